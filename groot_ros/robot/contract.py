@@ -1,0 +1,152 @@
+"""The robot contract as one record, read from `config/robots/*.yaml`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+
+from groot_ros.robot.controller import Controller, read_controller
+from groot_ros.robot.joint import Joint, read_gripper, read_joint
+from groot_ros.robot.reader import ContractError, Section
+from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
+from groot_ros.types import ActionKind
+
+_KINDS = {k.name.lower(): k for k in (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)}
+
+
+@dataclass(frozen=True)
+class Group:
+    """A modality group of the checkpoint and the joints behind its columns, in their order."""
+
+    name: str
+    joints: tuple[str, ...]
+    kind: ActionKind
+
+
+@dataclass(frozen=True)
+class RobotContract:
+    """What the robot is.
+
+    Attributes:
+        action_dt: s between the steps of a chunk; checkpoints do not say it.
+        joints: by name, in the contract's order.
+        groups: state and action groups, by the checkpoint's names.
+    """
+
+    robot: str
+    action_dt: float
+    joints: Mapping[str, Joint]
+    groups: Mapping[str, Group]
+    cameras: Mapping[str, Camera]
+    joint_states: tuple[JointStateSource, ...]
+    controllers: tuple[Controller, ...]
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """All joints, in the contract's order."""
+        return tuple(self.joints)
+
+    def select_state(self, positions: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
+        """Group -> [D] rad or m, picked by joint name; raises KeyError naming a missing joint."""
+        return {
+            group.name: np.array([positions[j] for j in group.joints], dtype=np.float64)
+            for group in self.groups.values()
+        }
+
+    def to_model(self, group: str, values: ArrayLike) -> NDArray[np.float64]:
+        """Rad or m to the checkpoint's units, [..., D] of one group."""
+        array = np.asarray(values, dtype=np.float64)
+        columns = [
+            self.joints[joint].units.to_model(array[..., i])
+            for i, joint in enumerate(self.groups[group].joints)
+        ]
+        return np.stack(columns, axis=-1)
+
+    def to_si(self, group: str, values: ArrayLike) -> NDArray[np.float64]:
+        """The checkpoint's units to rad or m, [..., D] of one group."""
+        array = np.asarray(values, dtype=np.float64)
+        columns = [
+            self.joints[joint].units.to_si(array[..., i])
+            for i, joint in enumerate(self.groups[group].joints)
+        ]
+        return np.stack(columns, axis=-1)
+
+
+def load_contract(path: str | Path) -> RobotContract:
+    """Read and check a contract; ContractError names the file and the key."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        first_line = " ".join(str(error).split())
+        raise ContractError(f"{path}: is not valid YAML: {first_line}") from error
+    return parse_contract(value, f"{path}:")
+
+
+def parse_contract(value: object, where: str = "contract:") -> RobotContract:
+    """Check an already parsed contract; `where` begins every error."""
+    root = Section(value, where)
+    grippers = dict(root.sections("gripper")) if root.has("gripper") else {}
+    unit_maps = {name: read_gripper(section) for name, section in grippers.items()}
+    joints = {
+        name: read_joint(name, section, unit_maps.get(name))
+        for name, section in root.sections("joints")
+    }
+    names = tuple(joints)
+    for name, section in grippers.items():
+        if name not in joints:
+            raise ContractError(f"{section.where}: '{name}' is not under 'joints:' of the contract")
+    contract = RobotContract(
+        robot=root.text("robot"),
+        action_dt=root.number("action_dt", above=0.0),
+        joints=joints,
+        groups=_read_groups(root, names),
+        cameras={name: read_camera(name, s) for name, s in root.sections("cameras")},
+        joint_states=tuple(read_joint_state_source(s, names) for s in root.items("joint_states")),
+        controllers=tuple(read_controller(s, names) for s in root.items("controllers")),
+    )
+    root.finish()
+    _each_once(root, "joint_states", [s.joints for s in contract.joint_states], names)
+    _each_once(root, "controllers", [c.joints for c in contract.controllers])
+    _each_once(root, "groups", [g.joints for g in contract.groups.values()])
+    _different(root, "cameras", [c.topic for c in contract.cameras.values()])
+    _different(root, "controllers", [c.topic for c in contract.controllers])
+    return contract
+
+
+def _read_groups(root: Section, joints: tuple[str, ...]) -> dict[str, Group]:
+    groups = {}
+    for name, section in root.sections("groups"):
+        kind = _KINDS[section.text("kind", "joint_position", choices=tuple(_KINDS))]
+        group = Group(name, section.names("joints"), kind)
+        for joint in group.joints:
+            if joint not in joints:
+                raise section.error("joints", f"'{joint}' is not under 'joints:' of the contract")
+        section.finish()
+        groups[name] = group
+    return groups
+
+
+def _each_once(
+    root: Section, key: str, lists: Sequence[Sequence[str]], complete: Sequence[str] = ()
+) -> None:
+    owners = [joint for joints in lists for joint in joints]
+    repeated = sorted({j for j in owners if owners.count(j) > 1})
+    if repeated:
+        raise root.error(key, f"joint '{repeated[0]}' appears in more than one entry")
+    missing = [j for j in complete if j not in owners]
+    if missing:
+        raise root.error(key, f"no entry covers joint '{missing[0]}'")
+
+
+def _different(root: Section, key: str, topics: Sequence[str]) -> None:
+    repeated = sorted({t for t in topics if topics.count(t) > 1})
+    if repeated:
+        raise root.error(key, f"topic '{repeated[0]}' is used more than once")

@@ -1,0 +1,85 @@
+"""One joint: its limits, and the unit its data set speaks."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from groot_ros.robot.reader import Section
+from groot_ros.robot.units import UnitMap
+
+#: Model units per radian that have a name.
+_NAMED_SCALES = {"rad": 1.0, "m": 1.0, "deg": 57.29577951308232}
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """Bounds of position (rad or m), velocity (1/s) and acceleration (1/s^2)."""
+
+    lower: float
+    upper: float
+    velocity: float
+    acceleration: float
+
+
+@dataclass(frozen=True)
+class Joint:
+    """One actuated joint of the robot."""
+
+    name: str
+    kind: Literal["revolute", "prismatic"]
+    limits: JointLimits
+    units: UnitMap
+
+    @property
+    def unit(self) -> str:
+        """The SI unit of its position on every topic."""
+        return "rad" if self.kind == "revolute" else "m"
+
+
+def read_joint(name: str, section: Section, gripper: UnitMap | None) -> Joint:
+    """One entry of `joints:`; a gripper joint's unit map comes from `gripper:`."""
+    kind = section.text("type", "revolute", choices=("revolute", "prismatic"))
+    lower, upper = section.interval("position")
+    limits = JointLimits(
+        lower,
+        upper,
+        section.number("velocity", above=0.0),
+        section.number("acceleration", above=0.0),
+    )
+    units = UnitMap()
+    if section.has("model"):
+        if gripper is not None:
+            raise section.error("model", "its units are already said under 'gripper'")
+        units = _read_units(section.section("model"))
+    section.finish()
+    return Joint(name, "revolute" if kind == "revolute" else "prismatic", limits, gripper or units)
+
+
+def _read_units(section: Section) -> UnitMap:
+    if section.has("unit") and section.has("scale"):
+        raise section.error("scale", "give either 'unit' or 'scale', not both")
+    if section.has("unit"):
+        scale = _NAMED_SCALES[section.text("unit", choices=tuple(_NAMED_SCALES))]
+    else:
+        scale = section.number("scale", 1.0, above=0.0)
+    sign = section.number("sign", 1.0)
+    if sign not in (1.0, -1.0):
+        raise section.error("sign", f"must be 1 or -1, not {sign:g}")
+    units = UnitMap(sign, scale, section.number("offset", 0.0))
+    section.finish()
+    return units
+
+
+def read_gripper(section: Section) -> UnitMap:
+    """One entry of `gripper:`, the convention as two ends: {closed: {rad, model}, open: ...}."""
+    ends = []
+    for key in ("closed", "open"):
+        end = section.section(key)
+        ends.append((end.number("si"), end.number("model")))
+        end.finish()
+    section.finish()
+    (closed_si, closed_model), (open_si, open_model) = ends
+    if closed_si == open_si:
+        raise section.error("open.si", f"equals closed.si ({open_si:g}): the gripper cannot move")
+    if closed_model == open_model:
+        raise section.error("open.model", f"equals closed.model ({open_model:g})")
+    return UnitMap.through(ends[0], ends[1])

@@ -1,0 +1,28 @@
+"""The records that the rooms hand each other: numpy and plain Python, each with its invariants.
+
+Times are integer nanoseconds of the ROS clock, durations are float seconds, angles are
+radians and lengths metres unless a docstring says otherwise.
+"""
+
+from groot_ros.types.chunk import ActionChunk, ActionGroup, ActionKind, RtcMode
+from groot_ros.types.executor_state import ExecutorState, ExecutorStatus
+from groot_ros.types.invariants import MalformedError
+from groot_ros.types.observation import Observation, StampedInput
+from groot_ros.types.time import NS_PER_S, ns_to_s, s_to_ns
+from groot_ros.types.timeline import CommittedTimeline
+
+__all__ = [
+    "NS_PER_S",
+    "ActionChunk",
+    "ActionGroup",
+    "ActionKind",
+    "CommittedTimeline",
+    "ExecutorState",
+    "ExecutorStatus",
+    "MalformedError",
+    "Observation",
+    "RtcMode",
+    "StampedInput",
+    "ns_to_s",
+    "s_to_ns",
+]

@@ -1,0 +1,49 @@
+"""What the executor is doing and why."""
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from groot_ros.types.invariants import require
+
+
+class ExecutorStatus(IntEnum):
+    """The numbers of ExecutorState.msg."""
+
+    IDLE = 0
+    RUNNING = 1
+    COASTING = 2
+    HOLDING = 3
+    ESTOPPED = 4
+
+
+@dataclass(frozen=True)
+class ExecutorState:
+    """One report; the fields are those of ExecutorState.msg."""
+
+    stamp_ns: int
+    status: ExecutorStatus
+    reason: str
+    joint_names: tuple[str, ...]
+    seam_jump: tuple[float, ...]
+    limit_hits: tuple[int, ...]
+    shadow: bool = False
+    hold: bool = False
+    estop: bool = False
+    session: str = ""
+    episode: int = 0
+    chunk_id: int = 0
+    step: float = 0.0
+    chunk_age: float = 0.0
+    time_to_tail: float = 0.0
+    received: int = 0
+    accepted: int = 0
+    starvations: int = 0
+    refusals: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = len(self.joint_names)
+        require(
+            len(self.seam_jump) == n and len(self.limit_hits) == n,
+            "sizes_disagree",
+            f"{len(self.seam_jump)} seam jumps and {len(self.limit_hits)} limit hits for {n} joints",
+        )

@@ -1,0 +1,5 @@
+"""For `pip install -e .` of the part that needs no ROS; colcon uses CMakeLists.txt."""
+
+from setuptools import setup
+
+setup()
