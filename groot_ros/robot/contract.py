@@ -34,6 +34,7 @@ class RobotContract:
         action_dt: s between the steps of a chunk; checkpoints do not say it.
         joints: by name, in the contract's order.
         groups: state and action groups, by the checkpoint's names.
+
     """
 
     robot: str

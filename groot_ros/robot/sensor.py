@@ -19,6 +19,7 @@ class Camera:
         stamp: whether the header's stamp is the moment of exposure, or the arrival counts.
         latency_ns: subtracted from the stamp: exposure to stamp.
         rate: Hz the camera is expected to deliver.
+
     """
 
     name: str

@@ -14,6 +14,7 @@ class UnitMap:
         sign: +1 or -1, -1 where the data set counts the other way round.
         scale: model units per rad (or m), > 0; 57.29578 for degrees.
         offset: the SI value at which the model's value is 0, rad or m.
+
     """
 
     sign: float = 1.0

@@ -45,6 +45,7 @@ class ActionGroup:
         units: one per column ("rad", "m", "rad/s", "m/s", "1").
         values: float64 [horizon, width]; width = len(names), pose 9, twist 6.
         frame_id: for poses and twists, else empty.
+
     """
 
     kind: ActionKind

@@ -45,5 +45,5 @@ class ExecutorState:
         require(
             len(self.seam_jump) == n and len(self.limit_hits) == n,
             "sizes_disagree",
-            f"{len(self.seam_jump)} seam jumps and {len(self.limit_hits)} limit hits for {n} joints",
+            f"{len(self.seam_jump)} seam jumps, {len(self.limit_hits)} limit hits, {n} joints",
         )

@@ -11,6 +11,7 @@ class MalformedError(ValueError):
 
     Attributes:
         reason: short snake_case name, stable, for counting refusals by reason.
+
     """
 
     def __init__(self, reason: str, detail: str) -> None:

@@ -29,6 +29,7 @@ class Observation:
             the units, else the checkpoint's own units.
         instruction: what to do, in words.
         inputs: every frame and state used, so that the observation can be rebuilt offline.
+
     """
 
     stamp_ns: int

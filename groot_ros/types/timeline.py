@@ -17,6 +17,7 @@ class CommittedTimeline:
         stamp_ns: when it was published.
         positions: float64 [rows, joints], rad or m.
         velocities: float64 [rows, joints], rad/s or m/s.
+
     """
 
     stamp_ns: int

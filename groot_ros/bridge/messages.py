@@ -1,0 +1,207 @@
+"""Records <-> messages. A malformed message raises MalformedError and gives nothing."""
+
+from array import array
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from numpy.typing import NDArray
+
+from groot_ros.msg import ActionChunk as ActionChunkMsg
+from groot_ros.msg import ActionGroup as ActionGroupMsg
+from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
+from groot_ros.msg import ExecutorState as ExecutorStateMsg
+from groot_ros.types import (
+    NS_PER_S,
+    ActionChunk,
+    ActionGroup,
+    ActionKind,
+    CommittedTimeline,
+    ExecutorState,
+    MalformedError,
+    RtcMode,
+    StampedInput,
+)
+from groot_ros.types.chunk import LINK_WIDTH
+from groot_ros.types.invariants import require
+
+
+def time_to_ns(time: Time) -> int:
+    """Stamp to integer nanoseconds."""
+    return int(time.sec) * NS_PER_S + int(time.nanosec)
+
+
+def ns_to_time(nanoseconds: int) -> Time:
+    """Integer nanoseconds to stamp."""
+    return Time(sec=int(nanoseconds // NS_PER_S), nanosec=int(nanoseconds % NS_PER_S))
+
+
+def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
+    """Everything but the header's frame, which a chunk of joints does not have."""
+    msg = ActionChunkMsg(
+        start=ns_to_time(chunk.start_ns),
+        dt=float(chunk.dt),
+        horizon=chunk.horizon,
+        session=chunk.session,
+        episode=chunk.episode,
+        id=chunk.id,
+        instruction_id=chunk.instruction_id,
+        instruction=chunk.instruction,
+        groups=[_group_to_msg(g) for g in chunk.groups],
+        rtc_mode=int(chunk.rtc_mode),
+        frozen_steps=chunk.frozen_steps,
+        prefix_id=chunk.prefix_id,
+        noise_seed=chunk.noise_seed,
+        checkpoint_hash=chunk.checkpoint_hash,
+        embodiment=chunk.embodiment,
+        engine=chunk.engine,
+        inputs=[i.name for i in chunk.inputs],
+        input_stamps=[ns_to_time(i.stamp_ns) for i in chunk.inputs],
+        stages=list(chunk.stage_seconds),
+        stage_seconds=array("f", chunk.stage_seconds.values()),
+    )
+    msg.header.stamp = ns_to_time(chunk.stamp_ns)
+    return msg
+
+
+def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
+    """A chunk that keeps its invariants, or MalformedError."""
+    horizon = int(msg.horizon)
+    require(horizon > 0, "sizes_disagree", "the chunk's horizon is 0")
+    require(
+        len(msg.inputs) == len(msg.input_stamps),
+        "sizes_disagree",
+        f"{len(msg.inputs)} inputs have {len(msg.input_stamps)} stamps",
+    )
+    require(
+        len(msg.stages) == len(msg.stage_seconds),
+        "sizes_disagree",
+        f"{len(msg.stages)} stages have {len(msg.stage_seconds)} durations",
+    )
+    require(msg.rtc_mode in set(RtcMode), "unknown_kind", f"rtc_mode is {msg.rtc_mode}")
+    return ActionChunk(
+        stamp_ns=time_to_ns(msg.header.stamp),
+        start_ns=time_to_ns(msg.start),
+        dt=float(msg.dt),
+        groups=tuple(_group_from_msg(g, horizon) for g in msg.groups),
+        session=msg.session,
+        episode=int(msg.episode),
+        id=int(msg.id),
+        instruction_id=int(msg.instruction_id),
+        instruction=msg.instruction,
+        rtc_mode=RtcMode(msg.rtc_mode),
+        frozen_steps=int(msg.frozen_steps),
+        prefix_id=int(msg.prefix_id),
+        noise_seed=int(msg.noise_seed),
+        checkpoint_hash=msg.checkpoint_hash,
+        embodiment=msg.embodiment,
+        engine=msg.engine,
+        inputs=tuple(
+            StampedInput(n, time_to_ns(t))
+            for n, t in zip(msg.inputs, msg.input_stamps, strict=True)
+        ),
+        stage_seconds=dict(zip(msg.stages, map(float, msg.stage_seconds), strict=True)),
+    )
+
+
+def timeline_to_msg(timeline: CommittedTimeline) -> CommittedTimelineMsg:
+    """CommittedTimeline record to message."""
+    msg = CommittedTimelineMsg(
+        id=timeline.id,
+        session=timeline.session,
+        episode=timeline.episode,
+        chunk_id=timeline.chunk_id,
+        start=ns_to_time(timeline.start_ns),
+        dt=float(timeline.dt),
+        joint_names=list(timeline.joint_names),
+        positions=_doubles(timeline.positions),
+        velocities=_doubles(timeline.velocities),
+    )
+    msg.header.stamp = ns_to_time(timeline.stamp_ns)
+    return msg
+
+
+def timeline_from_msg(msg: CommittedTimelineMsg) -> CommittedTimeline:
+    """CommittedTimeline message to record, or MalformedError."""
+    joints = len(msg.joint_names)
+    return CommittedTimeline(
+        stamp_ns=time_to_ns(msg.header.stamp),
+        id=int(msg.id),
+        session=msg.session,
+        episode=int(msg.episode),
+        chunk_id=int(msg.chunk_id),
+        start_ns=time_to_ns(msg.start),
+        dt=float(msg.dt),
+        joint_names=tuple(msg.joint_names),
+        positions=_matrix(msg.positions, joints, "positions"),
+        velocities=_matrix(msg.velocities, joints, "velocities"),
+    )
+
+
+def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
+    """ExecutorState record to message."""
+    msg = ExecutorStateMsg(
+        status=int(state.status),
+        reason=state.reason,
+        shadow=state.shadow,
+        hold=state.hold,
+        estop=state.estop,
+        session=state.session,
+        episode=state.episode,
+        chunk_id=state.chunk_id,
+        step=float(state.step),
+        chunk_age=float(state.chunk_age),
+        time_to_tail=float(state.time_to_tail),
+        joint_names=list(state.joint_names),
+        seam_jump=array("d", state.seam_jump),
+        limit_hits=array("Q", state.limit_hits),
+        received=state.received,
+        accepted=state.accepted,
+        starvations=state.starvations,
+        refusal_reasons=list(state.refusals),
+        refusal_counts=array("Q", state.refusals.values()),
+    )
+    msg.header.stamp = ns_to_time(state.stamp_ns)
+    return msg
+
+
+def _group_to_msg(group: ActionGroup) -> ActionGroupMsg:
+    return ActionGroupMsg(
+        kind=int(group.kind),
+        name=group.name,
+        names=list(group.names),
+        units=list(group.units),
+        frame_id=group.frame_id,
+        values=_doubles(group.values),
+    )
+
+
+def _group_from_msg(msg: ActionGroupMsg, horizon: int) -> ActionGroup:
+    known = msg.kind in set(ActionKind)
+    require(known, "unknown_kind", f"group '{msg.name}' is of kind {msg.kind}")
+    width = LINK_WIDTH.get(ActionKind(msg.kind), len(msg.names))
+    require(
+        width > 0 and len(msg.values) == horizon * width,
+        "sizes_disagree",
+        f"group '{msg.name}' has {len(msg.values)} values for {horizon} steps x {width} columns",
+    )
+    return ActionGroup(
+        kind=ActionKind(msg.kind),
+        name=msg.name,
+        names=tuple(msg.names),
+        units=tuple(msg.units),
+        values=np.frombuffer(msg.values, dtype=np.float64).reshape(horizon, width),
+        frame_id=msg.frame_id,
+    )
+
+
+def _doubles(values: NDArray[np.float64]) -> array:
+    # array.array is the one form that is fast with and without rclpy's field checks.
+    return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
+
+
+def _matrix(values: Sequence[float] | Iterable[float], columns: int, what: str) -> NDArray:
+    flat = np.asarray(values, dtype=np.float64)
+    if columns == 0 or flat.size % columns:
+        raise MalformedError("sizes_disagree", f"{flat.size} {what} for {columns} joints")
+    return flat.reshape(-1, columns)

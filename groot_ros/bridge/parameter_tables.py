@@ -1,0 +1,90 @@
+"""Every parameter of every node, said once; docs/reference/parameters.md is made from this."""
+
+from groot_ros.bridge.parameters import Parameter
+
+ROBOT = Parameter("robot", "", "Robot contract: path of a YAML file (config/robots/so101.yaml)")
+
+POLICY = (
+    Parameter("checkpoint", "", "Checkpoint directory (config.json, *.safetensors, ...)"),
+    Parameter("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
+    ROBOT,
+    Parameter("backbone_assets", "", "Directory of tokenizer and VLM config; '' = the checkpoint"),
+    Parameter("engine", "auto", "How the model is executed", choices=("auto", "torch")),
+    Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
+    Parameter("dtype", "auto", "auto = bf16 on a GPU", choices=("auto", "bfloat16", "float32")),
+    Parameter("torch_threads", 0, "CPU threads of torch, 0 = torch's own choice", "", 0, 256),
+    Parameter("num_inference_steps", 0, "Denoising steps, 0 = the checkpoint's", "", 0, 100),
+    Parameter("rate_hz", 5.0, "Inference rate; a slow inference skips ticks", "Hz", 0.1, 100.0),
+    Parameter("max_image_age", 0.3, "Older images are not acted on", "s", 0.001, 60.0, live=True),
+    Parameter(
+        "max_image_skew", 0.05, "Images of one observation agree to this", "s", 0.0, 10.0, live=True
+    ),
+    Parameter(
+        "max_state_gap",
+        0.1,
+        "Joint states must surround (or precede) t_obs this closely",
+        "s",
+        0.001,
+        10.0,
+        live=True,
+    ),
+    Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
+    Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
+    Parameter("noise_seed", -1, "Seed of the denoising noise, -1 = a new one each time"),
+)
+
+EXECUTOR = (
+    ROBOT,
+    Parameter("rate_hz", 100.0, "How often the timeline is looked after", "Hz", 1.0, 1000.0),
+    Parameter("commit_horizon", 0.3, "Motion sent ahead of the braking tail", "s", 0.05, 5.0),
+    Parameter(
+        "max_chunk_age", 1.0, "Chunks older than this are refused", "s", 0.05, 60.0, live=True
+    ),
+    Parameter("blend_window", 0.2, "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
+    Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
+    Parameter(
+        "max_start_jump",
+        0.5,
+        "A chunk that starts further than this from the measured joints is refused",
+        "rad or m",
+        0.01,
+        10.0,
+        live=True,
+    ),
+    Parameter(
+        "limits_scale", 1.0, "Velocity and acceleration limits times this", "", 0.01, 1.0, live=True
+    ),
+    Parameter(
+        "joint_state_timeout", 0.5, "Joint states older than this stop the motion", "s", 0.02, 10.0
+    ),
+)
+
+SIM_ROBOT = (
+    ROBOT,
+    Parameter("seed", 0, "Seed of the cube positions", "", 0, 2**31 - 1),
+    Parameter("image_width", 640, "Camera image width", "px", 16, 4096),
+    Parameter("image_height", 480, "Camera image height", "px", 16, 4096),
+    Parameter("joint_state_rate", 100.0, "joint_states", "Hz", 1.0, 1000.0),
+    Parameter("control_rate", 250.0, "Controller and physics rate", "Hz", 50.0, 1000.0),
+    Parameter(
+        "controller_distro",
+        "jazzy",
+        "Whose joint_trajectory_controller is followed",
+        choices=("jazzy", "humble"),
+    ),
+    Parameter("publish_clock", False, "Publish /clock instead of following real time"),
+    Parameter("real_time_factor", 1.0, "Speed of /clock", "", 0.01, 100.0),
+)
+
+RECORDER = (
+    Parameter("output", "", "Directory of the bag; must not exist yet"),
+    Parameter("topics", [""], "Topics to record; empty = the graph of the robot contract"),
+    ROBOT,
+)
+
+TABLES = {
+    "policy_node": POLICY,
+    "executor_node": EXECUTOR,
+    "sim_robot_node": SIM_ROBOT,
+    "recorder_node": RECORDER,
+}

@@ -1,0 +1,144 @@
+"""Declares a table of parameters on a node and keeps its values checked.
+
+A parameter is live (tunable while the node runs) or locked: a locked one can be set while
+the node is unconfigured, and is refused afterwards with the reason, because what was built
+from it in configure would not follow.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.node import Node
+from rclpy.parameter import Parameter as RosParameter
+
+Value: TypeAlias = bool | int | float | str | list[str]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One row of a node's parameter table.
+
+    Attributes:
+        default: its type is the parameter's type.
+        unit: for the reader, "" when it has none.
+        minimum, maximum: bounds of a number, both inclusive; None = open.
+        choices: the words allowed; empty = any.
+        live: tunable while the node is configured.
+
+    """
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+
+    def problem(self, value: object) -> str:
+        """Why the value is refused, or an empty string."""
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.minimum is not None and not value >= self.minimum:
+                return f"{self.name} must be at least {self.minimum:g}, not {value:g}"
+            if self.maximum is not None and not value <= self.maximum:
+                return f"{self.name} must be at most {self.maximum:g}, not {value:g}"
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
+        return ""
+
+    def descriptor(self) -> ParameterDescriptor:
+        """What `ros2 param describe` and rqt_reconfigure show."""
+        text = f"{self.description} [{self.unit}]" if self.unit else self.description
+        descriptor = ParameterDescriptor(description=text)
+        if self.choices:
+            descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
+        if self.minimum is not None and self.maximum is not None:
+            if isinstance(self.default, float):
+                descriptor.floating_point_range = [
+                    FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
+                ]
+            elif isinstance(self.default, int) and not isinstance(self.default, bool):
+                descriptor.integer_range = [
+                    IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)
+                ]
+        return descriptor
+
+
+class Parameters:
+    """The checked values of one node's table."""
+
+    def __init__(self, node: Node, table: Sequence[Parameter]) -> None:
+        self._table = {p.name: p for p in table}
+        self._values: dict[str, Value] = {}
+        self._locked = False
+        self._on_change: Callable[[str, Value], None] | None = None
+        for row in table:
+            # Not through declare_parameters: a bad value of the user's file must name its row.
+            declared = node.declare_parameter(row.name, row.default, row.descriptor())
+            problem = row.problem(declared.value)
+            if problem:
+                raise ValueError(problem)
+            self._values[row.name] = declared.value
+        node.add_on_set_parameters_callback(self._set)
+
+    def lock(self, locked: bool) -> None:
+        """Refuse changes of the parameters that are not live, from configure to cleanup."""
+        self._locked = locked
+
+    def on_change(self, callback: Callable[[str, Value], None]) -> None:
+        """Call with (name, value) for each accepted change."""
+        self._on_change = callback
+
+    def number(self, name: str) -> float:
+        """A float parameter."""
+        value = self._values[name]
+        assert isinstance(value, float), name
+        return value
+
+    def integer(self, name: str) -> int:
+        """An int parameter."""
+        value = self._values[name]
+        assert isinstance(value, int), name
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A bool parameter."""
+        value = self._values[name]
+        assert isinstance(value, bool), name
+        return value
+
+    def text(self, name: str) -> str:
+        """A string parameter."""
+        value = self._values[name]
+        assert isinstance(value, str), name
+        return value
+
+    def names(self, name: str) -> list[str]:
+        """A list-of-strings parameter."""
+        value = self._values[name]
+        return [str(v) for v in value] if isinstance(value, list | tuple) else []
+
+    def _set(self, changes: list[RosParameter]) -> SetParametersResult:
+        for change in changes:
+            row = self._table.get(change.name)
+            if row is None:
+                continue
+            problem = row.problem(change.value)
+            if not problem and self._locked and not row.live:
+                problem = f"{row.name} can only change while unconfigured: run cleanup first"
+            if problem:
+                return SetParametersResult(successful=False, reason=problem)
+        for change in changes:
+            if change.name in self._table:
+                self._values[change.name] = change.value
+                if self._on_change is not None:
+                    self._on_change(change.name, change.value)
+        return SetParametersResult(successful=True)

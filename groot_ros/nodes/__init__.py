@@ -1,0 +1,1 @@
+"""The nodes: thin shells of wiring around the rooms that do the work."""

@@ -1,0 +1,53 @@
+"""How a node's process runs and ends.
+
+The signals are our own: rclpy's handlers would take the context down first, and then the
+last message (a hold) could no longer be published. A second signal during the way out is
+ignored, because `timeout` and terminals signal whole groups.
+"""
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import rclpy
+from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+#: A signal is noticed within this long, s: the executor's wait cannot be interrupted.
+_SIGNAL_POLL = 0.1
+
+
+def run(
+    make_node: Callable[[], Node], *, threads: int = 1, args: Sequence[str] | None = None
+) -> None:
+    """Spin the node until SIGINT or SIGTERM, then close it while it can still publish."""
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    ended: list[int] = []
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        ended.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, on_signal)
+    try:
+        node = make_node()
+    except ValueError as error:
+        print(f"groot_ros: {error}", file=sys.stderr)
+        rclpy.shutdown()
+        sys.exit(2)
+    executor: Executor = (
+        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
+    )
+    executor.add_node(node)
+    try:
+        while not ended and rclpy.ok():
+            executor.spin_once(timeout_sec=_SIGNAL_POLL)
+    finally:
+        close = getattr(node, "close", None)
+        if close is not None:
+            close()
+        executor.shutdown(timeout_sec=1.0)
+        node.destroy_node()
+        rclpy.shutdown()
