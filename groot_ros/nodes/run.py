@@ -7,7 +7,7 @@ ignored, because `timeout` and terminals signal whole groups.
 
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from types import FrameType
 
 import rclpy
@@ -20,7 +20,7 @@ _SIGNAL_POLL = 0.1
 
 
 def run(
-    make_node: Callable[[], Node], *, threads: int = 1, args: Sequence[str] | None = None
+    make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None
 ) -> None:
     """Spin the node until SIGINT or SIGTERM, then close it while it can still publish."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)

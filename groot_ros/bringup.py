@@ -1,0 +1,232 @@
+"""The node graph, said once; launch/*.launch.py and `groot-ros up` both read it.
+
+Plain data: no launch, no rclpy. `policy_graph` is the product (policy and executor),
+`demo_graph` adds the simulated robot and a recorder.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from groot_ros.share import robot_path, share_directory
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One launch argument; `groot-ros up` has an option of the same name."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+#: What differs between one deployment and the next; tuning belongs into params_file.
+ARGUMENTS = (
+    Argument("checkpoint", "", "Checkpoint directory; empty = the embedded demo checkpoint"),
+    Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
+    Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
+    Argument("engine", "auto", "How the model is executed", ("auto", "torch")),
+    Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
+    Argument("params_file", "", "YAML of ROS parameters, on top of the package's own"),
+    Argument("namespace", "", "Namespace of every node and topic; two robots need two"),
+    Argument("use_sim_time", "false", "Follow /clock", ("true", "false")),
+    Argument("autostart", "true", "Configure and activate the nodes", ("true", "false")),
+    Argument("log_level", "info", "Log level", ("debug", "info", "warn", "error")),
+    Argument("policy_nice", "10", "Nice level of the policy: the executor goes first"),
+    Argument("executor_nice", "0", "Nice level of the executor; below 0 needs the privilege"),
+    Argument("policy_cpus", "", "CPUs of the policy, as taskset -c takes them; empty = all"),
+    Argument("executor_cpus", "", "CPUs of the executor; empty = all"),
+    Argument("torch_threads", "auto", "CPU threads of torch; auto = all cores but one"),
+)
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One process of the graph.
+
+    Attributes:
+        executable: also the module below groot_ros.nodes and the node's name.
+        parameters: on top of every file.
+        managed: has a lifecycle.
+        stop_order: lower stops first; the executor outlives the policy, the robot outlives both.
+    """
+
+    executable: str
+    stop_order: int
+    managed: bool = False
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    parameter_files: tuple[Path, ...] = ()
+    nice: int = 0
+    cpus: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def prefix(self) -> list[str]:
+        """What runs the process at its nice level and on its CPUs."""
+        prefix = ["nice", "-n", str(self.nice)] if self.nice else []
+        return prefix + (["taskset", "-c", self.cpus] if self.cpus else [])
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Every process of a bringup, and what they share."""
+
+    processes: tuple[NodeProcess, ...]
+    namespace: str
+    log_level: str
+    environment: Mapping[str, str]
+
+    def ros_arguments(self, process: NodeProcess) -> list[str]:
+        """The --ros-args of one process, for a supervisor without launch."""
+        arguments = ["--ros-args"]
+        if self.namespace:
+            arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+        for file in process.parameter_files:
+            arguments += ["--params-file", str(file)]
+        for name, value in process.parameters.items():
+            arguments += ["-p", f"{name}:={_yaml(value)}"]
+        return [*arguments, "--log-level", self.log_level]
+
+
+def defaults() -> dict[str, str]:
+    """Argument name -> default."""
+    return {a.name: a.default for a in ARGUMENTS}
+
+
+def policy_graph(values: Mapping[str, str]) -> Graph:
+    """Policy and executor.
+
+    Args:
+        values: argument name -> value, all of ARGUMENTS.
+
+    Raises:
+        ValueError: one line, naming the argument and how to mend it.
+    """
+    values = _checked(values)
+    share = share_directory()
+    robot = str(robot_path(values["robot"]))
+    own_file = _existing_file("params_file", values["params_file"])
+    shared = {"robot": robot, "use_sim_time": values["use_sim_time"] == "true"}
+    managed = {**shared, "autostart": values["autostart"] == "true"}
+    threads = _torch_threads(values["torch_threads"])
+    policy = NodeProcess(
+        "policy_node",
+        stop_order=0,
+        managed=True,
+        parameters={
+            **managed,
+            "checkpoint": _checkpoint(values["checkpoint"], share),
+            "embodiment": values["embodiment"],
+            "engine": values["engine"],
+            "device": values["device"],
+            "torch_threads": threads,
+        },
+        parameter_files=(share / "config" / "policy.yaml", *own_file),
+        nice=_integer("policy_nice", values["policy_nice"], -20, 19),
+        cpus=values["policy_cpus"],
+        environment={"OMP_NUM_THREADS": str(threads)},
+    )
+    executor = NodeProcess(
+        "executor_node",
+        stop_order=1,
+        managed=True,
+        parameters=managed,
+        parameter_files=(share / "config" / "executor.yaml", *own_file),
+        nice=_integer("executor_nice", values["executor_nice"], -20, 19),
+        cpus=values["executor_cpus"],
+        # Its arrays are of a handful of joints: a BLAS thread pool only costs wake-ups.
+        environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+    )
+    return Graph(
+        (policy, executor), values["namespace"], values["log_level"], _shared_environment(share)
+    )
+
+
+def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Graph:
+    """The policy's graph, a simulated robot, and a recorder when `bag` names a directory."""
+    graph = policy_graph(values)
+    robot = graph.processes[0].parameters["robot"]
+    sim_time = values["use_sim_time"] == "true"
+    extra = [
+        NodeProcess(
+            "sim_robot_node",
+            stop_order=2,
+            # The robot is the source of /clock, so it never follows it.
+            parameters={"robot": robot, "seed": seed, "publish_clock": sim_time},
+            environment={"OMP_NUM_THREADS": "1", "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa")},
+        )
+    ]
+    if bag:
+        extra.append(
+            NodeProcess(
+                "recorder_node",
+                stop_order=3,
+                parameters={"robot": robot, "output": bag, "use_sim_time": sim_time},
+                nice=5,
+                environment={"OMP_NUM_THREADS": "1"},
+            )
+        )
+    return Graph(
+        (*graph.processes, *extra), graph.namespace, graph.log_level, graph.environment
+    )
+
+
+def _shared_environment(share: Path) -> dict[str, str]:
+    environment = {"RCUTILS_LOGGING_BUFFERED_STREAM": "1", "PYTHONUNBUFFERED": "1"}
+    # A profile of the user's own is respected.
+    if not os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"):
+        environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(share / "config" / "fastdds.xml")
+    return environment
+
+
+def _checked(values: Mapping[str, str]) -> dict[str, str]:
+    known = {a.name: a for a in ARGUMENTS}
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is not a bringup argument (known: {', '.join(known)})")
+    merged = {**defaults(), **values}
+    for name, argument in known.items():
+        if argument.choices and merged[name] not in argument.choices:
+            choices = ", ".join(argument.choices)
+            raise ValueError(f"{name} must be one of {choices}, not '{merged[name]}'")
+    return merged
+
+
+def _checkpoint(value: str, share: Path) -> str:
+    directory = Path(value) if value else share / "checkpoints" / "so101_demo"
+    if not (directory / "config.json").is_file():
+        raise ValueError(f"checkpoint '{directory}' is not a checkpoint: it has no config.json")
+    return str(directory.resolve())
+
+
+def _existing_file(name: str, value: str) -> tuple[Path, ...]:
+    if not value:
+        return ()
+    if not Path(value).is_file():
+        raise ValueError(f"{name} '{value}' does not exist")
+    return (Path(value).resolve(),)
+
+
+def _integer(name: str, value: str, low: int, high: int) -> int:
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, not '{value}'") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be between {low} and {high}, not {number}")
+    return number
+
+
+def _torch_threads(value: str) -> int:
+    cores = len(os.sched_getaffinity(0))
+    return max(1, cores - 1) if value == "auto" else _integer("torch_threads", value, 1, 256)
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    # Quoted, or ROS reads "1e3" as a number and "" as nothing.
+    return f"'{value}'" if isinstance(value, str) else str(value)
