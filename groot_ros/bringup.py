@@ -25,7 +25,7 @@ class Argument:
 
 #: What differs between one deployment and the next; tuning belongs into params_file.
 ARGUMENTS = (
-    Argument("checkpoint", "", "Checkpoint directory; empty = the embedded demo checkpoint"),
+    Argument("checkpoint", "", "Checkpoint directory of the policy"),
     Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
     Argument("engine", "auto", "How the model is executed", ("auto", "torch")),
@@ -52,6 +52,7 @@ class NodeProcess:
         parameters: on top of every file.
         managed: has a lifecycle.
         stop_order: lower stops first; the executor outlives the policy, the robot outlives both.
+
     """
 
     executable: str
@@ -96,6 +97,11 @@ def defaults() -> dict[str, str]:
     return {a.name: a.default for a in ARGUMENTS}
 
 
+def demo_checkpoint() -> Path:
+    """The embedded checkpoint: trained for the simulated robot, and for nothing else."""
+    return share_directory() / "checkpoints" / "so101_demo"
+
+
 def policy_graph(values: Mapping[str, str]) -> Graph:
     """Policy and executor.
 
@@ -104,6 +110,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
 
     Raises:
         ValueError: one line, naming the argument and how to mend it.
+
     """
     values = _checked(values)
     share = share_directory()
@@ -118,7 +125,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         managed=True,
         parameters={
             **managed,
-            "checkpoint": _checkpoint(values["checkpoint"], share),
+            "checkpoint": _checkpoint(values["checkpoint"]),
             "embodiment": values["embodiment"],
             "engine": values["engine"],
             "device": values["device"],
@@ -147,7 +154,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
 
 def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Graph:
     """The policy's graph, a simulated robot, and a recorder when `bag` names a directory."""
-    graph = policy_graph(values)
+    graph = policy_graph({**values, "checkpoint": values["checkpoint"] or str(demo_checkpoint())})
     robot = graph.processes[0].parameters["robot"]
     sim_time = values["use_sim_time"] == "true"
     extra = [
@@ -156,7 +163,10 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
             stop_order=2,
             # The robot is the source of /clock, so it never follows it.
             parameters={"robot": robot, "seed": seed, "publish_clock": sim_time},
-            environment={"OMP_NUM_THREADS": "1", "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa")},
+            environment={
+                "OMP_NUM_THREADS": "1",
+                "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa"),
+            },
         )
     ]
     if bag:
@@ -169,9 +179,7 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
                 environment={"OMP_NUM_THREADS": "1"},
             )
         )
-    return Graph(
-        (*graph.processes, *extra), graph.namespace, graph.log_level, graph.environment
-    )
+    return Graph((*graph.processes, *extra), graph.namespace, graph.log_level, graph.environment)
 
 
 def _shared_environment(share: Path) -> dict[str, str]:
@@ -195,11 +203,16 @@ def _checked(values: Mapping[str, str]) -> dict[str, str]:
     return merged
 
 
-def _checkpoint(value: str, share: Path) -> str:
-    directory = Path(value) if value else share / "checkpoints" / "so101_demo"
-    if not (directory / "config.json").is_file():
-        raise ValueError(f"checkpoint '{directory}' is not a checkpoint: it has no config.json")
-    return str(directory.resolve())
+def _checkpoint(value: str) -> str:
+    # No default: a toy policy that starts by itself would move somebody's real arm.
+    if not value:
+        raise ValueError(
+            "checkpoint is not set: give the directory of your checkpoint "
+            f"(the simulated robot's own is {demo_checkpoint()})"
+        )
+    if not (Path(value) / "config.json").is_file():
+        raise ValueError(f"checkpoint '{value}' is not a checkpoint: it has no config.json")
+    return str(Path(value).resolve())
 
 
 def _existing_file(name: str, value: str) -> tuple[Path, ...]:

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable
 
 from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
@@ -44,6 +45,20 @@ class ManagedNode(LifecycleNodeMixin, Node):
         self._refuse_impossible_transitions()
         self._configured = False
         self._active = False
+        self.declare_parameter(
+            "autostart",
+            False,
+            ParameterDescriptor(description="Configure and activate at start", read_only=True),
+        )
+
+    @property
+    def wants_autostart(self) -> bool:
+        """The `autostart` parameter."""
+        return bool(self.get_parameter("autostart").value)
+
+    def autostart(self) -> bool:
+        """Configure and activate; whether both succeeded."""
+        return self.trigger_configure() == OK and self.trigger_activate() == OK
 
     @property
     def active(self) -> bool:

@@ -7,6 +7,7 @@ ignored, because `timeout` and terminals signal whole groups.
 
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 
@@ -15,13 +16,13 @@ from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecu
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from groot_ros.nodes.lifecycle import ManagedNode
+
 #: A signal is noticed within this long, s: the executor's wait cannot be interrupted.
 _SIGNAL_POLL = 0.1
 
 
-def run(
-    make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None
-) -> None:
+def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
     """Spin the node until SIGINT or SIGTERM, then close it while it can still publish."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended: list[int] = []
@@ -41,8 +42,12 @@ def run(
         SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
     )
     executor.add_node(node)
+    failed = threading.Event()
+    if isinstance(node, ManagedNode) and node.wants_autostart:
+        # Beside the spinning executor, so that services answer while a model loads.
+        threading.Thread(target=_autostart, args=(node, failed), daemon=True).start()
     try:
-        while not ended and rclpy.ok():
+        while not ended and not failed.is_set() and rclpy.ok():
             executor.spin_once(timeout_sec=_SIGNAL_POLL)
     finally:
         close = getattr(node, "close", None)
@@ -51,3 +56,10 @@ def run(
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.shutdown()
+    if failed.is_set():
+        sys.exit(1)
+
+
+def _autostart(node: ManagedNode, failed: threading.Event) -> None:
+    if not node.autostart():
+        failed.set()

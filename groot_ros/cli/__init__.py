@@ -1,0 +1,1 @@
+"""`groot-ros <verb>`, one file a verb."""
