@@ -1,0 +1,14 @@
+"""Policy and executor on your robot.
+
+    ros2 launch groot_ros policy.launch.py checkpoint:=/path/to/checkpoint robot:=so101
+
+`--show-args` lists the arguments; tuning belongs into params_file.
+"""
+
+from groot_ros.bringup import policy_graph
+from groot_ros.launching import describe
+from launch import LaunchDescription
+
+
+def generate_launch_description() -> LaunchDescription:
+    return describe(policy_graph)
