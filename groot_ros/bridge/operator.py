@@ -1,0 +1,118 @@
+"""The operator's end of the graph: gives instructions, watches what comes of them."""
+
+import threading
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+
+from groot_ros.bridge import qos
+from groot_ros.msg import ActionChunk, ExecutorState, PolicyStatus
+from groot_ros.robot import RobotContract
+
+
+@dataclass
+class Snapshot:
+    """What the operator has seen so far.
+
+    Attributes:
+        travelled: joint -> widest range of its measured position, rad or m.
+        policy_refusals: reason -> count, as the policy reports them.
+
+    """
+
+    chunks: int = 0
+    executor_status: int = ExecutorState.IDLE
+    executor_reason: str = ""
+    chunk_age: float = 0.0
+    policy_rate: float = 0.0
+    infer_p50: float = 0.0
+    travelled: dict[str, float] = field(default_factory=dict)
+    policy_refusals: dict[str, int] = field(default_factory=dict)
+    executor_refusals: dict[str, int] = field(default_factory=dict)
+
+
+class Operator:
+    """A node of its own context and thread; use it as a context manager."""
+
+    def __init__(self, contract: RobotContract, namespace: str = "") -> None:
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context)
+        self._node = rclpy.create_node("operator", context=self._context, namespace=namespace)
+        self._lock = threading.Lock()
+        self._seen = Snapshot()
+        self._range: dict[str, tuple[float, float]] = {}
+        self.running = threading.Event()
+        self._instruction = self._node.create_publisher(String, "instruction", qos.LATCHED)
+        subscribe = self._node.create_subscription
+        subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS)
+        subscribe(ExecutorState, "executor_state", self._on_executor, qos.LATCHED)
+        subscribe(PolicyStatus, "policy_status", self._on_policy, qos.LATCHED)
+        for source in contract.joint_states:
+            subscribe(JointState, source.topic, self._on_joints, qos.JOINT_STATES)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self._node)
+        self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Operator":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._executor.shutdown(timeout_sec=2.0)
+        self._thread.join(timeout=2.0)
+        self._node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def instruct(self, instruction: str) -> None:
+        """Publish the (latched) instruction; empty = a bounded stop."""
+        self._instruction.publish(String(data=instruction))
+
+    def snapshot(self) -> Snapshot:
+        """What has been seen until now."""
+        with self._lock:
+            self._seen.travelled = {j: high - low for j, (low, high) in self._range.items()}
+            return Snapshot(**vars(self._seen))
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    def _on_chunk(self, _msg: ActionChunk) -> None:
+        with self._lock:
+            self._seen.chunks += 1
+
+    def _on_executor(self, msg: ExecutorState) -> None:
+        with self._lock:
+            self._seen.executor_status = msg.status
+            self._seen.executor_reason = msg.reason
+            self._seen.chunk_age = msg.chunk_age
+            self._seen.executor_refusals = dict(
+                zip(msg.refusal_reasons, msg.refusal_counts, strict=False)
+            )
+        if msg.status == ExecutorState.RUNNING:
+            self.running.set()
+
+    def _on_policy(self, msg: PolicyStatus) -> None:
+        with self._lock:
+            self._seen.policy_rate = msg.rate
+            self._seen.infer_p50 = float(sum(msg.p50))
+            self._seen.policy_refusals = dict(
+                zip(msg.refusal_reasons, msg.refusal_counts, strict=False)
+            )
+
+    def _on_joints(self, msg: JointState) -> None:
+        with self._lock:
+            for name, position in zip(msg.name, msg.position, strict=False):
+                low, high = self._range.get(name, (position, position))
+                self._range[name] = (min(low, position), max(high, position))

@@ -1,0 +1,89 @@
+"""Pictures of a run: what the cameras saw, and what the joints were told and did."""
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from groot_ros.evaluation.run_figures import commanded_curve
+from groot_ros.evaluation.run_log import RunLog
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt
+
+_MEASURED, _COMMANDED, _SEAM = "#1f77b4", "#d62728", "#999999"
+
+
+def contact_sheet(
+    frames: dict[str, list[NDArray[np.uint8]]], times: NDArray[np.float64], log: RunLog, path: Path
+) -> None:
+    """One row a camera, one column an instant, the instruction in force above."""
+    rows, columns = len(frames), len(times)
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(2.6 * columns, 2.15 * rows + 0.3), squeeze=False
+    )
+    for row, (topic, images) in enumerate(frames.items()):
+        for column, axis in enumerate(axes[row]):
+            axis.set_axis_off()
+            if column < len(images):
+                axis.imshow(images[column])
+            if row == 0:
+                axis.set_title(
+                    f"{times[column]:.0f} s: {_instruction_at(log, times[column])}", size=8
+                )
+        axes[row][0].text(4, 14, topic, size=7, color="white", backgroundcolor="#000000a0")
+    figure.tight_layout(pad=0.4)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def joint_curves(log: RunLog, path: Path) -> None:
+    """Per joint: committed and measured position over time, a grey line where a chunk arrived."""
+    times, commanded = commanded_curve(log)
+    names = log.timelines[0].joint_names if log.timelines else tuple(log.joints)
+    figure, axes = plt.subplots(
+        len(names), 1, figsize=(11, 1.7 * len(names)), sharex=True, squeeze=False
+    )
+    for column, (name, axis) in enumerate(zip(names, axes[:, 0], strict=True)):
+        for chunk in log.chunks:
+            axis.axvline(chunk.received, color=_SEAM, linewidth=0.4, alpha=0.6)
+        if len(times):
+            axis.plot(
+                times, commanded[:, column], color=_COMMANDED, linewidth=1.6, label="committed"
+            )
+        if name in log.joints:
+            measured = log.joints[name]
+            axis.plot(
+                measured[:, 0], measured[:, 1], color=_MEASURED, linewidth=1.0, label="measured"
+            )
+        axis.set_ylabel(f"{name}\n[rad]", size=8)
+        axis.tick_params(labelsize=7)
+        axis.margins(x=0.01)
+    axes[0, 0].legend(loc="upper right", fontsize=7, ncols=2)
+    axes[0, 0].set_title("grey: a new action chunk arrived", size=8, loc="left")
+    axes[-1, 0].set_xlabel("time [s]", size=8)
+    figure.tight_layout(pad=0.5)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def animation(frames: list[NDArray[np.uint8]], fps: float, path: Path) -> None:
+    """The frames as an animated WebP."""
+    pictures = [Image.fromarray(frame) for frame in frames]
+    pictures[0].save(
+        path,
+        save_all=True,
+        append_images=pictures[1:],
+        duration=round(1000 / fps),
+        loop=0,
+        quality=60,
+        method=2,
+    )
+
+
+def _instruction_at(log: RunLog, time: float) -> str:
+    earlier = [c for c in log.chunks if c.received <= time]
+    return earlier[-1].instruction if earlier else "-"

@@ -1,0 +1,104 @@
+"""A run's report from its bag: a table on the terminal, pictures beside it."""
+
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from groot_ros.evaluation.pictures import animation, contact_sheet, joint_curves
+from groot_ros.evaluation.run_figures import RunFigures, run_figures
+from groot_ros.evaluation.run_log import RunLog, read_frames, read_run
+from groot_ros.evaluation.table import format_table
+
+_SHEET_COLUMNS = 6
+_ANIMATION_FPS = 8.0
+_ANIMATION_SECONDS = 20.0
+
+
+def write_report(bag: Path, out: Path) -> RunFigures:
+    """Print the table, write cameras.png, joints.png, run.webp and table.txt into `out`.
+
+    Raises:
+        ValueError: `bag` is not a bag.
+
+    """
+    with tqdm(total=4, desc="report", bar_format="{desc} {bar} {postfix}", leave=False) as steps:
+        steps.set_postfix_str("reading the bag")
+        log = read_run(bag)
+        figures = run_figures(log)
+        steps.update()
+        steps.set_postfix_str("cameras.png")
+        times = np.linspace(0.5, max(0.6, log.duration - 0.5), _SHEET_COLUMNS)
+        frames = read_frames(bag, times)
+        if frames:
+            contact_sheet(frames, times, log, out / "cameras.png")
+        steps.update()
+        steps.set_postfix_str("run.webp")
+        moments = np.arange(0.5, min(log.duration, _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
+        moving = read_frames(bag, moments)
+        if moving:
+            animation(next(iter(moving.values())), _ANIMATION_FPS, out / "run.webp")
+        steps.update()
+        steps.set_postfix_str("joints.png")
+        joint_curves(log, out / "joints.png")
+        steps.update()
+    text = describe(log, figures)
+    print(text)
+    (out / "table.txt").write_text(text + "\n", encoding="utf-8")
+    return figures
+
+
+def describe(log: RunLog, figures: RunFigures) -> str:
+    """The tables of one run."""
+    return "\n\n".join(
+        [
+            format_table(["run", "value"], _run_rows(log, figures)),
+            format_table(["latency by stage", "p50 ms", "p95 ms"], _stage_rows(figures)),
+            format_table(["joint", "travelled", "limit hits"], _joint_rows(log, figures)),
+        ]
+    )
+
+
+def _run_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
+    images = sum(n for topic, n in log.counts.items() if "image" in topic)
+    state, policy = log.executor, log.policy
+    age = "/".join(_ms(a) for a in figures.chunk_age)
+    rows = [
+        ["recorded", f"{log.duration:.1f} s"],
+        ["images", str(images)],
+        ["observations acted on (chunks)", str(len(log.chunks))],
+        ["chunks accepted", str(state.accepted) if state is not None else "-"],
+        ["observations refused", _counts(policy)],
+        ["chunks refused", _counts(state)],
+        ["starvations", str(state.starvations) if state is not None else "-"],
+        ["trajectory messages", str(log.commands)],
+        ["chunk age p50/p95/max", f"{age} ms"],
+    ]
+    rows += [[f"executor {key}", value] for key, value in log.timing.items()]
+    return rows
+
+
+def _stage_rows(figures: RunFigures) -> list[list[str]]:
+    rows = [[stage, _ms(p50), _ms(p95)] for stage, (p50, p95) in figures.stages.items()]
+    return [*rows, ["image to chunk received", _ms(figures.latency[0]), _ms(figures.latency[1])]]
+
+
+def _joint_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
+    hits: dict[str, int] = {}
+    if log.executor is not None:
+        hits = dict(zip(log.executor.joint_names, log.executor.limit_hits, strict=True))
+    return [
+        [name, f"{travel:.2f} rad", str(hits.get(name, "-"))]
+        for name, travel in figures.travelled.items()
+    ]
+
+
+def _counts(message: object) -> str:
+    reasons = getattr(message, "refusal_reasons", ())
+    counts = getattr(message, "refusal_counts", ())
+    pairs = [f"{reason} x{count}" for reason, count in zip(reasons, counts, strict=True) if count]
+    return ", ".join(pairs) or "none"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds * 1e3:.1f}"
