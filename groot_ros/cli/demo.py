@@ -7,12 +7,16 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from groot_ros.bringup import demo_graph
 from groot_ros.cli.supervisor import Running, Supervisor
 from groot_ros.cli.up import add_bringup_options, bringup_values
+
+if TYPE_CHECKING:
+    from groot_ros.bridge.operator import Operator
 
 INSTRUCTIONS = ("touch the red cube", "touch the blue cube", "touch the green cube")
 #: s on one instruction before the next.
@@ -22,6 +26,7 @@ STARTUP_TIMEOUT = 90.0
 #: The robot was driven when this many joints travelled this far (rad), measured.
 DRIVEN_JOINTS, DRIVEN_TRAVEL = 3, 0.5
 
+_BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s {postfix}"
 _EXAMPLES = """examples:
   groot-ros demo                         # 20 s, results under out/demo
   groot-ros demo --seconds 60 --out /tmp/demo
@@ -97,7 +102,7 @@ def _drive(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
 
 def _watch(
     supervisor: Supervisor,
-    operator: "Operator",  # noqa: F821 - imported late: ROS is slow to import
+    operator: "Operator",
     instructions: "itertools.cycle[str]",
     seconds: float,
 ) -> str:
@@ -134,8 +139,8 @@ def _report(bag: Path, out: Path) -> int:
     print(f"\nresults in {out}/: " + ", ".join(sorted(p.name for p in out.iterdir())))
     if len(driven) < DRIVEN_JOINTS:
         print(
-            f"demo FAILED: only {len(driven)} joints travelled {DRIVEN_TRAVEL} rad while the policy "
-            f"was in command ({DRIVEN_JOINTS} are needed): does anything receive the commands?",
+            f"demo FAILED: only {len(driven)} joints travelled {DRIVEN_TRAVEL} rad under the "
+            f"policy's commands ({DRIVEN_JOINTS} are needed): does the robot receive them?",
             file=sys.stderr,
         )
         return 1
