@@ -1,0 +1,131 @@
+"""joint_trajectory_controller as the simulator plays it: what it takes and what it commands.
+
+Only the rule from message to position command, with the controller's default parameters: a
+position command interface, position and velocity state interfaces, no tolerances, no cmd_timeout,
+all joints in each message. Measured behaviour of the real one is what the tests pin.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from groot_ros.sim.trajectory import Knot, SampledTrajectory, TrajectoryMessage
+from groot_ros.sim.trajectory_checks import check_trajectory
+from groot_ros.types import s_to_ns
+
+Distro = Literal["jazzy", "humble"]
+
+
+@dataclass(frozen=True)
+class ControllerRules:
+    """What differs between the distributions, or by parameter.
+
+    Attributes:
+        look_ahead: the command at t is the curve one control period later.
+        allow_nonzero_velocity_at_end: whether the last knot may move.
+        interpolate_from_desired_state: begin a new trajectory at the last command, not at the
+            measured state ("open_loop_control" on Humble).
+        dates_last_command: that last command is taken as of its own cycle; else as of now, which
+            repeats it once for each message.
+
+    """
+
+    look_ahead: bool
+    allow_nonzero_velocity_at_end: bool
+    dates_last_command: bool
+    interpolate_from_desired_state: bool = False
+
+
+#: The default parameters of ros2_controllers 4.42 (Jazzy) and 2.54 (Humble).
+RULES: dict[Distro, ControllerRules] = {
+    "jazzy": ControllerRules(
+        look_ahead=True, allow_nonzero_velocity_at_end=False, dates_last_command=True
+    ),
+    "humble": ControllerRules(
+        look_ahead=False, allow_nonzero_velocity_at_end=True, dates_last_command=False
+    ),
+}
+
+
+class TrajectoryController:
+    """Follows the newest trajectory; one message replaces the running one wholly."""
+
+    def __init__(
+        self, joints: Sequence[str], rules: ControllerRules = RULES["jazzy"], period: float = 0.004
+    ) -> None:
+        self.joints = tuple(joints)
+        self.rules = rules
+        self._period_ns = s_to_ns(period)
+        self._pending: SampledTrajectory | None = None
+        self._running: SampledTrajectory | None = None
+        self._traj_time_ns = 0
+        self._command: Knot | None = None
+        self._command_ns = 0
+        # The real controller sorts joints through one buffer that it never clears: a joint that
+        # a duplicated name displaces gets whatever was left there.
+        self._sorted = np.zeros(len(self.joints))
+
+    def accept(self, message: TrajectoryMessage, now_ns: int) -> None:
+        """Take a message; it counts from the next update on.
+
+        Raises:
+            TrajectoryRefused: with the controller's words; nothing changes then.
+
+        """
+        check_trajectory(
+            message,
+            self.joints,
+            now_ns,
+            allow_nonzero_velocity_at_end=self.rules.allow_nonzero_velocity_at_end,
+        )
+        columns = [self.joints.index(name) for name in message.joint_names]
+        knots = []
+        for point in message.points:
+            fields = (point.positions, point.velocities, point.accelerations)
+            position, velocity, acceleration = (self._sort(columns, f) for f in fields)
+            assert position is not None
+            knots.append(Knot(position, velocity, acceleration))
+        offsets = [point.time_from_start_ns for point in message.points]
+        self._pending = SampledTrajectory(message.stamp_ns, offsets, knots)
+
+    def hold(self) -> None:
+        """Forget every trajectory; the next update holds the position measured then."""
+        self._pending = self._running = self._command = None
+
+    def update(
+        self, now_ns: int, positions: ArrayLike, velocities: ArrayLike
+    ) -> NDArray[np.float64]:
+        """One control cycle: measured state [n] in, position command [n] out.
+
+        Call it once a period; the clock is read for a new trajectory's first cycle only, later
+        ones add up periods, as the real one does.
+        """
+        measured = Knot(
+            np.array(positions, dtype=np.float64), np.array(velocities, dtype=np.float64)
+        )
+        if self._pending is not None:
+            self._running, self._pending = self._pending, None
+        if self._running is None:
+            self._running = SampledTrajectory(now_ns, [0], [Knot(measured.position)])
+        if self._running.started:
+            self._traj_time_ns += self._period_ns
+        else:
+            before, before_ns = measured, now_ns
+            if self.rules.interpolate_from_desired_state and self._command is not None:
+                before = self._command
+                before_ns = self._command_ns if self.rules.dates_last_command else now_ns
+            self._running.start(now_ns, before, before_ns)
+            self._traj_time_ns = now_ns
+        ahead_ns = self._period_ns if self.rules.look_ahead else 0
+        self._command = self._running.sample(self._traj_time_ns + ahead_ns)
+        self._command_ns = now_ns
+        return self._command.position.copy()
+
+    def _sort(self, columns: Sequence[int], values: Sequence[float]) -> NDArray[np.float64] | None:
+        if len(values) == 0:
+            return None
+        self._sorted[columns] = values
+        return self._sorted.copy()
