@@ -1,0 +1,63 @@
+"""Pictures of the scene, in software, without a display."""
+
+import threading
+from types import TracebackType
+
+import mujoco
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CameraRenderer:
+    """Draws the cameras of a model; usable from the thread that made it alone.
+
+    Shadows cost 5 ms more per 640x480 picture in software and are off by default; reflections
+    are off always.
+    """
+
+    def __init__(
+        self, model: mujoco.MjModel, width: int = 640, height: int = 480, *, shadows: bool = False
+    ) -> None:
+        self._thread = threading.get_ident()
+        self._samples = model.vis.quality.offsamples
+        model.vis.quality.offsamples = 0
+        self._renderer = mujoco.Renderer(model, height, width)
+        model.vis.quality.offsamples = self._samples
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = shadows
+        self._renderer.scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = False
+        self.width = width
+        self.height = height
+
+    def render(self, data: mujoco.MjData, camera: str) -> NDArray[np.uint8]:
+        """Uint8 RGB [height, width, 3], a fresh array.
+
+        Raises:
+            RuntimeError: called from another thread, whose GL context this is not.
+
+        """
+        self._own_thread("render")
+        self._renderer.update_scene(data, camera)
+        return self._renderer.render()
+
+    def close(self) -> None:
+        """Free the context; more calls do nothing."""
+        self._own_thread("close")
+        self._renderer.close()
+
+    def _own_thread(self, what: str) -> None:
+        if threading.get_ident() != self._thread:
+            raise RuntimeError(
+                f"{what}() was called from another thread than the one that made the renderer; "
+                "a GL context belongs to one thread: make a renderer there"
+            )
+
+    def __enter__(self) -> "CameraRenderer":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
