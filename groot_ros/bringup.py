@@ -28,7 +28,7 @@ ARGUMENTS = (
     Argument("checkpoint", "", "Checkpoint directory of the policy"),
     Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
-    Argument("engine", "auto", "How the model is executed", ("auto", "torch")),
+    Argument("engine", "auto", "How the model is executed; auto = the fastest proven here"),
     Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
     Argument("params_file", "", "YAML of ROS parameters, on top of the package's own"),
     Argument("namespace", "", "Namespace of every node and topic; two robots need two"),
