@@ -5,7 +5,7 @@ Plain data: no launch, no rclpy. `policy_graph` is the product (policy and execu
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -174,16 +174,39 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
         )
     ]
     if bag:
-        extra.append(
-            NodeProcess(
-                "recorder_node",
-                stop_order=3,
-                parameters={"robot": robot, "output": bag, "use_sim_time": sim_time},
-                nice=5,
-                environment={"OMP_NUM_THREADS": "1"},
-            )
-        )
+        extra.append(_recorder({"robot": robot, "output": bag, "use_sim_time": sim_time}))
     return Graph((*graph.processes, *extra), graph.namespace, graph.log_level, graph.environment)
+
+
+def record_graph(
+    *,
+    robot: str,
+    output: str,
+    topics: Sequence[str] = (),
+    namespace: str = "",
+    use_sim_time: bool = False,
+) -> Graph:
+    """A recorder alone, beside a graph that runs already; no topics = those of the contract."""
+    parameters: dict[str, Any] = {
+        "robot": str(robot_path(robot)),
+        "output": output,
+        "use_sim_time": use_sim_time,
+    }
+    if topics:
+        parameters["topics"] = list(topics)
+    return Graph(
+        (_recorder(parameters),), namespace, "info", _shared_environment(share_directory())
+    )
+
+
+def _recorder(parameters: Mapping[str, Any]) -> NodeProcess:
+    return NodeProcess(
+        "recorder_node",
+        stop_order=3,
+        parameters=parameters,
+        nice=5,
+        environment={"OMP_NUM_THREADS": "1"},
+    )
 
 
 def _shared_environment(share: Path) -> dict[str, str]:
