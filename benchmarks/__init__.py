@@ -1,0 +1,1 @@
+"""Benchmarks: one command, one table each. `python -m benchmarks` runs them all."""

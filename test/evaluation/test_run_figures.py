@@ -1,0 +1,61 @@
+"""Figures of a run: only what happened under the policy's commands counts."""
+
+import numpy as np
+import pytest
+
+from groot_ros.evaluation.run_figures import commanded_curve, run_figures, running_spans
+from groot_ros.evaluation.run_log import Chunk, RunLog, Timeline
+from groot_ros.types import ExecutorStatus as Status
+
+
+def log_with(statuses: list[tuple[float, Status]], duration: float = 10.0) -> RunLog:
+    log = RunLog(start_ns=0, duration=duration)
+    log.statuses = np.array([(t, int(s)) for t, s in statuses], dtype=float).reshape(-1, 2)
+    return log
+
+
+def test_motion_before_and_after_the_policy_was_in_command_is_not_counted_as_travel() -> None:
+    log = log_with([(0.0, Status.IDLE), (2.0, Status.RUNNING), (4.0, Status.HOLDING)])
+    times = np.linspace(0, 10, 101)
+    log.joints = {"pan": np.stack([times, times], axis=1)}
+    assert run_figures(log).travelled["pan"] == pytest.approx(2.0)
+
+
+def test_a_robot_that_was_never_in_command_travelled_nothing() -> None:
+    log = log_with([(0.0, Status.IDLE)])
+    log.joints = {"pan": np.array([[0.0, 0.0], [5.0, 3.0]])}
+    assert run_figures(log).travelled == {"pan": 0.0}
+
+
+def test_coasting_on_the_tail_is_still_the_policys_motion() -> None:
+    log = log_with([(1.0, Status.RUNNING), (2.0, Status.COASTING), (3.0, Status.HOLDING)])
+    assert running_spans(log) == [(1.0, 3.0)]
+
+
+def test_an_unfinished_span_ends_with_the_log() -> None:
+    assert running_spans(log_with([(1.0, Status.RUNNING)], duration=7.0)) == [(1.0, 7.0)]
+
+
+def test_each_timeline_is_in_force_until_the_next_one_arrived() -> None:
+    log = log_with([], duration=2.0)
+    rows = np.arange(21, dtype=float)[:, None]
+    log.timelines = [
+        Timeline(0.0, 0.0, 0.1, ("pan",), rows),
+        Timeline(1.0, 0.0, 0.1, ("pan",), rows + 100),
+    ]
+    times, positions = commanded_curve(log)
+    assert positions[times < 1.0 - 1e-9].max() == 9
+    assert positions[times >= 1.0 - 1e-9].min() == 110
+    assert np.all(np.diff(times) > 0)
+
+
+def test_latency_runs_from_the_image_to_the_chunks_arrival() -> None:
+    log = log_with([])
+    log.chunks = [Chunk(0.3 + i, 0.1 + i, 0.1 + i, 0.03, 16, "", {"head": 0.05}) for i in range(9)]
+    figures = run_figures(log)
+    assert figures.latency == (pytest.approx(0.2), pytest.approx(0.2))
+    assert figures.stages["head"] == (pytest.approx(0.05), pytest.approx(0.05))
+
+
+def test_an_empty_run_gives_nan_and_not_an_error() -> None:
+    assert np.isnan(run_figures(log_with([])).latency[0])

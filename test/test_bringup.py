@@ -1,0 +1,112 @@
+"""The node graph, as data."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from groot_ros.bringup import ARGUMENTS, demo_graph, policy_graph
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> str:
+    (tmp_path / "config.json").write_text("{}")
+    return str(tmp_path)
+
+
+def test_the_product_is_a_policy_and_an_executor(checkpoint: str) -> None:
+    graph = policy_graph({"checkpoint": checkpoint})
+    assert [p.executable for p in graph.processes] == ["policy_node", "executor_node"]
+    assert all(p.managed for p in graph.processes)
+
+
+def test_the_demo_adds_a_robot_and_a_recorder_only_when_a_bag_is_named(checkpoint: str) -> None:
+    names = [p.executable for p in demo_graph({"checkpoint": checkpoint}).processes]
+    assert names == ["policy_node", "executor_node", "sim_robot_node"]
+    names = [p.executable for p in demo_graph({"checkpoint": checkpoint}, bag="/b").processes]
+    assert names[-1] == "recorder_node"
+
+
+def test_the_policy_stops_before_the_executor_and_the_executor_before_the_robot(
+    checkpoint: str,
+) -> None:
+    graph = demo_graph({"checkpoint": checkpoint}, bag="/b")
+    by_stop = sorted(graph.processes, key=lambda p: p.stop_order)
+    assert [p.executable for p in by_stop] == [
+        "policy_node",
+        "executor_node",
+        "sim_robot_node",
+        "recorder_node",
+    ]
+
+
+def test_the_executor_never_runs_behind_the_policy_by_default(checkpoint: str) -> None:
+    policy, executor = policy_graph({"checkpoint": checkpoint}).processes
+    assert executor.nice < policy.nice
+
+
+def test_a_real_robot_is_never_driven_by_a_checkpoint_that_nobody_chose() -> None:
+    with pytest.raises(ValueError, match=r"checkpoint is not set: give the directory"):
+        policy_graph({})
+
+
+def test_the_dds_profile_of_the_user_is_respected(
+    checkpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    ours = policy_graph({"checkpoint": checkpoint}).environment
+    assert Path(ours["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml")
+    theirs = policy_graph({"checkpoint": checkpoint}).environment
+    assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in theirs
+
+
+def test_torch_leaves_a_core_to_the_executor(checkpoint: str) -> None:
+    policy = policy_graph({"checkpoint": checkpoint}).processes[0]
+    cores = len(os.sched_getaffinity(0))
+    assert policy.parameters["torch_threads"] == max(1, cores - 1)
+
+
+def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:
+    left = policy_graph({"checkpoint": checkpoint, "namespace": "left"})
+    assert "__ns:=/left" in left.ros_arguments(left.processes[0])
+
+
+def test_the_users_parameters_come_after_the_packages_own(checkpoint: str, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("/**: {ros__parameters: {rate_hz: 2.0}}\n")
+    graph = policy_graph({"checkpoint": checkpoint, "params_file": str(mine)})
+    for process in graph.processes:
+        assert process.parameter_files[-1] == mine
+        assert len(process.parameter_files) == 2
+
+
+def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None:
+    values = {"checkpoint": checkpoint, "policy_cpus": "1-3", "policy_nice": "5"}
+    assert policy_graph(values).processes[0].prefix == ["nice", "-n", "5", "taskset", "-c", "1-3"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("robot", "no_such_robot", r"robot contract 'no_such_robot'.*so101"),
+        ("params_file", "/no/such.yaml", r"params_file '/no/such.yaml' does not exist"),
+        ("policy_nice", "fast", r"policy_nice must be a whole number"),
+        ("policy_nice", "40", r"policy_nice must be between -20 and 19"),
+        ("torch_threads", "0", r"torch_threads must be between 1 and 256"),
+        ("autostart", "yes", r"autostart must be one of true, false"),
+        ("colour", "red", r"'colour' is not a bringup argument"),
+        ("checkpoint", "/no/such", r"checkpoint '/no/such' is not a checkpoint"),
+    ],
+)
+def test_a_wrong_argument_gives_one_line_that_names_it(
+    checkpoint: str, name: str, value: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        policy_graph({"checkpoint": checkpoint, name: value})
+    assert "\n" not in str(error.value)
+
+
+def test_every_argument_says_what_it_is_for() -> None:
+    assert all(a.description for a in ARGUMENTS)
+    assert len({a.name for a in ARGUMENTS}) == len(ARGUMENTS)
