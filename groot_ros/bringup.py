@@ -158,6 +158,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
 
 def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Graph:
     """The policy's graph, a simulated robot, and a recorder when `bag` names a directory."""
+    values = {**defaults(), **values}
     graph = policy_graph({**values, "checkpoint": values["checkpoint"] or str(demo_checkpoint())})
     robot = graph.processes[0].parameters["robot"]
     sim_time = values["use_sim_time"] == "true"

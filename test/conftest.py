@@ -3,7 +3,6 @@
 import importlib.util
 import itertools
 import os
-from collections.abc import Iterator
 
 import pytest
 
@@ -25,8 +24,8 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
     """A ROS_DOMAIN_ID that no other test of this run uses, for this process and its children."""
     domain = 1 + next(_DOMAINS) % 101
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    yield domain
+    return domain
