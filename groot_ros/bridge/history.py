@@ -1,0 +1,87 @@
+"""What arrived lately, by stamp."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+
+
+class History(Generic[Item]):
+    """Items with stamps, oldest first, bounded in time and in number.
+
+    Args:
+        span_ns: items older than this, counted from the newest, are let go.
+        capacity: at most so many items, whatever their stamps.
+
+    """
+
+    def __init__(self, span_ns: int, capacity: int) -> None:
+        self.span_ns = span_ns
+        self.capacity = capacity
+        self._stamps: list[int] = []
+        self._items: list[Item] = []
+
+    def __len__(self) -> int:
+        return len(self._stamps)
+
+    @property
+    def stamps(self) -> Sequence[int]:
+        """All stamps, ascending."""
+        return self._stamps
+
+    @property
+    def newest(self) -> int:
+        """The newest stamp; IndexError when empty."""
+        return self._stamps[-1]
+
+    def add(self, stamp_ns: int, item: Item) -> None:
+        """Add the newest item; the same stamp again replaces it.
+
+        A stamp that goes backwards means a clock that was reset or a bag that began again:
+        everything before it belongs to another time and is forgotten.
+        """
+        if self._stamps and stamp_ns <= self._stamps[-1]:
+            if stamp_ns < self._stamps[-1]:
+                self.clear()
+            else:
+                self._keep(0, len(self) - 1)
+        self._stamps.append(stamp_ns)
+        self._items.append(item)
+        expired = bisect_left(self._stamps, stamp_ns - self.span_ns)
+        surplus = len(self) - self.capacity
+        if expired > 0 or surplus > 0:
+            self._keep(max(expired, surplus), len(self))
+
+    def at(self, stamp_ns: int) -> Item:
+        """The item of exactly this stamp; KeyError when there is none."""
+        index = bisect_left(self._stamps, stamp_ns)
+        if index == len(self) or self._stamps[index] != stamp_ns:
+            raise KeyError(stamp_ns)
+        return self._items[index]
+
+    def nearest(self, stamp_ns: int) -> int | None:
+        """The stamp nearest to this one, None when empty; of two equally near the older."""
+        index = bisect_left(self._stamps, stamp_ns)
+        neighbours = self._stamps[max(index - 1, 0) : index + 1]
+        return min(neighbours, key=lambda s: abs(s - stamp_ns), default=None)
+
+    def around(self, stamp_ns: int) -> tuple[int | None, int | None]:
+        """The last stamp at or before this one and the first after it."""
+        index = bisect_right(self._stamps, stamp_ns)
+        before = self._stamps[index - 1] if index > 0 else None
+        after = self._stamps[index] if index < len(self) else None
+        return before, after
+
+    def forget_after(self, stamp_ns: int) -> None:
+        """Forget the items that are newer than this."""
+        if self._stamps and self._stamps[-1] > stamp_ns:
+            self._keep(0, bisect_right(self._stamps, stamp_ns))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._keep(0, 0)
+
+    def _keep(self, first: int, end: int) -> None:
+        self._stamps = self._stamps[first:end]
+        self._items = self._items[first:end]

@@ -1,0 +1,56 @@
+"""How long things take, lately."""
+
+from collections import deque
+from math import ceil
+
+from groot_ros.types import s_to_ns
+
+
+class LatencyWindow:
+    """Quantiles of the last durations, the first few excluded.
+
+    The window forgets, so that one hiccup does not count for ever, and the first durations
+    of a run (allocations, caches, clocks) never enter it.
+
+    Args:
+        size: how many durations count.
+        warm_up: how many of the first are left out.
+
+    """
+
+    def __init__(self, size: int = 200, warm_up: int = 3) -> None:
+        self._seconds: deque[float] = deque(maxlen=size)
+        self._to_skip = warm_up
+
+    def __len__(self) -> int:
+        return len(self._seconds)
+
+    def add(self, seconds: float) -> None:
+        """One more duration, s."""
+        if self._to_skip > 0:
+            self._to_skip -= 1
+        else:
+            self._seconds.append(seconds)
+
+    def quantile(self, share: float) -> float:
+        """The smallest duration that `share` of the window does not exceed, s; 0 when empty."""
+        if not self._seconds:
+            return 0.0
+        ordered = sorted(self._seconds)
+        return ordered[max(ceil(share * len(ordered)), 1) - 1]
+
+
+def delay_in_steps(delay: float, dt: float) -> int:
+    """Steps of `dt` that pass before a chunk can act, from its t_obs.
+
+    One more than the delay itself needs: for the way to the executor and its tick.
+    """
+    return ceil(s_to_ns(delay) / s_to_ns(dt)) + 1
+
+
+def budget_ok(d: int, s: int, horizon: int) -> bool:
+    """Whether d <= s <= H - d: a chunk lasts until the next, and the overlap covers the delay.
+
+    Kevin Black et al., Real-Time Execution of Action Chunking Flow Policies, 2025.
+    """
+    return d <= s <= horizon - d

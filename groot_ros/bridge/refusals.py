@@ -1,0 +1,45 @@
+"""Refusals: counted by reason, told once in a while."""
+
+from collections import Counter
+
+
+class Refused(Exception):  # noqa: N818 - a refusal is a normal answer, not an error
+    """The policy cannot act on what it has.
+
+    Attributes:
+        reason: short snake_case name, stable, for counting.
+        detail: which input, how old, how skewed.
+
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class RefusalCounts:
+    """How often each reason came up, and whether it is time to say so.
+
+    Args:
+        quiet_ns: a reason that was told is not told again for so long.
+
+    """
+
+    def __init__(self, quiet_ns: int) -> None:
+        self._quiet_ns = quiet_ns
+        self._counts: Counter[str] = Counter()
+        self._told: dict[str, int] = {}
+
+    def add(self, reason: str, now_ns: int) -> bool:
+        """Count one; whether it should be told now. `now_ns` is of a steady clock."""
+        self._counts[reason] += 1
+        told = self._told.get(reason)
+        if told is not None and now_ns - told < self._quiet_ns:
+            return False
+        self._told[reason] = now_ns
+        return True
+
+    def as_dict(self) -> dict[str, int]:
+        """Reason -> count, by name."""
+        return dict(sorted(self._counts.items()))
