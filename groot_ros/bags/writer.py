@@ -1,0 +1,153 @@
+"""Writes an MCAP bag with the metadata.yaml of rosbag2."""
+
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Literal
+
+from rosbags.interfaces import Connection, Qos
+from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
+from rosbags.rosbag2.storage_mcap import McapWriter
+
+from groot_ros.bags.definitions import MessageDefinition
+from groot_ros.bags.error import BagError
+
+#: Free bytes on the disk below which recording stops while the bag can still be closed.
+MIN_FREE_BYTES = 64 * 2**20
+#: The disk is looked at each time this many bytes were written.
+_CHECK_EVERY_BYTES = 8 * 2**20
+
+
+def metadata_version() -> Literal[8, 9]:
+    """Humble parses the QoS of version 9 with an error; 8 is read by Humble and Jazzy."""
+    return 8 if os.environ.get("ROS_DISTRO") == "humble" else 9
+
+
+class BagWriter:
+    """One bag directory, <path>/<name>.mcap and metadata.yaml.
+
+    Until close() there is no metadata.yaml; what flush() has seen survives the death of the
+    process, see `groot_ros.bags.recovery`.
+
+    Args:
+        path: directory of the bag; must not exist yet.
+        version: of metadata.yaml; None = what the running ROS distribution reads.
+        min_free_bytes: see MIN_FREE_BYTES.
+
+    Raises:
+        BagError: the directory exists or cannot be made.
+
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        version: Literal[8, 9] | None = None,
+        min_free_bytes: int = MIN_FREE_BYTES,
+    ) -> None:
+        self.path = path
+        self.counts: dict[str, int] = {}
+        self._connections: dict[str, Connection] = {}
+        self._min_free_bytes = min_free_bytes
+        self._unchecked_bytes = 0
+        self._closed = False
+        if path.exists():
+            raise BagError(f"{path} exists already: name another directory, or move it away")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._require_free_space(path.parent)
+            self._writer = Writer(
+                path, version=version or metadata_version(), storage_plugin=StoragePlugin.MCAP
+            )
+            self._writer.open()
+        except OSError as error:
+            raise BagError(f"bag {path} cannot be made: {error.strerror}") from error
+
+    def add_topic(
+        self, topic: str, definition: MessageDefinition, offered: Sequence[Qos] = ()
+    ) -> None:
+        """Announce a topic; `offered` is the QoS of its publishers."""
+        try:
+            self._connections[topic] = self._writer.add_connection(
+                topic,
+                definition.name,
+                msgdef=definition.text,
+                rihs01=definition.rihs01,
+                offered_qos_profiles=offered,
+            )
+        except WriterError as error:
+            raise BagError(f"bag {self.path}, topic {topic}: {error}") from error
+        self.counts.setdefault(topic, 0)
+
+    def write(self, topic: str, stamp_ns: int, data: bytes) -> None:
+        """Write one serialised message.
+
+        Args:
+            topic: announced before.
+            stamp_ns: when it was received, ns.
+            data: exact CDR bytes, as a raw subscription gives them.
+
+        Raises:
+            BagError: the disk is full or broken; what was written before is kept.
+
+        """
+        if self._unchecked_bytes >= _CHECK_EVERY_BYTES:
+            self._unchecked_bytes = 0
+            try:
+                self._require_free_space(self.path)
+            except BagError:
+                self.close()
+                raise
+        try:
+            self._writer.write(self._connections[topic], stamp_ns, data)
+        except OSError as error:
+            raise self._broken(error) from error
+        self.counts[topic] += 1
+        self._unchecked_bytes += len(data)
+
+    def flush(self) -> None:
+        """Hand everything to the operating system: from here on a killed process loses none of it.
+
+        Raises:
+            BagError: the disk is full or broken; what was written before is kept.
+
+        """
+        storage = self._writer.storage
+        assert isinstance(storage, McapWriter)
+        try:
+            if storage.chunk.bio.tell():
+                storage.close_chunk()
+            storage.bio.flush()
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def close(self) -> None:
+        """Write index and metadata.yaml; safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._writer.close()
+        except OSError as error:
+            raise self._broken(error) from error
+
+    def _require_free_space(self, where: Path) -> None:
+        free = shutil.disk_usage(where).free
+        if free < self._min_free_bytes:
+            raise BagError(
+                f"bag {self.path}: recording stops while it can still be closed properly, "
+                f"only {free / 2**20:.0f} MiB are free on the disk"
+            )
+
+    def _broken(self, error: OSError) -> BagError:
+        self._closed = True
+        # Closing flushes, which fails as well; the first error is the one to tell.
+        with suppress(OSError):
+            self._writer.abort()
+        return BagError(
+            f"bag {self.path} cannot be written: {error.strerror}; what it holds can be saved "
+            f"with 'groot-ros bag recover {self.path}'"
+        )

@@ -1,0 +1,130 @@
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rosbags.rosbag2 import Reader
+
+from groot_ros.bags.contents import read_contents
+from groot_ros.bags.error import BagError
+from groot_ros.bags.recovery import recover, saved_messages
+from groot_ros.bags.writer import BagWriter
+
+#: Writes for ever, and says so each time that everything so far has been flushed.
+ENDLESS = """
+import itertools, sys
+from pathlib import Path
+from groot_ros.bags.definitions import MessageDefinitions
+from groot_ros.bags.writer import BagWriter
+writer = BagWriter(Path(sys.argv[1]))
+writer.add_topic("/a", MessageDefinitions().find("std_msgs/msg/String"))
+for i in itertools.count():
+    writer.write("/a", i, b"\\0\\1\\0\\0\\2\\0\\0\\0x\\0")
+    if i % 100 == 99:
+        writer.flush()
+        print(i + 1, flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def bag_file(tmp_path_factory, definitions):
+    """The bytes of an MCAP file with 40 messages in five chunks, and where they begin."""
+    path = tmp_path_factory.mktemp("whole") / "bag"
+    writer = BagWriter(path)
+    writer.add_topic("/a", definitions.find("std_msgs/msg/String"))
+    writer.add_topic("/b", definitions.find("groot_ros/msg/ActionChunk"))
+    for i in range(40):
+        writer.write("/a" if i % 2 else "/b", i, bytes([i]) * (i + 1))
+        if i % 8 == 7:
+            writer.flush()
+    writer.close()
+    return (path / "bag.mcap").read_bytes()
+
+
+def test_a_killed_process_loses_nothing_that_was_flushed(tmp_path):
+    bag = tmp_path / "bag"
+    process = subprocess.Popen([sys.executable, "-c", ENDLESS, str(bag)], stdout=subprocess.PIPE)
+    for _ in range(5):
+        flushed = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert not (bag / "metadata.yaml").exists()
+
+    saved = recover(bag, tmp_path / "saved").counts["/a"]
+    assert flushed == 500
+    assert saved >= flushed
+    with Reader(tmp_path / "saved") as reader:
+        assert [stamp for _, stamp, _ in reader.messages()] == list(range(saved))
+
+
+def test_a_whole_file_gives_every_message_its_topic_and_its_definition(
+    tmp_path, bag_file, definitions
+):
+    path = tmp_path / "bag.mcap"
+    path.write_bytes(bag_file)
+    saved = list(saved_messages(path))
+    assert [(stamp, data) for _, stamp, data in saved] == [
+        (i, bytes([i]) * (i + 1)) for i in range(40)
+    ]
+    assert saved[0][0].name == "/b"
+    assert saved[0][0].definition == definitions.find("groot_ros/msg/ActionChunk")
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_a_file_cut_anywhere_gives_the_messages_before_the_cut(tmp_path_factory, bag_file, data):
+    cut = data.draw(st.integers(8, len(bag_file)))
+    path = tmp_path_factory.getbasetemp() / "cut.mcap"
+    path.write_bytes(bag_file[:cut])
+    stamps = [stamp for _, stamp, _ in saved_messages(path)]
+    assert stamps == list(range(len(stamps)))
+    with_one_byte_less = path.with_name("shorter.mcap")
+    with_one_byte_less.write_bytes(bag_file[: cut - 1] if cut > 8 else bag_file[:cut])
+    assert len(list(saved_messages(with_one_byte_less))) in (len(stamps), len(stamps) - 1)
+
+
+def test_zeros_at_the_end_as_a_power_cut_leaves_them_are_not_messages(tmp_path, bag_file):
+    path = tmp_path / "bag.mcap"
+    path.write_bytes(bag_file[: len(bag_file) // 2] + bytes(100_000))
+    stamps = [stamp for _, stamp, _ in saved_messages(path)]
+    assert 0 < len(stamps) < 40
+
+
+def test_the_quality_of_service_survives_recovery(tmp_path, string_definition, make_offer):
+    writer = BagWriter(tmp_path / "bag")
+    writer.add_topic("/a", string_definition, [make_offer(latched=True)])
+    writer.write("/a", 1, b"x")
+    writer.flush()
+    recover(tmp_path / "bag", tmp_path / "saved")
+    writer.close()
+    with Reader(tmp_path / "saved") as reader:
+        assert reader.connections[0].ext.offered_qos_profiles == [make_offer(latched=True)]
+        assert reader.connections[0].digest == string_definition.rihs01
+
+
+def test_an_unfinished_bag_says_so_and_shows_what_it_holds(tmp_path, string_definition):
+    writer = BagWriter(tmp_path / "bag")
+    writer.add_topic("/a", string_definition)
+    for stamp_ns in (3 * 10**9, 5 * 10**9):
+        writer.write("/a", stamp_ns, b"x")
+    writer.flush()
+    contents = read_contents(tmp_path / "bag")
+    writer.close()
+    assert not contents.finished
+    assert [(t.name, t.type, t.count) for t in contents.topics] == [
+        ("/a", "std_msgs/msg/String", 2)
+    ]
+    assert contents.duration == 2.0
+
+
+def test_recovery_refuses_what_is_not_an_mcap_file(tmp_path):
+    (tmp_path / "bag.mcap").write_text("something else")
+    with pytest.raises(BagError, match=r"bag\.mcap is not an MCAP file"):
+        recover(tmp_path, tmp_path / "out")
+
+
+def test_recovery_refuses_a_directory_without_one_mcap_file(tmp_path):
+    with pytest.raises(BagError, match=r"holds 0 \.mcap files"):
+        recover(tmp_path, tmp_path / "out")

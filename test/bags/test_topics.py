@@ -1,0 +1,39 @@
+from pathlib import Path
+
+from groot_ros.bags.topics import graph_topics
+from groot_ros.robot import load_contract
+
+SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
+
+
+def test_the_so101_graph_holds_every_topic_of_the_contract_and_of_the_nodes():
+    assert graph_topics(load_contract(SO101)) == (
+        "front/image_raw",
+        "wrist/image_raw",
+        "joint_states",
+        "instruction",
+        "action_chunk",
+        "policy_status",
+        "committed_timeline",
+        "executor_state",
+        "arm_controller/joint_trajectory",
+        "gripper_controller/joint_trajectory",
+        "/diagnostics",
+    )
+
+
+def test_the_clock_is_recorded_only_when_it_is_followed():
+    contract = load_contract(SO101)
+    assert "/clock" not in graph_topics(contract)
+    assert graph_topics(contract, use_sim_time=True)[-1] == "/clock"
+
+
+def test_a_topic_that_two_joint_state_sources_share_is_named_once(tmp_path):
+    text = SO101.read_text().replace(
+        "  - {topic: joint_states, rate: 100.0}",
+        "  - {topic: js, joints: [shoulder_pan, shoulder_lift, elbow_flex]}\n"
+        "  - {topic: js, joints: [wrist_flex, wrist_roll, gripper]}",
+    )
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    assert graph_topics(load_contract(path)).count("js") == 1
