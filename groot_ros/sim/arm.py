@@ -1,5 +1,6 @@
 """The physics: an arm whose servos follow position commands, and the cubes before it."""
 
+import math
 from collections.abc import Mapping
 
 import mujoco
@@ -7,17 +8,24 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groot_ros.sim.scene import CUBE_HALF_SIZE, CUBES, HOME, JOINTS, joint_limits, load_model
-from groot_ros.types import NS_PER_S, s_to_ns
+from groot_ros.types import s_to_ns
+
+#: s; beyond it the stiff servos are no longer integrated well.
+_LARGEST_TIMESTEP = 0.002
 
 
 class SimulatedArm:
     """Six servos with lag and limits under gravity; not thread-safe.
 
-    Joint arrays are float64 [6] in the order of `JOINTS`, rad and rad/s.
+    Joint arrays are float64 [6] in the order of `JOINTS`, rad and rad/s. One step lasts
+    `period` s, the control period.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, period: float = 0.004) -> None:
         self.model = load_model()
+        self._substeps = math.ceil(period / _LARGEST_TIMESTEP - 1e-9)
+        self.model.opt.timestep = period / self._substeps
+        self._period_ns = s_to_ns(period)
         self.data = mujoco.MjData(self.model)
         self.limits = joint_limits(self.model)
         self._qpos = [int(self.model.joint(name).qposadr[0]) for name in JOINTS]
@@ -25,14 +33,13 @@ class SimulatedArm:
         self._cube_qpos = {
             c: int(self.model.jnt_qposadr[self.model.body(f"{c}_cube").jntadr[0]]) for c in CUBES
         }
-        self._timestep_ns = s_to_ns(self.model.opt.timestep)
         self._steps = 0
         self.reset()
 
     @property
     def time_ns(self) -> int:
         """Simulated time since the last reset, exact."""
-        return self._steps * self._timestep_ns
+        return self._steps * self._period_ns
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -43,6 +50,16 @@ class SimulatedArm:
     def velocities(self) -> NDArray[np.float64]:
         """Measured joint velocities, a copy."""
         return self.data.qvel[self._qvel].copy()
+
+    @property
+    def efforts(self) -> NDArray[np.float64]:
+        """Torques of the servos, N m, a copy."""
+        return self.data.actuator_force.copy()
+
+    @property
+    def scene(self) -> NDArray[np.float64]:
+        """Where everything is, for a CameraRenderer; a copy."""
+        return self.data.qpos.copy()
 
     @property
     def grasp_point(self) -> NDArray[np.float64]:
@@ -87,13 +104,7 @@ class SimulatedArm:
         finite = np.isfinite(wanted)
         self.data.ctrl[finite] = np.clip(wanted, *self.limits.T)[finite]
 
-    def step(self, duration: float) -> None:
-        """Advance by whole time steps; `duration` in s must be a multiple of the time step."""
-        count, rest = divmod(s_to_ns(duration), self._timestep_ns)
-        if rest or count < 1:
-            raise ValueError(
-                f"{duration} s is not a positive multiple of the time step "
-                f"{self._timestep_ns / NS_PER_S} s"
-            )
-        mujoco.mj_step(self.model, self.data, nstep=count)
-        self._steps += count
+    def step(self) -> None:
+        """Advance by one period."""
+        mujoco.mj_step(self.model, self.data, nstep=self._substeps)
+        self._steps += 1

@@ -19,7 +19,7 @@ def arm():
 
 def run(arm, seconds):
     for _ in range(round(seconds / 0.004)):
-        arm.step(0.004)
+        arm.step()
 
 
 def test_joints_and_limits_are_those_of_the_robot_contract(arm):
@@ -47,7 +47,7 @@ def test_each_servo_follows_a_ramp_about_50_ms_late(arm, joint):
         wanted = start.copy()
         wanted[joint] += 1.0 * 0.004 * cycle
         arm.command(wanted)
-        arm.step(0.004)
+        arm.step()
     assert wanted[joint] - arm.positions[joint] == pytest.approx(0.054, abs=0.008)
 
 
@@ -59,7 +59,7 @@ def test_a_step_is_answered_without_overshoot(arm, joint):
     arm.command(wanted)
     reached = []
     for _ in range(150):
-        arm.step(0.004)
+        arm.step()
         reached.append(arm.positions[joint] - start[joint])
     assert max(reached) < 0.2 * 1.02
     assert reached[-1] == pytest.approx(0.2, abs=0.003)
@@ -100,7 +100,11 @@ def test_a_reset_is_a_fresh_start_to_the_last_bit(arm):
     assert time_ns == arm.time_ns == 200_000_000
 
 
-def test_only_whole_time_steps_can_be_taken(arm):
-    for duration in (0.003, 0.0, -0.002):
-        with pytest.raises(ValueError, match="multiple of the time step"):
-            arm.step(duration)
+@pytest.mark.parametrize("rate", [50.0, 250.0, 300.0, 1000.0])
+def test_any_control_rate_gives_the_same_motion(rate):
+    arm = SimulatedArm(1 / rate)
+    arm.command([0.3, *HOME[1:]])
+    for _ in range(round(rate * 0.1)):
+        arm.step()
+    assert arm.time_ns == pytest.approx(100_000_000, abs=100)
+    assert arm.positions[0] == pytest.approx(0.265, abs=0.006)

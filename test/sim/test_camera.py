@@ -30,7 +30,7 @@ def pixels_of(image, colour):
 
 
 def test_a_picture_is_rgb_of_the_size_asked_for(arm, renderer):
-    image = renderer.render(arm.data, "front")
+    image = renderer.render(arm.scene, "front")
     assert image.shape == (240, 320, 3)
     assert image.dtype == np.uint8
     assert image.std() > 20
@@ -39,19 +39,19 @@ def test_a_picture_is_rgb_of_the_size_asked_for(arm, renderer):
 @pytest.mark.parametrize("camera", ["front", "wrist"])
 @pytest.mark.parametrize("colour", CUBES)
 def test_both_cameras_see_every_cube_from_home(arm, renderer, camera, colour):
-    assert pixels_of(renderer.render(arm.data, camera), colour).sum() > 40
+    assert pixels_of(renderer.render(arm.scene, camera), colour).sum() > 40
 
 
 def test_the_front_camera_sees_red_to_the_right_of_blue(arm, renderer):
-    image = renderer.render(arm.data, "front")
+    image = renderer.render(arm.scene, "front")
     columns = {c: np.argwhere(pixels_of(image, c))[:, 1].mean() for c in CUBES}
     assert columns["blue"] < columns["green"] < columns["red"]
 
 
 def test_the_same_state_gives_the_same_pixels(arm, renderer):
-    first = renderer.render(arm.data, "wrist")
-    renderer.render(arm.data, "front")
-    assert (renderer.render(arm.data, "wrist") == first).all()
+    first = renderer.render(arm.scene, "wrist")
+    renderer.render(arm.scene, "front")
+    assert (renderer.render(arm.scene, "wrist") == first).all()
 
 
 def test_another_thread_is_told_to_make_its_own_renderer(arm, renderer):
@@ -59,7 +59,7 @@ def test_another_thread_is_told_to_make_its_own_renderer(arm, renderer):
 
     def draw():
         try:
-            renderer.render(arm.data, "front")
+            renderer.render(arm.scene, "front")
         except RuntimeError as error:
             caught.append(str(error))
 
@@ -74,9 +74,9 @@ def test_a_renderer_of_another_thread_draws_the_same(arm, renderer):
 
     def draw():
         with CameraRenderer(arm.model, 320, 240) as own:
-            drawn.append(own.render(arm.data, "front"))
+            drawn.append(own.render(arm.scene, "front"))
 
     thread = threading.Thread(target=draw)
     thread.start()
     thread.join()
-    assert (drawn[0] == renderer.render(arm.data, "front")).all()
+    assert (drawn[0] == renderer.render(arm.scene, "front")).all()

@@ -83,7 +83,7 @@ def test_replanning_through_lagging_servos_it_reaches_each_cube_and_touches_none
                 at = cycle * 0.004 / DT
                 row = int(at)
                 arm.command(path[row] + (at - row) * (path[row + 1] - path[row]))
-                arm.step(0.004)
+                arm.step()
         colour = instructed_cube(instruction)
         if colour:
             assert distance_to_cube(arm.grasp_point, arm.cubes, colour) < 0.028

@@ -1,0 +1,226 @@
+"""The simulated robot as a driver would show it: joint states, images, controllers' topics."""
+
+import threading
+from array import array
+from functools import partial
+from typing import cast
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMsg
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Float64MultiArray
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from groot_ros.bridge import qos
+from groot_ros.bridge.messages import ns_to_time, time_to_ns
+from groot_ros.bridge.parameter_tables import SIM_ROBOT
+from groot_ros.bridge.parameters import Parameters
+from groot_ros.nodes.run import run
+from groot_ros.robot import load_contract
+from groot_ros.share import robot_path
+from groot_ros.sim.cadence import Cadence
+from groot_ros.sim.frames import FrameThread
+from groot_ros.sim.pacing import Pacer
+from groot_ros.sim.robot import SimulatedRobot
+from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
+from groot_ros.sim.trajectory_checks import TrajectoryRefused
+from groot_ros.sim.trajectory_controller import Distro
+from groot_ros.types import NS_PER_S
+
+#: /clock does not begin at 0: a zero stamp means "now" to a trajectory.
+_SIM_START_NS = NS_PER_S
+
+
+class SimRobotNode(Node):
+    """Runs the robot in a thread of its own, in real time or as the source of /clock."""
+
+    def __init__(self) -> None:
+        super().__init__("sim_robot_node")
+        parameters = Parameters(self, SIM_ROBOT)
+        contract = load_contract(robot_path(parameters.text("robot")))
+        self._publishes_clock = parameters.flag("publish_clock")
+        factor = parameters.number("real_time_factor") if self._publishes_clock else 1.0
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._wall = steady if self._publishes_clock else self.get_clock()
+        start_ns = _SIM_START_NS if self._publishes_clock else self._wall.now().nanoseconds
+        self._robot = SimulatedRobot(
+            contract,
+            start_ns,
+            distro=cast(Distro, parameters.text("controller_distro")),
+            control_rate=parameters.number("control_rate"),
+            seed=parameters.integer("seed"),
+        )
+        self._pacer = Pacer(self._robot.period_ns, factor)
+        self._refusals: dict[str, tuple[int, str]] = {c.name: (0, "") for c in contract.controllers}
+
+        rate = parameters.number("joint_state_rate")
+        self._joint_states = [
+            (
+                self.create_publisher(JointState, source.topic, qos.DRIVER),
+                source.joints,
+                Cadence(rate, start_ns),
+            )
+            for source in contract.joint_states
+        ]
+        self._cameras = {
+            name: (
+                self.create_publisher(Image, camera.topic, qos.DRIVER),
+                Cadence(camera.rate, start_ns),
+            )
+            for name, camera in contract.cameras.items()
+        }
+        self._frames = FrameThread(
+            self._robot.model,
+            tuple(contract.cameras),
+            (parameters.integer("image_width"), parameters.integer("image_height")),
+            self._publish_image,
+        )
+        for controller in contract.controllers:
+            if controller.type == "joint_trajectory_controller":
+                on_trajectory = partial(self._on_trajectory, controller.name)
+                self.create_subscription(
+                    JointTrajectory, controller.topic, on_trajectory, qos.COMMAND
+                )
+            else:
+                on_values = partial(self._on_values, controller.name)
+                self.create_subscription(
+                    Float64MultiArray, controller.topic, on_values, qos.COMMAND
+                )
+        self._clock_publisher = self.create_publisher(ClockMsg, "/clock", qos.DRIVER)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
+        self.create_timer(1.0, self._publish_diagnostics, clock=steady)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+
+        self._stop = threading.Event()
+        self._physics = threading.Thread(target=self._run_physics, name="physics", daemon=True)
+        self._physics.start()
+
+    def close(self) -> None:
+        """Stop both threads; nothing is published any more."""
+        self._stop.set()
+        self._physics.join()
+        self._frames.close()
+
+    def _run_physics(self) -> None:
+        try:
+            if not self._publishes_clock:
+                self._restart_at(self._wall.now().nanoseconds)
+            while not self._stop.is_set():
+                cycles, jump_ns = self._pacer.due(self._wall.now().nanoseconds)
+                if jump_ns and not self._publishes_clock:
+                    self.get_logger().warning(
+                        f"the clock jumped by {jump_ns / NS_PER_S:.3f} s: the robot holds"
+                    )
+                    self._restart_at(self._robot.now_ns + jump_ns)
+                for _ in range(cycles):
+                    self._robot.cycle()
+                    self._publish_due()
+                if cycles and self._publishes_clock:
+                    self._clock_publisher.publish(ClockMsg(clock=ns_to_time(self._robot.now_ns)))
+                self._stop.wait(self._pacer.wait(self._wall.now().nanoseconds))
+        except Exception as error:
+            self.get_logger().fatal(f"the simulation ended: {type(error).__name__}: {error}")
+            self.context.try_shutdown()
+            raise
+
+    def _restart_at(self, now_ns: int) -> None:
+        self._robot.jump_to(now_ns)
+        for _, _, cadence in self._joint_states:
+            cadence.restart(now_ns)
+        for _, cadence in self._cameras.values():
+            cadence.restart(now_ns)
+
+    def _publish_due(self) -> None:
+        now_ns = self._robot.now_ns
+        for publisher, joints, cadence in self._joint_states:
+            if cadence.due(now_ns):
+                reading = self._robot.reading(joints)
+                state = JointState(
+                    name=list(reading.names),
+                    position=array("d", reading.positions),
+                    velocity=array("d", reading.velocities),
+                    effort=array("d", reading.efforts),
+                )
+                state.header.stamp = ns_to_time(reading.stamp_ns)
+                publisher.publish(state)
+        due = [name for name, (_, cadence) in self._cameras.items() if cadence.due(now_ns)]
+        if due:
+            self._frames.offer(now_ns, self._robot.scene, due)
+            if self._publishes_clock:
+                # Pictures keep step with simulated time however fast it runs.
+                self._frames.finish()
+
+    def _publish_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
+        height, width, _ = image.shape
+        # array.array is the one form that is fast with and without rclpy's field checks.
+        data = array("B")
+        data.frombytes(np.ascontiguousarray(image).reshape(-1).data)
+        msg = Image(height=height, width=width, encoding="rgb8", step=3 * width, data=data)
+        msg.header.stamp = ns_to_time(stamp_ns)
+        msg.header.frame_id = camera
+        self._cameras[camera][0].publish(msg)
+
+    def _on_trajectory(self, controller: str, msg: JointTrajectory) -> None:
+        try:
+            self._robot.accept_trajectory(controller, _trajectory(msg))
+        except TrajectoryRefused as refusal:
+            self._count_refusal(controller, str(refusal))
+
+    def _on_values(self, controller: str, msg: Float64MultiArray) -> None:
+        try:
+            self._robot.accept_values(controller, msg.data)
+        except ValueError as refusal:
+            self._count_refusal(controller, str(refusal))
+
+    def _count_refusal(self, controller: str, reason: str) -> None:
+        count = self._refusals[controller][0] + 1
+        self._refusals[controller] = (count, reason)
+        self.get_logger().warning(
+            f"{controller} refused a command ({count} so far): {reason}",
+            throttle_duration_sec=1.0,
+        )
+
+    def _publish_diagnostics(self) -> None:
+        array_msg = DiagnosticArray()
+        array_msg.header.stamp = ns_to_time(self._robot.now_ns)
+        for controller, (count, reason) in self._refusals.items():
+            array_msg.status.append(
+                DiagnosticStatus(
+                    level=DiagnosticStatus.WARN if count else DiagnosticStatus.OK,
+                    name=f"{self.get_name()}: {controller}",
+                    message=f"last refusal: {reason}" if count else "no command was refused",
+                    values=[KeyValue(key="refused", value=str(count))],
+                )
+            )
+        self._diagnostics.publish(array_msg)
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._robot.reset()
+        places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self._robot.cubes.items()}
+        response.success = True
+        response.message = "arm home; cubes at " + ", ".join(f"{c} {p}" for c, p in places.items())
+        return response
+
+
+def _trajectory(msg: JointTrajectory) -> TrajectoryMessage:
+    points = [
+        TrajectoryPoint(
+            time_to_ns(p.time_from_start), p.positions, p.velocities, p.accelerations, p.effort
+        )
+        for p in msg.points
+    ]
+    return TrajectoryMessage(time_to_ns(msg.header.stamp), msg.joint_names, points)
+
+
+def main() -> None:
+    """Entry point of the executable."""
+    run(SimRobotNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,216 @@
+"""The simulated robot over real rclpy: what it publishes, follows, refuses and resets."""
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip("rclpy")
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
+from rclpy.executors import SingleThreadedExecutor  # noqa: E402
+from rosgraph_msgs.msg import Clock  # noqa: E402
+from sensor_msgs.msg import Image, JointState  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
+
+from groot_ros.bridge import qos  # noqa: E402
+from groot_ros.bridge.messages import ns_to_time, time_to_ns  # noqa: E402
+from groot_ros.sim import HOME, JOINTS  # noqa: E402
+
+pytestmark = pytest.mark.ros
+
+ROBOT = str(Path(__file__).parents[2] / "config/robots/so101.yaml")
+PATIENCE = 30.0
+
+
+class World:
+    """A running SimRobotNode and a node that watches it."""
+
+    def __init__(self, parameters):
+        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+        arguments = ["--ros-args", "-p", f"robot:={ROBOT}"]
+        arguments += ["-p", "image_width:=64", "-p", "image_height:=48"]
+        for name, value in parameters.items():
+            arguments += ["-p", f"{name}:={value}"]
+        rclpy.init(args=arguments, domain_id=117)
+        from groot_ros.nodes.sim_robot_node import SimRobotNode
+
+        self.robot = SimRobotNode()
+        self.node = rclpy.create_node("watcher", use_global_arguments=False)
+        self.changed = threading.Condition()
+        self.seen = {}
+        for topic, kind in (
+            ("joint_states", JointState),
+            ("front/image_raw", Image),
+            ("wrist/image_raw", Image),
+            ("/clock", Clock),
+            ("/diagnostics", DiagnosticArray),
+        ):
+            self.seen[topic] = []
+            self.node.create_subscription(kind, topic, self._keep(topic), qos.DRIVER)
+        self.commands = self.node.create_publisher(
+            JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND
+        )
+        self.resets = self.node.create_client(Trigger, "sim_robot_node/reset")
+        self.executor = SingleThreadedExecutor()
+        self.executor.add_node(self.robot)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self.executor.spin, daemon=True)
+        self.thread.start()
+
+    def _keep(self, topic):
+        def on_message(msg):
+            with self.changed:
+                self.seen[topic].append(msg)
+                self.changed.notify_all()
+
+        return on_message
+
+    def wait(self, condition):
+        with self.changed:
+            assert self.changed.wait_for(condition, timeout=PATIENCE), {
+                topic: len(messages) for topic, messages in self.seen.items()
+            }
+
+    def wait_for(self, topic, count=1):
+        with self.changed:
+            already = len(self.seen[topic])
+        self.wait(lambda: len(self.seen[topic]) >= already + count)
+        return self.seen[topic][already : already + count]
+
+    def position(self, joint):
+        latest = self.seen["joint_states"][-1]
+        return latest.position[latest.name.index(joint)]
+
+    def command(self, stamp_ns, pan, *, velocity=0.0):
+        names = JOINTS[:5]
+        positions = [pan, *HOME[1:5].tolist()]
+        points = [
+            JointTrajectoryPoint(
+                positions=positions,
+                velocities=[velocity] * 5,
+                time_from_start=_duration(0.3),
+            )
+        ]
+        msg = JointTrajectory(joint_names=list(names), points=points)
+        msg.header.stamp = ns_to_time(stamp_ns)
+        self.commands.publish(msg)
+
+    def close(self):
+        self.robot.close()
+        self.executor.shutdown()
+        self.thread.join()
+        self.node.destroy_node()
+        self.robot.destroy_node()
+        rclpy.shutdown()
+
+
+def _duration(seconds):
+    from builtin_interfaces.msg import Duration
+
+    return Duration(sec=int(seconds), nanosec=int(seconds % 1 * 1e9))
+
+
+@pytest.fixture
+def world(request):
+    world = World(getattr(request, "param", {}))
+    yield world
+    world.close()
+
+
+def test_it_publishes_joint_states_and_pictures_of_one_clock(world):
+    world.wait_for("joint_states", 50)
+    world.wait_for("front/image_raw", 5)
+    world.wait_for("wrist/image_raw", 5)
+    now = time.time_ns()
+    state = world.seen["joint_states"][-1]
+    assert tuple(state.name) == JOINTS
+    np.testing.assert_allclose(state.position, HOME, atol=0.01)
+    assert len(state.velocity) == len(state.effort) == 6
+    for camera in ("front", "wrist"):
+        images = world.seen[f"{camera}/image_raw"]
+        assert all(len(i.data) == i.step * i.height == 64 * 3 * 48 for i in images)
+        assert {(i.encoding, i.header.frame_id) for i in images} == {("rgb8", camera)}
+        stamps = [time_to_ns(i.header.stamp) for i in images]
+        assert abs(stamps[-1] - now) < 5e9
+        gaps = np.diff(stamps) / 1e9
+        assert (gaps > 0.029).all()
+        assert np.array(images[-1].data, dtype=np.uint8).std() > 10
+    stamps = [time_to_ns(s.header.stamp) for s in world.seen["joint_states"]]
+    assert np.diff(stamps).min() >= 7_999_000
+
+
+def test_it_follows_a_trajectory(world):
+    world.wait_for("joint_states")
+    world.wait(lambda: world.commands.get_subscription_count() > 0)
+    world.command(0, 0.6)
+    world.wait(lambda: abs(world.position("shoulder_pan") - 0.6) < 0.01)
+
+
+def test_a_bad_trajectory_is_refused_in_words_and_moves_nothing(world):
+    world.wait_for("joint_states")
+    world.command(0, 0.6, velocity=1.0)
+
+    def warned():
+        return [
+            s
+            for array in world.seen["/diagnostics"]
+            for s in array.status
+            if s.level == DiagnosticStatus.WARN
+        ]
+
+    world.wait(warned)
+    assert warned()[-1].name.endswith("arm_controller")
+    assert "Velocity of last trajectory point of joint shoulder_pan" in warned()[-1].message
+    assert abs(world.position("shoulder_pan")) < 0.01
+
+
+@pytest.mark.parametrize("world", [{"controller_distro": "humble"}], indirect=True)
+def test_humble_by_parameter_takes_a_moving_end(world):
+    world.wait_for("joint_states")
+    world.command(0, 0.6, velocity=0.1)
+    world.wait(lambda: abs(world.position("shoulder_pan") - 0.6) < 0.01)
+
+
+def test_reset_brings_the_arm_home_and_says_where_the_cubes_are(world):
+    world.wait_for("joint_states")
+    world.command(0, 0.6)
+    world.wait(lambda: world.position("shoulder_pan") > 0.3)
+    assert world.resets.wait_for_service(PATIENCE)
+    done = threading.Event()
+    answer = world.resets.call_async(Trigger.Request())
+    answer.add_done_callback(lambda _: done.set())
+    assert done.wait(PATIENCE)
+    assert answer.result().success
+    assert "cubes at red (" in answer.result().message
+    world.wait_for("joint_states", 3)
+    assert abs(world.position("shoulder_pan")) < 0.01
+
+
+@pytest.mark.parametrize(
+    "world", [{"publish_clock": "true", "real_time_factor": 4.0}], indirect=True
+)
+def test_as_the_source_of_the_clock_no_picture_is_missed_however_fast(world):
+    world.wait_for("wrist/image_raw", 20)
+    world.wait_for("/clock", 20)
+    stamps = [time_to_ns(i.header.stamp) for i in world.seen["wrist/image_raw"][:20]]
+    assert np.diff(stamps) / 1e9 == pytest.approx(1 / 30, abs=0.0041)
+    ticks = [time_to_ns(c.clock) for c in world.seen["/clock"]]
+    assert min(ticks) < 60e9
+    assert (np.diff(ticks) > 0).all()
+    assert time_to_ns(world.seen["joint_states"][-1].header.stamp) < 600e9
+
+
+def test_a_parameter_out_of_range_names_itself():
+    rclpy.init(args=["--ros-args", "-p", f"robot:={ROBOT}", "-p", "control_rate:=5.0"])
+    try:
+        from groot_ros.nodes.sim_robot_node import SimRobotNode
+
+        with pytest.raises(Exception, match="control_rate"):
+            SimRobotNode()
+    finally:
+        rclpy.shutdown()
