@@ -1,0 +1,438 @@
+"""The facade: a checkpoint directory in, observations to action chunks from then on."""
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from groot_ros.models.digest import checkpoint_digest
+from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise, load_model
+from groot_ros.models.gr00t_n1d6.config import EagleConfig
+from groot_ros.processing import (
+    Processor,
+    Sample,
+    TextTokenizer,
+    collate,
+    find_backbone_assets,
+    find_checkpoint,
+)
+from groot_ros.robot import RobotContract
+from groot_ros.runtime import Engine, PrefixInput, TorchEngine
+from groot_ros.types import ActionChunk, ActionGroup, ActionKind, Observation, RtcMode, s_to_ns
+from groot_ros.types.fields import CheckpointError, Fields
+
+#: Seconds between actions where no robot contract says it.
+DEFAULT_ACTION_DT = 1.0 / 30.0
+ENGINES = ("torch",)
+_DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+}
+_POSE_UNITS = ("m",) * 3 + ("1",) * 6
+
+
+class InferenceError(RuntimeError):
+    """The model's output cannot be used; nothing of it became a chunk."""
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Committed motion that a new chunk continues.
+
+    Attributes:
+        values: action group -> [K, D] absolute targets in the units of the chunk; row i is due
+            when step i of the new chunk is. K may be shorter than the horizon.
+        start: [K], 1 where sampling starts from the prefix instead of noise.
+        clean: [K], 1 where a step is shown to the network as finished.
+        weight: [K], pull of the prediction towards the prefix.
+        strength: [K], factor on the velocity; 0 freezes a step at its start value.
+        mode: written into the chunk.
+        frozen_steps: written into the chunk.
+        id: of the committed timeline, written into the chunk.
+
+    """
+
+    values: Mapping[str, NDArray[np.float64]]
+    start: NDArray[np.float32]
+    clean: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    strength: NDArray[np.float32]
+    mode: RtcMode = RtcMode.NATIVE
+    frozen_steps: int = 0
+    id: int = 0
+
+
+class Policy:
+    """One checkpoint, one embodiment, one engine, perhaps one robot.
+
+    Attributes:
+        embodiment: the tag.
+        checkpoint_hash: see `models.digest`.
+        num_inference_steps: denoising steps; may be changed between inferences.
+        dt: seconds between the steps of a chunk.
+
+    """
+
+    def __init__(
+        self,
+        processor: Processor,
+        engine: Engine,
+        config: Gr00tN1d6Config,
+        *,
+        robot: RobotContract | None = None,
+        checkpoint_hash: str = "",
+        num_inference_steps: int | None = None,
+        action_dt: float = DEFAULT_ACTION_DT,
+    ) -> None:
+        self.processor = processor
+        self.engine = engine
+        self.config = config
+        self.robot = robot
+        self.embodiment = processor.tag
+        self.checkpoint_hash = checkpoint_hash
+        self.num_inference_steps = num_inference_steps or config.num_inference_timesteps
+        deltas = processor.embodiment.action.delta_indices
+        self._first_step, spacing = deltas[0], _spacing(deltas)
+        self._base_dt = action_dt if robot is None else robot.action_dt
+        self.dt = self._base_dt * spacing
+        if robot is not None:
+            require_counterparts(processor, robot)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Cameras that an observation must hold, in the model's order."""
+        return self.processor.views
+
+    @property
+    def history(self) -> dict[str, tuple[int, ...]]:
+        """Modality ("video", "state") -> steps of `dt` relative to now, oldest first."""
+        embodiment = self.processor.embodiment
+        return {
+            "video": embodiment.video.delta_indices,
+            "state": embodiment.state.delta_indices,
+        }
+
+    @property
+    def state_groups(self) -> dict[str, int]:
+        """State group -> columns."""
+        return dict(self.processor.codec.state_widths)
+
+    @property
+    def action_groups(self) -> dict[str, int]:
+        """Action group -> columns."""
+        return dict(self.processor.codec.action_widths)
+
+    @property
+    def horizon(self) -> int:
+        """Steps of a chunk."""
+        return self.processor.codec.horizon
+
+    @property
+    def device(self) -> str:
+        """Where the model runs, in words."""
+        return self.engine.device
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held on the device."""
+        return self.engine.memory_bytes
+
+    def infer(
+        self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
+    ) -> ActionChunk:
+        """What to do from this observation on.
+
+        Args:
+            observation: state in rad and m where the policy has a robot contract, else in the
+                checkpoint's units.
+            prefix: committed motion to continue, in the units of the chunk.
+            seed: of the noise; drawn if None, and written into the chunk either way.
+
+        Raises:
+            ValueError: the observation does not fit the checkpoint.
+            InferenceError: the model's output is not finite.
+
+        """
+        started = time.perf_counter()
+        seed = secrets.randbits(63) if seed is None else seed
+        state = self._model_units(observation.state)
+        sample = Sample(observation.images, state, observation.instruction)
+        self._require_history(sample)
+        inputs = collate([self.processor.encode(sample)], self.processor.tokenizer.pad_id)
+        shape = (1, self.config.action_horizon, self.config.max_action_dim)
+        noise = draw_noise(shape, seed).numpy()
+        conditioning = None if prefix is None else self._conditioning(prefix, state)
+        encoded = time.perf_counter()
+
+        result = self.engine.run(inputs, noise, self.num_inference_steps, conditioning)
+        ran = time.perf_counter()
+
+        used = sum(self.action_groups.values())
+        _require_finite(result.actions[:, : self.horizon, :used])
+        decoded = self.processor.decode(result.actions[0], state)
+        groups = tuple(self._group(name, values.astype(float)) for name, values in decoded.items())
+        return ActionChunk(
+            stamp_ns=observation.stamp_ns,
+            start_ns=observation.stamp_ns + s_to_ns(self._first_step * self._base_dt),
+            dt=self.dt,
+            groups=groups,
+            instruction=observation.instruction,
+            rtc_mode=RtcMode.OFF if prefix is None else prefix.mode,
+            frozen_steps=0 if prefix is None else prefix.frozen_steps,
+            prefix_id=0 if prefix is None else prefix.id,
+            noise_seed=seed,
+            checkpoint_hash=self.checkpoint_hash,
+            embodiment=self.embodiment,
+            engine=self.engine.name,
+            inputs=observation.inputs,
+            stage_seconds={
+                "preprocess": encoded - started,
+                "backbone": result.backbone_seconds,
+                "head": result.head_seconds,
+                "decode": time.perf_counter() - ran,
+            },
+        )
+
+    def warm_up(self, height: int = 480, width: int = 640) -> None:
+        """One run on an empty scene of this size, so that the first real one is not slow."""
+        embodiment = self.processor.embodiment
+        frame = np.zeros((len(embodiment.video.delta_indices), height, width, 3), dtype=np.uint8)
+        steps = len(embodiment.state.delta_indices)
+        state = {group: self.processor.codec.rest(group, steps) for group in self.state_groups}
+        sample = Sample(dict.fromkeys(self.views, frame), state, "")
+        encoded = self.processor.encode(sample)
+        self.engine.prepare(collate([encoded], self.processor.tokenizer.pad_id))
+
+    def close(self) -> None:
+        """Give the device's memory back; the policy cannot infer any more."""
+        self.engine.close()
+
+    def _model_units(
+        self, state: Mapping[str, NDArray[np.float64]]
+    ) -> dict[str, NDArray[np.float64]]:
+        if self.robot is None:
+            return dict(state)
+        robot = self.robot
+        return {
+            group: robot.to_model(group, values) if group in robot.groups else values
+            for group, values in state.items()
+        }
+
+    def _require_history(self, sample: Sample) -> None:
+        steps = len(self.processor.embodiment.state.delta_indices)
+        for group in self.state_groups:
+            if group in sample.state and len(sample.state[group]) != steps:
+                raise ValueError(
+                    f"state group '{group}' has {len(sample.state[group])} steps, "
+                    f"the checkpoint takes {steps}"
+                )
+
+    def _group(self, name: str, values: NDArray[np.float64]) -> ActionGroup:
+        if self.processor.codec.is_pose(name):
+            return ActionGroup(ActionKind.POSE_XYZ_ROT6D, name, (name,), _POSE_UNITS, values)
+        if self.robot is None:
+            names = tuple(f"{name}_{column}" for column in range(values.shape[1]))
+            units = ("1",) * len(names)
+            return ActionGroup(ActionKind.JOINT_POSITION, name, names, units, values)
+        group = self.robot.groups[name]
+        units = tuple(self.robot.joints[joint].unit for joint in group.joints)
+        si = self.robot.to_si(name, values)
+        return ActionGroup(group.kind, name, group.joints, units, si)
+
+    def _conditioning(
+        self, prefix: Prefix, state: Mapping[str, NDArray[np.float64]]
+    ) -> PrefixInput:
+        action, _ = self.processor.codec.encode_action(self._model_units(prefix.values), state)
+        steps = len(prefix.start)
+        if not 0 < steps <= self.horizon:
+            raise ValueError(f"the prefix has {steps} steps, the horizon is {self.horizon}")
+        total = self.config.action_horizon
+        values = np.zeros((1, total, self.config.max_action_dim), dtype=np.float32)
+        values[0, :steps] = action[:steps]
+
+        def over_horizon(given: NDArray[np.float32], beyond: float) -> NDArray[np.float32]:
+            padded = np.full((1, total), beyond, dtype=np.float32)
+            padded[0, :steps] = given
+            return padded
+
+        return PrefixInput(
+            values,
+            over_horizon(prefix.start, 0.0),
+            over_horizon(prefix.clean, 0.0),
+            over_horizon(prefix.weight, 0.0),
+            over_horizon(prefix.strength, 1.0),
+        )
+
+
+def load_policy(
+    checkpoint: str | Path,
+    embodiment: str,
+    *,
+    robot: RobotContract | None = None,
+    device: str = "auto",
+    engine: str = "torch",
+    dtype: str = "auto",
+    backbone_assets: str | Path | None = None,
+    num_inference_steps: int | None = None,
+    action_dt: float = DEFAULT_ACTION_DT,
+    progress: Callable[[str, float], None] | None = None,
+) -> Policy:
+    """Load a checkpoint for one embodiment.
+
+    Args:
+        checkpoint: directory, or a hub id that was downloaded before.
+        embodiment: tag, as in processor_config.json.
+        robot: gives joint names, units and the time step; checked against the checkpoint.
+        device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        engine: one of `ENGINES`.
+        dtype: "auto" (bfloat16 on a GPU, else float32), "float32" or "bfloat16".
+        backbone_assets: directory or hub id of the VLM's config and tokenizer, where the
+            checkpoint does not hold them.
+        num_inference_steps: denoising steps, the checkpoint's own number if None.
+        action_dt: seconds between actions where there is no robot contract.
+        progress: called with the stage ("config", "weights") and the fraction of it that is done.
+
+    Raises:
+        CheckpointError: one line naming file and key.
+        ValueError: an argument is wrong.
+
+    """
+    report = progress if progress is not None else _silent
+    report("config", 0.0)
+    _require_choice("engine", engine, ENGINES)
+    _require_choice("dtype", dtype, ("auto", *_DTYPES))
+    if num_inference_steps is not None and num_inference_steps < 1:
+        raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
+    directory = find_checkpoint(checkpoint)
+    fields = Fields.read(directory / "config.json")
+    model_name = fields.text("model_name", Gr00tN1d6Config.model_name)
+    assets = find_backbone_assets(directory, backbone_assets, model_name)
+    config = Gr00tN1d6Config.read(directory / "config.json", EagleConfig.read(assets.config))
+    tokenizer = TextTokenizer.load(assets.tokenizer)
+    cell = config.eagle.vision.patch_size * config.eagle.shuffle
+    processor = Processor.load(directory, embodiment, tokenizer, cell)
+    require_fit(processor, config, directory, assets.config)
+    if robot is not None:
+        require_counterparts(processor, robot)
+    report("config", 1.0)
+
+    target = _device(device)
+    kind = _DTYPES.get(dtype, torch.bfloat16 if target.type == "cuda" else torch.float32)
+    model = load_model(
+        directory,
+        config,
+        embodiment=processor.embodiment_id,
+        device=target,
+        dtype=kind,
+        progress=lambda fraction: report("weights", fraction),
+    )
+    return Policy(
+        processor,
+        TorchEngine(model),
+        config,
+        robot=robot,
+        checkpoint_hash=checkpoint_digest(directory),
+        num_inference_steps=num_inference_steps,
+        action_dt=action_dt,
+    )
+
+
+def require_fit(
+    processor: Processor, config: Gr00tN1d6Config, directory: Path, eagle_config: Path
+) -> None:
+    """The processor's files must agree with the model's; raises CheckpointError."""
+    where = directory / "processor_config.json"
+    for key in ("max_state_dim", "max_action_dim"):
+        given, expected = getattr(processor.config, key), getattr(config, key)
+        if given != expected:
+            raise CheckpointError(f"{where}: '{key}' is {given}, config.json says {expected}")
+    if processor.codec.horizon > config.action_horizon:
+        raise CheckpointError(
+            f"{where}: the action's 'delta_indices' of '{processor.tag}' are "
+            f"{processor.codec.horizon}, action_horizon in config.json is {config.action_horizon}"
+        )
+    tokenizer, image = processor.tokenizer, config.eagle.image_token_index
+    if tokenizer.image_id != image:
+        raise CheckpointError(
+            f"{eagle_config}: 'image_token_index' is {image}, the tokenizer's is "
+            f"{tokenizer.image_id}"
+        )
+    if tokenizer.size > config.eagle.text.vocab_size:
+        raise CheckpointError(
+            f"{eagle_config}: 'vocab_size' is {config.eagle.text.vocab_size}, the tokenizer has "
+            f"{tokenizer.size} tokens"
+        )
+
+
+def require_counterparts(processor: Processor, robot: RobotContract) -> None:
+    """Every view and group of the checkpoint must be in the contract; else CheckpointError."""
+    problems = [
+        f"camera '{view}' is not in the contract (it has {', '.join(robot.cameras) or 'none'})"
+        for view in processor.views
+        if view not in robot.cameras
+    ]
+    codec = processor.codec
+    wanted = [("state", name, width) for name, width in codec.state_widths.items()]
+    wanted += [
+        ("action", name, width)
+        for name, width in codec.action_widths.items()
+        if not codec.is_pose(name)
+    ]
+    for what, name, width in wanted:
+        if name not in robot.groups:
+            known = ", ".join(robot.groups)
+            problems.append(f"{what} group '{name}' is not in the contract (it has {known})")
+        elif len(robot.groups[name].joints) != width:
+            joints = len(robot.groups[name].joints)
+            problems.append(f"{what} group '{name}' has {width} columns, the contract {joints}")
+    if problems:
+        raise CheckpointError(
+            f"embodiment '{processor.tag}' does not fit robot '{robot.robot}': "
+            + "; ".join(problems)
+        )
+
+
+def _spacing(deltas: tuple[int, ...]) -> int:
+    gaps = {b - a for a, b in pairwise(deltas)} or {1}
+    if len(gaps) > 1 or min(gaps) < 1:
+        raise CheckpointError(
+            f"processor_config.json: the action's 'delta_indices' {list(deltas)} are not evenly "
+            "spaced: a chunk has one time step"
+        )
+    return gaps.pop()
+
+
+def _require_finite(actions: NDArray[np.float32]) -> None:
+    bad = np.argwhere(~np.isfinite(actions))
+    if len(bad):
+        _, step, column = bad[0]
+        raise InferenceError(
+            f"the model's output is not finite at {len(bad)} places, first at step {step}, "
+            f"column {column}: {actions[tuple(bad[0])]}"
+        )
+
+
+def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, not '{value}'")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device '{name}' was asked for but torch sees no CUDA device")
+    return device
+
+
+def _silent(stage: str, fraction: float) -> None:
+    """No progress wanted."""

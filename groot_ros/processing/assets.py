@@ -1,0 +1,93 @@
+"""Finds checkpoints and the VLM's files on this machine; nothing is ever downloaded."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from groot_ros.processing.tokenizer import has_tokenizer
+from groot_ros.types.fields import CheckpointError
+
+
+@dataclass(frozen=True)
+class BackboneAssets:
+    """The VLM's own config and tokenizer, which a real checkpoint does not contain."""
+
+    config: Path
+    tokenizer: Path
+
+
+def hub_cache() -> Path:
+    """Where hub downloads lie on this machine."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if os.environ.get(variable):
+            return Path(os.environ[variable])
+    home = os.environ.get("HF_HOME")
+    root = Path(home) if home else Path.home() / ".cache" / "huggingface"
+    return root / "hub"
+
+
+def resolve(name: str | Path) -> Path | None:
+    """A directory, or the newest local snapshot of a hub id such as "nvidia/GR00T-N1.6-3B"."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path
+    if str(name).count("/") != 1:
+        return None
+    repository = hub_cache() / f"models--{str(name).replace('/', '--')}"
+    main = repository / "refs" / "main"
+    if main.exists():
+        snapshot = repository / "snapshots" / main.read_text(encoding="utf-8").strip()
+        if snapshot.is_dir():
+            return snapshot
+    snapshots = sorted(repository.glob("snapshots/*"), key=lambda p: p.stat().st_mtime)
+    return snapshots[-1] if snapshots else None
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """The checkpoint's directory; raises CheckpointError saying what to download."""
+    directory = resolve(name)
+    if directory is None:
+        raise CheckpointError(
+            f"{name}: is neither a directory nor a hub id in {hub_cache()}; "
+            f"download it first: hf download {name}"
+        )
+    return directory
+
+
+def find_backbone_assets(
+    checkpoint: Path, backbone_assets: str | Path | None, model_name: str
+) -> BackboneAssets:
+    """The VLM's config and tokenizer: in the checkpoint, else in `backbone_assets`.
+
+    Args:
+        checkpoint: directory of the checkpoint.
+        backbone_assets: directory or hub id; None tries the hub id `model_name` names.
+        model_name: the VLM's hub id, from the checkpoint's config.json.
+
+    Raises:
+        CheckpointError: saying what is missing and where to get it.
+
+    """
+    wanted = backbone_assets if backbone_assets is not None else model_name
+    other = resolve(wanted)
+    configs = [checkpoint / "eagle_config.json"]
+    tokenizers = [checkpoint]
+    if other is not None:
+        configs += [other / "eagle_config.json", other / "config.json"]
+        tokenizers.append(other)
+    config = next((path for path in configs if path.exists()), None)
+    tokenizer = next((path for path in tokenizers if has_tokenizer(path)), None)
+    missing = []
+    if config is None:
+        missing.append("the VLM's config (eagle_config.json, or its own config.json)")
+    if tokenizer is None:
+        missing.append("its tokenizer (vocab.json, merges.txt, added_tokens.json)")
+    if config is None or tokenizer is None:
+        searched = f"{checkpoint} and {other if other is not None else wanted}"
+        raise CheckpointError(
+            f"{' and '.join(missing)} not found in {searched}: a GR00T checkpoint does not contain "
+            f"them; download the hub id {model_name} (config.json, vocab.json, merges.txt, "
+            "added_tokens.json), or take the folder of that name from the Isaac-GR00T sources, "
+            "and give it as backbone_assets"
+        )
+    return BackboneAssets(config, tokenizer)

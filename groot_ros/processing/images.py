@@ -1,0 +1,94 @@
+"""Camera frames to the images that the vision tower sees, as the reference does in evaluation."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from groot_ros.processing.modality import ProcessorConfig
+from groot_ros.processing.resize import Image, resize_area, resize_bicubic
+from groot_ros.types.fields import CheckpointError
+
+_MAX_SIDE = 7000
+_MAX_RATIO = 200
+_MIN_CELLS, _MAX_CELLS = 4, 4096
+
+
+def smallest_side_size(h: int, w: int, edge: int) -> tuple[int, int]:
+    """Size whose smaller side is `edge`; rounded half to even."""
+    scale = edge / float(min(h, w))
+    return (h, w) if scale == 1.0 else (round(h * scale), round(w * scale))
+
+
+def token_grid_size(h: int, w: int, cell: int) -> tuple[int, int]:
+    """Size in whole cells (patch x shuffle pixels) with 4 to 4096 of them, close to the image's.
+
+    Raises ValueError when one side is more than 200 times the other.
+    """
+    if max(h, w) / min(h, w) > _MAX_RATIO:
+        raise ValueError(f"an image of {h} x {w} is more than {_MAX_RATIO} times as long as wide")
+    rows, columns = (min(max(cell, round(v / cell) * cell), _MAX_SIDE) for v in (h, w))
+    if rows * columns > _MAX_CELLS * cell * cell:
+        shrink = math.sqrt(rows * columns / (_MAX_CELLS * cell * cell))
+        rows, columns = (math.floor(v / shrink / cell) * cell for v in (rows, columns))
+    elif rows * columns < _MIN_CELLS * cell * cell:
+        grow = math.sqrt(_MIN_CELLS * cell * cell / (h * w))
+        rows, columns = (math.ceil(v * grow / cell) * cell for v in (h, w))
+    return rows, columns
+
+
+@dataclass(frozen=True)
+class ImagePipeline:
+    """Shrink to an edge, crop, enlarge back, then to whole cells.
+
+    Attributes:
+        edge: smaller side before and after the crop.
+        crop: fraction of either side that is kept.
+        cell: side in pixels of what becomes one image token.
+
+    """
+
+    edge: int
+    crop: float
+    cell: int = 28
+
+    @classmethod
+    def of(cls, config: ProcessorConfig, cell: int = 28) -> "ImagePipeline":
+        """Missing edge and fraction come from the older crop and target sizes."""
+        edge, fraction = config.shortest_image_edge, config.crop_fraction
+        if edge is None:
+            if config.image_target_size is None:
+                raise CheckpointError(
+                    "processor_config.json: 'shortest_image_edge' and 'image_target_size' are "
+                    "both missing"
+                )
+            edge = config.image_target_size[0]
+        if fraction is None:
+            if config.image_crop_size is None or config.image_target_size is None:
+                raise CheckpointError(
+                    "processor_config.json: 'crop_fraction' is missing, and so are "
+                    "'image_crop_size' and 'image_target_size'"
+                )
+            fraction = config.image_crop_size[0] / config.image_target_size[0]
+        return cls(edge, fraction, cell)
+
+    def transform(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
+        """Uint8 RGB [H, W, 3] of any size to the cropped image, smaller side = edge.
+
+        `at` places the crop: (0.5, 0.5) is the centre (evaluation), training draws it in [0, 1].
+        """
+        image = resize_area(image, *smallest_side_size(image.shape[0], image.shape[1], self.edge))
+        h, w = image.shape[:2]
+        ch, cw = max(1, int(h * self.crop)), max(1, int(w * self.crop))
+        y, x = int((h - ch) * at[0]), int((w - cw) * at[1])
+        cropped = np.ascontiguousarray(image[y : y + ch, x : x + cw])
+        return resize_area(cropped, *smallest_side_size(ch, cw, self.edge))
+
+    def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
+        """Uint8 RGB [H, W, 3] to uint8 [h, w, 3], both sides whole cells."""
+        image = self.transform(image, at)
+        return resize_bicubic(image, *token_grid_size(image.shape[0], image.shape[1], self.cell))
+
+    def tokens(self, image: Image) -> int:
+        """Image tokens of an image that went through the pipeline."""
+        return image.shape[0] * image.shape[1] // (self.cell * self.cell)

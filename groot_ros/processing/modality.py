@@ -1,0 +1,249 @@
+"""What a checkpoint expects and produces: processor_config.json and embodiment_id.json."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from groot_ros.types.fields import CheckpointError, Fields
+
+#: Projector row of every tag that the reference knows; a checkpoint may add or override.
+BUILTIN_EMBODIMENT_IDS = {
+    "robocasa_panda_omron": 13,
+    "gr1": 20,
+    "behavior_r1_pro": 24,
+    "unitree_g1": 8,
+    "libero_panda": 2,
+    "oxe_google": 0,
+    "oxe_widowx": 1,
+    "oxe_droid": 16,
+    "new_embodiment": 10,
+}
+
+
+class Representation(str, Enum):
+    """Of an action group; DELTA is accepted but, as in the reference, treated as ABSOLUTE."""
+
+    RELATIVE = "RELATIVE"
+    DELTA = "DELTA"
+    ABSOLUTE = "ABSOLUTE"
+
+
+class ActionType(str, Enum):
+    """Joints, or the pose of an end effector."""
+
+    EEF = "EEF"
+    NON_EEF = "NON_EEF"
+
+
+class ActionFormat(str, Enum):
+    """Columns of an action group."""
+
+    DEFAULT = "DEFAULT"
+    XYZ_ROT6D = "XYZ_ROT6D"
+    XYZ_ROTVEC = "XYZ_ROTVEC"
+
+
+@dataclass(frozen=True)
+class ActionConfig:
+    """How one action group is represented; `state_key` names the state it is relative to."""
+
+    rep: Representation = Representation.ABSOLUTE
+    type: ActionType = ActionType.NON_EEF
+    format: ActionFormat = ActionFormat.DEFAULT
+    state_key: str | None = None
+
+    @classmethod
+    def parse(cls, f: Fields) -> "ActionConfig":
+        """Enums are stored by their upper-case name."""
+        return cls(
+            _member(f, "rep", Representation),
+            _member(f, "type", ActionType),
+            _member(f, "format", ActionFormat),
+            f.text("state_key") if f.has("state_key") else None,
+        )
+
+
+@dataclass(frozen=True)
+class ModalityConfig:
+    """Which steps and which groups of one modality are used.
+
+    Attributes:
+        delta_indices: steps relative to the present one.
+        modality_keys: groups (or views), in the order of the model's columns.
+        sin_cos_embedding_keys, mean_std_embedding_keys: groups that are not min/max normalised.
+        action_configs: parallel to modality_keys, or None (all absolute).
+
+    """
+
+    delta_indices: tuple[int, ...]
+    modality_keys: tuple[str, ...]
+    sin_cos_embedding_keys: tuple[str, ...] = ()
+    mean_std_embedding_keys: tuple[str, ...] = ()
+    action_configs: tuple[ActionConfig, ...] | None = None
+
+    @classmethod
+    def parse(cls, f: Fields) -> "ModalityConfig":
+        """From one modality of one embodiment."""
+        keys = f.items("modality_keys", str)
+        deltas = f.items("delta_indices", int)
+        if not deltas:
+            raise f.error("delta_indices", "is empty")
+        configs = None
+        if f.has("action_configs"):
+            entries = f.items("action_configs", Mapping)
+            if len(entries) != len(keys):
+                raise f.error(
+                    "action_configs", f"has {len(entries)} entries for {len(keys)} groups"
+                )
+            where = f"{f.where}.action_configs"
+            configs = tuple(ActionConfig.parse(Fields(entry, where)) for entry in entries)
+        return cls(
+            deltas,
+            keys,
+            f.items("sin_cos_embedding_keys", str, ()),
+            f.items("mean_std_embedding_keys", str, ()),
+            configs,
+        )
+
+
+@dataclass(frozen=True)
+class Embodiment:
+    """The modalities of one embodiment."""
+
+    video: ModalityConfig
+    state: ModalityConfig
+    action: ModalityConfig
+    language: ModalityConfig | None = None
+
+    @classmethod
+    def parse(cls, f: Fields) -> "Embodiment":
+        """From one tag of `modality_configs`."""
+        return cls(
+            ModalityConfig.parse(f.section("video")),
+            ModalityConfig.parse(f.section("state")),
+            ModalityConfig.parse(f.section("action")),
+            ModalityConfig.parse(f.section("language")) if f.has("language") else None,
+        )
+
+    def action_config(self, group: str) -> ActionConfig:
+        """Of one action group."""
+        if self.action.action_configs is None:
+            return ActionConfig()
+        return self.action.action_configs[self.action.modality_keys.index(group)]
+
+
+@dataclass(frozen=True)
+class ProcessorConfig:
+    """processor_config.json with embodiment_id.json; defaults are the reference's."""
+
+    embodiments: Mapping[str, Embodiment]
+    embodiment_ids: Mapping[str, int] = field(default_factory=lambda: dict(BUILTIN_EMBODIMENT_IDS))
+    shortest_image_edge: int | None = 512
+    crop_fraction: float | None = 0.95
+    image_crop_size: tuple[int, int] | None = None
+    image_target_size: tuple[int, int] | None = None
+    formalize_language: bool = True
+    max_state_dim: int = 29
+    max_action_dim: int = 29
+    max_action_horizon: int = 40
+    use_percentiles: bool = False
+    clip_outliers: bool = True
+    apply_sincos_state_encoding: bool = False
+    use_relative_action: bool = False
+
+    @classmethod
+    def read(cls, directory: Path) -> "ProcessorConfig":
+        """From a checkpoint directory; CheckpointError names file and key."""
+        outer = Fields.read(directory / "processor_config.json")
+        if outer.has("processor_class"):
+            outer.expect("processor_class", "Gr00tN1d6Processor", None)
+        f = outer.section("processor_kwargs")
+        # Without albumentations the reference letterboxes instead; that path is not offered.
+        f.expect("use_albumentations", True, False)
+        configs = f.section("modality_configs")
+        edge = (
+            f.integer("shortest_image_edge", at_least=1) if f.has("shortest_image_edge") else None
+        )
+        fraction = f.number("crop_fraction") if f.has("crop_fraction") else None
+        return cls(
+            embodiments={tag: Embodiment.parse(configs.section(tag)) for tag in configs.value},
+            embodiment_ids=_read_embodiment_ids(directory / "embodiment_id.json"),
+            shortest_image_edge=edge if "shortest_image_edge" in f.value else 512,
+            crop_fraction=fraction if "crop_fraction" in f.value else 0.95,
+            image_crop_size=_size(f, "image_crop_size"),
+            image_target_size=_size(f, "image_target_size"),
+            formalize_language=f.flag("formalize_language", True),
+            max_state_dim=f.integer("max_state_dim", 29, at_least=1),
+            max_action_dim=f.integer("max_action_dim", 29, at_least=1),
+            max_action_horizon=f.integer("max_action_horizon", 40, at_least=1),
+            use_percentiles=f.flag("use_percentiles", False),
+            clip_outliers=f.flag("clip_outliers", True),
+            apply_sincos_state_encoding=f.flag("apply_sincos_state_encoding", False),
+            use_relative_action=f.flag("use_relative_action", False),
+        )
+
+    def embodiment(self, tag: str) -> Embodiment:
+        """The modalities of a tag; a wrong tag is an error that lists the valid ones."""
+        if tag not in self.embodiments:
+            valid = ", ".join(sorted(self.embodiments))
+            raise CheckpointError(
+                f"processor_config.json: 'modality_configs' has no embodiment '{tag}' "
+                f"(valid: {valid})"
+            )
+        return self.embodiments[tag]
+
+    def embodiment_id(self, tag: str) -> int:
+        """Row of the category-specific weights."""
+        if tag not in self.embodiment_ids:
+            valid = ", ".join(sorted(self.embodiment_ids))
+            raise CheckpointError(f"embodiment_id.json: has no embodiment '{tag}' (valid: {valid})")
+        return self.embodiment_ids[tag]
+
+    def to_json(self) -> dict[str, Any]:
+        """The processor_config.json that `read` reads back."""
+        kwargs = asdict(self)
+        del kwargs["embodiment_ids"]
+        configs = kwargs.pop("embodiments")
+        return {
+            "processor_class": "Gr00tN1d6Processor",
+            "processor_kwargs": {
+                "modality_configs": _plain(configs),
+                "use_albumentations": True,
+                **_plain(kwargs),
+            },
+        }
+
+
+def _member(f: Fields, key: str, kind: type[Enum]) -> Any:
+    name = f.text(key)
+    if name not in kind.__members__:
+        raise f.error(key, f"must be one of {', '.join(kind.__members__)}, not '{name}'")
+    return kind[name]
+
+
+def _size(f: Fields, key: str) -> tuple[int, int] | None:
+    if not f.has(key):
+        return None
+    size = f.items(key, int)
+    if len(size) != 2 or min(size) < 1:
+        raise f.error(key, f"must be [height, width], not {list(size)}")
+    return size[0], size[1]
+
+
+def _read_embodiment_ids(path: Path) -> dict[str, int]:
+    if not path.exists():
+        return dict(BUILTIN_EMBODIMENT_IDS)
+    f = Fields.read(path)
+    return BUILTIN_EMBODIMENT_IDS | {tag: f.integer(tag) for tag in f.value}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, tuple | list):
+        return [_plain(entry) for entry in value]
+    return value

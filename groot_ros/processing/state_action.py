@@ -1,0 +1,286 @@
+"""State and actions of one embodiment to the model's columns and back."""
+
+import logging
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groot_ros.processing import pose
+from groot_ros.processing.modality import (
+    ActionConfig,
+    ActionFormat,
+    ActionType,
+    Embodiment,
+    ProcessorConfig,
+    Representation,
+)
+from groot_ros.processing.statistics import MeanStd, MinMax, SinCos, Statistics
+from groot_ros.types.fields import CheckpointError
+
+Array = NDArray[np.float64]
+Groups = Mapping[str, NDArray[np.floating]]
+POSE_WIDTH = 9
+
+_log = logging.getLogger(__name__)
+#: A state is called far outside when it lies a whole range beyond its limits, or 10 sigma away.
+_FAR = {MinMax: 3.0, MeanStd: 10.0}
+
+
+class StateActionCodec:
+    """Normalises states and actions and decodes actions, as the reference's processor does.
+
+    Attributes:
+        state_widths, action_widths: group -> columns, in the model's order.
+        horizon: steps of an action chunk (`delta_indices` of the action modality).
+
+    """
+
+    def __init__(
+        self, config: ProcessorConfig, embodiment: Embodiment, statistics: Statistics
+    ) -> None:
+        self._config = config
+        self._embodiment = embodiment
+        self._warned: set[str] = set()
+        self.state_widths = {
+            group: statistics.width("state", group) for group in embodiment.state.modality_keys
+        }
+        self.action_widths = {
+            group: statistics.width("action", group) for group in embodiment.action.modality_keys
+        }
+        self.horizon = len(embodiment.action.delta_indices)
+        self._state = {group: self._state_scheme(group, statistics) for group in self.state_widths}
+        self._action = {
+            group: self._action_scheme(group, statistics) for group in self.action_widths
+        }
+        self._check_columns(statistics.where)
+
+    def is_pose(self, group: str) -> bool:
+        """Whether an action group is an end-effector pose of nine columns."""
+        config = self._embodiment.action_config(group)
+        return config.type is ActionType.EEF and self.action_widths[group] == POSE_WIDTH
+
+    def reference(self, group: str) -> str | None:
+        """State group that an action group is relative to, None for absolute groups."""
+        config = self._embodiment.action_config(group)
+        if config.rep is not Representation.RELATIVE or not self._config.use_relative_action:
+            return None
+        return config.state_key or group
+
+    def rest(self, group: str, steps: int) -> Array:
+        """[steps, D], a state in the middle of the training data (zeros for sin/cos groups)."""
+        scheme, width = self._state[group], self.state_widths[group]
+        middle = (
+            np.zeros(width)
+            if isinstance(scheme, SinCos)
+            else scheme.denormalise(np.zeros((1, width)))
+        )
+        return np.tile(middle, (steps, 1))
+
+    def encode_state(self, state: Groups) -> NDArray[np.float32]:
+        """Group -> [T, D] to [T, max_state_dim], zero-padded on the right.
+
+        Raises ValueError for a missing group, a wrong width or a non-finite value. Values far
+        outside the statistics are warned about once per group and clipped as the reference does.
+        """
+        columns = []
+        for group, scheme in self._state.items():
+            values = self._checked(state, group, self.state_widths[group], "state")
+            self._warn_if_far(group, scheme, values)
+            columns.append(scheme.normalise(values))
+        return _pad(np.concatenate(columns, axis=-1), self._config.max_state_dim)
+
+    def encode_action(
+        self, action: Groups, state: Groups
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Group -> [T, D] absolute actions to the model's action and its mask.
+
+        T may be shorter than the horizon. Both results are [max_action_horizon, max_action_dim];
+        the mask is 1 on the T steps and the columns in use.
+        """
+        columns = []
+        for group, scheme in self._action.items():
+            values = self._checked(action, group, self.action_widths[group], "action")
+            columns.append(scheme.normalise(self._to_relative(group, values, state)))
+        used = np.concatenate(columns, axis=-1)
+        steps, width = used.shape
+        if steps > self._config.max_action_horizon:
+            raise ValueError(
+                f"the action has {steps} steps, max_action_horizon is "
+                f"{self._config.max_action_horizon}"
+            )
+        padded = np.zeros(
+            (self._config.max_action_horizon, self._config.max_action_dim), dtype=np.float32
+        )
+        mask = np.zeros_like(padded)
+        padded[:steps, :width] = used
+        mask[:steps, :width] = 1.0
+        return padded, mask
+
+    def decode_action(
+        self, action: NDArray[np.floating], state: Groups
+    ) -> dict[str, NDArray[np.float32]]:
+        """Model output to absolute actions.
+
+        Args:
+            action: [..., H, max_action_dim] (or only the columns in use), normalised.
+            state: group -> [..., T, D], raw; the last step is the reference of relative groups.
+
+        Returns:
+            group -> float32 [..., horizon, D].
+
+        """
+        decoded, start = {}, 0
+        for group, scheme in self._action.items():
+            width = self.action_widths[group]
+            values = np.asarray(
+                action[..., : self.horizon, start : start + width], dtype=np.float64
+            )
+            start += width
+            absolute = self._to_absolute(group, scheme.denormalise(values), state)
+            decoded[group] = absolute.astype(np.float32)
+        return decoded
+
+    def _to_relative(self, group: str, values: Array, state: Groups) -> Array:
+        source = self.reference(group)
+        if source is None:
+            return values
+        reference = self._reference_state(source, state)
+        if self._embodiment.action_config(group).type is ActionType.EEF:
+            return pose.relative_to(reference, values)
+        return values - reference[..., None, :]
+
+    def _to_absolute(self, group: str, values: Array, state: Groups) -> Array:
+        source = self.reference(group)
+        if source is None:
+            return values
+        reference = self._reference_state(source, state)
+        if self._embodiment.action_config(group).type is ActionType.EEF:
+            return pose.compose(reference, values)
+        return values + reference[..., None, :]
+
+    def _reference_state(self, group: str, state: Groups) -> Array:
+        if group not in state:
+            raise ValueError(f"state group '{group}' is missing: relative actions refer to it")
+        return np.asarray(state[group], dtype=np.float64)[..., -1, :]
+
+    def _state_scheme(self, group: str, statistics: Statistics) -> MinMax | MeanStd | SinCos:
+        state = self._embodiment.state
+        if self._config.apply_sincos_state_encoding and group in state.sin_cos_embedding_keys:
+            return SinCos()
+        if group in state.mean_std_embedding_keys:
+            mean, std = (statistics.get("state", group, name) for name in ("mean", "std"))
+            return MeanStd(mean, std, clip=False)
+        low, high = self._limits()
+        return MinMax(
+            statistics.get("state", group, low),
+            statistics.get("state", group, high),
+            self._config.clip_outliers,
+        )
+
+    def _action_scheme(self, group: str, statistics: Statistics) -> MinMax | MeanStd:
+        relative = self.reference(group) is not None
+        modality = "relative_action" if relative else "action"
+        clip = self._config.clip_outliers
+        if group in self._embodiment.action.mean_std_embedding_keys:
+            mean, std = (statistics.get(modality, group, name) for name in ("mean", "std"))
+            scheme: MinMax | MeanStd = MeanStd(mean, std, clip)
+            shape = mean.shape
+        else:
+            # use_percentiles does not reach relative groups in the reference.
+            low, high = ("min", "max") if relative else self._limits()
+            bounds = statistics.get(modality, group, low), statistics.get(modality, group, high)
+            scheme = MinMax(*bounds, clip)
+            shape = bounds[0].shape
+        self._check_shape(group, modality, shape, statistics.where)
+        return scheme
+
+    def _limits(self) -> tuple[str, str]:
+        return ("q01", "q99") if self._config.use_percentiles else ("min", "max")
+
+    def _check_shape(self, group: str, modality: str, shape: tuple[int, ...], where: str) -> None:
+        width = self.action_widths[group]
+        if shape[-1] != width:
+            raise CheckpointError(
+                f"{where}: '{modality}.{group}' is {shape[-1]} wide, 'action.{group}' {width}"
+            )
+        if len(shape) == 2 and shape[0] < self.horizon:
+            raise CheckpointError(
+                f"{where}: '{modality}.{group}' has {shape[0]} steps, "
+                f"the action's delta_indices {self.horizon}"
+            )
+
+    def _check_columns(self, where: str) -> None:
+        config = self._config
+        used = sum(self.action_widths.values())
+        if used > config.max_action_dim:
+            raise CheckpointError(
+                f"{where}: actions have {used} columns, max_action_dim is {config.max_action_dim}"
+            )
+        expanded = sum(
+            width * (2 if isinstance(self._state[group], SinCos) else 1)
+            for group, width in self.state_widths.items()
+        )
+        if expanded > config.max_state_dim:
+            raise CheckpointError(
+                f"{where}: states have {expanded} columns, max_state_dim is {config.max_state_dim}"
+            )
+        for group in self.action_widths:
+            self._check_relative(group, self._embodiment.action_config(group), where)
+
+    def _check_relative(self, group: str, action: ActionConfig, where: str) -> None:
+        source = self.reference(group)
+        if source is None:
+            return
+        if source not in self.state_widths:
+            raise CheckpointError(
+                f"processor_config.json: action '{group}' is relative to state '{source}', "
+                f"which is not a state group ({', '.join(self.state_widths)})"
+            )
+        if self.state_widths[source] != self.action_widths[group]:
+            raise CheckpointError(
+                f"{where}: action '{group}' is {self.action_widths[group]} wide but relative to "
+                f"state '{source}' of {self.state_widths[source]}"
+            )
+        if action.type is ActionType.EEF and (
+            action.format is not ActionFormat.XYZ_ROT6D or self.action_widths[group] != POSE_WIDTH
+        ):
+            raise CheckpointError(
+                f"processor_config.json: relative EEF action '{group}' must have format XYZ_ROT6D "
+                f"and {POSE_WIDTH} columns, not {action.format.value} and "
+                f"{self.action_widths[group]}"
+            )
+
+    def _checked(self, groups: Groups, group: str, width: int, what: str) -> Array:
+        if group not in groups:
+            raise ValueError(f"{what} group '{group}' is missing; given: {', '.join(groups)}")
+        values = np.asarray(groups[group], dtype=np.float64)
+        if values.ndim != 2 or values.shape[1] != width:
+            raise ValueError(
+                f"{what} group '{group}' must be [T, {width}], not {list(values.shape)}"
+            )
+        if not np.isfinite(values).all():
+            raise ValueError(f"{what} group '{group}' holds values that are not finite")
+        return values
+
+    def _warn_if_far(self, group: str, scheme: MinMax | MeanStd | SinCos, values: Array) -> None:
+        if isinstance(scheme, SinCos) or group in self._warned:
+            return
+        unclipped = MinMax(scheme.low, scheme.high, False) if isinstance(scheme, MinMax) else scheme
+        distance = np.abs(unclipped.normalise(values)).max(axis=0)
+        worst = int(distance.argmax())
+        if distance[worst] > _FAR[type(scheme)]:
+            self._warned.add(group)
+            _log.warning(
+                "state '%s' column %d is %.4g, far outside the training data; "
+                "check units and calibration (said once)",
+                group,
+                worst,
+                values[-1, worst],
+            )
+
+
+def _pad(columns: Array, width: int) -> NDArray[np.float32]:
+    padded = np.zeros((len(columns), width), dtype=np.float32)
+    padded[:, : columns.shape[1]] = columns
+    return padded

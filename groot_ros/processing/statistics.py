@@ -1,0 +1,126 @@
+"""Normalisation of one group of columns from the statistics of the training data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groot_ros.types.fields import CheckpointError, Fields
+
+Array = NDArray[np.float64]
+#: group -> statistic (min, max, mean, std, q01, q99) -> [D], or [T, D] for relative actions
+GroupStatistics = Mapping[str, Mapping[str, Array]]
+
+
+@dataclass(frozen=True)
+class MinMax:
+    """[low, high] to [-1, 1]; low and high are [D] or [T, D]. Constant columns become 0."""
+
+    low: Array
+    high: Array
+    clip: bool
+
+    def normalise(self, values: Array) -> Array:
+        """[..., T, D] to the same shape."""
+        low, high = _rows(self.low, values), _rows(self.high, values)
+        varies = ~np.isclose(high, low)
+        span = np.where(varies, high - low, 1.0)
+        scaled = np.where(varies, 2.0 * (values - low) / span - 1.0, 0.0)
+        return np.clip(scaled, -1.0, 1.0) if self.clip else scaled
+
+    def denormalise(self, values: Array) -> Array:
+        """Always clipped to [-1, 1] first, whatever `clip` says, as in the reference."""
+        low, high = _rows(self.low, values), _rows(self.high, values)
+        return (np.clip(values, -1.0, 1.0) + 1.0) / 2.0 * (high - low) + low
+
+
+@dataclass(frozen=True)
+class MeanStd:
+    """Z-score; columns with a deviation of exactly 0 pass unchanged.
+
+    With `clip` the normalised value is clipped to one sigma (actions in the reference).
+    """
+
+    mean: Array
+    std: Array
+    clip: bool
+
+    def normalise(self, values: Array) -> Array:
+        """[..., T, D] to the same shape."""
+        mean, std = _rows(self.mean, values), _rows(self.std, values)
+        scaled = np.where(std != 0, (values - mean) / np.where(std != 0, std, 1.0), values)
+        return np.clip(scaled, -1.0, 1.0) if self.clip else scaled
+
+    def denormalise(self, values: Array) -> Array:
+        """Never clipped."""
+        mean, std = _rows(self.mean, values), _rows(self.std, values)
+        return np.where(std != 0, values * std + mean, values)
+
+
+@dataclass(frozen=True)
+class SinCos:
+    """[sin, cos] of all columns; twice as wide, statistics unused."""
+
+    def normalise(self, values: Array) -> Array:
+        """[..., T, D] to [..., T, 2 D]."""
+        return np.concatenate([np.sin(values), np.cos(values)], axis=-1)
+
+
+def _rows(statistic: Array, values: Array) -> Array:
+    """The leading steps of per-step statistics: a chunk may be shorter than they are."""
+    return statistic[: values.shape[-2]] if statistic.ndim == 2 else statistic
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """statistics.json of one embodiment."""
+
+    state: GroupStatistics
+    action: GroupStatistics
+    relative_action: GroupStatistics
+    where: str = "statistics.json"
+
+    @classmethod
+    def read(cls, path: Path, tag: str) -> "Statistics":
+        """The entry of one tag; raises CheckpointError naming file and key."""
+        f = Fields.read(path).section(tag)
+        return cls(
+            _groups(f, "state"), _groups(f, "action"), _groups(f, "relative_action"), f.where
+        )
+
+    def get(self, modality: str, group: str, statistic: str) -> Array:
+        """[D] or [T, D]; raises CheckpointError when the checkpoint lacks it."""
+        groups: GroupStatistics = getattr(self, modality)
+        if group not in groups:
+            raise CheckpointError(f"{self.where}: '{modality}.{group}' is missing")
+        if statistic not in groups[group]:
+            raise CheckpointError(f"{self.where}: '{modality}.{group}.{statistic}' is missing")
+        return groups[group][statistic]
+
+    def width(self, modality: str, group: str) -> int:
+        """Columns of a state or (absolute) action group."""
+        return self.get(modality, group, "min").shape[-1]
+
+
+def _groups(f: Fields, modality: str) -> GroupStatistics:
+    groups = f.section(modality, {})
+    return {
+        group: {
+            name: _array(groups.section(group), name)
+            for name in groups.section(group).value
+            if isinstance(groups.section(group).value[name], list)
+        }
+        for group in groups.value
+    }
+
+
+def _array(f: Fields, name: str) -> Array:
+    try:
+        array = np.array(f.get(name), dtype=np.float64)
+    except (TypeError, ValueError):
+        raise f.error(name, "must be a list of numbers, or of equally long lists") from None
+    if array.ndim not in (1, 2) or not np.isfinite(array).all():
+        raise f.error(name, "must be a finite list [D] or [T][D]")
+    return array

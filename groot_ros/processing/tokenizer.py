@@ -1,0 +1,97 @@
+"""The Qwen2 byte-level BPE tokenizer, built from the files that lie in a directory."""
+
+from pathlib import Path
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+from groot_ros.processing.prompt import IMAGE_TOKEN, PAD_TOKEN
+from groot_ros.types.fields import CheckpointError, Fields
+
+#: How Qwen2 splits text before the merges.
+_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether a directory holds a tokenizer in one of the two forms."""
+    pair = (directory / "vocab.json").exists() and (directory / "merges.txt").exists()
+    return pair or (directory / "tokenizer.json").exists()
+
+
+class TextTokenizer:
+    """Text to token ids; no beginning or end tokens are added.
+
+    Attributes:
+        pad_id: of <|endoftext|>, which fills up on the left.
+        image_id: of <IMG_CONTEXT>.
+
+    """
+
+    def __init__(self, tokenizer: Tokenizer, where: Path) -> None:
+        self._tokenizer = tokenizer
+        self.pad_id = self._required(PAD_TOKEN, where)
+        self.image_id = self._required(IMAGE_TOKEN, where)
+
+    @classmethod
+    def load(cls, directory: Path) -> "TextTokenizer":
+        """From tokenizer.json, else vocab.json, merges.txt and added_tokens.json."""
+        ready = directory / "tokenizer.json"
+        if ready.exists():
+            try:
+                return cls(Tokenizer.from_file(str(ready)), ready)
+            except Exception as error:  # the library raises bare Exceptions
+                raise CheckpointError(f"{ready}: is not a tokenizer: {error}") from error
+        return cls(_from_vocabulary(directory), directory / "vocab.json")
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids; added tokens are recognised wherever they stand in the text."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+    def decode(self, ids: list[int]) -> str:
+        """Back to text, added tokens included."""
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+    @property
+    def size(self) -> int:
+        """Number of ids, added tokens included."""
+        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+
+    def _required(self, token: str, where: Path) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise CheckpointError(f"{where}: has no token '{token}'")
+        return number
+
+
+def _from_vocabulary(directory: Path) -> Tokenizer:
+    vocab = Fields.read(directory / "vocab.json")
+    added = Fields.read(directory / "added_tokens.json")
+    try:
+        model = models.BPE.from_file(str(directory / "vocab.json"), str(directory / "merges.txt"))
+    except Exception as error:  # the library raises bare Exceptions
+        raise CheckpointError(
+            f"{directory / 'merges.txt'}: does not fit vocab.json: {error}"
+        ) from error
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    ordered = sorted(added.value, key=lambda token: added.integer(token))
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in ordered]
+    )
+    for token in ordered:
+        if tokenizer.token_to_id(token) != added.value[token]:
+            raise added.error(
+                token,
+                f"must have id {tokenizer.token_to_id(token)}: ids follow the {len(vocab.value)} "
+                "of vocab.json without a gap",
+            )
+    return tokenizer

@@ -1,0 +1,58 @@
+"""Model inputs from numpy to tensors on the device of the model."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from groot_ros.processing import ModelInputs
+
+
+def normalise_pixels(images: Tensor) -> Tensor:
+    """Uint8 [..., H, W, 3] to float32 [..., 3, H, W] in [-1, 1]: (x - 127.5) / 127.5."""
+    return ((images.float() - 127.5) / 127.5).movedim(-1, -3)
+
+
+@dataclass(frozen=True)
+class TensorInputs:
+    """`ModelInputs` on a device; the images are normalised [1, 3, h, w] each."""
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    images: list[Tensor]
+    state: Tensor
+    embodiment: Tensor
+    action: Tensor | None
+    action_mask: Tensor | None
+
+    @classmethod
+    def of(cls, inputs: ModelInputs, device: torch.device | str = "cpu") -> "TensorInputs":
+        """Copy a batch to a device."""
+
+        def move(array: Any) -> Tensor:
+            return torch.from_numpy(array).to(device)
+
+        return cls(
+            input_ids=move(inputs.input_ids),
+            attention_mask=move(inputs.attention_mask),
+            images=[normalise_pixels(move(image))[None] for image in inputs.images],
+            state=move(inputs.state),
+            embodiment=move(inputs.embodiment_id),
+            action=None if inputs.action is None else move(inputs.action),
+            action_mask=None if inputs.action_mask is None else move(inputs.action_mask),
+        )
+
+    def for_loss(self) -> dict[str, Any]:
+        """Keyword arguments of `Gr00tN1d6.loss`; raises ValueError without actions."""
+        if self.action is None or self.action_mask is None:
+            raise ValueError("the batch has no actions: it cannot be trained on")
+        return {
+            "input_ids": self.input_ids,
+            "attention_mask": self.attention_mask,
+            "images": self.images,
+            "state": self.state,
+            "embodiment": self.embodiment,
+            "action": self.action,
+            "action_mask": self.action_mask,
+        }
