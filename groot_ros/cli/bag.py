@@ -1,0 +1,144 @@
+"""`groot-ros bag`: record the graph into a bag, look into bags, save unfinished ones."""
+
+import argparse
+import math
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from groot_ros.bringup import record_graph
+from groot_ros.cli.supervisor import Supervisor
+
+if TYPE_CHECKING:
+    from groot_ros.bags.contents import BagContents
+
+_EXAMPLES = """examples:
+  groot-ros bag record --robot so101 --out ~/bags/run1
+  groot-ros bag record --robot ~/my_arm.yaml --out ~/bags/run2 --duration 60
+  groot-ros bag record --out ~/bags/arm_only --topics joint_states action_chunk /tf
+  groot-ros bag info ~/bags/run1
+  groot-ros bag recover ~/bags/killed --out ~/bags/saved
+
+The bags are rosbag2's: `ros2 bag info` and `ros2 bag play` read them.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "bag",
+        help="record bags of the graph, and look into them",
+        description="Record bags of the graph, and look into them.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    _add_record(actions)
+    info = actions.add_parser("info", help="topics, types, counts, duration and rates of a bag")
+    info.add_argument("bag", type=Path, help="directory of the bag")
+    info.set_defaults(run=run_info)
+    recover = actions.add_parser("recover", help="save a bag whose recording was killed")
+    recover.add_argument("bag", type=Path, help="directory of the unfinished bag; left as it is")
+    recover.add_argument(
+        "--out", type=Path, help="directory of the finished bag (default: BAG_recovered)"
+    )
+    recover.set_defaults(run=run_recover)
+
+
+def _add_record(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "record",
+        help="record until Ctrl-C, or for a while",
+        description="Record topics, raw, until Ctrl-C or for a while.",
+    )
+    parser.add_argument(
+        "--robot", default="so101", help="robot contract: a name or a file (default: so101)"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, help="directory of the bag; must not exist yet"
+    )
+    parser.add_argument(
+        "--topics", nargs="+", default=[], help="(default: the graph of the robot contract)"
+    )
+    parser.add_argument("--duration", type=float, help="seconds (default: until Ctrl-C)")
+    parser.add_argument("--namespace", default="", help="namespace of the graph")
+    parser.add_argument("--use-sim-time", action="store_true", help="follow and record /clock")
+    parser.set_defaults(run=run_record)
+
+
+def run_record(args: argparse.Namespace) -> int:
+    """0 when everything received is in the bag, 1 when not, 2 for wrong use."""
+    if args.duration is not None and args.duration <= 0:
+        raise ValueError(f"--duration must be positive, not {args.duration:g}")
+    graph = record_graph(
+        robot=args.robot,
+        output=str(args.out.absolute()),
+        topics=args.topics,
+        namespace=args.namespace,
+        use_sim_time=args.use_sim_time,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    duration = math.inf if args.duration is None else args.duration
+    first_line_at: list[float] = []
+
+    def show(line: str) -> None:
+        print(line, flush=True)
+        if not first_line_at:
+            first_line_at.append(time.monotonic())
+
+    def done() -> bool:
+        # The recorder's first line says that it records: its start does not count.
+        return bool(first_line_at) and time.monotonic() - first_line_at[0] >= duration
+
+    supervisor = Supervisor(graph, show)
+    supervisor.start()
+    while supervisor.dead() is None and not done() and not stop.wait(0.1):
+        pass
+    supervisor.stop()
+    return abs(supervisor.running[0].process.returncode)
+
+
+def run_info(args: argparse.Namespace) -> int:
+    """Print what a bag holds."""
+    from groot_ros.bags.contents import read_contents
+
+    print(format_contents(read_contents(args.bag)))
+    return 0
+
+
+def run_recover(args: argparse.Namespace) -> int:
+    """Copy what an unfinished bag holds into a finished one."""
+    from groot_ros.bags.recovery import recover
+
+    out = args.out or args.bag.with_name(f"{args.bag.name}_recovered")
+    counts = recover(args.bag, out).counts
+    print(f"{sum(counts.values())} messages of {len(counts)} topics saved in {out}")
+    return 0
+
+
+def format_contents(contents: "BagContents") -> str:
+    """One line for the bag, then a table of its topics."""
+    from groot_ros.evaluation.table import format_table
+
+    table = format_table(
+        ["topic", "type", "messages", "Hz"],
+        [
+            [t.name, t.type, str(t.count), f"{rate:.1f}" if (rate := contents.rate(t)) else "-"]
+            for t in contents.topics
+        ],
+    )
+    lines = [
+        f"{contents.path}: {contents.duration:.1f} s, {contents.count} messages, "
+        f"{contents.bytes / 1e6:.1f} MB",
+        table,
+    ]
+    if not contents.finished:
+        lines.append(
+            "This bag was never closed: its recording was killed. Save the above with\n"
+            f"  groot-ros bag recover {contents.path}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,204 @@
+"""The recorder: subscribes to the topics of the graph and writes them, raw, into a bag."""
+
+import importlib
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.subscription import Subscription
+from rosbags.interfaces import Qos
+
+try:
+    from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks
+
+from groot_ros.bags.definitions import MessageDefinitions
+from groot_ros.bags.error import BagError
+from groot_ros.bags.offers import Request, offered_qos
+from groot_ros.bags.recorder import Recorder
+from groot_ros.bags.topics import graph_topics
+from groot_ros.bags.writer import BagWriter
+from groot_ros.bridge.parameter_tables import RECORDER
+from groot_ros.bridge.parameters import Parameters
+from groot_ros.nodes.run import run
+from groot_ros.robot import load_contract
+from groot_ros.share import robot_path
+
+#: s between looks for publishers.
+_DISCOVERY_PERIOD = 0.2
+#: s between reports of lost messages and of a broken disk.
+_REPORT_PERIOD = 1.0
+#: Reports after which topics that have not appeared are named.
+_PATIENCE = 5
+#: Messages kept for a recorder that is held up: 1 s of images, 2 s of a 100 Hz topic.
+_IMAGE_DEPTH, _DEPTH = 30, 200
+#: Humble's rclpy does not tell a callback when its message was received.
+_TELLS_RECEPTION = hasattr(Subscription, "CallbackType")
+
+
+class RecorderNode(Node):
+    """Records from the moment a topic has a publisher until close()."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder_node")
+        parameters = Parameters(self, RECORDER)
+        output = parameters.text("output")
+        if not output:
+            raise ValueError("output is not set: name the directory of the bag")
+        self._sim_time = bool(self.get_parameter("use_sim_time").value)
+        names = [name for name in parameters.names("topics") if name]
+        if not names:
+            contract = load_contract(robot_path(parameters.text("robot")))
+            names = [*graph_topics(contract, use_sim_time=self._sim_time)]
+        self._missing = {self.resolve_topic_name(name): None for name in names}
+        self._requests: dict[str, Request] = {}
+        self._subscriptions_by_topic: dict[str, Subscription] = {}
+        self._told_dropped: Counter[str] = Counter()
+        self._lost: Counter[str] = Counter()
+        self._reports = 0
+        self._definitions = MessageDefinitions()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(_DISCOVERY_PERIOD, self._discover, clock=steady)
+        self.create_timer(_REPORT_PERIOD, self._report, clock=steady)
+        self._recorder = Recorder(BagWriter(Path(output)))
+        self._output = output
+        self.get_logger().info(f"recording into {output}")
+
+    @property
+    def failed(self) -> bool:
+        """Whether something that was received is missing in the bag."""
+        return self._recorder.problem is not None or bool(self._recorder.dropped)
+
+    def close(self) -> None:
+        """Write what is waiting, close the bag and say what is in it."""
+        for subscription in self._subscriptions_by_topic.values():
+            self.destroy_subscription(subscription)
+        self._recorder.close()
+        self._tell_losses()
+        if self._recorder.problem is not None:
+            self.get_logger().error(str(self._recorder.problem))
+        counts = self._recorder.counts
+        silent = sorted([*self._missing, *(topic for topic, n in counts.items() if n == 0)])
+        if silent:
+            self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
+        recorded = f"{sum(counts.values())} messages of {len(counts)} topics"
+        self.get_logger().info(f"recorded {recorded} in {self._output}")
+
+    def _discover(self) -> None:
+        # Without a first /clock every stamp would be 0.
+        if self._sim_time and self.get_clock().now().nanoseconds == 0:
+            return
+        for topic in [*self._missing, *self._requests]:
+            publishers = self.get_publishers_info_by_topic(topic)
+            if not publishers:
+                continue
+            offers = [offered_qos(p.qos_profile) for p in publishers]
+            types = sorted({p.topic_type for p in publishers})
+            if topic in self._missing:
+                del self._missing[topic]
+                self._begin(topic, types, offers)
+            elif not self._requests[topic].hears(offers):
+                self.get_logger().warning(
+                    f"a new publisher of {topic} offers less (best effort, or not latched): "
+                    "subscribing anew so that all are heard"
+                )
+                self.destroy_subscription(self._subscriptions_by_topic[topic])
+                self._subscribe(topic, types[0], offers)
+
+    def _begin(self, topic: str, types: Sequence[str], offers: Sequence[Qos]) -> None:
+        try:
+            if len(types) > 1:
+                raise BagError(f"its publishers disagree on its type: {', '.join(types)}")
+            self._recorder.add_topic(topic, self._definitions.find(types[0]), offers)
+            self._subscribe(topic, types[0], offers)
+        except BagError as error:
+            self.get_logger().error(f"{topic} is NOT recorded: {error}")
+        else:
+            self.get_logger().info(f"recording {topic} [{types[0]}]")
+
+    def _subscribe(self, topic: str, type_name: str, offers: Sequence[Qos]) -> None:
+        request = Request.matching(offers)
+        self._requests[topic] = request
+        self._subscriptions_by_topic[topic] = self.create_subscription(
+            _message_class(type_name),
+            topic,
+            partial(self._received, topic) if _TELLS_RECEPTION else partial(self._arrived, topic),
+            QoSProfile(
+                depth=_IMAGE_DEPTH if type_name == "sensor_msgs/msg/Image" else _DEPTH,
+                reliability=QoSReliabilityPolicy.RELIABLE
+                if request.reliable
+                else QoSReliabilityPolicy.BEST_EFFORT,
+                durability=QoSDurabilityPolicy.TRANSIENT_LOCAL
+                if request.latched
+                else QoSDurabilityPolicy.VOLATILE,
+            ),
+            event_callbacks=SubscriptionEventCallbacks(message_lost=partial(self._lose, topic)),
+            raw=True,
+        )
+
+    def _lose(self, topic: str, event: QoSMessageLostInfo) -> None:
+        self._lost[topic] += event.total_count_change
+
+    def _received(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
+        stamp_ns = 0 if self._sim_time else int(info["received_timestamp"])
+        if stamp_ns > 0:
+            self._recorder.offer(topic, stamp_ns, data)
+        else:
+            self._arrived(topic, data)
+
+    def _arrived(self, topic: str, data: bytes) -> None:
+        self._recorder.offer(topic, self.get_clock().now().nanoseconds, data)
+
+    def _report(self) -> None:
+        self._reports += 1
+        if self._recorder.problem is not None:
+            raise SystemExit(1)
+        self._tell_losses()
+        if self._reports == _PATIENCE and self._missing:
+            self.get_logger().warning(f"still no publisher of {', '.join(self._missing)}")
+
+    def _tell_losses(self) -> None:
+        new = self._recorder.dropped - self._told_dropped
+        for topic, count in new.items():
+            self.get_logger().error(
+                f"the disk is too slow: {count} messages of {topic} are NOT in the bag "
+                f"({self._recorder.dropped[topic]} in all)"
+            )
+        self._told_dropped += new
+        for topic, count in self._lost.items():
+            self.get_logger().error(
+                f"{count} messages of {topic} were lost on their way here; for images, does its "
+                "publisher run with the package's DDS profile (config/fastdds.xml)?"
+            )
+        self._lost.clear()
+
+
+def _message_class(type_name: str) -> type:
+    package, _, name = type_name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise BagError(f"{type_name} is not installed here: source its workspace") from error
+
+
+def main() -> None:
+    """Entry point of the executable; status 1 when the bag is not what it should be."""
+    made: list[RecorderNode] = []
+
+    def make() -> RecorderNode:
+        made.append(RecorderNode())
+        return made[0]
+
+    run(make)
+    sys.exit(1 if made[0].failed else 0)
+
+
+if __name__ == "__main__":
+    main()
