@@ -9,6 +9,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from groot_ros.robot.controller import Controller, read_controller
+from groot_ros.robot.distinct_keys import DistinctKeysLoader
 from groot_ros.robot.joint import Joint, read_gripper, read_joint
 from groot_ros.robot.reader import ContractError, Section
 from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
@@ -83,11 +84,13 @@ def load_contract(path: str | Path) -> RobotContract:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ContractError(f"{path}: is not a text file (UTF-8): {error.reason}") from error
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, DistinctKeysLoader)
     except yaml.YAMLError as error:
-        first_line = " ".join(str(error).split())
-        raise ContractError(f"{path}: is not valid YAML: {first_line}") from error
+        one_line = " ".join(str(error).split())
+        raise ContractError(f"{path}: is not valid YAML: {one_line}") from error
     return parse_contract(value, f"{path}:")
 
 
@@ -117,8 +120,9 @@ def parse_contract(value: object, where: str = "contract:") -> RobotContract:
     _each_once(root, "joint_states", [s.joints for s in contract.joint_states], names)
     _each_once(root, "controllers", [c.joints for c in contract.controllers])
     _each_once(root, "groups", [g.joints for g in contract.groups.values()])
-    _different(root, "cameras", [c.topic for c in contract.cameras.values()])
-    _different(root, "controllers", [c.topic for c in contract.controllers])
+    _different(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])
+    _different(root, "controllers", "topic", [c.topic for c in contract.controllers])
+    _different(root, "controllers", "name", [c.name for c in contract.controllers])
     return contract
 
 
@@ -147,7 +151,7 @@ def _each_once(
         raise root.error(key, f"no entry covers joint '{missing[0]}'")
 
 
-def _different(root: Section, key: str, topics: Sequence[str]) -> None:
-    repeated = sorted({t for t in topics if topics.count(t) > 1})
+def _different(root: Section, key: str, what: str, values: Sequence[str]) -> None:
+    repeated = sorted({v for v in values if values.count(v) > 1})
     if repeated:
-        raise root.error(key, f"topic '{repeated[0]}' is used more than once")
+        raise root.error(key, f"{what} '{repeated[0]}' is used more than once")

@@ -33,7 +33,7 @@ def read_controller(section: Section, all_joints: tuple[str, ...]) -> Controller
     name = section.text("name")
     chosen_type = section.text("type", _TYPES[0], choices=_TYPES)
     kind = next(t for t in _TYPES if t == chosen_type)
-    topic = section.text("topic", f"{name}/{_TOPIC[kind]}")
+    topic = section.topic("topic", f"{name}/{_TOPIC[kind]}")
     joints = section.names("joints")
     for joint in joints:
         if joint not in all_joints:

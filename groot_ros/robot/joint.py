@@ -1,13 +1,18 @@
 """One joint: its limits, and the unit its data set speaks."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from groot_ros.robot.reader import Section
 from groot_ros.robot.units import UnitMap
 
-#: Model units per radian that have a name.
-_NAMED_SCALES = {"rad": 1.0, "m": 1.0, "deg": 57.29577951308232}
+#: Model units that have a name, per radian of a revolute joint and per metre of a prismatic one.
+_NAMED_SCALES = {
+    "revolute": {"rad": 1.0, "deg": math.degrees(1.0)},
+    "prismatic": {"m": 1.0, "mm": 1000.0},
+}
 
 
 @dataclass(frozen=True)
@@ -49,16 +54,16 @@ def read_joint(name: str, section: Section, gripper: UnitMap | None) -> Joint:
     if section.has("model"):
         if gripper is not None:
             raise section.error("model", "its units are already said under 'gripper'")
-        units = _read_units(section.section("model"))
+        units = _read_units(section.section("model"), _NAMED_SCALES[kind])
     section.finish()
     return Joint(name, "revolute" if kind == "revolute" else "prismatic", limits, gripper or units)
 
 
-def _read_units(section: Section) -> UnitMap:
+def _read_units(section: Section, scales: Mapping[str, float]) -> UnitMap:
     if section.has("unit") and section.has("scale"):
         raise section.error("scale", "give either 'unit' or 'scale', not both")
     if section.has("unit"):
-        scale = _NAMED_SCALES[section.text("unit", choices=tuple(_NAMED_SCALES))]
+        scale = scales[section.text("unit", choices=tuple(scales))]
     else:
         scale = section.number("scale", 1.0, above=0.0)
     sign = section.number("sign", 1.0)
@@ -70,7 +75,7 @@ def _read_units(section: Section) -> UnitMap:
 
 
 def read_gripper(section: Section) -> UnitMap:
-    """One entry of `gripper:`, the convention as two ends: {closed: {rad, model}, open: ...}."""
+    """One entry of `gripper:`, the convention as two ends: {closed: {si, model}, open: ...}."""
     ends = []
     for key in ("closed", "open"):
         end = section.section(key)

@@ -1,10 +1,12 @@
 """Reads a YAML mapping key by key, so that every mistake names its own key."""
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _REQUIRED = object()
+_TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
 class ContractError(ValueError):
@@ -16,7 +18,8 @@ class Section:
 
     def __init__(self, value: Any, where: str) -> None:
         if not isinstance(value, Mapping):
-            raise ContractError(f"{where}: must be a mapping of keys, not {_shown(value)}")
+            name = where.removesuffix(":")
+            raise ContractError(f"{name}: must be a mapping of keys, not {_shown(value)}")
         self._value = value
         self.where = where
         self._asked: set[str] = set()
@@ -26,7 +29,8 @@ class Section:
         return ContractError(f"{self.where}{_sep(self.where)}{key}: {problem}")
 
     def has(self, key: str) -> bool:
-        """Whether the key is given."""
+        """Whether the optional key is given."""
+        self._asked.add(key)
         return key in self._value
 
     def get(self, key: str, default: Any = _REQUIRED) -> Any:
@@ -44,6 +48,17 @@ class Section:
             raise self.error(key, f"must be a word, not {_shown(value)}")
         if choices and value not in choices:
             raise self.error(key, f"must be one of {', '.join(choices)}, not '{value}'")
+        return value
+
+    def topic(self, key: str, default: Any = _REQUIRED) -> str:
+        """A ROS topic name, absolute or relative to the namespace of the robot."""
+        value = self.text(key, default)
+        if not _TOPIC_NAME.fullmatch(value):
+            raise self.error(
+                key,
+                f"'{value}' is not a topic name: words of letters, digits and _, "
+                "none beginning with a digit, joined by /",
+            )
         return value
 
     def number(

@@ -49,7 +49,7 @@ def read_camera(name: str, section: Section) -> Camera:
     stamp = section.text("stamp", "header", choices=("header", "arrival"))
     camera = Camera(
         name,
-        section.text("topic"),
+        section.topic("topic"),
         section.text("encoding", "rgb8", choices=(*ENCODINGS, "jpeg", "png")),
         "arrival" if stamp == "arrival" else "header",
         s_to_ns(section.number("latency", 0.0, at_least=0.0)),
@@ -62,7 +62,7 @@ def read_camera(name: str, section: Section) -> Camera:
 def read_joint_state_source(section: Section, all_joints: tuple[str, ...]) -> JointStateSource:
     """One entry of `joint_states:`; `joints` may be left out when there is one source."""
     source = JointStateSource(
-        section.text("topic"),
+        section.topic("topic"),
         section.names("joints", all_joints),
         section.number("rate", 0.0, at_least=0.0),
     )

@@ -63,6 +63,7 @@ class ActionGroup:
                 "unknown_kind", f"group '{self.name}' is of kind {self.kind}"
             ) from None
         what = f"group '{self.name}'"
+        require(bool(self.names), "sizes_disagree", f"{what} names nothing")
         require_unique(self.names, what)
         if self.kind in LINK_WIDTH:
             require(len(self.names) == 1, "sizes_disagree", f"{what} must name exactly one link")
@@ -126,7 +127,7 @@ class ActionChunk:
         require(self.horizon > 0, "sizes_disagree", "the chunk has no steps")
         require_unique([n for g in self.groups for n in g.names], "the chunk")
         require(
-            self.frozen_steps <= self.horizon,
+            0 <= self.frozen_steps <= self.horizon,
             "sizes_disagree",
             f"{self.frozen_steps} frozen steps in a horizon of {self.horizon}",
         )

@@ -35,6 +35,7 @@ class CommittedTimeline:
         require(
             np.isfinite(self.dt) and self.dt > 0, "bad_dt", f"dt must be positive, not {self.dt}"
         )
+        require(bool(self.joint_names), "sizes_disagree", "the timeline names no joints")
         require_unique(self.joint_names, "the timeline")
         positions = frozen_float_array(self.positions, "positions")
         velocities = frozen_float_array(self.velocities, "velocities")

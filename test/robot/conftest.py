@@ -1,0 +1,29 @@
+"""The shipped contract, and a way to load it with one thing changed."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from groot_ros.robot import RobotContract, load_contract
+
+SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
+
+
+@pytest.fixture(scope="session")
+def so101() -> RobotContract:
+    return load_contract(SO101)
+
+
+@pytest.fixture
+def load_changed(tmp_path):
+    """Load the shipped contract after `change(contract as a dict)`, from <tmp>/robot.yaml."""
+
+    def load(change) -> RobotContract:
+        value = yaml.safe_load(SO101.read_text())
+        change(value)
+        path = tmp_path / "robot.yaml"
+        path.write_text(yaml.safe_dump(value, sort_keys=False))
+        return load_contract(path)
+
+    return load

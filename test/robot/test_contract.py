@@ -1,0 +1,137 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groot_ros.types import ActionKind
+
+ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
+
+
+def test_the_so101_has_its_six_joints_in_order(so101):
+    assert so101.robot == "so101"
+    assert so101.joint_names == (*ARM, "gripper")
+    assert {j.unit for j in so101.joints.values()} == {"rad"}
+
+
+def test_its_step_is_a_thirtieth_of_a_second(so101):
+    assert so101.action_dt == pytest.approx(1 / 30, abs=1e-9)
+
+
+def test_its_groups_are_those_of_the_checkpoint(so101):
+    assert so101.groups["single_arm"].joints == ARM
+    assert so101.groups["single_arm"].kind is ActionKind.JOINT_POSITION
+    assert so101.groups["gripper"].joints == ("gripper",)
+    assert so101.groups["gripper"].kind is ActionKind.GRIPPER
+
+
+def test_its_one_joint_state_source_covers_every_joint(so101):
+    (source,) = so101.joint_states
+    assert (source.topic, source.joints) == ("joint_states", so101.joint_names)
+
+
+def test_its_controllers_command_every_joint_once(so101):
+    commanded = [joint for controller in so101.controllers for joint in controller.joints]
+    assert sorted(commanded) == sorted(so101.joint_names)
+    assert [c.interpolation for c in so101.controllers] == ["cubic", "linear"]
+
+
+def test_its_arm_speaks_degrees_to_the_model(so101):
+    model = so101.to_model("single_arm", [[math.pi / 2, 0.0, -math.pi / 4, 0.1, -0.1]])
+    assert model == pytest.approx(np.array([[90.0, 0.0, -45.0, 5.7295780, -5.7295780]]), abs=1e-6)
+
+
+def test_its_gripper_is_closed_at_0_and_open_at_100(so101):
+    assert so101.to_model("gripper", [[-0.17], [1.75]]) == pytest.approx(np.array([[0.0], [100.0]]))
+    assert so101.to_si("gripper", [[50.0]]) == pytest.approx(np.array([[0.79]]))
+
+
+@given(values=st.lists(st.floats(-3, 3), min_size=5, max_size=5))
+def test_model_units_and_back_is_where_one_was(so101, values):
+    back = so101.to_si("single_arm", so101.to_model("single_arm", values))
+    assert back == pytest.approx(np.array(values), abs=1e-12)
+
+
+def test_state_is_picked_by_name_whatever_else_there_is(so101):
+    positions = {name: float(i) for i, name in enumerate((*so101.joint_names, "extra"))}
+    state = so101.select_state(dict(reversed(positions.items())))
+    assert state["single_arm"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
+    assert state["gripper"].tolist() == [5.0]
+
+
+def test_a_missing_joint_is_named(so101):
+    with pytest.raises(KeyError, match="gripper"):
+        so101.select_state(dict.fromkeys(ARM, 0.0))
+
+
+def test_what_may_be_left_out_has_the_documented_default(load_changed):
+    def change(contract):
+        contract["cameras"]["front"] = {"topic": "front/image_raw", "rate": 30.0}
+        contract["controllers"][0] = {"name": "arm", "joints": list(ARM)}
+        contract["joint_states"] = [{"topic": "joint_states"}]
+        del contract["joints"]["wrist_roll"]["model"]
+        del contract["groups"]["gripper"]["kind"]
+        del contract["gripper"]
+
+    contract = load_changed(change)
+    camera = contract.cameras["front"]
+    assert (camera.encoding, camera.stamp, camera.latency_ns) == ("rgb8", "header", 0)
+    assert contract.controllers[0].type == "joint_trajectory_controller"
+    assert contract.controllers[0].topic == "arm/joint_trajectory"
+    assert contract.controllers[0].interpolation == "cubic"
+    assert contract.joint_states[0].joints == contract.joint_names
+    assert contract.joint_states[0].rate == 0.0
+    assert contract.joints["wrist_roll"].units.to_model(1.5) == 1.5
+    assert contract.joints["gripper"].units.to_model(1.5) == 1.5
+    assert contract.groups["gripper"].kind is ActionKind.JOINT_POSITION
+
+
+def test_a_forward_controller_has_its_own_usual_topic(load_changed):
+    def change(contract):
+        contract["controllers"][1] = {
+            "name": "hand",
+            "type": "forward_command_controller",
+            "joints": ["gripper"],
+        }
+
+    assert load_changed(change).controllers[1].topic == "hand/commands"
+
+
+def test_a_prismatic_joint_is_in_metres_and_its_model_may_speak_millimetres(load_changed):
+    def change(contract):
+        del contract["gripper"]
+        contract["joints"]["gripper"] = {
+            "type": "prismatic",
+            "position": [0.0, 0.08],
+            "velocity": 0.1,
+            "acceleration": 1.0,
+            "model": {"unit": "mm"},
+        }
+
+    joint = load_changed(change).joints["gripper"]
+    assert joint.unit == "m"
+    assert joint.units.to_model(0.08) == pytest.approx(80.0)
+
+
+def test_a_cameras_latency_is_kept_in_nanoseconds_and_jpeg_means_compressed(load_changed):
+    def change(contract):
+        contract["cameras"]["front"].update(latency=0.0215, encoding="jpeg", stamp="arrival")
+
+    camera = load_changed(change).cameras["front"]
+    assert (camera.latency_ns, camera.stamp, camera.compressed) == (21_500_000, "arrival", True)
+    assert not load_changed(lambda _: None).cameras["front"].compressed
+
+
+def test_two_joint_state_sources_may_share_the_joints(load_changed):
+    def change(contract):
+        contract["joint_states"] = [
+            {"topic": "arm/joint_states", "joints": list(ARM), "rate": 100},
+            {"topic": "hand/joint_states", "joints": ["gripper"]},
+        ]
+
+    assert [s.topic for s in load_changed(change).joint_states] == [
+        "arm/joint_states",
+        "hand/joint_states",
+    ]

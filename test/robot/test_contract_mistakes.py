@@ -1,0 +1,231 @@
+"""Each mistake in a contract is one line that names the file, the key, and how to mend it."""
+
+import math
+
+import pytest
+
+from groot_ros.robot import ContractError, load_contract
+
+
+def put(*path_and_value):
+    """A change that sets contract[path...] = value."""
+    *path, key, value = path_and_value
+
+    def change(contract):
+        for step in path:
+            contract = contract[step]
+        contract[key] = value
+
+    return change
+
+
+def drop(*path):
+    """A change that removes contract[path...]."""
+    *path, key = path
+
+    def change(contract):
+        for step in path:
+            contract = contract[step]
+        del contract[key]
+
+    return change
+
+
+JOINT = ("joints", "elbow_flex")
+CAMERA = ("cameras", "front")
+MISTAKES = [
+    (drop("robot"), "robot: is missing"),
+    (put("robot", ""), "robot: must be a word"),
+    (put("robot", 101), "robot: must be a word, not 101"),
+    (drop("action_dt"), "action_dt: is missing"),
+    (put("action_dt", 0), "action_dt: must be greater than 0, not 0"),
+    (put("action_dt", -0.1), "action_dt: must be greater than 0, not -0.1"),
+    (put("action_dt", "1/30"), "action_dt: must be a number, not '1/30'"),
+    (put("action_dt", True), "action_dt: must be a number, not True"),
+    (put("action_dt", math.inf), "action_dt: must be finite"),
+    (put("action_dt", None), "action_dt: must be a number, not nothing"),
+    (put("acton_dt", 0.1), "acton_dt: is not a key of the contract here"),
+    (drop("joints"), "joints: is missing"),
+    (put("joints", {}), "joints: must not be empty"),
+    (put("joints", ["a"]), "joints: must be a mapping of keys"),
+    (put("joints", 3, {}), "joints.3: must be a name"),
+    (put(*JOINT, None), "joints.elbow_flex: must be a mapping of keys, not nothing"),
+    (put(*JOINT, "type", "ball"), "joints.elbow_flex.type: must be one of revolute, prismatic"),
+    (drop(*JOINT, "position"), "joints.elbow_flex.position: is missing"),
+    (put(*JOINT, "position", [1.0]), "joints.elbow_flex.position: must be two numbers"),
+    (put(*JOINT, "position", [1, 1]), "joints.elbow_flex.position: low must be below high"),
+    (put(*JOINT, "position", [2, 1]), "joints.elbow_flex.position: low must be below high"),
+    (put(*JOINT, "position", [0, math.nan]), "joints.elbow_flex.position: must be two numbers"),
+    (put(*JOINT, "position", "-1, 1"), "joints.elbow_flex.position: must be two numbers"),
+    (put(*JOINT, "position", [False, True]), "joints.elbow_flex.position: must be two numbers"),
+    (drop(*JOINT, "velocity"), "joints.elbow_flex.velocity: is missing"),
+    (put(*JOINT, "velocity", 0), "joints.elbow_flex.velocity: must be greater than 0"),
+    (put(*JOINT, "acceleration", -1), "joints.elbow_flex.acceleration: must be greater than 0"),
+    (put(*JOINT, "jerk", 3), "joints.elbow_flex.jerk: is not a key of the contract here"),
+    (put(*JOINT, "model", "deg"), "joints.elbow_flex.model: must be a mapping of keys"),
+    (put(*JOINT, "model", {"unit": "grad"}), "joints.elbow_flex.model.unit: must be one of"),
+    (put(*JOINT, "model", {"unit": "mm"}), "joints.elbow_flex.model.unit: must be one of rad, deg"),
+    (
+        put(*JOINT, "model", {"unit": "deg", "scale": 2}),
+        "joints.elbow_flex.model.scale: give either 'unit' or 'scale'",
+    ),
+    (put(*JOINT, "model", {"scale": 0}), "joints.elbow_flex.model.scale: must be greater than 0"),
+    (put(*JOINT, "model", {"scale": -57.3}), "joints.elbow_flex.model.scale: must be greater"),
+    (put(*JOINT, "model", {"sign": 0}), "joints.elbow_flex.model.sign: must be 1 or -1, not 0"),
+    (put(*JOINT, "model", {"offset": "0 deg"}), "joints.elbow_flex.model.offset: must be a number"),
+    (put(*JOINT, "model", {"zero": 0}), "joints.elbow_flex.model.zero: is not a key"),
+    (put("gripper", {}), "gripper: must not be empty"),
+    (drop("gripper", "gripper", "open"), "gripper.gripper.open: is missing"),
+    (drop("gripper", "gripper", "closed", "si"), "gripper.gripper.closed.si: is missing"),
+    (
+        put("gripper", "gripper", "open", "si", -0.17),
+        "gripper.gripper.open.si: equals closed.si (-0.17): the gripper cannot move",
+    ),
+    (put("gripper", "gripper", "open", "model", 0), "gripper.gripper.open.model: equals closed"),
+    (put("gripper", "gripper", "open", "deg", 1), "gripper.gripper.open.deg: is not a key"),
+    (put("gripper", "gripper", "half", {}), "gripper.gripper.half: is not a key"),
+    (
+        lambda c: c["gripper"].update(thumb=c["gripper"].pop("gripper")),
+        "gripper.thumb: 'thumb' is not under 'joints:'",
+    ),
+    (
+        put("joints", "gripper", "model", {"unit": "deg"}),
+        "joints.gripper.model: its units are already said under 'gripper'",
+    ),
+    (drop("groups"), "groups: is missing"),
+    (put("groups", {}), "groups: must not be empty"),
+    (drop("groups", "single_arm", "joints"), "groups.single_arm.joints: is missing"),
+    (put("groups", "single_arm", "joints", []), "groups.single_arm.joints: must be a list of"),
+    (put("groups", "single_arm", "joints", "all"), "groups.single_arm.joints: must be a list of"),
+    (
+        put("groups", "single_arm", "joints", ["elbow"]),
+        "groups.single_arm.joints: 'elbow' is not under 'joints:'",
+    ),
+    (
+        put("groups", "single_arm", "joints", ["elbow_flex", "elbow_flex"]),
+        "groups.single_arm.joints: names elbow_flex more than once",
+    ),
+    (
+        put("groups", "gripper", "joints", ["elbow_flex"]),
+        "groups: joint 'elbow_flex' appears in more than one entry",
+    ),
+    (put("groups", "gripper", "kind", "claw"), "groups.gripper.kind: must be one of"),
+    (put("groups", "gripper", "unit", "rad"), "groups.gripper.unit: is not a key"),
+    (drop("cameras"), "cameras: is missing"),
+    (drop(*CAMERA, "topic"), "cameras.front.topic: is missing"),
+    (put(*CAMERA, "topic", ["a"]), "cameras.front.topic: must be a word"),
+    (put(*CAMERA, "topic", "front image"), "cameras.front.topic: 'front image' is not a topic"),
+    (put(*CAMERA, "topic", "0/image"), "cameras.front.topic: '0/image' is not a topic name"),
+    (put(*CAMERA, "topic", "a//b"), "cameras.front.topic: 'a//b' is not a topic name"),
+    (put(*CAMERA, "encoding", "rgb16"), "cameras.front.encoding: must be one of rgb8, bgr8"),
+    (put(*CAMERA, "stamp", "exposure"), "cameras.front.stamp: must be one of header, arrival"),
+    (put(*CAMERA, "latency", -0.1), "cameras.front.latency: must be at least 0, not -0.1"),
+    (drop(*CAMERA, "rate"), "cameras.front.rate: is missing"),
+    (put(*CAMERA, "rate", 0), "cameras.front.rate: must be greater than 0"),
+    (put(*CAMERA, "fps", 30), "cameras.front.fps: is not a key"),
+    (put(*CAMERA, "topic", "wrist/image_raw"), "cameras: topic 'wrist/image_raw' is used more"),
+    (drop("joint_states"), "joint_states: is missing"),
+    (put("joint_states", []), "joint_states: must be a list with at least one entry"),
+    (put("joint_states", "joint_states"), "joint_states: must be a list with at least one"),
+    (put("joint_states", 0, "joint_states"), "joint_states[0]: must be a mapping of keys"),
+    (drop("joint_states", 0, "topic"), "joint_states[0].topic: is missing"),
+    (put("joint_states", 0, "rate", -1), "joint_states[0].rate: must be at least 0"),
+    (put("joint_states", 0, "joints", ["x"]), "joint_states[0].joints: 'x' is not under"),
+    (put("joint_states", 0, "name", "x"), "joint_states[0].name: is not a key"),
+    (
+        put("joint_states", 0, "joints", ["gripper"]),
+        "joint_states: no entry covers joint 'shoulder_pan'",
+    ),
+    (
+        lambda c: c["joint_states"].append({"topic": "other", "joints": ["gripper"]}),
+        "joint_states: joint 'gripper' appears in more than one entry",
+    ),
+    (drop("controllers"), "controllers: is missing"),
+    (put("controllers", []), "controllers: must be a list with at least one entry"),
+    (drop("controllers", 0, "name"), "controllers[0].name: is missing"),
+    (put("controllers", 0, "type", "pid"), "controllers[0].type: must be one of joint_trajectory"),
+    (put("controllers", 0, "topic", "a b"), "controllers[0].topic: 'a b' is not a topic name"),
+    (put("controllers", 1, "joints", ["thumb"]), "controllers[1].joints: 'thumb' is not under"),
+    (put("controllers", 0, "interpolation", "spline"), "controllers[0].interpolation: must be"),
+    (put("controllers", 0, "gains", {}), "controllers[0].gains: is not a key"),
+    (
+        put("controllers", 1, "joints", ["gripper", "wrist_roll"]),
+        "controllers: joint 'wrist_roll' appears in more than one entry",
+    ),
+    (
+        put("controllers", 1, "topic", "arm_controller/joint_trajectory"),
+        "controllers: topic 'arm_controller/joint_trajectory' is used more than once",
+    ),
+    (put("controllers", 1, "name", "arm_controller"), "controllers: name 'arm_controller' is used"),
+]
+
+
+@pytest.mark.parametrize(("change", "problem"), MISTAKES, ids=[problem for _, problem in MISTAKES])
+def test_a_mistake_names_the_file_and_the_key(load_changed, tmp_path, change, problem):
+    with pytest.raises(ContractError) as error:
+        load_changed(change)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path}/robot.yaml: {problem}")
+    assert "\n" not in message
+
+
+def test_a_misspelt_key_is_told_with_the_keys_that_there_are(load_changed):
+    with pytest.raises(ContractError, match=r"known: .*gripper.*joint_states") as error:
+        load_changed(lambda c: c.update(griper=c.pop("gripper")))
+    assert "griper: is not a key of the contract here" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "must be a mapping of keys, not nothing"),
+        ("- a\n", "must be a mapping of keys, not ['a']"),
+        ("a: [1,\n", "is not valid YAML"),
+        ("a: 1\nb: 2\na: 3\n", "key 'a' is given twice"),
+        ("joints:\n  x: {position: [0, 1], position: [0, 2]}\n", "key 'position' is given twice"),
+    ],
+)
+def test_a_file_that_is_not_a_contract_is_one_line(tmp_path, text, problem):
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    with pytest.raises(ContractError) as error:
+        load_contract(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert problem in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_repeated_key_is_found_by_its_line(tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_text("a: 1\nb: 2\na: 3\n")
+    with pytest.raises(ContractError, match="line 3"):
+        load_contract(path)
+
+
+def test_yaml_anchors_may_be_merged_and_overridden(tmp_path, so101):
+    joint = "position: [-1.0, 1.0], velocity: 1.0, acceleration: 1.0"
+    path = tmp_path / "robot.yaml"
+    path.write_text(
+        f"robot: two\naction_dt: 0.1\njoints:\n  a: &joint {{{joint}}}\n"
+        "  b: {<<: *joint, velocity: 2.0}\ngroups: {arm: {joints: [a, b]}}\n"
+        "cameras: {front: {topic: image, rate: 30}}\njoint_states: [{topic: joint_states}]\n"
+        "controllers: [{name: arm, joints: [a, b]}]\n"
+    )
+    assert load_contract(path).joints["b"].limits.velocity == 2.0
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ContractError, match=r"none\.yaml: cannot be read: No such file"):
+        load_contract(tmp_path / "none.yaml")
+
+
+def test_a_directory_is_not_a_contract(tmp_path):
+    with pytest.raises(ContractError, match="cannot be read: Is a directory"):
+        load_contract(tmp_path)
+
+
+def test_a_binary_file_is_not_a_contract(tmp_path):
+    path = tmp_path / "robot.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x01")
+    with pytest.raises(ContractError, match=r"robot\.yaml: is not a text file"):
+        load_contract(path)
