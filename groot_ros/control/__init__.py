@@ -1,0 +1,8 @@
+"""From proposed chunks to bounded, continuous motion: plain numpy, no ROS, no torch."""
+
+from groot_ros.control.executor import Executor, Update
+from groot_ros.control.refusal import Refusal
+from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.trajectory import JointTrajectory
+
+__all__ = ["Executor", "ExecutorSettings", "JointTrajectory", "Refusal", "Update"]

@@ -1,0 +1,134 @@
+"""Which chunks may be executed: whose, of when, and for which joints."""
+
+from collections.abc import Sequence
+
+from groot_ros.control.refusal import Refusal
+from groot_ros.control.settings import ExecutorSettings
+from groot_ros.robot import RobotContract
+from groot_ros.types import ActionChunk, ActionKind, ns_to_s, s_to_ns
+
+_SUPPORTED = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
+#: s per step that a chunk may have; anything else is a mistake of units.
+_STEP_RANGE = (0.001, 1.0)
+
+
+class Admission:
+    """Judges chunks one by one and remembers whose turn it is.
+
+    One session is live. It stays so until it has been silent for `session_silence`; a chunk of
+    another one before that means two policies at once.
+    """
+
+    def __init__(self, contract: RobotContract, joint_names: Sequence[str]) -> None:
+        self._units = {name: joint.unit for name, joint in contract.joints.items()}
+        self._required = tuple(joint_names)
+        self.forget()
+
+    def forget(self) -> None:
+        """As at the start: any session, any episode."""
+        self._session: str | None = None
+        self._heard_ns = 0
+        self._episode = 0
+        self._last_id = -1
+        self._instruction_id = 0
+        self._ended_instruction: int | None = None
+        self._not_before_ns: int | None = None
+
+    def only_after(self, now_ns: int) -> None:
+        """Refuse chunks of observations up to now: what they saw ended in a stop."""
+        self._not_before_ns = now_ns
+
+    def end_instruction(self) -> None:
+        """Refuse further chunks of the instruction in force."""
+        if self._session is not None:
+            self._ended_instruction = self._instruction_id
+
+    def begin_instruction(self) -> None:
+        """Take back end_instruction()."""
+        self._ended_instruction = None
+
+    def judge(self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
+        """Why the chunk is refused, or None; what it says of its session is remembered."""
+        return (
+            self._judge_session(chunk, now_ns, settings)
+            or self._judge_time(chunk, now_ns, settings)
+            or self._judge_joints(chunk)
+        )
+
+    def accept(self, chunk: ActionChunk) -> None:
+        """The chunk is being executed: older ones are now out of date."""
+        self._episode = chunk.episode
+        self._last_id = chunk.id
+        self._instruction_id = chunk.instruction_id
+
+    def _judge_session(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
+    ) -> Refusal | None:
+        if chunk.session != self._session:
+            silent = ns_to_s(now_ns - self._heard_ns)
+            if self._session is not None and silent < settings.session_silence:
+                return Refusal(
+                    "second_policy",
+                    f"session {chunk.session} sends while {self._session} is live "
+                    f"({silent:.2f} s ago): two policies drive one robot, stop one",
+                )
+            self._session = chunk.session
+            self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
+        self._heard_ns = now_ns
+        if chunk.episode < self._episode:
+            return Refusal(
+                "old_episode", f"episode {chunk.episode}, the present one is {self._episode}"
+            )
+        if chunk.episode == self._episode and chunk.id <= self._last_id:
+            return Refusal("out_of_order", f"chunk {chunk.id} after chunk {self._last_id}")
+        if chunk.instruction_id == self._ended_instruction:
+            return Refusal("instruction_ended", f"'{chunk.instruction}' was ended by the operator")
+        return None
+
+    def _judge_time(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
+    ) -> Refusal | None:
+        low, high = _STEP_RANGE
+        if not low <= chunk.dt <= high:
+            return Refusal("bad_dt", f"steps of {chunk.dt:g} s, expected {low:g} to {high:g} s")
+        if chunk.horizon < 2:
+            return Refusal("too_short", "a single step says nothing of motion")
+        age = ns_to_s(now_ns - chunk.stamp_ns)
+        if age < -settings.max_future:
+            return Refusal(
+                "future_stamp",
+                f"observed {-age:.3f} s from now: the clocks of the machines disagree",
+            )
+        if age > settings.max_chunk_age:
+            return Refusal(
+                "too_old", f"observed {age:.3f} s ago, max_chunk_age is {settings.max_chunk_age:g}"
+            )
+        if self._not_before_ns is not None and chunk.stamp_ns <= self._not_before_ns:
+            return Refusal("before_stop", "observed before the last stop")
+        if chunk.start_ns - chunk.stamp_ns >= s_to_ns(settings.max_chunk_age):
+            return Refusal("future_start", "its first step lies beyond max_chunk_age")
+        return None
+
+    def _judge_joints(self, chunk: ActionChunk) -> Refusal | None:
+        present = set()
+        for group in chunk.groups:
+            if group.kind not in _SUPPORTED:
+                return Refusal(
+                    "unsupported_kind",
+                    f"group '{group.name}' is {group.kind.name}; this executor drives "
+                    f"{' and '.join(k.name for k in _SUPPORTED)}",
+                )
+            for name, unit in zip(group.names, group.units, strict=True):
+                if name not in self._units:
+                    return Refusal(
+                        "unknown_joint", f"'{name}' of group '{group.name}' is not in the contract"
+                    )
+                if unit != self._units[name]:
+                    return Refusal(
+                        "wrong_unit", f"'{name}' comes in '{unit}', expected '{self._units[name]}'"
+                    )
+                present.add(name)
+        missing = [name for name in self._required if name not in present]
+        if missing:
+            return Refusal("missing_joint", f"no group commands {', '.join(missing)}")
+        return None

@@ -1,0 +1,70 @@
+"""The measured joint state, gathered by name from any number of sources."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from groot_ros.control.interpolation import Array
+from groot_ros.types.invariants import require
+
+
+class MeasuredState:
+    """Newest position and velocity of each joint.
+
+    Attributes:
+        position: float64 [N] rad or m.
+        velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none.
+        oldest_ns: stamp of the joint heard of least recently; None while one is missing.
+
+    """
+
+    def __init__(self, joint_names: Sequence[str]) -> None:
+        self._index = {name: i for i, name in enumerate(joint_names)}
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything, as after a jump of the clock."""
+        self.position: Array = np.zeros(len(self._index))
+        self.velocity: Array = np.zeros(len(self._index))
+        self._stamps: dict[str, int] = {}
+        self.oldest_ns: int | None = None
+
+    def observe(
+        self,
+        stamp_ns: int,
+        names: Sequence[str],
+        positions: Sequence[float],
+        velocities: Sequence[float],
+    ) -> None:
+        """Take one message; joints of no interest and older news are ignored.
+
+        Raises MalformedError when sizes disagree or a value is not finite.
+        """
+        require(
+            len(positions) == len(names) and len(velocities) in (0, len(names)),
+            "bad_joint_state",
+            f"{len(names)} names with {len(positions)} positions and {len(velocities)} velocities",
+        )
+        found = [(i, name) for i, name in enumerate(names) if name in self._index]
+        for i, name in found:
+            values = (positions[i], velocities[i] if len(velocities) else 0.0)
+            require(
+                bool(np.isfinite(values).all()), "bad_joint_state", f"joint '{name}' is at {values}"
+            )
+        for i, name in found:
+            if stamp_ns < self._stamps.get(name, stamp_ns):
+                continue
+            at = self._index[name]
+            self._stamps[name] = stamp_ns
+            self.position[at] = positions[i]
+            self.velocity[at] = velocities[i] if len(velocities) else 0.0
+        if len(self._stamps) == len(self._index):
+            self.oldest_ns = min(self._stamps.values())
+
+    def missing(self) -> list[str]:
+        """Joints never heard of."""
+        return [name for name in self._index if name not in self._stamps]
+
+    def oldest(self) -> str:
+        """The joint heard of least recently."""
+        return min(self._stamps, key=self._stamps.__getitem__)

@@ -1,0 +1,149 @@
+"""The motion that the robot is committed to: planned, published in part, always ending at rest."""
+
+import numpy as np
+
+from groot_ros.control.braking import brought_to_rest
+from groot_ros.control.curve import Curve
+from groot_ros.control.interpolation import Array
+from groot_ros.control.limits import Limits, Mask, follow
+from groot_ros.control.refusal import Refusal
+from groot_ros.control.seam import decaying_offset
+from groot_ros.control.settings import ExecutorSettings
+from groot_ros.types import NS_PER_S, s_to_ns
+
+
+class CommittedMotion:
+    """Two curves that are the same until the published one begins to brake.
+
+    Attributes:
+        plan: the past, and all of the running chunk after limits; None before the first chunk.
+        sent: what the controllers have or are about to get: the plan for the next
+            `commit_horizon`, then a tail to rest. This is the motion in force.
+        seam_jump: old minus new position at the last splice, before blending, [N].
+        limit_hits: chunks that limits changed, per joint, int64 [N].
+
+    """
+
+    def __init__(self, limits: Limits, blended: Mask) -> None:
+        self._limits = limits
+        self._blended = blended
+        self.seam_jump: Array = np.zeros(len(blended))
+        self.limit_hits = np.zeros(len(blended), dtype=np.int64)
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything; the robot is wherever it is measured to be."""
+        self.plan: Curve | None = None
+        self.sent: Curve | None = None
+        self._goal: Curve | None = None
+        self._tail_ns = 0
+
+    @property
+    def end_ns(self) -> int | None:
+        """When motion ends for want of more and the last tail begins."""
+        if self.plan is None:
+            return None
+        return self._tail_ns if self._goal is None else self.plan.end_ns
+
+    @property
+    def rest_ns(self) -> int | None:
+        """When the published tail is at rest."""
+        return None if self.sent is None else int(self.sent.times[-2])
+
+    def begin(self, p: Array, v: Array, now_ns: int, lookback: float, braking: float) -> None:
+        """Start from a measured state, coming to rest within `braking` s or as limits demand."""
+        start_ns = now_ns - s_to_ns(lookback)
+        line = Curve(
+            np.array([start_ns, now_ns], dtype=np.int64),
+            np.stack([p - v * lookback, p]),
+            np.stack([v, v]),
+        )
+        self.plan = self.sent = brought_to_rest(line, self._limits, braking)
+        self._goal, self._tail_ns = None, now_ns
+
+    def splice(self, goal: Curve, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
+        """Leave the motion in force for the goal, C1 and within limits.
+
+        The splice falls on the goal's first knot after `lead`; knots before it are late and
+        dropped. Returns why it cannot be done, and changes nothing then.
+        """
+        assert self.sent is not None
+        at = int(np.searchsorted(goal.times, now_ns + s_to_ns(settings.lead)))
+        if at + 1 >= len(goal.times):
+            return Refusal("too_late", "no step of it is left to execute")
+        splice_ns = int(goal.times[at])
+        p, v = self.sent.at(splice_ns)
+        if not self._limits.viable(p, v).all():
+            return Refusal("not_viable", "the robot is still stopping from outside its limits")
+        limits = self._limits
+        if settings.limits_scale < 1.0:
+            limits = limits.slowed(settings.limits_scale, p, v)
+        offset_p, offset_v = p - goal.positions[at], v - goal.velocities[at]
+        decay_p, decay_v = decaying_offset(
+            np.where(self._blended, offset_p, 0.0),
+            np.where(self._blended, offset_v, 0.0),
+            (goal.times[at + 1 :] - splice_ns) / NS_PER_S,
+            settings.blend_window,
+        )
+        positions, velocities, limited = follow(
+            limits,
+            p,
+            v,
+            np.diff(goal.times[at:]) / NS_PER_S,
+            goal.positions[at + 1 :] + decay_p,
+            goal.velocities[at + 1 :] + decay_v,
+        )
+        past = self.sent.until(splice_ns).since(now_ns - s_to_ns(settings.history))
+        self.plan = past.followed_by(goal.times[at + 1 :], positions, velocities)
+        self._goal = goal
+        self.seam_jump = offset_p
+        self.limit_hits += limited
+        self._commit(now_ns, settings)
+        return None
+
+    def refresh(self, now_ns: int, settings: ExecutorSettings) -> bool:
+        """Commit more of the plan before what was sent begins to brake; whether it did.
+
+        Called too late (the process was stalled), it leaves the tail for the goal again.
+        """
+        if self._goal is None or self.plan is None or self._tail_ns == self.plan.end_ns:
+            return False
+        left_ns = self._tail_ns - now_ns
+        lead_ns = s_to_ns(settings.lead)
+        if left_ns > max(s_to_ns(settings.commit_horizon) // 3, 2 * lead_ns):
+            return False
+        if left_ns > lead_ns:
+            self._commit(now_ns, settings)
+        elif self.splice(self._goal, now_ns, settings) is not None:
+            self.coast()
+        return True
+
+    def coast(self) -> None:
+        """No more motion is to come: the published tail is what will be."""
+        self.plan, self._goal = self.sent, None
+
+    def brake(self, now_ns: int, lead: float, braking: float) -> None:
+        """Come to rest from the motion in force, in `braking` s or as limits demand."""
+        assert self.sent is not None
+        from_ns = now_ns + s_to_ns(lead)
+        if from_ns < self._tail_ns:
+            # On a knot: only there is the braking distance known to fit to the last micron.
+            from_ns = int(self.sent.times[np.searchsorted(self.sent.times, from_ns)])
+        self.sent = brought_to_rest(self.sent.until(from_ns), self._limits, braking)
+        self._tail_ns = from_ns
+        self.coast()
+
+    def return_to(self, curve: Curve) -> None:
+        """Make a curve published earlier the motion in force again."""
+        self.sent = curve
+        self.coast()
+
+    def _commit(self, now_ns: int, settings: ExecutorSettings) -> None:
+        assert self.plan is not None
+        horizon_ns = now_ns + s_to_ns(settings.commit_horizon)
+        last = len(self.plan.times) - 1
+        knot = min(int(np.searchsorted(self.plan.times, horizon_ns)), last)
+        self._tail_ns = int(self.plan.times[knot])
+        self.sent = brought_to_rest(
+            self.plan.until(self._tail_ns), self._limits, settings.braking_time
+        )

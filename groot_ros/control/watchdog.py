@@ -1,0 +1,79 @@
+"""What the executor is doing and why, and what keeps it from moving."""
+
+from groot_ros.control.refusal import Refusal
+from groot_ros.types import ExecutorStatus
+
+
+class Watchdog:
+    """Hold, emergency stop, starvation: the reasons not to move.
+
+    Attributes:
+        hold: the operator's pause; motion resumes with the first chunk after its release.
+        estop: latched until resume().
+        locked: starved too often; latched until resume().
+        starvations: times the tail began for want of a chunk, since the start.
+
+    """
+
+    def __init__(self) -> None:
+        self.hold = False
+        self.estop = False
+        self.locked = False
+        self.starvations = 0
+        self._since_resume = 0
+        self._standing_because = ""
+
+    def starved(self, max_starvations: int) -> None:
+        """The tail began for want of a chunk; 0 allows any number."""
+        self.starvations += 1
+        self._since_resume += 1
+        self.locked = self.locked or 0 < max_starvations <= self._since_resume
+        self._standing_because = ""
+
+    def halt(self, reason: str) -> None:
+        """Motion was stopped on purpose; the next accepted chunk ends this."""
+        self._standing_because = reason
+
+    def accepted(self) -> None:
+        """A chunk is being executed."""
+        self._standing_because = ""
+
+    def resume(self) -> None:
+        """The operator's word that motion may go on."""
+        if self.estop or self.locked:
+            self._standing_because = "resumed: waiting for a new chunk"
+        self.estop = self.locked = False
+        self._since_resume = 0
+
+    def refusal(self) -> Refusal | None:
+        """Why no chunk may start motion now, or None."""
+        if self.estop:
+            return Refusal("estopped", "emergency stop: call resume first")
+        if self.hold:
+            return Refusal("on_hold", "the operator holds the robot")
+        if self.locked:
+            return Refusal("needs_resume", f"starved {self._since_resume} times: call resume first")
+        return None
+
+    def status(
+        self, now_ns: int, motion_end_ns: int | None, rest_ns: int | None
+    ) -> tuple[ExecutorStatus, str]:
+        """Status and its reason.
+
+        The braking tail begins at motion_end_ns and is at rest at rest_ns; both are None before
+        the first chunk.
+        """
+        refusal = self.refusal()
+        if self.estop and refusal:
+            return ExecutorStatus.ESTOPPED, refusal.detail
+        if refusal:
+            return ExecutorStatus.HOLDING, refusal.detail
+        if self._standing_because:
+            return ExecutorStatus.HOLDING, self._standing_because
+        if motion_end_ns is None or rest_ns is None:
+            return ExecutorStatus.IDLE, "waiting for the first chunk"
+        if now_ns < motion_end_ns:
+            return ExecutorStatus.RUNNING, "executing a chunk"
+        if now_ns < rest_ns:
+            return ExecutorStatus.COASTING, "no chunk came in time: braking"
+        return ExecutorStatus.HOLDING, "no chunk came in time: at rest"

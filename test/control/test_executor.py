@@ -1,0 +1,377 @@
+"""What the executor admits, when it stops, and what it says of it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from control_bench import (
+    ARM,
+    EPOCH_NS,
+    JOINTS,
+    Bench,
+    chunk,
+    contract,
+    excess,
+    sway,
+    sway_chunk,
+)
+
+from groot_ros.control import ExecutorSettings, Refusal
+from groot_ros.types import ExecutorStatus, s_to_ns
+
+IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+
+
+@pytest.fixture
+def bench():
+    running = Bench()
+    running.stream(0.6)
+    return running
+
+
+def speed(bench):
+    return np.abs(bench.sent.at(bench.now_ns)[1]).max()
+
+
+def still(bench):
+    return speed(bench) == 0.0
+
+
+def test_it_is_idle_and_silent_until_the_first_chunk():
+    bench = Bench()
+    bench.run(0.5)
+    assert bench.state.status == IDLE
+    assert bench.updates == []
+    assert bench.executor.stop(bench.now_ns) is None
+
+
+def test_it_runs_and_reports_where_in_the_chunk_it_is(bench):
+    bench.give(sway_chunk(bench.t - 0.1))
+    state = bench.state
+    assert state.status == RUNNING
+    assert state.session == "a"
+    assert state.step == pytest.approx(3.0)
+    assert state.chunk_age == pytest.approx(0.1)
+    assert state.time_to_tail == pytest.approx(0.4)
+    assert (state.received, state.accepted) == (4, 4)
+
+
+def test_without_a_new_chunk_it_coasts_to_rest_and_says_so(bench):
+    bench.run(0.22)
+    assert bench.state.status == COASTING
+    assert bench.state.starvations == 1
+    bench.run(0.3)
+    assert bench.state.status == HOLDING
+    assert "at rest" in bench.state.reason
+    assert still(bench)
+
+
+def test_a_chunk_that_comes_during_the_tail_is_taken_up_smoothly(bench):
+    bench.run(0.35)
+    assert bench.state.status == COASTING
+    assert bench.give(sway_chunk(bench.t - 0.05)) is None
+    assert bench.state.status == RUNNING
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+
+
+def test_too_many_starvations_need_a_resume():
+    bench = Bench(ExecutorSettings(max_starvations=2))
+    for _ in range(2):
+        bench.give(sway_chunk(bench.t))
+        bench.run(1.0)
+    assert bench.state.status == HOLDING
+    assert "resume" in bench.state.reason
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.1)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_a_hold_stops_smoothly_and_its_release_waits_for_a_new_chunk(bench):
+    bench.executor.hold(True, bench.now_ns)
+    assert bench.state.status == HOLDING
+    assert bench.state.hold
+    bench.run(0.02)
+    assert bench.give(sway_chunk(bench.t)).reason == "on_hold"
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    bench.run(0.4)
+    assert still(bench)
+    seen_during_the_hold = sway_chunk(bench.t - 0.01)
+    bench.executor.hold(False, bench.now_ns)
+    assert bench.give(seen_during_the_hold).reason == "before_stop"
+    bench.run(0.1)
+    assert still(bench)
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_holding_twice_is_holding_once(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(0.02)
+    count = len(bench.updates)
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(0.02)
+    assert len(bench.updates) == count
+
+
+def test_an_emergency_stop_is_the_hardest_allowed_and_latched(bench):
+    fast = speed(bench)
+    bench.executor.estop(bench.now_ns)
+    bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
+    assert still(bench)
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert bench.state.status == ESTOPPED
+    assert bench.state.estop
+    assert bench.give(sway_chunk(bench.t)).reason == "estopped"
+    bench.executor.resume(bench.now_ns)
+    assert bench.state.status == HOLDING
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_a_stop_hands_back_what_to_publish_and_ends_at_rest(bench):
+    update = bench.executor.stop(bench.now_ns)
+    assert {t.controller for t in update.trajectories} == {"arm", "finger"}
+    for trajectory in update.trajectories:
+        assert trajectory.stamp_ns < bench.now_ns < trajectory.end_ns
+        assert not trajectory.velocities[-1].any()
+    assert not update.timeline.velocities[-1].any()
+    bench.run(0.4)
+    assert still(bench)
+
+
+def test_an_empty_instruction_stops_and_ends_that_instruction(bench):
+    assert bench.executor.instruct("pick the cube", bench.now_ns) is None
+    assert bench.executor.instruct("  ", bench.now_ns) is not None
+    bench.run(0.4)
+    assert still(bench)
+    assert bench.state.status == HOLDING
+    assert bench.give(sway_chunk(bench.t)).reason == "instruction_ended"
+    assert bench.give(sway_chunk(bench.t, instruction_id=1)) is None
+
+
+def test_a_reset_stops_forgets_and_starts_from_the_measured_state(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.02)
+    timeline = bench.updates[-1][1].timeline
+    assert timeline.chunk_id == 0
+    assert timeline.start_ns > bench.now_ns - s_to_ns(0.05)
+    bench.run(0.5)
+    assert bench.state.status == IDLE
+    bench.follows = False
+    bench.measured = sway(bench.t) + 0.2
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+def test_a_chunk_right_after_a_reset_leaves_the_stopping_motion_smoothly(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.02)
+    assert bench.give(sway_chunk(bench.t, episode=1)) is None
+    bench.run(0.3)
+    assert bench.state.status == RUNNING
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+
+
+def test_lost_joint_states_stop_the_motion_and_their_return_ends_that():
+    bench = Bench(ExecutorSettings(max_chunk_age=3.0))
+    bench.give(sway_chunk(0.0, steps=90))
+    bench.reports = False
+    bench.run(0.51)
+    assert bench.state.status == HOLDING
+    assert "j1 was last heard of" in bench.state.reason
+    bench.run(0.4)
+    assert still(bench)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_no_chunk_is_executed_without_fresh_joint_states():
+    bench = Bench()
+    assert bench.executor.receive(sway_chunk(0.0, id=1), EPOCH_NS).reason == "no_joint_state"
+    bench.observe()
+    late = EPOCH_NS + s_to_ns(0.6)
+    refusal = bench.executor.receive(sway_chunk(0.5, id=2), late)
+    assert refusal.reason == "stale_joint_state"
+
+
+def test_joint_states_from_the_future_mean_that_clocks_disagree():
+    bench = Bench()
+    bench.executor.observe(EPOCH_NS + s_to_ns(1.0), list(JOINTS), [0.0] * 4, [])
+    assert bench.executor.receive(sway_chunk(0.0, id=1), EPOCH_NS).reason == "clocks_disagree"
+
+
+def test_malformed_joint_states_are_counted():
+    bench = Bench()
+    assert bench.executor.observe(EPOCH_NS, list(JOINTS), [0.0], []).reason == "bad_joint_state"
+    assert bench.state.refusals == {"bad_joint_state": 1}
+
+
+def test_a_jump_of_the_clock_backwards_forgets_everything(bench):
+    bench.t = 0.1
+    bench.run(0.05)
+    assert bench.state.status == HOLDING
+    assert "clock" in bench.state.reason
+    bench.give(sway_chunk(bench.t, id=1, session="b"))
+    assert bench.state.status == RUNNING
+    assert bench.updates[-1][1].timeline.start_ns > EPOCH_NS + s_to_ns(0.05)
+
+
+def test_a_small_correction_of_the_clock_changes_nothing(bench):
+    bench.t -= 0.02
+    bench.run(0.01)
+    assert bench.state.status == RUNNING
+
+
+def test_a_chunk_far_from_the_measured_state_is_refused_naming_the_joint(bench):
+    values = sway(bench.t + np.arange(16) / 30)
+    values[:, 1] += 0.6
+    refusal = bench.give(chunk(values, bench.t))
+    assert refusal.reason == "jump"
+    assert ARM[1] in refusal.detail
+    assert bench.state.status == RUNNING
+    values[:, 1] -= 0.6
+    values[:, 3] += 0.9
+    assert bench.give(chunk(values, bench.t)) is None
+
+
+def test_a_refused_first_chunk_leaves_it_idle():
+    bench = Bench(start=[0.9, 0.9, 0.9, 0.0])
+    assert bench.give(sway_chunk(0.0)).reason == "jump"
+    assert bench.state.status == IDLE
+    assert bench.updates == []
+
+
+def test_a_robot_that_does_not_follow_is_not_driven_on(bench):
+    bench.follows = False
+    bench.run(1.0)
+    bench.measured = bench.measured + 0.6
+    values = np.tile(bench.measured, (16, 1))
+    assert bench.give(chunk(values, bench.t)).reason == "not_following"
+
+
+@pytest.mark.parametrize(
+    ("start", "velocity"),
+    [
+        ([1.45, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0, 0.0], [0.0, 3.5, 0.0, 0.0]),
+    ],
+)
+def test_a_measured_state_that_cannot_stop_in_time_gets_the_hardest_stop(start, velocity):
+    bench = Bench(start=start, velocity=velocity)
+    assert bench.give(sway_chunk(0.0)).reason == "not_viable"
+    assert bench.state.status == HOLDING
+    assert len(bench.updates) == 1
+    stop = bench.sent
+    assert excess(stop, bench.limits)[2] < 1e-6
+    fastest = int(np.argmax(np.abs(velocity)))
+    duration = abs(velocity[fastest]) / 15.0
+    assert not stop.at(EPOCH_NS + s_to_ns(duration + 1e-4))[1].any()
+    assert stop.at(EPOCH_NS + s_to_ns(duration - 1e-3))[1][fastest] > 0
+    assert bench.give(sway_chunk(bench.t)) is not None
+
+
+def test_resting_outside_the_limits_is_not_moved_and_can_be_mended_by_hand():
+    bench = Bench(start=[1.6, 0.0, 0.0, 0.0])
+    assert bench.give(sway_chunk(0.0)).reason == "not_viable"
+    assert (bench.state.status, bench.updates) == (HOLDING, [])
+    assert ARM[0] in bench.state.reason
+    bench.measured = sway(0.0)
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_resting_a_hair_outside_the_limits_counts_as_on_the_limit():
+    bench = Bench(ExecutorSettings(max_start_jump=9.0), start=[1.515, 0.0, 0.0, 0.0])
+    assert bench.give(sway_chunk(0.0)) is None
+    assert bench.sent.positions[0][0] == 1.5
+
+
+def test_a_trembling_encoder_does_not_count_as_motion():
+    bench = Bench(velocity=[0.04, -0.04, 0.0, 0.0])
+    bench.give(sway_chunk(0.0))
+    assert not bench.sent.velocities[0].any()
+
+
+def test_a_chunk_with_nothing_left_to_execute_is_too_late(bench):
+    assert bench.give(sway_chunk(bench.t - 0.55)).reason == "too_late"
+    assert bench.state.status == RUNNING
+
+
+def test_refusals_are_counted_by_reason(bench):
+    bench.give(sway_chunk(bench.t, session="b"))
+    bench.give(sway_chunk(bench.t - 5.0))
+    bench.executor.refuse_chunk(Refusal("non_finite", "the chunk holds NaN"))
+    assert bench.state.refusals == {"non_finite": 1, "second_policy": 1, "too_old": 1}
+    assert (bench.state.received, bench.state.accepted) == (6, 3)
+
+
+def test_limit_hits_count_chunks_per_joint(bench):
+    before = bench.state.limit_hits
+    values = sway(bench.t + np.arange(16) / 30)
+    values[8:, 2] += 0.4
+    bench.give(chunk(values, bench.t))
+    assert tuple(np.subtract(bench.state.limit_hits, before)) == (0, 0, 1, 0)
+
+
+def test_in_shadow_everything_is_reported_and_nothing_commanded():
+    bench = Bench(ExecutorSettings(shadow=True))
+    bench.follows = False
+    for _ in range(3):
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.run(0.2)
+    assert bench.state.shadow
+    assert bench.state.accepted == 3
+    assert bench.updates
+    assert all(u.trajectories == () for _, u in bench.updates)
+    assert bench.executor.commands(bench.now_ns) == ()
+
+
+def test_forward_controllers_are_streamed_the_motion_in_force_until_it_rests():
+    robot = contract(type="forward_command_controller", topic="arm/commands")
+    bench = Bench(robot=robot)
+    assert bench.executor.commands(bench.now_ns) == ()
+    bench.stream(0.6)
+    assert {t.controller for t in bench.updates[-1][1].trajectories} == {"finger"}
+    ((controller, positions),) = bench.executor.commands(bench.now_ns)
+    assert controller.name == "arm"
+    np.testing.assert_allclose(positions, bench.sent.at(bench.now_ns)[0][[2, 1, 0]])
+    bench.run(2.0)
+    assert bench.executor.commands(bench.now_ns) == ()
+
+
+def test_only_driven_joints_are_its_business():
+    robot = contract()
+    one = replace(robot, controllers=robot.controllers[1:])
+    assert Bench(robot=one).executor.joint_names == ("finger",)
+
+
+def test_motion_that_would_step_is_never_sent(bench, monkeypatch):
+    def broken(now_ns, settings):
+        motion = bench.executor._motion
+        motion.sent = replace(motion.sent, positions=motion.sent.positions + 0.01)
+        return True
+
+    sent = bench.sent
+    monkeypatch.setattr(bench.executor._motion, "refresh", broken)
+    count = len(bench.updates)
+    bench.run(0.01)
+    assert len(bench.updates) == count
+    assert bench.sent is sent
+    assert bench.state.status == HOLDING
+    assert bench.state.refusals == {"unsendable_step": 1}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("commit_horizon", 0.0),
+        ("blend_window", -0.1),
+        ("max_chunk_age", float("nan")),
+        ("limits_scale", 1.5),
+        ("lead", 0.4),
+    ],
+)
+def test_settings_out_of_range_are_refused_by_name(field, value):
+    with pytest.raises(ValueError, match=field):
+        ExecutorSettings(**{field: value})

@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+from control_bench import viable_states
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from groot_ros.control.interpolation import cubic, end_accelerations, knot_velocities
+from groot_ros.control.limits import Limits, follow
+
+LIMITS = Limits(
+    lower=np.array([-1.0, -0.5]),
+    upper=np.array([1.0, 0.5]),
+    velocity=np.array([2.0, 1.0]),
+    acceleration=np.array([10.0, 20.0]),
+)
+H = 1 / 60
+REST = np.zeros(2)
+
+
+def run(p, v, goal_p, goal_v, h=H):
+    return follow(LIMITS, p, v, np.full(len(goal_p), h), goal_p, goal_v)
+
+
+def worst(p, v, positions, velocities, h=H):
+    p0, v0 = np.vstack([p, positions[:-1]]), np.vstack([v, velocities[:-1]])
+    a = np.abs(end_accelerations(p0, v0, positions, velocities, h)).max(axis=(0, 1))
+    inside_p, inside_v = cubic(
+        p0, v0, positions, velocities, h, np.linspace(0, 1, 41)[:, None, None]
+    )
+    beyond = np.maximum(inside_p - LIMITS.upper, LIMITS.lower - inside_p).max()
+    fast = (np.abs(inside_v) - LIMITS.velocity).max()
+    return max(beyond, fast, (a - LIMITS.acceleration).max())
+
+
+def test_a_state_is_viable_when_it_can_stop_in_time():
+    v = np.array([2.0, -1.0])
+    distance = v**2 / (2 * LIMITS.acceleration) + np.abs(v) * 1e-5
+    at_the_last_moment = np.array([1.0 - distance[0], -0.5 + distance[1]])
+    assert LIMITS.viable(at_the_last_moment, v).all()
+    assert not LIMITS.viable(at_the_last_moment + np.array([1e-4, -1e-4]), v).any()
+    assert LIMITS.viable(at_the_last_moment, -v).all()
+    assert LIMITS.viable(REST, v * 1.001).tolist() == [False, False]
+    assert LIMITS.viable(np.array([1.001, -0.501]), REST).tolist() == [False, False]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    arrays(np.float64, (2, 4), elements=st.floats(-1.2, 1.2)),
+    st.floats(0.004, 0.3),
+)
+def test_a_segment_is_allowed_exactly_when_sampling_finds_no_violation(values, h):
+    p0, p1 = values[:, 0] * LIMITS.upper, values[:, 1] * LIMITS.upper
+    v0, v1 = values[:, 2] * LIMITS.velocity, values[:, 3] * LIMITS.velocity
+    tau = np.linspace(0, 1, 2001)[:, None]
+    p, v = cubic(p0, v0, p1, v1, h, tau)
+    a = np.abs(end_accelerations(p0, v0, p1, v1, h)).max(axis=0)
+    margin = np.min(
+        [
+            (LIMITS.upper - np.abs(p)).min(axis=0),
+            (LIMITS.velocity - np.abs(v)).min(axis=0),
+            LIMITS.acceleration - a,
+            LIMITS.upper - np.abs(p1 + v1 * (np.abs(v1) / (2 * LIMITS.acceleration) + 1e-5)),
+        ],
+        axis=0,
+    )
+    allowed = LIMITS.allow(p0, v0, p1, v1, h)
+    clear = (np.abs(margin) > 1e-5) & LIMITS.viable(p0, v0)
+    np.testing.assert_array_equal(allowed[clear], (margin > 0)[clear])
+
+
+def test_a_goal_within_limits_comes_back_bit_for_bit():
+    t = H * np.arange(1, 60)[:, None]
+    goal_p = 0.3 * np.sin(4 * t) * [1.0, 0.5]
+    goal_v = 1.2 * np.cos(4 * t) * [1.0, 0.5]
+    positions, velocities, changed = run(np.zeros(2), np.array([1.2, 0.6]), goal_p, goal_v)
+    np.testing.assert_array_equal(positions, goal_p)
+    np.testing.assert_array_equal(velocities, goal_v)
+    assert not changed.any()
+
+
+def test_a_joint_within_limits_is_untouched_by_one_that_is_not():
+    goal_p = np.tile([0.9, 0.0], (60, 1))
+    goal_p[:, 1] = 0.2 * np.sin(3 * H * np.arange(1, 61))
+    goal_v = np.zeros((60, 2))
+    goal_v[:, 1] = 0.6 * np.cos(3 * H * np.arange(1, 61))
+    positions, _, changed = run(REST, np.array([0.0, 0.6]), goal_p, goal_v)
+    assert changed.tolist() == [True, False]
+    np.testing.assert_array_equal(positions[:, 1], goal_p[:, 1])
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    viable_states(LIMITS),
+    arrays(np.float64, (30, 2), elements=st.floats(-3, 3)),
+    st.sampled_from([0.0, 0.02, 1.0]),
+    st.sampled_from([0.002, H, 0.05]),
+)
+def test_from_any_viable_state_towards_any_goal_no_limit_is_violated(state, noise, rough, h):
+    p, v = state
+    goal_p = np.cumsum(noise * 0.05, axis=0) + noise * rough
+    positions, velocities, _ = run(p, v, goal_p, knot_velocities(goal_p, h), h)
+    assert worst(p, v, positions, velocities, h) < 1e-6 + 4e-15 / h**2
+    assert LIMITS.viable(positions, velocities).all()
+
+
+@pytest.mark.parametrize("far", [0.004, 0.05, 0.4, 1.0])
+def test_a_standing_goal_is_reached_without_overshoot_and_exactly(far):
+    goal = np.full((120, 2), [far, far / 2])
+    positions, velocities, _ = run(REST, REST, goal, np.zeros_like(goal))
+    np.testing.assert_array_equal(positions[-1], goal[-1])
+    np.testing.assert_array_equal(velocities[-1], REST)
+    assert (positions <= goal + 1e-12).all()
+
+
+def test_a_goal_beyond_the_position_limit_is_followed_up_to_the_limit():
+    goal = np.full((150, 2), 7.0)
+    positions, velocities, changed = run(REST, REST, goal, np.full_like(goal, 3.0))
+    np.testing.assert_allclose(positions[-1], LIMITS.upper)
+    np.testing.assert_allclose(velocities[-1], 0.0)
+    assert changed.all()
+
+
+def test_motion_that_had_to_leave_a_moving_goal_rejoins_it_exactly():
+    t = H * np.arange(1, 120)[:, None]
+    goal_p, goal_v = 0.3 * np.sin(2 * t) * [1, 1], 0.6 * np.cos(2 * t) * [1, 1]
+    positions, velocities, changed = run(np.array([-0.4, -0.2]), REST, goal_p, goal_v)
+    assert changed.all()
+    np.testing.assert_array_equal(positions[80:], goal_p[80:])
+    np.testing.assert_array_equal(velocities[80:], goal_v[80:])
+
+
+def test_a_tiny_step_onto_the_limit_turns_back_within_it():
+    p, v = np.array([1.0 - 0.04**2 / 20 - 4e-7, 0.0]), np.array([0.04, 0.0])
+    goal = np.full((5, 2), [2.0, 0.0])
+    positions, velocities, _ = run(p, v, goal, np.zeros_like(goal), 0.05)
+    assert worst(p, v, positions, velocities, 0.05) < 1e-9
+
+
+def test_limits_work_on_whole_batches_of_states():
+    rng = np.random.default_rng(2)
+    goal_p = np.cumsum(rng.normal(size=(20, 500, 2)) * 0.05, axis=0)
+    positions, velocities, changed = follow(
+        LIMITS, np.zeros((500, 2)), np.zeros((500, 2)), np.full(20, H), goal_p, goal_p * 0
+    )
+    assert changed.shape == (500, 2)
+    one = run(np.zeros(2), np.zeros(2), goal_p[:, 7], goal_p[:, 7] * 0)
+    np.testing.assert_allclose(positions[:, 7], one[0], atol=1e-12)
+    np.testing.assert_allclose(velocities[:, 7], one[1], atol=1e-12)
+
+
+def test_slowing_down_keeps_the_full_brakes_for_a_joint_that_needs_them():
+    fast_near_the_limit = np.array([0.78, 0.0]), np.array([2.0, 0.5])
+    slowed = LIMITS.slowed(0.5, *fast_near_the_limit)
+    assert slowed.velocity.tolist() == [1.0, 0.5]
+    assert slowed.acceleration.tolist() == [10.0, 10.0]

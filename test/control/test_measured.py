@@ -1,0 +1,57 @@
+import pytest
+
+from groot_ros.control.measured import MeasuredState
+from groot_ros.types import MalformedError
+
+
+@pytest.fixture
+def measured():
+    return MeasuredState(["a", "b"])
+
+
+def test_joints_are_matched_by_name_and_extra_ones_ignored(measured):
+    measured.observe(5, ["wheel", "b", "a"], [9.0, 2.0, 1.0], [9.0, 0.2, 0.1])
+    assert measured.position.tolist() == [1.0, 2.0]
+    assert measured.velocity.tolist() == [0.1, 0.2]
+    assert measured.oldest_ns == 5
+
+
+def test_several_sources_make_one_state_as_old_as_its_oldest_joint(measured):
+    measured.observe(5, ["a"], [1.0], [])
+    assert measured.missing() == ["b"]
+    assert measured.oldest_ns is None
+    measured.observe(3, ["b"], [2.0], [])
+    assert (measured.oldest_ns, measured.oldest()) == (3, "b")
+
+
+def test_an_older_message_changes_nothing(measured):
+    measured.observe(5, ["a", "b"], [1.0, 1.0], [])
+    measured.observe(4, ["a", "b"], [2.0, 2.0], [])
+    assert measured.position.tolist() == [1.0, 1.0]
+
+
+def test_a_source_without_velocities_stands_still(measured):
+    measured.observe(5, ["a", "b"], [1.0, 1.0], [3.0, 3.0])
+    measured.observe(6, ["a", "b"], [1.0, 1.0], [])
+    assert measured.velocity.tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("positions", "velocities"),
+    [
+        ([1.0], []),
+        ([1.0, 2.0], [1.0]),
+        ([float("nan"), 2.0], []),
+        ([1.0, 2.0], [0.0, float("inf")]),
+    ],
+)
+def test_a_malformed_message_is_refused_whole(measured, positions, velocities):
+    with pytest.raises(MalformedError) as caught:
+        measured.observe(5, ["a", "b"], positions, velocities)
+    assert caught.value.reason == "bad_joint_state"
+    assert measured.missing() == ["a", "b"]
+
+
+def test_a_joint_that_is_nobodys_business_may_be_nan(measured):
+    measured.observe(5, ["a", "b", "wheel"], [1.0, 2.0, float("nan")], [])
+    assert measured.oldest_ns == 5
