@@ -1,0 +1,59 @@
+"""docs/reference/robot_contract.md: its example is valid and has every key, its tables too."""
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from groot_ros.robot.contract import load_contract, parse_contract
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "robot_contract.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+EXAMPLE = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL).group(1)
+#: Mappings whose keys are names of the user's.
+NAMED = ("joints", "gripper", "groups", "cameras")
+
+
+def keys(section: str) -> set[str]:
+    """The keys in the tables of one section of the page."""
+    body = re.search(rf"\n## {section}\n(.*?)(?=\n## |\Z)", TEXT, re.DOTALL).group(1)
+    return set(re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE))
+
+
+def keys_of(value) -> set[str]:
+    """All keys in nested mappings."""
+    if isinstance(value, dict):
+        return set(value).union(*map(keys_of, value.values()))
+    return set()
+
+
+def test_the_example_is_a_valid_contract():
+    contract = parse_contract(yaml.safe_load(EXAMPLE))
+    assert contract.joint_names == ("shoulder", "elbow", "rail", "finger")
+    assert contract.to_model("arm", [[0.5, 1.0, 1.5708]])[0] == pytest.approx([500, 57.29578, 0])
+    assert contract.to_model("hand", [[1.75]])[0] == pytest.approx([100.0])
+
+
+def test_the_top_level_table_has_the_keys_of_the_example():
+    assert keys("Top level") == set(yaml.safe_load(EXAMPLE))
+
+
+@pytest.mark.parametrize("section", [*NAMED, "joint_states", "controllers"])
+def test_each_table_has_the_keys_of_the_example(section):
+    value = yaml.safe_load(EXAMPLE)[section]
+    entries = value.values() if section in NAMED else value
+    assert keys(section) == set().union(*map(keys_of, entries))
+
+
+@pytest.mark.parametrize("section", [*NAMED, "joint_states", "controllers"])
+def test_the_tables_have_every_key_that_is_read(section, tmp_path):
+    value = yaml.safe_load(EXAMPLE)
+    entries = list(value[section].values()) if section in NAMED else value[section]
+    entries[0]["nonsense"] = 1
+    path = tmp_path / "robot.yaml"
+    path.write_text(yaml.safe_dump(value))
+    with pytest.raises(ValueError, match="nonsense: is not a key") as error:
+        load_contract(path)
+    known = set(re.search(r"known: (.*)\)", str(error.value)).group(1).split(", "))
+    assert known <= keys(section)
