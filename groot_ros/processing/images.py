@@ -3,10 +3,8 @@
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from groot_ros.processing.modality import ProcessorConfig
-from groot_ros.processing.resize import Image, resize_area, resize_bicubic
+from groot_ros.processing.resize import Image, resize_area, resize_bicubic, to_planar
 from groot_ros.types.fields import CheckpointError
 
 _MAX_SIDE = 7000
@@ -73,22 +71,21 @@ class ImagePipeline:
         return cls(edge, fraction, cell)
 
     def transform(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
-        """Uint8 RGB [H, W, 3] of any size to the cropped image, smaller side = edge.
+        """Uint8 RGB [H, W, 3] of any size to planar [3, h, w], cropped, smaller side = edge.
 
         `at` places the crop: (0.5, 0.5) is the centre (evaluation), training draws it in [0, 1].
         """
-        image = resize_area(image, *smallest_side_size(image.shape[0], image.shape[1], self.edge))
-        h, w = image.shape[:2]
-        ch, cw = max(1, int(h * self.crop)), max(1, int(w * self.crop))
-        y, x = int((h - ch) * at[0]), int((w - cw) * at[1])
-        cropped = np.ascontiguousarray(image[y : y + ch, x : x + cw])
+        height, width = smallest_side_size(image.shape[0], image.shape[1], self.edge)
+        ch, cw = max(1, int(height * self.crop)), max(1, int(width * self.crop))
+        window = int((height - ch) * at[0]), int((width - cw) * at[1]), ch, cw
+        cropped = resize_area(to_planar(image), height, width, window)
         return resize_area(cropped, *smallest_side_size(ch, cw, self.edge))
 
     def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
-        """Uint8 RGB [H, W, 3] to uint8 [h, w, 3], both sides whole cells."""
+        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells."""
         image = self.transform(image, at)
-        return resize_bicubic(image, *token_grid_size(image.shape[0], image.shape[1], self.cell))
+        return resize_bicubic(image, *token_grid_size(image.shape[1], image.shape[2], self.cell))
 
     def tokens(self, image: Image) -> int:
         """Image tokens of an image that went through the pipeline."""
-        return image.shape[0] * image.shape[1] // (self.cell * self.cell)
+        return image.shape[1] * image.shape[2] // (self.cell * self.cell)

@@ -39,7 +39,7 @@ class EncodedSample:
 
     Attributes:
         input_ids: token ids.
-        images: uint8 [h, w, 3] each, frame by frame, views in order.
+        images: uint8 [3, h, w] each, frame by frame, views in order.
         state: float32 [T, max_state_dim].
         embodiment_id: row of the category-specific weights.
         action, action_mask: float32 [max_action_horizon, max_action_dim], None at inference.
@@ -60,7 +60,7 @@ class ModelInputs:
 
     Attributes:
         input_ids, attention_mask: int64 [B, S], left padded.
-        images: uint8 [h, w, 3] each, sample by sample.
+        images: uint8 [3, h, w] each, sample by sample.
         state: float32 [B, T, max_state_dim].
         embodiment_id: int64 [B].
         action, action_mask: float32 [B, H, max_action_dim], None at inference.

@@ -10,8 +10,8 @@ from groot_ros.processing import ModelInputs
 
 
 def normalise_pixels(images: Tensor) -> Tensor:
-    """Uint8 [..., H, W, 3] to float32 [..., 3, H, W] in [-1, 1]: (x - 127.5) / 127.5."""
-    return ((images.float() - 127.5) / 127.5).movedim(-1, -3)
+    """Bytes to float32 in [-1, 1]: (x - 127.5) / 127.5."""
+    return (images.float() - 127.5) / 127.5
 
 
 @dataclass(frozen=True)
