@@ -15,12 +15,9 @@ from rosbags.rosbag2.metadata import parse_qos
 
 from groot_ros.bags.definitions import MessageDefinition
 from groot_ros.bags.error import BagError
+from groot_ros.bags.mcap_records import MAGIC, Opcode
 from groot_ros.bags.writer import BagWriter
 
-# The MCAP specification's record opcodes, as far as they matter here.
-_SCHEMA, _CHANNEL, _MESSAGE, _CHUNK, _DATA_END = 0x03, 0x04, 0x05, 0x06, 0x0F
-_LAST_OPCODE = _DATA_END
-_MAGIC = b"\x89MCAP0\r\n"
 _QOS_KEY = "offered_qos_profiles"
 
 
@@ -43,14 +40,14 @@ def saved_messages(path: Path) -> Iterator[tuple[SavedTopic, int, bytes]]:
     schemas: dict[int, MessageDefinition] = {}
     topics: dict[int, SavedTopic] = {}
     with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
+        if file.read(len(MAGIC)) != MAGIC:
             raise BagError(f"{path} is not an MCAP file")
         for opcode, body in _records(file):
-            if opcode == _SCHEMA:
+            if opcode == Opcode.SCHEMA:
                 fields = _Fields(body)
                 number, name, _encoding = fields.short(), fields.text(), fields.text()
                 schemas[number] = MessageDefinition.parse(name, fields.text())
-            elif opcode == _CHANNEL:
+            elif opcode == Opcode.CHANNEL:
                 fields = _Fields(body)
                 number, schema = fields.short(), fields.short()
                 topic, _encoding, metadata = fields.text(), fields.text(), _Fields(fields.data())
@@ -100,17 +97,17 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """
     while len(head := file.read(9)) == 9:
         opcode, length = struct.unpack("<BQ", head)
-        if opcode == _CHUNK:
+        if opcode == Opcode.CHUNK:
             header = file.read(32)
             if len(header) == 32 and struct.unpack_from("<I", header, 28)[0]:
                 raise BagError(f"{file.name} is compressed: use the 'mcap recover' command")
             file.read(8)
-        elif opcode in (_SCHEMA, _CHANNEL, _MESSAGE):
+        elif opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE):
             body = file.read(length)
             if len(body) < length:
                 return
             yield opcode, body
-        elif opcode == 0 or opcode >= _LAST_OPCODE:
+        elif opcode == 0 or opcode >= Opcode.DATA_END:
             return
         else:
             file.seek(length, 1)

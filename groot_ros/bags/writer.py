@@ -9,10 +9,10 @@ from typing import Literal
 
 from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.rosbag2.storage_mcap import McapWriter
 
 from groot_ros.bags.definitions import MessageDefinition
 from groot_ros.bags.error import BagError
+from groot_ros.bags.mcap_file import McapFile
 
 #: Free bytes on the disk below which recording stops while the bag can still be closed.
 MIN_FREE_BYTES = 64 * 2**20
@@ -23,6 +23,12 @@ _CHECK_EVERY_BYTES = 8 * 2**20
 def metadata_version() -> Literal[8, 9]:
     """Humble parses the QoS of version 9 with an error; 8 is read by Humble and Jazzy."""
     return 8 if os.environ.get("ROS_DISTRO") == "humble" else 9
+
+
+class _Writer(Writer):
+    """rosbags' writer of bags, on our own file."""
+
+    STORAGE_PLUGINS = {StoragePlugin.MCAP: McapFile}  # noqa: RUF012
 
 
 class BagWriter:
@@ -59,7 +65,7 @@ class BagWriter:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._require_free_space(path.parent)
-            self._writer = Writer(
+            self._writer = _Writer(
                 path, version=version or metadata_version(), storage_plugin=StoragePlugin.MCAP
             )
             self._writer.open()
@@ -116,11 +122,9 @@ class BagWriter:
 
         """
         storage = self._writer.storage
-        assert isinstance(storage, McapWriter)
+        assert isinstance(storage, McapFile)
         try:
-            if storage.chunk.bio.tell():
-                storage.close_chunk()
-            storage.bio.flush()
+            storage.flush()
         except OSError as error:
             raise self._broken(error) from error
 

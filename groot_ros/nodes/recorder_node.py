@@ -37,8 +37,8 @@ _DISCOVERY_PERIOD = 0.2
 _REPORT_PERIOD = 1.0
 #: Reports after which topics that have not appeared are named.
 _PATIENCE = 5
-#: Messages kept for a recorder that is held up: 1 s of images, 2 s of a 100 Hz topic.
-_IMAGE_DEPTH, _DEPTH = 30, 200
+#: Messages kept for a recorder that is held up: 2 s of images, 10 s of a 100 Hz topic.
+_IMAGE_DEPTH, _DEPTH = 60, 1000
 #: Humble's rclpy does not tell a callback when its message was received.
 _TELLS_RECEPTION = hasattr(Subscription, "CallbackType")
 
