@@ -51,9 +51,9 @@ class Prefix:
         values: action group -> [K, D] absolute targets in the units of the chunk; row i is due
             when step i of the new chunk is. K may be shorter than the horizon.
         start: [K], 1 where sampling starts from the prefix instead of noise.
-        clean: [K], 1 where a step is shown to the network as finished.
         weight: [K], pull of the prediction towards the prefix.
         strength: [K], factor on the velocity; 0 freezes a step at its start value.
+        clean: [K], 1 where a step is shown to the network as finished.
         mode: written into the chunk.
         frozen_steps: written into the chunk.
         id: of the committed timeline, written into the chunk.
@@ -61,10 +61,10 @@ class Prefix:
     """
 
     values: Mapping[str, NDArray[np.float64]]
-    start: NDArray[np.float32]
-    clean: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    strength: NDArray[np.float32]
+    start: NDArray[np.floating]
+    weight: NDArray[np.floating]
+    strength: NDArray[np.floating]
+    clean: NDArray[np.floating]
     mode: RtcMode = RtcMode.NATIVE
     frozen_steps: int = 0
     id: int = 0
@@ -254,21 +254,23 @@ class Policy:
         steps = len(prefix.start)
         if not 0 < steps <= self.horizon:
             raise ValueError(f"the prefix has {steps} steps, the horizon is {self.horizon}")
-        total = self.config.action_horizon
-        values = np.zeros((1, total, self.config.max_action_dim), dtype=np.float32)
-        values[0, :steps] = action[:steps]
+        total, width = self.config.action_horizon, self.config.max_action_dim
+        used = sum(self.action_groups.values())
 
-        def over_horizon(given: NDArray[np.float32], beyond: float) -> NDArray[np.float32]:
-            padded = np.full((1, total), beyond, dtype=np.float32)
-            padded[0, :steps] = given
-            return padded
+        def spread(given: NDArray[np.floating], beyond: float) -> NDArray[np.float32]:
+            """[K] or [K, used] to [1, H, A]; unused columns and later steps stay neutral."""
+            array = np.full((1, total, width), beyond, dtype=np.float32)
+            array[0, :steps, :used] = given if given.ndim == 2 else given[:, None]
+            return array
 
+        clean = np.zeros((1, total), dtype=np.float32)
+        clean[0, :steps] = prefix.clean
         return PrefixInput(
-            values,
-            over_horizon(prefix.start, 0.0),
-            over_horizon(prefix.clean, 0.0),
-            over_horizon(prefix.weight, 0.0),
-            over_horizon(prefix.strength, 1.0),
+            prefix=spread(action[:steps, :used], 0.0),
+            start=spread(prefix.start, 0.0),
+            weight=spread(prefix.weight, 0.0),
+            strength=spread(prefix.strength, 1.0),
+            clean=clean,
         )
 
 

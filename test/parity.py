@@ -53,7 +53,7 @@ TOLERANCE = 1e-5
 TOKENIZER = Path(__file__).resolve().parents[2] / "shared" / "eagle_tokenizer"
 
 
-class Unavailable(Exception):
+class UnavailableError(Exception):
     """This set needs something that is not on this machine."""
 
 
@@ -332,7 +332,7 @@ def policy(folder: Path) -> Iterator[Comparison]:
     """Images, text and state to robot actions."""
     tokenizer = folder / "checkpoint" if has_tokenizer(folder / "checkpoint") else TOKENIZER
     if not has_tokenizer(tokenizer):
-        raise Unavailable(f"needs a tokenizer in {TOKENIZER}")
+        raise UnavailableError(f"needs a tokenizer in {TOKENIZER}")
     meta = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
     inputs = np.load(folder / "inputs.npz")
     golden = load_file(folder / "outputs.safetensors")
@@ -469,7 +469,7 @@ def _prompts(folder: Path, arrays) -> Iterator[Comparison]:
     for text, expected in golden["formalized"].items():
         yield same(f"formalise {text!r}", formalise(text) == expected, True)
     if not has_tokenizer(TOKENIZER):
-        raise Unavailable(f"needs a tokenizer in {TOKENIZER}")
+        raise UnavailableError(f"needs a tokenizer in {TOKENIZER}")
     tokenizer = TextTokenizer.load(TOKENIZER)
     for text, ids in golden["tokenizer_probes"]:
         yield same(f"tokens of {text!r}", np.array(tokenizer.encode(text)), np.array(ids))
@@ -548,7 +548,7 @@ def check(folder: Path) -> bool:
             passed &= result.passed
             count += 1
             worst = max(worst, result.difference)
-    except Unavailable as reason:
+    except UnavailableError as reason:
         print(f"  SKIP  the rest: {reason}")
     verdict = "PASS" if passed else "FAIL"
     print(f"{verdict} {folder}: {count} tensors, largest difference {worst:.2e}\n")

@@ -15,15 +15,16 @@ class PrefixInput:
 
     Attributes:
         prefix: float32 [B, H, A], normalised.
-        start, clean, weight, strength: float32 [B, H].
+        start, weight, strength: float32 [B, H, A].
+        clean: float32 [B, H].
 
     """
 
     prefix: NDArray[np.float32]
     start: NDArray[np.float32]
-    clean: NDArray[np.float32]
     weight: NDArray[np.float32]
     strength: NDArray[np.float32]
+    clean: NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,9 @@ class TorchEngine:
                 for array in (
                     prefix.prefix,
                     prefix.start,
-                    prefix.clean,
                     prefix.weight,
                     prefix.strength,
+                    prefix.clean,
                 )
             )
         )

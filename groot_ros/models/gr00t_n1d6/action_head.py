@@ -43,25 +43,24 @@ class Conditioning:
 
     Attributes:
         prefix: float32 [B, H, A], normalised actions to follow.
-        start: float32 [B, H], 1 where sampling starts from the prefix instead of noise.
+        start: float32 [B, H, A], 1 where sampling starts from the prefix instead of noise.
+        weight: float32 [B, H, A], pull of the predicted end point towards the prefix.
+        strength: float32 [B, H, A], factor on the velocity; 0 freezes a value.
         clean: float32 [B, H], 1 where a step is shown to the network as finished (time 1).
-        weight: float32 [B, H], pull of the predicted end point towards the prefix.
-        strength: float32 [B, H], factor on the velocity; 0 freezes a step.
 
     """
 
     prefix: Tensor
     start: Tensor
-    clean: Tensor
     weight: Tensor
     strength: Tensor
+    clean: Tensor
 
     @classmethod
     def none(cls, batch: int, horizon: int, width: int, device: torch.device) -> "Conditioning":
         """No prefix: plain sampling."""
-        zeros = torch.zeros(batch, horizon, device=device)
-        prefix = torch.zeros(batch, horizon, width, device=device)
-        return cls(prefix, zeros, zeros, zeros, torch.ones_like(zeros))
+        zeros = torch.zeros(batch, horizon, width, device=device)
+        return cls(zeros, zeros, zeros, torch.ones_like(zeros), zeros[..., 0])
 
 
 class ActionHead(nn.Module):
@@ -170,8 +169,8 @@ class ActionHead(nn.Module):
         action_timestep = torch.where(clean, self.config.num_timestep_buckets, timestep[:, None])
         velocity = self.velocity(context, actions.to(self.dtype), timestep, action_timestep).float()
         end = actions + (1.0 - time[:, None, None]) * velocity
-        pull = gain * conditioning.weight[..., None] * (conditioning.prefix - end)
-        return actions + dt * conditioning.strength[..., None] * (velocity + pull)
+        pull = gain * conditioning.weight * (conditioning.prefix - end)
+        return actions + dt * conditioning.strength * (velocity + pull)
 
     def denoise(
         self,
@@ -193,7 +192,7 @@ class ActionHead(nn.Module):
         batch, horizon, width = noise.shape
         if conditioning is None:
             conditioning = Conditioning.none(batch, horizon, width, noise.device)
-        actions = torch.where(conditioning.start[..., None].bool(), conditioning.prefix, noise)
+        actions = torch.where(conditioning.start.bool(), conditioning.prefix, noise)
         for time in step_times(steps):
             timestep = bucket(time, self.config.num_timestep_buckets)
             actions = self.denoise_step(

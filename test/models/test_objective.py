@@ -1,0 +1,154 @@
+"""What training minimises and which parameters learn."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from tiny_checkpoint import tiny_config
+
+from groot_ros.models.gr00t_n1d6 import (
+    BackboneOutput,
+    apply_tuning,
+    build_model,
+    flow_matching_loss,
+    train_mode,
+)
+from groot_ros.models.gr00t_n1d6.objective import sample_time
+
+B, H, A, S = 3, 8, 8, 5
+
+
+def batch(seed: int = 0) -> tuple:
+    g = torch.Generator().manual_seed(seed)
+    backbone = BackboneOutput(
+        torch.randn(B, S, 16, generator=g),
+        torch.ones(B, S, dtype=torch.bool),
+        (torch.arange(S) > 2).expand(B, S),
+    )
+    mask = torch.zeros(B, H, A)
+    mask[:, :6, :6] = 1.0
+    action = torch.randn(B, H, A, generator=g)
+    return backbone, torch.randn(B, 1, 8, generator=g), action, mask, torch.tensor([0, 1, 2])
+
+
+def draws() -> dict:
+    g = torch.Generator().manual_seed(1)
+    return {"noise": torch.randn(B, H, A, generator=g), "time": torch.tensor([0.1, 0.5, 0.9])}
+
+
+def test_time_follows_the_beta_distribution_and_stays_below_one() -> None:
+    time = sample_time(tiny_config(), 20_000, torch.Generator().manual_seed(0))
+    assert time.min() >= 0.0
+    assert time.max() <= 0.999
+    # Mean of 1 - Beta(1.5, 1) is 0.4; its standard deviation 0.262, so 0.01 is five sigma.
+    assert abs(float(time.mean()) - 0.4 * 0.999) < 0.01
+
+
+def test_masked_actions_do_not_enter_the_loss() -> None:
+    head = build_model(tiny_config()).eval().action_head
+    backbone, state, action, mask, embodiment = batch()
+    result = flow_matching_loss(head, backbone, state, action, mask, embodiment, **draws())
+    assert not result.action_loss[mask == 0].any()
+    expected = result.action_loss.sum() / (mask.sum() + 1e-6)
+    assert torch.equal(result.loss, expected)
+
+
+def test_the_loss_is_zero_where_the_velocity_is_predicted_exactly() -> None:
+    head = build_model(tiny_config()).eval().action_head
+    backbone, state, _, mask, embodiment = batch()
+    given = draws()
+    first = flow_matching_loss(
+        head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **given
+    )
+    # time 0: the trajectory is the noise whatever the action is, so the target can be chosen.
+    still = {**given, "time": torch.zeros(B)}
+    at_zero = flow_matching_loss(
+        head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **still
+    )
+    wanted = (at_zero.prediction + given["noise"]).detach()
+    exact = flow_matching_loss(head, backbone, state, wanted, mask, embodiment, **still)
+    assert float(exact.loss.detach()) < 1e-10
+    assert float(first.loss.detach()) > 0.1
+
+
+def test_state_dropout_acts_in_eval_mode_too_as_in_the_reference() -> None:
+    head = build_model(tiny_config(state_dropout_prob=1.0)).eval().action_head
+    backbone, state, *rest = batch()
+    dropped = flow_matching_loss(head, backbone, state, *rest, **draws())
+    other = flow_matching_loss(head, backbone, state + 1.0, *rest, **draws())
+    kept = flow_matching_loss(head, backbone, state + 1.0, *rest, **draws(), state_dropout_prob=0.0)
+    assert torch.equal(dropped.loss, other.loss)
+    assert not torch.equal(dropped.loss, kept.loss)
+
+
+def test_state_noise_acts_in_training_only() -> None:
+    head = build_model(tiny_config(state_additive_noise_scale=0.5)).action_head
+    head.eval()
+    first, second = (flow_matching_loss(head, *batch(), **draws()).loss for _ in range(2))
+    assert torch.equal(first, second)
+    head.state_encoder.train()
+    head.training = True
+    seeded = [
+        flow_matching_loss(
+            head, *batch(), **draws(), generator=torch.Generator().manual_seed(seed)
+        ).loss
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(seeded[0], seeded[1])
+    assert not torch.equal(seeded[0], seeded[2])
+
+
+def test_a_few_steps_of_training_lower_the_loss() -> None:
+    torch.manual_seed(0)
+    model = build_model(replace(tiny_config(), dit=replace(tiny_config().dit, dropout=0.0)))
+    optimiser = torch.optim.AdamW(apply_tuning(model), lr=1e-2)
+    losses = []
+    for _ in range(40):
+        loss = flow_matching_loss(model.action_head, *batch(), **draws()).loss
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.5 * losses[0]
+
+
+@pytest.mark.parametrize(
+    ("switch", "part"),
+    [
+        ("tune_llm", "backbone.model.language_model."),
+        ("tune_visual", "backbone.model.vision_model."),
+        ("tune_visual", "backbone.model.mlp1."),
+        ("tune_projector", "action_head.state_encoder."),
+        ("tune_projector", "action_head.action_encoder."),
+        ("tune_projector", "action_head.action_decoder."),
+        ("tune_projector", "action_head.position_embedding."),
+        ("tune_projector", "action_head.mask_token"),
+        ("tune_diffusion_model", "action_head.model."),
+        ("tune_vlln", "action_head.vlln."),
+    ],
+)
+def test_a_switch_freezes_its_part_and_nothing_else(switch: str, part: str) -> None:
+    everything = {"tune_top_llm_layers": 0, "state_dropout_prob": 0.5}
+    model = build_model(tiny_config(**everything, **{switch: False}))
+    apply_tuning(model)
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    other = build_model(tiny_config(**everything))
+    apply_tuning(other)
+    assert all(p.requires_grad for p in other.parameters())
+    assert frozen >= {name for name, _ in model.named_parameters() if name.startswith(part)}
+    assert frozen
+
+
+def test_the_top_layers_learn_though_the_language_model_is_frozen() -> None:
+    model = build_model(tiny_config(tune_llm=False, tune_top_llm_layers=1))
+    apply_tuning(model)
+    text = model.backbone.model.text
+    assert not any(p.requires_grad for p in text.layers[0].parameters())
+    assert all(p.requires_grad for p in text.layers[1].parameters())
+
+
+def test_frozen_parts_stay_in_eval_mode_while_the_rest_trains() -> None:
+    model = build_model(tiny_config(tune_diffusion_model=False))
+    train_mode(model)
+    assert not model.action_head.model.training
+    assert model.action_head.state_encoder.training
