@@ -1,5 +1,6 @@
 """The file as two independent readers see it: rosbags, and mcap with its own index reading."""
 
+import importlib.metadata
 import os
 from itertools import count
 
@@ -8,9 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 from mcap.stream_reader import StreamReader
-from rosbags.rosbag2 import CompressionMode, Reader
+from rosbags.rosbag2 import CompressionMode, Reader, StoragePlugin, Writer
 
 from groot_ros.bags.mcap_file import McapFile
+from groot_ros.bags.mcap_records import Opcode, record, string
 from groot_ros.bags.writer import BagWriter
 
 _FOLDERS = count()
@@ -125,3 +127,35 @@ def test_a_disk_that_takes_a_part_at_a_time_gets_everything(tmp_path, monkeypatc
 def test_compression_is_refused_rather_than_ignored(tmp_path):
     with pytest.raises(ValueError, match="bags are written uncompressed"):
         McapFile(tmp_path, CompressionMode.FILE)
+
+
+def test_the_file_is_byte_for_byte_the_one_that_rosbags_writes(
+    tmp_path, monkeypatch, definitions, make_offer
+):
+    """rosbags' file has been read by rosbag2 itself; only the writer's name may differ."""
+    version = importlib.metadata.version("rosbags")
+    named = record(Opcode.HEADER, string("ros2") + string(f"rosbags-{version}"))
+    monkeypatch.setattr("groot_ros.bags.mcap_records.header", lambda: named)
+    script = [("/a" if i % 3 else "/b", i, bytes(i * 997)) for i in range(1, 60)]
+    writer = BagWriter(tmp_path / "ours" / "bag")
+    with Writer(
+        tmp_path / "theirs" / "bag", version=9, storage_plugin=StoragePlugin.MCAP
+    ) as rosbags_writer:
+        connections = {}
+        for topic, name in (("/a", "std_msgs/msg/String"), ("/b", "groot_ros/msg/ActionChunk")):
+            definition = definitions.find(name)
+            writer.add_topic(topic, definition, [make_offer(latched=True)])
+            connections[topic] = rosbags_writer.add_connection(
+                topic,
+                name,
+                msgdef=definition.text,
+                rihs01=definition.rihs01,
+                offered_qos_profiles=[make_offer(latched=True)],
+            )
+        for topic, stamp_ns, data in script:
+            writer.write(topic, stamp_ns, data)
+            rosbags_writer.write(connections[topic], stamp_ns, data)
+    writer.close()
+    for name in ("bag.mcap", "metadata.yaml"):
+        ours, theirs = ((tmp_path / who / "bag" / name).read_bytes() for who in ("ours", "theirs"))
+        assert ours == theirs
