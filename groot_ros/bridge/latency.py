@@ -3,8 +3,6 @@
 from collections import deque
 from math import ceil
 
-from groot_ros.types import s_to_ns
-
 
 class LatencyWindow:
     """Quantiles of the last durations, the first few excluded.
@@ -38,19 +36,3 @@ class LatencyWindow:
             return 0.0
         ordered = sorted(self._seconds)
         return ordered[max(ceil(share * len(ordered)), 1) - 1]
-
-
-def delay_in_steps(delay: float, dt: float) -> int:
-    """Steps of `dt` that pass before a chunk can act, from its t_obs.
-
-    One more than the delay itself needs: for the way to the executor and its tick.
-    """
-    return ceil(s_to_ns(delay) / s_to_ns(dt)) + 1
-
-
-def budget_ok(d: int, s: int, horizon: int) -> bool:
-    """Whether d <= s <= H - d: a chunk lasts until the next, and the overlap covers the delay.
-
-    Kevin Black et al., Real-Time Execution of Action Chunking Flow Policies, 2025.
-    """
-    return d <= s <= horizon - d

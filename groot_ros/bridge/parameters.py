@@ -15,6 +15,7 @@ from rcl_interfaces.msg import (
     ParameterDescriptor,
     SetParametersResult,
 )
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
@@ -73,7 +74,12 @@ class Parameter:
 
 
 class Parameters:
-    """The checked values of one node's table."""
+    """The checked values of one node's table.
+
+    Raises:
+        ValueError: a value of the command line or the user's file; names its row.
+
+    """
 
     def __init__(self, node: Node, table: Sequence[Parameter]) -> None:
         self._table = {p.name: p for p in table}
@@ -81,12 +87,7 @@ class Parameters:
         self._locked = False
         self._on_change: Callable[[str, Value], None] | None = None
         for row in table:
-            # Not through declare_parameters: a bad value of the user's file must name its row.
-            declared = node.declare_parameter(row.name, row.default, row.descriptor())
-            problem = row.problem(declared.value)
-            if problem:
-                raise ValueError(problem)
-            self._values[row.name] = declared.value
+            self._values[row.name] = _declare(node, row)
         node.add_on_set_parameters_callback(self._set)
 
     def lock(self, locked: bool) -> None:
@@ -142,3 +143,14 @@ class Parameters:
                 if self._on_change is not None:
                     self._on_change(change.name, change.value)
         return SetParametersResult(successful=True)
+
+
+def _declare(node: Node, row: Parameter) -> Value:
+    try:
+        declared = node.declare_parameter(row.name, row.default, row.descriptor())
+    except ParameterException as error:
+        raise ValueError(f"{row.name} must be like {row.default!r}: {error}") from error
+    problem = row.problem(declared.value)
+    if problem:
+        raise ValueError(problem)
+    return declared.value

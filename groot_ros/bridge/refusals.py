@@ -1,6 +1,7 @@
 """Refusals: counted by reason, told once in a while."""
 
 from collections import Counter
+from threading import Lock
 
 
 class Refused(Exception):  # noqa: N818 - a refusal is a normal answer, not an error
@@ -19,7 +20,7 @@ class Refused(Exception):  # noqa: N818 - a refusal is a normal answer, not an e
 
 
 class RefusalCounts:
-    """How often each reason came up, and whether it is time to say so.
+    """How often each reason came up, and whether it is time to say so; safe between threads.
 
     Args:
         quiet_ns: a reason that was told is not told again for so long.
@@ -27,19 +28,22 @@ class RefusalCounts:
     """
 
     def __init__(self, quiet_ns: int) -> None:
+        self._lock = Lock()
         self._quiet_ns = quiet_ns
         self._counts: Counter[str] = Counter()
         self._told: dict[str, int] = {}
 
     def add(self, reason: str, now_ns: int) -> bool:
         """Count one; whether it should be told now. `now_ns` is of a steady clock."""
-        self._counts[reason] += 1
-        told = self._told.get(reason)
-        if told is not None and now_ns - told < self._quiet_ns:
-            return False
-        self._told[reason] = now_ns
-        return True
+        with self._lock:
+            self._counts[reason] += 1
+            told = self._told.get(reason)
+            if told is not None and now_ns - told < self._quiet_ns:
+                return False
+            self._told[reason] = now_ns
+            return True
 
     def as_dict(self) -> dict[str, int]:
         """Reason -> count, by name."""
-        return dict(sorted(self._counts.items()))
+        with self._lock:
+            return dict(sorted(self._counts.items()))

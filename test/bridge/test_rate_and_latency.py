@@ -1,10 +1,10 @@
-"""Rates that fall when a stream dies; quantiles that forget; the step budget."""
+"""Rates that fall when a stream dies; quantiles that forget."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ros.bridge.latency import LatencyWindow, budget_ok, delay_in_steps
+from groot_ros.bridge.latency import LatencyWindow
 from groot_ros.bridge.rate import RateMeter
 
 MS = 1_000_000
@@ -68,15 +68,3 @@ def test_a_quantile_is_not_exceeded_by_its_share_and_is_the_smallest_such(durati
     value = window.quantile(share)
     assert sum(d <= value for d in durations) >= share * len(durations) - 1e-9
     assert sum(d < value for d in durations) < share * len(durations) + 1e-9
-
-
-def test_the_delay_in_steps_covers_the_delay_and_one_more():
-    assert [delay_in_steps(d, 0.1) for d in (0.0, 0.05, 0.1, 0.11)] == [1, 2, 2, 3]
-
-
-@pytest.mark.parametrize(
-    ("d", "s", "horizon", "ok"),
-    [(2, 6, 16, True), (7, 7, 16, True), (8, 8, 16, True), (9, 9, 16, False), (3, 2, 16, False)],
-)
-def test_a_budget_needs_room_for_the_delay_on_both_sides(d, s, horizon, ok):
-    assert budget_ok(d, s, horizon) is ok

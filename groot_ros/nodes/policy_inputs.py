@@ -1,0 +1,95 @@
+"""The policy's subscriptions: messages into the observation buffer, refusals out."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from rclpy.callback_groups import CallbackGroup
+from rclpy.node import Node
+from sensor_msgs.msg import CompressedImage, Image, JointState
+
+from groot_ros.bridge import no_events, qos
+from groot_ros.bridge.images import (
+    check_compressed,
+    check_image,
+    compressed_to_rgb,
+    image_to_rgb,
+)
+from groot_ros.bridge.messages import time_to_ns
+from groot_ros.bridge.observation_buffer import ObservationBuffer
+from groot_ros.bridge.refusals import Refused
+from groot_ros.types import MalformedError
+
+Rgb: TypeAlias = NDArray[np.uint8]
+#: Hears (reason, detail).
+Refuse: TypeAlias = Callable[[str, str], None]
+
+
+class PolicyInputs:
+    """Cameras and joint states of the contract, until close()."""
+
+    def __init__(
+        self, node: Node, buffer: ObservationBuffer, refuse: Refuse, group: CallbackGroup
+    ) -> None:
+        self._node = node
+        self._buffer = buffer
+        self._refuse = refuse
+        self._subscriptions = [
+            node.create_subscription(
+                CompressedImage if camera.compressed else Image,
+                camera.topic,
+                partial(self._on_compressed if camera.compressed else self._on_image, view),
+                qos.SENSOR,
+                callback_group=group,
+                event_callbacks=no_events.SUBSCRIPTION,
+            )
+            for view, camera in buffer.cameras.items()
+        ]
+        self._subscriptions += [
+            node.create_subscription(
+                JointState,
+                source.topic,
+                partial(self._on_joint_state, source.topic),
+                qos.JOINT_STATES,
+                callback_group=group,
+                event_callbacks=no_events.SUBSCRIPTION,
+            )
+            for source in buffer.sources
+        ]
+
+    def close(self) -> None:
+        """Listen no longer."""
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        self._subscriptions = []
+
+    def _on_image(self, view: str, msg: Image) -> None:
+        self._add(view, msg, check_image, image_to_rgb)
+
+    def _on_compressed(self, view: str, msg: CompressedImage) -> None:
+        self._add(view, msg, check_compressed, compressed_to_rgb)
+
+    def _add(
+        self, view: str, msg: Any, check: Callable[[Any], None], to_rgb: Callable[[Any], Rgb]
+    ) -> None:
+        arrival = self._now()
+        try:
+            check(msg)
+            stamp = time_to_ns(msg.header.stamp)
+            self._buffer.add_image(view, stamp, arrival, partial(to_rgb, msg))
+        except Refused as refusal:
+            self._refuse(refusal.reason, refusal.detail)
+        except MalformedError as error:
+            self._refuse(error.reason, f"camera '{view}': {error.detail}")
+
+    def _on_joint_state(self, topic: str, msg: JointState) -> None:
+        try:
+            stamp = time_to_ns(msg.header.stamp)
+            self._buffer.add_joint_state(topic, stamp, self._now(), msg.name, msg.position)
+        except (Refused, MalformedError) as refusal:
+            self._refuse(refusal.reason, refusal.detail)
+
+    def _now(self) -> int:
+        return int(self._node.get_clock().now().nanoseconds)

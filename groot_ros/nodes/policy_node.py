@@ -1,0 +1,279 @@
+"""The policy: cameras, joint states and an instruction in, action chunks out.
+
+Model and subscriptions live from configure to cleanup, the session from activate to
+deactivate. Inference has a thread of its own; callbacks only store what arrives.
+"""
+
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from lifecycle_msgs.msg import State
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from std_srvs.srv import Trigger
+
+from groot_ros.bridge import qos
+from groot_ros.bridge.chunk_figures import ChunkFigures, StepBudget
+from groot_ros.bridge.inference import Inference
+from groot_ros.bridge.instruction import InstructionBox
+from groot_ros.bridge.messages import chunk_to_msg
+from groot_ros.bridge.observation_buffer import ObservationBuffer
+from groot_ros.bridge.parameter_tables import POLICY
+from groot_ros.bridge.parameters import Parameters, Value
+from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
+from groot_ros.bridge.refusals import RefusalCounts
+from groot_ros.bridge.wanted import Tolerances, Wanted
+from groot_ros.bridge.worker import Worker
+from groot_ros.msg import ActionChunk as ActionChunkMsg
+from groot_ros.msg import PolicyStatus
+from groot_ros.nodes.instruction_channel import InstructionChannel
+from groot_ros.nodes.lifecycle import ManagedNode, SetupError
+from groot_ros.nodes.policy_inputs import PolicyInputs
+from groot_ros.nodes.run import run
+from groot_ros.robot import load_contract
+from groot_ros.share import robot_path
+from groot_ros.types import NS_PER_S, ActionChunk, s_to_ns
+
+if TYPE_CHECKING:
+    from groot_ros.policy import Policy
+
+#: s between reports of the status.
+_STATUS_PERIOD = 0.5
+#: One warning per reason in so long.
+_QUIET_NS = 5 * NS_PER_S
+#: Reasons that are somebody's wish, not a fault.
+_WISHES = ("no_instruction", "superseded")
+
+
+def load(*args: object, **kwargs: object) -> "Policy":
+    """groot_ros.policy.load_policy, imported only now: the node answers while torch loads."""
+    from groot_ros.policy import load_policy
+
+    return load_policy(*args, **kwargs)  # type: ignore[arg-type]
+
+
+class PolicyNode(ManagedNode):
+    """Wiring only: bridge/ decides what is an observation and which chunk still counts.
+
+    Args:
+        load_policy: has the signature of groot_ros.policy.load_policy.
+
+    """
+
+    def __init__(self, load_policy: Callable[..., "Policy"] = load) -> None:
+        super().__init__("policy_node")
+        self._load_policy = load_policy
+        self._settings = Parameters(self, POLICY)
+        self._settings.on_change(self._on_setting)
+        self._instructions = InstructionBox()
+        self._refusals = RefusalCounts(_QUIET_NS)
+        self._policy: Policy | None = None
+        self._buffer: ObservationBuffer | None = None
+        self._inference: Inference | None = None
+        self._worker: Worker | None = None
+        self._inputs: PolicyInputs | None = None
+        self._progress = ("", -1)
+        self._input_group = MutuallyExclusiveCallbackGroup()
+        self._own_group = ReentrantCallbackGroup()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+        self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
+        self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+        own = self._own_group
+        self._channel = InstructionChannel(self, self._instructions, self._on_instruction, own)
+        self.create_service(Trigger, "~/reset", self._on_reset, callback_group=own)
+        self.create_timer(
+            _STATUS_PERIOD, lambda: self._publish_status(), callback_group=own, clock=steady
+        )
+        # One for life: rclpy's executor dies of a timer that is cancelled while it is due.
+        self._ticks = self.create_timer(
+            1.0,
+            self._on_tick,
+            callback_group=own,
+            clock=self.get_clock() if self.get_parameter("use_sim_time").value else steady,
+        )
+
+    def setup(self) -> None:
+        """Load the model and listen to its inputs."""
+        settings = self._settings
+        settings.lock(True)
+        self._refusals = RefusalCounts(_QUIET_NS)
+        if not settings.text("checkpoint"):
+            raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
+        self._limit_threads(settings.integer("torch_threads"))
+        try:
+            contract = load_contract(robot_path(settings.text("robot")))
+            policy = self._policy = self._load_policy(
+                settings.text("checkpoint"),
+                settings.text("embodiment"),
+                robot=contract,
+                device=settings.text("device"),
+                engine=settings.text("engine").replace("auto", "torch"),
+                dtype=settings.text("dtype"),
+                backbone_assets=settings.text("backbone_assets") or None,
+                num_inference_steps=settings.integer("num_inference_steps") or None,
+                progress=self._on_progress,
+            )
+            wanted = Wanted(
+                tuple(policy.views),
+                tuple(policy.state_groups),
+                policy.history["video"],
+                policy.history["state"],
+            )
+        except ValueError as error:
+            raise SetupError(str(error)) from error
+        policy.warm_up()
+        self._instructions.put_first(settings.text("instruction"))
+        self._buffer = ObservationBuffer(contract, wanted, self._tolerances())
+        self._inputs = PolicyInputs(self, self._buffer, self._refuse, self._input_group)
+        self._publish_status(State.PRIMARY_STATE_INACTIVE)
+
+    def start(self) -> None:
+        """Begin a session: chunks from now on."""
+        assert self._policy is not None
+        assert self._buffer is not None
+        seed = self._settings.integer("noise_seed")
+        self._inference = Inference(
+            self._policy,
+            self._buffer,
+            self._instructions,
+            self._now,
+            self._publish_chunk,
+            self._refuse,
+            None if seed < 0 else seed,
+        )
+        self._worker = Worker(self._inference.step, self._on_worker_error, "inference")
+        self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.number("rate_hz"))
+        self._ticks.reset()
+        self._publish_status(State.PRIMARY_STATE_ACTIVE)
+
+    def stop(self) -> None:
+        """End the session at once; then wait for the inference in progress."""
+        if self._inference is not None:
+            self._inference.end()
+        if self._worker is not None:
+            self._worker.stop()
+            self._worker = None
+        self._publish_status(State.PRIMARY_STATE_INACTIVE)
+
+    def teardown(self) -> None:
+        """Give the model's memory back."""
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+        self._inference = self._buffer = None
+        policy, self._policy = self._policy, None
+        if policy is not None:
+            policy.close()
+        self._settings.lock(False)
+        self._publish_status(State.PRIMARY_STATE_UNCONFIGURED)
+
+    def _now(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _on_tick(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.tick()
+
+    def _on_instruction(self) -> None:
+        worker = self._worker
+        if worker is not None:
+            worker.urge()
+        self._publish_status()
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        inference, buffer = self._inference, self._buffer
+        if inference is not None:
+            inference.reset()
+            response.message = f"episode {inference.episode}"
+        elif buffer is not None:
+            buffer.clear()
+            response.message = "history cleared, no session yet"
+        else:
+            response.message = "nothing to reset: not configured"
+        response.success = True
+        self._publish_status()
+        return response
+
+    def _on_setting(self, name: str, value: Value) -> None:
+        if self._buffer is not None:
+            self._buffer.tolerances = self._tolerances()
+
+    def _on_progress(self, stage: str, fraction: float) -> None:
+        quarter = (stage, int(4 * fraction))
+        if quarter != self._progress:
+            self._progress = quarter
+            self.get_logger().info(f"loading {stage}: {fraction:.0%}")
+
+    def _on_worker_error(self, error: Exception) -> None:
+        trace = "".join(traceback.format_exception(error))
+        self.get_logger().error(f"a step of the policy failed: {trace}")
+
+    def _publish_chunk(self, chunk: ActionChunk) -> None:
+        self._chunks.publish(chunk_to_msg(chunk))
+
+    def _refuse(self, reason: str, detail: str) -> None:
+        if not self._refusals.add(reason, time.monotonic_ns()):
+            return
+        if reason == "inference_error":
+            self.get_logger().error(f"{reason}: {detail}")
+        elif reason in _WISHES:
+            self.get_logger().info(f"{reason}: {detail}")
+        else:
+            self.get_logger().warning(f"{reason}: {detail}")
+
+    def _publish_status(self, lifecycle: int | None = None) -> None:
+        now = self._now()
+        policy, inference, buffer = self._policy, self._inference, self._buffer
+        rate_wanted = self._settings.number("rate_hz")
+        loaded, activation = LoadedPolicy(), Activation()
+        figures, budget = ChunkFigures(), StepBudget(0, 0, 0)
+        if policy is not None:
+            loaded = LoadedPolicy(
+                policy.engine.name, policy.device, policy.memory_bytes, policy.horizon
+            )
+        if policy is not None and inference is not None:
+            activation = Activation(inference.session, inference.episode)
+            figures = inference.figures
+            budget = figures.budget(rate_wanted, policy.dt, policy.horizon, now)
+        self._status.publish(
+            policy_status(
+                now,
+                self._state_machine.current_state[0] if lifecycle is None else lifecycle,
+                activation,
+                self._instructions.current.id,
+                loaded,
+                rate_wanted,
+                figures,
+                budget,
+                () if buffer is None else buffer.inputs(now),
+                self._refusals.as_dict(),
+            )
+        )
+
+    def _tolerances(self) -> Tolerances:
+        number: Sequence[float] = [
+            self._settings.number(name)
+            for name in ("max_image_age", "max_image_skew", "max_state_gap", "max_future")
+        ]
+        return Tolerances(*number)
+
+    @staticmethod
+    def _limit_threads(count: int) -> None:
+        if count > 0:
+            import torch
+
+            torch.set_num_threads(count)
+
+
+def main() -> None:
+    """Entry point of the executable."""
+    # One for a slow transition, one for inputs, two for services and timers.
+    run(PolicyNode, threads=4)
+
+
+if __name__ == "__main__":
+    main()

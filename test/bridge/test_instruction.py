@@ -1,0 +1,25 @@
+"""The newest instruction counts, and each change of it has a number."""
+
+from groot_ros.bridge.instruction import Instruction, InstructionBox
+
+
+def test_each_change_has_the_next_number_and_a_repetition_has_none():
+    box = InstructionBox()
+    assert (box.current.id, box.current.stops) == (0, True)
+    assert [box.put(text) for text in ("pick", "pick", "", "pick")] == [True, False, True, True]
+    assert box.current == Instruction(3, "pick")
+
+
+def test_a_first_empty_instruction_is_an_instruction_to_stop():
+    box = InstructionBox()
+    assert box.put("")
+    assert (box.current.id, box.current.stops) == (1, True)
+
+
+def test_the_parameter_only_speaks_first():
+    box = InstructionBox()
+    box.put_first("")
+    assert box.current.id == 0
+    box.put_first("from the parameter")
+    box.put_first("again")
+    assert box.current == Instruction(1, "from the parameter")
