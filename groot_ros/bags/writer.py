@@ -3,7 +3,6 @@
 import os
 import shutil
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -148,9 +147,7 @@ class BagWriter:
 
     def _broken(self, error: OSError) -> BagError:
         self._closed = True
-        # Closing flushes, which fails as well; the first error is the one to tell.
-        with suppress(OSError):
-            self._writer.abort()
+        self._writer.abort()
         return BagError(
             f"bag {self.path} cannot be written: {error.strerror}; what it holds can be saved "
             f"with 'groot-ros bag recover {self.path}'"
