@@ -91,6 +91,7 @@ class ManagedNode(LifecycleNodeMixin, Node):
             self._attempt("stop after the failed activate", self.stop)
             return FAILED
         self._active = True
+        self.get_logger().info("active")
         return OK
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

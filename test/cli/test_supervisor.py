@@ -1,0 +1,123 @@
+"""Supervised processes: a death is told with its last words, the rest comes to a safe stop.
+
+Regressions pinned: orphans after a killed supervisor; a stop that takes the executor first.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from groot_ros.bringup import Graph, NodeProcess
+from groot_ros.cli.supervisor import Supervisor
+from groot_ros.share import robot_path
+
+pytestmark = pytest.mark.ros
+
+
+class Lines:
+    """Collects output and lets a test wait for a line."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+        self._condition = threading.Condition()
+
+    def __call__(self, line: str) -> None:
+        with self._condition:
+            self.seen.append(line)
+            self._condition.notify_all()
+
+    def wait_for(self, text: str, timeout: float = 30.0) -> None:
+        with self._condition:
+            found = self._condition.wait_for(lambda: any(text in s for s in self.seen), timeout)
+        assert found, f"'{text}' never came; seen:\n" + "\n".join(self.seen)
+
+
+def graph(*processes: NodeProcess) -> Graph:
+    return Graph(processes, namespace="", log_level="info", environment={"PYTHONUNBUFFERED": "1"})
+
+
+def executor_process(**parameters: object) -> NodeProcess:
+    robot = {"robot": str(robot_path("so101")), "autostart": True}
+    return NodeProcess("executor_node", stop_order=1, parameters={**robot, **parameters})
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture
+def supervise(lines: Lines, ros_domain: int) -> Iterator:
+    started: list[Supervisor] = []
+
+    def start(*processes: NodeProcess) -> Supervisor:
+        supervisor = Supervisor(graph(*processes), lines)
+        started.append(supervisor)
+        supervisor.start()
+        return supervisor
+
+    yield start
+    for supervisor in started:
+        supervisor.stop()
+
+
+def test_a_node_that_dies_is_named_with_its_exit_status_and_last_lines(
+    supervise, lines: Lines
+) -> None:
+    supervisor = supervise(executor_process(robot="/no/such/robot.yaml"))
+    lines.wait_for("/no/such/robot.yaml")
+    supervisor.running[0].process.wait(20)
+    dead = supervisor.dead()
+    assert dead is not None
+    obituary = supervisor.obituary(dead)
+    assert "executor_node died (exit status 1)" in obituary
+    assert "/no/such/robot.yaml" in obituary
+
+
+def test_a_killed_node_is_reported_as_killed(supervise, lines: Lines) -> None:
+    supervisor = supervise(executor_process())
+    process = supervisor.running[0].process
+    process.kill()
+    process.wait(20)
+    dead = supervisor.dead()
+    assert dead is not None
+    assert "killed by SIGKILL" in supervisor.obituary(dead)
+
+
+def test_stop_ends_every_process_with_status_0_and_in_order(supervise, lines: Lines) -> None:
+    supervisor = supervise(executor_process())
+    lines.wait_for("active")
+    supervisor.stop()
+    assert supervisor.running[0].process.returncode == 0
+
+
+def test_nodes_do_not_outlive_a_killed_supervisor(tmp_path: Path, ros_domain: int) -> None:
+    code = f"""
+import sys
+from groot_ros.bringup import Graph, NodeProcess
+from groot_ros.cli.supervisor import Supervisor
+node = NodeProcess("executor_node", 1, parameters={{"robot": {str(robot_path("so101"))!r}}})
+supervisor = Supervisor(Graph((node,), "", "info", {{}}), lambda line: None)
+supervisor.start()
+print(supervisor.running[0].process.pid, flush=True)
+sys.stdin.read()
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        watch = os.pidfd_open(child)
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+    import select
+
+    ended, _, _ = select.select([watch], [], [], 20.0)
+    os.close(watch)
+    assert ended, "the node outlived its supervisor"
