@@ -12,6 +12,7 @@ from collections.abc import Callable
 from types import FrameType
 
 import rclpy
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -48,7 +49,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         threading.Thread(target=_autostart, args=(node, failed), daemon=True).start()
     try:
         while not ended and not failed.is_set() and rclpy.ok():
-            executor.spin_once(timeout_sec=_SIGNAL_POLL)
+            _spin_once(executor, node)
     finally:
         close = getattr(node, "close", None)
         if close is not None:
@@ -58,6 +59,15 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         rclpy.shutdown()
     if failed.is_set():
         sys.exit(1)
+
+
+def _spin_once(executor: Executor, node: Node) -> None:
+    try:
+        executor.spin_once(timeout_sec=_SIGNAL_POLL)
+    except InvalidHandle as error:
+        # rclpy's executor looked at something that a transition was just destroying. The next
+        # look is at what is left; to end here would kill a robot's node for a cleanup.
+        node.get_logger().debug(f"destroyed while the executor looked at it: {error}")
 
 
 def _autostart(node: ManagedNode, failed: threading.Event) -> None:
