@@ -40,7 +40,7 @@ EXECUTOR = (
     Parameter(
         "max_chunk_age", 1.0, "Chunks older than this are refused", "s", 0.05, 60.0, live=True
     ),
-    Parameter("blend_window", 0.2, "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
+    Parameter("blend_window", 0.25, "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
     Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
     Parameter(
         "max_start_jump",
@@ -57,6 +57,17 @@ EXECUTOR = (
     Parameter(
         "joint_state_timeout", 0.5, "Joint states older than this stop the motion", "s", 0.02, 10.0
     ),
+    Parameter("braking_time", 0.3, "A stop takes this long if limits allow", "s", 0.0, 5.0),
+    Parameter(
+        "max_starvations",
+        0,
+        "So many times without a chunk in time need ~/resume; 0 = any number",
+        "",
+        0,
+        1_000_000,
+        live=True,
+    ),
+    Parameter("shadow", False, "Report everything, command nothing"),
 )
 
 SIM_ROBOT = (

@@ -1,6 +1,7 @@
 """The facade of this room: chunks and joint states in, bounded motion out."""
 
 from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,12 +84,31 @@ class Executor:
 
     # What comes in
 
+    def start(self, now_ns: int) -> None:
+        """Begin anew from the measured state: somebody else may have moved the robot since.
+
+        Latched stops and counts stay.
+        """
+        self._watch_clock(now_ns)
+        self._forget_motion(now_ns)
+        self._watchdog.halt("")
+        self._admission.forget()
+        self._admission.only_after(now_ns)
+
     def observe(
-        self, stamp_ns: int, names: list[str], positions: list[float], velocities: list[float]
+        self,
+        stamp_ns: int,
+        names: Sequence[str],
+        positions: Sequence[float],
+        velocities: Sequence[float],
+        trusted: Collection[str] | None = None,
     ) -> Refusal | None:
-        """Take a joint state; malformed ones are refused whole."""
+        """Take a joint state; malformed ones are refused whole.
+
+        A source may be trusted for some joints only; what it says of others is ignored.
+        """
         try:
-            self._measured.observe(stamp_ns, names, positions, velocities)
+            self._measured.observe(stamp_ns, names, positions, velocities, trusted)
         except MalformedError as error:
             return self.refuse(Refusal(error.reason, error.detail))
         return None
@@ -220,9 +240,11 @@ class Executor:
         return self.stop(now_ns, "no instruction")
 
     def reset(self, now_ns: int) -> None:
-        """Stop, then forget chunk, timeline and history; start again from the measured state."""
+        """Stop, then forget session, timeline and history; begin again from the measured state."""
         self._halt(now_ns, "reset: waiting for a new chunk", self.settings.braking_time)
         self._watchdog.halt("")
+        self._admission.forget()
+        self._admission.only_after(now_ns)
         self._chunk = None
         self._history_from_ns = now_ns
         self._restart = True
@@ -329,13 +351,16 @@ class Executor:
         )
         self._last_ns = now_ns
         if back:
-            self._motion.clear()
             self._measured.clear()
             self._admission.forget()
-            self._published = self._chunk = None
-            self._history_from_ns = now_ns
-            self._executing = self._changed = self._restart = False
+            self._forget_motion(now_ns)
             self._watchdog.halt("the clock went back: waiting for a new chunk")
+
+    def _forget_motion(self, now_ns: int) -> None:
+        self._motion.clear()
+        self._published = self._chunk = None
+        self._history_from_ns = now_ns
+        self._executing = self._changed = self._restart = False
 
     def _build(self, now_ns: int) -> Update | None:
         self._changed = False

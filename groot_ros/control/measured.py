@@ -1,6 +1,6 @@
 """The measured joint state, gathered by name from any number of sources."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -35,8 +35,9 @@ class MeasuredState:
         names: Sequence[str],
         positions: Sequence[float],
         velocities: Sequence[float],
+        trusted: Collection[str] | None = None,
     ) -> None:
-        """Take one message; joints of no interest and older news are ignored.
+        """Take one message; joints of no interest, not trusted, or with older news are ignored.
 
         Raises MalformedError when sizes disagree or a value is not finite.
         """
@@ -45,7 +46,8 @@ class MeasuredState:
             "bad_joint_state",
             f"{len(names)} names with {len(positions)} positions and {len(velocities)} velocities",
         )
-        found = [(i, name) for i, name in enumerate(names) if name in self._index]
+        wanted = self._index if trusted is None else self._index.keys() & set(trusted)
+        found = [(i, name) for i, name in enumerate(names) if name in wanted]
         for i, name in found:
             values = (positions[i], velocities[i] if len(velocities) else 0.0)
             require(

@@ -173,6 +173,22 @@ def test_a_chunk_right_after_a_reset_leaves_the_stopping_motion_smoothly(bench):
     assert max(excess(bench.sent, bench.limits)) < 1e-6
 
 
+def test_starting_anew_takes_the_robot_where_it_is_but_keeps_a_latched_stop(bench):
+    bench.executor.stop(bench.now_ns)
+    bench.run(0.5)
+    bench.executor.estop(bench.now_ns)
+    bench.executor.start(bench.now_ns)
+    count = len(bench.updates)
+    bench.run(0.1)
+    assert len(bench.updates) == count
+    assert bench.state.status == ESTOPPED
+    bench.executor.resume(bench.now_ns)
+    bench.measured = sway(bench.t) + 0.2
+    bench.run(0.1)
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
 def test_lost_joint_states_stop_the_motion_and_their_return_ends_that():
     bench = Bench(ExecutorSettings(max_chunk_age=3.0))
     bench.give(sway_chunk(0.0, steps=90))

@@ -55,3 +55,8 @@ def test_a_malformed_message_is_refused_whole(measured, positions, velocities):
 def test_a_joint_that_is_nobodys_business_may_be_nan(measured):
     measured.observe(5, ["a", "b", "wheel"], [1.0, 2.0, float("nan")], [])
     assert measured.oldest_ns == 5
+
+
+def test_a_source_is_heard_only_for_the_joints_it_is_trusted_for(measured):
+    measured.observe(5, ["a", "b"], [1.0, 2.0], [], trusted=("b",))
+    assert measured.missing() == ["a"]

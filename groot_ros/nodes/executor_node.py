@@ -1,0 +1,282 @@
+"""The executor: action chunks in, bounded motion to the controllers out.
+
+Subscriptions live from configure to cleanup, the timer from activate to deactivate. All
+callbacks run in one thread, so nothing here needs a lock.
+"""
+
+import time
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.clock import Clock, ClockType
+from rclpy.subscription import Subscription
+from rclpy.timer import Timer
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+
+from groot_ros.bridge import qos
+from groot_ros.bridge.messages import (
+    chunk_from_msg,
+    executor_state_to_msg,
+    ns_to_time,
+    time_to_ns,
+    timeline_to_msg,
+)
+from groot_ros.bridge.parameter_tables import EXECUTOR
+from groot_ros.bridge.parameters import Parameters, Value
+from groot_ros.bridge.refusals import RefusalCounts
+from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
+from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState
+from groot_ros.nodes.command_outputs import CommandOutputs
+from groot_ros.nodes.lifecycle import ManagedNode, SetupError
+from groot_ros.nodes.run import run
+from groot_ros.nodes.timer_watch import TimerWatch
+from groot_ros.robot import JointStateSource, load_contract
+from groot_ros.share import robot_path
+from groot_ros.types import NS_PER_S, MalformedError
+from groot_ros.types import ExecutorState as StateRecord
+
+#: s between reports of the state, when nothing changes.
+_STATE_PERIOD = 0.1
+#: s between reports of the timer.
+_TIMING_PERIOD = 1.0
+#: One warning per reason in so long.
+_QUIET_NS = 5 * NS_PER_S
+#: Reasons that are somebody's wish, not a fault.
+_WISHES = ("estopped", "on_hold", "before_stop", "instruction_ended", "old_episode")
+#: s that deactivation waits for a streamed stop at most.
+_STREAMED_STOP = 2.0
+#: Parameters that are settings of control/, by the same name.
+_SETTINGS = {row.name for row in EXECUTOR} & {f.name for f in fields(ExecutorSettings)}
+
+
+class ExecutorNode(ManagedNode):
+    """Wiring only: control/ decides what moves, how, and when it stops."""
+
+    def __init__(self) -> None:
+        super().__init__("executor_node")
+        self._settings = Parameters(self, EXECUTOR)
+        self._settings.on_change(self._on_setting)
+        self._told = RefusalCounts(_QUIET_NS)
+        self._control: Executor | None = None
+        self._outputs: CommandOutputs | None = None
+        self._inputs: list[Subscription] = []
+        self._ticks: Timer | None = None
+        self._watch: TimerWatch | None = None
+        self._reported: StateRecord | None = None
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+
+        self._timelines = self.create_publisher(
+            CommittedTimeline, "committed_timeline", qos.LATCHED
+        )
+        self._states = self.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
+        self.create_service(SetBool, "~/hold", self._on_hold)
+        self.create_service(SetBool, "~/estop", self._on_estop)
+        self.create_service(Trigger, "~/resume", self._on_resume)
+        self.create_service(Trigger, "~/reset", self._on_reset)
+        self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
+        self.create_timer(_TIMING_PERIOD, self._report_timing, clock=self._steady)
+
+    def setup(self) -> None:
+        """Listen to the robot and to the operator."""
+        self._settings.lock(True)
+        try:
+            contract = load_contract(robot_path(self._settings.text("robot")))
+            values = {name: self.get_parameter(name).value for name in _SETTINGS}
+            settings = ExecutorSettings(**values)
+        except ValueError as error:
+            raise SetupError(str(error)) from error
+        control = self._control = Executor(contract, settings)
+        self._told = RefusalCounts(_QUIET_NS)
+        self._outputs = CommandOutputs(self, contract.controllers)
+        subscribe = self.create_subscription
+        self._inputs = [
+            subscribe(
+                JointState, source.topic, partial(self._on_joint_state, source), qos.JOINT_STATES
+            )
+            for source in contract.joint_states
+        ]
+        self._inputs.append(subscribe(String, "instruction", self._on_instruction, qos.LATCHED))
+        self._inputs.append(subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS))
+        self.get_logger().info(
+            f"drives {', '.join(control.joint_names)} through "
+            f"{', '.join(c.name for c in contract.controllers)}"
+        )
+
+    def start(self) -> None:
+        """Take chunks from now on."""
+        assert self._control is not None
+        period = 1.0 / self._settings.number("rate_hz")
+        self._control.start(self._now())
+        self._watch = TimerWatch(period)
+        sim_time = bool(self.get_parameter("use_sim_time").value)
+        self._ticks = self.create_timer(
+            period, self._on_tick, clock=self.get_clock() if sim_time else self._steady
+        )
+
+    def stop(self) -> None:
+        """Stop the robot; its last command is the one that brings it to rest."""
+        if self._ticks is not None:
+            self.destroy_timer(self._ticks)
+            self._ticks = None
+        if self._control is not None:
+            self._publish(self._control.stop(self._now(), "deactivated"))
+            self._stream_to_rest(self._control)
+        self._report()
+        if self._watch is not None:
+            self.get_logger().info(f"timing: {self._watch}")
+            self._watch = None
+
+    def teardown(self) -> None:
+        """Listen and command no longer."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+        if self._outputs is not None:
+            self._outputs.close()
+            self._outputs = None
+        self._control = self._reported = None
+        self._settings.lock(False)
+
+    # Ticks
+
+    def _on_tick(self) -> None:
+        control, watch = self._control, self._watch
+        if control is None or watch is None:
+            return
+        watch.begin()
+        now = self._now()
+        self._publish(control.update(now))
+        if self._outputs is not None:
+            self._outputs.stream(control.commands(now))
+        self._report_change(control.state(now))
+        watch.end()
+
+    def _publish(self, update: Update | None) -> None:
+        if update is None or self._outputs is None:
+            return
+        self._outputs.send(update.trajectories)
+        self._timelines.publish(timeline_to_msg(update.timeline))
+
+    def _stream_to_rest(self, control: Executor) -> None:
+        """Finish a stop that streamed controllers cannot finish by themselves."""
+        assert self._outputs is not None
+        end = time.monotonic() + _STREAMED_STOP
+        while time.monotonic() < end and (commands := control.commands(self._now())):
+            self._outputs.stream(commands)
+            time.sleep(1.0 / self._settings.number("rate_hz"))
+
+    # What comes in
+
+    def _on_chunk(self, msg: ActionChunk) -> None:
+        control = self._control
+        if control is None or self._ticks is None:
+            return
+        now = self._now()
+        try:
+            refusal = control.receive(chunk_from_msg(msg), now)
+        except MalformedError as error:
+            refusal = control.refuse_chunk(Refusal(error.reason, error.detail))
+        self._tell(refusal)
+        self._publish(control.update(now))
+
+    def _on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
+        if self._control is not None:
+            stamp = time_to_ns(msg.header.stamp)
+            self._tell(
+                self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
+            )
+
+    def _on_instruction(self, msg: String) -> None:
+        if self._control is not None:
+            update = self._control.instruct(msg.data, self._now())
+            if self._ticks is not None:
+                self._publish(update)
+
+    def _on_setting(self, name: str, value: Value) -> None:
+        if self._control is not None and name in _SETTINGS:
+            change: dict[str, Any] = {name: value}
+            self._control.settings = replace(self._control.settings, **change)
+
+    # The operator
+
+    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._control is not None:
+            self._control.hold(request.data, self._now())
+        return self._answer(response, "holding" if request.data else "the next chunk may move it")
+
+    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if not request.data:
+            response.message = "an emergency stop is latched: call resume to leave it"
+            return response
+        if self._control is not None:
+            self._control.estop(self._now())
+        return self._answer(response, "stopping; latched until resume")
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._control is not None:
+            self._control.resume(self._now())
+        return self._answer(response, "the next chunk may move it")
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._control is not None:
+            self._control.reset(self._now())
+        return self._answer(response, "stopped and forgotten")
+
+    def _answer(
+        self, response: SetBool.Response | Trigger.Response, message: str
+    ) -> SetBool.Response | Trigger.Response:
+        if self._control is None:
+            response.message = "not configured"
+            return response
+        if self._ticks is not None:
+            self._publish(self._control.update(self._now()))
+        self._report()
+        response.success = True
+        response.message = message
+        return response
+
+    # What it says of itself
+
+    def _tell(self, refusal: Refusal | None) -> None:
+        if refusal is None or not self._told.add(refusal.reason, time.monotonic_ns()):
+            return
+        if refusal.reason in _WISHES:
+            self.get_logger().info(f"refused: {refusal}")
+        elif refusal.reason == "second_policy":
+            self.get_logger().error(f"refused: {refusal}")
+        else:
+            self.get_logger().warning(f"refused: {refusal}")
+
+    def _report(self) -> None:
+        if self._control is not None:
+            state = self._control.state(self._now())
+            self._states.publish(executor_state_to_msg(state))
+            self._reported = state
+
+    def _report_change(self, state: StateRecord) -> None:
+        old = self._reported
+        if old is None or (old.status, old.reason) != (state.status, state.reason):
+            self._report()
+
+    def _report_timing(self) -> None:
+        if self._watch is not None:
+            msg = DiagnosticArray(status=[self._watch.status(self.get_name())])
+            msg.header.stamp = ns_to_time(self._now())
+            self._diagnostics.publish(msg)
+
+    def _now(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+
+def main() -> None:
+    """Entry point of the executable."""
+    run(ExecutorNode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,309 @@
+"""The executor node over real DDS: what it publishes, refuses, and says last."""
+
+import math
+from itertools import pairwise
+
+import pytest
+from executor_stage import ExecutorStage
+from lifecycle_msgs.msg import Transition
+from policy_stage import wait_until
+
+from groot_ros.bridge.messages import time_to_ns, timeline_from_msg
+from groot_ros.msg import ExecutorState
+from groot_ros.types import NS_PER_S, s_to_ns
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def stage(ros_domain, tmp_path):
+    stages = []
+
+    def begin(**parameters) -> ExecutorStage:
+        stages.append(ExecutorStage(tmp_path, **parameters))
+        return stages[-1]
+
+    yield begin
+    for each in stages:
+        each.end()
+
+
+@pytest.fixture
+def on(stage):
+    up = stage()
+    up.bring_up()
+    return up
+
+
+def held(state: ExecutorState) -> bool:
+    return state.status == ExecutorState.HOLDING
+
+
+def knot_times(msg) -> list[int]:
+    stamp = time_to_ns(msg.header.stamp)
+    return [stamp + time_to_ns(p.time_from_start) for p in msg.points]
+
+
+# What it publishes
+
+
+def test_a_chunk_becomes_a_trajectory_from_the_past_that_ends_at_rest(on):
+    now = on.now_ns
+    on.run()
+    msg = on.trajectories.wait()
+    assert msg.joint_names == ["lift", "pan"]
+    times = knot_times(msg)
+    assert times[0] < now + s_to_ns(0.5)
+    assert times == sorted(set(times))
+    assert all(len(p.positions) == len(p.velocities) == 2 for p in msg.points)
+    assert not any(len(p.accelerations) or len(p.effort) for p in msg.points)
+    assert list(msg.points[0].positions) == [0.0, 0.0]
+    assert list(msg.points[-1].velocities) == [0.0, 0.0]
+
+
+def test_controllers_without_trajectories_are_streamed_until_rest(on):
+    on.run()
+    first = on.streamed.wait()
+    assert len(first.data) == 1
+    on.states.wait(held)
+    wait_until(lambda: not on.node._control.commands(on.now_ns), "nothing is streamed any more")
+    assert len(on.streamed) > 30
+    values = [m.data[0] for m in on.streamed.all()]
+    assert max(abs(b - a) for a, b in pairwise(values)) < 0.2
+    assert values[-1] == values[-2]
+
+
+def test_the_committed_timeline_says_what_the_controllers_were_told(on):
+    state = on.run()
+    timeline = timeline_from_msg(on.timelines.wait(lambda t: t.chunk_id == state.chunk_id))
+    assert timeline.joint_names == ("pan", "lift", "finger")
+    assert timeline.session == "a"
+    assert timeline.end_ns - timeline.stamp_ns > s_to_ns(0.3)
+
+
+def test_without_a_further_chunk_it_coasts_to_rest_and_says_so(on):
+    on.run()
+    on.states.wait(lambda s: s.status == ExecutorState.COASTING)
+    state = on.states.wait(held)
+    assert state.starvations == 1
+    assert "no chunk" in state.reason
+
+
+def test_the_state_is_latched_and_comes_without_any_chunk(on):
+    state = on.states.wait()
+    assert state.status == ExecutorState.IDLE
+    assert state.joint_names == ["pan", "lift", "finger"]
+
+
+def test_the_timer_reports_on_itself(on):
+    report = on.diagnostics.wait(lambda d: any("timing" in s.name for s in d.status))
+    figures = {v.key: v.value for v in report.status[0].values}
+    assert list(figures)[:3] == ["jitter p50", "jitter p99", "jitter max"]
+    assert all(v.endswith(" ms") for v in figures.values())
+
+
+# What it refuses
+
+
+def spoil_values(msg):
+    msg.groups[0].values[3] = math.nan
+
+
+def drop_values(msg):
+    msg.groups[0].values = msg.groups[0].values[:-1]
+
+
+def unknown_joint(msg):
+    msg.groups[0].names[1] = "elbow"
+
+
+def lose_group(msg):
+    del msg.groups[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (spoil_values, "non_finite"),
+        (drop_values, "sizes_disagree"),
+        (unknown_joint, "unknown_joint"),
+        (lose_group, "missing_joint"),
+    ],
+)
+def test_a_malformed_chunk_is_refused_whole_counted_and_told_once(on, change, reason, capfd):
+    for _ in range(3):
+        on.give(change)
+        count = on.refused(reason).refusal_counts[0]
+    on.states.wait(lambda s: list(s.refusal_counts) == [3])
+    assert count <= 3
+    assert len(on.trajectories) == 0
+    told = [line for line in capfd.readouterr().err.splitlines() if f"refused: {reason}" in line]
+    assert len(told) == 1
+    assert told[0].startswith("[WARN]")
+
+
+def test_stamps_from_the_future_and_the_past_are_refused(on):
+    on.give(latency=-1.0)
+    on.refused("future_stamp")
+    on.give(latency=5.0)
+    on.refused("too_old")
+    assert len(on.trajectories) == 0
+
+
+def test_two_policies_at_once_are_refused_loudly(on, capfd):
+    on.run()
+    on.give(session="b")
+    on.refused("second_policy")
+    told = [line for line in capfd.readouterr().err.splitlines() if "second_policy" in line]
+    assert told[0].startswith("[ERROR]")
+
+
+def test_a_restarted_policy_is_admitted(on):
+    on.run()
+    on.states.wait(held)
+    wait_until(lambda: on.now_ns > 0, "time passes")
+
+    def accepted():
+        on.give(session="b")
+        return on.states.all()[-1].session == "b"
+
+    wait_until(accepted, "the new session runs")
+
+
+# Who stops it
+
+
+def test_a_hold_stops_the_robot_until_it_is_released(on):
+    on.run()
+    response = on.switch("hold", True)
+    assert response.success
+    state = on.states.wait(lambda s: s.hold)
+    assert held(state)
+    last = on.trajectories.all()[-1]
+    assert list(last.points[-1].velocities) == [0.0, 0.0]
+    on.give()
+    on.refused("on_hold")
+    assert on.switch("hold", False).success
+    on.give()
+    on.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=len(on.states))
+
+
+def test_an_emergency_stop_is_latched_until_resumed(on):
+    on.run()
+    assert on.switch("estop", True).success
+    on.states.wait(lambda s: s.estop and s.status == ExecutorState.ESTOPPED)
+    response = on.switch("estop", False)
+    assert not response.success
+    assert "resume" in response.message
+    assert on.states.all()[-1].estop
+    assert on.trigger("resume").success
+    on.states.wait(lambda s: not s.estop, after=len(on.states) - 1)
+
+
+def test_an_empty_instruction_is_a_stop(on):
+    on.run()
+    on.instruct("")
+    state = on.states.wait(held)
+    assert state.reason == "no instruction"
+
+
+def test_a_reset_ends_in_idle(on):
+    on.run()
+    assert on.trigger("reset").success
+    on.states.wait(lambda s: s.status == ExecutorState.IDLE, after=len(on.states) - 1)
+    assert on.timelines.all()[-1].chunk_id == 0
+
+
+def test_lost_joint_states_stop_the_robot(stage):
+    on = stage(joint_state_timeout=0.1)
+    on.bring_up()
+    on.run()
+    on.robot_speaks = False
+    state = on.states.wait(held)
+    assert "joint states lost" in state.reason
+
+
+def test_the_stop_is_the_last_thing_published_on_deactivate(on):
+    on.run()
+    on.trajectories.wait()
+    assert on.change(Transition.TRANSITION_DEACTIVATE)
+    state = on.states.wait(lambda s: s.reason == "deactivated")
+    assert held(state)
+    stop = on.trajectories.all()[-1]
+    assert list(stop.points[-1].velocities) == [0.0, 0.0]
+    assert list(stop.points[-2].velocities) == [0.0, 0.0]
+    rest_ns = knot_times(stop)[-2]
+    assert rest_ns < time_to_ns(state.header.stamp) + NS_PER_S
+    values = [m.data[0] for m in on.streamed.all()]
+    assert values[-1] == values[-2]
+    count = len(on.trajectories)
+    on.give()
+    assert on.change(Transition.TRANSITION_CLEANUP)
+    assert len(on.trajectories) == count
+
+
+# Its lifecycle and parameters
+
+
+def test_up_and_down_ten_times_it_works_and_keeps_nothing(on):
+    subscriptions = len(list(on.node.subscriptions))
+    timers = len(list(on.node.timers))
+    for _ in range(10):
+        assert on.change(Transition.TRANSITION_DEACTIVATE)
+        assert on.change(Transition.TRANSITION_CLEANUP)
+        on.bring_up()
+    assert len(list(on.node.subscriptions)) == subscriptions
+    assert len(list(on.node.timers)) == timers
+    on.run()
+
+
+def test_a_bad_contract_fails_configure_with_the_reason(stage, tmp_path, capfd):
+    on = stage(robot=tmp_path / "nowhere.yaml")
+    assert not on.change(Transition.TRANSITION_CONFIGURE)
+    told = [line for line in capfd.readouterr().err.splitlines() if "nowhere.yaml" in line]
+    assert told[0].startswith("[ERROR]")
+
+
+def test_without_a_configuration_services_answer_why(stage):
+    on = stage()
+    for response in (on.switch("hold", True), on.trigger("reset")):
+        assert not response.success
+        assert response.message == "not configured"
+
+
+def test_live_parameters_count_at_once_and_bad_ones_are_refused(on):
+    assert on.set_parameter("max_chunk_age", 0.2).successful
+    assert on.node._control.settings.max_chunk_age == 0.2
+    on.give(latency=0.3)
+    on.refused("too_old")
+    assert not on.set_parameter("limits_scale", 1.5).successful
+    refused = on.set_parameter("commit_horizon", 0.5)
+    assert not refused.successful
+    assert "cleanup" in refused.reason
+
+
+def test_in_shadow_nothing_is_commanded(stage):
+    on = stage(shadow=True)
+    on.bring_up()
+    state = on.run()
+    assert state.shadow
+    on.states.wait(held)
+    assert len(on.trajectories) == len(on.streamed) == 0
+    assert len(on.timelines) > 0
+
+
+def test_under_simulated_time_it_lives_by_the_clock(stage):
+    on = stage(use_sim_time=True)
+    start = 100 * NS_PER_S
+    on.tell_time(start)
+    on.bring_up()
+    on.tell_time(start + s_to_ns(0.05))
+    on.give()
+    wait_until(lambda: on.node._control._accepted == 1, "the chunk is taken")
+    for step in range(1, 30):
+        on.tell_time(start + step * s_to_ns(0.1))
+    state = on.states.wait(lambda s: held(s) and s.starvations == 1)
+    assert time_to_ns(state.header.stamp) < start + s_to_ns(3.0)
+    on.tell_time(start)
+    on.tell_time(start + s_to_ns(0.1))
+    on.states.wait(lambda s: "clock went back" in s.reason)
