@@ -16,7 +16,7 @@ from groot_ros.cli.supervisor import Running, Supervisor
 from groot_ros.cli.up import add_bringup_options, bringup_values
 
 if TYPE_CHECKING:
-    from groot_ros.bridge.operator import Operator
+    from groot_ros.bridge.operator import Operator, Snapshot
 
 INSTRUCTIONS = ("touch the red cube", "touch the blue cube", "touch the green cube")
 #: s on one instruction before the next.
@@ -109,26 +109,27 @@ def _watch(
     begin = time.monotonic()
     next_instruction = begin + INSTRUCTION_SECONDS
     dead: Running | None = None
-    bar = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s {postfix}"
-    with tqdm(
-        total=seconds, bar_format=bar, desc="driving", file=sys.stdout, ncols=110
-    ) as progress:
+    # A log file gets a line now and then, a terminal a live one.
+    interval = 0.25 if sys.stdout.isatty() else 4.0
+    with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110) as progress:
         while dead is None and (elapsed := time.monotonic() - begin) < seconds:
-            time.sleep(0.25)
+            time.sleep(min(interval, seconds - elapsed))
             dead = supervisor.dead()
             if time.monotonic() >= next_instruction:
                 operator.instruct(next(instructions))
                 next_instruction += INSTRUCTION_SECONDS
-            seen = operator.snapshot()
-            progress.n = min(elapsed, seconds)
-            moved = sum(travel >= DRIVEN_TRAVEL for travel in seen.travelled.values())
-            progress.set_postfix_str(
-                f"{seen.chunks} chunks, age {seen.chunk_age * 1e3:.0f} ms, "
-                f"infer {seen.infer_p50 * 1e3:.0f} ms, {moved} joints > {DRIVEN_TRAVEL} rad"
-            )
-        progress.n = seconds
-        progress.refresh()
+            progress.set_postfix_str(_seen(operator.snapshot()), refresh=False)
+            progress.n = min(time.monotonic() - begin, seconds)
+            progress.refresh()
     return "" if dead is None else supervisor.obituary(dead)
+
+
+def _seen(seen: "Snapshot") -> str:
+    moved = sum(travel >= DRIVEN_TRAVEL for travel in seen.travelled.values())
+    return (
+        f"{seen.chunks} chunks, age {seen.chunk_age * 1e3:.0f} ms, "
+        f"infer {seen.infer_p50 * 1e3:.0f} ms, {moved} joints > {DRIVEN_TRAVEL} rad"
+    )
 
 
 def _report(bag: Path, out: Path) -> int:
@@ -160,4 +161,5 @@ def _use_own_domain() -> None:
     # Apart from whatever else runs on this machine or network, a real robot above all.
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    os.environ["ROS_LOCALHOST_ONLY"] = "1" if os.environ.get("ROS_DISTRO") == "humble" else "0"
+    if os.environ.get("ROS_DISTRO") == "humble":
+        os.environ["ROS_LOCALHOST_ONLY"] = "1"

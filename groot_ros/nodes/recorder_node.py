@@ -144,7 +144,10 @@ class RecorderNode(Node):
         )
 
     def _lose(self, topic: str, event: QoSMessageLostInfo) -> None:
-        self._lost[topic] += event.total_count_change
+        # What a latched topic had already replaced when we joined counts as lost to DDS.
+        first = event.total_count == event.total_count_change
+        if not (first and self._requests[topic].latched):
+            self._lost[topic] += event.total_count_change
 
     def _received(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
         stamp_ns = 0 if self._sim_time else int(info["received_timestamp"])
@@ -168,7 +171,7 @@ class RecorderNode(Node):
         new = self._recorder.dropped - self._told_dropped
         for topic, count in new.items():
             self.get_logger().error(
-                f"the disk is too slow: {count} messages of {topic} are NOT in the bag "
+                f"writing cannot keep up: {count} messages of {topic} are NOT in the bag "
                 f"({self._recorder.dropped[topic]} in all)"
             )
         self._told_dropped += new
