@@ -252,8 +252,6 @@ class Policy:
     ) -> PrefixInput:
         action, _ = self.processor.codec.encode_action(self._model_units(prefix.values), state)
         steps = len(prefix.start)
-        if not 0 < steps <= self.horizon:
-            raise ValueError(f"the prefix has {steps} steps, the horizon is {self.horizon}")
         total, width = self.config.action_horizon, self.config.max_action_dim
         used = sum(self.action_groups.values())
 

@@ -100,9 +100,11 @@ def tiny_statistics() -> dict:
         limits = {"min": low, "max": high, "q01": low, "q99": high}
         return {k: np.full(shape, v) for k, v in {**limits, "mean": 0.0, "std": 1.0}.items()}
 
-    absolute = {"single_arm": of((5,), -90.0, 90.0), "gripper": of((1,), 0.0, 100.0)}
+    def absolute() -> dict:
+        return {"single_arm": of((5,), -90.0, 90.0), "gripper": of((1,), 0.0, 100.0)}
+
     relative = {"single_arm": of((HORIZON, 5), -20.0, 20.0)}
-    return {TAG: {"state": absolute, "action": absolute, "relative_action": relative}}
+    return {TAG: {"state": absolute(), "action": absolute(), "relative_action": relative}}
 
 
 def write_tiny_checkpoint(directory: Path, seed: int = 0, **changes) -> Path:

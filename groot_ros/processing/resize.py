@@ -122,17 +122,32 @@ def resize_area(image: Image, height: int, width: int, window: Window | None = N
 
 
 def resize_bicubic(image: Image, height: int, width: int) -> Image:
-    """Uint8 [3, H, W] to [3, height, width] as PIL's Image.resize does by default."""
-    h, w = image.shape[1:]
-    if width != w:
-        band = _bicubic_band(w, width)
-        exact = _bicubic_exactly(image, band, along_rows=False)
-        image = _rounded(band.along_columns(image.astype(np.float32)), band.taps, exact)
-    if height != h:
-        band = _bicubic_band(h, height)
-        exact = _bicubic_exactly(image, band, along_rows=True)
-        image = _rounded(band.along_rows(image.astype(np.float32)), band.taps, exact)
-    return image
+    """Uint8 [3, H, W] to [3, height, width] as PIL's Image.resize does by default.
+
+    Every pass rounds to bytes, so their order matters. Pillow 13 begins with the rows where it
+    drops more than twice as many of them as of columns (found by trying 3704 sizes); Pillow up to
+    12 always begins with the columns.
+    """
+    dropped_rows, dropped_columns = image.shape[1] - height, image.shape[2] - width
+    if dropped_rows > 0 and dropped_rows > 2 * dropped_columns:
+        return _bicubic_columns(_bicubic_rows(image, height), width)
+    return _bicubic_rows(_bicubic_columns(image, width), height)
+
+
+def _bicubic_columns(image: Image, width: int) -> Image:
+    if width == image.shape[2]:
+        return image
+    band = _bicubic_band(image.shape[2], width)
+    exact = _bicubic_exactly(image, band, along_rows=False)
+    return _rounded(band.along_columns(image.astype(np.float32)), band.taps, exact)
+
+
+def _bicubic_rows(image: Image, height: int) -> Image:
+    if height == image.shape[1]:
+        return image
+    band = _bicubic_band(image.shape[1], height)
+    exact = _bicubic_exactly(image, band, along_rows=True)
+    return _rounded(band.along_rows(image.astype(np.float32)), band.taps, exact)
 
 
 def _rounded(sums: Floats, taps: int, exactly: Callable[[Indexes], Image]) -> Image:

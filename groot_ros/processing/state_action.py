@@ -101,14 +101,13 @@ class StateActionCodec:
         columns = []
         for group, scheme in self._action.items():
             values = self._checked(action, group, self.action_widths[group], "action")
+            if len(values) > self.horizon:
+                raise ValueError(
+                    f"action group '{group}' has {len(values)} steps, the horizon is {self.horizon}"
+                )
             columns.append(scheme.normalise(self._to_relative(group, values, state)))
         used = np.concatenate(columns, axis=-1)
         steps, width = used.shape
-        if steps > self._config.max_action_horizon:
-            raise ValueError(
-                f"the action has {steps} steps, max_action_horizon is "
-                f"{self._config.max_action_horizon}"
-            )
         padded = np.zeros(
             (self._config.max_action_horizon, self._config.max_action_dim), dtype=np.float32
         )
@@ -213,6 +212,11 @@ class StateActionCodec:
     def _check_columns(self, where: str) -> None:
         config = self._config
         used = sum(self.action_widths.values())
+        if self.horizon > config.max_action_horizon:
+            raise CheckpointError(
+                f"processor_config.json: 'max_action_horizon' is {config.max_action_horizon}, the "
+                f"action's delta_indices are {self.horizon}"
+            )
         if used > config.max_action_dim:
             raise CheckpointError(
                 f"{where}: actions have {used} columns, max_action_dim is {config.max_action_dim}"

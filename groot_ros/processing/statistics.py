@@ -121,6 +121,6 @@ def _array(f: Fields, name: str) -> Array:
         array = np.array(f.get(name), dtype=np.float64)
     except (TypeError, ValueError):
         raise f.error(name, "must be a list of numbers, or of equally long lists") from None
-    if array.ndim not in (1, 2) or not np.isfinite(array).all():
+    if array.ndim not in (1, 2) or not array.size or not np.isfinite(array).all():
         raise f.error(name, "must be a finite list [D] or [T][D]")
     return array

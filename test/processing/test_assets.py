@@ -1,0 +1,77 @@
+"""Where checkpoints and the VLM's files are looked for, and what is said when absent."""
+
+from pathlib import Path
+
+import pytest
+
+from groot_ros.processing import find_backbone_assets, find_checkpoint, write_byte_tokenizer
+from groot_ros.types.fields import CheckpointError
+
+VLM = "nvidia/Eagle-Block2A-2B-v2"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("HUGGINGFACE_HUB_CACHE", raising=False)
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"
+
+
+def snapshot(cache: Path, name: str, revision: str = "abc") -> Path:
+    repository = cache / f"models--{name.replace('/', '--')}"
+    directory = repository / "snapshots" / revision
+    directory.mkdir(parents=True)
+    (repository / "refs").mkdir(exist_ok=True)
+    (repository / "refs" / "main").write_text(revision)
+    return directory
+
+
+def vlm_files(directory: Path, config: str = "config.json") -> Path:
+    write_byte_tokenizer(directory)
+    (directory / config).write_text("{}")
+    return directory
+
+
+def test_a_directory_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert find_checkpoint(tmp_path) == tmp_path
+
+
+def test_a_hub_id_means_its_main_snapshot_on_this_machine(cache: Path) -> None:
+    snapshot(cache, "nvidia/GR00T-N1.6-3B", "old")
+    newest = snapshot(cache, "nvidia/GR00T-N1.6-3B", "new")
+    assert find_checkpoint("nvidia/GR00T-N1.6-3B") == newest
+
+
+def test_a_checkpoint_that_is_not_here_says_how_to_get_it() -> None:
+    with pytest.raises(CheckpointError, match=r"hf download nvidia/GR00T-N1\.6-3B"):
+        find_checkpoint("nvidia/GR00T-N1.6-3B")
+
+
+def test_the_checkpoint_s_own_files_come_first(tmp_path: Path) -> None:
+    own = vlm_files(tmp_path / "checkpoint", "eagle_config.json")
+    other = vlm_files(tmp_path / "other")
+    found = find_backbone_assets(own, other, VLM)
+    assert (found.config, found.tokenizer) == (own / "eagle_config.json", own)
+
+
+def test_the_checkpoint_s_config_json_is_never_taken_for_the_vlm_s(tmp_path: Path) -> None:
+    own = tmp_path / "checkpoint"
+    own.mkdir()
+    (own / "config.json").write_text("{}")
+    other = vlm_files(tmp_path / "other")
+    found = find_backbone_assets(own, other, VLM)
+    assert (found.config, found.tokenizer) == (other / "config.json", other)
+
+
+def test_without_backbone_assets_the_vlm_s_hub_id_is_tried(cache: Path, tmp_path: Path) -> None:
+    other = vlm_files(snapshot(cache, VLM))
+    assert find_backbone_assets(tmp_path, None, VLM).tokenizer == other
+
+
+def test_missing_files_are_one_line_saying_what_and_where_from(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        find_backbone_assets(tmp_path, None, VLM)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (str(tmp_path), VLM, "vocab.json", "eagle_config.json", "backbone_assets"):
+        assert part in message

@@ -1,0 +1,118 @@
+"""processor_config.json and embodiment_id.json, right and wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
+
+from groot_ros.processing import ProcessorConfig, Statistics, save_processor
+from groot_ros.types.fields import CheckpointError
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    save_processor(tiny_processor_config(), tiny_statistics(), tmp_path)
+    return tmp_path
+
+
+def edit(path: Path, change) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def test_a_processor_config_reads_back_as_it_was_written(directory: Path) -> None:
+    assert ProcessorConfig.read(directory) == tiny_processor_config()
+
+
+def test_statistics_read_back_as_they_were_written(directory: Path) -> None:
+    found = Statistics.read(directory / "statistics.json", TAG)
+    written = tiny_statistics()[TAG]["relative_action"]["single_arm"]["max"]
+    np.testing.assert_array_equal(found.get("relative_action", "single_arm", "max"), written)
+    assert found.width("state", "single_arm") == 5
+
+
+def test_omitted_keys_take_the_reference_s_defaults(directory: Path) -> None:
+    def strip(value: dict) -> None:
+        kept = ("modality_configs", "use_albumentations")
+        kwargs = value["processor_kwargs"]
+        value["processor_kwargs"] = {key: kwargs[key] for key in kept}
+
+    edit(directory / "processor_config.json", strip)
+    found = ProcessorConfig.read(directory)
+    assert (found.shortest_image_edge, found.crop_fraction) == (512, 0.95)
+    assert (found.max_state_dim, found.max_action_horizon) == (29, 40)
+    assert found.clip_outliers
+    assert not found.use_relative_action
+
+
+def test_null_is_not_the_same_as_omitted_for_the_image_edge(directory: Path) -> None:
+    def null(value: dict) -> None:
+        value["processor_kwargs"]["shortest_image_edge"] = None
+
+    edit(directory / "processor_config.json", null)
+    assert ProcessorConfig.read(directory).shortest_image_edge is None
+
+
+def test_embodiment_ids_are_filled_from_the_built_in_table(directory: Path) -> None:
+    path = directory / "embodiment_id.json"
+    path.write_text(json.dumps({"my_robot": 5, "gr1": 21}))
+    ids = ProcessorConfig.read(directory).embodiment_ids
+    assert (ids["my_robot"], ids["gr1"], ids["new_embodiment"]) == (5, 21, 10)
+    path.unlink()
+    assert ProcessorConfig.read(directory).embodiment_id("oxe_droid") == 16
+
+
+def test_a_wrong_tag_lists_the_valid_ones(directory: Path) -> None:
+    config = ProcessorConfig.read(directory)
+    with pytest.raises(CheckpointError, match=r"no embodiment 'so101' \(valid: new_embodiment\)"):
+        config.embodiment("so101")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda k: k.update(use_albumentations=False), "'use_albumentations' is False"),
+        (lambda k: k.pop("modality_configs"), "'modality_configs' is missing"),
+        (lambda k: k["modality_configs"][TAG].pop("video"), f"{TAG}: 'video'|{TAG}.*'video'"),
+        (lambda k: k["modality_configs"][TAG]["state"].update(delta_indices=[]), "is empty"),
+        (
+            lambda k: k["modality_configs"][TAG]["action"]["action_configs"].pop(),
+            "'action_configs' has 1 entries for 2 groups",
+        ),
+        (
+            lambda k: k["modality_configs"][TAG]["action"]["action_configs"][0].update(rep="X"),
+            "'rep' must be one of RELATIVE, DELTA, ABSOLUTE, not 'X'",
+        ),
+        (lambda k: k.update(image_target_size=[1, 2, 3]), "'image_target_size' must be"),
+    ],
+)
+def test_a_wrong_value_is_one_line_naming_file_and_key(directory, change, problem) -> None:
+    path = directory / "processor_config.json"
+    edit(path, lambda value: change(value["processor_kwargs"]))
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        ProcessorConfig.read(directory)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_processor_class_is_refused(directory: Path) -> None:
+    path = directory / "processor_config.json"
+    edit(path, lambda value: value.update(processor_class="Gr00tN1d7Processor"))
+    with pytest.raises(CheckpointError, match="only 'Gr00tN1d6Processor' is supported"):
+        ProcessorConfig.read(directory)
+
+
+@pytest.mark.parametrize("bad", [["x"], [[1.0], [1.0, 2.0]], [float("nan")], []])
+def test_statistics_that_are_no_numbers_are_named(directory: Path, bad: list) -> None:
+    path = directory / "statistics.json"
+    edit(path, lambda value: value[TAG]["state"]["gripper"].update(min=bad))
+    with pytest.raises(CheckpointError, match=r"state\.gripper: 'min' must be"):
+        Statistics.read(path, TAG)
+
+
+def test_statistics_without_the_tag_say_so(directory: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"statistics.json: 'gr1' is missing"):
+        Statistics.read(directory / "statistics.json", "gr1")

@@ -1,0 +1,107 @@
+"""Prompts and tokens, with a byte tokenizer of our own read by the same code as a real one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from parity import TOKENIZER
+
+from groot_ros.processing import (
+    IMAGE_TOKEN_INDEX,
+    VOCAB_SIZE,
+    TextTokenizer,
+    write_byte_tokenizer,
+)
+from groot_ros.processing.prompt import build_prompt, formalise
+from groot_ros.processing.tokenizer import has_tokenizer
+from groot_ros.types.fields import CheckpointError
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tokenizer")
+    write_byte_tokenizer(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tokenizer(directory: Path) -> TextTokenizer:
+    return TextTokenizer.load(directory)
+
+
+def test_bytes_and_special_tokens_have_the_promised_ids(tokenizer: TextTokenizer) -> None:
+    assert (tokenizer.size, tokenizer.image_id) == (VOCAB_SIZE, IMAGE_TOKEN_INDEX)
+    assert tokenizer.pad_id == 256
+    ids = tokenizer.encode("ab<img><IMG_CONTEXT><IMG_CONTEXT></img>")
+    assert len(ids) == 6
+    assert ids[3] == ids[4] == IMAGE_TOKEN_INDEX
+
+
+def test_any_text_comes_back_from_its_bytes(tokenizer: TextTokenizer) -> None:
+    @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), max_size=40))
+    def check(text: str) -> None:
+        import unicodedata
+
+        normal = unicodedata.normalize("NFC", text)
+        ids = tokenizer.encode(text)
+        assert tokenizer.decode(ids) == normal
+        assert len(ids) == len(normal.encode())
+
+    check()
+
+
+def test_a_tokenizer_json_is_read_where_there_is_one(directory: Path, tmp_path: Path) -> None:
+    TextTokenizer.load(directory)._tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert has_tokenizer(tmp_path)
+    text = "pick up<img><IMG_CONTEXT></img>"
+    assert TextTokenizer.load(tmp_path).encode(text) == TextTokenizer.load(directory).encode(text)
+
+
+def test_added_tokens_with_a_gap_are_refused(tmp_path: Path) -> None:
+    write_byte_tokenizer(tmp_path)
+    path = tmp_path / "added_tokens.json"
+    added = json.loads(path.read_text())
+    added["<img>"] = 300
+    path.write_text(json.dumps(added))
+    with pytest.raises(CheckpointError, match=r"added_tokens.json: '</?img>' must have id"):
+        TextTokenizer.load(tmp_path)
+
+
+def test_a_tokenizer_without_image_tokens_is_refused(tmp_path: Path) -> None:
+    write_byte_tokenizer(tmp_path)
+    (tmp_path / "added_tokens.json").write_text(json.dumps({"<|endoftext|>": 256}))
+    with pytest.raises(CheckpointError, match="has no token '<IMG_CONTEXT>'"):
+        TextTokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["merges.txt", "tokenizer.json"])
+def test_broken_files_are_named(tmp_path: Path, name: str) -> None:
+    write_byte_tokenizer(tmp_path)
+    (tmp_path / name).write_text("neither\tjson nor merges at all")
+    with pytest.raises(CheckpointError, match=name):
+        TextTokenizer.load(tmp_path)
+
+
+def test_the_instruction_keeps_word_characters_and_spaces_only() -> None:
+    assert formalise("Open  the drawer's  top_handle...") == "open  the drawers  top_handle"
+    assert formalise("café 日本 — 2x") == "café 日本  2x"
+    assert formalise("sweet-potato") == "sweetpotato"
+
+
+def test_the_prompt_has_the_text_first_then_numbered_images() -> None:
+    assert build_prompt("go", [2, 1]) == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\ngo"
+        "<image 1><img><IMG_CONTEXT><IMG_CONTEXT></img>"
+        "<image 2><img><IMG_CONTEXT></img><|im_end|>\n"
+    )
+
+
+def test_the_real_vocabulary_gives_the_reference_s_ids() -> None:
+    if not has_tokenizer(TOKENIZER):
+        pytest.skip(f"needs {TOKENIZER}")
+    real = TextTokenizer.load(TOKENIZER)
+    assert real.encode("pick up the cube") == [29245, 705, 279, 23739]
+    assert real.encode("café 日本語 🤖") == [924, 58858, 75402, 21894, 102819, 11162, 97, 244]
+    assert (real.size, real.pad_id, real.image_id) == (151680, 151643, 151669)
