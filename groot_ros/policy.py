@@ -8,12 +8,11 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise, load_model
-from groot_ros.models.gr00t_n1d6.config import EagleConfig
+from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
 from groot_ros.processing import (
     Processor,
     Sample,
@@ -22,21 +21,16 @@ from groot_ros.processing import (
     find_backbone_assets,
     find_checkpoint,
 )
+from groot_ros.processing.robot_columns import RobotColumns, require_counterparts
 from groot_ros.robot import RobotContract
 from groot_ros.runtime import Engine, PrefixInput, TorchEngine
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind, Observation, RtcMode, s_to_ns
+from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
+from groot_ros.types import ActionChunk, Observation, RtcMode, s_to_ns
 from groot_ros.types.fields import CheckpointError, Fields
 
 #: Seconds between actions where no robot contract says it.
 DEFAULT_ACTION_DT = 1.0 / 30.0
 ENGINES = ("torch",)
-_DTYPES = {
-    "float32": torch.float32,
-    "fp32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "bf16": torch.bfloat16,
-}
-_POSE_UNITS = ("m",) * 3 + ("1",) * 6
 
 
 class InferenceError(RuntimeError):
@@ -77,7 +71,8 @@ class Policy:
         embodiment: the tag.
         checkpoint_hash: see `models.digest`.
         num_inference_steps: denoising steps; may be changed between inferences.
-        dt: seconds between the steps of a chunk.
+        action_dt: seconds between the actions of the training data.
+        dt: seconds between the steps of a chunk (the same, unless the checkpoint skips actions).
 
     """
 
@@ -101,10 +96,9 @@ class Policy:
         self.num_inference_steps = num_inference_steps or config.num_inference_timesteps
         deltas = processor.embodiment.action.delta_indices
         self._first_step, spacing = deltas[0], _spacing(deltas)
-        self._base_dt = action_dt if robot is None else robot.action_dt
-        self.dt = self._base_dt * spacing
-        if robot is not None:
-            require_counterparts(processor, robot)
+        self.action_dt = action_dt if robot is None else robot.action_dt
+        self.dt = self.action_dt * spacing
+        self._columns = RobotColumns(processor, robot)
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -113,7 +107,7 @@ class Policy:
 
     @property
     def history(self) -> dict[str, tuple[int, ...]]:
-        """Modality ("video", "state") -> steps of `dt` relative to now, oldest first."""
+        """Modality ("video", "state") -> steps of `action_dt` relative to now, oldest first."""
         embodiment = self.processor.embodiment
         return {
             "video": embodiment.video.delta_indices,
@@ -163,7 +157,7 @@ class Policy:
         """
         started = time.perf_counter()
         seed = secrets.randbits(63) if seed is None else seed
-        state = self._model_units(observation.state)
+        state = self._columns.to_model(observation.state)
         sample = Sample(observation.images, state, observation.instruction)
         self._require_history(sample)
         inputs = collate([self.processor.encode(sample)], self.processor.tokenizer.pad_id)
@@ -178,10 +172,13 @@ class Policy:
         used = sum(self.action_groups.values())
         _require_finite(result.actions[:, : self.horizon, :used])
         decoded = self.processor.decode(result.actions[0], state)
-        groups = tuple(self._group(name, values.astype(float)) for name, values in decoded.items())
+        groups = tuple(
+            self._columns.action_group(name, values.astype(float))
+            for name, values in decoded.items()
+        )
         return ActionChunk(
             stamp_ns=observation.stamp_ns,
-            start_ns=observation.stamp_ns + s_to_ns(self._first_step * self._base_dt),
+            start_ns=observation.stamp_ns + s_to_ns(self._first_step * self.action_dt),
             dt=self.dt,
             groups=groups,
             instruction=observation.instruction,
@@ -215,17 +212,6 @@ class Policy:
         """Give the device's memory back; the policy cannot infer any more."""
         self.engine.close()
 
-    def _model_units(
-        self, state: Mapping[str, NDArray[np.float64]]
-    ) -> dict[str, NDArray[np.float64]]:
-        if self.robot is None:
-            return dict(state)
-        robot = self.robot
-        return {
-            group: robot.to_model(group, values) if group in robot.groups else values
-            for group, values in state.items()
-        }
-
     def _require_history(self, sample: Sample) -> None:
         steps = len(self.processor.embodiment.state.delta_indices)
         for group in self.state_groups:
@@ -235,22 +221,11 @@ class Policy:
                     f"the checkpoint takes {steps}"
                 )
 
-    def _group(self, name: str, values: NDArray[np.float64]) -> ActionGroup:
-        if self.processor.codec.is_pose(name):
-            return ActionGroup(ActionKind.POSE_XYZ_ROT6D, name, (name,), _POSE_UNITS, values)
-        if self.robot is None:
-            names = tuple(f"{name}_{column}" for column in range(values.shape[1]))
-            units = ("1",) * len(names)
-            return ActionGroup(ActionKind.JOINT_POSITION, name, names, units, values)
-        group = self.robot.groups[name]
-        units = tuple(self.robot.joints[joint].unit for joint in group.joints)
-        si = self.robot.to_si(name, values)
-        return ActionGroup(group.kind, name, group.joints, units, si)
-
     def _conditioning(
         self, prefix: Prefix, state: Mapping[str, NDArray[np.float64]]
     ) -> PrefixInput:
-        action, _ = self.processor.codec.encode_action(self._model_units(prefix.values), state)
+        values = self._columns.to_model(prefix.values)
+        action, _ = self.processor.codec.encode_action(values, state)
         steps = len(prefix.start)
         total, width = self.config.action_horizon, self.config.max_action_dim
         used = sum(self.action_groups.values())
@@ -308,11 +283,12 @@ def load_policy(
     report = progress if progress is not None else _silent
     report("config", 0.0)
     _require_choice("engine", engine, ENGINES)
-    _require_choice("dtype", dtype, ("auto", *_DTYPES))
+    _require_choice("dtype", dtype, DTYPES)
     if num_inference_steps is not None and num_inference_steps < 1:
         raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
     directory = find_checkpoint(checkpoint)
     fields = Fields.read(directory / "config.json")
+    fields.expect("model_type", MODEL_TYPE, None)
     model_name = fields.text("model_name", Gr00tN1d6Config.model_name)
     assets = find_backbone_assets(directory, backbone_assets, model_name)
     config = Gr00tN1d6Config.read(directory / "config.json", EagleConfig.read(assets.config))
@@ -324,14 +300,13 @@ def load_policy(
         require_counterparts(processor, robot)
     report("config", 1.0)
 
-    target = _device(device)
-    kind = _DTYPES.get(dtype, torch.bfloat16 if target.type == "cuda" else torch.float32)
+    target = choose_device(device)
     model = load_model(
         directory,
         config,
         embodiment=processor.embodiment_id,
         device=target,
-        dtype=kind,
+        dtype=choose_dtype(dtype, target),
         progress=lambda fraction: report("weights", fraction),
     )
     return Policy(
@@ -372,34 +347,6 @@ def require_fit(
         )
 
 
-def require_counterparts(processor: Processor, robot: RobotContract) -> None:
-    """Every view and group of the checkpoint must be in the contract; else CheckpointError."""
-    problems = [
-        f"camera '{view}' is not in the contract (it has {', '.join(robot.cameras) or 'none'})"
-        for view in processor.views
-        if view not in robot.cameras
-    ]
-    codec = processor.codec
-    wanted = [("state", name, width) for name, width in codec.state_widths.items()]
-    wanted += [
-        ("action", name, width)
-        for name, width in codec.action_widths.items()
-        if not codec.is_pose(name)
-    ]
-    for what, name, width in wanted:
-        if name not in robot.groups:
-            known = ", ".join(robot.groups)
-            problems.append(f"{what} group '{name}' is not in the contract (it has {known})")
-        elif len(robot.groups[name].joints) != width:
-            joints = len(robot.groups[name].joints)
-            problems.append(f"{what} group '{name}' has {width} columns, the contract {joints}")
-    if problems:
-        raise CheckpointError(
-            f"embodiment '{processor.tag}' does not fit robot '{robot.robot}': "
-            + "; ".join(problems)
-        )
-
-
 def _spacing(deltas: tuple[int, ...]) -> int:
     gaps = {b - a for a, b in pairwise(deltas)} or {1}
     if len(gaps) > 1 or min(gaps) < 1:
@@ -423,15 +370,6 @@ def _require_finite(actions: NDArray[np.float32]) -> None:
 def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, not '{value}'")
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"device '{name}' was asked for but torch sees no CUDA device")
-    return device
 
 
 def _silent(stage: str, fraction: float) -> None:

@@ -132,6 +132,12 @@ def test_with_a_contract_state_and_actions_are_si(checkpoint: Path, robot: Robot
     )
 
 
+def test_a_state_wider_than_its_joints_is_refused(checkpoint: Path, robot: RobotContract) -> None:
+    policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
+    with pytest.raises(ValueError, match=r"group 'single_arm' must be \[T, 5\], not \[1, 6\]"):
+        policy.infer(observation({**STATE, "single_arm": np.zeros((1, 6))}))
+
+
 def test_a_contract_without_counterparts_names_all_that_is_missing(
     checkpoint: Path, robot: RobotContract
 ) -> None:
@@ -330,6 +336,12 @@ def test_files_that_disagree_are_named(
     with pytest.raises(CheckpointError, match=problem) as caught:
         load_policy(tmp_path, TAG, device="cpu")
     assert str(path) in str(caught.value)
+
+
+def test_another_model_type_is_said_before_its_assets_are_missed(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gr00t_n1_5"}))
+    with pytest.raises(CheckpointError, match="only 'Gr00tN1d6' is supported"):
+        load_policy(tmp_path, TAG)
 
 
 def test_a_processor_of_other_sizes_than_the_model_is_refused(tmp_path: Path) -> None:

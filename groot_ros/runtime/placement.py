@@ -1,0 +1,26 @@
+"""Where the weights go and in which precision."""
+
+import torch
+
+_DTYPES = {
+    "float32": torch.float32,
+    "fp32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "bf16": torch.bfloat16,
+}
+DTYPES = ("auto", *_DTYPES)
+
+
+def choose_device(name: str) -> torch.device:
+    """By name, or "auto": the first GPU, else the CPU. Raises ValueError where there is no GPU."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device '{name}' was asked for but torch sees no CUDA device")
+    return device
+
+
+def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+    """By name, or "auto": bfloat16 on a GPU, else float32."""
+    return _DTYPES.get(name, torch.bfloat16 if device.type == "cuda" else torch.float32)
