@@ -214,15 +214,14 @@ def _shrink(image: Image, rows: Band, columns: Band) -> Image:
 
 def _enlarge(image: Image, rows: Band, columns: Band) -> Image:
     # 11-bit weights times bytes stay below 2**24, where float32 is exact in any order.
-    lines = columns.along_columns(image.astype(np.float32)).astype(np.int32)
+    lines = columns.along_columns(image.astype(np.float32)).astype(np.uint32)
     lines >>= 4
-    total = np.full((3, len(rows.first), lines.shape[2]), 2, dtype=np.int32)
-    product = np.empty_like(total)
+    total = np.full((3, len(rows.first), lines.shape[2]), 2, dtype=np.uint16)
     for tap in range(rows.taps):
-        np.take(lines, rows.first + tap, axis=1, out=product, mode="clip")
-        product *= rows.weights[:, tap, None].astype(np.int32)
+        product = np.take(lines, rows.first + tap, axis=1, mode="clip")
+        product *= rows.weights[:, tap, None].astype(np.uint32)
         product >>= 16
-        total += product
+        total += product.astype(np.uint16)
     total >>= 2
     return total.astype(np.uint8)
 

@@ -121,11 +121,9 @@ class Embeddings(nn.Module):
         self.position_embedding = nn.Embedding(config.num_patches, config.hidden_size)
 
     def positions(self, h: int, w: int) -> Tensor:
-        """[h*w, C]: bilinear, antialiased; on the CPU resized in float32, as the reference does."""
+        """[h*w, C]: bilinear, antialiased, resized in float32."""
         weight = self.position_embedding.weight
-        square = weight.T.reshape(1, -1, self.side, self.side)
-        if square.device.type == "cpu":
-            square = square.float()
+        square = weight.float().T.reshape(1, -1, self.side, self.side)
         resized = F.interpolate(
             square, size=(h, w), mode="bilinear", align_corners=False, antialias=True
         )
