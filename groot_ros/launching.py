@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from groot_ros.bringup import ARGUMENTS, Graph, NodeProcess
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable, Shutdown
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
+
+from groot_ros.bringup import ARGUMENTS, Graph, NodeProcess
 
 
 def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescription:
@@ -34,6 +36,7 @@ def _node(graph: Graph, process: NodeProcess) -> Node:
     common = {
         "package": "groot_ros",
         "executable": process.executable,
+        "exec_name": process.executable,
         "name": process.executable,
         "namespace": graph.namespace,
         "parameters": [*map(str, process.parameter_files), dict(process.parameters)],
@@ -41,7 +44,11 @@ def _node(graph: Graph, process: NodeProcess) -> Node:
         "additional_env": dict(process.environment),
         "arguments": ["--ros-args", "--log-level", graph.log_level],
         "output": "screen",
-        # A graph without one of its nodes is not a robot under control: the rest stops.
-        "on_exit": Shutdown(reason=f"{process.executable} ended"),
+        "on_exit": _stop_the_rest,
     }
     return LifecycleNode(**common) if process.managed else Node(**common)
+
+
+def _stop_the_rest(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
+    # A graph without one of its nodes is not a robot under control.
+    return None if context.is_shutdown else Shutdown(reason=f"{event.process_name} ended")

@@ -1,12 +1,13 @@
 """The simulated robot driven by the embedded checkpoint: nothing else is needed.
 
-    ros2 launch groot_ros demo.launch.py
-    ros2 topic pub -1 /instruction std_msgs/msg/String "{data: touch the green cube}"
+ros2 launch groot_ros demo.launch.py
+ros2 topic pub -1 /instruction std_msgs/msg/String "{data: touch the green cube}"
 """
+
+from launch import LaunchDescription
 
 from groot_ros.bringup import demo_graph
 from groot_ros.launching import describe
-from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -5,9 +5,10 @@
 `--show-args` lists the arguments; tuning belongs into params_file.
 """
 
+from launch import LaunchDescription
+
 from groot_ros.bringup import policy_graph
 from groot_ros.launching import describe
-from launch import LaunchDescription
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -5,12 +5,13 @@
 Where rosbag2 is not installed, `groot-ros bag record` writes the same topics.
 """
 
-from groot_ros.bags.topics import graph_topics
-from groot_ros.robot import load_contract
-from groot_ros.share import robot_path
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
+
+from groot_ros.bags.topics import graph_topics
+from groot_ros.robot import load_contract
+from groot_ros.share import robot_path
 
 
 def generate_launch_description() -> LaunchDescription:
