@@ -1,6 +1,7 @@
 """The instruction as it comes: by topic and by service, both to the same effect."""
 
 from collections.abc import Callable
+from threading import Lock
 
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
@@ -26,6 +27,7 @@ class InstructionChannel:
         self._node = node
         self._box = box
         self._changed = changed
+        self._lock = Lock()
         self._said: str | None = None
         self._publisher = self._create_publisher()
         node.create_subscription(
@@ -41,20 +43,22 @@ class InstructionChannel:
         )
 
     def _on_topic(self, msg: String) -> None:
-        if self._said is not None and msg.data != self._said:
-            # Somebody else speaks now: a late joiner must not find our old word beside theirs.
-            self._said = None
-            self._node.destroy_publisher(self._publisher)
-            self._publisher = self._create_publisher()
-        self._follow(msg.data)
+        with self._lock:
+            if self._said is not None and msg.data != self._said:
+                # Somebody else speaks now: a late joiner must not find our old word beside it.
+                self._said = None
+                self._node.destroy_publisher(self._publisher)
+                self._publisher = self._create_publisher()
+            self._follow(msg.data)
 
     def _on_service(
         self, request: SetInstruction.Request, response: SetInstruction.Response
     ) -> SetInstruction.Response:
-        self._follow(request.instruction)
-        self._said = request.instruction
-        self._publisher.publish(String(data=request.instruction))
-        current = self._box.current
+        with self._lock:
+            self._follow(request.instruction)
+            self._said = request.instruction
+            self._publisher.publish(String(data=request.instruction))
+            current = self._box.current
         response.success = True
         response.message = "stopped: the instruction is empty" if current.stops else current.text
         response.instruction_id = current.id

@@ -184,17 +184,24 @@ class PolicyStage:
         self._executor = MultiThreadedExecutor(num_threads=5)
         for node in (self.node, self.robot.node, self._onlooker):
             self._executor.add_node(node)
-        self._thread = threading.Thread(target=self._executor.spin, name="stage")
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="stage")
         self._thread.start()
 
     def end(self) -> None:
         self.robot.silent.update({"front", "wrist", "joints"})
         self.node.close()
-        self._executor.shutdown()
+        self._ended.set()
         self._thread.join()
+        self._executor.shutdown()
         for node in (self.node, self.robot.node, self._onlooker):
             node.destroy_node()
         rclpy.shutdown()
+
+    def _spin(self) -> None:
+        # An executor that is shut down while it spins in another thread may raise InvalidHandle.
+        while not self._ended.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
 
     def late_instructions(self) -> Inbox:
         """What somebody hears who begins to listen to the instruction topic only now."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from contextlib import contextmanager
 
 import pytest
 import rclpy
@@ -218,6 +219,25 @@ def process(**changes):
     )
 
 
+@contextmanager
+def spinning(node):
+    executor, ended = SingleThreadedExecutor(), threading.Event()
+    executor.add_node(node)
+
+    def spin():
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.1)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        executor.shutdown()
+
+
 @pytest.mark.parametrize(("number", "threads"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
 def test_a_signal_lets_the_last_message_out_and_a_second_one_changes_nothing(
     ros_domain, number, threads
@@ -226,23 +246,17 @@ def test_a_signal_lets_the_last_message_out_and_a_second_one_changes_nothing(
     listener = rclpy.create_node("listener")
     heard = {"working": threading.Event(), "hold": threading.Event()}
     listener.create_subscription(String, "last_words", lambda msg: heard[msg.data].set(), 10)
-    executor = SingleThreadedExecutor()
-    executor.add_node(listener)
-    spinning = threading.Thread(target=executor.spin)
-    spinning.start()
-    speaker = process(threads=threads)
-    try:
-        assert heard["working"].wait(30), speaker.communicate(timeout=5)
-        speaker.send_signal(number)
-        speaker.send_signal(number)
-        out, err = speaker.communicate(timeout=30)
-        assert heard["hold"].wait(10), err
-    finally:
-        speaker.kill()
-        executor.shutdown()
-        spinning.join()
-        listener.destroy_node()
-        rclpy.shutdown()
+    with spinning(listener), process(threads=threads) as speaker:
+        try:
+            assert heard["working"].wait(30)
+            speaker.send_signal(number)
+            speaker.send_signal(number)
+            out, err = speaker.communicate(timeout=30)
+            assert heard["hold"].wait(10), err
+        finally:
+            speaker.kill()
+    listener.destroy_node()
+    rclpy.shutdown()
     assert (out, speaker.returncode) == ("stopped\ntorn down\n", 0), err
 
 

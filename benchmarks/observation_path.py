@@ -1,0 +1,228 @@
+"""From the camera to the chunk, model excluded: two processes, two 640x480 cameras at 30 Hz.
+
+    python -m benchmarks.observation_path [--seconds 20]
+
+One process plays the robot: two rgb8 cameras, joint states at 100 Hz, and the listener to the
+chunks. The other is the real policy node with a policy that costs nothing. Run with Fast DDS
+as it comes, and with config/fastdds.xml.
+
+    transport   just before publish() in the one process to the callback in the other
+    lost        gaps in the frame numbers received
+    path        snapshot and publish of each chunk: everything that is not the model's
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Sequence
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from groot_ros.evaluation.table import format_table
+from groot_ros.robot import load_contract
+from groot_ros.share import robot_path, share_directory
+from groot_ros.types import ActionChunk, ActionGroup, ActionKind, Observation, ns_to_s
+
+WIDTH, HEIGHT, CAMERA_HZ, JOINT_HZ, RATE_HZ = 640, 480, 30.0, 100.0, 10.0
+#: s that are left out at the beginning: discovery and first allocations.
+WARM_UP = 2.0
+PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
+
+
+class NoModel:
+    """A policy that costs nothing: stay where you are."""
+
+    views = ("front", "wrist")
+    history = {"video": (0,), "state": (0,)}  # noqa: RUF012
+    state_groups = {"single_arm": 5}  # noqa: RUF012
+    horizon, dt, device, memory_bytes = 16, 1 / 30, "none", 0
+    engine = SimpleNamespace(name="none")
+
+    def __init__(self) -> None:
+        self._joints = load_contract(robot_path("so101")).groups["single_arm"].joints
+
+    def warm_up(self) -> None:
+        """Nothing to warm up."""
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def infer(self, observation: Observation, prefix: None = None, seed: int = 0) -> ActionChunk:
+        """The state, for the whole horizon."""
+        values = np.repeat(observation.state["single_arm"], self.horizon, axis=0)
+        kind, units = ActionKind.JOINT_POSITION, ("rad",) * len(self._joints)
+        group = ActionGroup(kind, "single_arm", self._joints, units, values)
+        t_obs = observation.stamp_ns
+        model = dict.fromkeys(("preprocess", "backbone", "head", "decode"), 0.0)
+        return ActionChunk(t_obs, t_obs, self.dt, (group,), stage_seconds=model)
+
+
+def play_policy(seconds: float) -> dict[str, Any]:
+    """Run the policy node; how its images travelled."""
+    import rclpy
+    from rclpy.executors import MultiThreadedExecutor
+    from sensor_msgs.msg import Image
+
+    from groot_ros.bridge.messages import time_to_ns
+    from groot_ros.nodes import policy_inputs
+    from groot_ros.nodes.policy_node import PolicyNode
+
+    arrivals: list[tuple[str, int, int, int]] = []
+    check = policy_inputs.check_image
+
+    def note(msg: Image) -> None:
+        view, number = msg.header.frame_id.split()
+        arrivals.append((view, int(number), time_to_ns(msg.header.stamp), time.time_ns()))
+        check(msg)
+
+    policy_inputs.check_image = note
+    given = {"checkpoint": "none", "robot": robot_path("so101"), "rate_hz": RATE_HZ}
+    arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
+    rclpy.init(args=["--ros-args", *arguments, "-p", "instruction:=stay"])
+    node = PolicyNode(lambda *_, **__: NoModel())  # type: ignore[arg-type,return-value]
+    executor = MultiThreadedExecutor(num_threads=4)
+    executor.add_node(node)
+    threading.Thread(target=node.autostart, daemon=True).start()
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.1)
+    node.close()
+    begin = arrivals[0][3] + int(WARM_UP * 1e9) if arrivals else 0
+    counted = [a for a in arrivals if a[3] >= begin]
+    numbers = [[n for v, n, _, _ in counted if v == view] for view in NoModel.views]
+    return {
+        "sent": sum(own[-1] - own[0] + 1 for own in numbers if own),
+        "received": sum(len(own) for own in numbers),
+        "transport": [ns_to_s(arrival - stamp) for _, _, stamp, arrival in counted],
+    }
+
+
+def play_robot(seconds: float) -> dict[str, Any]:
+    """Publish images and joint states; what the chunks say of their stages."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from sensor_msgs.msg import Image, JointState
+
+    from groot_ros.bridge import qos
+    from groot_ros.bridge.messages import ns_to_time
+    from groot_ros.msg import ActionChunk as ActionChunkMsg
+
+    rclpy.init()
+    node = rclpy.create_node("robot")
+    contract = load_contract(robot_path("so101"))
+    noise = np.random.default_rng(0).integers(0, 256, HEIGHT * WIDTH * 3, np.uint8)
+    data = array("B", noise.tobytes())
+    joints = JointState(name=list(contract.joint_names), position=[0.1] * len(contract.joint_names))
+    joint_states = node.create_publisher(JointState, "joint_states", qos.DRIVER)
+    stages: list[dict[str, float]] = []
+
+    def on_chunk(msg: Any) -> None:
+        stages.append(dict(zip(msg.stages, msg.stage_seconds, strict=True)))
+
+    def publish_joints() -> None:
+        joints.header.stamp = ns_to_time(time.time_ns())
+        joint_states.publish(joints)
+
+    def add_camera(view: str) -> None:
+        publisher = node.create_publisher(Image, contract.cameras[view].topic, qos.DRIVER)
+        image = Image(width=WIDTH, height=HEIGHT, step=WIDTH * 3, encoding="rgb8", data=data)
+        number = 0
+
+        def publish() -> None:
+            nonlocal number
+            number += 1
+            image.header.frame_id = f"{view} {number}"
+            image.header.stamp = ns_to_time(time.time_ns())
+            publisher.publish(image)
+
+        node.create_timer(1 / CAMERA_HZ, publish)
+
+    for view in NoModel.views:
+        add_camera(view)
+    node.create_timer(1 / JOINT_HZ, publish_joints)
+    node.create_subscription(ActionChunkMsg, "action_chunk", on_chunk, qos.CHUNKS)
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        executor.spin_once(timeout_sec=0.1)
+    later = stages[int(WARM_UP * RATE_HZ) :]
+    # A chunk carries the publishing time of the one before it.
+    return {"path": [a["snapshot"] + b["publish"] for a, b in pairwise(later)]}
+
+
+def measure(profile: str, seconds: float) -> dict[str, Any]:
+    """Both processes side by side under one DDS profile; "" = Fast DDS as it comes."""
+    environment = {**os.environ, PROFILE: profile, "OMP_NUM_THREADS": "1"}
+    if not profile:
+        del environment[PROFILE]
+    command = [sys.executable, "-m", "benchmarks.observation_path", "--seconds", str(seconds)]
+    processes = [
+        subprocess.Popen(
+            [*command, "--role", role],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        for role in ("policy", "robot")
+    ]
+    results: dict[str, Any] = {}
+    for process in processes:
+        out, _ = process.communicate(timeout=seconds + 60)
+        results |= json.loads(out.splitlines()[-1])
+    return results
+
+
+def row(name: str, results: dict[str, Any]) -> list[str]:
+    """One line of the table."""
+    sent, received = results["sent"], results["received"]
+    return [
+        name,
+        str(sent),
+        f"{sent - received}",
+        *_milliseconds(results["transport"], (50, 99)),
+        str(len(results["path"])),
+        *_milliseconds(results["path"], (50, 95)),
+    ]
+
+
+def _milliseconds(seconds: Sequence[float], percentiles: Sequence[int]) -> list[str]:
+    if not seconds:
+        return ["-"] * len(percentiles)
+    return [f"{1e3 * value:.2f}" for value in np.percentile(seconds, percentiles)]
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
+    parser.add_argument("--role", choices=("policy", "robot"), help=argparse.SUPPRESS)
+    options = parser.parse_known_args()[0]
+    if options.role:
+        play = play_policy if options.role == "policy" else play_robot
+        print(json.dumps(play(options.seconds)), flush=True)
+        os._exit(0)
+    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    header = ["two 640x480 cameras, 30 Hz", "images", "lost", "transport p50 ms", "p99 ms"]
+    header += ["chunks", "path p50 ms", "p95 ms"]
+    profiles = {
+        "Fast DDS as it comes": "",
+        "config/fastdds.xml": str(share_directory() / "config" / "fastdds.xml"),
+    }
+    rows = [row(name, measure(profile, options.seconds)) for name, profile in profiles.items()]
+    print(format_table(header, rows))
+    print("wanted: none lost, transport p99 <= 5 ms, path p95 <= 5 ms")
+
+
+if __name__ == "__main__":
+    main()
