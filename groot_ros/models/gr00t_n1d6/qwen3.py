@@ -112,6 +112,7 @@ class Qwen3(nn.Module):
         super().__init__()
         self.config = config
         self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        nn.init.normal_(self.embed_tokens.weight, std=0.02)
         self.layers = nn.ModuleList(Layer(config) for _ in range(layers))
         self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
 

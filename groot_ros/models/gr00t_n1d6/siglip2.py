@@ -119,6 +119,7 @@ class Embeddings(nn.Module):
         pixels = config.num_channels * config.patch_size**2
         self.patch_embedding = nn.Linear(pixels, config.hidden_size)
         self.position_embedding = nn.Embedding(config.num_patches, config.hidden_size)
+        nn.init.normal_(self.position_embedding.weight, std=config.hidden_size**-0.5)
 
     def positions(self, h: int, w: int) -> Tensor:
         """[h*w, C]: bilinear, antialiased, resized in float32."""
