@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
@@ -53,6 +53,7 @@ class Operator:
         subscribe(PolicyStatus, "policy_status", self._on_policy, qos.LATCHED)
         for source in contract.joint_states:
             subscribe(JointState, source.topic, self._on_joints, qos.JOINT_STATES)
+        self._ended = threading.Event()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
@@ -67,8 +68,9 @@ class Operator:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._ended.set()
+        self._thread.join(timeout=5.0)
         self._executor.shutdown(timeout_sec=2.0)
-        self._thread.join(timeout=2.0)
         self._node.destroy_node()
         rclpy.shutdown(context=self._context)
 
@@ -83,10 +85,9 @@ class Operator:
             return Snapshot(**vars(self._seen))
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        # Not spin(): shutting an executor down under a spinning thread races in rclpy.
+        while not self._ended.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
 
     def _on_chunk(self, _msg: ActionChunk) -> None:
         with self._lock:
