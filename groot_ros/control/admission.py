@@ -104,7 +104,7 @@ class Admission:
                 "too_old", f"observed {age:.3f} s ago, max_chunk_age is {settings.max_chunk_age:g}"
             )
         if self._not_before_ns is not None and chunk.stamp_ns <= self._not_before_ns:
-            return Refusal("before_stop", "observed before the last stop")
+            return Refusal("before_stop", "observed before the last stop or start")
         if chunk.start_ns - chunk.stamp_ns >= s_to_ns(settings.max_chunk_age):
             return Refusal("future_start", "its first step lies beyond max_chunk_age")
         return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from groot_ros.control.admission import Admission
+from groot_ros.control.agreement import disagreement
 from groot_ros.control.curve import Curve
 from groot_ros.control.goal import goal_curve, interpolation_of, knot_spacing
 from groot_ros.control.interpolation import Array
@@ -59,7 +60,10 @@ class Executor:
         self.joint_names = tuple(name for name in contract.joint_names if name in driven)
         self.settings = settings or ExecutorSettings()
         self._index = {name: i for i, name in enumerate(self.joint_names)}
-        self._controllers = contract.controllers
+        self._streamed = tuple(
+            c for c in contract.controllers if c.type == "forward_command_controller"
+        )
+        self._planned = tuple(c for c in contract.controllers if c not in self._streamed)
         self._methods = interpolation_of(contract, self.joint_names)
         grippers = {
             joint
@@ -167,14 +171,10 @@ class Executor:
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
         """Positions of now for the controllers that take no trajectories; none when at rest."""
         sent = self._published
-        if sent is None or now_ns > sent.end_ns:
+        if not self._streamed or sent is None or now_ns > sent.end_ns:
             return ()
         position, _ = sent.at(now_ns)
-        return tuple(
-            (c, position[self._columns(c)])
-            for c in self._controllers
-            if c.type == "forward_command_controller"
-        )
+        return tuple((c, position[self._columns(c)]) for c in self._streamed)
 
     def state(self, now_ns: int) -> ExecutorState:
         """The report of now."""
@@ -263,7 +263,7 @@ class Executor:
         goal, knot_dt = goal_curve(
             chunk, self.joint_names, self._methods, settings.max_chunk_age, self._spacing
         )
-        refusal = self._jump(goal, now_ns) or self._motion.splice(goal, now_ns, settings)
+        refusal = self._disagreement(goal, now_ns) or self._motion.splice(goal, now_ns, settings)
         if refusal is None:
             self._row_dt = knot_dt
             if fresh:
@@ -275,11 +275,7 @@ class Executor:
     def _begin(self, now_ns: int) -> Refusal | None:
         """Take the measured state as the motion in force."""
         settings, limits = self.settings, self._limits
-        clipped = np.clip(self._measured.position, limits.lower, limits.upper)
-        beyond = np.abs(clipped - self._measured.position)
-        p = np.where(beyond <= settings.position_slack, clipped, self._measured.position)
-        v = self._measured.velocity
-        v = np.where(np.abs(v) < settings.rest_velocity, 0.0, v)
+        p, v = self._measured.settled(limits, settings.position_slack, settings.rest_velocity)
         viable = limits.viable(p, v)
         self._motion.begin(
             p, v, now_ns, settings.lookback, settings.braking_time if viable.all() else 0.0
@@ -296,25 +292,19 @@ class Executor:
             self._motion.clear()
         return Refusal("not_viable", detail)
 
-    def _jump(self, goal: Curve, now_ns: int) -> Refusal | None:
+    def _disagreement(self, goal: Curve, now_ns: int) -> Refusal | None:
         if self.settings.shadow:
             return None
         assert self._motion.sent is not None
         splice_ns = max(now_ns + s_to_ns(self.settings.lead), goal.start_ns)
-        for reason, what, position in (
-            ("jump", "the chunk wants", goal.at(splice_ns)[0]),
-            ("not_following", "the commanded position is", self._motion.sent.at(now_ns)[0]),
-        ):
-            gap = np.where(self._blended, np.abs(position - self._measured.position), 0.0)
-            worst = int(np.argmax(gap))
-            if gap[worst] > self.settings.max_start_jump:
-                return Refusal(
-                    reason,
-                    f"{what} {self.joint_names[worst]} at {position[worst]:.3f}, measured "
-                    f"{self._measured.position[worst]:.3f}: further than max_start_jump "
-                    f"{self.settings.max_start_jump:g}",
-                )
-        return None
+        return disagreement(
+            self.joint_names,
+            self._blended,
+            self._measured.position,
+            goal.at(splice_ns)[0],
+            self._motion.sent.at(now_ns)[0],
+            self.settings.max_start_jump,
+        )
 
     def _state_refusal(self, now_ns: int) -> Refusal | None:
         oldest_ns = self._measured.oldest_ns
@@ -337,7 +327,8 @@ class Executor:
         self._admission.only_after(now_ns)
         self._executing = False
         if self._motion.sent is not None:
-            self._motion.brake(now_ns, self.settings.lead, braking)
+            hardest = self._watchdog.estop
+            self._motion.brake(now_ns, self.settings.lead, 0.0 if hardest else braking)
             self._changed = True
 
     def _at_rest(self, now_ns: int) -> bool:
@@ -370,11 +361,7 @@ class Executor:
         window = sent.since(now_ns - s_to_ns(self.settings.lookback))
         try:
             require_continuous(window, self._published, now_ns)
-            trajectories = tuple(
-                prepare(c, self._columns(c), window)
-                for c in self._controllers
-                if c.type == "joint_trajectory_controller"
-            )
+            trajectories = tuple(prepare(c, self._columns(c), window) for c in self._planned)
         except MalformedError as error:
             self.refuse(Refusal(f"unsendable_{error.reason}", error.detail))
             self._watchdog.halt(f"the motion could not be sent: {error}")

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 import numpy as np
 
 from groot_ros.control.interpolation import Array
+from groot_ros.control.limits import Limits
 from groot_ros.types.invariants import require
 
 
@@ -62,6 +63,17 @@ class MeasuredState:
             self.velocity[at] = velocities[i] if len(velocities) else 0.0
         if len(self._stamps) == len(self._index):
             self.oldest_ns = min(self._stamps.values())
+
+    def settled(self, limits: Limits, slack: float, rest_velocity: float) -> tuple[Array, Array]:
+        """Position and velocity to start from, encoder noise taken out.
+
+        A joint up to `slack` outside its position limits is on the limit; one slower than
+        `rest_velocity` stands.
+        """
+        inside = np.clip(self.position, limits.lower, limits.upper)
+        near = np.abs(inside - self.position) <= slack
+        slow = np.abs(self.velocity) < rest_velocity
+        return np.where(near, inside, self.position), np.where(slow, 0.0, self.velocity)
 
     def missing(self) -> list[str]:
         """Joints never heard of."""

@@ -129,6 +129,9 @@ class CommittedMotion:
         if from_ns < self._tail_ns:
             # On a knot: only there is the braking distance known to fit to the last micron.
             from_ns = int(self.sent.times[np.searchsorted(self.sent.times, from_ns)])
+        else:
+            # A stop in progress is never drawn out by another one.
+            braking = min(braking, max(0.0, (int(self.sent.times[-2]) - from_ns) / NS_PER_S))
         self.sent = brought_to_rest(self.sent.until(from_ns), self._limits, braking)
         self._tail_ns = from_ns
         self.coast()

@@ -74,6 +74,10 @@ class ExecutorSettings:
                 raise ValueError(f"{field.name} must be finite and {bound}, not {value}")
         if self.limits_scale > 1.0:
             raise ValueError(f"limits_scale must be at most 1, not {self.limits_scale}")
+        if self.lookback >= self.history:
+            raise ValueError(
+                f"lookback ({self.lookback}) must be shorter than history ({self.history})"
+            )
         if self.lead >= self.commit_horizon:
             raise ValueError(
                 f"lead ({self.lead}) must be shorter than commit_horizon ({self.commit_horizon})"

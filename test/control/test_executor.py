@@ -129,6 +129,23 @@ def test_an_emergency_stop_is_the_hardest_allowed_and_latched(bench):
     assert bench.give(sway_chunk(bench.t)) is None
 
 
+def test_a_stop_in_progress_is_not_drawn_out_by_another_one(bench):
+    bench.executor.hold(True, bench.now_ns)
+    rest_ns = bench.executor._motion.rest_ns
+    for _ in range(4):
+        bench.run(0.05)
+        bench.executor.stop(bench.now_ns)
+    assert abs(bench.executor._motion.rest_ns - rest_ns) < s_to_ns(1e-3)
+
+
+def test_nothing_softens_an_emergency_stop(bench):
+    fast = speed(bench)
+    bench.executor.estop(bench.now_ns)
+    bench.executor.stop(bench.now_ns)
+    bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
+    assert still(bench)
+
+
 def test_a_stop_hands_back_what_to_publish_and_ends_at_rest(bench):
     update = bench.executor.stop(bench.now_ns)
     assert {t.controller for t in update.trajectories} == {"arm", "finger"}
@@ -386,6 +403,7 @@ def test_motion_that_would_step_is_never_sent(bench, monkeypatch):
         ("max_chunk_age", float("nan")),
         ("limits_scale", 1.5),
         ("lead", 0.4),
+        ("lookback", 2.0),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(field, value):
