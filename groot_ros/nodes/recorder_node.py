@@ -145,8 +145,9 @@ class RecorderNode(Node):
 
     def _lose(self, topic: str, event: QoSMessageLostInfo) -> None:
         # What a latched topic had already replaced when we joined counts as lost to DDS.
+        request = self._requests.get(topic)
         first = event.total_count == event.total_count_change
-        if not (first and self._requests[topic].latched):
+        if not (first and request is not None and request.latched):
             self._lost[topic] += event.total_count_change
 
     def _received(self, topic: str, data: bytes, info: dict[str, Any]) -> None:

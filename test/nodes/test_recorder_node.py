@@ -341,6 +341,6 @@ def test_a_disk_that_fails_ends_the_recorder_loudly_and_the_bag_can_be_saved(
 
 def test_messages_lost_on_the_way_are_told_with_what_to_look_at(stage, capfd):
     stage = stage("-p", "topics:=[images]")
-    stage.recorder._lose("/images", SimpleNamespace(total_count_change=3))
+    stage.recorder._lose("/images", SimpleNamespace(total_count=5, total_count_change=3))
     stage.close()
     assert "3 messages of /images were lost on their way here" in capfd.readouterr().err
