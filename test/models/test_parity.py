@@ -7,12 +7,15 @@ from pathlib import Path
 import parity
 import pytest
 import torch
+from golden.comparison import TOKENIZER, UnavailableError
+from golden.formats import format_of, sets_in
 from safetensors.torch import load_file, save_file
 
 from groot_ros.processing.prompt import build_prompt, formalise
+from groot_ros.processing.tokenizer import has_tokenizer
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
-SETS = [folder for folder in parity.sets_in(GOLDEN) if folder.name != "n1d6_policy"]
+SETS = [folder for folder in sets_in(GOLDEN) if folder.name != "n1d6_policy"]
 EMBEDDINGS = "backbone.model.language_model.model.embed_tokens.weight"
 
 
@@ -25,8 +28,8 @@ def failures(comparisons) -> list[str]:
 def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
     seen = []
     try:
-        seen.extend(parity.format_of(folder)(folder))
-    except parity.UnavailableError as reason:
+        seen.extend(format_of(folder).comparisons(folder))
+    except UnavailableError as reason:
         assert len(seen) > 20
         assert not failures(seen)
         pytest.skip(f"the rest of {folder.name}: {reason}")
@@ -73,7 +76,7 @@ def policy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @torch.no_grad()
 def test_images_and_text_become_the_reference_s_robot_actions(policy_set: Path) -> None:
-    seen = list(parity.policy(policy_set))
+    seen = list(format_of(policy_set).comparisons(policy_set))
     assert [r.name for r in seen if r.name.startswith("action.")] == [
         "action.single_arm",
         "action.gripper",
@@ -82,9 +85,9 @@ def test_images_and_text_become_the_reference_s_robot_actions(policy_set: Path) 
 
 
 def test_images_and_text_with_the_real_tokenizer_become_the_reference_s_robot_actions() -> None:
-    folder = parity.TOKENIZER.parent / "golden" / "n1d6_policy"
-    if not folder.is_dir() or not parity.has_tokenizer(parity.TOKENIZER):
-        pytest.skip(f"needs {folder} and {parity.TOKENIZER}")
+    folder = TOKENIZER.parent / "golden" / "n1d6_policy"
+    if not folder.is_dir() or not has_tokenizer(TOKENIZER):
+        pytest.skip(f"needs {folder} and {TOKENIZER}")
     assert parity.main([str(folder)]) == 0
 
 

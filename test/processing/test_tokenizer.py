@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 import pytest
+from golden.comparison import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
-from parity import TOKENIZER
 
 from groot_ros.processing import (
     IMAGE_TOKEN_INDEX,

@@ -1,0 +1,1 @@
+"""Reads golden sets and compares them with this package, one file for each format."""

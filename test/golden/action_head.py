@@ -1,0 +1,133 @@
+"""An action head on its own: config.json, state_dict, inputs, outputs."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from golden.comparison import TOLERANCE, Comparison, compare, same
+from groot_ros.models.gr00t_n1d6 import (
+    ActionHead,
+    BackboneOutput,
+    Conditioning,
+    EagleConfig,
+    Gr00tN1d6Config,
+    HeadContext,
+    flow_matching_loss,
+)
+from groot_ros.models.gr00t_n1d6.flow import bucket, step_times
+from groot_ros.models.safetensors_file import read_header
+from groot_ros.types.fields import Fields
+
+FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
+#: What heads of other generations have and this one has not.
+_OTHERS = ("vl_self_attention.", "future_tokens.")
+
+
+def belongs(folder: Path) -> bool:
+    """Whether it is the head of N1.6."""
+    names = read_header(folder / "state_dict.safetensors")
+    return "state_encoder.layer1.W" in names and not any(name.startswith(_OTHERS) for name in names)
+
+
+def comparisons(folder: Path) -> Iterator[Comparison]:
+    config = Gr00tN1d6Config.parse(Fields.read(folder / "config.json"), EagleConfig())
+    weights = load_file(folder / "state_dict.safetensors")
+    inputs, golden = (load_file(folder / f"{k}.safetensors") for k in ("inputs", "outputs"))
+    head = ActionHead(config).eval()
+    head.load_state_dict(weights)
+    backbone = BackboneOutput(inputs["vl_features"], inputs["attention_mask"], inputs["image_mask"])
+    context = head.context(backbone, inputs["state"], inputs["embodiment_id"])
+    yield compare("vlln_features", context.features, golden["vlln_features"])
+    yield compare("state_features", context.state, golden["state_features"])
+    yield from _denoising(head, context, inputs["init_noise"], golden)
+    again = head.denoise(context, inputs["init_noise"])
+    yield compare("action_pred (denoise)", again, golden["action_pred"], TOLERANCE)
+    yield from _loss(head, backbone, inputs, golden)
+    if (folder / "state_dropout_1.safetensors").exists():
+        golden = load_file(folder / "state_dropout_1.safetensors")
+        head = ActionHead(replace(config, state_dropout_prob=1.0)).eval()
+        head.load_state_dict({**weights, "mask_token": golden["mask_token"]})
+        for result in _dropout(head, backbone, inputs, golden):
+            yield replace(result, name=f"state_dropout_1.{result.name}")
+
+
+def _denoising(
+    head: ActionHead, context: HeadContext, noise: Tensor, golden: dict[str, Tensor]
+) -> Iterator[Comparison]:
+    """Every tensor of every step, and every block of the first one."""
+    config, actions = head.config, noise
+    batch, horizon, width = noise.shape
+    steps = config.num_inference_timesteps
+    for i, time in enumerate(step_times(steps)):
+        timestep = torch.full((batch,), bucket(time, config.num_timestep_buckets))
+        per_action = timestep[:, None].expand(-1, horizon)
+        encoded = head.action_encoder(actions, per_action, context.embodiment)
+        tokens = head.encode_actions(actions, per_action, context.embodiment)
+        sequence = torch.cat([context.state, tokens], dim=1)
+        trace: list[Tensor] = []
+        masks = context.attention_mask, context.image_mask
+        out = head.model(sequence, context.features, timestep, *masks, trace)
+        velocity = head.velocity(context, actions, timestep, per_action)
+        yield same(f"step{i}.timestep", timestep, golden[f"step{i}.timestep"])
+        for name, value in (
+            ("actions_in", actions),
+            ("action_encoder_out", encoded),
+            ("dit_out", out),
+            ("pred_velocity", velocity),
+        ):
+            yield compare(f"step{i}.{name}", value, golden[f"step{i}.{name}"])
+        if i == 0:
+            temb = head.model.timestep_encoder(timestep)
+            found = {"temb": temb, "hidden_in": sequence, "out": out}
+            found |= {f"hidden.{k}": hidden for k, hidden in enumerate(trace)}
+            for name, value in found.items():
+                yield compare(f"dit0.{name}", value, golden[f"dit0.{name}"])
+        now, dt, gain = torch.full((batch,), time), 1.0 / steps, float(steps)
+        plain = Conditioning.none(batch, horizon, width, actions.device)
+        actions = head.denoise_step(context, actions, now, timestep, dt, gain, plain)
+    yield compare("action_pred", actions, golden["action_pred"], TOLERANCE)
+
+
+def _loss(
+    head: ActionHead,
+    backbone: BackboneOutput,
+    inputs: dict[str, Tensor],
+    golden: dict[str, Tensor],
+) -> Iterator[Comparison]:
+    # A probability between 0 and 1 has no golden value: its draw is not among the inputs.
+    dropped = float(head.config.state_dropout_prob == 1.0)
+    loss = flow_matching_loss(
+        head,
+        backbone,
+        inputs["state"],
+        inputs["action"],
+        inputs["action_mask"],
+        inputs["embodiment_id"],
+        noise=inputs["train_noise"],
+        time=inputs["train_t"],
+        state_dropout_prob=dropped,
+    )
+    found = {"loss": loss.loss[None], "action_loss": loss.action_loss}
+    found |= {"pred": loss.prediction, "noisy_trajectory": loss.noisy}
+    for name, value in found.items():
+        if f"train.{name}" in golden:
+            yield compare(f"train.{name}", value, golden[f"train.{name}"])
+    if "train.t_discretized" in golden:
+        yield same("train.t_discretized", loss.timestep, golden["train.t_discretized"])
+
+
+def _dropout(
+    head: ActionHead,
+    backbone: BackboneOutput,
+    inputs: dict[str, Tensor],
+    golden: dict[str, Tensor],
+) -> Iterator[Comparison]:
+    """With every state replaced the loss changes, also in eval mode; the action does not."""
+    yield from _loss(head, backbone, inputs, golden)
+    context = head.context(backbone, inputs["state"], inputs["embodiment_id"])
+    predicted = head.denoise(context, inputs["init_noise"])
+    yield compare("action_pred", predicted, golden["action_pred"], TOLERANCE)

@@ -1,0 +1,143 @@
+"""The backbone on its own: one set of weights, several cases of images and text, and variants.
+
+A variant is another config of the VLM with the same weights, seen by the vision tower alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from golden.comparison import Comparison, compare, same
+from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
+from groot_ros.models.gr00t_n1d6.eagle import pixel_shuffle
+from groot_ros.models.gr00t_n1d6.siglip2 import window_of_patch
+from groot_ros.types.fields import Fields
+
+FILES = ("backbone_config.json", "eagle_config.json", "state_dict.safetensors")
+
+
+def belongs(folder: Path) -> bool:
+    """Whether it is the backbone of N1.6."""
+    vision = Fields.read(folder / "eagle_config.json").section("vision_config")
+    return vision.text("model_type", "") == "siglip2_vision_model"
+
+
+def comparisons(folder: Path) -> Iterator[Comparison]:
+    layers = Fields.read(folder / "backbone_config.json").integer("select_layer")
+    weights = load_file(folder / "state_dict.safetensors")
+    config = EagleConfig.read(folder / "eagle_config.json")
+    model = _model(config, layers, weights)
+    found = {
+        path.name.removesuffix(".inputs.safetensors"): load_file(path)
+        for path in sorted(folder.glob("*.inputs.safetensors"))
+    }
+    for case, inputs in found.items():
+        golden = load_file(folder / f"{case}.outputs.safetensors")
+        for result in _case(model, inputs, golden, weights):
+            yield replace(result, name=f"{case}: {result.name}")
+    for path in sorted(folder.glob("*.eagle_config.json")):
+        variant = path.name.removesuffix(".eagle_config.json")
+        golden = load_file(folder / f"{variant}.outputs.safetensors")
+        config = EagleConfig.read(path)
+        images = pixels(found[_case_of(golden, found, config)])
+        for result in _vision(_model(config, layers, weights), images, golden):
+            yield replace(result, name=f"{variant}: {result.name}")
+
+
+def pixels(inputs: dict[str, Tensor]) -> list[Tensor]:
+    """pixel_values.0, pixel_values.1, ..."""
+    count = sum(name.startswith("pixel_values.") for name in inputs)
+    return [inputs[f"pixel_values.{n}"] for n in range(count)]
+
+
+def _model(config: EagleConfig, layers: int, weights: dict[str, Tensor]) -> EagleBackbone:
+    model = EagleBackbone(config, layers).eval()
+    wanted = model.state_dict().keys()
+    model.load_state_dict({name: weights[name] for name in wanted})
+    return model
+
+
+def _case_of(
+    golden: dict[str, Tensor], cases: dict[str, dict[str, Tensor]], config: EagleConfig
+) -> str:
+    """A variant does not say whose images it saw: as many tokens, mixed sizes before others."""
+    cell = config.vision.patch_size * config.shuffle
+
+    def tokens(case: str) -> int:
+        return sum(x.shape[2] * x.shape[3] // cell**2 for x in pixels(cases[case]))
+
+    fitting = [case for case in cases if tokens(case) == len(golden["image_tokens"])]
+    if not fitting:
+        raise ValueError(f"no case has {len(golden['image_tokens'])} image tokens")
+    return max(fitting, key=lambda case: len({x.shape for x in pixels(cases[case])}))
+
+
+def _vision(
+    model: EagleBackbone, images: list[Tensor], golden: dict[str, Tensor]
+) -> Iterator[Comparison]:
+    """Image by image with every hidden state, then all images as the model runs them."""
+    tower, config = model.model.vision, model.model.config
+    patch = config.vision.patch_size
+    rows: dict[str, list[Tensor]] = {}
+    orders, shapes = [], []
+    for image in images:
+        h, w = image.shape[2] // patch, image.shape[3] // patch
+        trace: list[Tensor] = []
+        last = tower(image, trace)
+        rows.setdefault("resized_position_embeddings", []).append(tower.embeddings.positions(h, w))
+        rows.setdefault("vit.embeddings_row_major", []).append(tower.embeddings(image)[0])
+        for k, hidden in enumerate(trace):
+            rows.setdefault(f"vit.hidden.{k}.row_major", []).append(hidden[0])
+        rows.setdefault("vit.last_hidden_state", []).append(last[0])
+        rows.setdefault("pixel_shuffled", []).append(pixel_shuffle(last, h, w, config.shuffle)[0])
+        order = window_of_patch(h, w, config.vision.window_size).argsort(stable=True)
+        orders.append(order + sum(len(o) for o in orders))
+        shapes.append((h, w))
+    order = torch.cat(orders)
+    found = {name: torch.cat(parts)[None] for name, parts in rows.items()}
+    found["vit.embeddings_window_order"] = found["vit.embeddings_row_major"][:, order]
+    for name, value in found.items():
+        if name in golden:
+            yield compare(name, value, golden[name])
+    exact = {
+        "reverse_mapping": order.argsort(),
+        "spatial_shapes": torch.tensor(shapes),
+        "pixel_shuffled_shapes": torch.tensor(shapes) // config.shuffle,
+    }
+    for name, value in exact.items():
+        if name in golden:
+            yield same(name, value, golden[name])
+    yield compare("image_tokens", model.model.image_tokens(images), golden["image_tokens"])
+
+
+def _case(
+    model: EagleBackbone,
+    inputs: dict[str, Tensor],
+    golden: dict[str, Tensor],
+    weights: dict[str, Tensor],
+) -> Iterator[Comparison]:
+    images = pixels(inputs)
+    yield from _vision(model, images, golden)
+    embedded = model.model.embed(inputs["input_ids"], images)
+    yield compare("llm.inputs_embeds", embedded, golden["llm.inputs_embeds"])
+    trace: list[Tensor] = []
+    model.model.text(embedded, inputs["attention_mask"] == 1, trace)
+    for k, hidden in enumerate(trace):
+        yield compare(f"llm.hidden_states.{k}", hidden, golden[f"llm.hidden_states.{k}"])
+    out = model(inputs["input_ids"], inputs["attention_mask"], images)
+    yield compare("backbone_features", out.features, golden["backbone_features"])
+    name = "backbone_attention_mask"
+    yield same(name, out.attention_mask, golden[name])
+    yield same("image_mask", out.image_mask, golden["image_mask"])
+    valid = out.attention_mask
+    if "eager.backbone_features" in golden:
+        eager = golden["eager.backbone_features"][valid]
+        yield compare("eager.backbone_features (valid rows)", out.features[valid], eager)
+    if "logits_last" in golden:
+        tied = weights["model.language_model.model.embed_tokens.weight"]
+        vocabulary = weights.get("model.language_model.lm_head.weight", tied)
+        yield compare("logits_last", out.features[:, -1] @ vocabulary.T, golden["logits_last"])

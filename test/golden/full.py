@@ -1,0 +1,85 @@
+"""Checkpoints in the real layout, from tensors to the action and the loss."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from golden.backbone import pixels
+from golden.comparison import TOLERANCE, Comparison, compare, same
+from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6Config, load_model
+from groot_ros.models.gr00t_n1d6.checkpoint import load_config
+from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE
+from groot_ros.types.fields import Fields
+
+FILES = ("inputs.safetensors", "outputs.safetensors")
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """The checkpoint directories of a set."""
+    return sorted(p for p in folder.iterdir() if (p / "config.json").is_file())
+
+
+def belongs(folder: Path) -> bool:
+    """Whether its checkpoints are N1.6."""
+    found = checkpoints(folder)
+    kinds = {Fields.read(path / "config.json").get("model_type", "") for path in found}
+    return kinds == {MODEL_TYPE}
+
+
+def comparisons(folder: Path) -> Iterator[Comparison]:
+    inputs, golden = (load_file(folder / f"{k}.safetensors") for k in ("inputs", "outputs"))
+    for checkpoint in checkpoints(folder):
+        config = load_config(checkpoint, checkpoint / "eagle_config.json")
+        for result in _checkpoint(checkpoint, config, inputs, golden):
+            yield replace(result, name=f"{checkpoint.name}: {result.name}")
+
+
+def _checkpoint(
+    checkpoint: Path,
+    config: Gr00tN1d6Config,
+    inputs: dict[str, Tensor],
+    golden: dict[str, Tensor],
+) -> Iterator[Comparison]:
+    model = load_model(checkpoint, config)
+    images, text = pixels(inputs), (inputs["input_ids"], inputs["attention_mask"])
+    out = model.backbone(*text, images)
+    context = model.action_head.context(out, inputs["state"], inputs["embodiment_id"])
+    loss = model.loss(
+        *text,
+        images,
+        inputs["state"],
+        inputs["action"],
+        inputs["action_mask"],
+        inputs["embodiment_id"],
+        noise=inputs["train_noise"],
+        time=inputs["train_t"],
+        state_dropout_prob=0.0,
+    )
+    found = {
+        "backbone_features": out.features,
+        "vlln_features": context.features,
+        "state_features": context.state,
+        "train_loss": loss.loss[None],
+        "train_action_loss": loss.action_loss,
+    }
+    for name, value in found.items():
+        if name in golden:
+            yield compare(name, value, golden[name])
+    exact = {"backbone_attention_mask": out.attention_mask, "image_mask": out.image_mask}
+    for name, value in exact.items():
+        if name in golden:
+            yield same(name, value, golden[name])
+    predicted = model.action_head.denoise(context, inputs["init_noise"])
+    yield compare("action_pred", predicted, golden["action_pred"], TOLERANCE)
+    for row, embodiment in enumerate(inputs["embodiment_id"].tolist()):
+        one = slice(row, row + 1)
+        head = load_model(checkpoint, config, embodiment=embodiment).action_head
+        part = BackboneOutput(out.features[one], out.attention_mask[one], out.image_mask[one])
+        context = head.context(part, inputs["state"][one], torch.zeros(1, dtype=torch.int64))
+        action = head.denoise(context, inputs["init_noise"][one])
+        name = f"action_pred, row {row}, embodiment {embodiment} alone"
+        yield compare(name, action, golden["action_pred"][one], TOLERANCE)

@@ -1,0 +1,91 @@
+"""Camera images, text and state to robot actions, in the units of the robot."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from golden import full
+from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError, compare, same
+from golden.state_action import action_tolerance
+from groot_ros.policy import Policy, load_policy
+from groot_ros.processing import ModelInputs, Sample, Statistics, collate
+from groot_ros.processing.tokenizer import has_tokenizer
+from groot_ros.runtime import TensorInputs
+from groot_ros.types import Observation
+
+FILES = ("inputs.npz", "inputs.json", "outputs.safetensors")
+
+
+def belongs(folder: Path) -> bool:
+    """Whether its one checkpoint is N1.6."""
+    return full.belongs(folder)
+
+
+def comparisons(folder: Path) -> Iterator[Comparison]:
+    (checkpoint,) = full.checkpoints(folder)
+    if (checkpoint / "trimmed.safetensors").exists():
+        raise UnavailableError("its embeddings are trimmed; test_parity.py puts the rows back")
+    tokenizer = checkpoint if has_tokenizer(checkpoint) else TOKENIZER
+    if not has_tokenizer(tokenizer):
+        raise UnavailableError(f"needs a tokenizer in {TOKENIZER}")
+    meta = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+    arrays = np.load(folder / "inputs.npz")
+    golden = load_file(folder / "outputs.safetensors")
+    tag = meta["embodiment_tag"]
+    policy = load_policy(checkpoint, tag, device="cpu", dtype="float32", backbone_assets=tokenizer)
+    samples = [
+        Sample(
+            {view: arrays[f"image.{view}"][row] for view in policy.views},
+            {group: arrays[f"state.{group}"][row] for group in policy.state_groups},
+            text,
+        )
+        for row, text in enumerate(meta["texts"])
+    ]
+    processor = policy.processor
+    batch = collate([processor.encode(s) for s in samples], processor.tokenizer.pad_id)
+    yield from _inputs(policy, batch, golden)
+    result = policy.engine.run(batch, arrays["noise"], policy.num_inference_steps)
+    name = "normalized_action"
+    yield compare(name, result.actions, golden[name], TOLERANCE)
+    state = {g: np.stack([s.state[g] for s in samples]) for g in policy.state_groups}
+    statistics = Statistics.read(checkpoint / "statistics.json", tag)
+    tolerances = {g: action_tolerance(processor.codec, statistics, g) for g in policy.action_groups}
+    for group, values in processor.decode(result.actions, state).items():
+        name = f"action.{group}"
+        yield compare(name, values, golden[name], tolerances[group])
+    for row, sample in enumerate(samples):
+        # The plain transformer attends to padding: only where there is none, one row is enough.
+        if policy.config.use_alternate_vl_dit or golden["attention_mask"][row].all():
+            for name, values in _chunk(policy, sample, arrays["noise"][row]).items():
+                label, tolerance = f"infer, row {row}: {name}", tolerances[name.split(".", 1)[1]]
+                yield compare(label, values, golden[name][row], tolerance)
+
+
+def _inputs(policy: Policy, batch: ModelInputs, golden) -> Iterator[Comparison]:
+    """What the model is given, and what the backbone makes of it."""
+    yield same("input_ids", batch.input_ids, golden["input_ids"])
+    yield same("attention_mask", batch.attention_mask, golden["attention_mask"])
+    for n, image in enumerate(batch.images):
+        yield same(f"pixel_values.{n}", image[None], golden[f"pixel_values.{n}"])
+    yield compare("state", batch.state, golden["state"], TOLERANCE)
+    yield same("embodiment_id", batch.embodiment_id, golden["embodiment_id"])
+    given = TensorInputs.of(batch)
+    model = policy.engine._model
+    out = model.backbone(given.input_ids, given.attention_mask, given.images)
+    if "backbone_features" in golden:
+        yield compare("backbone_features", out.features, golden["backbone_features"])
+    if "image_mask" in golden:
+        yield same("image_mask", out.image_mask, golden["image_mask"])
+
+
+def _chunk(policy: Policy, sample: Sample, noise: np.ndarray) -> dict[str, np.ndarray]:
+    """Through the facade, one observation at a time."""
+    observation = Observation(0, sample.images, sample.state, sample.instruction)
+    with patch("groot_ros.policy.draw_noise", lambda shape, seed: torch.from_numpy(noise)[None]):
+        chunk = policy.infer(observation, seed=0)
+    return {f"action.{group.name}": group.values for group in chunk.groups}

@@ -1,0 +1,76 @@
+"""Normalisation of states and actions of one embodiment, and decoding."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from golden.comparison import TOLERANCE, Comparison, compare, same
+from groot_ros.processing import ProcessorConfig, StateActionCodec, Statistics
+
+FILES = ("processor_config.json", "statistics.json", "state_action.npz")
+
+
+def belongs(folder: Path) -> bool:
+    """Its files are those of no other generation."""
+    return True
+
+
+def action_tolerance(codec: StateActionCodec, statistics: Statistics, group: str) -> float:
+    """Of decoded actions: scaled by half the range of the statistics, where that is above 1."""
+    modality = "action" if codec.reference(group) is None else "relative_action"
+    low, high = (statistics.get(modality, group, k) for k in ("min", "max"))
+    return TOLERANCE * max(1.0, float((high - low).max()) / 2.0)
+
+
+def comparisons(folder: Path) -> Iterator[Comparison]:
+    arrays = dict(np.load(folder / "state_action.npz"))
+    config = ProcessorConfig.read(folder)
+    tag = _embodiment_of(arrays, config)
+    statistics = Statistics.read(folder / "statistics.json", tag)
+    codec = StateActionCodec(config, config.embodiment(tag), statistics)
+    states = []
+    for b in sorted({name.split(".")[0] for name in arrays if name[0].isdigit()}, key=int):
+        state = {g: arrays[f"{b}.raw_state.{g}"] for g in codec.state_widths}
+        action = {g: arrays[f"{b}.raw_action.{g}"] for g in codec.action_widths}
+        states.append(state)
+        encoded = codec.encode_state(state)
+        yield from _by_group(f"{b}.norm_state", encoded, arrays, codec.state_widths)
+        values, mask = codec.encode_action(action, state)
+        steps = values[: len(next(iter(action.values())))]
+        yield from _by_group(f"{b}.norm_action", steps, arrays, codec.action_widths)
+        yield compare(f"{b}.state", encoded, arrays[f"{b}.state"], TOLERANCE)
+        yield compare(f"{b}.action", values, arrays[f"{b}.action"], TOLERANCE)
+        yield same(f"{b}.action_mask", mask, arrays[f"{b}.action_mask"])
+        yield same(f"{b}.embodiment_id", config.embodiment_id(tag), arrays[f"{b}.embodiment_id"])
+    batch = arrays["decode.model_action_used_cols"]
+    stacked = {g: np.stack([s[g] for s in states[: len(batch)]]) for g in codec.state_widths}
+    for prefix, actions, state in (
+        ("decode", batch, stacked),
+        ("decode_unbatched", batch[0], states[0]),
+    ):
+        for group, values in codec.decode_action(actions, state).items():
+            name, tolerance = f"{prefix}.action.{group}", action_tolerance(codec, statistics, group)
+            yield compare(name, values, arrays[name], tolerance)
+
+
+def _embodiment_of(arrays: Mapping[str, np.ndarray], config: ProcessorConfig) -> str:
+    """The tag whose groups, and number where it is told, are those of the arrays."""
+    number = arrays.get("0.embodiment_id")
+    for tag, embodiment in config.embodiments.items():
+        names = [f"0.raw_state.{g}" for g in embodiment.state.modality_keys]
+        names += [f"0.raw_action.{g}" for g in embodiment.action.modality_keys]
+        if all(name in arrays for name in names) and (
+            number is None or config.embodiment_ids.get(tag) == int(number)
+        ):
+            return tag
+    raise ValueError("no embodiment of processor_config.json has the groups of state_action.npz")
+
+
+def _by_group(prefix: str, columns, arrays, groups) -> Iterator[Comparison]:
+    start = 0
+    for group in groups:
+        golden = arrays[f"{prefix}.{group}"]
+        end = start + golden.shape[1]
+        yield compare(f"{prefix}.{group}", columns[:, start:end], golden, TOLERANCE)
+        start = end
