@@ -68,6 +68,7 @@ EXECUTOR = (
         live=True,
     ),
     Parameter("shadow", False, "Report everything, command nothing"),
+    Parameter("realtime_priority", 20, "SCHED_FIFO priority where permitted, 0 = off", "", 0, 98),
 )
 
 SIM_ROBOT = (

@@ -32,6 +32,7 @@ from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
 from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState
 from groot_ros.nodes.command_outputs import CommandOutputs
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
+from groot_ros.nodes.realtime import ask_for_realtime
 from groot_ros.nodes.run import run
 from groot_ros.nodes.timer_watch import TimerWatch
 from groot_ros.robot import JointStateSource, load_contract
@@ -273,9 +274,19 @@ class ExecutorNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
 
+def ahead_of_others() -> ExecutorNode:
+    """The node in a process of its own, scheduled before the model beside it if allowed."""
+    node = ExecutorNode()
+    priority = int(node.get_parameter("realtime_priority").value)
+    refused = ask_for_realtime(priority) if priority else "switched off"
+    if refused:
+        node.get_logger().info(f"no real-time scheduling: {refused}")
+    return node
+
+
 def main() -> None:
     """Entry point of the executable."""
-    run(ExecutorNode)
+    run(ahead_of_others)
 
 
 if __name__ == "__main__":

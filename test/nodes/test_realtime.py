@@ -1,0 +1,37 @@
+import subprocess
+import sys
+
+import pytest
+
+ASK = """
+import os, threading
+from groot_ros.nodes.realtime import ask_for_realtime
+waiting = threading.Event()
+threading.Thread(target=waiting.wait, daemon=True).start()
+refused = ask_for_realtime({priority})
+threads = [int(t) for t in os.listdir("/proc/self/task")]
+waiting.set()
+fifo = [os.sched_getscheduler(t) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO for t in threads]
+print(len(fifo), sum(fifo), refused)
+"""
+
+
+def ask(priority: int, *before: str) -> list[str]:
+    command = [*before, sys.executable, "-c", ASK.format(priority=priority)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.strip().split(" ", 2)
+
+
+def test_every_thread_runs_ahead_of_others_or_the_reason_is_told():
+    threads, fifo, *refused = ask(20)
+    assert int(threads) >= 2
+    if refused:
+        assert "rtprio" in refused[0]
+        assert fifo == "0"
+    else:
+        assert fifo == threads
+
+
+def test_a_priority_that_does_not_exist_is_a_mistake_not_a_refusal():
+    with pytest.raises(subprocess.CalledProcessError):
+        ask(1000)
