@@ -68,8 +68,9 @@ class TextConfig:
         f.expect("model_type", "qwen3", "qwen3")
         f.expect("hidden_act", "silu", "silu")
         f.expect("rope_scaling", None, None)
-        # transformers 5 writes rope_theta inside rope_parameters.
-        rope = f.section("rope_parameters", {}) if not f.has("rope_theta") else f
+        f.expect("use_sliding_window", False, False)
+        # transformers 5 writes rope_parameters, 4 rope_theta beside the other keys.
+        rope = f.section("rope_parameters", {})
         rope.expect("rope_type", "default", "default")
         return cls(
             vocab_size=f.integer("vocab_size", at_least=1),
@@ -80,7 +81,7 @@ class TextConfig:
             num_key_value_heads=f.integer("num_key_value_heads", at_least=1),
             head_dim=f.integer("head_dim", 128, at_least=2),
             rms_norm_eps=f.number("rms_norm_eps", 1e-6),
-            rope_theta=rope.number("rope_theta", 10000.0),
+            rope_theta=rope.number("rope_theta", f.number("rope_theta", 10000.0)),
             attention_bias=f.flag("attention_bias", False),
         )
 
