@@ -157,3 +157,12 @@ def test_any_text_has_the_same_tokens_with_the_real_vocabulary() -> None:
     if not has_tokenizer(TOKENIZER):
         pytest.skip(f"needs {TOKENIZER}")
     assert_same_tokens(TOKENIZER)
+
+
+def test_a_tokenizer_that_they_saved_is_read(tmp_path: Path) -> None:
+    write_byte_tokenizer(tmp_path / "ours")
+    theirs = transformers.Qwen2TokenizerFast.from_pretrained(str(tmp_path / "ours"))
+    theirs.save_pretrained(str(tmp_path / "theirs"))
+    text = "pick up<img><IMG_CONTEXT></img> it's"
+    found = TextTokenizer.load(tmp_path / "theirs").encode(text)
+    assert found == TextTokenizer.load(tmp_path / "ours").encode(text)
