@@ -10,10 +10,10 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from policy_stage import Inbox, answer_of, wait_until
 from rcl_interfaces.srv import SetParameters
-from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.clock import Clock as SteadyClock
 from rclpy.clock import ClockType
-from rclpy.executors import MultiThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import JointState
@@ -54,7 +54,7 @@ controllers:
 
 
 class ExecutorStage:
-    """Everything spins in one background thread pool; messages land in inboxes."""
+    """Both nodes spin in the background; messages land in inboxes."""
 
     def __init__(self, folder: Path, **parameters: object) -> None:
         contract = folder / "stage.yaml"
@@ -66,7 +66,6 @@ class ExecutorStage:
         self._onlooker = rclpy.create_node("onlooker")
         self.trajectories, self.streamed, self.timelines = Inbox(), Inbox(), Inbox()
         self.states, self.diagnostics = Inbox(), Inbox()
-        group = ReentrantCallbackGroup()
         for kind, topic, inbox, profile in (
             (JointTrajectory, "arm/joint_trajectory", self.trajectories, qos.CHUNKS),
             (Float64MultiArray, "finger/commands", self.streamed, qos.CHUNKS),
@@ -74,9 +73,7 @@ class ExecutorStage:
             (ExecutorState, "executor_state", self.states, qos.LATCHED),
             (DiagnosticArray, "/diagnostics", self.diagnostics, qos.DRIVER),
         ):
-            self._onlooker.create_subscription(
-                kind, topic, inbox.put, profile, callback_group=group
-            )
+            self._onlooker.create_subscription(kind, topic, inbox.put, profile)
         self._chunks = self._onlooker.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
         self._instruction = self._onlooker.create_publisher(String, "instruction", qos.LATCHED)
         self._clock = self._onlooker.create_publisher(Clock, "/clock", qos.DRIVER)
@@ -88,16 +85,27 @@ class ExecutorStage:
         self._clients: dict = {}
         self._ids = 0
         steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
-        self._onlooker.create_timer(0.01, self._speak, callback_group=group, clock=steady)
-        self._spinner = MultiThreadedExecutor(num_threads=4)
-        for node in (self.node, self._onlooker):
-            self._spinner.add_node(node)
-        self._thread = threading.Thread(target=self._spinner.spin, name="stage")
-        self._thread.start()
+        self._onlooker.create_timer(0.01, self._speak, clock=steady)
+        self._ended = threading.Event()
+        # One thread each, as in production: what the node destroys, nobody else waits for.
+        self._threads = [
+            threading.Thread(target=self._spin, args=(node,), name=node.get_name())
+            for node in (self.node, self._onlooker)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _spin(self, node: Node) -> None:
+        spinner = SingleThreadedExecutor()
+        spinner.add_node(node)
+        while not self._ended.is_set():
+            spinner.spin_once(timeout_sec=0.05)
+        spinner.shutdown()
 
     def end(self) -> None:
-        self._spinner.shutdown()
-        self._thread.join()
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
         self.node.close()
         for node in (self.node, self._onlooker):
             node.destroy_node()

@@ -203,8 +203,8 @@ def test_an_emergency_stop_is_latched_until_resumed(on):
 def test_an_empty_instruction_is_a_stop(on):
     on.run()
     on.instruct("")
-    state = on.states.wait(held)
-    assert state.reason == "no instruction"
+    state = on.states.wait(lambda s: s.reason == "no instruction")
+    assert held(state)
 
 
 def test_a_reset_ends_in_idle(on):
