@@ -15,7 +15,9 @@ from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise, load_model
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
 from groot_ros.processing import (
     Processor,
+    ProcessorConfig,
     Sample,
+    StateActionCodec,
     TextTokenizer,
     collate,
     find_backbone_assets,
@@ -286,6 +288,7 @@ def load_policy(
     _require_choice("dtype", dtype, DTYPES)
     if num_inference_steps is not None and num_inference_steps < 1:
         raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
+    target = choose_device(device)
     directory = find_checkpoint(checkpoint)
     fields = Fields.read(directory / "config.json")
     fields.expect("model_type", MODEL_TYPE, None)
@@ -293,14 +296,14 @@ def load_policy(
     assets = find_backbone_assets(directory, backbone_assets, model_name)
     config = Gr00tN1d6Config.read(directory / "config.json", EagleConfig.read(assets.config))
     tokenizer = TextTokenizer.load(assets.tokenizer)
+    require_same_tokens(tokenizer, config.eagle, assets.config)
     cell = config.eagle.vision.patch_size * config.eagle.shuffle
     processor = Processor.load(directory, embodiment, tokenizer, cell)
-    require_fit(processor, config, directory, assets.config)
+    require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
     if robot is not None:
         require_counterparts(processor, robot)
     report("config", 1.0)
 
-    target = choose_device(device)
     model = load_model(
         directory,
         config,
@@ -320,29 +323,42 @@ def load_policy(
     )
 
 
-def require_fit(
-    processor: Processor, config: Gr00tN1d6Config, directory: Path, eagle_config: Path
+def require_same_sizes(
+    tag: str,
+    processor: ProcessorConfig,
+    codec: StateActionCodec,
+    model: Gr00tN1d6Config,
+    directory: Path,
 ) -> None:
-    """The processor's files must agree with the model's; raises CheckpointError."""
+    """The processor's files of a checkpoint must agree with the model's; else CheckpointError."""
     where = directory / "processor_config.json"
     for key in ("max_state_dim", "max_action_dim"):
-        given, expected = getattr(processor.config, key), getattr(config, key)
+        given, expected = getattr(processor, key), getattr(model, key)
         if given != expected:
             raise CheckpointError(f"{where}: '{key}' is {given}, config.json says {expected}")
-    if processor.codec.horizon > config.action_horizon:
+    if codec.horizon > model.action_horizon:
         raise CheckpointError(
-            f"{where}: the action's 'delta_indices' of '{processor.tag}' are "
-            f"{processor.codec.horizon}, action_horizon in config.json is {config.action_horizon}"
+            f"{where}: the action's 'delta_indices' of '{tag}' are {codec.horizon}, "
+            f"action_horizon in config.json is {model.action_horizon}"
         )
-    tokenizer, image = processor.tokenizer, config.eagle.image_token_index
+    row = processor.embodiment_id(tag)
+    if row >= model.max_num_embodiments:
+        raise CheckpointError(
+            f"{directory / 'embodiment_id.json'}: '{tag}' is {row}, max_num_embodiments in "
+            f"config.json is {model.max_num_embodiments}"
+        )
+
+
+def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path) -> None:
+    """The tokenizer must be that of the VLM's config at `path`; else CheckpointError."""
+    image = eagle.image_token_index
     if tokenizer.image_id != image:
         raise CheckpointError(
-            f"{eagle_config}: 'image_token_index' is {image}, the tokenizer's is "
-            f"{tokenizer.image_id}"
+            f"{path}: 'image_token_index' is {image}, the tokenizer's is {tokenizer.image_id}"
         )
-    if tokenizer.size > config.eagle.text.vocab_size:
+    if tokenizer.size > eagle.text.vocab_size:
         raise CheckpointError(
-            f"{eagle_config}: 'vocab_size' is {config.eagle.text.vocab_size}, the tokenizer has "
+            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has "
             f"{tokenizer.size} tokens"
         )
 

@@ -29,6 +29,7 @@ from groot_ros.types import ActionKind, MalformedError, Observation, RtcMode, St
 from groot_ros.types.fields import CheckpointError
 
 CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robots" / "so101.yaml"
+MODEL, VLM = "nvidia/GR00T-N1.6-3B", "nvidia/Eagle-Block2A-2B-v2"
 STATE = {"single_arm": np.full((1, 5), 12.0), "gripper": np.full((1, 1), 50.0)}
 
 
@@ -321,9 +322,31 @@ def test_a_wrong_tag_lists_the_valid_ones(checkpoint: Path) -> None:
         load_policy(checkpoint, "gr1")
 
 
+def test_a_hub_id_means_what_was_downloaded_before(
+    tmp_path: Path, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the hub's own client leaves it: links into a folder of blobs, the VLM apart."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    names = {"config.json": MODEL, "eagle_config.json": VLM, "vocab.json": VLM}
+    names |= {"merges.txt": VLM, "added_tokens.json": VLM}
+    for number, file in enumerate(sorted(write_tiny_checkpoint(tmp_path / "made").iterdir())):
+        repository = tmp_path / f"models--{names.get(file.name, MODEL).replace('/', '--')}"
+        for part in ("blobs", "refs", "snapshots/abc"):
+            (repository / part).mkdir(parents=True, exist_ok=True)
+        (repository / "refs" / "main").write_text("abc")
+        file.rename(repository / "blobs" / str(number))
+        name = file.name.replace("eagle_config", "config")
+        (repository / "snapshots" / "abc" / name).symlink_to(f"../../blobs/{number}")
+    found = load_policy(MODEL, TAG, device="cpu")
+    assert found.checkpoint_hash == policy.checkpoint_hash
+    a, b = (p.infer(observation(), seed=1) for p in (found, policy))
+    assert np.array_equal(values(a, "single_arm"), values(b, "single_arm"))
+
+
 @pytest.mark.parametrize(
     ("file", "change", "problem"),
     [
+        ("embodiment_id.json", {TAG: 12}, "'new_embodiment' is 12, max_num_embodiments in config"),
         ("config.json", {"model_type": "gr00t_n1_5"}, "'model_type' is 'gr00t_n1_5'"),
         ("eagle_config.json", {"image_token_index": 3}, "'image_token_index' is 3, the tokenizer"),
     ],

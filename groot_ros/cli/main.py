@@ -14,6 +14,8 @@ VERBS = {
     "demo": "drive a simulated robot for a while; pictures, table and a bag",
     "bag": "record bags of the graph, and look into them",
     "report": "table and pictures of a recorded run",
+    "infer": "one observation from a file to actions, with the time of every stage",
+    "inspect": "what a checkpoint is, and whether it fits a robot",
 }
 
 _EXAMPLES = """examples:

@@ -1,6 +1,7 @@
 """Finds checkpoints and the VLM's files on this machine; nothing is ever downloaded."""
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +22,15 @@ def hub_cache() -> Path:
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return Path(os.environ[variable])
-    home = os.environ.get("HF_HOME")
-    root = Path(home) if home else Path.home() / ".cache" / "huggingface"
-    return root / "hub"
+    if os.environ.get("HF_HOME"):
+        return Path(os.environ["HF_HOME"]) / "hub"
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "huggingface" / "hub"
+
+
+def is_hub_id(name: str | Path) -> bool:
+    """Whether it has the form owner/name."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)) is not None
 
 
 def resolve(name: str | Path) -> Path | None:
@@ -31,7 +38,7 @@ def resolve(name: str | Path) -> Path | None:
     path = Path(name).expanduser()
     if path.is_dir():
         return path
-    if str(name).count("/") != 1:
+    if not is_hub_id(name):
         return None
     repository = hub_cache() / f"models--{str(name).replace('/', '--')}"
     main = repository / "refs" / "main"
@@ -46,12 +53,14 @@ def resolve(name: str | Path) -> Path | None:
 def find_checkpoint(name: str | Path) -> Path:
     """The checkpoint's directory; raises CheckpointError saying what to download."""
     directory = resolve(name)
-    if directory is None:
-        raise CheckpointError(
-            f"{name}: is neither a directory nor a hub id in {hub_cache()}; "
-            f"download it first: hf download {name}"
-        )
-    return directory
+    if directory is not None:
+        return directory
+    if not is_hub_id(name):
+        raise CheckpointError(f"checkpoint {name}: no such directory")
+    raise CheckpointError(
+        f"checkpoint {name}: is neither a directory nor a hub id in {hub_cache()}; "
+        f"download it first: hf download {name}"
+    )
 
 
 def find_backbone_assets(
@@ -86,8 +95,8 @@ def find_backbone_assets(
         searched = f"{checkpoint} and {other if other is not None else wanted}"
         raise CheckpointError(
             f"{' and '.join(missing)} not found in {searched}: a GR00T checkpoint does not contain "
-            f"them; download the hub id {model_name} (config.json, vocab.json, merges.txt, "
-            "added_tokens.json), or take the folder of that name from the Isaac-GR00T sources, "
-            "and give it as backbone_assets"
+            "them; take config.json, vocab.json, merges.txt and added_tokens.json from the folder "
+            f"gr00t/model/modules/{model_name} of the Isaac-GR00T sources (or from the hub id "
+            f"{model_name}, if you may read it) and give their directory as backbone_assets"
         )
     return BackboneAssets(config, tokenizer)

@@ -1,11 +1,12 @@
 """Between the columns of a checkpoint and the joints of a robot."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.processing.processor import Processor
+from groot_ros.processing.state_action import StateActionCodec
 from groot_ros.robot import RobotContract
 from groot_ros.types import ActionGroup, ActionKind
 from groot_ros.types.fields import CheckpointError
@@ -62,7 +63,7 @@ class RobotColumns:
 
 def require_counterparts(processor: Processor, robot: RobotContract) -> None:
     """Every view and group of the checkpoint must be in the contract; else CheckpointError."""
-    problems = missing_counterparts(processor, robot)
+    problems = missing_counterparts(processor.views, processor.codec, robot)
     if problems:
         raise CheckpointError(
             f"embodiment '{processor.tag}' does not fit robot '{robot.robot}': "
@@ -70,25 +71,43 @@ def require_counterparts(processor: Processor, robot: RobotContract) -> None:
         )
 
 
-def missing_counterparts(processor: Processor, robot: RobotContract) -> list[str]:
+def missing_counterparts(
+    views: Sequence[str], codec: StateActionCodec, robot: RobotContract
+) -> list[str]:
     """One phrase for every view and group that the contract lacks, or has in another width."""
     problems = [
         f"camera '{view}' is not in the contract (it has {', '.join(robot.cameras) or 'none'})"
-        for view in processor.views
+        for view in views
         if view not in robot.cameras
     ]
-    codec = processor.codec
-    wanted = [("state", name, width) for name, width in codec.state_widths.items()]
-    wanted += [
-        ("action", name, width)
-        for name, width in codec.action_widths.items()
-        if not codec.is_pose(name)
-    ]
-    for what, name, width in wanted:
+    for what, name, width in _wanted(codec):
         if name not in robot.groups:
             known = ", ".join(robot.groups)
             problems.append(f"{what} group '{name}' is not in the contract (it has {known})")
-        elif len(robot.groups[name].joints) != width:
-            joints = len(robot.groups[name].joints)
-            problems.append(f"{what} group '{name}' has {width} columns, the contract {joints}")
+        elif len(joints := robot.groups[name].joints) != width:
+            problems.append(
+                f"{what} group '{name}' has {width} columns, the contract {len(joints)} joints "
+                f"({', '.join(joints)})"
+            )
     return problems
+
+
+def unused_parts(views: Sequence[str], codec: StateActionCodec, robot: RobotContract) -> list[str]:
+    """One phrase for every camera and joint of the contract that the checkpoint does not know."""
+    moved = {j for g in codec.action_widths.keys() & robot.groups for j in robot.groups[g].joints}
+    seen = {j for g in codec.state_widths.keys() & robot.groups for j in robot.groups[g].joints}
+    phrases = [f"camera '{name}' is not looked at" for name in robot.cameras if name not in views]
+    for joint in robot.joints:
+        if joint not in moved:
+            also = "" if joint in seen else ", nor read"
+            phrases.append(f"joint '{joint}' is not moved{also}")
+    return phrases
+
+
+def _wanted(codec: StateActionCodec) -> Iterator[tuple[str, str, int]]:
+    """("state" or "action", group, columns) that need joints; poses need none."""
+    for name, width in codec.state_widths.items():
+        yield "state", name, width
+    for name, width in codec.action_widths.items():
+        if not codec.is_pose(name):
+            yield "action", name, width

@@ -67,6 +67,14 @@ class StateActionCodec:
             return None
         return config.state_key or group
 
+    def normalisation(self, modality: str, group: str) -> str:
+        """How a "state" or "action" group is normalised, in words."""
+        scheme = (self._state if modality == "state" else self._action)[group]
+        if isinstance(scheme, MinMax):
+            relative = modality == "action" and self.reference(group) is not None
+            return "min/max" if relative or not self._config.use_percentiles else "q01/q99"
+        return "mean/std" if isinstance(scheme, MeanStd) else "sin/cos"
+
     def rest(self, group: str, steps: int) -> Array:
         """[steps, D], a state in the middle of the training data (zeros for sin/cos groups)."""
         scheme, width = self._state[group], self.state_widths[group]

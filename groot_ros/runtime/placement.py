@@ -12,12 +12,17 @@ DTYPES = ("auto", *_DTYPES)
 
 
 def choose_device(name: str) -> torch.device:
-    """By name, or "auto": the first GPU, else the CPU. Raises ValueError where there is no GPU."""
+    """By name, or "auto": the first GPU, else the CPU. Raises ValueError where there is none."""
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ValueError(f"device '{name}' is not one that torch knows") from error
     if device.type == "cuda" and not torch.cuda.is_available():
         raise ValueError(f"device '{name}' was asked for but torch sees no CUDA device")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(f"device '{name}' was asked for, torch sees {torch.cuda.device_count()}")
     return device
 
 

@@ -9,9 +9,7 @@ from groot_ros.cli.main import VERBS, main
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_has_help_with_an_example(
-    verb: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main([verb, "--help"])
     assert ended.value.code == 0
@@ -21,7 +19,12 @@ def test_every_verb_has_help_with_an_example(
 
 
 def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
-    code = "import sys; from groot_ros.cli.main import main\ntry: main(['--help'])\nexcept SystemExit: pass\nassert not {'torch', 'rclpy', 'matplotlib'} & set(sys.modules)"
+    code = (
+        "import sys; from groot_ros.cli.main import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'rclpy', 'matplotlib'} & set(sys.modules)"
+    )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert shown.returncode == 0, shown.stderr
     assert all(verb in shown.stdout for verb in VERBS)

@@ -47,10 +47,20 @@ def test_the_published_sizes_give_the_published_parameter_counts() -> None:
     assert parameters(head.model.transformer_blocks[1].attn1) == 9_443_328
     assert parameters(head.model.transformer_blocks[0].ff) == 18_882_048
     assert parameters(head.model.timestep_encoder) == 2_755_584
+    modulation = [block.norm1 for block in head.model.transformer_blocks]
+    modulation += [head.model.timestep_encoder, head.model.proj_out_1]
+    assert sum(map(parameters, modulation)) == 158_570_496
+    crossing = [block.attn1 for block in head.model.transformer_blocks][::2]
+    assert sum(parameters(a.to_k) + parameters(a.to_v) for a in crossing) == 100_712_448
+    assert parameters(crossing[0].to_q) == parameters(crossing[0].to_out) == 2_360_832
     assert parameters(head.model.proj_out_1) == 4_721_664
     assert parameters(head.model.proj_out_2) == 1_573_888
     assert parameters(eagle.vision.encoder.layers[0]) == 15_239_504
     assert len(eagle.vision.encoder.layers) == 27
+    assert parameters(eagle.vision.embeddings.patch_embedding) == 588 * 1152 + 1152
+    assert parameters(eagle.vision.embeddings.position_embedding) == 256 * 1152
+    assert parameters(eagle.vision) == 412_442_352
+    assert parameters(eagle.mlp1) == 13_644_800
     assert parameters(eagle.text.layers[0]) == 50_336_000
     assert len(eagle.text.layers) == 16
     assert parameters(eagle.text.embed_tokens) == 151_680 * 2048

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from groot_ros.processing import find_backbone_assets, find_checkpoint, write_byte_tokenizer
+from groot_ros.processing.assets import hub_cache
 from groot_ros.types.fields import CheckpointError
 
 VLM = "nvidia/Eagle-Block2A-2B-v2"
@@ -47,6 +48,23 @@ def test_a_checkpoint_that_is_not_here_says_how_to_get_it() -> None:
         find_checkpoint("nvidia/GR00T-N1.6-3B")
 
 
+@pytest.mark.parametrize("name", ["no/such/place", "/nowhere", "./nowhere", "nowhere"])
+def test_a_directory_that_is_not_there_is_no_hub_id(name: str) -> None:
+    with pytest.raises(CheckpointError, match=f"checkpoint {name}: no such directory"):
+        find_checkpoint(name)
+
+
+def test_the_hub_s_files_are_looked_for_where_the_hub_puts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_HUB_CACHE")
+    monkeypatch.delenv("HF_HOME", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert hub_cache() == tmp_path / "cache" / "huggingface" / "hub"
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    assert hub_cache() == tmp_path / "home" / "hub"
+
+
 def test_the_checkpoint_s_own_files_come_first(tmp_path: Path) -> None:
     own = vlm_files(tmp_path / "checkpoint", "eagle_config.json")
     other = vlm_files(tmp_path / "other")
@@ -73,5 +91,6 @@ def test_missing_files_are_one_line_saying_what_and_where_from(tmp_path: Path) -
         find_backbone_assets(tmp_path, None, VLM)
     message = str(caught.value)
     assert "\n" not in message
-    for part in (str(tmp_path), VLM, "vocab.json", "eagle_config.json", "backbone_assets"):
+    folder = f"gr00t/model/modules/{VLM} of the Isaac-GR00T sources"
+    for part in (str(tmp_path), folder, "vocab.json", "eagle_config.json", "backbone_assets"):
         assert part in message

@@ -55,7 +55,7 @@ def load_model(
         CheckpointError: tensors are missing, unexpected, misshapen or not finite.
 
     """
-    entries = index_checkpoint(directory)
+    entries = fitting_tensors(directory, config)
     kept = config
     if embodiment is not None:
         if not 0 <= embodiment < config.max_num_embodiments:
@@ -65,31 +65,44 @@ def load_model(
             )
         kept = replace(config, max_num_embodiments=1)
     model = build_model(kept, device="meta", dtype=dtype)
-    wanted = dict(model.named_parameters())
-    optional = {_MASK_TOKEN} - entries.keys()
-    _require_same_keys(directory, wanted.keys() - optional, entries)
 
-    total, done = sum(entries[name].nbytes for name in wanted.keys() - optional), 0
-    for name, parameter in wanted.items():
-        if name in optional:
-            tensor = 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
-        else:
-            row = embodiment if _PER_EMBODIMENT.fullmatch(name) else None
-            tensor = _read(entries[name], tuple(parameter.shape), row, config.max_num_embodiments)
+    total, done = sum(entry.nbytes for entry in entries.values()), 0
+    for name, parameter in list(model.named_parameters()):
+        if name in entries:
+            tensor = _read(entries[name], embodiment if _PER_EMBODIMENT.fullmatch(name) else None)
             done += entries[name].nbytes
+        else:
+            tensor = 0.02 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0))
         _assign(model, name, tensor.to(device=device, dtype=dtype))
         if progress is not None and total:
             progress(done / total)
     return model.eval()
 
 
+def fitting_tensors(directory: Path, config: Gr00tN1d6Config) -> dict[str, TensorEntry]:
+    """Every tensor of the model that config.json describes, found before any weight is read.
+
+    Only the mask token may be absent. Raises CheckpointError when tensors are missing, unexpected
+    or misshapen, or a file is truncated.
+    """
+    entries = index_checkpoint(directory)
+    model = build_model(config, device="meta")
+    wanted = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    _require_same_keys(directory, wanted.keys() - {_MASK_TOKEN}, entries)
+    found = {name: entries[name] for name in wanted if name in entries}
+    for name, entry in found.items():
+        if entry.shape != wanted[name]:
+            raise CheckpointError(
+                f"{entry.path}: '{name}' has shape {list(entry.shape)}, "
+                f"config.json asks for {list(wanted[name])}"
+            )
+    return found
+
+
 def _require_same_keys(directory: Path, wanted: set[str], entries: dict[str, TensorEntry]) -> None:
+    unused = {name for name in entries if _UNUSED.fullmatch(name) or name == _MASK_TOKEN}
     missing = sorted(wanted - entries.keys())
-    unexpected = sorted(
-        name
-        for name in entries.keys() - wanted
-        if not _UNUSED.fullmatch(name) and name != _MASK_TOKEN
-    )
+    unexpected = sorted(entries.keys() - wanted - unused)
     problems = [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}"
         + (" ..." if len(names) > _SHOWN else "")
@@ -100,15 +113,7 @@ def _require_same_keys(directory: Path, wanted: set[str], entries: dict[str, Ten
         raise CheckpointError(f"{directory}: tensors do not fit config.json: {'; '.join(problems)}")
 
 
-def _read(
-    entry: TensorEntry, shape: tuple[int, ...], row: int | None, categories: int
-) -> torch.Tensor:
-    expected = shape if row is None else (categories, *shape[1:])
-    if entry.shape != expected:
-        raise CheckpointError(
-            f"{entry.path}: '{entry.name}' has shape {list(entry.shape)}, "
-            f"config.json asks for {list(expected)}"
-        )
+def _read(entry: TensorEntry, row: int | None) -> torch.Tensor:
     tensor = entry.read(row)
     # Unlike isfinite, this takes no memory beside the tensor; NaN passes through it.
     if tensor.numel() and not all(torch.isfinite(v) for v in torch.aminmax(tensor)):

@@ -1,0 +1,172 @@
+"""`groot-ros infer`: one observation from a file to one action chunk, without a robot."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from groot_ros.evaluation.table import format_table
+
+if TYPE_CHECKING:
+    from groot_ros.policy import Policy
+    from groot_ros.types import ActionChunk, ActionGroup
+
+_EXAMPLES = """examples:
+  groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
+      --observation seen.npz --instruction "pick up the cube" --seed 7
+  groot-ros infer --checkpoint nvidia/GR00T-N1.6-3B --embodiment gr1 --observation seen.npz \\
+      --backbone-assets ~/Eagle-Block2A-2B-v2
+  groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
+      --observation seen.npz --robot so101          # state and actions in rad and m
+
+The observation is an npz file: image.<view> uint8 RGB [H, W, 3] or [T, H, W, 3], oldest first;
+state.<group> [D] or [T, D]; instruction, a text, where --instruction is not given. State and
+actions are in the checkpoint's own units, with --robot in rad and m.
+"""
+
+POSE_COLUMNS = ("x", "y", "z", "r11", "r12", "r13", "r21", "r22", "r23")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "infer",
+        help="one observation from a file to actions, with the time of every stage",
+        description="One observation from a file to one action chunk, without a robot.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--checkpoint", required=True, help="directory, or a hub id that was downloaded before")
+    add("--embodiment", required=True, metavar="TAG", help="as in processor_config.json")
+    add("--observation", required=True, type=Path, metavar="FILE.npz", help="see below")
+    add("--instruction", help="what to do (default: the file's own)")
+    add("--sample", type=int, metavar="ROW", help="which one, of a file that holds a batch")
+    add("--robot", help="robot contract, a name or a file: joint names, and rad and m")
+    add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
+    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    add("--dtype", default="auto", help="float32 or bfloat16 (default: bfloat16 on a GPU)")
+    add("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
+    add("--seed", type=int, help="of the noise (default: drawn, and printed)")
+    add("--runs", type=int, default=1, metavar="N", help="times are the median of N (default: 1)")
+    add("--out", type=Path, metavar="FILE.npz", help="(default: OBSERVATION_actions.npz)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 with actions printed and saved, 1 when the model's output cannot be used."""
+    if args.runs < 1:
+        raise ValueError(f"--runs must be at least 1, not {args.runs}")
+    from groot_ros.policy import InferenceError
+    from groot_ros.processing.observation_file import read_observation
+    from groot_ros.types import ns_to_s
+
+    observation = read_observation(
+        args.observation, instruction=args.instruction, sample=args.sample
+    )
+    started = time.perf_counter()
+    policy = load(args)
+    loading = time.perf_counter() - started
+    try:
+        chunks = [policy.infer(observation, seed=args.seed) for _ in range(args.runs)]
+    except InferenceError as error:
+        print(f"groot-ros infer: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        raise ValueError(f"{args.observation}: {error}") from error
+    chunk = chunks[-1]
+    first = ns_to_s(chunk.start_ns - chunk.stamp_ns)
+    print(describe(policy, chunk))
+    for group in chunk.groups:
+        print(f"\n{format_group(group, first, chunk.dt)}")
+    print(f"\n{format_stages(chunks, loading)}")
+    out = args.out or args.observation.with_name(f"{args.observation.stem}_actions.npz")
+    save(chunk, out)
+    print(f"\nsaved in {out}")
+    return 0
+
+
+def load(args: argparse.Namespace) -> "Policy":
+    """The policy, with a bar while its weights are read."""
+    from tqdm import tqdm
+
+    from groot_ros.policy import load_policy
+    from groot_ros.robot import load_contract
+    from groot_ros.share import robot_path
+
+    robot = None if args.robot is None else load_contract(robot_path(args.robot))
+    with tqdm(total=100, bar_format="loading {percentage:3.0f}%|{bar}|", disable=None) as bar:
+
+        def show(stage: str, fraction: float) -> None:
+            if stage == "weights":
+                bar.n = round(100 * fraction)
+                bar.refresh()
+
+        return load_policy(
+            args.checkpoint,
+            args.embodiment,
+            robot=robot,
+            device=args.device,
+            dtype=args.dtype,
+            backbone_assets=args.backbone_assets,
+            num_inference_steps=args.steps,
+            progress=show,
+        )
+
+
+def describe(policy: "Policy", chunk: "ActionChunk") -> str:
+    """Where the actions come from."""
+    robot = "" if policy.robot is None else f", robot {policy.robot.robot}"
+    return (
+        f"embodiment {chunk.embodiment}{robot}, checkpoint {chunk.checkpoint_hash[:12]}, "
+        f"on {policy.device}, {policy.memory_bytes / 1e6:.1f} MB\n"
+        f"'{chunk.instruction}', seed {chunk.noise_seed}, {policy.num_inference_steps} denoising "
+        f"steps, {chunk.horizon} actions every {chunk.dt:.4g} s"
+    )
+
+
+def format_group(group: "ActionGroup", first: float, dt: float) -> str:
+    """Targets step by step, due `first` s after the observation and every `dt` s from then on."""
+    units = sorted(set(group.units))
+    names = group.names if len(group.names) == group.width else POSE_COLUMNS
+    header = [f"{group.name} [{', '.join(units)}]", "t s", *names]
+    rows = [
+        [str(step), f"{first + step * dt:.3f}", *[f"{value:.4f}" for value in values]]
+        for step, values in enumerate(group.values)
+    ]
+    return format_table(header, rows)
+
+
+def format_stages(chunks: "list[ActionChunk]", loading: float) -> str:
+    """Median time of every stage."""
+    stages = {
+        name: float(np.median([chunk.stage_seconds[name] for chunk in chunks]))
+        for name in chunks[0].stage_seconds
+    }
+    rows = [[name, f"{1e3 * seconds:.1f}"] for name, seconds in stages.items()]
+    rows.append(["all of it", f"{1e3 * sum(stages.values()):.1f}"])
+    rows.append(["loading, before", f"{1e3 * loading:.0f}"])
+    return format_table(["stage", "ms"], rows)
+
+
+def save(chunk: "ActionChunk", path: Path) -> None:
+    """action.<group> [H, D], names.<group>, units.<group>, dt, and where they come from."""
+    arrays: dict[str, Any] = {}
+    for group in chunk.groups:
+        arrays[f"action.{group.name}"] = group.values
+        arrays[f"names.{group.name}"] = np.array(group.names)
+        arrays[f"units.{group.name}"] = np.array(group.units)
+    # An open file, as savez would append .npz to another name.
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            dt=chunk.dt,
+            instruction=chunk.instruction,
+            seed=chunk.noise_seed,
+            embodiment=chunk.embodiment,
+            checkpoint=chunk.checkpoint_hash,
+            **arrays,
+        )

@@ -1,0 +1,164 @@
+"""`groot-ros infer`: actions from a file, as the policy itself gives them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_checkpoint import HORIZON, TAG, write_tiny_checkpoint
+
+from groot_ros.cli.main import main
+from groot_ros.policy import load_policy
+from groot_ros.processing.observation_file import read_observation
+from groot_ros.robot import load_contract
+from groot_ros.runtime import EngineResult
+from groot_ros.share import robot_path
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def seen(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    path = tmp_path / "seen.npz"
+    images = {
+        f"image.{view}": rng.integers(0, 256, (48, 64, 3), np.uint8) for view in ("front", "wrist")
+    }
+    np.savez(path, **images, **{"state.single_arm": np.full(5, 0.2), "state.gripper": [0.5]})
+    return path
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def infer(checkpoint: Path, seen: Path, *more: str) -> int:
+    given = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--observation", str(seen)]
+    return main(["infer", *given, "--device", "cpu", "--instruction", "go", *more])
+
+
+def test_the_actions_are_the_policy_s_printed_and_saved(
+    checkpoint: Path, seen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "actions"
+    assert infer(checkpoint, seen, "--seed", "7", "--out", str(out)) == 0
+    policy = load_policy(checkpoint, TAG, device="cpu")
+    chunk = policy.infer(read_observation(seen, instruction="go"), seed=7)
+    saved = np.load(out)
+    for group in chunk.groups:
+        assert np.array_equal(saved[f"action.{group.name}"], group.values)
+    assert (float(saved["dt"]), int(saved["seed"])) == (chunk.dt, 7)
+    assert str(saved["checkpoint"]) == chunk.checkpoint_hash
+    text = capsys.readouterr().out
+    last = [f"{HORIZON - 1}", f"{(HORIZON - 1) * chunk.dt:.3f}"]
+    last += [f"{value:.4f}" for value in chunk.groups[0].values[-1]]
+    assert last in [line.split() for line in text.splitlines()]
+    for stage in ("preprocess", "backbone", "head", "decode", "all of it"):
+        assert f"\n{stage}" in text
+
+
+def test_with_a_robot_joints_have_their_names_and_si_units(
+    checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(checkpoint, seen, "--robot", "so101", "--seed", "7") == 0
+    saved = np.load(seen.with_name("seen_actions.npz"))
+    robot = load_contract(robot_path("so101"))
+    assert tuple(saved["names.single_arm"]) == robot.groups["single_arm"].joints
+    assert set(saved["units.single_arm"]) == {"rad"}
+    policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
+    expected = policy.infer(read_observation(seen, instruction="go"), seed=7)
+    assert np.array_equal(saved["action.gripper"], expected.groups[1].values)
+    assert "shoulder_pan" in capsys.readouterr().out
+
+
+def test_other_steps_and_a_drawn_seed_are_told(
+    checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(checkpoint, seen, "--steps", "2", "--runs", "2") == 0
+    text = capsys.readouterr().out
+    seed = int(np.load(seen.with_name("seen_actions.npz"))["seed"])
+    assert f"'go', seed {seed}, 2 denoising steps, {HORIZON} actions every 0.03333 s" in text
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        (["--embodiment", "gr1"], "has no embodiment 'gr1' (valid: new_embodiment)"),
+        (["--robot", "r2d2"], "robot contract 'r2d2': no such file"),
+        (["--checkpoint", "/nowhere"], "checkpoint /nowhere: no such directory"),
+        (["--observation", "/nowhere.npz"], "/nowhere.npz: no such file"),
+        (["--dtype", "int3"], "dtype must be one of"),
+        (["--device", "toaster"], "device 'toaster' is not one that torch knows"),
+        (["--runs", "0"], "--runs must be at least 1, not 0"),
+        (["--steps", "0"], "num_inference_steps must be at least 1, not 0"),
+        (["--out", "/nowhere/x.npz"], "/nowhere/x.npz"),
+    ],
+)
+def test_wrong_use_is_one_line(
+    checkpoint: Path,
+    seen: Path,
+    more: list[str],
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert infer(checkpoint, seen, *more) == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert [line for line in error.splitlines() if "groot-ros" in line] == [error.splitlines()[-1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"image.wrist": None}, "camera 'wrist' is missing; given: front, side"),
+        ({"state.gripper": None}, "state group 'gripper' is missing; given: single_arm"),
+        ({"state.gripper": [np.inf]}, "state 'gripper'[0, 0] is inf"),
+        ({"state.single_arm": np.zeros((2, 5))}, "has 2 steps, the checkpoint takes 1"),
+        ({"state.single_arm": np.zeros(4)}, "state group 'single_arm' must be [T, 5], not [1, 4]"),
+    ],
+)
+def test_an_observation_that_does_not_fit_names_the_file_and_the_key(
+    checkpoint: Path,
+    seen: Path,
+    changes: dict,
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arrays = {**np.load(seen), "image.side": np.zeros((4, 4, 3), np.uint8), **changes}
+    np.savez(seen, **{key: value for key, value in arrays.items() if value is not None})
+    assert infer(checkpoint, seen) == 2
+    error = capsys.readouterr().err
+    assert f"groot-ros infer: {seen}: " in error
+    assert problem in error
+
+
+def test_a_state_far_outside_is_warned_about_and_clipped(
+    checkpoint: Path, seen: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    far = {**np.load(seen), "state.gripper": [5000.0]}
+    np.savez(seen, **far)
+    assert infer(checkpoint, seen, "--runs", "2", "--seed", "1") == 0
+    warnings = [r.getMessage() for r in caplog.records]
+    assert warnings == [
+        "state 'gripper' column 0 is 5000, far outside the training data; "
+        "check units and calibration (said once)"
+    ]
+
+
+def test_output_that_is_not_finite_is_never_saved(
+    checkpoint: Path,
+    seen: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def broken(*_: object) -> EngineResult:
+        return EngineResult(np.full((1, HORIZON, 8), np.nan, np.float32), 0.1, 0.1)
+
+    monkeypatch.setattr("groot_ros.policy.TorchEngine.run", broken)
+    assert infer(checkpoint, seen) == 1
+    assert "the model's output is not finite" in capsys.readouterr().err
+    assert not seen.with_name("seen_actions.npz").exists()

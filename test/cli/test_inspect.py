@@ -1,0 +1,171 @@
+"""`groot-ros inspect`: a checkpoint described, and held against a robot."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
+
+from groot_ros.cli.main import main
+from groot_ros.models.gr00t_n1d6 import build_model
+from groot_ros.models.safetensors_file import TensorEntry
+from groot_ros.share import robot_path
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return write_tiny_checkpoint(tmp_path / "checkpoint")
+
+
+@pytest.fixture(autouse=True)
+def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def change(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def robot(directory: Path, edit) -> str:
+    contract = yaml.safe_load(Path(robot_path("so101")).read_text())
+    edit(contract)
+    path = directory / "robot.yaml"
+    path.write_text(yaml.safe_dump(contract, sort_keys=False))
+    return str(path)
+
+
+def cells(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines()]
+
+
+def test_sizes_modalities_and_ranges_are_shown_without_reading_a_weight(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(TensorEntry, "read", lambda *_: pytest.fail("a weight was read"))
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    text = capsys.readouterr().out
+    model = build_model(tiny_config(), device="meta")
+    assert f"Gr00tN1d6, {sum(p.numel() for p in model.parameters()):,} parameters" in text
+    head = f"{sum(p.numel() for p in model.action_head.model.parameters()):,}"
+    assert ["diffusion", "transformer", head, "0.1", "float32"] in cells(text)
+    assert "4 alternating text and image action layers, 4 denoising steps of 8 actions" in text
+    assert f"embodiment {TAG}, row 10 of the weights" in text
+    assert "cameras front, wrist at step 0; state at step 0; actions at 8 steps, 0 to 7" in text
+    assert ["single_arm", "5", "state", "min/max", "-90", "90"] in cells(text)
+    relative = ["single_arm", "5", "action", "-", "single_arm", "min/max", "-20", "20"]
+    assert relative in cells(text)
+
+
+def test_every_column_has_its_range_where_that_is_wanted(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "statistics.json"
+    statistics = json.loads(path.read_text())
+    statistics[TAG]["state"]["single_arm"]["max"][3] = 45.5
+    path.write_text(json.dumps(statistics))
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--columns"]) == 0
+    rows = cells(capsys.readouterr().out)
+    assert ["single_arm[3]", "1", "state", "min/max", "-90", "45.5"] in rows
+    assert ["single_arm[4]", "1", "state", "min/max", "-90", "90"] in rows
+
+
+def test_without_the_vlm_s_files_it_says_what_is_still_needed(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "eagle_config.json").unlink()
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    text = capsys.readouterr().out
+    assert "still needed: the VLM's config" in text
+    assert "Isaac-GR00T sources" in text
+
+
+def test_a_robot_that_fits_is_shown_with_the_ranges_of_its_joints(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]) == 0
+    text = capsys.readouterr().out
+    assert "fits robot so101" in text
+    elbow = ["elbow_flex", "rad", "-1.571", "1.571", "-1.750", "1.570", "0.001"]
+    assert elbow in cells(text)
+
+
+def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(contract: dict) -> None:
+        contract["cameras"]["top"] = contract["cameras"].pop("wrist")
+        contract["groups"]["single_arm"]["joints"].remove("wrist_roll")
+        contract["groups"]["hand"] = contract["groups"].pop("gripper")
+
+    path = robot(tmp_path, edit)
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 1
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for line in (
+        "does not fit robot so101:",
+        "camera 'wrist' is not in the contract (it has front, top)",
+        "state group 'single_arm' has 5 columns, the contract 4 joints "
+        "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
+        "action group 'gripper' is not in the contract (it has single_arm, hand)",
+        "unused: camera 'top' is not looked at",
+        "unused: joint 'wrist_roll' is not moved, nor read",
+        "unused: joint 'gripper' is not moved, nor read",
+    ):
+        assert line in lines
+
+
+def test_ranges_in_another_unit_stand_out(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = robot(tmp_path, lambda contract: contract["joints"]["elbow_flex"].pop("model"))
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 0
+    elbow = ["elbow_flex", "rad", "-90.000", "90.000", "-1.750", "1.570", "88.430"]
+    assert elbow in cells(capsys.readouterr().out)
+
+
+def test_weights_that_do_not_fit_config_json_are_told_and_the_rest_is_shown(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    change(checkpoint / "config.json", max_num_embodiments=11)
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
+    text = capsys.readouterr().out
+    assert "cannot be loaded: " in text
+    assert "asks for [11, 8, 16]" in text
+    assert f"embodiment {TAG}" in text
+
+
+def test_an_embodiment_without_statistics_cannot_be_used(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "statistics.json").write_text("{}")
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
+    assert f"cannot be used: {checkpoint / 'statistics.json'}: '{TAG}' is missing" in (
+        capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "problem"),
+    [
+        ("config.json", '{"model_type": "gr00t_n1_5"}', "'model_type' is 'gr00t_n1_5'"),
+        ("config.json", "{", "config.json: is not valid JSON"),
+        ("processor_config.json", "{}", "'processor_kwargs' is missing"),
+        ("model.safetensors", "short", "model.safetensors: is truncated"),
+    ],
+)
+def test_a_broken_file_is_one_line(
+    checkpoint: Path, file: str, content: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / file).write_text(content)
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"groot-ros inspect: {checkpoint / file}")
+    assert problem in error
+    assert error.count("\n") == 1
+
+
+def test_a_wrong_embodiment_lists_the_valid_ones(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "gr1"]) == 2
+    assert f"has no embodiment 'gr1' (valid: {TAG})" in capsys.readouterr().err
