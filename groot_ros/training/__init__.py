@@ -1,0 +1,1 @@
+"""Training: data, loop, and the embedded demo checkpoint."""
