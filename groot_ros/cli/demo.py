@@ -23,6 +23,8 @@ INSTRUCTIONS = ("touch the red cube", "touch the blue cube", "touch the green cu
 INSTRUCTION_SECONDS = 5.0
 #: s for models to load and the first chunk to be executed.
 STARTUP_TIMEOUT = 90.0
+#: s between looks at the processes.
+_WATCH_PERIOD = 0.2
 #: The robot was driven when this many joints travelled this far (rad), measured.
 DRIVEN_JOINTS, DRIVEN_TRAVEL = 3, 0.5
 
@@ -110,17 +112,21 @@ def _watch(
     next_instruction = begin + INSTRUCTION_SECONDS
     dead: Running | None = None
     # A log file gets a line now and then, a terminal a live one.
-    interval = 0.25 if sys.stdout.isatty() else 4.0
+    interval = 0.0 if sys.stdout.isatty() else 4.0
+    next_line = begin + interval
     with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110) as progress:
-        while dead is None and (elapsed := time.monotonic() - begin) < seconds:
-            time.sleep(min(interval, seconds - elapsed))
+        while dead is None and time.monotonic() - begin < seconds:
+            time.sleep(_WATCH_PERIOD)
             dead = supervisor.dead()
-            if time.monotonic() >= next_instruction:
+            now = time.monotonic()
+            if now >= next_instruction:
                 operator.instruct(next(instructions))
                 next_instruction += INSTRUCTION_SECONDS
+            progress.n = min(now - begin, seconds)
             progress.set_postfix_str(_seen(operator.snapshot()), refresh=False)
-            progress.n = min(time.monotonic() - begin, seconds)
-            progress.refresh()
+            if now >= next_line:
+                next_line = now + interval
+                progress.refresh()
     return "" if dead is None else supervisor.obituary(dead)
 
 

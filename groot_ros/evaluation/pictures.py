@@ -7,13 +7,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from groot_ros.evaluation.run_figures import commanded_curve
+from groot_ros.evaluation.run_figures import commanded_curve, driven_span
 from groot_ros.evaluation.run_log import RunLog
 
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt
 
+#: Shown before the first chunk and after the last, s.
+_MARGIN_SECONDS = 1.0
 _MEASURED, _COMMANDED, _SEAM = "#1f77b4", "#d62728", "#999999"
 
 
@@ -43,6 +45,7 @@ def contact_sheet(
 def joint_curves(log: RunLog, path: Path) -> None:
     """Per joint: committed and measured position over time, a grey line where a chunk arrived."""
     times, commanded = commanded_curve(log)
+    begin, end = driven_span(log)
     names = log.timelines[0].joint_names if log.timelines else tuple(log.joints)
     figure, axes = plt.subplots(
         len(names), 1, figsize=(11, 1.7 * len(names)), sharex=True, squeeze=False
@@ -61,7 +64,7 @@ def joint_curves(log: RunLog, path: Path) -> None:
             )
         axis.set_ylabel(f"{name}\n[rad]", size=8)
         axis.tick_params(labelsize=7)
-        axis.margins(x=0.01)
+        axis.set_xlim(begin - _MARGIN_SECONDS, end + _MARGIN_SECONDS)
     axes[0, 0].legend(loc="upper right", fontsize=7, ncols=2)
     axes[0, 0].set_title("grey: a new action chunk arrived", size=8, loc="left")
     axes[-1, 0].set_xlabel("time [s]", size=8)

@@ -6,7 +6,7 @@ import numpy as np
 from tqdm import tqdm
 
 from groot_ros.evaluation.pictures import animation, contact_sheet, joint_curves
-from groot_ros.evaluation.run_figures import RunFigures, run_figures
+from groot_ros.evaluation.run_figures import RunFigures, driven_span, run_figures
 from groot_ros.evaluation.run_log import RunLog, read_frames, read_run
 from groot_ros.evaluation.table import format_table
 
@@ -28,13 +28,15 @@ def write_report(bag: Path, out: Path) -> RunFigures:
         figures = run_figures(log)
         steps.update()
         steps.set_postfix_str("cameras.png")
-        times = np.linspace(0.5, max(0.6, log.duration - 0.5), _SHEET_COLUMNS)
+        begin, end = driven_span(log)
+        # The last instant of each equal part: what the arm was about then shows best.
+        times = np.linspace(begin, end, _SHEET_COLUMNS + 1)[1:]
         frames = read_frames(bag, times)
         if frames:
             contact_sheet(frames, times, log, out / "cameras.png")
         steps.update()
         steps.set_postfix_str("run.webp")
-        moments = np.arange(0.5, min(log.duration, _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
+        moments = np.arange(begin, min(end, begin + _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
         moving = read_frames(bag, moments)
         if moving:
             animation(next(iter(moving.values())), _ANIMATION_FPS, out / "run.webp")

@@ -60,6 +60,13 @@ def running_spans(log: RunLog) -> list[tuple[float, float]]:
     return spans
 
 
+def driven_span(log: RunLog) -> tuple[float, float]:
+    """From the first chunk to the last, or the whole log when there were none."""
+    if not log.chunks:
+        return 0.0, log.duration
+    return log.chunks[0].received, log.chunks[-1].received
+
+
 def commanded_curve(log: RunLog) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Times [M] and positions [M, J] of what was in force: each timeline until the next came."""
     times, rows = [], []
