@@ -18,6 +18,7 @@ def robot_path(robot: str) -> Path:
 
     Raises:
         ValueError: no such file and no such name; the message lists the names.
+
     """
     shipped = share_directory() / "config" / "robots"
     candidates = (Path(robot), shipped / robot, shipped / f"{robot}.yaml")
