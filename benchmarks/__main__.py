@@ -1,4 +1,7 @@
-"""Run every benchmark, or those named: `python -m benchmarks executor_jitter`."""
+"""Run the benchmarks, or those named: `python -m benchmarks executor_jitter`.
+
+The slow ones run only when they are named, or with `--all`.
+"""
 
 import importlib
 import platform
@@ -7,14 +10,17 @@ from datetime import date
 
 #: In the order of the README's table.
 BENCHMARKS = ("observation_path", "executor_jitter")
+#: Minutes, and 6 GB of disk and of memory.
+SLOW = ("load",)
 
 
 def main() -> None:
     """Print the machine, then one table a benchmark."""
-    chosen = sys.argv[1:] or list(BENCHMARKS)
-    unknown = [name for name in chosen if name not in BENCHMARKS]
+    every = (*BENCHMARKS, *SLOW)
+    chosen = every if sys.argv[1:] == ["--all"] else tuple(sys.argv[1:]) or BENCHMARKS
+    unknown = [name for name in chosen if name not in every]
     if unknown:
-        sys.exit(f"no benchmark '{unknown[0]}'; there are: {', '.join(BENCHMARKS)}")
+        sys.exit(f"no benchmark '{unknown[0]}'; there are: {', '.join(every)}")
     print(f"{date.today()}  {platform.machine()}  Python {platform.python_version()}", flush=True)
     for name in chosen:
         print(f"\n== {name} ==", flush=True)
