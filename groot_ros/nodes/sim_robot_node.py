@@ -56,6 +56,8 @@ class SimRobotNode(Node):
             seed=parameters.integer("seed"),
         )
         self._pacer = Pacer(self._robot.period_ns, factor)
+        # Nothing of it is read again.
+        parameters.lock(True)
         self._refusals: dict[str, tuple[int, str]] = {c.name: (0, "") for c in contract.controllers}
 
         rate = parameters.number("joint_state_rate")

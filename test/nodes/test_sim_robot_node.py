@@ -205,6 +205,14 @@ def test_as_the_source_of_the_clock_no_picture_is_missed_however_fast(world):
     assert time_to_ns(world.seen["joint_states"][-1].header.stamp) < 600e9
 
 
+def test_a_parameter_that_would_change_nothing_is_refused(world):
+    from rclpy.parameter import Parameter
+
+    (answer,) = world.robot.set_parameters([Parameter("control_rate", value=100.0)])
+    assert not answer.successful
+    assert "control_rate" in answer.reason
+
+
 def test_a_parameter_out_of_range_names_itself():
     rclpy.init(args=["--ros-args", "-p", f"robot:={ROBOT}", "-p", "control_rate:=5.0"])
     try:
