@@ -43,8 +43,8 @@ ARGUMENTS = (
 )
 
 
-#: Raw images of 20 s stay below 300 MB in the bag.
-_DEMO_IMAGES = {"image_width": 320, "image_height": 240}
+#: Of a run that is recorded: 20 s of raw images stay below 300 MB.
+_RECORDED_IMAGES = {"image_width": 320, "image_height": 240}
 
 
 @dataclass(frozen=True)
@@ -162,12 +162,13 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
     graph = policy_graph({**values, "checkpoint": values["checkpoint"] or str(demo_checkpoint())})
     robot = graph.processes[0].parameters["robot"]
     sim_time = values["use_sim_time"] == "true"
+    images = _RECORDED_IMAGES if bag else {}
     extra = [
         NodeProcess(
             "sim_robot_node",
             stop_order=2,
             # The robot is the source of /clock, so it never follows it.
-            parameters={"robot": robot, "seed": seed, "publish_clock": sim_time},
+            parameters={"robot": robot, "seed": seed, "publish_clock": sim_time, **images},
             environment={
                 "OMP_NUM_THREADS": "1",
                 "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa"),

@@ -28,6 +28,7 @@ _WATCH_PERIOD = 0.2
 #: The robot was driven when this many joints travelled this far (rad), measured.
 DRIVEN_JOINTS, DRIVEN_TRAVEL = 3, 0.5
 
+_RESULTS = ("cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
 _BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s {postfix}"
 _EXAMPLES = """examples:
   groot-ros demo                         # 20 s, results under out/demo
@@ -61,8 +62,7 @@ def run(args: argparse.Namespace) -> int:
     _use_own_domain()
     bag = args.out / "bag"
     graph = demo_graph(bringup_values(args), bag=str(bag.resolve()), seed=args.seed)
-    shutil.rmtree(args.out, ignore_errors=True)
-    args.out.mkdir(parents=True)
+    _clear(args.out)
     with (args.out / "nodes.log").open("w", encoding="utf-8") as log:
 
         def show(line: str) -> None:
@@ -81,6 +81,15 @@ def run(args: argparse.Namespace) -> int:
         print(f"\ndemo FAILED: {problem}\n(all output: {args.out}/nodes.log)", file=sys.stderr)
         return 1
     return _report(bag, args.out)
+
+
+def _clear(out: Path) -> None:
+    """Remove the results of an earlier run, and nothing else that may lie there."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in _RESULTS:
+        (out / name).unlink(missing_ok=True)
+    if (out / "bag" / "metadata.yaml").is_file() or (out / "bag" / "bag.mcap").is_file():
+        shutil.rmtree(out / "bag")
 
 
 def _drive(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
@@ -143,7 +152,7 @@ def _report(bag: Path, out: Path) -> int:
 
     run = write_report(bag, out)
     driven = [j for j, travel in run.travelled.items() if travel >= DRIVEN_TRAVEL]
-    print(f"\nresults in {out}/: " + ", ".join(sorted(p.name for p in out.iterdir())))
+    print(f"\nresults in {out}/: " + ", ".join([*_RESULTS, "bag/"]))
     if len(driven) < DRIVEN_JOINTS:
         print(
             f"demo FAILED: only {len(driven)} joints travelled {DRIVEN_TRAVEL} rad under the "

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from groot_ros.cli import demo
+
 
 def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "groot_ros.cli", "demo", "--out", str(out), *options]
@@ -35,3 +37,14 @@ def test_the_demo_fails_when_the_command_topic_is_cut(tmp_path: Path) -> None:
     ended = run_demo(tmp_path / "demo", "--seconds", "4", *cut)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "demo FAILED: only 0 joints travelled" in ended.stderr
+
+
+def test_an_earlier_run_is_replaced_and_nothing_else_in_the_folder_is_touched(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "table.txt").write_text("old")
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "metadata.yaml").write_text("old")
+    demo._clear(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
