@@ -8,6 +8,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from golden import full
 from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError, compare, same
@@ -27,33 +28,46 @@ def belongs(folder: Path) -> bool:
 
 
 def comparisons(folder: Path) -> Iterator[Comparison]:
-    (checkpoint,) = full.checkpoints(folder)
+    meta = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
+    arrays = dict(np.load(folder / "inputs.npz"))
+    golden = load_file(folder / "outputs.safetensors")
+    for checkpoint in full.checkpoints(folder):
+        policy = _load(checkpoint, meta["embodiment_tag"])
+        samples = [
+            Sample(
+                {view: arrays[f"image.{view}"][row] for view in policy.views},
+                {group: arrays[f"state.{group}"][row] for group in policy.state_groups},
+                text,
+            )
+            for row, text in enumerate(meta["texts"])
+        ]
+        yield from _checkpoint(checkpoint, policy, samples, arrays["noise"], golden)
+
+
+def _load(checkpoint: Path, tag: str) -> Policy:
     if (checkpoint / "trimmed.safetensors").exists():
         raise UnavailableError("its embeddings are trimmed; test_parity.py puts the rows back")
     tokenizer = checkpoint if has_tokenizer(checkpoint) else TOKENIZER
     if not has_tokenizer(tokenizer):
         raise UnavailableError(f"needs a tokenizer in {TOKENIZER}")
-    meta = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
-    arrays = np.load(folder / "inputs.npz")
-    golden = load_file(folder / "outputs.safetensors")
-    tag = meta["embodiment_tag"]
-    policy = load_policy(checkpoint, tag, device="cpu", dtype="float32", backbone_assets=tokenizer)
-    samples = [
-        Sample(
-            {view: arrays[f"image.{view}"][row] for view in policy.views},
-            {group: arrays[f"state.{group}"][row] for group in policy.state_groups},
-            text,
-        )
-        for row, text in enumerate(meta["texts"])
-    ]
+    return load_policy(checkpoint, tag, device="cpu", dtype="float32", backbone_assets=tokenizer)
+
+
+def _checkpoint(
+    checkpoint: Path,
+    policy: Policy,
+    samples: list[Sample],
+    noise: np.ndarray,
+    golden: dict[str, Tensor],
+) -> Iterator[Comparison]:
     processor = policy.processor
     batch = collate([processor.encode(s) for s in samples], processor.tokenizer.pad_id)
     yield from _inputs(policy, batch, golden)
-    result = policy.engine.run(batch, arrays["noise"], policy.num_inference_steps)
+    result = policy.engine.run(batch, noise, policy.num_inference_steps)
     name = "normalized_action"
     yield compare(name, result.actions, golden[name], TOLERANCE)
     state = {g: np.stack([s.state[g] for s in samples]) for g in policy.state_groups}
-    statistics = Statistics.read(checkpoint / "statistics.json", tag)
+    statistics = Statistics.read(checkpoint / "statistics.json", policy.embodiment)
     tolerances = {g: action_tolerance(processor.codec, statistics, g) for g in policy.action_groups}
     for group, values in processor.decode(result.actions, state).items():
         name = f"action.{group}"
@@ -61,12 +75,12 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
     for row, sample in enumerate(samples):
         # The plain transformer attends to padding: only where there is none, one row is enough.
         if policy.config.use_alternate_vl_dit or golden["attention_mask"][row].all():
-            for name, values in _chunk(policy, sample, arrays["noise"][row]).items():
-                label, tolerance = f"infer, row {row}: {name}", tolerances[name.split(".", 1)[1]]
-                yield compare(label, values, golden[name][row], tolerance)
+            for group, values in _chunk(policy, sample, noise[row]).items():
+                label, name = f"infer, row {row}: action.{group}", f"action.{group}"
+                yield compare(label, values, golden[name][row], tolerances[group])
 
 
-def _inputs(policy: Policy, batch: ModelInputs, golden) -> Iterator[Comparison]:
+def _inputs(policy: Policy, batch: ModelInputs, golden: dict[str, Tensor]) -> Iterator[Comparison]:
     """What the model is given, and what the backbone makes of it."""
     yield same("input_ids", batch.input_ids, golden["input_ids"])
     yield same("attention_mask", batch.attention_mask, golden["attention_mask"])
@@ -88,4 +102,4 @@ def _chunk(policy: Policy, sample: Sample, noise: np.ndarray) -> dict[str, np.nd
     observation = Observation(0, sample.images, sample.state, sample.instruction)
     with patch("groot_ros.policy.draw_noise", lambda shape, seed: torch.from_numpy(noise)[None]):
         chunk = policy.infer(observation, seed=0)
-    return {f"action.{group.name}": group.values for group in chunk.groups}
+    return {group.name: group.values for group in chunk.groups}
