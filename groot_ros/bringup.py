@@ -25,7 +25,8 @@ class Argument:
 
 #: What differs between one deployment and the next; tuning belongs into params_file.
 ARGUMENTS = (
-    Argument("checkpoint", "", "Checkpoint directory of the policy"),
+    Argument("checkpoint", "", "Checkpoint directory of the policy, or a downloaded hub id"),
+    Argument("backbone_assets", "", "VLM's config and tokenizer; empty = the checkpoint has them"),
     Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
     Argument("engine", "auto", "How the model is executed; auto = the fastest proven here"),
@@ -130,6 +131,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         parameters={
             **managed,
             "checkpoint": _checkpoint(values["checkpoint"]),
+            **_backbone_assets(values["backbone_assets"]),
             "embodiment": values["embodiment"],
             "engine": values["engine"],
             "device": values["device"],
@@ -239,9 +241,18 @@ def _checkpoint(value: str) -> str:
             "checkpoint is not set: give the directory of your checkpoint "
             f"(the simulated robot's own is {demo_checkpoint()})"
         )
-    if not (Path(value) / "config.json").is_file():
+    from groot_ros.processing.assets import find_checkpoint
+
+    directory = find_checkpoint(value)
+    if not (directory / "config.json").is_file():
         raise ValueError(f"checkpoint '{value}' is not a checkpoint: it has no config.json")
-    return str(Path(value).resolve())
+    return str(directory.resolve())
+
+
+def _backbone_assets(value: str) -> dict[str, str]:
+    """Nothing where it is not given, so that a params_file can say it."""
+    path = Path(value)
+    return {"backbone_assets": str(path.resolve()) if path.is_dir() else value} if value else {}
 
 
 def _existing_file(name: str, value: str) -> tuple[Path, ...]:

@@ -81,6 +81,18 @@ def test_the_users_parameters_come_after_the_packages_own(checkpoint: str, tmp_p
         assert len(process.parameter_files) == 2
 
 
+def test_backbone_assets_reach_the_policy_and_leave_a_params_file_its_say(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    def given(value: str) -> object:
+        graph = policy_graph({"checkpoint": checkpoint, "backbone_assets": value})
+        return graph.processes[0].parameters.get("backbone_assets")
+
+    assert given(str(tmp_path)) == str(tmp_path.resolve())
+    assert given("nvidia/Eagle-Block2A-2B-v2") == "nvidia/Eagle-Block2A-2B-v2"
+    assert given("") is None
+
+
 def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None:
     values = {"checkpoint": checkpoint, "policy_cpus": "1-3", "policy_nice": "5"}
     assert policy_graph(values).processes[0].prefix == ["nice", "-n", "5", "taskset", "-c", "1-3"]
@@ -96,7 +108,9 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("torch_threads", "0", r"torch_threads must be between 1 and 256"),
         ("autostart", "yes", r"autostart must be one of true, false"),
         ("colour", "red", r"'colour' is not a bringup argument"),
-        ("checkpoint", "/no/such", r"checkpoint '/no/such' is not a checkpoint"),
+        ("checkpoint", "/no/such", r"checkpoint /no/such: no such directory"),
+        ("checkpoint", "/", r"checkpoint '/' is not a checkpoint: it has no config.json"),
+        ("checkpoint", "nobody/nothing", r"hf download nobody/nothing"),
     ],
 )
 def test_a_wrong_argument_gives_one_line_that_names_it(
