@@ -21,6 +21,7 @@ VERBS = {
 _EXAMPLES = """examples:
   groot-ros demo --out out/demo
   groot-ros up --checkpoint ~/my_checkpoint --robot ~/my_arm.yaml
+  groot-ros inspect --checkpoint ~/my_checkpoint --robot ~/my_arm.yaml
   groot-ros bag record --robot so101 --out ~/bags/run1
 """
 
