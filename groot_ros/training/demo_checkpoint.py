@@ -139,8 +139,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m groot_ros.training.demo_checkpoint",
         description="Render demonstrations of the scripted expert, train a small GR00T N1.6 on "
-        "them, write the checkpoint, and drive the simulated arm with it. About 12 minutes on "
-        "two cores.",
+        "them, write the checkpoint, and drive the simulated arm with it. About 12 minutes of one "
+        "CPU core.",
         epilog="example:\n  python -m groot_ros.training.demo_checkpoint "
         "--out checkpoints/so101_demo",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -154,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--head-steps", type=int, default=3000, help="steps of stage two (%(default)s)"
     )
     parser.add_argument("--seed", type=int, default=0, help="of everything (%(default)s)")
-    parser.add_argument("--threads", type=int, default=2, help="of torch (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
     parser.add_argument("--data", type=Path, help="npz that keeps the demonstrations between runs")
     parser.add_argument("--check-only", action="store_true", help="only drive with what is there")
     args = parser.parse_args(arguments)
