@@ -30,6 +30,12 @@ POLICY = (
     ),
     Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
     Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
+    Parameter(
+        "rtc_mode",
+        "guided",
+        "How chunks continue committed motion (real-time chunking)",
+        choices=("off", "native", "guided"),
+    ),
     Parameter("noise_seed", -1, "Seed of the denoising noise, -1 = a new one each time"),
 )
 
