@@ -47,7 +47,14 @@ _TIMING_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
 #: Reasons that are somebody's wish, not a fault.
-_WISHES = ("estopped", "on_hold", "before_stop", "instruction_ended", "old_episode")
+_WISHES = (
+    "estopped",
+    "on_hold",
+    "awaiting_step",
+    "before_stop",
+    "instruction_ended",
+    "old_episode",
+)
 #: s that deactivation waits for a streamed stop at most.
 _STREAMED_STOP = 2.0
 #: Parameters that are settings of control/, by the same name.
@@ -78,6 +85,7 @@ class ExecutorNode(ManagedNode):
         self.create_service(SetBool, "~/hold", self._on_hold)
         self.create_service(SetBool, "~/estop", self._on_estop)
         self.create_service(Trigger, "~/resume", self._on_resume)
+        self.create_service(Trigger, "~/step", self._on_step)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
         self.create_timer(_TIMING_PERIOD, self._report_timing, clock=self._steady)
@@ -222,6 +230,14 @@ class ExecutorNode(ManagedNode):
         if self._control is not None:
             self._control.resume(self._now())
         return self._answer(response, "the next chunk may move it")
+
+    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self._settings.flag("single_step"):
+            response.message = "parameter single_step is off: every chunk is executed"
+            return response
+        if self._control is not None:
+            self._control.step(self._now())
+        return self._answer(response, "the next chunk is executed to its end")
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._control is not None:
