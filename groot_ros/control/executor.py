@@ -157,14 +157,14 @@ class Executor:
     def update(self, now_ns: int) -> Update | None:
         """What has changed since the last call, or None. Call at a steady rate."""
         self._watch_clock(now_ns)
-        if self._executing:
+        if astray := self._astray(now_ns):
+            self._watchdog.lock(astray)
+            self._halt(now_ns, astray, self.settings.braking_time)
+            self._restart = True
+        elif self._executing:
             lost = self._state_refusal(now_ns)
             if lost is not None and not self.settings.shadow:
                 self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
-            elif astray := self._astray():
-                self._watchdog.lock(astray)
-                self._halt(now_ns, astray, self.settings.braking_time)
-                self._restart = True
             elif self._motion.refresh(now_ns, self.settings):
                 self._changed = True
             end_ns = self._motion.end_ns
@@ -338,10 +338,16 @@ class Executor:
             self.settings.max_start_jump,
         )
 
-    def _astray(self) -> str:
-        """Why the robot cannot be following, or an empty string."""
+    def _astray(self, now_ns: int) -> str:
+        """Why the robot cannot be following, or an empty string.
+
+        Judged in motion and shortly after: later on somebody may have moved it by hand.
+        """
         published, seen_ns = self._published, self._measured.oldest_ns
-        if published is None or seen_ns is None:
+        if published is None or seen_ns is None or self._watchdog.locked:
+            return ""
+        grace = 2.0 * self.settings.following_patience
+        if not self._executing and now_ns > published.end_ns + s_to_ns(grace):
             return ""
         return self._following.judge(
             published.at(seen_ns)[0],
