@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -17,6 +18,7 @@ from std_srvs.srv import Trigger
 
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.chunk_figures import ChunkFigures, StepBudget
+from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.inference import Inference
 from groot_ros.bridge.instruction import InstructionBox
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
@@ -52,6 +54,8 @@ if TYPE_CHECKING:
 
 #: s between reports of the status.
 _STATUS_PERIOD = 0.5
+#: s between reports on /diagnostics.
+_DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
 #: Reasons that are somebody's wish, not a fault.
@@ -80,6 +84,7 @@ class PolicyNode(ManagedNode):
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
         self._refusals = RefusalCounts(_QUIET_NS)
+        self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
@@ -94,12 +99,14 @@ class PolicyNode(ManagedNode):
 
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
         self._channel = InstructionChannel(self, self._instructions, self._on_instruction, own)
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=own)
         self.create_timer(
             _STATUS_PERIOD, lambda: self._publish_status(), callback_group=own, clock=steady
         )
+        self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, callback_group=own, clock=steady)
         # One for life: rclpy's executor dies of a timer that is cancelled while it is due.
         self._ticks = self.create_timer(
             1.0,
@@ -278,6 +285,16 @@ class PolicyNode(ManagedNode):
             self.get_logger().warning(f"{reason}: {detail}")
 
     def _publish_status(self, lifecycle: int | None = None) -> None:
+        self._status.publish(self._current_status(lifecycle))
+
+    def _diagnose(self) -> None:
+        status = self._current_status()
+        age = self._settings.number("max_image_age")
+        msg = DiagnosticArray(status=[self._diagnosis.status(status, age)])
+        msg.header.stamp = status.header.stamp
+        self._diagnostics.publish(msg)
+
+    def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()
         policy, inference, buffer = self._policy, self._inference, self._buffer
         rate_wanted = self._settings.number("rate_hz")
@@ -291,19 +308,17 @@ class PolicyNode(ManagedNode):
             activation = Activation(inference.session, inference.episode)
             figures = inference.figures
             budget = self._budget(policy, inference)
-        self._status.publish(
-            policy_status(
-                now,
-                self._state_machine.current_state[0] if lifecycle is None else lifecycle,
-                activation,
-                self._instructions.current.id,
-                loaded,
-                rate_wanted,
-                figures,
-                budget,
-                () if buffer is None else buffer.inputs(now),
-                self._refusals.as_dict(),
-            )
+        return policy_status(
+            now,
+            self._state_machine.current_state[0] if lifecycle is None else lifecycle,
+            activation,
+            self._instructions.current.id,
+            loaded,
+            rate_wanted,
+            figures,
+            budget,
+            () if buffer is None else buffer.inputs(now),
+            self._refusals.as_dict(),
         )
 
     def _tolerances(self) -> Tolerances:

@@ -373,7 +373,7 @@ def test_a_robot_that_stands_while_commanded_is_stopped_until_somebody_looks():
 def test_a_robot_found_elsewhere_right_after_a_stop_is_not_driven_on(bench):
     bench.follows = False
     bench.executor.hold(True, bench.now_ns)
-    bench.measured = bench.measured + [0.4, 0.0, 0.0, 0.0]
+    bench.measured = np.add(bench.measured, [0.4, 0.0, 0.0, 0.0])
     bench.run(1.0)
     bench.executor.hold(False, bench.now_ns)
     bench.run(0.01)
@@ -384,7 +384,7 @@ def test_a_robot_moved_by_hand_long_after_a_stop_is_no_fault(bench):
     bench.executor.hold(True, bench.now_ns)
     bench.run(3.0)
     bench.follows = False
-    bench.measured = bench.measured + [0.4, 0.0, 0.0, 0.0]
+    bench.measured = np.add(bench.measured, [0.4, 0.0, 0.0, 0.0])
     bench.run(2.0)
     bench.executor.hold(False, bench.now_ns)
     assert bench.state.reason == "released: waiting for a new chunk"

@@ -19,7 +19,6 @@ from rclpy.clock import ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -48,6 +47,7 @@ class Robot:
         self.silent: set[str] = set()
         self.refuses = False
         self.stray_joint = False
+        self._due_ns = 0
         self.commands: list[tuple[int, np.ndarray]] = []
         self._controllers = {}
         for each in CONTRACT.controllers:
@@ -79,12 +79,18 @@ class Robot:
         self._controllers[name].accept(message, self._stage.now_ns)
 
     def cycle(self) -> None:
+        """Every control period that is due: a busy machine must not slow the robot's time."""
         now = self._stage.now_ns
-        for controller in self._controllers.values():
-            held = [self.position[joint] for joint in controller.joints]
-            command = controller.update(now, held, np.zeros(len(held)))
-            self.position.update(zip(controller.joints, command.tolist(), strict=True))
-        self.commands.append((now, np.array([self.position[joint] for joint in JOINTS])))
+        if abs(now - self._due_ns) > 1_000_000_000:
+            self._due_ns = now
+        while self._due_ns <= now:
+            for controller in self._controllers.values():
+                held = [self.position[joint] for joint in controller.joints]
+                command = controller.update(self._due_ns, held, np.zeros(len(held)))
+                self.position.update(zip(controller.joints, command.tolist(), strict=True))
+            rows = np.array([self.position[joint] for joint in JOINTS])
+            self.commands.append((self._due_ns, rows))
+            self._due_ns += s_to_ns(PERIOD)
         if "joints" not in self.silent:
             msg = JointState(name=list(JOINTS), position=list(self.position.values()))
             if self.stray_joint:
@@ -145,10 +151,8 @@ class NodeProcess:
 
     def __init__(self, name: str, log: Path, parameters: dict) -> None:
         self.log = log
-        given = {"robot": "so101", "autostart": True, **parameters}
-        arguments = [
-            a for k, v in given.items() for a in ("-p", f"{k}:={str(v).lower() if v is True else v}")
-        ]
+        given = {"robot": "so101", "autostart": "true", **parameters}
+        arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         command = [sys.executable, "-m", f"groot_ros.nodes.{name}", "--ros-args", *arguments]
         with log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
@@ -185,7 +189,6 @@ class ProcessStage:
             (DiagnosticArray, "/diagnostics", self.diagnostics, qos.DRIVER),
         ):
             node.create_subscription(kind, topic, inbox.put, profile)
-        self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
         self._clock = node.create_publisher(Clock, "/clock", qos.DRIVER)
         self.robot = Robot(self)
         self.policies = [Policy(self)]
@@ -241,8 +244,12 @@ class ProcessStage:
         wrong = [(s.status, s.reason) for s in self.states.all()[seen:] if s.status != status]
         assert not wrong
 
-    def instruct(self, text: str) -> None:
-        self._instruction.publish(String(data=text))
+    def diagnosed(self, name: str, words: str) -> bytes:
+        """The level of the first diagnosis of this name that says these words."""
+        array = self.diagnostics.wait(
+            lambda d: any(s.name == name and words in s.message for s in d.status)
+        )
+        return next(s.level for s in array.status if s.name == name)
 
     def trigger(self, service: str):
         client = self.node.create_client(Trigger, service)

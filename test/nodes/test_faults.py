@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from policy_stage import wait_until
 from process_stage import PERIOD, Policy, ProcessStage
 
@@ -89,6 +90,8 @@ def test_of_two_policies_the_first_goes_on_and_the_second_is_refused(running):
     assert state.session == "a"
     running.stays(RUNNING)
     assert "two policies drive one robot" in running.log("executor_node")
+    level = running.diagnosed("executor_node: motion", "second_policy")
+    assert level == DiagnosticStatus.ERROR
 
 
 def test_another_policy_takes_over_when_the_first_is_silent(running):
@@ -118,7 +121,7 @@ def test_a_restarted_executor_begins_at_the_measured_state(running):
 
 @pytest.mark.parametrize(("jump", "words"), [(-20.0, "clock went back"), (20.0, "s ahead")])
 def test_a_clock_that_jumps_stops_the_robot_until_the_next_chunk(stage, jump, words):
-    stage.start_executor(use_sim_time=True)
+    stage.start_executor(use_sim_time="true")
     stage.run()
     stage.policy.on = False
     stage.jump_ns += s_to_ns(jump)

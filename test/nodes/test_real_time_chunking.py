@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from policy_stage import wait_until
 from process_stage import JOINTS, ProcessStage
 from tiny_checkpoint import write_tiny_checkpoint
@@ -12,6 +13,7 @@ from groot_ros.msg import ExecutorState
 from groot_ros.types import NS_PER_S, ActionChunk, CommittedTimeline, RtcMode, s_to_ns
 
 pytestmark = pytest.mark.ros
+OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +71,7 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, mode):
     assert compared >= 24
     # The network has its say beyond them: an untrained one leaps.
     assert free > 0.02
+    assert stage.diagnosed("policy_node: inference", "chunks/s") in (OK, WARN)
     accepted = stage.wait(ExecutorState.RUNNING)
     assert accepted.accepted >= 12
 
