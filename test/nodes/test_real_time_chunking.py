@@ -50,10 +50,12 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, mode):
     stage.start_executor()
     start_policy(stage, checkpoint, rtc_mode=mode)
 
+    stage.wait(ExecutorState.RUNNING)
+
     def conditioned():
         return [c for c in stage.chunks.all() if c.frozen_steps > 0]
 
-    wait_until(lambda: len(conditioned()) >= 12, "chunks continue committed motion")
+    wait_until(lambda: len(conditioned()) >= 8, "chunks continue committed motion")
     timelines = {t.id: timeline_from_msg(t) for t in stage.timelines.all()}
     compared, free = 0, 0.0
     for msg in conditioned():
@@ -68,12 +70,12 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, mode):
         np.testing.assert_allclose(values[:frozen], committed, rtol=0, atol=1e-6)
         free = max(free, np.abs(np.diff(values[frozen - 1 :], axis=0)).max())
         compared += frozen
-    assert compared >= 24
+    assert compared >= 8
     # The network has its say beyond them: an untrained one leaps.
     assert free > 0.02
     assert stage.diagnosed("policy_node: inference", "chunks/s") in (OK, WARN)
     accepted = stage.wait(ExecutorState.RUNNING)
-    assert accepted.accepted >= 12
+    assert accepted.accepted >= 8
 
 
 def test_a_killed_policy_leaves_the_robot_at_rest_and_a_restarted_one_takes_over(stage, checkpoint):
