@@ -6,7 +6,7 @@ import sys
 from datetime import date
 
 #: In the order of the README's table.
-BENCHMARKS = ("observation_path", "executor_jitter")
+BENCHMARKS = ("observation_path", "executor_jitter", "continuity", "limits")
 
 
 def main() -> None:
