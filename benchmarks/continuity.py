@@ -3,10 +3,10 @@
     python -m benchmarks.continuity [--picture out/continuity.png]
 
 A three-joint motion of 6 s (that of the measurement on the real controller) is proposed in
-chunks of 16 steps at 30 Hz, one every 0.2 s. Chunks come late, some do not come, and each is off
-by a constant N(0, 20 mrad) per joint: a policy that never quite agrees with itself. The synthetic
-policy with real-time chunking has its own chunk as the denoised end point, which makes of N
-guided steps exactly chunk + W (committed - chunk).
+chunks of 16 steps at 30 Hz, one every 0.2 s or when the last is done. Chunks come late, some do
+not come, and each is off by a constant N(0, 20 mrad) per joint: a policy that never quite agrees
+with itself. The synthetic policy with real-time chunking has its own chunk as the denoised end
+point, which makes of N guided steps exactly chunk + W (committed - chunk): no network smooths it.
 
 Commands are taken at 250 Hz. "x" is a multiple of the intended motion's own figure.
 """
@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -35,8 +36,6 @@ HORIZON, DT = 16, 1 / 30
 #: s: of the control loop, between chunks, of the executor's tick, of a message's way, of the servo.
 PERIOD, INFERENCE, TICK, DELIVERY, LAG = 0.004, 0.2, 0.012, 0.002, 0.05
 MOTION, STOPPING, TOTAL = 6.0, 1.0, 8.0
-#: Steps of delay and of period that the policy counts on.
-DELAY_STEPS, PERIOD_STEPS = 5, 6
 EPOCH_NS = 1_750_000_000_000_000_000
 #: rad: who is this close to the end, and stays so, has finished.
 ARRIVED = 0.06
@@ -67,6 +66,17 @@ class Stream:
     sigma: float = 0.02
     loss: float = 0.0
     seed: int = 0
+
+    @property
+    def period(self) -> float:
+        """Seconds between chunks: the next inference begins when the last one is done."""
+        return max(INFERENCE, self.latency + self.jitter)
+
+    @property
+    def budget(self) -> tuple[int, int]:
+        """Steps of delay d and of period s that the policy counts on."""
+        d = ceil((self.latency + self.jitter) / DT - 0.1) + 1
+        return d, max(ceil(self.period / DT - 0.1), d)
 
 
 @dataclass(frozen=True)
@@ -102,7 +112,7 @@ def proposals(stream: Stream) -> list[Proposal]:
     """What the policy says, in order of arrival."""
     rng = np.random.default_rng(stream.seed)
     sent = []
-    for t_obs in np.arange(0.0, TOTAL, INFERENCE):
+    for t_obs in np.arange(0.0, TOTAL, stream.period):
         late = max(0.0, stream.latency + rng.uniform(-stream.jitter, stream.jitter))
         offset = rng.normal(0.0, stream.sigma, 3) if stream.sigma else np.zeros(3)
         lost = rng.random() < stream.loss
@@ -174,8 +184,9 @@ class Ensembling(Sender):
 class ThisExecutor(Sender):
     """groot_ros.control, with or without real-time chunking in the policy."""
 
-    def __init__(self, mode: RtcMode) -> None:
+    def __init__(self, mode: RtcMode, stream: Stream) -> None:
         super().__init__()
+        self._budget = stream.budget
         self._executor = Executor(CONTRACT, ExecutorSettings(max_start_jump=2.0))
         self._continuation = Continuation(mode, {"arm": JOINTS}, DT, HORIZON)
         self._pending: list[tuple[Proposal, ActionChunk]] = []
@@ -185,7 +196,7 @@ class ThisExecutor(Sender):
         """The chunk, conditioned on what was committed when it was observed."""
         stamp_ns = EPOCH_NS + s_to_ns(proposal.t_obs)
         origin = ChunkOrigin(stamp_ns, "a", 0, new_instruction=False)
-        prefix = self._continuation.prefix(origin, DELAY_STEPS, PERIOD_STEPS)
+        prefix = self._continuation.prefix(origin, *self._budget)
         values = proposal.values.copy()
         frozen = 0
         if prefix is not None:
@@ -228,10 +239,10 @@ class ThisExecutor(Sender):
         ]
 
 
-METHODS: dict[str, Callable[[], Sender]] = {
-    "hard replacement": HardReplacement,
-    "stamp 0, positions": StampZero,
-    "temporal ensembling": Ensembling,
+METHODS: dict[str, Callable[[Stream], Sender]] = {
+    "hard replacement": lambda _: HardReplacement(),
+    "stamp 0, positions": lambda _: StampZero(),
+    "temporal ensembling": lambda _: Ensembling(),
     "this executor": partial(ThisExecutor, RtcMode.OFF),
     "this executor, RTC": partial(ThisExecutor, RtcMode.GUIDED),
 }
@@ -247,9 +258,11 @@ def timed(t_obs: float, values: Array, tail: float = 0.3) -> TrajectoryMessage:
     return TrajectoryMessage(EPOCH_NS + s_to_ns(t_obs), JOINTS, points)
 
 
-def execute(make: Callable[[], Sender], distro: Distro, stream: Stream, lag: float = LAG) -> Run:
+def execute(
+    make: Callable[[Stream], Sender], distro: Distro, stream: Stream, lag: float = LAG
+) -> Run:
     """A whole run at 250 Hz."""
-    sender, rules = make(), RULES[distro]
+    sender, rules = make(stream), RULES[distro]
     controller = TrajectoryController(JOINTS, rules, PERIOD)
     coming = proposals(stream)
     on_the_way: list[tuple[float, TrajectoryMessage]] = []

@@ -55,17 +55,22 @@ class Continuation:
         `delay` (d, 0 = not measured yet) and `period` (s) are steps from t_obs until the chunk
         acts and between chunks. Motion of another session or episode is not continued: after a
         reset, the executor's blend alone takes care of the seam. After a changed instruction
-        only the frozen steps are.
+        only the frozen steps are. Nor is anything where d > H - s: the chunk would come when all
+        that it was held to is over, and the step to what it wants would lie inside it, where
+        nothing blends.
         """
         timeline = self._timeline
         if self._mode == RtcMode.OFF or delay < 1 or timeline is None:
             return None
         if (timeline.session, timeline.episode) != (origin.session, origin.episode):
             return None
-        values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
+        overlap = self._horizon - period
         late = max(0, delay - round(self._first_step / self._dt))
-        frozen = min(late, max(0, self._horizon - period), steps)
-        overlap = frozen if origin.new_instruction else min(self._horizon - period, steps)
+        if late > overlap:
+            return None
+        values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
+        frozen = min(late, steps)
+        overlap = frozen if origin.new_instruction else min(overlap, steps)
         if not values or overlap < 1:
             return None
         weights = schedule(self._mode, steps, frozen, overlap)

@@ -57,11 +57,6 @@ def test_only_known_steps_are_frozen_or_pulled(timeline):
     assert (prefix.weight == 1.0).all()
 
 
-def test_the_delay_never_freezes_what_the_next_chunk_must_change(timeline):
-    prefix = continuation(timeline).prefix(origin(0.1), 12, 12)
-    assert prefix.frozen_steps == HORIZON - 12
-
-
 def test_after_another_instruction_only_the_frozen_steps_are_kept(timeline):
     old = continuation(timeline).prefix(origin(0.1), 3, 4)
     new = continuation(timeline).prefix(origin(0.1, new_instruction=True), 3, 4)
@@ -91,6 +86,7 @@ def test_groups_that_nobody_commits_to_are_left_out(timeline):
         ({}, {"t_obs_ns": EPOCH_NS - s_to_ns(5.0)}, 3),
         ({"groups": {"head": ("neck",)}}, {}, 3),
         ({}, {}, 0),
+        ({}, {}, 11),
     ],
 )
 def test_there_is_nothing_to_continue(timeline, changes, asked, delay):

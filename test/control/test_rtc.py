@@ -26,11 +26,15 @@ def test_weights_are_one_while_frozen_then_fall_to_zero(size):
     assert (weights[overlap:] == 0.0).all()
 
 
-def test_weights_are_those_of_the_paper():
-    # H = 16, d = 4, s = 6: c_i = (10 - i) / 7 and W_i = c_i (e^c_i - 1) / (e - 1).
-    c = np.array([6, 5, 4, 3, 2, 1]) / 7
-    expected = c * (np.exp(c) - 1) / (np.e - 1)
-    np.testing.assert_allclose(guidance_weights(16, 4, 10)[4:10], expected, rtol=1e-12)
+def test_weights_leave_and_arrive_without_a_corner():
+    """H = 16, d = 4, s = 6: the share of the overlap that is left is (10 - i) / 7."""
+    left = np.array([6, 5, 4, 3, 2, 1]) / 7
+    weights = guidance_weights(16, 4, 10)
+    np.testing.assert_allclose(weights[4:10], 3 * left**2 - 2 * left**3, rtol=1e-12)
+    drops = -np.diff(weights)
+    assert drops[3] < 0.06
+    assert drops[9] < 0.06
+    assert drops.max() < 0.22
 
 
 @given(sizes())
