@@ -15,6 +15,9 @@ from groot_ros.types import (
     s_to_ns,
 )
 
+#: Steps over which a hold must be able to end, see `benchmarks.continuity`.
+_FEWEST_SOFT = 2
+
 
 class Continuation:
     """What of the committed motion the next chunk of one policy continues.
@@ -55,8 +58,8 @@ class Continuation:
         `delay` (d, 0 = not measured yet) and `period` (s) are steps from t_obs until the chunk
         acts and between chunks. Motion of another session or episode is not continued: after a
         reset, the executor's blend alone takes care of the seam. After a changed instruction
-        only the frozen steps are. Nor is anything where d > H - s: the chunk would come when all
-        that it was held to is over, and the step to what it wants would lie inside it, where
+        only the frozen steps are. Nor is anything where d > H - s, or where too little is known
+        for the hold to be softened: the step to what the chunk wants would lie inside it, where
         nothing blends.
         """
         timeline = self._timeline
@@ -71,7 +74,8 @@ class Continuation:
         values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
         frozen = min(late, steps)
         overlap = frozen if origin.new_instruction else min(overlap, steps)
-        if not values or overlap < 1:
+        soft = overlap - frozen
+        if not values or overlap < 1 or (soft < _FEWEST_SOFT and not origin.new_instruction):
             return None
         weights = schedule(self._mode, steps, frozen, overlap)
         return Prefix(

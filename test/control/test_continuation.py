@@ -51,10 +51,17 @@ def test_rows_are_the_committed_motion_at_the_steps_of_the_new_chunk(timeline):
 
 
 def test_only_known_steps_are_frozen_or_pulled(timeline):
-    # At 0.4 s only 4 of the 16 steps of the chunk before are left.
-    prefix = continuation(timeline).prefix(origin(0.4), 6, 6)
-    assert len(prefix.weight) == len(prefix.values["arm"]) == prefix.frozen_steps == 4
-    assert (prefix.weight == 1.0).all()
+    # At 0.3 s only 7 of the 16 steps of the chunk before are left.
+    prefix = continuation(timeline).prefix(origin(0.3), 4, 6)
+    assert len(prefix.weight) == len(prefix.values["arm"]) == 7
+    assert (prefix.weight[:4] == 1.0).all()
+    assert ((prefix.weight[4:] > 0.0) & (prefix.weight[4:] < 0.9)).all()
+
+
+def test_a_hold_that_could_only_end_abruptly_is_left_to_the_blend(timeline):
+    assert continuation(timeline).prefix(origin(0.3), 5, 6) is not None
+    assert continuation(timeline).prefix(origin(0.3), 6, 6) is None
+    assert continuation(timeline).prefix(origin(0.1), 5, 10) is None
 
 
 def test_after_another_instruction_only_the_frozen_steps_are_kept(timeline):
