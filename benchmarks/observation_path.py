@@ -43,7 +43,8 @@ class NoModel:
     views = ("front", "wrist")
     history = {"video": (0,), "state": (0,)}  # noqa: RUF012
     state_groups = {"single_arm": 5}  # noqa: RUF012
-    horizon, dt, device, memory_bytes = 16, 1 / 30, "none", 0
+    joint_groups = ("single_arm",)
+    horizon, dt, first_step, device, memory_bytes = 16, 1 / 30, 0.0, "none", 0
     engine = SimpleNamespace(name="none")
 
     def __init__(self) -> None:

@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from groot_ros.processing.robot_columns import RobotColumns, require_counterpart
 from groot_ros.robot import RobotContract
 from groot_ros.runtime import Engine, PrefixInput, TorchEngine
 from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
-from groot_ros.types import ActionChunk, Observation, RtcMode, s_to_ns
+from groot_ros.types import ActionChunk, Observation, Prefix, RtcMode, s_to_ns
 from groot_ros.types.fields import CheckpointError, Fields
 
 #: Seconds between actions where no robot contract says it.
@@ -37,33 +36,6 @@ ENGINES = ("torch",)
 
 class InferenceError(RuntimeError):
     """The model's output cannot be used; nothing of it became a chunk."""
-
-
-@dataclass(frozen=True)
-class Prefix:
-    """Committed motion that a new chunk continues.
-
-    Attributes:
-        values: action group -> [K, D] absolute targets in the units of the chunk; row i is due
-            when step i of the new chunk is. K may be shorter than the horizon.
-        start: [K], 1 where sampling starts from the prefix instead of noise.
-        weight: [K], pull of the prediction towards the prefix.
-        strength: [K], factor on the velocity; 0 freezes a step at its start value.
-        clean: [K], 1 where a step is shown to the network as finished.
-        mode: written into the chunk.
-        frozen_steps: written into the chunk.
-        id: of the committed timeline, written into the chunk.
-
-    """
-
-    values: Mapping[str, NDArray[np.float64]]
-    start: NDArray[np.floating]
-    weight: NDArray[np.floating]
-    strength: NDArray[np.floating]
-    clean: NDArray[np.floating]
-    mode: RtcMode = RtcMode.NATIVE
-    frozen_steps: int = 0
-    id: int = 0
 
 
 class Policy:
@@ -127,9 +99,19 @@ class Policy:
         return dict(self.processor.codec.action_widths)
 
     @property
+    def joint_groups(self) -> tuple[str, ...]:
+        """Action groups whose columns are joints, not the pose of a link."""
+        return tuple(g for g in self.action_groups if not self.processor.codec.is_pose(g))
+
+    @property
     def horizon(self) -> int:
         """Steps of a chunk."""
         return self.processor.codec.horizon
+
+    @property
+    def first_step(self) -> float:
+        """Seconds from the observation to the first step of its chunk."""
+        return self._first_step * self.action_dt
 
     @property
     def device(self) -> str:
@@ -173,19 +155,20 @@ class Policy:
 
         used = sum(self.action_groups.values())
         _require_finite(result.actions[:, : self.horizon, :used])
-        decoded = self.processor.decode(result.actions[0], state)
+        frozen = 0 if prefix is None else prefix.frozen_steps
+        decoded = self.processor.decode(result.actions[0], state, frozen)
         groups = tuple(
             self._columns.action_group(name, values.astype(float))
             for name, values in decoded.items()
         )
         return ActionChunk(
             stamp_ns=observation.stamp_ns,
-            start_ns=observation.stamp_ns + s_to_ns(self._first_step * self.action_dt),
+            start_ns=observation.stamp_ns + s_to_ns(self.first_step),
             dt=self.dt,
             groups=groups,
             instruction=observation.instruction,
             rtc_mode=RtcMode.OFF if prefix is None else prefix.mode,
-            frozen_steps=0 if prefix is None else prefix.frozen_steps,
+            frozen_steps=frozen,
             prefix_id=0 if prefix is None else prefix.id,
             noise_seed=seed,
             checkpoint_hash=self.checkpoint_hash,
@@ -227,21 +210,23 @@ class Policy:
         self, prefix: Prefix, state: Mapping[str, NDArray[np.float64]]
     ) -> PrefixInput:
         values = self._columns.to_model(prefix.values)
-        action, _ = self.processor.codec.encode_action(values, state)
+        action, known = self.processor.codec.encode_prefix(values, state)
         steps = len(prefix.start)
         total, width = self.config.action_horizon, self.config.max_action_dim
-        used = sum(self.action_groups.values())
+        columns = np.flatnonzero(known)
 
         def spread(given: NDArray[np.floating], beyond: float) -> NDArray[np.float32]:
-            """[K] or [K, used] to [1, H, A]; unused columns and later steps stay neutral."""
+            """[K] to [1, H, A]; other columns and later steps stay neutral."""
             array = np.full((1, total, width), beyond, dtype=np.float32)
-            array[0, :steps, :used] = given if given.ndim == 2 else given[:, None]
+            array[0, :steps, columns] = given
             return array
 
         clean = np.zeros((1, total), dtype=np.float32)
         clean[0, :steps] = prefix.clean
+        padded = np.zeros((1, total, width), dtype=np.float32)
+        padded[0, :steps, : len(known)] = action
         return PrefixInput(
-            prefix=spread(action[:steps, :used], 0.0),
+            prefix=padded,
             start=spread(prefix.start, 0.0),
             weight=spread(prefix.weight, 0.0),
             strength=spread(prefix.strength, 1.0),

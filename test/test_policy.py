@@ -15,6 +15,7 @@ from tiny_checkpoint import (
     write_tiny_checkpoint,
 )
 
+from groot_ros.control.rtc import schedule
 from groot_ros.policy import InferenceError, Policy, Prefix, load_policy
 from groot_ros.processing import (
     ActionConfig,
@@ -200,6 +201,59 @@ def test_a_frozen_prefix_is_continued_in_the_units_of_the_chunk(
     np.testing.assert_allclose(values(chunk, "single_arm")[:4], before["single_arm"], atol=1e-6)
     np.testing.assert_allclose(values(chunk, "gripper")[:4], before["gripper"], atol=1e-6)
     assert (chunk.rtc_mode, chunk.frozen_steps, chunk.prefix_id) == (RtcMode.NATIVE, 4, 9)
+
+
+@pytest.mark.parametrize("mode", [RtcMode.NATIVE, RtcMode.GUIDED, RtcMode.TRAINED])
+@pytest.mark.parametrize("reach", [0.2, 0.9])
+def test_a_full_freeze_reproduces_committed_motion_whatever_the_new_state(
+    checkpoint: Path, robot: RobotContract, mode: RtcMode, reach: float
+) -> None:
+    """Relative to the new state, and also where that is further than the statistics go."""
+    policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
+    t = np.arange(HORIZON)[:, None]
+    before = {
+        "single_arm": reach * np.sin(0.3 * t + np.arange(5)),
+        "gripper": 0.4 + 0.1 * np.cos(0.5 * t),
+    }
+    si = {"single_arm": np.full((1, 5), 0.21), "gripper": np.full((1, 1), 0.5)}
+    frozen = schedule(mode, HORIZON, HORIZON, HORIZON)
+    prefix = Prefix(before, **vars(frozen), mode=mode, frozen_steps=HORIZON)
+    for seed in (1, 2):
+        chunk = policy.infer(observation(si), prefix, seed=seed)
+        for group, committed in before.items():
+            np.testing.assert_allclose(values(chunk, group), committed, rtol=0, atol=1e-6)
+
+
+def test_guidance_pulls_soft_steps_closer_and_leaves_the_rest_free(
+    checkpoint: Path, robot: RobotContract
+) -> None:
+    policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
+    si = {group: robot.to_si(group, v) for group, v in STATE.items()}
+    before = {"single_arm": np.full((6, 5), 0.3), "gripper": si["gripper"].repeat(6, axis=0)}
+    guided = schedule(RtcMode.GUIDED, 6, 2, 5)
+    prefix = Prefix(before, **vars(guided), mode=RtcMode.GUIDED, frozen_steps=2)
+
+    def gap(given: Prefix | None) -> np.ndarray:
+        arm = values(policy.infer(observation(si), given, seed=3), "single_arm")
+        return np.abs(arm[:6] - before["single_arm"]).mean(axis=1)
+
+    free, held = gap(None), gap(prefix)
+    assert (held[:2] < 1e-6).all()
+    assert held[2] < 0.2 * free[2]
+    assert (held[3:5] < free[3:5]).all()
+    assert free.min() > 0.01
+
+
+def test_a_group_that_nobody_committed_to_stays_free(
+    checkpoint: Path, robot: RobotContract
+) -> None:
+    policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
+    si = {group: robot.to_si(group, v) for group, v in STATE.items()}
+    frozen = schedule(RtcMode.NATIVE, 4, 4, 4)
+    prefix = Prefix({"single_arm": np.full((4, 5), 0.25)}, **vars(frozen), frozen_steps=4)
+    chunk = policy.infer(observation(si), prefix, seed=1)
+    np.testing.assert_allclose(values(chunk, "single_arm")[:4], 0.25, atol=1e-6)
+    assert np.ptp(values(chunk, "gripper")[:4]) > 1e-3
 
 
 def test_a_prefix_longer_than_the_horizon_is_refused(policy: Policy) -> None:

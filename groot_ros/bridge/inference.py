@@ -11,14 +11,14 @@ from groot_ros.bridge.chunk_figures import ChunkFigures
 from groot_ros.bridge.instruction import InstructionBox
 from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.refusals import Refused
-from groot_ros.types import ActionChunk, MalformedError, Observation
+from groot_ros.types import ActionChunk, ChunkOrigin, MalformedError, Observation, Prefix
 
 
 class Infers(Protocol):
     """The part of groot_ros.policy.Policy that is used here."""
 
     def infer(
-        self, observation: Observation, prefix: None = None, seed: int | None = None
+        self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
     ) -> ActionChunk:
         """One chunk; its provenance is filled in here."""
 
@@ -40,6 +40,7 @@ class Inference:
         publish: hands a chunk to the graph.
         refuse: hears (reason, detail) of every step without a chunk.
         seed: of the denoising noise; None = a new one each time.
+        continued: the committed motion that a chunk of this origin continues, or None.
 
     """
 
@@ -52,6 +53,7 @@ class Inference:
         publish: Callable[[ActionChunk], None],
         refuse: Callable[[str, str], None],
         seed: int | None = None,
+        continued: Callable[[ChunkOrigin], Prefix | None] = lambda _: None,
     ) -> None:
         self._policy = policy
         self._buffer = buffer
@@ -60,9 +62,11 @@ class Inference:
         self._publish = publish
         self._refuse = refuse
         self._seed = seed
+        self._continued = continued
         self._lock = Lock()
         self._ended = False
         self._chunks = 0
+        self._followed = 0
         self._publish_seconds = 0.0
         self.session = str(uuid.uuid4())
         self.episode = 0
@@ -79,7 +83,15 @@ class Inference:
             return
         snapshot_seconds = perf_counter() - began
         try:
-            chunk = self._policy.infer(observation, seed=self._seed)
+            prefix = self._continued(
+                ChunkOrigin(
+                    observation.stamp_ns,
+                    self.session,
+                    ticket.episode,
+                    new_instruction=ticket.instruction_id != self._followed,
+                )
+            )
+            chunk = self._policy.infer(observation, prefix, self._seed)
         # Whatever a model does to one observation, the next one gets its chance.
         except Exception as error:
             self._refuse("inference_error", f"{type(error).__name__}: {error}")
@@ -90,6 +102,7 @@ class Inference:
                 self._refuse("superseded", "reset, stopped or told otherwise while inferring")
                 return
             self._chunks += 1
+            self._followed = ticket.instruction_id
             stage_seconds = {
                 "snapshot": snapshot_seconds,
                 **chunk.stage_seconds,

@@ -30,6 +30,12 @@ POLICY = (
     ),
     Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
     Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
+    Parameter(
+        "rtc_mode",
+        "guided",
+        "How chunks continue committed motion (real-time chunking)",
+        choices=("off", "native", "guided"),
+    ),
     Parameter("noise_seed", -1, "Seed of the denoising noise, -1 = a new one each time"),
 )
 
@@ -67,7 +73,17 @@ EXECUTOR = (
         1_000_000,
         live=True,
     ),
+    Parameter(
+        "max_following_error",
+        0.3,
+        "Joints further than this from their command for 0.5 s stop the motion",
+        "rad or m",
+        0.001,
+        10.0,
+        live=True,
+    ),
     Parameter("shadow", False, "Report everything, command nothing"),
+    Parameter("single_step", False, "One chunk for each call of ~/step", live=True),
     Parameter("realtime_priority", 20, "SCHED_FIFO priority where permitted, 0 = off", "", 0, 98),
 )
 

@@ -44,6 +44,10 @@ class Parameter:
     choices: tuple[str, ...] = ()
     live: bool = False
 
+    def meant(self, value: Value) -> Value:
+        """The value, or "off" for the false that YAML makes of an unquoted off."""
+        return "off" if value is False and "off" in self.choices else value
+
     def problem(self, value: object) -> str:
         """Why the value is refused, or an empty string."""
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -60,6 +64,7 @@ class Parameter:
         text = f"{self.description} [{self.unit}]" if self.unit else self.description
         descriptor = ParameterDescriptor(description=text)
         if self.choices:
+            descriptor.dynamic_typing = "off" in self.choices
             descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
         if self.minimum is not None and self.maximum is not None:
             if isinstance(self.default, float):
@@ -132,16 +137,17 @@ class Parameters:
             row = self._table.get(change.name)
             if row is None:
                 continue
-            problem = row.problem(change.value)
+            problem = row.problem(row.meant(change.value))
             if not problem and self._locked and not row.live:
                 problem = f"{row.name} can only change while unconfigured: run cleanup first"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
         for change in changes:
             if change.name in self._table:
-                self._values[change.name] = change.value
+                value = self._table[change.name].meant(change.value)
+                self._values[change.name] = value
                 if self._on_change is not None:
-                    self._on_change(change.name, change.value)
+                    self._on_change(change.name, value)
         return SetParametersResult(successful=True)
 
 
@@ -150,7 +156,8 @@ def _declare(node: Node, row: Parameter) -> Value:
         declared = node.declare_parameter(row.name, row.default, row.descriptor())
     except ParameterException as error:
         raise ValueError(f"{row.name} must be like {row.default!r}: {error}") from error
-    problem = row.problem(declared.value)
+    value = row.meant(declared.value)
+    problem = row.problem(value)
     if problem:
         raise ValueError(problem)
-    return declared.value
+    return value

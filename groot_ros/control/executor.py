@@ -9,6 +9,7 @@ import numpy as np
 from groot_ros.control.admission import Admission
 from groot_ros.control.agreement import disagreement
 from groot_ros.control.curve import Curve
+from groot_ros.control.following import Following
 from groot_ros.control.goal import goal_curve, interpolation_of, knot_spacing
 from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Limits
@@ -84,7 +85,9 @@ class Executor:
         self._received = self._accepted = self._timeline_id = 0
         self._last_ns: int | None = None
         self._history_from_ns = 0
-        self._executing = self._changed = self._restart = False
+        self._executing = self._changed = self._restart = self._may_step = False
+        self._ending = ""
+        self._following = Following(self.joint_names, self._blended)
 
     # What comes in
 
@@ -124,6 +127,7 @@ class Executor:
         refusal = (
             self._admission.judge(chunk, now_ns, self.settings)
             or self._watchdog.refusal()
+            or self._step_refusal()
             or self._state_refusal(now_ns)
             or self._plan(chunk, now_ns)
         )
@@ -134,7 +138,8 @@ class Executor:
         self._watchdog.accepted()
         self._chunk = chunk
         self._executing = self._changed = True
-        self._restart = False
+        self._restart = self._may_step = False
+        self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
         return None
 
     def refuse(self, refusal: Refusal) -> Refusal:
@@ -152,7 +157,11 @@ class Executor:
     def update(self, now_ns: int) -> Update | None:
         """What has changed since the last call, or None. Call at a steady rate."""
         self._watch_clock(now_ns)
-        if self._executing:
+        if astray := self._astray(now_ns):
+            self._watchdog.lock(astray)
+            self._halt(now_ns, astray, self.settings.braking_time)
+            self._restart = True
+        elif self._executing:
             lost = self._state_refusal(now_ns)
             if lost is not None and not self.settings.shadow:
                 self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
@@ -160,7 +169,10 @@ class Executor:
                 self._changed = True
             end_ns = self._motion.end_ns
             if self._executing and end_ns is not None and now_ns >= end_ns:
-                self._watchdog.starved(self.settings.max_starvations)
+                if self._ending:
+                    self._watchdog.halt(self._ending)
+                else:
+                    self._watchdog.starved(self.settings.max_starvations)
                 self._motion.coast()
                 self._executing, self._changed = False, True
         elif self._restart and self._at_rest(now_ns):
@@ -221,6 +233,11 @@ class Executor:
         self._watchdog.estop = True
         self._halt(now_ns, "emergency stop", 0.0)
 
+    def step(self, now_ns: int) -> None:
+        """With `single_step`, execute the next chunk that is observed from now on."""
+        self._may_step = True
+        self._admission.only_after(now_ns)
+
     def resume(self, now_ns: int) -> None:
         """End an emergency stop, or a stop after too many starvations."""
         self._watchdog.resume()
@@ -232,9 +249,24 @@ class Executor:
         return self.update(now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
-        """Follow the operator's instruction: an empty one is a bounded stop now."""
+        """Follow the operator's instruction.
+
+        An empty one is a bounded stop now. Another one than that of the running chunk leaves of
+        it what is already sent and the frozen steps from now on, which the next chunk begins
+        with; chunks of the old instruction are refused.
+        """
         if instruction.strip():
             self._admission.begin_instruction()
+            chunk = self._chunk
+            if (
+                self._executing
+                and chunk
+                and chunk.instruction.strip() not in ("", instruction.strip())
+            ):
+                self._admission.end_instruction()
+                self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
+                self._ending = "the instruction changed: waiting for its first chunk"
+                self._changed = True
             return None
         self._admission.end_instruction()
         return self.stop(now_ns, "no instruction")
@@ -306,6 +338,30 @@ class Executor:
             self.settings.max_start_jump,
         )
 
+    def _astray(self, now_ns: int) -> str:
+        """Why the robot cannot be following, or an empty string.
+
+        Judged in motion and shortly after: later on somebody may have moved it by hand.
+        """
+        published, seen_ns = self._published, self._measured.oldest_ns
+        if published is None or seen_ns is None or self._watchdog.locked:
+            return ""
+        grace = 2.0 * self.settings.following_patience
+        if not self._executing and now_ns > published.end_ns + s_to_ns(grace):
+            return ""
+        return self._following.judge(
+            published.at(seen_ns)[0],
+            self._measured.position,
+            seen_ns,
+            self.settings.max_following_error,
+            self.settings.following_patience,
+        )
+
+    def _step_refusal(self) -> Refusal | None:
+        if self.settings.single_step and not self._may_step:
+            return Refusal("awaiting_step", "single step: call step for the next chunk")
+        return None
+
     def _state_refusal(self, now_ns: int) -> Refusal | None:
         oldest_ns = self._measured.oldest_ns
         if oldest_ns is None:
@@ -336,16 +392,20 @@ class Executor:
         return rest_ns is None or now_ns >= rest_ns
 
     def _watch_clock(self, now_ns: int) -> None:
-        """A clock that went back (a simulation was reset) makes everything known untrue."""
-        back = self._last_ns is not None and now_ns < self._last_ns - s_to_ns(
-            self.settings.max_future
-        )
+        """A clock that jumps (a simulation was reset) makes everything known untrue."""
+        step = 0.0 if self._last_ns is None else ns_to_s(now_ns - self._last_ns)
         self._last_ns = now_ns
-        if back:
-            self._measured.clear()
-            self._admission.forget()
-            self._forget_motion(now_ns)
-            self._watchdog.halt("the clock went back: waiting for a new chunk")
+        if step < -self.settings.max_future:
+            what = "the clock went back"
+        elif step > self.settings.max_clock_step:
+            what = f"the clock went {step:.1f} s ahead, or this process stood still"
+        else:
+            return
+        self._measured.clear()
+        self._admission.forget()
+        self._admission.only_after(now_ns)
+        self._forget_motion(now_ns)
+        self._watchdog.halt(f"{what}: waiting for a new chunk")
 
     def _forget_motion(self, now_ns: int) -> None:
         self._motion.clear()

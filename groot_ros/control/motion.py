@@ -118,6 +118,15 @@ class CommittedMotion:
             self.coast()
         return True
 
+    def shorten(self, until_ns: int) -> None:
+        """Plan nothing beyond the first knot at or after until_ns; what is sent stays."""
+        if self._goal is None or self.plan is None:
+            return
+        last = len(self.plan.times) - 1
+        knot = int(np.searchsorted(self.plan.times, max(until_ns, self._tail_ns)))
+        end_ns = int(self.plan.times[min(knot, last)])
+        self.plan, self._goal = self.plan.until(end_ns), self._goal.until(end_ns)
+
     def coast(self) -> None:
         """No more motion is to come: the published tail is what will be."""
         self.plan, self._goal = self.sent, None

@@ -9,6 +9,7 @@ _MAY_BE_ZERO = (
     "lead",
     "rest_velocity",
     "position_slack",
+    "following_patience",
     "max_starvations",
 )
 
@@ -41,8 +42,14 @@ class ExecutorSettings:
         rest_velocity: rad/s or m/s below which a measured joint counts as standing.
         position_slack: rad or m that a measured joint may lie outside its limits and still
             count as on the limit.
+        max_clock_step: s between two calls beyond which the clock has jumped, or the process stood
+            still: what was sent is over by then, and motion begins anew.
+        max_following_error: rad or m that a joint may be from where it is commanded to be;
+            grippers are exempt.
+        following_patience: s of a larger error after which motion stops until resume.
         max_starvations: starvations after which motion needs an explicit resume; 0: never.
         shadow: compute and report everything, command nothing.
+        single_step: execute one chunk to its end for each call of step().
 
     """
 
@@ -60,8 +67,12 @@ class ExecutorSettings:
     session_silence: float = 1.0
     rest_velocity: float = 0.05
     position_slack: float = 0.02
+    max_clock_step: float = 1.0
+    max_following_error: float = 0.3
+    following_patience: float = 0.5
     max_starvations: int = 0
     shadow: bool = False
+    single_step: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):

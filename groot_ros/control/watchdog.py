@@ -10,7 +10,7 @@ class Watchdog:
     Attributes:
         hold: the operator's pause; motion resumes with the first chunk after its release.
         estop: latched until resume().
-        locked: starved too often; latched until resume().
+        locked: starved too often, or the robot does not follow; latched until resume().
         starvations: times the tail began for want of a chunk, since the start.
 
     """
@@ -21,14 +21,20 @@ class Watchdog:
         self.locked = False
         self.starvations = 0
         self._since_resume = 0
+        self._locked_because = ""
         self._standing_because = ""
 
     def starved(self, max_starvations: int) -> None:
         """The tail began for want of a chunk; 0 allows any number."""
         self.starvations += 1
         self._since_resume += 1
-        self.locked = self.locked or 0 < max_starvations <= self._since_resume
+        if not self.locked and 0 < max_starvations <= self._since_resume:
+            self.lock(f"starved {self._since_resume} times")
         self._standing_because = ""
+
+    def lock(self, reason: str) -> None:
+        """Motion ended for a reason that somebody must look at."""
+        self.locked, self._locked_because = True, reason
 
     def halt(self, reason: str) -> None:
         """Motion was stopped on purpose; the next accepted chunk ends this."""
@@ -52,7 +58,7 @@ class Watchdog:
         if self.hold:
             return Refusal("on_hold", "the operator holds the robot")
         if self.locked:
-            return Refusal("needs_resume", f"starved {self._since_resume} times: call resume first")
+            return Refusal("needs_resume", f"{self._locked_because}: call resume first")
         return None
 
     def status(

@@ -18,6 +18,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from groot_ros.bridge import qos
+from groot_ros.bridge.diagnosis import ExecutorDiagnosis
 from groot_ros.bridge.messages import (
     chunk_from_msg,
     executor_state_to_msg,
@@ -42,12 +43,19 @@ from groot_ros.types import ExecutorState as StateRecord
 
 #: s between reports of the state, when nothing changes.
 _STATE_PERIOD = 0.1
-#: s between reports of the timer.
-_TIMING_PERIOD = 1.0
+#: s between reports on /diagnostics.
+_DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
 #: Reasons that are somebody's wish, not a fault.
-_WISHES = ("estopped", "on_hold", "before_stop", "instruction_ended", "old_episode")
+_WISHES = (
+    "estopped",
+    "on_hold",
+    "awaiting_step",
+    "before_stop",
+    "instruction_ended",
+    "old_episode",
+)
 #: s that deactivation waits for a streamed stop at most.
 _STREAMED_STOP = 2.0
 #: Parameters that are settings of control/, by the same name.
@@ -62,6 +70,7 @@ class ExecutorNode(ManagedNode):
         self._settings = Parameters(self, EXECUTOR)
         self._settings.on_change(self._on_setting)
         self._told = RefusalCounts(_QUIET_NS)
+        self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._control: Executor | None = None
         self._outputs: CommandOutputs | None = None
         self._inputs: list[Subscription] = []
@@ -78,9 +87,10 @@ class ExecutorNode(ManagedNode):
         self.create_service(SetBool, "~/hold", self._on_hold)
         self.create_service(SetBool, "~/estop", self._on_estop)
         self.create_service(Trigger, "~/resume", self._on_resume)
+        self.create_service(Trigger, "~/step", self._on_step)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
-        self.create_timer(_TIMING_PERIOD, self._report_timing, clock=self._steady)
+        self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, clock=self._steady)
 
     def setup(self) -> None:
         """Listen to the robot and to the operator."""
@@ -93,6 +103,7 @@ class ExecutorNode(ManagedNode):
             raise SetupError(str(error)) from error
         control = self._control = Executor(contract, settings)
         self._told = RefusalCounts(_QUIET_NS)
+        self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._outputs = CommandOutputs(self, contract.controllers)
         subscribe = self.create_subscription
         self._inputs = [
@@ -223,6 +234,14 @@ class ExecutorNode(ManagedNode):
             self._control.resume(self._now())
         return self._answer(response, "the next chunk may move it")
 
+    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self._settings.flag("single_step"):
+            response.message = "parameter single_step is off: every chunk is executed"
+            return response
+        if self._control is not None:
+            self._control.step(self._now())
+        return self._answer(response, "the next chunk is executed to its end")
+
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._control is not None:
             self._control.reset(self._now())
@@ -264,11 +283,15 @@ class ExecutorNode(ManagedNode):
         if old is None or (old.status, old.reason) != (state.status, state.reason):
             self._report()
 
-    def _report_timing(self) -> None:
-        if self._watch is not None:
-            msg = DiagnosticArray(status=[self._watch.status(self.get_name())])
-            msg.header.stamp = ns_to_time(self._now())
-            self._diagnostics.publish(msg)
+    def _diagnose(self) -> None:
+        if self._watch is None or self._control is None:
+            return
+        now = self._now()
+        timing = self._watch.status(self.get_name())
+        motion = self._diagnosis.status(self._control.state(now))
+        msg = DiagnosticArray(status=[timing, motion])
+        msg.header.stamp = ns_to_time(now)
+        self._diagnostics.publish(msg)
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)

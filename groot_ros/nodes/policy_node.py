@@ -9,16 +9,19 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
+from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
-from groot_ros.bridge import qos
+from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.chunk_figures import ChunkFigures, StepBudget
+from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.inference import Inference
 from groot_ros.bridge.instruction import InstructionBox
-from groot_ros.bridge.messages import chunk_to_msg
+from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
 from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.parameter_tables import POLICY
 from groot_ros.bridge.parameters import Parameters, Value
@@ -26,7 +29,9 @@ from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_stat
 from groot_ros.bridge.refusals import RefusalCounts
 from groot_ros.bridge.wanted import Tolerances, Wanted
 from groot_ros.bridge.worker import Worker
+from groot_ros.control.continuation import Continuation
 from groot_ros.msg import ActionChunk as ActionChunkMsg
+from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
@@ -34,13 +39,23 @@ from groot_ros.nodes.policy_inputs import PolicyInputs
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
-from groot_ros.types import NS_PER_S, ActionChunk, s_to_ns
+from groot_ros.types import (
+    NS_PER_S,
+    ActionChunk,
+    ChunkOrigin,
+    MalformedError,
+    Prefix,
+    RtcMode,
+    s_to_ns,
+)
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
 
 #: s between reports of the status.
 _STATUS_PERIOD = 0.5
+#: s between reports on /diagnostics.
+_DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
 #: Reasons that are somebody's wish, not a fault.
@@ -69,11 +84,14 @@ class PolicyNode(ManagedNode):
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
         self._refusals = RefusalCounts(_QUIET_NS)
+        self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
         self._worker: Worker | None = None
         self._inputs: PolicyInputs | None = None
+        self._timelines: Subscription | None = None
+        self._continuation: Continuation | None = None
         self._progress = ("", -1)
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._own_group = ReentrantCallbackGroup()
@@ -81,12 +99,14 @@ class PolicyNode(ManagedNode):
 
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
         self._channel = InstructionChannel(self, self._instructions, self._on_instruction, own)
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=own)
         self.create_timer(
             _STATUS_PERIOD, lambda: self._publish_status(), callback_group=own, clock=steady
         )
+        self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, callback_group=own, clock=steady)
         # One for life: rclpy's executor dies of a timer that is cancelled while it is due.
         self._ticks = self.create_timer(
             1.0,
@@ -128,6 +148,21 @@ class PolicyNode(ManagedNode):
         self._instructions.put_first(settings.text("instruction"))
         self._buffer = ObservationBuffer(contract, wanted, self._tolerances())
         self._inputs = PolicyInputs(self, self._buffer, self._refuse, self._input_group)
+        self._continuation = Continuation(
+            RtcMode[settings.text("rtc_mode").upper()],
+            {name: contract.groups[name].joints for name in policy.joint_groups},
+            policy.dt,
+            policy.horizon,
+            policy.first_step,
+        )
+        self._timelines = self.create_subscription(
+            CommittedTimelineMsg,
+            "committed_timeline",
+            self._on_timeline,
+            qos.LATCHED,
+            callback_group=self._input_group,
+            event_callbacks=no_events.SUBSCRIPTION,
+        )
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
 
     def start(self) -> None:
@@ -143,6 +178,7 @@ class PolicyNode(ManagedNode):
             self._publish_chunk,
             self._refuse,
             None if seed < 0 else seed,
+            self._continued,
         )
         self._worker = Worker(self._inference.step, self._on_worker_error, "inference")
         self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.number("rate_hz"))
@@ -163,7 +199,10 @@ class PolicyNode(ManagedNode):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
-        self._inference = self._buffer = None
+        if self._timelines is not None:
+            self.destroy_subscription(self._timelines)
+            self._timelines = None
+        self._inference = self._buffer = self._continuation = None
         policy, self._policy = self._policy, None
         if policy is not None:
             policy.close()
@@ -172,6 +211,26 @@ class PolicyNode(ManagedNode):
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)
+
+    def _on_timeline(self, msg: CommittedTimelineMsg) -> None:
+        continuation = self._continuation
+        if continuation is None:
+            return
+        try:
+            continuation.take(timeline_from_msg(msg))
+        except MalformedError as error:
+            self._refuse(error.reason, f"committed timeline: {error.detail}")
+
+    def _continued(self, origin: ChunkOrigin) -> Prefix | None:
+        policy, inference, continuation = self._policy, self._inference, self._continuation
+        if policy is None or inference is None or continuation is None:
+            return None
+        budget = self._budget(policy, inference)
+        return continuation.prefix(origin, budget.d, budget.s)
+
+    def _budget(self, policy: "Policy", inference: Inference) -> StepBudget:
+        rate = self._settings.number("rate_hz")
+        return inference.figures.budget(rate, policy.dt, policy.horizon, self._now())
 
     def _on_tick(self) -> None:
         worker = self._worker
@@ -226,6 +285,16 @@ class PolicyNode(ManagedNode):
             self.get_logger().warning(f"{reason}: {detail}")
 
     def _publish_status(self, lifecycle: int | None = None) -> None:
+        self._status.publish(self._current_status(lifecycle))
+
+    def _diagnose(self) -> None:
+        status = self._current_status()
+        age = self._settings.number("max_image_age")
+        msg = DiagnosticArray(status=[self._diagnosis.status(status, age)])
+        msg.header.stamp = status.header.stamp
+        self._diagnostics.publish(msg)
+
+    def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()
         policy, inference, buffer = self._policy, self._inference, self._buffer
         rate_wanted = self._settings.number("rate_hz")
@@ -238,20 +307,18 @@ class PolicyNode(ManagedNode):
         if policy is not None and inference is not None:
             activation = Activation(inference.session, inference.episode)
             figures = inference.figures
-            budget = figures.budget(rate_wanted, policy.dt, policy.horizon, now)
-        self._status.publish(
-            policy_status(
-                now,
-                self._state_machine.current_state[0] if lifecycle is None else lifecycle,
-                activation,
-                self._instructions.current.id,
-                loaded,
-                rate_wanted,
-                figures,
-                budget,
-                () if buffer is None else buffer.inputs(now),
-                self._refusals.as_dict(),
-            )
+            budget = self._budget(policy, inference)
+        return policy_status(
+            now,
+            self._state_machine.current_state[0] if lifecycle is None else lifecycle,
+            activation,
+            self._instructions.current.id,
+            loaded,
+            rate_wanted,
+            figures,
+            budget,
+            () if buffer is None else buffer.inputs(now),
+            self._refusals.as_dict(),
         )
 
     def _tolerances(self) -> Tolerances:

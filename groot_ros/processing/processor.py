@@ -142,10 +142,13 @@ class Processor:
         )
 
     def decode(
-        self, action: NDArray[np.floating], state: Mapping[str, NDArray[np.floating]]
+        self,
+        action: NDArray[np.floating],
+        state: Mapping[str, NDArray[np.floating]],
+        frozen_steps: int = 0,
     ) -> dict[str, NDArray[np.float32]]:
         """Model output [..., H, max_action_dim] and raw state to group -> [..., horizon, D]."""
-        return self.codec.decode_action(action, state)
+        return self.codec.decode_action(action, state, frozen_steps)
 
     def tokens(self, instruction: str, image_tokens: Sequence[int]) -> list[int]:
         """Token ids of the whole prompt; the last instruction is remembered."""

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,14 +125,44 @@ class StateActionCodec:
         mask[:steps, :width] = 1.0
         return padded, mask
 
+    def encode_prefix(
+        self, action: Groups, state: Groups
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Committed motion, group -> [K, D] absolute, to the model's columns and their mask.
+
+        Relative groups are taken relative to this state, the one of the new chunk, not to that
+        of the chunk which the motion came from. Nothing is clipped: motion was committed to
+        whatever the statistics say. Returns [K, columns in use] and bool [columns in use], False
+        where a group is missing (its values are 0). Raises ValueError as encode_action.
+        """
+        lengths = {len(values) for values in action.values()}
+        steps = max(lengths, default=0)
+        if len(lengths) > 1:
+            raise ValueError(f"groups of a prefix differ in steps: {sorted(lengths)}")
+        if steps > self.horizon:
+            raise ValueError(f"the prefix has {steps} steps, the horizon is {self.horizon}")
+        columns, known = [], []
+        for group, scheme in self._action.items():
+            width = self.action_widths[group]
+            known += [group in action] * width
+            if group not in action:
+                columns.append(np.zeros((steps, width)))
+                continue
+            values = self._checked(action, group, width, "action")
+            unclipped = replace(scheme, clip=False)
+            columns.append(unclipped.normalise(self._to_relative(group, values, state)))
+        return np.concatenate(columns, axis=-1).astype(np.float32), np.array(known)
+
     def decode_action(
-        self, action: NDArray[np.floating], state: Groups
+        self, action: NDArray[np.floating], state: Groups, frozen_steps: int = 0
     ) -> dict[str, NDArray[np.float32]]:
         """Model output to absolute actions.
 
         Args:
             action: [..., H, max_action_dim] (or only the columns in use), normalised.
             state: group -> [..., T, D], raw; the last step is the reference of relative groups.
+            frozen_steps: leading steps that repeat committed motion: not clipped, so that they
+                come out as they went in. The reference knows none.
 
         Returns:
             group -> float32 [..., horizon, D].
@@ -144,7 +175,10 @@ class StateActionCodec:
                 action[..., : self.horizon, start : start + width], dtype=np.float64
             )
             start += width
-            absolute = self._to_absolute(group, scheme.denormalise(values), state)
+            raw = scheme.denormalise(values)
+            if frozen_steps and isinstance(scheme, MinMax):
+                raw[..., :frozen_steps, :] = scheme.stretch(values)[..., :frozen_steps, :]
+            absolute = self._to_absolute(group, raw, state)
             decoded[group] = absolute.astype(np.float32)
         return decoded
 

@@ -32,8 +32,12 @@ class MinMax:
 
     def denormalise(self, values: Array) -> Array:
         """Always clipped to [-1, 1] first, whatever `clip` says, as in the reference."""
+        return self.stretch(np.clip(values, -1.0, 1.0))
+
+    def stretch(self, values: Array) -> Array:
+        """As denormalise, without clipping."""
         low, high = _rows(self.low, values), _rows(self.high, values)
-        return (np.clip(values, -1.0, 1.0) + 1.0) / 2.0 * (high - low) + low
+        return (values + 1.0) / 2.0 * (high - low) + low
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """The robot contract as one record, read from `config/robots/*.yaml`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from groot_ros.robot.controller import Controller, read_controller
 from groot_ros.robot.distinct_keys import DistinctKeysLoader
 from groot_ros.robot.joint import Joint, read_gripper, read_joint
+from groot_ros.robot.limit_sources import (
+    StatedLimits,
+    read_joint_limits,
+    read_urdf,
+    tightest,
+)
 from groot_ros.robot.reader import ContractError, Section
 from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
 from groot_ros.types import ActionKind
@@ -91,16 +97,22 @@ def load_contract(path: str | Path) -> RobotContract:
     except yaml.YAMLError as error:
         one_line = " ".join(str(error).split())
         raise ContractError(f"{path}: is not valid YAML: {one_line}") from error
-    return parse_contract(value, f"{path}:")
+    return parse_contract(value, f"{path}:", path.parent)
 
 
-def parse_contract(value: object, where: str = "contract:") -> RobotContract:
-    """Check an already parsed contract; `where` begins every error."""
+def parse_contract(
+    value: object, where: str = "contract:", folder: Path | None = None
+) -> RobotContract:
+    """Check an already parsed contract.
+
+    `where` begins every error; `folder` is what relative paths of other files begin at.
+    """
     root = Section(value, where)
+    elsewhere = _limits_elsewhere(root, folder or Path())
     grippers = dict(root.sections("gripper")) if root.has("gripper") else {}
     unit_maps = {name: read_gripper(section) for name, section in grippers.items()}
     joints = {
-        name: read_joint(name, section, unit_maps.get(name))
+        name: read_joint(name, section, unit_maps.get(name), elsewhere(name))
         for name, section in root.sections("joints")
     }
     names = tuple(joints)
@@ -124,6 +136,13 @@ def parse_contract(value: object, where: str = "contract:") -> RobotContract:
     _different(root, "controllers", "topic", [c.topic for c in contract.controllers])
     _different(root, "controllers", "name", [c.name for c in contract.controllers])
     return contract
+
+
+def _limits_elsewhere(root: Section, folder: Path) -> Callable[[str], StatedLimits]:
+    """What `urdf:` and `joint_limits:` state of a joint."""
+    readers = {"urdf": read_urdf, "joint_limits": read_joint_limits}
+    sources = [read(folder / root.text(key)) for key, read in readers.items() if root.has(key)]
+    return lambda name: tightest(source[name] for source in sources if name in source)
 
 
 def _read_groups(root: Section, joints: tuple[str, ...]) -> dict[str, Group]:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from groot_ros.robot.limit_sources import StatedLimits, tightest
 from groot_ros.robot.reader import Section
 from groot_ros.robot.units import UnitMap
 
@@ -40,16 +41,33 @@ class Joint:
         return "rad" if self.kind == "revolute" else "m"
 
 
-def read_joint(name: str, section: Section, gripper: UnitMap | None) -> Joint:
-    """One entry of `joints:`; a gripper joint's unit map comes from `gripper:`."""
+def read_joint(
+    name: str, section: Section, gripper: UnitMap | None, elsewhere: StatedLimits | None = None
+) -> Joint:
+    """One entry of `joints:`; a gripper joint's unit map comes from `gripper:`.
+
+    Of each limit the tighter one counts, the contract's or what is stated elsewhere.
+    """
     kind = section.text("type", "revolute", choices=("revolute", "prismatic"))
     lower, upper = section.interval("position")
-    limits = JointLimits(
+    own = StatedLimits(
         lower,
         upper,
         section.number("velocity", above=0.0),
         section.number("acceleration", above=0.0),
     )
+    both = tightest([own] if elsewhere is None else [own, elsewhere])
+    if both.lower >= both.upper:
+        assert elsewhere is not None
+        raise section.error(
+            "position",
+            f"[{lower:g}, {upper:g}] has nothing in common with "
+            f"[{elsewhere.lower:g}, {elsewhere.upper:g}] of the URDF or joint_limits",
+        )
+    for what in ("velocity", "acceleration"):
+        if getattr(both, what) <= 0.0:
+            raise section.error(what, "is not above 0 in the URDF or joint_limits")
+    limits = JointLimits(both.lower, both.upper, both.velocity, both.acceleration)
     units = UnitMap()
     if section.has("model"):
         if gripper is not None:

@@ -8,6 +8,7 @@ from groot_ros.types.chunk import ActionChunk, ActionGroup, ActionKind, RtcMode
 from groot_ros.types.executor_state import ExecutorState, ExecutorStatus
 from groot_ros.types.invariants import MalformedError
 from groot_ros.types.observation import Observation, StampedInput
+from groot_ros.types.prefix import ChunkOrigin, Prefix
 from groot_ros.types.time import NS_PER_S, ns_to_s, s_to_ns
 from groot_ros.types.timeline import CommittedTimeline
 
@@ -16,11 +17,13 @@ __all__ = [
     "ActionChunk",
     "ActionGroup",
     "ActionKind",
+    "ChunkOrigin",
     "CommittedTimeline",
     "ExecutorState",
     "ExecutorStatus",
     "MalformedError",
     "Observation",
+    "Prefix",
     "RtcMode",
     "StampedInput",
     "ns_to_s",

@@ -10,7 +10,7 @@ from groot_ros.bridge.instruction import InstructionBox
 from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.wanted import Tolerances, Wanted
 from groot_ros.robot import load_contract
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind
+from groot_ros.types import ActionChunk, ActionGroup, ActionKind, ChunkOrigin
 
 MS = 1_000_000
 NOW = 1_000_000 * MS
@@ -28,6 +28,8 @@ class Setting:
         self.published: list[ActionChunk] = []
         self.refused: list[tuple[str, str]] = []
         self.while_inferring = lambda: None
+        self.origins: list[ChunkOrigin] = []
+        self.prefixes: list[object] = []
         self.now = NOW
         self.inference = Inference(
             self,
@@ -37,9 +39,15 @@ class Setting:
             self.published.append,
             lambda *refusal: self.refused.append(refusal),
             seed=5,
+            continued=self.continued,
         )
 
+    def continued(self, origin):
+        self.origins.append(origin)
+        return len(self.origins)
+
     def infer(self, observation, prefix=None, seed=None):
+        self.prefixes.append(prefix)
         self.while_inferring()
         group = ActionGroup(ActionKind.GRIPPER, "gripper", ("gripper",), ("rad",), [[seed]] * 4)
         t_obs = observation.stamp_ns
@@ -65,6 +73,24 @@ def test_chunks_are_numbered_from_one_and_carry_what_they_were_told():
     assert (first.instruction_id, first.instruction, first.episode) == (1, "pick", 0)
     assert [i.name for i in first.inputs] == ["front", "joint_states"]
     assert first.groups[0].values[0, 0] == 5.0
+
+
+def test_each_chunk_continues_what_is_committed_for_its_observation_and_run():
+    setting = Setting()
+    setting.step()
+    setting.inference.reset()
+    setting.step()
+    setting.instructions.put("place")
+    setting.step()
+    setting.step()
+    session = setting.inference.session
+    assert setting.origins == [
+        ChunkOrigin(NOW, session, 0, new_instruction=True),
+        ChunkOrigin(NOW + 100 * MS, session, 1, new_instruction=False),
+        ChunkOrigin(NOW + 200 * MS, session, 1, new_instruction=True),
+        ChunkOrigin(NOW + 300 * MS, session, 1, new_instruction=False),
+    ]
+    assert setting.prefixes == [1, 2, 3, 4]
 
 
 def test_the_stages_are_those_of_the_chunk_but_publishing_is_that_of_the_one_before():

@@ -48,6 +48,26 @@ def test_values_come_from_the_command_line_or_the_table(make):
     assert (parameters.integer("count"), parameters.flag("shadow")) == (3, False)
 
 
+MODE = (Parameter("mode", "on", "Whether", choices=("off", "on"), live=True),)
+
+
+@pytest.mark.ros
+def test_off_is_a_word_also_where_yaml_takes_it_for_false(make):
+    node, parameters = make("mode:=off", table=MODE)
+    assert parameters.text("mode") == "off"
+    assert change(node, mode="on")[0].successful
+    assert parameters.text("mode") == "on"
+    assert change(node, mode=False)[0].successful
+    assert parameters.text("mode") == "off"
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("value", ["true", "5", "maybe"])
+def test_what_is_no_word_of_the_choice_is_refused(make, value):
+    with pytest.raises(ValueError, match=f"mode must be one of off, on, not '(?i:{value})'"):
+        make(f"mode:={value}", table=MODE)
+
+
 @pytest.mark.ros
 @pytest.mark.parametrize(
     ("argument", "told"),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from control_bench import (
     ARM,
+    DT,
     EPOCH_NS,
     JOINTS,
     Bench,
@@ -167,6 +168,56 @@ def test_an_empty_instruction_stops_and_ends_that_instruction(bench):
     assert bench.give(sway_chunk(bench.t, instruction_id=1)) is None
 
 
+def test_another_instruction_keeps_what_is_sent_and_the_frozen_steps_of_the_old():
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1, frozen_steps=12))
+    bench.run(0.02)
+    bench.executor.instruct("place", bench.now_ns)
+    assert bench.state.time_to_tail == pytest.approx(12 * DT, abs=DT)
+    bench.run(0.1)
+    assert bench.give(sway_chunk(bench.t, instruction_id=1)).reason == "instruction_ended"
+    bench.run(0.9)
+    assert (bench.state.status, bench.state.starvations) == (HOLDING, 0)
+    assert "instruction changed" in bench.state.reason
+    assert bench.give(sway_chunk(bench.t, instruction="place", instruction_id=2)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_without_frozen_steps_another_instruction_keeps_only_what_is_sent():
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
+    sent = bench.sent
+    bench.executor.instruct("place", bench.now_ns)
+    assert bench.state.time_to_tail == pytest.approx(0.3, abs=DT)
+    bench.run(1.0)
+    np.testing.assert_array_equal(bench.sent.positions[-1], sent.positions[-1])
+
+
+def test_the_same_instruction_again_changes_nothing():
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
+    before = bench.state.time_to_tail
+    bench.executor.instruct(" pick ", bench.now_ns)
+    assert bench.state.time_to_tail == before
+    assert bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1)) is None
+
+
+def test_single_step_executes_one_chunk_to_its_end_for_each_step():
+    bench = Bench(ExecutorSettings(single_step=True))
+    assert bench.give(sway_chunk(0.0)).reason == "awaiting_step"
+    for _ in range(2):
+        bench.executor.step(bench.now_ns)
+        assert bench.give(sway_chunk(bench.t)).reason == "before_stop"
+        bench.run(0.01)
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.run(0.1)
+        assert bench.give(sway_chunk(bench.t)).reason == "awaiting_step"
+        bench.run(1.0)
+        assert (bench.state.status, bench.state.starvations) == (HOLDING, 0)
+        assert "single step" in bench.state.reason
+        assert still(bench)
+
+
 def test_a_reset_stops_forgets_and_starts_from_the_measured_state(bench):
     bench.executor.reset(bench.now_ns)
     bench.run(0.02)
@@ -249,6 +300,23 @@ def test_a_jump_of_the_clock_backwards_forgets_everything(bench):
     assert bench.updates[-1][1].timeline.start_ns > EPOCH_NS + s_to_ns(0.05)
 
 
+def test_a_jump_of_the_clock_ahead_forgets_everything(bench):
+    bench.t += 5.0
+    bench.executor.update(bench.now_ns)
+    assert bench.state.status == HOLDING
+    assert "5.0 s ahead" in bench.state.reason
+    assert bench.give(sway_chunk(bench.t - 0.1)).reason == "before_stop"
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.updates[-1][1].timeline.start_ns > bench.now_ns - s_to_ns(0.1)
+
+
+def test_a_short_stall_is_not_a_jump_of_the_clock(bench):
+    bench.t += 0.25
+    bench.run(0.01)
+    assert bench.state.status in (RUNNING, COASTING)
+
+
 def test_a_small_correction_of_the_clock_changes_nothing(bench):
     bench.t -= 0.02
     bench.run(0.01)
@@ -280,6 +348,56 @@ def test_a_robot_that_does_not_follow_is_not_driven_on(bench):
     bench.measured = bench.measured + 0.6
     values = np.tile(bench.measured, (16, 1))
     assert bench.give(chunk(values, bench.t)).reason == "not_following"
+
+
+def test_a_robot_that_stands_while_commanded_is_stopped_until_somebody_looks():
+    """A controller that refuses says nothing on its topic."""
+    bench = Bench()
+    bench.follows = False
+    fast = np.cumsum(np.full((31, 4), 0.04), axis=0) + sway(0.0) - 0.04
+    assert bench.give(chunk(fast, 0.0)) is None
+    while bench.state.status == RUNNING:
+        bench.run(0.01)
+    assert bench.t < 1.0
+    assert bench.state.status == HOLDING
+    assert "does not follow" in bench.state.reason
+    assert "call resume" in bench.state.reason
+    bench.run(0.7)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(chunk(np.tile(bench.measured, (16, 1)), bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+def test_a_robot_found_elsewhere_right_after_a_stop_is_not_driven_on(bench):
+    bench.follows = False
+    bench.executor.hold(True, bench.now_ns)
+    bench.measured = np.add(bench.measured, [0.4, 0.0, 0.0, 0.0])
+    bench.run(1.0)
+    bench.executor.hold(False, bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+
+
+def test_a_robot_moved_by_hand_long_after_a_stop_is_no_fault(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(3.0)
+    bench.follows = False
+    bench.measured = np.add(bench.measured, [0.4, 0.0, 0.0, 0.0])
+    bench.run(2.0)
+    bench.executor.hold(False, bench.now_ns)
+    assert bench.state.reason == "released: waiting for a new chunk"
+
+
+def test_a_gripper_that_holds_something_may_stay_behind(bench):
+    bench.follows = False
+    for _ in range(10):
+        bench.measured = bench.sent.at(bench.now_ns)[0] + [0.0, 0.0, 0.0, 0.9]
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.run(0.01)
+        bench.t = round(bench.t + 0.1, 6)
+    assert bench.state.status == RUNNING
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_a_joint_within_limits_is_untouched_by_one_that_is_not():
     np.testing.assert_array_equal(positions[:, 1], goal_p[:, 1])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(
     viable_states(LIMITS),
     arrays(np.float64, (30, 2), elements=st.floats(-3, 3)),

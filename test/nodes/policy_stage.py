@@ -44,7 +44,9 @@ class ScriptedPolicy:
     views = ("front", "wrist")
     history = {"video": (0,), "state": (0,)}  # noqa: RUF012
     state_groups = {"single_arm": 5, "gripper": 1}  # noqa: RUF012
+    joint_groups = ("single_arm", "gripper")
     horizon = HORIZON
+    first_step = 0.0
     dt = 1 / 30
     device = "cpu"
     memory_bytes = 123

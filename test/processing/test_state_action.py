@@ -100,6 +100,43 @@ def test_a_chunk_shorter_than_the_statistics_works() -> None:
     assert not encoded[3:].any()
 
 
+def test_a_prefix_is_relative_to_the_state_given_and_never_clipped() -> None:
+    """Relative limits are +-20 degrees: 60 degrees beyond the state is 3."""
+    arm = STATE["single_arm"][-1:] + np.full((3, 5), 60.0)
+    values, known = codec().encode_prefix(
+        {"single_arm": arm, "gripper": np.full((3, 1), 150.0)}, STATE
+    )
+    np.testing.assert_allclose(values[:, :5], 3.0)
+    np.testing.assert_allclose(values[:, 5:], 2.0)
+    assert values.shape == (3, 6)
+    assert known.all()
+
+
+def test_frozen_steps_come_back_from_beyond_the_statistics_and_others_do_not() -> None:
+    beyond = np.full((HORIZON, 8), 3.0)
+    decoded = codec().decode_action(beyond, STATE, frozen_steps=2)["single_arm"]
+    moved = decoded - STATE["single_arm"][-1]
+    np.testing.assert_allclose(moved[:2], 60.0, rtol=1e-6)
+    np.testing.assert_allclose(moved[2:], 20.0, rtol=1e-6)
+
+
+def test_a_group_missing_from_a_prefix_is_masked() -> None:
+    values, known = codec().encode_prefix({"gripper": np.full((2, 1), 50.0)}, STATE)
+    assert known.tolist() == [False] * 5 + [True]
+    assert not values.any()
+
+
+@pytest.mark.parametrize(
+    ("steps", "problem"), [((2, 3), "differ in steps"), ((HORIZON + 1,) * 2, "horizon is 8")]
+)
+def test_a_prefix_of_a_wrong_length_is_refused(steps, problem) -> None:
+    arm, gripper = steps
+    with pytest.raises(ValueError, match=problem):
+        codec().encode_prefix(
+            {"single_arm": np.zeros((arm, 5)), "gripper": np.zeros((gripper, 1))}, STATE
+        )
+
+
 def test_every_relative_step_has_statistics_of_its_own() -> None:
     raw = tiny_statistics()[TAG]
     raw["relative_action"]["single_arm"]["max"][2] = 60.0

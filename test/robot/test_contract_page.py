@@ -21,6 +21,14 @@ def keys(section: str) -> set[str]:
     return set(re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE))
 
 
+@pytest.fixture
+def folder(tmp_path):
+    """Where the files that the example names are."""
+    (tmp_path / "my_arm.urdf").write_text("<robot name='my_arm'/>")
+    (tmp_path / "joint_limits.yaml").write_text("joint_limits: {shoulder: {max_velocity: 3.0}}")
+    return tmp_path
+
+
 def keys_of(value) -> set[str]:
     """All keys in nested mappings."""
     if isinstance(value, dict):
@@ -28,8 +36,8 @@ def keys_of(value) -> set[str]:
     return set()
 
 
-def test_the_example_is_a_valid_contract():
-    contract = parse_contract(yaml.safe_load(EXAMPLE))
+def test_the_example_is_a_valid_contract(folder):
+    contract = parse_contract(yaml.safe_load(EXAMPLE), folder=folder)
     assert contract.joint_names == ("shoulder", "elbow", "rail", "finger")
     assert contract.to_model("arm", [[0.5, 1.0, 1.5708]])[0] == pytest.approx([500, 57.29578, 0])
     assert contract.to_model("hand", [[1.75]])[0] == pytest.approx([100.0])
@@ -47,11 +55,11 @@ def test_each_table_has_the_keys_of_the_example(section):
 
 
 @pytest.mark.parametrize("section", [*NAMED, "joint_states", "controllers"])
-def test_the_tables_have_every_key_that_is_read(section, tmp_path):
+def test_the_tables_have_every_key_that_is_read(section, folder):
     value = yaml.safe_load(EXAMPLE)
     entries = list(value[section].values()) if section in NAMED else value[section]
     entries[0]["nonsense"] = 1
-    path = tmp_path / "robot.yaml"
+    path = folder / "robot.yaml"
     path.write_text(yaml.safe_dump(value))
     with pytest.raises(ValueError, match="nonsense: is not a key") as error:
         load_contract(path)

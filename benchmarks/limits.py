@@ -1,0 +1,119 @@
+"""A million random goals from a million random viable states: does anything leave the limits?
+
+    python -m benchmarks.limits [--cases 1000000]
+
+Each case is one joint with limits of its own, a viable state (edges included) and a goal of eight
+knots, 4 to 17 ms apart: a steady acceleration that often stays within limits, or knots near the
+state, or any position within twice the range, both with any velocity within twice the limit.
+What `follow` makes of it is sampled 33 times in each segment and held against the limits.
+"""
+
+import argparse
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groot_ros.control.interpolation import cubic, end_accelerations
+from groot_ros.control.limits import BRAKING_GRID, Limits, follow
+from groot_ros.evaluation.table import format_table
+
+Array = NDArray[np.float64]
+
+KNOTS, BATCH, SAMPLES = 8, 50_000, 33
+#: Rounding in float64, relative to the limit.
+_SLACK = 1e-8
+
+
+def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
+    """Limits of `count` joints, and a viable position and velocity of each."""
+    lower = -rng.uniform(0.05, 3.0, count)
+    upper = rng.uniform(0.05, 3.0, count)
+    velocity = 10.0 ** rng.uniform(-0.5, 1.0, count)
+    # Knots must be no further apart than velocity / acceleration.
+    acceleration = velocity / rng.uniform(0.0171, 1.0, count)
+    limits = Limits(lower, upper, velocity, acceleration)
+    v = np.clip(rng.uniform(-1.3, 1.3, count), -1.0, 1.0) * velocity
+    stop = np.abs(v) * (np.abs(v) / (2.0 * acceleration) + BRAKING_GRID)
+    room = upper - lower
+    # A state that is too fast for its range is not viable: slow it down.
+    v = np.where(stop > 0.9 * room, 0.0, v)
+    stop = np.where(stop > 0.9 * room, 0.0, stop)
+    low = lower + np.where(v < 0, stop, 0.0)
+    high = upper - np.where(v > 0, stop, 0.0)
+    share = np.clip(rng.uniform(-0.2, 1.2, count), 0.0, 1.0)
+    return limits, low + share * (high - low), v
+
+
+def goals(
+    rng: np.random.Generator, limits: Limits, p: Array, v: Array, h: float
+) -> tuple[Array, Array]:
+    """Knots [K, count]: steady, near the state, or anywhere."""
+    shape = (KNOTS, len(p))
+    room = limits.upper - limits.lower
+    kind = rng.integers(0, 3, len(p))
+    t = h * np.arange(1, KNOTS + 1)[:, None]
+    a = limits.acceleration * rng.uniform(-1.0, 1.0, len(p))
+    near = p + np.cumsum(rng.normal(0.0, 0.02, shape) * room, axis=0)
+    far = limits.lower + room * rng.uniform(-0.5, 1.5, shape)
+    any_v = limits.velocity * rng.uniform(-2.0, 2.0, shape)
+    steady = p + v * t + a * t**2 / 2.0
+    goal_p = np.choose(kind, [steady, near, far])
+    return goal_p, np.where(kind == 0, v + a * t, any_v)
+
+
+def violations(
+    limits: Limits, p: Array, v: Array, h: float, out_p: Array, out_v: Array
+) -> tuple[NDArray[np.bool_], Array]:
+    """Which cases leave a limit anywhere, and by how much of it at most (three shares)."""
+    p0, v0 = np.concatenate([p[None], out_p[:-1]]), np.concatenate([v[None], out_v[:-1]])
+    a0, a1 = end_accelerations(p0, v0, out_p, out_v, h)
+    sharp = np.maximum(np.abs(a0), np.abs(a1)).max(axis=0) / limits.acceleration - 1.0
+    # Accelerations of a segment of h s are known to 1e-15 / h^2 in float64.
+    sharp -= 1e-14 / h**2 / limits.acceleration
+    beyond, fast = np.full((2, len(p)), -1.0)
+    room = limits.upper - limits.lower
+    for tau in np.linspace(0.0, 1.0, SAMPLES):
+        at, speed = cubic(p0, v0, out_p, out_v, h, np.asarray(tau))
+        out = np.maximum(at - limits.upper, limits.lower - at).max(axis=0) / room
+        beyond = np.maximum(beyond, out)
+        fast = np.maximum(fast, (np.abs(speed) / limits.velocity).max(axis=0) - 1.0)
+    worst = np.stack([beyond, fast, sharp])
+    outside: NDArray[np.bool_] = np.any(worst > _SLACK, axis=0)
+    return outside, worst.max(axis=1)
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--cases", type=int, default=1_000_000)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_known_args()[0]
+    rng = np.random.default_rng(arguments.seed)
+    began, done, wrong, changed, stuck = time.perf_counter(), 0, 0, 0, 0
+    worst = np.full(3, -np.inf)
+    while done < arguments.cases:
+        count = min(BATCH, arguments.cases - done)
+        limits, p, v = cases(rng, count)
+        assert limits.viable(p, v).all()
+        h = float(rng.uniform(0.004, 0.017))
+        goal_p, goal_v = goals(rng, limits, p, v, h)
+        out_p, out_v, limited = follow(limits, p, v, np.full(KNOTS, h), goal_p, goal_v)
+        bad, by = violations(limits, p, v, h, out_p, out_v)
+        wrong += int(bad.sum())
+        changed += int(limited.sum())
+        stuck += int((~limits.viable(out_p[-1], out_v[-1])).sum())
+        worst = np.maximum(worst, by)
+        done += count
+    seconds = time.perf_counter() - began
+    header = ["cases", "changed by limits", "violations", "ends that are not viable", "s"]
+    counts = [f"{n:,}" for n in (done, changed, wrong, stuck)]
+    print(format_table(header, [[*counts, f"{seconds:.0f}"]]))
+    print(
+        "largest excess, as a share: position {:.1e} of the range, velocity {:.1e}, "
+        "acceleration {:.1e} of the limit".format(*worst)
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+"""From the executor's committed timeline to the prefix of the next chunk."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from groot_ros.control.curve import Curve
+from groot_ros.control.rtc import schedule
+from groot_ros.types import (
+    NS_PER_S,
+    ChunkOrigin,
+    CommittedTimeline,
+    Prefix,
+    RtcMode,
+    s_to_ns,
+)
+
+#: Steps over which a hold must be able to end, see `benchmarks.continuity`.
+_FEWEST_SOFT = 2
+
+
+class Continuation:
+    """What of the committed motion the next chunk of one policy continues.
+
+    The newest timeline may be handed over by one thread while another asks for a prefix.
+
+    Args:
+        mode: how chunks are conditioned; OFF never gives a prefix.
+        groups: action group of the checkpoint -> its joints in order.
+        dt: s between the steps of a chunk.
+        horizon: steps of a chunk.
+        first_step: s from the observation to the chunk's first step.
+
+    """
+
+    def __init__(
+        self,
+        mode: RtcMode,
+        groups: Mapping[str, tuple[str, ...]],
+        dt: float,
+        horizon: int,
+        first_step: float = 0.0,
+    ) -> None:
+        self._mode = mode
+        self._groups = dict(groups)
+        self._dt = dt
+        self._horizon = horizon
+        self._first_step = first_step
+        self._timeline: CommittedTimeline | None = None
+
+    def take(self, timeline: CommittedTimeline) -> None:
+        """The executor has committed to this."""
+        self._timeline = timeline
+
+    def prefix(self, origin: ChunkOrigin, delay: int, period: int) -> Prefix | None:
+        """The prefix of a chunk, or None where there is nothing to continue.
+
+        `delay` (d, 0 = not measured yet) and `period` (s) are steps from t_obs until the chunk
+        acts and between chunks. Motion of another session or episode is not continued: after a
+        reset, the executor's blend alone takes care of the seam. After a changed instruction
+        only the frozen steps are. Nor is anything where d > H - s, or where too little is known
+        for the hold to be softened: the step to what the chunk wants would lie inside it, where
+        nothing blends.
+        """
+        timeline = self._timeline
+        if self._mode == RtcMode.OFF or delay < 1 or timeline is None:
+            return None
+        if (timeline.session, timeline.episode) != (origin.session, origin.episode):
+            return None
+        overlap = self._horizon - period
+        late = max(0, delay - round(self._first_step / self._dt))
+        if late > overlap:
+            return None
+        values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
+        frozen = min(late, steps)
+        overlap = frozen if origin.new_instruction else min(overlap, steps)
+        soft = overlap - frozen
+        if not values or overlap < 1 or (soft < _FEWEST_SOFT and not origin.new_instruction):
+            return None
+        weights = schedule(self._mode, steps, frozen, overlap)
+        return Prefix(
+            values,
+            weights.start,
+            weights.weight,
+            weights.strength,
+            weights.clean,
+            self._mode,
+            frozen,
+            timeline.id,
+        )
+
+    def _committed(
+        self, timeline: CommittedTimeline, start_ns: int
+    ) -> tuple[dict[str, np.ndarray], int]:
+        """Group -> [K, D] at the steps of a chunk from start_ns on, and K."""
+        rows = np.round(np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S))
+        curve = Curve(
+            timeline.start_ns + rows.astype(np.int64), timeline.positions, timeline.velocities
+        )
+        offsets = np.round(np.arange(self._horizon) * (self._dt * NS_PER_S)).astype(np.int64)
+        due = start_ns + offsets
+        steps = int((due <= curve.end_ns).sum())
+        if start_ns < curve.start_ns or steps == 0 or len(rows) < 2:
+            return {}, 0
+        positions, _ = curve.sample(due[:steps])
+        column = {name: i for i, name in enumerate(timeline.joint_names)}
+        return {
+            group: positions[:, [column[joint] for joint in joints]]
+            for group, joints in self._groups.items()
+            if all(joint in column for joint in joints)
+        }, steps

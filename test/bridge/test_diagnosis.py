@@ -1,0 +1,125 @@
+"""What is wrong and why, in words."""
+
+from array import array
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import State
+
+from groot_ros.bridge.diagnosis import ExecutorDiagnosis, PolicyDiagnosis
+from groot_ros.msg import PolicyStatus
+from groot_ros.types import ExecutorState, ExecutorStatus
+
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+ES = ExecutorStatus
+
+
+def executor(status=ES.RUNNING, reason="executing a chunk", **fields) -> ExecutorState:
+    plain = {"joint_names": ("pan", "lift"), "seam_jump": (0.0, 0.01), "limit_hits": (0, 0)}
+    return ExecutorState(1, status, reason, **{**plain, **fields})
+
+
+def policy(**fields) -> PolicyStatus:
+    plain = {
+        "lifecycle": State.PRIMARY_STATE_ACTIVE,
+        "rate": 5.0,
+        "rate_wanted": 5.0,
+        "p50": array("f", [0.1]),
+        "p95": array("f", [0.12]),
+        "inputs": ["front", "joint_states"],
+        "age": array("f", [0.02, 0.01]),
+        "rate_in": array("f", [30.0, 100.0]),
+        "rate_expected": array("f", [30.0, 0.0]),
+        "d": 5,
+        "s": 6,
+        "horizon": 16,
+        "budget_ok": True,
+        "engine": "torch",
+        "device": "cpu",
+    }
+    return PolicyStatus(**{**plain, **fields})
+
+
+def figures(status: DiagnosticStatus) -> dict[str, str]:
+    return {pair.key: pair.value for pair in status.values}
+
+
+@pytest.mark.parametrize(
+    ("state", "level", "words"),
+    [
+        (executor(), OK, "executing a chunk"),
+        (executor(ES.IDLE, "waiting for the first chunk"), OK, "waiting for the first chunk"),
+        (executor(ES.HOLDING, "the operator holds", hold=True), OK, "the operator holds"),
+        (executor(ES.COASTING, "braking"), WARN, "braking"),
+        (executor(ES.HOLDING, "no chunk came in time: at rest"), WARN, "no chunk came in time"),
+        (executor(ES.HOLDING, "starved 3 times: call resume first"), ERROR, "call resume"),
+        (executor(ES.ESTOPPED, "emergency stop"), ERROR, "emergency stop"),
+        (executor(refusals={"too_old": 4}), WARN, "refused 4 times: too_old"),
+        (executor(refusals={"second_policy": 1}), ERROR, "refused 1 times: second_policy"),
+        (executor(refusals={"before_stop": 9}), OK, "executing a chunk"),
+        (executor(starvations=1), WARN, "no chunk came in time"),
+        (executor(limit_hits=(0, 2)), WARN, "limits changed chunks of lift"),
+        (executor(seam_jump=(-0.3, 0.0), accepted=1), WARN, "disagree by 0.30 at pan"),
+    ],
+)
+def test_the_executor_says_the_cause(state, level, words):
+    status = ExecutorDiagnosis("executor_node").status(state)
+    assert (status.level, status.name) == (level, "executor_node: motion")
+    assert words in status.message
+
+
+def test_what_is_over_is_no_fault_any_more_but_stays_in_the_figures():
+    diagnosis = ExecutorDiagnosis("e")
+    state = executor(refusals={"too_old": 4}, starvations=2, limit_hits=(1, 0), accepted=3)
+    assert diagnosis.status(state).level == WARN
+    later = diagnosis.status(state)
+    assert (later.level, later.message) == (OK, "executing a chunk")
+    assert figures(later)["refused too_old"] == "4"
+    assert figures(later)["starvations"] == "2"
+    again = executor(refusals={"too_old": 5}, starvations=2, limit_hits=(1, 0), accepted=3)
+    assert diagnosis.status(again).message == "refused 1 times: too_old"
+
+
+def test_the_worst_comes_first():
+    status = ExecutorDiagnosis("e").status(
+        executor(starvations=1, refusals={"too_old": 1, "second_policy": 2})
+    )
+    assert status.level == ERROR
+    assert status.message.startswith("refused 2 times: second_policy; ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words"),
+    [
+        ({}, OK, "5.0 chunks/s, 120 ms"),
+        ({"lifecycle": State.PRIMARY_STATE_INACTIVE, "rate": 0.0}, OK, "not active"),
+        ({"d": 10, "s": 10, "budget_ok": False}, WARN, "10 steps late and lasts 10 of 16"),
+        ({"d": 0, "s": 0, "budget_ok": False}, OK, "chunks/s"),
+        ({"rate": 2.0}, WARN, "2.0 chunks/s where 5.0 are wanted"),
+        ({"age": array("f", [1.5, 0.0])}, ERROR, "front is 1.5 s old"),
+        ({"age": array("f", [-1.0, 0.0])}, ERROR, "nothing received from front"),
+        (
+            {"refusal_reasons": ["inference_error"], "refusal_counts": array("Q", [2])},
+            ERROR,
+            "refused 2 times: inference_error",
+        ),
+        (
+            {"refusal_reasons": ["no_instruction"], "refusal_counts": array("Q", [2])},
+            OK,
+            "chunks/s",
+        ),
+    ],
+)
+def test_the_policy_says_the_cause(changes, level, words):
+    status = PolicyDiagnosis("policy_node").status(policy(**changes), max_image_age=0.3)
+    assert (status.level, status.name) == (level, "policy_node: inference")
+    assert words in status.message
+
+
+def test_the_policy_gives_its_figures():
+    shown = figures(PolicyDiagnosis("p").status(policy(), max_image_age=0.3))
+    assert shown["rate"] == "5.00 of 5.00 Hz"
+    assert shown["latency p95"] == "120.0 ms"
+    assert shown["budget"] == "d 5 <= s 6 <= 16 - d"
+    assert shown["age of front"] == "0.020 s"
+    assert shown["rate of front"] == "30.0 of 30.0 Hz"

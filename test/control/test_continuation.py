@@ -1,0 +1,104 @@
+"""Which committed motion a chunk continues, and when there is none."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from control_bench import ARM, DT, EPOCH_NS, GRIPPER, Bench, sway_chunk
+
+from groot_ros.control.continuation import Continuation
+from groot_ros.types import ChunkOrigin, CommittedTimeline, RtcMode, s_to_ns
+
+GROUPS = {"arm": ARM, "gripper": (GRIPPER,)}
+HORIZON = 16
+
+
+def origin(at: float, **changes) -> ChunkOrigin:
+    return replace(ChunkOrigin(EPOCH_NS + s_to_ns(at), "a", 0, new_instruction=False), **changes)
+
+
+@pytest.fixture
+def timeline() -> CommittedTimeline:
+    """Of a chunk observed at 0 s and received 0.1 s later."""
+    bench = Bench()
+    bench.t = 0.1
+    assert bench.give(sway_chunk(0.0)) is None
+    return bench.updates[-1][1].timeline
+
+
+def continuation(timeline=None, mode=RtcMode.GUIDED, **changes) -> Continuation:
+    given = {"groups": GROUPS, "dt": DT, "horizon": HORIZON, **changes}
+    made = Continuation(mode, **given)
+    if timeline is not None:
+        made.take(timeline)
+    return made
+
+
+def test_rows_are_the_committed_motion_at_the_steps_of_the_new_chunk(timeline):
+    bench = Bench()
+    bench.t = 0.1
+    bench.give(sway_chunk(0.0))
+    at = 0.2 + 1 / 77
+    prefix = continuation(timeline).prefix(origin(at), 3, 6)
+    plan = bench.executor._motion.plan
+    steps = len(prefix.values["arm"])
+    due = EPOCH_NS + s_to_ns(at) + np.round(np.arange(steps) * DT * 1e9).astype(np.int64)
+    expected, _ = plan.sample(due)
+    assert due[-1] <= plan.end_ns < due[-1] + s_to_ns(DT)
+    np.testing.assert_allclose(prefix.values["arm"], expected[:, :3], atol=1e-9)
+    np.testing.assert_allclose(prefix.values["gripper"], expected[:, 3:], atol=1e-9)
+    assert (prefix.id, prefix.mode, prefix.frozen_steps) == (timeline.id, RtcMode.GUIDED, 3)
+
+
+def test_only_known_steps_are_frozen_or_pulled(timeline):
+    # At 0.3 s only 7 of the 16 steps of the chunk before are left.
+    prefix = continuation(timeline).prefix(origin(0.3), 4, 6)
+    assert len(prefix.weight) == len(prefix.values["arm"]) == 7
+    assert (prefix.weight[:4] == 1.0).all()
+    assert ((prefix.weight[4:] > 0.0) & (prefix.weight[4:] < 0.9)).all()
+
+
+def test_a_hold_that_could_only_end_abruptly_is_left_to_the_blend(timeline):
+    assert continuation(timeline).prefix(origin(0.3), 5, 6) is not None
+    assert continuation(timeline).prefix(origin(0.3), 6, 6) is None
+    assert continuation(timeline).prefix(origin(0.1), 5, 10) is None
+
+
+def test_after_another_instruction_only_the_frozen_steps_are_kept(timeline):
+    old = continuation(timeline).prefix(origin(0.1), 3, 4)
+    new = continuation(timeline).prefix(origin(0.1, new_instruction=True), 3, 4)
+    assert (old.weight > 0).sum() == HORIZON - 4
+    assert (new.weight > 0).sum() == new.frozen_steps == 3
+
+
+def test_a_chunk_that_begins_later_than_its_observation_is_late_by_fewer_steps(timeline):
+    late = continuation(timeline, first_step=2 * DT).prefix(origin(0.1), 3, 6)
+    assert late.frozen_steps == 1
+    on_time = continuation(timeline).prefix(origin(0.1 + 2 * DT), 3, 6)
+    np.testing.assert_allclose(late.values["arm"], on_time.values["arm"], atol=1e-8)
+
+
+def test_groups_that_nobody_commits_to_are_left_out(timeline):
+    groups = {**GROUPS, "head": ("neck",)}
+    assert set(continuation(timeline, groups=groups).prefix(origin(0.1), 3, 6).values) == {*GROUPS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "asked", "delay"),
+    [
+        ({"mode": RtcMode.OFF}, {}, 3),
+        ({}, {"session": "another"}, 3),
+        ({}, {"episode": 1}, 3),
+        ({}, {"t_obs_ns": EPOCH_NS + s_to_ns(0.6)}, 3),
+        ({}, {"t_obs_ns": EPOCH_NS - s_to_ns(5.0)}, 3),
+        ({"groups": {"head": ("neck",)}}, {}, 3),
+        ({}, {}, 0),
+        ({}, {}, 11),
+    ],
+)
+def test_there_is_nothing_to_continue(timeline, changes, asked, delay):
+    assert continuation(timeline, **changes).prefix(origin(0.1, **asked), delay, 6) is None
+
+
+def test_nothing_is_continued_before_the_executor_spoke():
+    assert continuation().prefix(origin(0.1), 3, 6) is None

@@ -1,0 +1,141 @@
+"""Each fault of docs/reference/faults.md over real processes, and the state it ends in."""
+
+import math
+
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from policy_stage import wait_until
+from process_stage import PERIOD, Policy, ProcessStage
+
+from groot_ros.msg import ExecutorState
+from groot_ros.types import s_to_ns
+
+pytestmark = pytest.mark.ros
+RUNNING, COASTING, HOLDING = (
+    ExecutorState.RUNNING,
+    ExecutorState.COASTING,
+    ExecutorState.HOLDING,
+)
+#: rad in one control period at the largest velocity of the SO-101's contract.
+STEP = 4.0 * PERIOD
+
+
+@pytest.fixture
+def stage(ros_domain, tmp_path):
+    made = ProcessStage(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture
+def running(stage):
+    stage.executor = stage.start_executor()
+    stage.run()
+    return stage
+
+
+def test_a_policy_that_is_too_late_is_refused_until_it_is_on_time_again(running):
+    running.policy.latency = 1.5
+    running.wait(HOLDING, "no chunk came in time", refused="too_old")
+    running.policy.latency = 0.1
+    running.wait(RUNNING)
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+def test_a_policy_that_pauses_is_taken_up_again_from_the_tail(running):
+    running.policy.on = False
+    running.wait(COASTING)
+    running.policy.on = True
+    running.wait(RUNNING)
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+def test_chunks_with_nan_are_refused_and_the_robot_comes_to_rest(running):
+    def spoil(msg):
+        msg.groups[0].values[3] = math.nan
+
+    running.policy.spoil = spoil
+    running.wait(HOLDING, "no chunk came in time: at rest", refused="non_finite")
+    wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+def test_chunks_of_a_wrong_joint_count_are_refused_and_the_robot_comes_to_rest(running):
+    def spoil(msg):
+        msg.groups[0].values = msg.groups[0].values[:-1]
+
+    running.policy.spoil = spoil
+    running.wait(HOLDING, "no chunk came in time: at rest", refused="sizes_disagree")
+
+
+def test_joint_states_of_a_wrong_joint_count_count_as_lost(running):
+    running.robot.stray_joint = True
+    running.wait(HOLDING, "joint states lost", refused="bad_joint_state")
+
+
+def test_lost_joint_states_stop_the_robot_until_they_return(running):
+    running.robot.silent.add("joints")
+    running.wait(HOLDING, "joint states lost", refused="stale_joint_state")
+    running.stays(HOLDING)
+    running.robot.silent.clear()
+    running.wait(RUNNING)
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+def test_of_two_policies_the_first_goes_on_and_the_second_is_refused(running):
+    second = Policy(running, session="b")
+    second.on = True
+    running.policies.append(second)
+    state = running.wait(RUNNING, refused="second_policy")
+    assert state.session == "a"
+    running.stays(RUNNING)
+    assert "two policies drive one robot" in running.log("executor_node")
+    level = running.diagnosed("executor_node: motion", "second_policy")
+    assert level == DiagnosticStatus.ERROR
+
+
+def test_another_policy_takes_over_when_the_first_is_silent(running):
+    running.policy.on = False
+    second = Policy(running, session="b")
+    running.policies.append(second)
+    second.on = True
+    state = running.states.wait(lambda s: s.session == "b" and s.status == RUNNING)
+    assert state.starvations == 1
+
+
+def test_a_killed_executor_leaves_a_robot_that_comes_to_rest(running):
+    running.executor.kill()
+    killed_ns = running.now_ns
+    wait_until(lambda: running.now_ns - killed_ns > s_to_ns(0.75), "0.75 s have passed")
+    since = running.sharpest(killed_ns)
+    assert 0.0 < since.step < STEP
+    assert running.sharpest(running.now_ns - s_to_ns(0.1)).at_rest
+
+
+def test_a_restarted_executor_begins_at_the_measured_state(running):
+    running.executor.kill()
+    running.start_executor()
+    running.wait(RUNNING)
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+@pytest.mark.parametrize(("jump", "words"), [(-20.0, "clock went back"), (20.0, "s ahead")])
+def test_a_clock_that_jumps_stops_the_robot_until_the_next_chunk(stage, jump, words):
+    stage.start_executor(use_sim_time="true")
+    stage.run()
+    stage.policy.on = False
+    stage.jump_ns += s_to_ns(jump)
+    stage.wait(HOLDING, words)
+    stage.policy.on = True
+    stage.wait(RUNNING)
+
+
+def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(running):
+    running.policy.reach = 0.5
+    running.robot.refuses = True
+    running.wait(HOLDING, "does not follow")
+    running.stays(HOLDING)
+    running.robot.refuses = False
+    running.policy.reach = 0.1
+    assert running.trigger("executor_node/resume").success
+    running.wait(RUNNING)

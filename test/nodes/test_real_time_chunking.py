@@ -1,0 +1,108 @@
+"""Real-time chunking and its faults with a real policy and a real executor, a process each."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from policy_stage import wait_until
+from process_stage import JOINTS, ProcessStage
+from tiny_checkpoint import write_tiny_checkpoint
+
+from groot_ros.bridge.messages import chunk_from_msg, timeline_from_msg
+from groot_ros.control.curve import Curve
+from groot_ros.msg import ExecutorState
+from groot_ros.share import robot_path
+from groot_ros.types import NS_PER_S, ActionChunk, CommittedTimeline, RtcMode, s_to_ns
+
+pytestmark = pytest.mark.ros
+OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture
+def stage(ros_domain, tmp_path):
+    made = ProcessStage(tmp_path)
+    yield made
+    made.end()
+
+
+@pytest.fixture(scope="module")
+def slow_robot(tmp_path_factory):
+    """Steps of 0.1 s: with eight of them a busy machine keeps the budget, too."""
+    path = tmp_path_factory.mktemp("robot") / "so101.yaml"
+    text = Path(robot_path("so101")).read_text()
+    path.write_text(re.sub(r"(?m)^action_dt: .*$", "action_dt: 0.1", text))
+    return path
+
+
+def start_policy(stage, checkpoint, **parameters):
+    given = {"rate_hz": 5.0, "torch_threads": 1, "instruction": "pick", **parameters}
+    return stage.start("policy_node", checkpoint=checkpoint, device="cpu", **given)
+
+
+def committed_at(timeline: CommittedTimeline, chunk: ActionChunk) -> np.ndarray:
+    """The timeline at the chunk's frozen steps, [frozen, 6], by the published rows alone."""
+    rows = np.round(np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S))
+    times = timeline.start_ns + rows.astype(np.int64)
+    curve = Curve(times, timeline.positions, timeline.velocities)
+    due = [chunk.start_ns + s_to_ns(i * chunk.dt) for i in range(chunk.frozen_steps)]
+    assert times[0] <= due[0]
+    assert due[-1] <= times[-1]
+    columns = [timeline.joint_names.index(name) for name in JOINTS]
+    return curve.sample(due)[0][:, columns]
+
+
+@pytest.mark.parametrize("mode", ["native", "guided"])
+def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, slow_robot, mode):
+    stage.start_executor(robot=slow_robot)
+    start_policy(stage, checkpoint, rtc_mode=mode, robot=slow_robot)
+
+    stage.wait(ExecutorState.RUNNING)
+
+    def conditioned():
+        return [c for c in stage.chunks.all() if c.frozen_steps > 0]
+
+    wait_until(lambda: len(conditioned()) >= 8, "chunks continue committed motion")
+    timelines = {t.id: timeline_from_msg(t) for t in stage.timelines.all()}
+    compared, free = 0, 0.0
+    for msg in conditioned():
+        chunk = chunk_from_msg(msg)
+        assert chunk.rtc_mode == RtcMode[mode.upper()]
+        proposed = {
+            name: group.values[:, i] for group in chunk.groups for i, name in enumerate(group.names)
+        }
+        frozen = chunk.frozen_steps
+        values = np.stack([proposed[name] for name in JOINTS], axis=1)
+        committed = committed_at(timelines[chunk.prefix_id], chunk)
+        np.testing.assert_allclose(values[:frozen], committed, rtol=0, atol=1e-6)
+        free = max(free, np.abs(np.diff(values[frozen - 1 :], axis=0)).max())
+        compared += frozen
+    assert compared >= 8
+    # The network has its say beyond them: an untrained one leaps.
+    assert free > 0.02
+    assert stage.diagnosed("policy_node: inference", "chunks/s") in (OK, WARN)
+    accepted = stage.wait(ExecutorState.RUNNING)
+    assert accepted.accepted >= 8
+
+
+def test_a_killed_policy_leaves_the_robot_at_rest_and_a_restarted_one_takes_over(stage, checkpoint):
+    stage.start_executor()
+    policy = start_policy(stage, checkpoint)
+    first = stage.wait(ExecutorState.RUNNING)
+    policy.kill()
+    killed_ns = stage.now_ns
+    state = stage.wait(ExecutorState.HOLDING, "no chunk came in time: at rest")
+    assert (state.header.stamp.sec * NS_PER_S + state.header.stamp.nanosec - killed_ns) < s_to_ns(
+        1.0 + 0.3 + 0.2
+    )
+    start_policy(stage, checkpoint)
+    second = stage.states.wait(
+        lambda s: s.status == ExecutorState.RUNNING and s.session != first.session
+    )
+    assert second.accepted > state.accepted

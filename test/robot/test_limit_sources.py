@@ -1,0 +1,110 @@
+"""Limits that others state of the same joints: the tighter counts."""
+
+import math
+
+import pytest
+
+from groot_ros.robot import ContractError
+from groot_ros.robot.limit_sources import StatedLimits, read_joint_limits, read_urdf, tightest
+
+URDF = """<robot name="r">
+  <joint name="shoulder_pan" type="revolute">
+    <limit lower="-1.0" upper="9.0" effort="5" velocity="2.0"/>
+    <safety_controller soft_lower_limit="-0.8" soft_upper_limit="8.0" k_velocity="1"/>
+  </joint>
+  <joint name="wrist_roll" type="continuous"><limit effort="5" velocity="0"/></joint>
+  <joint name="fixed_one" type="fixed"/>
+  <transmission name="t"><joint name="elbow_flex"/></transmission>
+</robot>"""
+
+JOINT_LIMITS = """
+joint_limits:
+  shoulder_pan:
+    has_position_limits: true
+    min_position: -1.5
+    max_position: 0.7
+    has_velocity_limits: true
+    max_velocity: 2.5
+    has_acceleration_limits: true
+    max_acceleration: 4.0
+    has_jerk_limits: false
+  elbow_flex:
+    has_velocity_limits: false
+    max_velocity: 0.001
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def written(name: str, text: str):
+        path = tmp_path / name
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_a_urdf_states_positions_and_velocities_and_its_soft_limits_count(write):
+    stated = read_urdf(write("r.urdf", URDF))
+    assert stated["shoulder_pan"] == StatedLimits(-0.8, 8.0, 2.0)
+    assert stated["wrist_roll"] == StatedLimits()
+    assert "fixed_one" not in stated
+
+
+def test_joint_limits_count_where_their_flag_says_so(write):
+    stated = read_joint_limits(write("joint_limits.yaml", JOINT_LIMITS))
+    assert stated["shoulder_pan"] == StatedLimits(-1.5, 0.7, 2.5, 4.0)
+    assert stated["elbow_flex"] == StatedLimits()
+
+
+def test_of_each_limit_the_tighter_counts(write, load_changed):
+    write("r.urdf", URDF)
+    write("joint_limits.yaml", JOINT_LIMITS)
+    plain = load_changed(lambda value: None)
+    tight = load_changed(
+        lambda value: value.update(urdf="r.urdf", joint_limits="joint_limits.yaml")
+    )
+    limits = tight.joints["shoulder_pan"].limits
+    assert (limits.lower, limits.upper) == (-0.8, 0.7)
+    assert (limits.velocity, limits.acceleration) == (2.0, 4.0)
+    for joint in ("elbow_flex", "wrist_roll", "gripper"):
+        assert tight.joints[joint].limits == plain.joints[joint].limits
+
+
+def test_nothing_stated_bounds_nothing():
+    assert tightest([]) == StatedLimits(-math.inf, math.inf, math.inf, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("<robot", "is not a URDF"),
+        (URDF.replace('"2.0"', '"fast"'), "'shoulder_pan': velocity must be a number"),
+        (URDF.replace('"-1.0" upper="9.0"', '"7.0" upper="9.0"'), "nothing in common"),
+    ],
+)
+def test_a_urdf_that_cannot_be_meant_is_refused_in_one_line(write, load_changed, text, told):
+    write("r.urdf", text)
+    with pytest.raises(ContractError, match=told) as caught:
+        load_changed(lambda value: value.update(urdf="r.urdf"))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("joint_limits: {shoulder_pan: {max_velocity: fast}}", "max_velocity: must be a number"),
+        ("joint_limits: {shoulder_pan: {has_velocity_limits: true}}", "max_velocity: is missing"),
+        ("joint_limits: {shoulder_pan: {max_velocity: 0.0}}", "is not above 0"),
+        ("{", "is not valid YAML"),
+    ],
+)
+def test_joint_limits_that_cannot_be_meant_are_refused(write, load_changed, text, told):
+    write("limits.yaml", text)
+    with pytest.raises(ContractError, match=told):
+        load_changed(lambda value: value.update(joint_limits="limits.yaml"))
+
+
+def test_a_file_that_is_not_there_is_named(load_changed):
+    with pytest.raises(ContractError, match=r"nowhere\.urdf: cannot be read"):
+        load_changed(lambda value: value.update(urdf="nowhere.urdf"))
