@@ -139,7 +139,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m groot_ros.training.demo_checkpoint",
         description="Render demonstrations of the scripted expert, train a small GR00T N1.6 on "
-        "them, write the checkpoint, and drive the simulated arm with it. About 12 minutes of one "
+        "them, write the checkpoint, and drive the simulated arm with it. About 13 minutes of one "
         "CPU core.",
         epilog="example:\n  python -m groot_ros.training.demo_checkpoint "
         "--out checkpoints/so101_demo",
