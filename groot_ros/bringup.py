@@ -5,6 +5,7 @@ Plain data: no launch, no rclpy. `policy_graph` is the product (policy and execu
 """
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,6 +121,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
     values = _checked(values)
     share = share_directory()
     robot = str(robot_path(values["robot"]))
+    namespace = _namespace(values["namespace"])
     own_file = _existing_file("params_file", values["params_file"])
     shared = {"robot": robot, "use_sim_time": values["use_sim_time"] == "true"}
     managed = {**shared, "autostart": values["autostart"] == "true"}
@@ -153,9 +155,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         # Its arrays are of a handful of joints: a BLAS thread pool only costs wake-ups.
         environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
-    return Graph(
-        (policy, executor), values["namespace"], values["log_level"], _shared_environment(share)
-    )
+    return Graph((policy, executor), namespace, values["log_level"], _shared_environment(share))
 
 
 def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Graph:
@@ -253,6 +253,14 @@ def _backbone_assets(value: str) -> dict[str, str]:
     """Nothing where it is not given, so that a params_file can say it."""
     path = Path(value)
     return {"backbone_assets": str(path.resolve()) if path.is_dir() else value} if value else {}
+
+
+def _namespace(value: str) -> str:
+    if value and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", value, re.ASCII):
+        raise ValueError(
+            f"namespace '{value}' is not a ROS name: letters, digits and _ between slashes"
+        )
+    return value
 
 
 def _existing_file(name: str, value: str) -> tuple[Path, ...]:

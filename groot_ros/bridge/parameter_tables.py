@@ -32,7 +32,7 @@ POLICY = (
     Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
     Parameter(
         "rtc_mode",
-        "guided",
+        "off",
         "How chunks continue committed motion (real-time chunking)",
         choices=("off", "native", "guided"),
     ),

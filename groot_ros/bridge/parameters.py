@@ -5,6 +5,7 @@ the node is unconfigured, and is refused afterwards with the reason, because wha
 from it in configure would not follow.
 """
 
+import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -94,10 +95,20 @@ class Parameters:
         for row in table:
             self._values[row.name] = _declare(node, row)
         node.add_on_set_parameters_callback(self._set)
+        self._warn_of_unknown(node)
 
     def lock(self, locked: bool) -> None:
         """Refuse changes of the parameters that are not live, from configure to cleanup."""
         self._locked = locked
+
+    @staticmethod
+    def _warn_of_unknown(node: Node) -> None:
+        """Name what a file or command line sets and nobody declares: a typo, most likely."""
+        for name in node._parameter_overrides:
+            if not node.has_parameter(name) and not name.startswith("qos_overrides."):
+                near = difflib.get_close_matches(name, node._parameters, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                node.get_logger().warning(f"parameter {name} is not one of this node's{hint}")
 
     def on_change(self, callback: Callable[[str, Value], None]) -> None:
         """Call with (name, value) for each accepted change."""

@@ -27,5 +27,8 @@ DRIVER = _profile(10, reliable=True)
 COMMAND = _profile(1, reliable=True)
 #: Chunks as the executor receives them: two policies at once must both be seen.
 CHUNKS = _profile(5, reliable=True)
+#: The instruction as any publisher sends it: a stop must not depend on somebody's QoS. Listened
+#: to beside LATCHED, which alone gets what was said before we joined.
+SPOKEN = _profile(5, reliable=False)
 #: State that a late joiner must see at once: instruction, timeline, status.
 LATCHED = _profile(1, reliable=True, latched=True)

@@ -14,6 +14,8 @@ from tqdm import tqdm
 from groot_ros.bringup import demo_graph
 from groot_ros.cli.supervisor import Running, Supervisor
 from groot_ros.cli.up import add_bringup_options, bringup_values
+from groot_ros.robot import load_contract
+from groot_ros.share import robot_path
 
 if TYPE_CHECKING:
     from groot_ros.bridge.operator import Operator, Snapshot
@@ -57,9 +59,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 when the robot was really driven, 1 when it was not, 2 for wrong use."""
-    if args.seconds < 1.0:
-        raise ValueError(f"--seconds must be at least 1, not {args.seconds:g}")
+    if not 1.0 <= args.seconds <= 3600.0:
+        raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
     _use_own_domain()
+    topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers]
+    if args.cut and args.cut not in topics:
+        raise ValueError(f"--cut {args.cut}: not a command topic ({', '.join(topics)})")
     bag = args.out / "bag"
     graph = demo_graph(bringup_values(args), bag=str(bag.resolve()), seed=args.seed)
     _clear(args.out)
@@ -95,10 +100,13 @@ def _clear(out: Path) -> None:
 def _drive(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
     """Instruct and watch for args.seconds; the problem in words, or an empty string."""
     from groot_ros.bridge.operator import Operator
-    from groot_ros.robot import load_contract
 
     with Operator(load_contract(robot), args.namespace) as operator:
-        print("starting simulator, policy, executor and recorder ...", flush=True)
+        domain = os.environ["ROS_DOMAIN_ID"]
+        print(
+            f"starting simulator, policy, executor and recorder (ROS_DOMAIN_ID={domain}) ...",
+            flush=True,
+        )
         instructions = itertools.cycle(INSTRUCTIONS)
         operator.instruct(next(instructions))
         deadline = time.monotonic() + STARTUP_TIMEOUT
@@ -174,7 +182,8 @@ def _not_running(refusals: dict[str, int]) -> str:
 
 def _use_own_domain() -> None:
     # Apart from whatever else runs on this machine or network, a real robot above all.
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    # (so not in the user's own domain either).
+    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     if os.environ.get("ROS_DISTRO") == "humble":
         os.environ["ROS_LOCALHOST_ONLY"] = "1"

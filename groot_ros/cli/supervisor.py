@@ -138,5 +138,5 @@ def wait_until_stopped(supervisor: Supervisor, poll: float = 0.1) -> Running | N
 
 def _prepare_child() -> None:
     # A background job of a non-interactive shell ignores SIGINT, and children inherit that.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
-from groot_ros.bridge import qos
+from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis
 from groot_ros.bridge.messages import (
     chunk_from_msg,
@@ -38,7 +38,7 @@ from groot_ros.nodes.run import run
 from groot_ros.nodes.timer_watch import TimerWatch
 from groot_ros.robot import JointStateSource, load_contract
 from groot_ros.share import robot_path
-from groot_ros.types import NS_PER_S, MalformedError
+from groot_ros.types import NS_PER_S, MalformedError, ns_to_s
 from groot_ros.types import ExecutorState as StateRecord
 
 #: s between reports of the state, when nothing changes.
@@ -78,6 +78,7 @@ class ExecutorNode(ManagedNode):
         self._watch: TimerWatch | None = None
         self._reported: StateRecord | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._held = self._estopped = False
 
         self._timelines = self.create_publisher(
             CommittedTimeline, "committed_timeline", qos.LATCHED
@@ -102,6 +103,10 @@ class ExecutorNode(ManagedNode):
         except ValueError as error:
             raise SetupError(str(error)) from error
         control = self._control = Executor(contract, settings)
+        # The operator's latches outlive a reconfiguration: only he releases them.
+        control.hold(self._held, self._now())
+        if self._estopped:
+            control.estop(self._now())
         self._told = RefusalCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._outputs = CommandOutputs(self, contract.controllers)
@@ -112,7 +117,16 @@ class ExecutorNode(ManagedNode):
             )
             for source in contract.joint_states
         ]
-        self._inputs.append(subscribe(String, "instruction", self._on_instruction, qos.LATCHED))
+        for profile in (qos.LATCHED, qos.SPOKEN):
+            self._inputs.append(
+                subscribe(
+                    String,
+                    "instruction",
+                    self._on_instruction,
+                    profile,
+                    event_callbacks=no_events.SUBSCRIPTION,
+                )
+            )
         self._inputs.append(subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS))
         self.get_logger().info(
             f"drives {', '.join(control.joint_names)} through "
@@ -199,6 +213,12 @@ class ExecutorNode(ManagedNode):
     def _on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
         if self._control is not None:
             stamp = time_to_ns(msg.header.stamp)
+            ahead = ns_to_s(stamp - self._now())
+            if ahead > self._control.settings.max_future:
+                # Kept, it would hide every later state until its own time comes.
+                detail = f"a joint state comes from {ahead:.3f} s in the future"
+                self._tell(self._control.refuse(Refusal("clocks_disagree", detail)))
+                return
             self._tell(
                 self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
             )
@@ -218,6 +238,7 @@ class ExecutorNode(ManagedNode):
 
     def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self._control is not None:
+            self._held = request.data
             self._control.hold(request.data, self._now())
         return self._answer(response, "holding" if request.data else "the next chunk may move it")
 
@@ -226,11 +247,13 @@ class ExecutorNode(ManagedNode):
             response.message = "an emergency stop is latched: call resume to leave it"
             return response
         if self._control is not None:
+            self._estopped = True
             self._control.estop(self._now())
         return self._answer(response, "stopping; latched until resume")
 
     def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._control is not None:
+            self._estopped = False
             self._control.resume(self._now())
         return self._answer(response, "the next chunk may move it")
 

@@ -30,9 +30,15 @@ class InstructionChannel:
         self._lock = Lock()
         self._said: str | None = None
         self._publisher = self._create_publisher()
-        node.create_subscription(
-            String, "instruction", self._on_topic, qos.LATCHED, callback_group=group
-        )
+        for profile in (qos.LATCHED, qos.SPOKEN):
+            node.create_subscription(
+                String,
+                "instruction",
+                self._on_topic,
+                profile,
+                callback_group=group,
+                event_callbacks=no_events.SUBSCRIPTION,
+            )
         node.create_service(
             SetInstruction, "~/set_instruction", self._on_service, callback_group=group
         )

@@ -21,6 +21,8 @@ from groot_ros.robot.reader import ContractError, Section
 from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
 from groot_ros.types import ActionKind
 
+#: s between the steps of a chunk.
+_STEP_RANGE = (0.001, 1.0)
 _KINDS = {k.name.lower(): k for k in (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)}
 
 
@@ -121,7 +123,7 @@ def parse_contract(
             raise ContractError(f"{section.where}: '{name}' is not under 'joints:' of the contract")
     contract = RobotContract(
         robot=root.text("robot"),
-        action_dt=root.number("action_dt", above=0.0),
+        action_dt=_action_dt(root),
         joints=joints,
         groups=_read_groups(root, names),
         cameras={name: read_camera(name, s) for name, s in root.sections("cameras")},
@@ -143,6 +145,13 @@ def _limits_elsewhere(root: Section, folder: Path) -> Callable[[str], StatedLimi
     readers = {"urdf": read_urdf, "joint_limits": read_joint_limits}
     sources = [read(folder / root.text(key)) for key, read in readers.items() if root.has(key)]
     return lambda name: tightest(source[name] for source in sources if name in source)
+
+
+def _action_dt(root: Section) -> float:
+    dt = root.number("action_dt", above=0.0)
+    if not _STEP_RANGE[0] <= dt <= _STEP_RANGE[1]:
+        raise root.error("action_dt", f"is {dt:g} s; steps last from 1 ms to 1 s")
+    return dt
 
 
 def _read_groups(root: Section, joints: tuple[str, ...]) -> dict[str, Group]:

@@ -41,6 +41,10 @@ class Joint:
         return "rad" if self.kind == "revolute" else "m"
 
 
+#: No arm's joint turns further than this, rad; a limit in degrees does.
+_MOST_TURNS = 4 * math.pi
+
+
 def read_joint(
     name: str, section: Section, gripper: UnitMap | None, elsewhere: StatedLimits | None = None
 ) -> Joint:
@@ -50,6 +54,10 @@ def read_joint(
     """
     kind = section.text("type", "revolute", choices=("revolute", "prismatic"))
     lower, upper = section.interval("position")
+    if kind == "revolute" and max(-lower, upper) > _MOST_TURNS:
+        raise section.error(
+            "position", f"[{lower:g}, {upper:g}] is beyond two turns: limits are in rad, not deg"
+        )
     own = StatedLimits(
         lower,
         upper,
