@@ -151,6 +151,18 @@ class ExecutorStage:
     def instruct(self, text: str) -> None:
         self._instruction.publish(String(data=text))
 
+    def instruct_volatile(self, text: str) -> None:
+        """As an ordinary publisher does, and the ros2 command line."""
+        publisher = self._onlooker.create_publisher(String, "instruction", 10)
+        wait_until(lambda: publisher.get_subscription_count() == 1, "the executor listens")
+        publisher.publish(String(data=text))
+
+    def speak_from_the_future(self) -> None:
+        """One joint state, stamped a minute ahead."""
+        arm = JointState(name=["lift", "pan"], position=[0.0, 0.0])
+        arm.header.stamp = ns_to_time(self.now_ns + s_to_ns(60.0))
+        self._joints["joint_states"].publish(arm)
+
     def tell_time(self, now_ns: int) -> None:
         """Publish /clock and wait until it is heard."""
         self._clock.publish(Clock(clock=ns_to_time(now_ns)))
@@ -184,7 +196,7 @@ class ExecutorStage:
         wait_until(
             lambda: (
                 self._chunks.get_subscription_count() == 1
-                and self._instruction.get_subscription_count() == 1
+                and self._instruction.get_subscription_count() == 2  # latched and spoken
                 and all(p.get_subscription_count() == 1 for p in self._joints.values())
                 and self.node.count_subscribers("arm/joint_trajectory") == 1
                 and self.node.count_subscribers("finger/commands") == 1

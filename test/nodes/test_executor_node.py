@@ -207,6 +207,35 @@ def test_an_empty_instruction_is_a_stop(on):
     assert held(state)
 
 
+def test_an_ordinary_publishers_empty_instruction_is_a_stop_too(on):
+    on.run()
+    on.instruct_volatile("")
+    assert held(on.states.wait(lambda s: s.reason == "no instruction"))
+
+
+def test_an_emergency_stop_outlives_cleanup_and_configure(on):
+    on.run()
+    assert on.switch("estop", True).success
+    for transition in (
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    ):
+        assert on.change(transition)
+    state = on.states.wait(lambda s: True, after=len(on.states))
+    assert state.estop
+    assert state.status == ExecutorState.ESTOPPED
+
+
+def test_one_joint_state_from_the_future_is_refused_and_the_next_ones_count(on):
+    on.run()
+    on.speak_from_the_future()
+    on.states.wait(lambda s: "clocks_disagree" in s.refusal_reasons)
+    state = on.states.wait(lambda s: True, after=len(on.states))
+    assert "joint states" not in state.reason
+
+
 def test_a_reset_ends_in_idle(on):
     on.run()
     assert on.trigger("reset").success
