@@ -4,7 +4,9 @@ Subscriptions live from configure to cleanup, the timer from activate to deactiv
 callbacks run in one thread, so nothing here needs a lock.
 """
 
+import gc
 import time
+from collections import deque
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
@@ -19,6 +21,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis
+from groot_ros.bridge.gap import Gap
 from groot_ros.bridge.messages import (
     chunk_from_msg,
     executor_state_to_msg,
@@ -76,6 +79,8 @@ class ExecutorNode(ManagedNode):
         self._inputs: list[Subscription] = []
         self._ticks: Timer | None = None
         self._watch: TimerWatch | None = None
+        self._gap = Gap(1.0)
+        self._waiting: deque[ActionChunk] = deque()
         self._reported: StateRecord | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._held = self._estopped = False
@@ -92,6 +97,10 @@ class ExecutorNode(ManagedNode):
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
         self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, clock=self._steady)
+
+    @property
+    def _sim_time(self) -> bool:
+        return bool(self.get_parameter("use_sim_time").value)
 
     def setup(self) -> None:
         """Listen to the robot and to the operator."""
@@ -138,10 +147,13 @@ class ExecutorNode(ManagedNode):
         assert self._control is not None
         period = 1.0 / self._settings.number("rate_hz")
         self._control.start(self._now())
-        self._watch = TimerWatch(period)
-        sim_time = bool(self.get_parameter("use_sim_time").value)
+        self._watch, self._gap = TimerWatch(period), Gap(period)
+        self._waiting.clear()
+        # What is there now stays: looking through it for garbage would make ticks late.
+        gc.collect()
+        gc.freeze()
         self._ticks = self.create_timer(
-            period, self._on_tick, clock=self.get_clock() if sim_time else self._steady
+            period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
 
     def stop(self) -> None:
@@ -181,6 +193,8 @@ class ExecutorNode(ManagedNode):
             self._outputs.stream(control.commands(now))
         self._report_change(control.state(now))
         watch.end()
+        while self._waiting:
+            self._take_chunk(self._waiting.popleft())
 
     def _publish(self, update: Update | None) -> None:
         if update is None or self._outputs is None:
@@ -199,9 +213,20 @@ class ExecutorNode(ManagedNode):
     # What comes in
 
     def _on_chunk(self, msg: ActionChunk) -> None:
-        control = self._control
-        if control is None or self._ticks is None:
+        if self._ticks is None:
             return
+        # A chunk costs more than a tick may be late: one that comes just before a tick waits.
+        left = ns_to_s(self._ticks.time_until_next_call())
+        if self._sim_time or (not self._waiting and self._gap.fits(left)):
+            self._take_chunk(msg)
+        else:
+            self._waiting.append(msg)
+
+    def _take_chunk(self, msg: ActionChunk) -> None:
+        control = self._control
+        if control is None:
+            return
+        began = time.perf_counter()
         now = self._now()
         try:
             refusal = control.receive(chunk_from_msg(msg), now)
@@ -209,6 +234,7 @@ class ExecutorNode(ManagedNode):
             refusal = control.refuse_chunk(Refusal(error.reason, error.detail))
         self._tell(refusal)
         self._publish(control.update(now))
+        self._gap.took(time.perf_counter() - began)
 
     def _on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
         if self._control is not None:
