@@ -90,7 +90,7 @@ def send_chunks() -> None:
     from groot_ros.msg import ActionChunk as ActionChunkMsg
     from groot_ros.robot import load_contract
     from groot_ros.sim import HOME, JOINTS
-    from groot_ros.types import ActionChunk, ActionGroup, s_to_ns
+    from groot_ros.types import ActionChunk, ActionGroup
 
     contract = load_contract(robot_path("so101"))
     home = dict(zip(JOINTS, HOME, strict=True))

@@ -104,10 +104,10 @@ class ExecutorNode(ManagedNode):
 
     def setup(self) -> None:
         """Listen to the robot and to the operator."""
-        self._settings.lock(True)
+        self._settings.lock()
         try:
             contract = load_contract(robot_path(self._settings.text("robot")))
-            values = {name: self.get_parameter(name).value for name in _SETTINGS}
+            values: dict[str, Any] = {name: self._settings.value(name) for name in _SETTINGS}
             settings = ExecutorSettings(**values)
         except ValueError as error:
             raise SetupError(str(error)) from error
@@ -178,7 +178,7 @@ class ExecutorNode(ManagedNode):
             self._outputs.close()
             self._outputs = None
         self._control = self._reported = None
-        self._settings.lock(False)
+        self._settings.unlock()
 
     # Ticks
 

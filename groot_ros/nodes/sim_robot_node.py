@@ -19,7 +19,7 @@ from trajectory_msgs.msg import JointTrajectory
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
 from groot_ros.bridge.parameter_tables import SIM_ROBOT
-from groot_ros.bridge.parameters import Parameters
+from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -56,8 +56,7 @@ class SimRobotNode(Node):
             seed=parameters.integer("seed"),
         )
         self._pacer = Pacer(self._robot.period_ns, factor)
-        # Nothing of it is read again.
-        parameters.lock(True)
+        parameters.lock(READ_ONCE)
         self._refusals: dict[str, tuple[int, str]] = {c.name: (0, "") for c in contract.controllers}
 
         rate = parameters.number("joint_state_rate")
