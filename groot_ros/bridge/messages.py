@@ -25,7 +25,6 @@ from groot_ros.types import (
 from groot_ros.types.chunk import LINK_WIDTH
 from groot_ros.types.invariants import require
 
-
 #: Far more than any policy proposes, and little enough to plan at once.
 _MOST_STEPS = 1000
 #: rad or m, and their rates; what is beyond is no motion, and its square is no number.

@@ -52,8 +52,9 @@ class Parameter:
         """The value; "off" for YAML's false of an unquoted off, and 1.0 for a 1 without a point."""
         if value is False and "off" in self.choices:
             return "off"
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        return float(value) if whole and isinstance(self.default, float) else value
+        if isinstance(self.default, float) and type(value) is int:
+            return float(value)
+        return value
 
     def problem(self, value: object) -> str:
         """Why the value is refused, or an empty string."""
