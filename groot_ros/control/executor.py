@@ -1,9 +1,12 @@
 """The facade of this room: chunks and joint states in, bounded motion out."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
 
 from groot_ros.control.admission import Admission
 from groot_ros.control.clock import ClockWatch
+from groot_ros.control.controller_watch import ControllerWatch
 from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
@@ -18,6 +21,11 @@ from groot_ros.control.tally import Tally
 from groot_ros.control.watchdog import Watchdog
 from groot_ros.robot import Controller, RobotContract
 from groot_ros.types import ActionChunk, ExecutorState, MalformedError, s_to_ns
+
+#: Why it stands still until a reset is done.
+_RESET = "reset: waiting for a new chunk"
+#: rad or m from its last command beyond which a robot at rest was moved by somebody else.
+_MOVED = 0.1
 
 
 class Executor:
@@ -38,7 +46,9 @@ class Executor:
         self._measured = MeasuredState(joints.names)
         self._planner = Planner(joints, self._motion, self._measured)
         self._outputs = Outputs(joints, contract.controllers)
+        self._joints = joints
         self._following = Following(joints.names, joints.blended)
+        self._controllers = {c.name: ControllerWatch(c) for c in contract.controllers}
         self._admission = Admission(contract, joints.names)
         self._watchdog = Watchdog()
         self._clock = ClockWatch()
@@ -100,6 +110,31 @@ class Executor:
         self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
         return None
 
+    def watch_controller(
+        self, controller: str, stamp_ns: int, reference: Mapping[str, float], now_ns: int
+    ) -> None:
+        """Take what a controller says that it follows at stamp_ns: joint -> rad or m.
+
+        One that has been elsewhere for `following_patience` has refused what it was sent, or
+        obeys somebody else: motion stops until resume().
+        """
+        if not self._is_answerable(now_ns):
+            return
+        assert self._outputs.published is not None
+        intended = self._outputs.published.at(stamp_ns)[0]
+        astray = self._controllers[controller].judge(
+            dict(zip(self.joint_names, intended.tolist(), strict=True)),
+            reference,
+            stamp_ns,
+            self.settings.following_patience,
+        )
+        if astray:
+            self._distrust(astray, now_ns)
+
+    def end_session(self, session: str) -> None:
+        """The policy says that this session is over: another one need not wait."""
+        self._admission.end_session(session)
+
     def refuse(self, refusal: Refusal) -> Refusal:
         """Count something refused before it became a record."""
         return self._tally.refuse(refusal)
@@ -115,13 +150,12 @@ class Executor:
         """What has changed since the last call, or None. Call at a steady rate."""
         self._watch_clock(now_ns)
         if astray := self._astray(now_ns):
-            self._watchdog.lock(astray)
-            self._halt(now_ns, astray, self.settings.braking_time)
-            self._restart = True
+            self._distrust(astray, now_ns)
         elif self._executing:
             self._go_on(now_ns)
         elif self._restart and self._at_rest(now_ns):
             self._motion.clear()
+            self._watchdog.over(_RESET)
             self._restart = False
         return self._publish(now_ns) if self._changed else None
 
@@ -149,7 +183,11 @@ class Executor:
             return
         self._watchdog.hold = on
         why = "held by the operator" if on else "released: waiting for a new chunk"
-        self._halt(now_ns, why, self.settings.braking_time)
+        if on or not self._at_rest(now_ns):
+            self._halt(now_ns, why, self.settings.braking_time)
+        else:
+            self._watchdog.halt(why)
+            self._admission.only_after(now_ns)
 
     def estop(self, now_ns: int) -> None:
         """Stop as hard as the acceleration limits allow; latched until resume().
@@ -199,8 +237,7 @@ class Executor:
 
     def reset(self, now_ns: int) -> None:
         """Stop, then forget session, timeline and history; begin again from the measured state."""
-        self._halt(now_ns, "reset: waiting for a new chunk", self.settings.braking_time)
-        self._watchdog.halt("")
+        self._halt(now_ns, _RESET, self.settings.braking_time)
         self._admission.forget()
         self._admission.only_after(now_ns)
         self._chunk = None
@@ -210,7 +247,8 @@ class Executor:
     # Inside
 
     def _plan(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
-        if self.settings.shadow or (self._restart and self._at_rest(now_ns)):
+        restart = self._restart or self._was_moved(now_ns)
+        if self.settings.shadow or (restart and self._at_rest(now_ns)):
             self._motion.clear()
         if self._motion.sent is not None:
             return self._planner.plan(chunk, now_ns, self.settings)
@@ -245,16 +283,37 @@ class Executor:
         self._motion.coast()
         self._executing, self._changed = False, True
 
-    def _astray(self, now_ns: int) -> str:
-        """Why the robot cannot be following, or an empty string.
+    def _is_answerable(self, now_ns: int) -> bool:
+        """Whether the robot must be where it is commanded: in motion and shortly after.
 
-        Judged in motion and shortly after: later on somebody may have moved it by hand.
+        Later on somebody may have moved it by hand.
         """
-        published, seen_ns = self._outputs.published, self._measured.oldest_ns
-        if published is None or seen_ns is None or self._watchdog.locked:
-            return ""
+        published = self._outputs.published
+        if published is None or self._watchdog.locked:
+            return False
         grace = 2.0 * self.settings.following_patience
-        if not self._executing and now_ns > published.end_ns + s_to_ns(grace):
+        return self._executing or now_ns <= published.end_ns + s_to_ns(grace)
+
+    def _was_moved(self, now_ns: int) -> bool:
+        """Whether the robot, long at rest, is elsewhere: what was commanded is no place to leave.
+
+        A controller that holds against a load stays within a little of its command.
+        """
+        published = self._outputs.published
+        if published is None or self._executing or self._is_answerable(now_ns):
+            return False
+        gap = np.abs(published.at(now_ns)[0] - self._measured.position)
+        return bool((gap[self._joints.blended] > _MOVED).any())
+
+    def _distrust(self, reason: str, now_ns: int) -> None:
+        self._watchdog.lock(reason)
+        self._halt(now_ns, reason, self.settings.braking_time)
+        self._restart = True
+
+    def _astray(self, now_ns: int) -> str:
+        """Why the robot cannot be following, or an empty string."""
+        published, seen_ns = self._outputs.published, self._measured.oldest_ns
+        if published is None or seen_ns is None or not self._is_answerable(now_ns):
             return ""
         return self._following.judge(
             published.at(seen_ns)[0],
