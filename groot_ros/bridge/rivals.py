@@ -6,6 +6,8 @@ from groot_ros.types import NS_PER_S
 
 #: ns after its start in which a node is a newcomer: others are discovered by then.
 _NEWCOMER_NS = 3 * NS_PER_S
+#: Publishers are discovered a moment before the name of their node.
+UNKNOWN = "a node not yet known"
 
 
 class Rivals:
@@ -30,6 +32,11 @@ class Rivals:
         """The node starts now, on a steady clock."""
         self._began_ns = now_ns
 
+    @property
+    def begun(self) -> bool:
+        """Whether begin() was called."""
+        return self._began_ns is not None
+
     def is_newcomer(self, now_ns: int) -> bool:
         """Whether others may not have been discovered yet."""
         return self._began_ns is not None and now_ns - self._began_ns < _NEWCOMER_NS
@@ -38,9 +45,12 @@ class Rivals:
         """Judge topic -> full names of the nodes that publish on it; returns `words`."""
         found = []
         for topic, names in speakers.items():
-            others = list(names)
-            if self._own in others:
-                others.remove(self._own)
+            others = [UNKNOWN if "_UNKNOWN_" in name else name for name in names]
+            # Its own publisher, too, may be discovered before its name is.
+            for own in (self._own, UNKNOWN):
+                if own in others:
+                    others.remove(own)
+                    break
             if others:
                 found.append(f"{', '.join(sorted(set(others)))} publishes on {topic}")
         self.words = f"{'; '.join(found)}: stop one of them" if found else ""

@@ -58,8 +58,9 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
             close()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
-        rclpy.shutdown()
-    if failed.is_set():
+        rclpy.try_shutdown()
+    # Without a signal, the node itself took its context down: it could not go on.
+    if failed.is_set() or not ended:
         sys.exit(1)
 
 

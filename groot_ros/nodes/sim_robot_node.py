@@ -98,7 +98,6 @@ class SimRobotNode(Node):
             self.create_publisher(ClockMsg, "/clock", qos.DRIVER) if self._publishes_clock else None
         )
         self._rivals = Rivals(self.get_fully_qualified_name())
-        self._rivals.begin(time.monotonic_ns())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -195,6 +194,10 @@ class SimRobotNode(Node):
     def _publish_diagnostics(self) -> None:
         if self._clock_publisher is not None:
             self._look_for_another_clock()
+            if self._rivals.gives_way:
+                self.close()
+                self.context.try_shutdown()
+                return
         array_msg = DiagnosticArray()
         array_msg.header.stamp = ns_to_time(self._robot.now_ns)
         for controller, (count, reason) in self._refusals.items():
@@ -222,10 +225,11 @@ class SimRobotNode(Node):
             for info in self.get_publishers_info_by_topic("/clock")
         ]
         before = self._rivals.words
+        if not self._rivals.begun:
+            self._rivals.begin(time.monotonic_ns())
         words = self._rivals.look({"/clock": names}, time.monotonic_ns())
         if self._rivals.gives_way:
             self.get_logger().fatal(f"two clocks: {words}; this simulation ends")
-            self.context.try_shutdown()
         elif words and not before:
             self.get_logger().error(f"two clocks: {words}")
 

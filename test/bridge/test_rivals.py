@@ -25,6 +25,14 @@ def test_a_namesake_counts_as_somebody_else():
     assert rivals.gives_way
 
 
+def test_a_publisher_whose_node_is_not_known_yet_counts_unless_it_may_be_its_own():
+    rivals = begun()
+    nameless = "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"
+    assert rivals.look({TOPIC: [nameless]}, 0) == ""
+    words = rivals.look({TOPIC: [nameless, "/executor_node"]}, 0)
+    assert words == f"a node not yet known publishes on {TOPIC}: stop one of them"
+
+
 def test_who_was_there_first_goes_on_and_says_so():
     rivals = begun()
     assert rivals.look({TOPIC: ["/executor_node"]}, s_to_ns(2.9)) == ""
