@@ -30,6 +30,7 @@ class Continuation:
         dt: s between the steps of a chunk.
         horizon: steps of a chunk.
         first_step: s from the observation to the chunk's first step.
+        frozen_steps: steps to freeze whatever the delay; None = as many as it needs.
 
     """
 
@@ -40,12 +41,14 @@ class Continuation:
         dt: float,
         horizon: int,
         first_step: float = 0.0,
+        frozen_steps: int | None = None,
     ) -> None:
         self._mode = mode
         self._groups = dict(groups)
         self._dt = dt
         self._horizon = horizon
         self._first_step = first_step
+        self._frozen_steps = frozen_steps
         self._timeline: CommittedTimeline | None = None
 
     def take(self, timeline: CommittedTimeline) -> None:
@@ -60,22 +63,22 @@ class Continuation:
         reset, the executor's blend alone takes care of the seam. After a changed instruction
         only the frozen steps are. Nor is anything where d > H - s, or where too little is known
         for the hold to be softened: the step to what the chunk wants would lie inside it, where
-        nothing blends.
+        nothing blends. Where the number of frozen steps was given, neither delay nor budget count.
         """
-        timeline = self._timeline
-        if self._mode == RtcMode.OFF or delay < 1 or timeline is None:
+        timeline, given = self._timeline, self._frozen_steps
+        if self._mode == RtcMode.OFF or timeline is None or (given is None and delay < 1):
             return None
         if (timeline.session, timeline.episode) != (origin.session, origin.episode):
             return None
         overlap = self._horizon - period
-        late = max(0, delay - round(self._first_step / self._dt))
-        if late > overlap:
+        late = max(0, delay - round(self._first_step / self._dt)) if given is None else given
+        if given is None and late > overlap:
             return None
         values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
         frozen = min(late, steps)
-        overlap = frozen if origin.new_instruction else min(overlap, steps)
-        soft = overlap - frozen
-        if not values or overlap < 1 or (soft < _FEWEST_SOFT and not origin.new_instruction):
+        overlap = frozen if origin.new_instruction else min(max(overlap, frozen), steps)
+        abrupt = overlap - frozen < _FEWEST_SOFT and given is None
+        if not values or overlap < 1 or (abrupt and not origin.new_instruction):
             return None
         weights = schedule(self._mode, steps, frozen, overlap)
         return Prefix(

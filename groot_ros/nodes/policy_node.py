@@ -154,6 +154,7 @@ class PolicyNode(ManagedNode):
             policy.dt,
             policy.horizon,
             policy.first_step,
+            None if (frozen := settings.integer("rtc_frozen_steps")) < 0 else frozen,
         )
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,

@@ -102,3 +102,14 @@ def test_there_is_nothing_to_continue(timeline, changes, asked, delay):
 
 def test_nothing_is_continued_before_the_executor_spoke():
     assert continuation().prefix(origin(0.1), 3, 6) is None
+
+
+def test_a_given_number_of_frozen_steps_needs_neither_delay_nor_budget(timeline):
+    prefix = continuation(timeline, frozen_steps=1000).prefix(origin(0.3), 0, 16)
+    assert prefix.frozen_steps == len(prefix.values["arm"]) == 7
+    assert (prefix.weight == 1.0).all()
+    few = continuation(timeline, frozen_steps=2).prefix(origin(0.3), 9, 10)
+    assert few.frozen_steps == 2
+    assert (few.weight[:2] == 1.0).all()
+    assert (few.weight[2:6] > 0.0).all()
+    assert continuation(timeline, frozen_steps=2, mode=RtcMode.OFF).prefix(origin(0.3), 4, 6) is None

@@ -117,6 +117,7 @@ class Policy:
         self.on = False
         self.latency = 0.1
         self.reach = 0.2
+        self.steps = 16
         self.spoil = lambda msg: None
         self._ids = 0
         self._publisher = stage.node.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
@@ -127,7 +128,7 @@ class Policy:
             return
         self._ids += 1
         stamp = self._stage.now_ns - s_to_ns(self.latency)
-        t = (stamp - self._stage.began_ns) / 1e9 + DT * np.arange(16)[:, None]
+        t = (stamp - self._stage.began_ns) / 1e9 + DT * np.arange(self.steps)[:, None]
 
         def sway(joints: int) -> np.ndarray:
             return HOME + self.reach * np.sin(2 * np.pi * 0.3 * t + np.zeros(joints))
