@@ -10,8 +10,8 @@ from datetime import date
 
 #: In the order of the README's table.
 BENCHMARKS = ("observation_path", "executor_jitter", "continuity", "limits")
-#: Minutes, and 6 GB of disk and of memory.
-SLOW = ("load",)
+#: Minutes; load needs 6 GB of disk and of memory, too.
+SLOW = ("load", "rtc_in_the_loop")
 
 
 def main() -> None:
