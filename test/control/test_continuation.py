@@ -112,4 +112,6 @@ def test_a_given_number_of_frozen_steps_needs_neither_delay_nor_budget(timeline)
     assert few.frozen_steps == 2
     assert (few.weight[:2] == 1.0).all()
     assert (few.weight[2:6] > 0.0).all()
-    assert continuation(timeline, frozen_steps=2, mode=RtcMode.OFF).prefix(origin(0.3), 4, 6) is None
+    assert (
+        continuation(timeline, frozen_steps=2, mode=RtcMode.OFF).prefix(origin(0.3), 4, 6) is None
+    )

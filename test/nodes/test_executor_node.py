@@ -63,6 +63,13 @@ def test_a_chunk_becomes_a_trajectory_from_the_past_that_ends_at_rest(on):
     assert list(msg.points[-1].velocities) == [0.0, 0.0]
 
 
+def test_a_chunk_that_fits_before_no_tick_is_taken_after_one(on):
+    on.node._gap.took(60.0)
+    state = on.run()
+    assert (state.received, state.accepted) == (1, 1)
+    assert not on.node._waiting
+
+
 def test_controllers_without_trajectories_are_streamed_until_rest(on):
     on.run()
     first = on.streamed.wait()
