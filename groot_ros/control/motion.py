@@ -81,13 +81,13 @@ class CommittedMotion:
         offset_p, offset_v = p - goal.positions[at], v - goal.velocities[at]
         blended_p = np.where(self._blended, offset_p, 0.0)
         blended_v = np.where(self._blended, offset_v, 0.0)
-        # Half of the limit is left to the chunk itself.
-        gentle = np.minimum(settings.blend_acceleration, limits.acceleration / 2.0)
+        # Blending may be as sharp as the chunk itself is.
+        sharpness = np.maximum(settings.blend_acceleration, goal.sharpness())
         decay_p, decay_v = decaying_offset(
             blended_p,
             blended_v,
             (goal.times[at + 1 :] - splice_ns) / NS_PER_S,
-            blend_times(blended_p, blended_v, settings.blend_window, gentle),
+            blend_times(blended_p, blended_v, settings.blend_window, sharpness),
         )
         positions, velocities, limited = follow(
             limits,

@@ -4,8 +4,8 @@ import numpy as np
 
 from groot_ros.control.interpolation import Array, cubic
 
-#: A blend lasts at most this many windows: longer ones would outlive the chunk.
-_LONGEST = 2.0
+#: A blend lasts at most this many windows: a longer one would lag behind a chunk that means it.
+_LONGEST = 1.5
 
 
 def blend_times(offset_p: Array, offset_v: Array, window: float, acceleration: Array) -> Array:
@@ -13,7 +13,7 @@ def blend_times(offset_p: Array, offset_v: Array, window: float, acceleration: A
 
     A cubic from (p, v) to rest at zero in T begins with the acceleration -(6 p + 4 v T) / T^2 and
     ends with (6 p + 2 v T) / T^2, the largest ones. The least T from `window` on that keeps both
-    within `acceleration` [N] is taken, but no more than twice the window.
+    within `acceleration` [N] is taken, but no more than one and a half windows.
     """
     size, a = np.abs(offset_p), acceleration
     # Velocity away from zero, seen from the side on which the offset lies.

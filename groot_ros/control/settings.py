@@ -27,8 +27,8 @@ class ExecutorSettings:
             policy that dies brings the robot to rest within max_chunk_age + braking time.
         blend_window: s over which the disagreement between committed motion and a new chunk
             decays; 0 leaves all of it to the limits.
-        blend_acceleration: rad/s^2 or m/s^2 that blending may add to the chunk's own; a larger
-            disagreement decays for longer than the window, at most twice as long.
+        blend_acceleration: rad/s^2 or m/s^2 that blending may add where the chunk itself is not
+            sharper; a larger disagreement decays for up to one and a half windows.
         braking_time: s that a tail takes where limits leave the choice; less where a position
             limit is near or the motion was unsteady, more where the acceleration limit needs it.
         lead: s from now to the splice; a message must reach its controller within it.
