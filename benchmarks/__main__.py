@@ -9,7 +9,7 @@ import sys
 from datetime import date
 
 #: In the order of the README's table.
-BENCHMARKS = ("observation_path", "executor_jitter", "continuity", "limits")
+BENCHMARKS = ("preprocessing", "observation_path", "executor_jitter", "continuity", "limits")
 #: Minutes, and 6 GB of disk and of memory.
 SLOW = ("load",)
 
