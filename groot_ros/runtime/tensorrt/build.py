@@ -91,7 +91,7 @@ def _serialized(
     progress: Report | None,
     log: Log,
 ) -> trt.IHostMemory:
-    builder = trt.Builder(log)
+    builder = _builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(onnx)):
@@ -117,6 +117,13 @@ def _serialized(
         raise TensorRtError(_failure(onnx, log.last_error()))
     _write_timing_cache(config, options.timing_cache)
     return built
+
+
+def _builder(log: Log) -> trt.Builder:
+    try:
+        return trt.Builder(log)
+    except TypeError:
+        raise TensorRtError(f"TensorRT's builder does not start: {log.last_error()}") from None
 
 
 def _profile(

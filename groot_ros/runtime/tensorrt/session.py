@@ -41,7 +41,7 @@ class Session:
         self.stage = stage
         self._plan = plan
         self._log = Log()
-        self._runtime = trt.Runtime(self._log)
+        self._runtime = self._new_runtime()
         self._engine = self._load()
         self.nbytes = plan.stat().st_size + self._engine.device_memory_size_v2
         self._require_contract(weights)
@@ -95,6 +95,12 @@ class Session:
     def close(self) -> None:
         """Context before engine before runtime; every graph with them inside is gone by now."""
         del self._context, self._engine, self._runtime
+
+    def _new_runtime(self) -> trt.Runtime:
+        try:
+            return trt.Runtime(self._log)
+        except TypeError:
+            raise TensorRtError(f"TensorRT does not start: {self._log.last_error()}") from None
 
     def _load(self) -> trt.ICudaEngine:
         # Mapped, not read: where CPU and GPU share memory, a copy would count twice.
