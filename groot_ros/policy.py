@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.models.digest import checkpoint_digest
-from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise, load_model
+from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
 from groot_ros.processing import (
     Processor,
@@ -24,14 +24,14 @@ from groot_ros.processing import (
 )
 from groot_ros.processing.robot_columns import RobotColumns, require_counterparts
 from groot_ros.robot import RobotContract
-from groot_ros.runtime import Engine, PrefixInput, TorchEngine
+from groot_ros.runtime import Engine, PrefixInput
+from groot_ros.runtime.engines import ENGINES, build_engine
 from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
 from groot_ros.types import ActionChunk, Observation, Prefix, RtcMode, s_to_ns
 from groot_ros.types.fields import CheckpointError, Fields
 
 #: Seconds between actions where no robot contract says it.
 DEFAULT_ACTION_DT = 1.0 / 30.0
-ENGINES = ("torch",)
 
 
 class InferenceError(RuntimeError):
@@ -289,17 +289,19 @@ def load_policy(
         require_counterparts(processor, robot)
     report("config", 1.0)
 
-    model = load_model(
+    built = build_engine(
+        engine,
         directory,
         config,
         embodiment=processor.embodiment_id,
         device=target,
         dtype=choose_dtype(dtype, target),
+        step_counts=(num_inference_steps or config.num_inference_timesteps,),
         progress=lambda fraction: report("weights", fraction),
     )
     return Policy(
         processor,
-        TorchEngine(model),
+        built,
         config,
         robot=robot,
         checkpoint_hash=checkpoint_digest(directory),

@@ -29,3 +29,10 @@ def choose_device(name: str) -> torch.device:
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     """By name, or "auto": bfloat16 on a GPU, else float32."""
     return _DTYPES.get(name, torch.bfloat16 if device.type == "cuda" else torch.float32)
+
+
+def in_words(device: torch.device) -> str:
+    """Such as "cpu" or "cuda:0 (name of the GPU)"."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return str(device)

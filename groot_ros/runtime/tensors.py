@@ -6,7 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.processing import ModelInputs
+from groot_ros.runtime.engine import PrefixInput
 
 
 def normalise_pixels(images: Tensor) -> Tensor:
@@ -56,3 +58,9 @@ class TensorInputs:
             "action": self.action,
             "action_mask": self.action_mask,
         }
+
+
+def to_conditioning(prefix: PrefixInput, device: torch.device) -> Conditioning:
+    """Committed motion on a device."""
+    arrays = (prefix.prefix, prefix.start, prefix.weight, prefix.strength, prefix.clean)
+    return Conditioning(*(torch.from_numpy(array).to(device) for array in arrays))

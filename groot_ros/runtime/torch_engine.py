@@ -1,98 +1,11 @@
-"""The model as it is written, in eager PyTorch: slow, and the measure of all others."""
+"""Engine "torch": the exact fast form in eager PyTorch."""
 
-import time
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
-
-from groot_ros.models.gr00t_n1d6 import Conditioning, Gr00tN1d6
-from groot_ros.processing import ModelInputs
-from groot_ros.runtime.engine import EngineResult, PrefixInput
-from groot_ros.runtime.tensors import TensorInputs
+from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchExecutor
+from groot_ros.runtime.staged_engine import StagedEngine
 
 
-class TorchEngine:
-    """Engine "torch"; the model was loaded for one embodiment (row 0)."""
+class TorchEngine(StagedEngine):
+    """The model was made for one embodiment; on the CPU its weights are packed."""
 
-    name = "torch"
-
-    def __init__(self, model: Gr00tN1d6) -> None:
-        self._model: Any = model.eval()
-        self._device = model.device
-        self.device = _in_words(model.device)
-
-    @property
-    def memory_bytes(self) -> int:
-        """Weights; on a GPU everything that torch has allocated there."""
-        if self._model is None:
-            return 0
-        if self._device.type == "cuda":
-            return torch.cuda.memory_allocated(self._device)
-        return sum(p.nbytes for p in self._model.parameters())
-
-    def prepare(self, inputs: ModelInputs) -> None:
-        """One run, so that the first real one finds everything allocated."""
-        config = self._model.config
-        shape = (len(inputs.input_ids), config.action_horizon, config.max_action_dim)
-        self.run(inputs, np.zeros(shape, dtype=np.float32), 1)
-
-    @torch.inference_mode()
-    def run(
-        self,
-        inputs: ModelInputs,
-        noise: NDArray[np.float32],
-        steps: int,
-        prefix: PrefixInput | None = None,
-    ) -> EngineResult:
-        """See `Engine.run`; raises RuntimeError after `close`."""
-        if self._model is None:
-            raise RuntimeError("the engine is closed")
-        started = time.perf_counter()
-        tensors = TensorInputs.of(inputs, self._device)
-        images = [image.to(self._model.action_head.dtype) for image in tensors.images]
-        backbone = self._model.backbone(tensors.input_ids, tensors.attention_mask, images)
-        self._wait()
-        between = time.perf_counter()
-        head = self._model.action_head
-        embodiment = torch.zeros_like(tensors.embodiment)
-        context = head.context(backbone, tensors.state, embodiment)
-        actions = head.denoise(
-            context, torch.from_numpy(noise).to(self._device), steps, self._conditioning(prefix)
-        )
-        result = actions.cpu().numpy()
-        done = time.perf_counter()
-        return EngineResult(result, between - started, done - between)
-
-    def close(self) -> None:
-        """Drop the weights."""
-        self._model = None
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-
-    def _conditioning(self, prefix: PrefixInput | None) -> Conditioning | None:
-        if prefix is None:
-            return None
-        return Conditioning(
-            *(
-                torch.from_numpy(array).to(self._device)
-                for array in (
-                    prefix.prefix,
-                    prefix.start,
-                    prefix.weight,
-                    prefix.strength,
-                    prefix.clean,
-                )
-            )
-        )
-
-    def _wait(self) -> None:
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-
-
-def _in_words(device: torch.device) -> str:
-    if device.type == "cuda":
-        return f"{device} ({torch.cuda.get_device_name(device)})"
-    return str(device)
+    def __init__(self, fast: FastModel) -> None:
+        super().__init__("torch", fast.host, TorchExecutor(fast.pack()))

@@ -38,6 +38,7 @@ def load_model(
     embodiment: int | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    only: Callable[[str], bool] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Gr00tN1d6:
     """The model in eval mode.
@@ -49,6 +50,7 @@ def load_model(
             embodiment 0. None keeps all, for training.
         device: where the weights go.
         dtype: of the weights.
+        only: says of a parameter's name whether it is wanted; the others stay on "meta".
         progress: called with the fraction of the bytes read so far.
 
     Raises:
@@ -66,8 +68,9 @@ def load_model(
         kept = replace(config, max_num_embodiments=1)
     model = build_model(kept, device="meta", dtype=dtype)
 
-    total, done = sum(entry.nbytes for entry in entries.values()), 0
-    for name, parameter in list(model.named_parameters()):
+    parameters = [(n, p) for n, p in model.named_parameters() if only is None or only(n)]
+    total, done = sum(entries[name].nbytes for name, _ in parameters if name in entries), 0
+    for name, parameter in parameters:
         if name in entries:
             tensor = _read(entries[name], embodiment if _PER_EMBODIMENT.fullmatch(name) else None)
             done += entries[name].nbytes

@@ -1,0 +1,116 @@
+"""An engine around four stages: the host's part of an inference, whoever executes the rest."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from groot_ros.models.gr00t_n1d6 import Conditioning
+from groot_ros.processing import ModelInputs
+from groot_ros.runtime.engine import EngineResult, PrefixInput
+from groot_ros.runtime.gr00t_n1d6 import Executor, Host, Layout, to_cell_patches
+from groot_ros.runtime.placement import in_words
+from groot_ros.runtime.tensors import normalise_pixels, to_conditioning
+
+
+class StagedEngine:
+    """Runs a batch one observation at a time, each at its exact length, as if it were alone.
+
+    That is what the plain model computes, with one exception: the plain DiT of a checkpoint
+    without `use_alternate_vl_dit` also attends to the padding of a batch.
+    """
+
+    def __init__(self, name: str, host: Host, executor: Executor) -> None:
+        self.name = name
+        self.device = in_words(host.device)
+        self._host = host
+        self._executor: Executor | None = executor
+
+    @property
+    def memory_bytes(self) -> int:
+        """Memory held on the device."""
+        return 0 if self._executor is None else self._executor.memory_bytes
+
+    def prepare(self, inputs: ModelInputs) -> None:
+        """One run, so that the first real one finds everything allocated."""
+        config = self._host.config
+        shape = (len(inputs.input_ids), config.action_horizon, config.max_action_dim)
+        self.run(inputs, np.zeros(shape, dtype=np.float32), config.num_inference_timesteps)
+
+    @torch.inference_mode()
+    def run(
+        self,
+        inputs: ModelInputs,
+        noise: NDArray[np.float32],
+        steps: int,
+        prefix: PrefixInput | None = None,
+    ) -> EngineResult:
+        """See `Engine.run`; raises RuntimeError after `close`."""
+        if self._executor is None:
+            raise RuntimeError("the engine is closed")
+        host, executor = self._host, self._executor
+        started = time.perf_counter()
+        samples = [self._sample(inputs, row) for row in range(len(inputs.input_ids))]
+        features = [executor.backbone(layout, patches) for layout, patches in samples]
+        self._wait()
+        between = time.perf_counter()
+        tables = host.tables.of(steps)
+        state = torch.from_numpy(inputs.state).to(host.device, host.dtype)
+        noises = torch.from_numpy(noise).to(host.device)
+        given = (
+            Conditioning.none(*noise.shape, host.device)
+            if prefix is None
+            else to_conditioning(prefix, host.device)
+        )
+        chunks = [
+            executor.head(
+                layout, tables, seen, state[row, None], noises[row, None], _row(given, row)
+            )
+            for row, ((layout, _), seen) in enumerate(zip(samples, features, strict=True))
+        ]
+        actions = torch.cat(chunks).cpu().numpy()
+        done = time.perf_counter()
+        return EngineResult(actions, between - started, done - between)
+
+    def close(self) -> None:
+        """Drop the weights."""
+        if self._executor is not None:
+            self._executor.close()
+        self._executor = None
+        if self._host.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    def _sample(self, inputs: ModelInputs, row: int) -> tuple[Layout, list[Tensor]]:
+        """Layout and patches of one observation of a batch."""
+        each = len(inputs.images) // len(inputs.input_ids)
+        images = inputs.images[row * each : (row + 1) * each]
+        ids = inputs.input_ids[row][inputs.attention_mask[row] == 1]
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        layout = self._host.layouts.of(ids, sizes)
+        return layout, [
+            self._patches([images[view] for view in batch.views]) for batch in layout.batches
+        ]
+
+    def _patches(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
+        eagle = self._host.config.eagle
+        pixels = torch.from_numpy(np.stack(images)).to(self._host.device)
+        patches = to_cell_patches(pixels, eagle.vision.patch_size, eagle.shuffle)
+        return normalise_pixels(patches).to(self._host.dtype)
+
+    def _wait(self) -> None:
+        if self._host.device.type == "cuda":
+            torch.cuda.synchronize(self._host.device)
+
+
+def _row(given: Conditioning, row: int) -> Conditioning:
+    one = slice(row, row + 1)
+    return Conditioning(
+        given.prefix[one],
+        given.start[one],
+        given.weight[one],
+        given.strength[one],
+        given.clean[one],
+    )
