@@ -1,0 +1,88 @@
+"""Where work runs and how it is recorded: a CUDA stream and its graphs."""
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import torch
+
+R = TypeVar("R")
+
+
+class Recording(Protocol):
+    """Work that can be repeated without the host launching its parts."""
+
+    def replay(self) -> None:
+        """Do it again, on the tensors that it was recorded with."""
+
+    def release(self) -> None:
+        """Give its memory back; it cannot be replayed any more."""
+
+
+class Recorder(Protocol):
+    """Runs and records work on one device."""
+
+    device: torch.device
+
+    def run(self, work: Callable[[], R]) -> R:
+        """Do it now, after what the caller's stream was given and before what it is given next."""
+
+    def record(self, work: Callable[[], R]) -> tuple[Recording, R]:
+        """Record it without doing it; what it returns is filled by every replay.
+
+        Raises:
+            RuntimeError: something in it cannot be recorded.
+
+        """
+
+
+class CudaRecorder:
+    """One stream of its own, never the default one: TensorRT would synchronise on that."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def run(self, work: Callable[[], R]) -> R:
+        """See `Recorder.run`."""
+        caller = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(caller)
+        with torch.cuda.stream(self._stream):
+            result = work()
+        caller.wait_stream(self._stream)
+        return result
+
+    def record(self, work: Callable[[], R]) -> tuple[Recording, R]:
+        """See `Recorder.record`; the graphs of one recorder share a memory pool.
+
+        They may: they run one after the other, and what a graph returns stays referenced, so no
+        other graph is given its memory.
+        """
+        graph = torch.cuda.CUDAGraph()
+        torch.cuda.synchronize(self.device)
+        with torch.cuda.graph(
+            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+        ):
+            result = work()
+        return CudaRecording(graph, self._stream.synchronize), result
+
+
+class CudaRecording:
+    """A CUDA graph."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, finish: Callable[[], None]) -> None:
+        self._graph: torch.cuda.CUDAGraph | None = graph
+        self._finish = finish
+
+    def replay(self) -> None:
+        """See `Recording.replay`; raises RuntimeError after `release`."""
+        if self._graph is None:
+            raise RuntimeError("the graph was released")
+        self._graph.replay()
+
+    def release(self) -> None:
+        """Before the memory that it works on, and before any TensorRT context inside it."""
+        if self._graph is not None:
+            self._finish()
+            self._graph.reset()
+            self._graph = None
