@@ -10,9 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from groot_ros.runtime.machine import Machine
+from groot_ros.runtime.tensorrt.machine import Machine
 from groot_ros.types.fields import Fields
 
 MANIFEST = "manifest.json"
@@ -24,17 +24,12 @@ class EngineFilesError(ValueError):
     """Engine files cannot be used; the message is one line: what, where, and how to mend it."""
 
 
-@dataclass(frozen=True)
-class Range:
+class Range(NamedTuple):
     """Sizes of one free dimension: the least, the usual, the most."""
 
     low: int
     usual: int
     high: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.low <= self.usual <= self.high:
-            raise ValueError(f"a range must ascend, not {self.low}, {self.usual}, {self.high}")
 
     def spans(self, other: "Range") -> bool:
         """Whether every size of `other` is one of this."""
@@ -59,21 +54,14 @@ class StageFiles:
     Attributes:
         onnx: file name; its weights may lie beside it.
         sha256: of both, see `file_digest`.
-        precision: float32, bfloat16 or float16.
         quantised: "int8" or "fp8" where products were, else empty.
 
     """
 
     onnx: str
     sha256: str
-    precision: str
     quantised: str = ""
     plan: Plan | None = None
-
-    @property
-    def kind(self) -> str:
-        """Precision in a word."""
-        return self.quantised or self.precision
 
 
 @dataclass(frozen=True)
@@ -83,6 +71,7 @@ class Manifest:
     Attributes:
         checkpoint: where it lay when it was exported.
         checkpoint_sha256: see `models.digest`.
+        precision: of weights and tensors, float32, bfloat16 or float16.
         steps: numbers of denoising steps that the stored outputs prove.
         attention: "by_hand" or "fused".
         tolerance: largest error against the stored outputs, in normalised units.
@@ -96,6 +85,7 @@ class Manifest:
     checkpoint: str
     checkpoint_sha256: str
     embodiment: str
+    precision: str
     steps: tuple[int, ...]
     attention: str
     opset: int
@@ -128,7 +118,9 @@ class Manifest:
     def write(self, directory: Path) -> None:
         """To DIRECTORY/manifest.json."""
         path = directory / MANIFEST
-        path.write_text(json.dumps(asdict(self), indent=2) + "\n", encoding="utf-8")
+        values = asdict(self)
+        values["profile"] = {name: sizes._asdict() for name, sizes in self.profile.items()}
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     def with_stage(self, name: str, files: StageFiles) -> "Manifest":
         """The same with one stage replaced or added."""
@@ -244,6 +236,7 @@ def _parse(f: Fields) -> Manifest:
         checkpoint=f.text("checkpoint"),
         checkpoint_sha256=f.text("checkpoint_sha256"),
         embodiment=f.text("embodiment"),
+        precision=f.text("precision"),
         steps=f.items("steps", int),
         attention=f.text("attention"),
         opset=f.integer("opset"),
@@ -265,18 +258,16 @@ def _range(f: Fields) -> Range:
 
 def _stage(f: Fields) -> StageFiles:
     plan = _plan(f.section("plan")) if f.has("plan") else None
-    return StageFiles(
-        f.text("onnx"), f.text("sha256"), f.text("precision"), f.text("quantised", ""), plan
-    )
+    return StageFiles(f.text("onnx"), f.text("sha256"), f.text("quantised", ""), plan)
 
 
 def _plan(f: Fields) -> Plan:
     m = f.section("machine")
     machine = Machine(
-        m.text("gpu"),
-        m.integer("sm_count"),
-        m.text("capability"),
-        m.text("jetpack"),
-        m.text("tensorrt"),
+        tensorrt=m.text("tensorrt"),
+        gpu=m.text("gpu"),
+        compute_capability=m.text("compute_capability"),
+        sm_count=m.integer("sm_count"),
+        jetpack=m.text("jetpack"),
     )
     return Plan(f.text("file"), f.text("sha256"), f.text("onnx_sha256"), machine, f.text("date"))

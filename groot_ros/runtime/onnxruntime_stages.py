@@ -1,6 +1,5 @@
 """Stages executed by onnxruntime: the very files that TensorRT engines are built from."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,9 @@ class OnnxruntimeStage:
         self._spec, self._square, self._device = spec, square, device
         self._precision = precision
         self._session = _session(path, device, threads)
+        beside = path.with_name(f"{path.name}.data")
+        #: Size of the weights' files.
+        self.nbytes = sum(f.stat().st_size for f in (path, beside) if f.is_file())
         names = {i.name for i in self._session.get_inputs()}
         #: Some checkpoints leave an input unread, and the export drops it.
         self._read = [spec_input.name in names for spec_input in spec.inputs]
@@ -106,7 +108,7 @@ def onnxruntime_stages(
     square = config.eagle.shuffle**2
     return {
         name: OnnxruntimeStage(
-            specs[name], directory / files.onnx, files.precision, square, device, threads
+            specs[name], directory / files.onnx, manifest.precision, square, device, threads
         )
         for name, files in manifest.stages.items()
     }
@@ -152,8 +154,3 @@ def _free(spec: TensorSpec, given: Tensor) -> dict[str, int]:
         for name, size in zip(spec.dims, given.shape, strict=True)
         if isinstance(name, str)
     }
-
-
-def stage_inputs(spec: StageSpec, tensors: Sequence[Tensor]) -> dict[str, Tensor]:
-    """By name."""
-    return {s.name: t for s, t in zip(spec.inputs, tensors, strict=True)}

@@ -5,19 +5,23 @@ An engine is proven when it gives these answers; a policy asks for that at every
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import Engine, PrefixInput
-from groot_ros.runtime.manifest import EngineFilesError
+from groot_ros.runtime.manifest import EngineFilesError, Manifest
 
 ORACLE = "oracle.safetensors"
+#: Largest error against the plain form in float32 that an engine may show, normalised units
+#: (training data span [-1, 1]); docs/how-to/engines.md says why these.
+TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 5e-2, "fp8": 5e-2}
 #: Normalised actions [H, A] and the state of the same case, in the checkpoint's units, to group ->
 #: [horizon, D].
 Decode = Callable[[NDArray[np.float32], Mapping[str, NDArray[np.float64]]], dict[str, NDArray]]
@@ -147,9 +151,7 @@ class Oracle:
                     groups[name] = np.maximum(groups.get(name, 0.0), worst)
         # argmax takes the first NaN, which is what is wanted.
         worst_case = int(np.argmax(errors))
-        return Verdict(
-            errors[worst_case], tolerance, worst_case, groups, float(np.median(seconds))
-        )
+        return Verdict(errors[worst_case], tolerance, worst_case, groups, float(np.median(seconds)))
 
 
 def _worst(
@@ -196,6 +198,8 @@ def _case(flat: Mapping[str, NDArray]) -> Case:
     )
 
 
-def spread(observations: Sequence[object], count: int) -> list[int]:
-    """Indexes of `count` evenly spaced ones, all where there are fewer."""
-    return sorted({round(i) for i in np.linspace(0, len(observations) - 1, count)})
+def tolerance_of(manifest: Manifest, engine: str, dtype: torch.dtype) -> float:
+    """What an engine may err: the manifest's own for its files, else by the weights' precision."""
+    if engine in ("onnxruntime", "tensorrt"):
+        return manifest.tolerance
+    return max(TOLERANCES[str(dtype).removeprefix("torch.")], 2.0 * manifest.rounding)
