@@ -55,10 +55,12 @@ class Policy:
         action_dt: seconds between the actions of the training data.
         dt: seconds between the steps of a chunk (the same, unless the checkpoint skips actions).
         notes: why it runs the engine that it runs, a line each.
+        verdict: of the engine's proof, None where nothing is stored to prove it with.
 
     """
 
     notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
     def __init__(
         self,
@@ -400,7 +402,7 @@ def load_policy(
         allow_unproven=allow_unproven_engine,
     )
     policy = policy_with(choice.engine)
-    policy.notes = choice.notes
+    policy.notes, policy.verdict = choice.notes, choice.verdict
     return policy
 
 

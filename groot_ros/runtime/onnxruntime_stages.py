@@ -38,6 +38,7 @@ class OnnxruntimeStage:
         square: patches that become one image token.
         device: where the tensors are, and the file runs.
         threads: of one operator, 0 = onnxruntime's own choice.
+        quantised: "int8", "fp8" or empty.
 
     Raises:
         EngineFilesError: the file cannot be loaded, or not be run on this device.
@@ -52,10 +53,11 @@ class OnnxruntimeStage:
         square: int,
         device: torch.device,
         threads: int = 0,
+        quantised: str = "",
     ) -> None:
         self._spec, self._square, self._device = spec, square, device
         self._precision = precision
-        self._session = _session(path, device, threads)
+        self._session = _session(path, device, threads, quantised)
         beside = path.with_name(f"{path.name}.data")
         #: Size of the weights' files.
         self.nbytes = sum(f.stat().st_size for f in (path, beside) if f.is_file())
@@ -108,7 +110,13 @@ def onnxruntime_stages(
     square = config.eagle.shuffle**2
     return {
         name: OnnxruntimeStage(
-            specs[name], directory / files.onnx, manifest.precision, square, device, threads
+            specs[name],
+            directory / files.onnx,
+            manifest.precision,
+            square,
+            device,
+            threads,
+            files.quantised,
         )
         for name, files in manifest.stages.items()
     }
@@ -128,13 +136,17 @@ def providers(device: torch.device) -> list[Any]:
     return [("CUDAExecutionProvider", {"device_id": device.index or 0}), "CPUExecutionProvider"]
 
 
-def _session(path: Path, device: torch.device, threads: int) -> Any:
+def _session(path: Path, device: torch.device, threads: int, quantised: str) -> Any:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     # Errors come as exceptions; what remains are warnings about shapes.
     options.log_severity_level = 3
+    if quantised == "fp8":
+        # Its optimiser takes every Q/DQ pair for INT8 (1.31) and makes an invalid graph of FP8.
+        basic = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.graph_optimization_level = basic
     try:
         return onnxruntime.InferenceSession(
             str(path), sess_options=options, providers=providers(device)
