@@ -59,12 +59,8 @@ class PlainEngine:
         head = self._model.action_head
         embodiment = torch.zeros_like(tensors.embodiment)
         context = head.context(backbone, tensors.state, embodiment)
-        actions = head.denoise(
-            context,
-            torch.from_numpy(noise).to(self._device),
-            steps,
-            None if prefix is None else to_conditioning(prefix, self._device),
-        )
+        given = None if prefix is None else to_conditioning(prefix, self._device)
+        actions = head.denoise(context, torch.from_numpy(noise).to(self._device), steps, given)
         result = actions.cpu().numpy()
         done = time.perf_counter()
         return EngineResult(result, between - started, done - between)

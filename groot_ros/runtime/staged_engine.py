@@ -66,7 +66,7 @@ class StagedEngine:
         state = torch.from_numpy(inputs.state).to(host.device, host.dtype)
         noises = torch.from_numpy(noise).to(host.device)
         given = (
-            Conditioning.none(*noise.shape, host.device)
+            Conditioning.none(len(noise), noise.shape[1], noise.shape[2], host.device)
             if prefix is None
             else to_conditioning(prefix, host.device)
         )

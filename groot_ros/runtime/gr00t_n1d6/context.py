@@ -26,7 +26,7 @@ class KeysAndValues(nn.Module):
         weight = plain[0].weight.new_empty(len(plain) * rows, columns)
         for index, layer in enumerate(plain):
             weight[index * rows : (index + 1) * rows] = layer.weight
-            layer.weight = None
+            del layer.weight
         self.project = linear(weight, bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:

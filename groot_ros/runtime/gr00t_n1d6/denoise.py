@@ -8,7 +8,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from groot_ros.models.gr00t_n1d6 import ActionHead, Gr00tN1d6Config
-from groot_ros.models.gr00t_n1d6.dit import Block
+from groot_ros.models.gr00t_n1d6.dit import GELU, Block
 from groot_ros.runtime.contract import group_of_layer, token_groups
 from groot_ros.runtime.gr00t_n1d6.attend import Attend
 from groot_ros.runtime.gr00t_n1d6.fold import compose, drain, linear, of_embodiment, stack
@@ -27,7 +27,7 @@ class DenoiseBlock(nn.Module):
         self.query = plain.to_q if cross else stack([plain.to_q, plain.to_k, plain.to_v])
         self.out = plain.to_out[0]
         self.norm_eps = block.norm3.eps
-        self.up, self.down = block.ff.net[0].proj, block.ff.net[2]
+        self.up, self.down = cast(GELU, block.ff.net[0]).proj, block.ff.net[2]
         self.attend = Attend()
 
     def forward(self, x: Tensor, modulation: Tensor, keys_and_values: Sequence[Tensor]) -> Tensor:
@@ -69,17 +69,16 @@ class Denoise(nn.Module):
         # The biases and the half of the second layer that takes the time are in `token_bias`.
         actions_half = linear(second.weight[:, : encoder.width], torch.zeros_like(second.bias))
         self.encode = linear(compose(first, actions_half).weight.data, None)
-        self.encode2 = of_embodiment(encoder.W3, embodiment)
-        positions = self.encode2.bias.data.expand(self.horizon, -1)
+        last = of_embodiment(encoder.W3, embodiment)
+        positions = last.bias.expand(self.horizon, -1)
         if config.add_pos_embed:
             positions = positions + plain.position_embedding.weight[: self.horizon]
-        self.encode2.bias = None
-        self.register_buffer("positions", positions.detach().clone())
-        self.positions: Tensor
+        self.encode2 = linear(last.weight, None)
+        self.positions = nn.Parameter(positions.contiguous(), requires_grad=False)
 
         self.blocks = nn.ModuleList(
-            DenoiseBlock(cast(Block, block), dit.is_cross(index))
-            for index, block in enumerate(drain(dit.transformer_blocks))
+            DenoiseBlock(block, dit.is_cross(index))
+            for index, block in enumerate(drain(dit.transformer_blocks, Block))
         )
         decoder = plain.action_decoder
         self.decode = compose(dit.proj_out_2, of_embodiment(decoder.layer1, embodiment))

@@ -5,11 +5,14 @@ held twice for longer than its own layer takes.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from groot_ros.models.gr00t_n1d6.embodiment import CategoryLinear
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
@@ -41,8 +44,9 @@ def of_embodiment(layer: CategoryLinear, row: int) -> nn.Linear:
     return linear(layer.W[row].T.contiguous(), layer.b[row].clone())
 
 
-def drain(layers: nn.ModuleList) -> Iterator[nn.Module]:
-    """Every layer in turn; the list forgets it."""
+def drain(layers: nn.ModuleList, kind: type[_Layer]) -> Iterator[_Layer]:
+    """Every layer in turn, all of this kind; the list forgets it."""
     for index in range(len(layers)):
         layer, layers[index] = layers[index], nn.Identity()
+        assert isinstance(layer, kind)
         yield layer

@@ -41,7 +41,8 @@ class Language(nn.Module):
 
     def __init__(self, config: TextConfig, plain: qwen3.Qwen3) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(LanguageLayer(config, layer) for layer in drain(plain.layers))
+        layers = drain(plain.layers, qwen3.Layer)
+        self.layers = nn.ModuleList(LanguageLayer(config, layer) for layer in layers)
         self.norm = plain.norm
 
     def forward(self, embeddings: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

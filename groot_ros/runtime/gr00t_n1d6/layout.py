@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -155,9 +154,8 @@ class Layouts:
         text = eagle.text
         cos, sin = rope_1d(len(ids), text.head_dim, text.rope_theta, torch.device("cpu"))
         embeddings = self._tokens(ids.to(self._tokens.weight.device))[None]
-        groups = (text_index, image_index)
-        if not self._config.use_alternate_vl_dit:
-            groups = (torch.arange(len(ids)),)
+        alternate = self._config.use_alternate_vl_dit
+        groups = (text_index, image_index) if alternate else (torch.arange(len(ids)),)
         order = _order(batches, cells)
         return Layout(
             batches=batches,

@@ -49,9 +49,12 @@ class Vision(nn.Module):
         self.cell = config.shuffle**2
         self.embed = tower.embeddings.patch_embedding
         del tower.embeddings.patch_embedding
-        self.layers = nn.ModuleList(VisionLayer(layer) for layer in drain(tower.encoder.layers))
+        layers = drain(tower.encoder.layers, siglip2.Layer)
+        self.layers = nn.ModuleList(map(VisionLayer, layers))
         self.norm = tower.post_layernorm
         norm, first, self.act, self.second = plain.mlp1
+        assert isinstance(norm, nn.LayerNorm)
+        assert isinstance(first, nn.Linear)
 
         def cell_major(x: Tensor) -> Tensor:
             """Last dimension from (channel, patch of the cell) to (patch of the cell, channel)."""
