@@ -91,7 +91,7 @@ def _serialized(
     progress: Report | None,
     log: Log,
 ) -> trt.IHostMemory:
-    builder = trt.Builder(log)
+    builder = _builder(log)
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
     parser = trt.OnnxParser(network, log)
     if not parser.parse_from_file(str(onnx)):
@@ -117,6 +117,13 @@ def _serialized(
         raise TensorRtError(_failure(onnx, log.last_error()))
     _write_timing_cache(config, options.timing_cache)
     return built
+
+
+def _builder(log: Log) -> trt.Builder:
+    try:
+        return trt.Builder(log)
+    except TypeError:
+        raise TensorRtError(f"TensorRT's builder does not start: {log.last_error()}") from None
 
 
 def _profile(
@@ -154,18 +161,20 @@ def _listed(dtypes: Mapping[str, torch.dtype]) -> str:
 def _read_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
     if path is None:
         return
-    if path.is_file() and config.set_timing_cache(
-        config.create_timing_cache(path.read_bytes()), False
-    ):
-        return
     if path.is_file():
+        known = config.create_timing_cache(path.read_bytes())
+        if known is not None and config.set_timing_cache(known, False):
+            return
         _LOG.warning("%s: written by another TensorRT or GPU, timed anew", path)
-    config.set_timing_cache(config.create_timing_cache(b""), False)
+    empty = config.create_timing_cache(b"")
+    if empty is not None:
+        config.set_timing_cache(empty, False)
 
 
 def _write_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
-    if path is not None:
-        _write(path, config.get_timing_cache().serialize())
+    cache = config.get_timing_cache()
+    if path is not None and cache is not None:
+        _write(path, cache.serialize())
 
 
 def _write(path: Path, data: trt.IHostMemory) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import tensorrt as trt
 import torch
 
-from groot_ros.runtime.contract import StageSpec
+from groot_ros.runtime.contract import StageSpec, TensorSpec
 from groot_ros.runtime.precision import dtype_of
 from groot_ros.runtime.tensorrt.buffers import Buffers
 from groot_ros.runtime.tensorrt.dtypes import torch_dtype
@@ -41,14 +41,12 @@ class Session:
         self.stage = stage
         self._plan = plan
         self._log = Log()
-        self._runtime = trt.Runtime(self._log)
+        self._runtime = self._new_runtime()
         self._engine = self._load()
         self.nbytes = plan.stat().st_size + self._engine.device_memory_size_v2
         self._require_contract(weights)
         self._spans = {spec.name: self._span(spec.name) for spec in stage.inputs}
-        self._context = self._engine.create_execution_context()
-        if self._context is None:
-            raise TensorRtError(f"{plan}: no execution context: {self._log.last_error()}")
+        self._context = self._new_context()
         self._shapes: dict[str, Shape] = {}
         self._output_shapes: dict[str, Shape] = {}
 
@@ -98,6 +96,12 @@ class Session:
         """Context before engine before runtime; every graph with them inside is gone by now."""
         del self._context, self._engine, self._runtime
 
+    def _new_runtime(self) -> trt.Runtime:
+        try:
+            return trt.Runtime(self._log)
+        except TypeError:
+            raise TensorRtError(f"TensorRT does not start: {self._log.last_error()}") from None
+
     def _load(self) -> trt.ICudaEngine:
         # Mapped, not read: where CPU and GPU share memory, a copy would count twice.
         with (
@@ -106,11 +110,21 @@ class Session:
         ):
             engine = self._runtime.deserialize_cuda_engine(m)
         if engine is None:
+            version = trt.__version__
             raise TensorRtError(
-                f"{self._plan}: TensorRT {trt.__version__} does not load it: "
-                f"{self._log.last_error()}; build it anew on this machine"
+                f"{self._plan}: TensorRT {version} does not load it: {self._log.last_error()}; "
+                "build it anew on this machine"
             )
         return engine
+
+    def _new_context(self) -> trt.IExecutionContext:
+        context = self._engine.create_execution_context()
+        if context is None:
+            raise TensorRtError(
+                f"{self._plan}: no execution context: {self._log.last_error()} (often for lack of "
+                "free memory)"
+            )
+        return context
 
     def _require_contract(self, weights: torch.dtype) -> None:
         names = {self._engine.get_tensor_name(i) for i in range(self._engine.num_io_tensors)}
@@ -127,7 +141,7 @@ class Session:
                     "the contract: export and build it anew"
                 )
 
-    def _specs(self) -> tuple:
+    def _specs(self) -> tuple[TensorSpec, ...]:
         return (*self.stage.inputs, *self.stage.outputs)
 
     def _dtype(self, name: str) -> torch.dtype:
