@@ -30,6 +30,11 @@ class StagedEngine:
         self._executor: Executor | None = executor
 
     @property
+    def executor(self) -> Executor | None:
+        """What runs backbone and head; None after `close`."""
+        return self._executor
+
+    @property
     def memory_bytes(self) -> int:
         """Memory held on the device."""
         return 0 if self._executor is None else self._executor.memory_bytes
