@@ -39,6 +39,8 @@ class CudaRecorder:
     """One stream of its own, never the default one: TensorRT would synchronise on that."""
 
     def __init__(self, device: torch.device) -> None:
+        if device.type != "cuda":
+            raise ValueError(f"CUDA graphs need a CUDA device, not {device}")
         self.device = device
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()

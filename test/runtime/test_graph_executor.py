@@ -155,8 +155,20 @@ def test_a_layout_comes_back_from_its_tensors() -> None:
 
 
 def test_without_a_gpu_the_engine_says_so() -> None:
-    with pytest.raises(ValueError, match="'cuda_graph' needs a CUDA device, not cpu"):
+    with pytest.raises(ValueError, match="CUDA graphs need a CUDA device, not cpu"):
         CudaGraphEngine(fast_model())
+
+
+def test_the_engine_replays_what_the_torch_engine_does(plain: StagedEngine) -> None:
+    recorder = PretendRecorder()
+    engine = CudaGraphEngine(fast_model(), recorder)
+    engine.prepare(observation())
+    recorded = len(recorder.recordings)
+    expected = plain.run(observation(1), noise(1), 4, prefix(1)).actions
+    result = engine.run(observation(1), noise(1), 4, prefix(1)).actions
+    np.testing.assert_allclose(result, expected, atol=1e-6)
+    assert len(recorder.recordings) == recorded == 2, "prepared for the real observation"
+    assert (engine.name, engine.reasons) == ("cuda_graph", {})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")

@@ -16,7 +16,6 @@ from tensorrt_stage import STREAM, pretended
 
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, TorchExecutor
-from groot_ros.runtime.graph_executor import GraphExecutor
 from groot_ros.runtime.staged_engine import StagedEngine
 from groot_ros.runtime.tensorrt import TensorRtError
 
@@ -64,13 +63,10 @@ def plans(tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path) -> dict[st
     return {name: build(tmp_path, name, fast) for name in STAGES}
 
 
-def engine(plans: dict[str, Path], fast: FastModel, recorder: PretendRecorder) -> StagedEngine:
-    from groot_ros.runtime.tensorrt.executor import TensorRtExecutor
+def engine(plans: dict[str, Path], fast: FastModel, recorder: PretendRecorder) -> Any:
+    from groot_ros.runtime.tensorrt.engine import TensorRtEngine
 
-    executor = GraphExecutor(
-        TensorRtExecutor(plans, fast), recorder, capacity=1, several_sizes=False
-    )
-    return StagedEngine("tensorrt", fast.host, executor)
+    return TensorRtEngine(plans, fast, recorder)
 
 
 @pytest.mark.parametrize("stages", [STAGES, ("context", "denoise"), ("denoise",)])
@@ -94,6 +90,7 @@ def test_engines_give_what_the_modules_give(
             built.run(given, start, steps, continued).actions, expected, atol=1e-6
         )
     assert set(tensorrt.contexts) == set(stages)
+    assert (built.name, built.reasons) == ("tensorrt", {})
 
 
 def test_addresses_are_said_once_and_shapes_only_when_they_change(
