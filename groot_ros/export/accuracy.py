@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groot_ros.export.figures import Figures, Gatherer
-from groot_ros.export.trace import Staged, Trace, as_tuple, recorded
+from groot_ros.export.trace import Trace, as_tuple, recorded
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
+from groot_ros.runtime import StagedEngine
 from groot_ros.runtime.gr00t_n1d6 import STAGES, Stages
 from groot_ros.types import Observation
 
@@ -74,6 +75,7 @@ def measure_accuracy(
         progress: called with the fraction that is done.
 
     """
+    exact, engine = _staged(reference), _staged(candidate)
     by_stage = {name: Gatherer() for name in STAGES}
     by_step: dict[int, Gatherer] = {}
     joints: dict[tuple[str, str, str], float] = {}
@@ -82,9 +84,9 @@ def measure_accuracy(
         noise = draw_noise(
             (1, candidate.config.action_horizon, candidate.config.max_action_dim), seed + number
         ).numpy()
-        wanted, expected = _run(reference, observation, noise)
-        given, actions = _run(candidate, observation, noise)
-        _compare_stages(_executor(candidate).stages, wanted, given, by_stage)
+        wanted, expected = _run(reference, exact, observation, noise)
+        given, actions = _run(candidate, engine, observation, noise)
+        _compare_stages(engine.stage_executor.stages, wanted, given, by_stage)
         pairs = zip(given.calls["denoise"], wanted.calls["denoise"], strict=True)
         for step, (a, b) in enumerate(pairs):
             kept = slice(0, candidate.horizon), slice(0, used)
@@ -99,22 +101,21 @@ def measure_accuracy(
     )
 
 
-def _executor(policy: Policy) -> Staged:
-    executor = getattr(policy.engine, "executor", None)
-    if executor is None or not hasattr(executor, "stages"):
+def _staged(policy: Policy) -> StagedEngine:
+    if not isinstance(policy.engine, StagedEngine):
         raise ValueError(
             f"engine '{policy.engine.name}' does not run stage by stage: only its actions can be "
             "validated"
         )
-    return executor
+    return policy.engine.launched_singly()
 
 
 def _run(
-    policy: Policy, observation: Observation, noise: NDArray[np.float32]
+    policy: Policy, engine: StagedEngine, observation: Observation, noise: NDArray[np.float32]
 ) -> tuple[Trace, NDArray[np.float32]]:
     inputs, _ = policy.encode(observation)
-    with recorded(_executor(policy)) as trace:
-        result = policy.engine.run(inputs, noise, policy.num_inference_steps)
+    with recorded(engine.stage_executor) as trace:
+        result = engine.run(inputs, noise, policy.num_inference_steps)
     return trace, result.actions
 
 

@@ -9,6 +9,7 @@ import torch
 from groot_ros.export.trace import timed
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
+from groot_ros.runtime import StagedEngine
 from groot_ros.runtime.gr00t_n1d6 import STAGES
 from groot_ros.types import Observation
 
@@ -72,16 +73,16 @@ def measure_latency(
 def _stages(
     policy: Policy, observation: Observation, runs: int, device: torch.device
 ) -> dict[str, float]:
-    executor = getattr(policy.engine, "executor", None)
-    if executor is None or not hasattr(executor, "stages"):
+    if not isinstance(policy.engine, StagedEngine):
         return {}
+    engine = policy.engine.launched_singly()
     inputs, _ = policy.encode(observation)
     shape = (1, policy.config.action_horizon, policy.config.max_action_dim)
     noise = draw_noise(shape, 0).numpy()
     sums: dict[str, list[float]] = {name: [] for name in STAGES}
     for _ in range(runs):
-        with timed(executor, device) as seconds:
-            policy.engine.run(inputs, noise, policy.num_inference_steps)
+        with timed(engine.stage_executor, device) as seconds:
+            engine.run(inputs, noise, policy.num_inference_steps)
         for name, values in seconds.items():
             sums[name].append(sum(values))
     return {name: float(np.median(values)) for name, values in sums.items()}

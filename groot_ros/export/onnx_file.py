@@ -4,7 +4,7 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -81,7 +81,7 @@ def export_stage(
 
 
 @contextlib.contextmanager
-def attention_form(stage: nn.Module, form: str):  # noqa: ANN201
+def attention_form(stage: nn.Module, form: str) -> Iterator[None]:
     """All attention of a stage in one of the forms of `ATTENTION`, for a while."""
     if form not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, not '{form}'")
@@ -157,7 +157,7 @@ def _in_order(
 
 
 @contextlib.contextmanager
-def _silence():  # noqa: ANN202
+def _silence() -> Iterator[None]:
     """The exporter tells of its passes and of packages that it does without."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

@@ -6,6 +6,7 @@ activations are quantised per tensor, weights per output channel for INT8 and pe
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -139,7 +140,7 @@ class _Insertions:
             _floats(f"{stored}.scale", scale, tensor.data_type),
             _zeros(f"{stored}.zero", scale.shape, self._type),
         ]
-        attributes = {"axis": axis} if per_channel else {}
+        attributes: dict[str, Any] = {"axis": axis} if per_channel else {}
         self._dequantised.append(
             helper.make_node(
                 "DequantizeLinear",

@@ -4,19 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from groot_ros.runtime.gr00t_n1d6 import STAGES, Stages
+from groot_ros.runtime.gr00t_n1d6 import STAGES, StageExecutor, Stages
 from groot_ros.runtime.gr00t_n1d6.stages import Stage
-
-
-class Staged(Protocol):
-    """An executor whose stages can be exchanged."""
-
-    stages: Stages
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class Trace:
 
 
 @contextmanager
-def recorded(executor: Staged) -> Iterator[Trace]:
+def recorded(executor: StageExecutor) -> Iterator[Trace]:
     """Copies of everything that goes in and out, while this lasts."""
     trace = Trace()
 
@@ -52,7 +46,7 @@ def recorded(executor: Staged) -> Iterator[Trace]:
 
 
 @contextmanager
-def timed(executor: Staged, device: torch.device) -> Iterator[Mapping[str, list[float]]]:
+def timed(executor: StageExecutor, device: torch.device) -> Iterator[Mapping[str, list[float]]]:
     """Seconds of every run of every stage, while this lasts; waits for the device around each."""
     seconds: dict[str, list[float]] = {name: [] for name in STAGES}
 
@@ -80,7 +74,7 @@ def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def _wrapped(executor: Staged, wrap: Callable[[str, Stage], Stage]) -> Iterator[None]:
+def _wrapped(executor: StageExecutor, wrap: Callable[[str, Stage], Stage]) -> Iterator[None]:
     own = executor.stages
     executor.stages = Stages(**{name: wrap(name, getattr(own, name)) for name in STAGES})
     try:

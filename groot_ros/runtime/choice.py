@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.manifest import EngineFilesError
 from groot_ros.runtime.oracle import Verdict
-from groot_ros.runtime.tensorrt import TensorRtError
 
 #: Fastest first, as far as one can say without having measured it.
 USUAL_ORDER = ("tensorrt", "cuda_graph", "torch", "onnxruntime")
@@ -58,7 +57,7 @@ def choose_engine(
         allow_unproven: run the engine that was asked for even if it is not proven.
 
     Raises:
-        EngineFilesError, TensorRtError: the engine that was asked for cannot run here.
+        EngineFilesError: the engine that was asked for cannot run here.
         UnprovenEngineError: it does not give the stored answers.
 
     """
@@ -107,11 +106,11 @@ def _try(
     """The choice, or the reason against it."""
     try:
         engine = make(name)
-    except (EngineFilesError, TensorRtError) as error:
+    except EngineFilesError as error:
         return str(error)
     try:
         verdict = prove(engine)
-    except (EngineFilesError, TensorRtError) as error:
+    except EngineFilesError as error:
         engine.close()
         return str(error)
     if verdict is not None and not verdict.proven:

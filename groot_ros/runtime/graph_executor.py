@@ -44,6 +44,11 @@ class GraphExecutor:
         self._head = Replays("head", recorder, capacity)
 
     @property
+    def inner(self) -> Executor:
+        """What is recorded; raises RuntimeError after `close`."""
+        return self._open()
+
+    @property
     def reasons(self) -> dict[str, str]:
         """What runs without a graph ("backbone", "head") and why."""
         kinds = {"backbone": self._backbone, "head": self._head}

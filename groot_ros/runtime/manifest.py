@@ -126,6 +126,10 @@ class Manifest:
         """The same with one stage replaced or added."""
         return replace(self, stages={**self.stages, name: files})
 
+    def with_plan(self, stage: str, plan: Plan) -> "Manifest":
+        """The same with a TensorRT engine for one stage."""
+        return self.with_stage(stage, replace(self.stages[stage], plan=plan))
+
     def require_checkpoint(self, directory: Path, sha256: str, embodiment: str) -> None:
         """Exported from this checkpoint, for this embodiment."""
         export = "groot-ros engine export with this checkpoint"

@@ -162,7 +162,7 @@ def _worst(
 
 def _flat(case: Case) -> dict[str, NDArray]:
     inputs = case.inputs
-    flat = {
+    flat: dict[str, NDArray] = {
         "input_ids": inputs.input_ids,
         "attention_mask": inputs.attention_mask,
         "state": inputs.state,

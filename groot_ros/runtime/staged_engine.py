@@ -11,7 +11,7 @@ from torch import Tensor
 from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
-from groot_ros.runtime.gr00t_n1d6 import Executor, Host, Layout, to_cell_patches
+from groot_ros.runtime.gr00t_n1d6 import Executor, Host, Layout, StageExecutor, to_cell_patches
 from groot_ros.runtime.placement import in_words
 from groot_ros.runtime.tensors import normalise_pixels, to_conditioning
 
@@ -29,10 +29,18 @@ class StagedEngine:
         self._host = host
         self._executor: Executor | None = executor
 
+    def launched_singly(self) -> "StagedEngine":
+        """The same weights, stage after stage without a graph around them: for looking inside."""
+        executor = self._open()
+        return StagedEngine(self.name, self._host, getattr(executor, "inner", executor))
+
     @property
-    def executor(self) -> Executor | None:
-        """What runs backbone and head; None after `close`."""
-        return self._executor
+    def stage_executor(self) -> StageExecutor:
+        """Whose stages may be exchanged; ValueError where they cannot be."""
+        executor = self._open()
+        if not isinstance(executor, StageExecutor):
+            raise ValueError(f"engine '{self.name}' does not run stage by stage")
+        return executor
 
     @property
     def memory_bytes(self) -> int:
@@ -54,9 +62,7 @@ class StagedEngine:
         prefix: PrefixInput | None = None,
     ) -> EngineResult:
         """See `Engine.run`; raises RuntimeError after `close`."""
-        if self._executor is None:
-            raise RuntimeError("the engine is closed")
-        host, executor = self._host, self._executor
+        host, executor = self._host, self._open()
         started = time.perf_counter()
         samples = [self._sample(inputs, row) for row in range(len(inputs.input_ids))]
         features = [executor.backbone(layout, patches) for layout, patches in samples]
@@ -87,6 +93,11 @@ class StagedEngine:
         self._executor = None
         if self._host.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _open(self) -> Executor:
+        if self._executor is None:
+            raise RuntimeError("the engine is closed")
+        return self._executor
 
     def _sample(self, inputs: ModelInputs, row: int) -> tuple[Layout, list[Tensor]]:
         """Layout and patches of one observation of a batch."""
