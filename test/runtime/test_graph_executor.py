@@ -1,13 +1,17 @@
 """Backbone and head as graphs: which observations share one, and that the numbers are the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from fast_tiny import fast_model, noise, observation, prefix
 from pretend_recorder import PretendRecorder
+from tiny_checkpoint import HORIZON
 
+from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.runtime.cuda_graph import CudaGraphEngine
-from groot_ros.runtime.gr00t_n1d6 import TorchExecutor
+from groot_ros.runtime.gr00t_n1d6 import TorchExecutor, run_backbone, run_head
 from groot_ros.runtime.graph_executor import GraphExecutor
 from groot_ros.runtime.layout_tensors import structure_of, tensors_of, with_tensors
 from groot_ros.runtime.staged_engine import StagedEngine
@@ -152,6 +156,34 @@ def test_a_layout_comes_back_from_its_tensors() -> None:
         assert b is copy
         assert torch.equal(a, b)
     assert back.batches[0].grid is not layout.batches[0].grid
+
+
+def test_no_stage_asks_the_device_for_a_value() -> None:
+    """On the meta device there are none; what it can do, a graph can record."""
+    fast = fast_model()
+    given = observation(0, sides=(84, 56, 84))
+    real = fast.host.layouts.of(given.input_ids[0], [(84, 84), (56, 56), (84, 84)])
+    layout = with_tensors(real, [tensor.to("meta") for tensor in tensors_of(real)])
+    tables = fast.host.tables.of(4)
+    for module in fast.modules.values():
+        module.to("meta")
+    patches = [torch.empty(2, 36, 588, device="meta"), torch.empty(1, 16, 588, device="meta")]
+    there = [torch.empty(1, HORIZON, 8, device="meta") for _ in range(4)]
+    clean = torch.empty(1, HORIZON, device="meta")
+    with torch.inference_mode():
+        features = run_backbone(fast.stages, layout, patches)
+        actions = run_head(
+            fast.stages,
+            layout,
+            replace(tables, **{name: t.to("meta") for name, t in vars(tables).items()}),
+            features,
+            torch.empty(1, 1, 8, device="meta"),
+            torch.empty(1, HORIZON, 8, device="meta"),
+            Conditioning(*there, clean),
+        )
+    assert features.shape == (1, real.embeddings.shape[1], 16)
+    assert actions.shape == (1, HORIZON, 8)
+    assert actions.device.type == "meta"
 
 
 def test_without_a_gpu_the_engine_says_so() -> None:
