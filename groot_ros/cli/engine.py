@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from groot_ros.cli.observations import add_source_options, gather
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
     from groot_ros.runtime.manifest import Manifest
+    from groot_ros.runtime.oracle import Verdict
 
 #: Observations that prove, calibrate and validate, unless asked otherwise.
 _PROVEN_WITH, _CALIBRATED_WITH, _VALIDATED_WITH = 4, 32, 8
@@ -364,10 +367,9 @@ def run_validate(args: argparse.Namespace) -> int:
                 observations,
                 progress=lambda fraction: show("validating", fraction),
             )
+        verdict = _worst_verdict(candidate, args.engine_directory, manifest)
         reference.close()
         candidate.close()
-        verdict = candidate.verdict
-        assert verdict is not None
         remember(args.engine_directory, name, verdict, _device(args))
         print(f"\n{accuracy_tables(accuracy)} from {source}\n{verdict_line(name, verdict)}")
         results[name] = {
@@ -378,7 +380,7 @@ def run_validate(args: argparse.Namespace) -> int:
             **accuracy.to_json(),
         }
     if args.json is not None:
-        args.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        args.json.write_text(json.dumps(_finite(results), indent=2) + "\n", encoding="utf-8")
         print(f"\nfigures in {args.json}")
     return 0 if all(one["proven"] for one in results.values()) else 1
 
@@ -411,7 +413,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
                 observations,
                 args.runs,
                 device=device,
-                progress=lambda fraction, name=name: show(f"timing {name}", fraction),
+                progress=lambda fraction: show("timing", fraction),
             )
             reference = _policy(args, manifest, "torch", proven=False, dtype="float32", show=show)
             accuracy = measure_accuracy(
@@ -420,11 +422,11 @@ def run_benchmark(args: argparse.Namespace) -> int:
         reference.close()
         candidate.close()
         assert candidate.verdict is not None
-        remember(args.engine_directory, name, candidate.verdict, device)
-        executed = _executed_by(name, manifest, candidate)
-        mode = f"{name} {executed[1]}"
-        table[mode] = latency, accuracy, f"{executed[0]} | {executed[1]}"
-        steps[mode] = accuracy
+        verdict = replace(candidate.verdict, seconds=latency.backbone + latency.head)
+        remember(args.engine_directory, name, verdict, device)
+        executed = _executed_by(name, manifest, device)
+        table[name] = latency, accuracy, executed
+        steps[name] = accuracy
         version = _tensorrt_version(manifest) if name == "tensorrt" else ""
         place = machine_in_words(device)
         rows.append(hardware_row(place, jetpack(), version, name, executed[1], latency, today()))
@@ -467,6 +469,15 @@ def bars() -> Iterator[Callable[[str, float], None]]:
             bar.refresh()
 
         yield show
+
+
+def _finite(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: null."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _manifest(args: argparse.Namespace) -> "Manifest":
@@ -539,14 +550,31 @@ def _engines(args: argparse.Namespace, manifest: "Manifest") -> list[str]:
     return [name for name, reason in reasons.items() if not reason]
 
 
-def _executed_by(engine: str, manifest: "Manifest", policy: "Policy") -> tuple[str, str]:
+def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "Verdict":
+    """Over all numbers of denoising steps that are stored; the policy itself proved the first."""
+    from groot_ros.runtime.oracle import Oracle
+
+    first = policy.verdict
+    assert first is not None
+    oracle = Oracle.load(directory, manifest.oracle_sha256)
+    others = [policy.prove(oracle, n, first.tolerance) for n in manifest.steps[1:]]
+    # The first that is not proven, for an error may be NaN; else the largest error.
+    return max((first, *others), key=lambda v: (not v.proven, v.error))
+
+
+def _executed_by(engine: str, manifest: "Manifest", device: Any) -> tuple[str, str]:
     """Who executes backbone and head, and in which precision."""
     from groot_ros.runtime.engines import FROM_FILES
+    from groot_ros.runtime.placement import choose_dtype
+
+    weights = str(choose_dtype("auto", device)).removeprefix("torch.")
 
     def of(stage: str) -> str:
         files = manifest.stages.get(stage)
-        if engine not in FROM_FILES or files is None:
-            return f"PyTorch {manifest.precision if engine in FROM_FILES else 'weights'}"
+        if engine not in FROM_FILES:
+            return f"PyTorch {weights}"
+        if files is None:
+            return f"PyTorch {manifest.precision}"
         name = {"onnxruntime": "ORT", "tensorrt": "TRT"}[engine]
         return f"{name} {files.quantised or manifest.precision}"
 

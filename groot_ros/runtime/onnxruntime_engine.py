@@ -49,4 +49,7 @@ def load_onnxruntime(
     threads = torch.get_num_threads() if device.type == "cpu" else 0
     exported = onnxruntime_stages(directory, manifest, config, device, threads)
     fast = rest()
-    return StagedEngine("onnxruntime", fast.host, OnnxruntimeExecutor(fast.pack(), exported))
+    # Few processors have packed products of float16.
+    if fast.host.dtype != torch.float16:
+        fast.pack()
+    return StagedEngine("onnxruntime", fast.host, OnnxruntimeExecutor(fast, exported))
