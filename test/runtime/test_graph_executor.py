@@ -144,6 +144,18 @@ def test_closing_releases_the_graphs_first() -> None:
         executor.backbone(None, [])
 
 
+def test_what_is_recorded_can_be_run_by_itself_with_other_shapes(plain: StagedEngine) -> None:
+    recorder = PretendRecorder()
+    engine = graphed(recorder)
+    engine.run(observation(), noise(), 4)
+    given = observation(1, words=6)
+    expected = plain.run(given, noise(), 4).actions
+    alone = engine.launched_singly().run(given, noise(), 4).actions
+    np.testing.assert_allclose(alone, expected, atol=1e-6)
+    assert all(recording.released for recording in recorder.recordings)
+    np.testing.assert_allclose(engine.run(given, noise(), 4).actions, expected, atol=1e-6)
+
+
 def test_a_layout_comes_back_from_its_tensors() -> None:
     given = observation(0, sides=(84, 56, 84))
     layouts = fast_model().host.layouts

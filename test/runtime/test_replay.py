@@ -73,6 +73,20 @@ def test_every_shape_and_key_has_its_own_recording(recorder: PretendRecorder) ->
     assert len(recorder.recordings) == 3
 
 
+def test_only_the_first_shape_is_warmed_up_at_length(recorder: PretendRecorder) -> None:
+    calls: list[int] = []
+
+    def counted(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        calls.append(len(inputs[0]))
+        return inputs[0] * 2
+
+    replays = Replays("head", recorder)
+    for size in (3, 5, 3):
+        replays(counted, [], [random(size, seed=1)])
+    # Warm-up, recording, and the replays that this recorder does by the work itself.
+    assert calls == [3] * (3 + 1 + 1) + [5] * (1 + 1 + 1) + [3]
+
+
 def test_the_oldest_recording_goes_first_and_is_released(recorder: PretendRecorder) -> None:
     replays = Replays("head", recorder, capacity=2)
 

@@ -9,6 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from import_graph import imports
 
 from groot_ros.runtime.contract import StageSpec, TensorSpec
 from groot_ros.runtime.tensorrt import TensorRtError, presence, unavailable
@@ -42,6 +43,20 @@ def install(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt", package)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver())
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+
+def test_nothing_else_imports_tensorrt() -> None:
+    """What test_tensorrt_bindings.py checks is then all that there is."""
+    package = Path(presence.__file__).parents[2]
+    room = Path(presence.__file__).parent
+    names = {
+        imported.file
+        for file in package.rglob("*.py")
+        for imported in imports(file, package)
+        if imported.module.partition(".")[0] == "tensorrt"
+    }
+    assert names
+    assert all(file.parent == room for file in names), names
 
 
 def test_the_package_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
