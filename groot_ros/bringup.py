@@ -31,6 +31,7 @@ ARGUMENTS = (
     Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
     Argument("engine", "auto", "How the model is executed; auto = the fastest proven here"),
+    Argument("engine_directory", "", "Directory of `groot-ros engine make`; empty = none"),
     Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
     Argument("params_file", "", "YAML of ROS parameters, on top of the package's own"),
     Argument("namespace", "", "Namespace of every node and topic; two robots need two"),
@@ -134,6 +135,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
             **managed,
             "checkpoint": _checkpoint(values["checkpoint"]),
             **_backbone_assets(values["backbone_assets"]),
+            **_engine_directory(values["engine_directory"]),
             "embodiment": values["embodiment"],
             "engine": values["engine"],
             "device": values["device"],
@@ -253,6 +255,13 @@ def _backbone_assets(value: str) -> dict[str, str]:
     """Nothing where it is not given, so that a params_file can say it."""
     path = Path(value)
     return {"backbone_assets": str(path.resolve()) if path.is_dir() else value} if value else {}
+
+
+def _engine_directory(value: str) -> dict[str, str]:
+    """Nothing where it is not given, so that a params_file can say it."""
+    if value and not (Path(value) / "manifest.json").is_file():
+        raise ValueError(f"engine_directory '{value}' has no manifest.json: groot-ros engine make")
+    return {"engine_directory": str(Path(value).resolve())} if value else {}
 
 
 def _namespace(value: str) -> str:

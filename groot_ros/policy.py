@@ -3,6 +3,8 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
 from groot_ros.processing import (
+    ModelInputs,
     Processor,
     ProcessorConfig,
     Sample,
@@ -25,9 +28,13 @@ from groot_ros.processing import (
 from groot_ros.processing.robot_columns import RobotColumns, require_counterparts
 from groot_ros.robot import RobotContract
 from groot_ros.runtime import Engine, PrefixInput
-from groot_ros.runtime.engines import ENGINES, build_engine
+from groot_ros.runtime.choice import choose_engine, order_of
+from groot_ros.runtime.engines import ENGINES, EngineFiles, build_engine, obstacle
+from groot_ros.runtime.manifest import Manifest
+from groot_ros.runtime.measured import seconds_here
+from groot_ros.runtime.oracle import Oracle, Verdict, tolerance_of
 from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
-from groot_ros.types import ActionChunk, Observation, Prefix, RtcMode, s_to_ns
+from groot_ros.types import ActionChunk, ActionGroup, Observation, Prefix, RtcMode, s_to_ns
 from groot_ros.types.fields import CheckpointError, Fields
 
 #: Seconds between actions where no robot contract says it.
@@ -47,8 +54,13 @@ class Policy:
         num_inference_steps: denoising steps; may be changed between inferences.
         action_dt: seconds between the actions of the training data.
         dt: seconds between the steps of a chunk (the same, unless the checkpoint skips actions).
+        notes: why it runs the engine that it runs, a line each.
+        verdict: of the engine's proof, None where nothing is stored to prove it with.
 
     """
+
+    notes: tuple[str, ...] = ()
+    verdict: Verdict | None = None
 
     def __init__(
         self,
@@ -141,10 +153,7 @@ class Policy:
         """
         started = time.perf_counter()
         seed = secrets.randbits(63) if seed is None else seed
-        state = self._columns.to_model(observation.state)
-        sample = Sample(observation.images, state, observation.instruction)
-        self._require_history(sample)
-        inputs = collate([self.processor.encode(sample)], self.processor.tokenizer.pad_id)
+        inputs, state = self.encode(observation)
         shape = (1, self.config.action_horizon, self.config.max_action_dim)
         noise = draw_noise(shape, seed).numpy()
         conditioning = None if prefix is None else self._conditioning(prefix, state)
@@ -156,11 +165,7 @@ class Policy:
         used = sum(self.action_groups.values())
         _require_finite(result.actions[:, : self.horizon, :used])
         frozen = 0 if prefix is None else prefix.frozen_steps
-        decoded = self.processor.decode(result.actions[0], state, frozen)
-        groups = tuple(
-            self._columns.action_group(name, values.astype(float))
-            for name, values in decoded.items()
-        )
+        groups = self.decode(result.actions[0], state, frozen)
         return ActionChunk(
             stamp_ns=observation.stamp_ns,
             start_ns=observation.stamp_ns + s_to_ns(self.first_step),
@@ -182,6 +187,42 @@ class Policy:
                 "decode": time.perf_counter() - ran,
             },
         )
+
+    def encode(
+        self, observation: Observation
+    ) -> tuple[ModelInputs, dict[str, NDArray[np.float64]]]:
+        """What the engine takes, a batch of one, and the state in the checkpoint's units.
+
+        Raises ValueError where the observation does not fit the checkpoint.
+        """
+        state = self._columns.to_model(observation.state)
+        sample = Sample(observation.images, state, observation.instruction)
+        self._require_history(sample)
+        return collate([self.processor.encode(sample)], self.processor.tokenizer.pad_id), state
+
+    def decode(
+        self,
+        actions: NDArray[np.float32],
+        state: Mapping[str, NDArray[np.float64]],
+        frozen_steps: int = 0,
+    ) -> tuple[ActionGroup, ...]:
+        """Normalised actions [H, A] and the state from `encode` to targets, rad and m."""
+        decoded = self.processor.decode(actions, state, frozen_steps)
+        return tuple(
+            self._columns.action_group(name, values.astype(float))
+            for name, values in decoded.items()
+        )
+
+    def prove(self, oracle: Oracle, steps: int, tolerance: float) -> Verdict:
+        """How far this policy's engine is from stored answers; see `Oracle.prove`."""
+        used = self.horizon, sum(self.action_groups.values())
+
+        def joints(
+            actions: NDArray[np.float32], state: Mapping[str, NDArray[np.float64]]
+        ) -> dict[str, NDArray[np.float64]]:
+            return {group.name: group.values for group in self.decode(actions, state)}
+
+        return oracle.prove(self.engine, steps, tolerance, used, joints)
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
         """One run on an empty scene of this size, so that the first real one is not slow."""
@@ -234,46 +275,23 @@ class Policy:
         )
 
 
-def load_policy(
+@dataclass(frozen=True)
+class CheckpointParts:
+    """A checkpoint of which everything but the weights was read and found to fit."""
+
+    directory: Path
+    config: Gr00tN1d6Config
+    processor: Processor
+
+
+def open_checkpoint(
     checkpoint: str | Path,
     embodiment: str,
     *,
-    robot: RobotContract | None = None,
-    device: str = "auto",
-    engine: str = "torch",
-    dtype: str = "auto",
     backbone_assets: str | Path | None = None,
-    num_inference_steps: int | None = None,
-    action_dt: float = DEFAULT_ACTION_DT,
-    progress: Callable[[str, float], None] | None = None,
-) -> Policy:
-    """Load a checkpoint for one embodiment.
-
-    Args:
-        checkpoint: directory, or a hub id that was downloaded before.
-        embodiment: tag, as in processor_config.json.
-        robot: gives joint names, units and the time step; checked against the checkpoint.
-        device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        engine: one of `ENGINES`.
-        dtype: "auto" (bfloat16 on a GPU, else float32), "float32" or "bfloat16".
-        backbone_assets: directory or hub id of the VLM's config and tokenizer, where the
-            checkpoint does not hold them.
-        num_inference_steps: denoising steps, the checkpoint's own number if None.
-        action_dt: seconds between actions where there is no robot contract.
-        progress: called with the stage ("config", "weights") and the fraction of it that is done.
-
-    Raises:
-        CheckpointError: one line naming file and key.
-        ValueError: an argument is wrong.
-
-    """
-    report = progress if progress is not None else _silent
-    report("config", 0.0)
-    _require_choice("engine", engine, ENGINES)
-    _require_choice("dtype", dtype, DTYPES)
-    if num_inference_steps is not None and num_inference_steps < 1:
-        raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
-    target = choose_device(device)
+    robot: RobotContract | None = None,
+) -> CheckpointParts:
+    """Read a checkpoint's own files; arguments and exceptions as of `load_policy`."""
     directory = find_checkpoint(checkpoint)
     fields = Fields.read(directory / "config.json")
     fields.expect("model_type", MODEL_TYPE, None)
@@ -287,27 +305,111 @@ def load_policy(
     require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
     if robot is not None:
         require_counterparts(processor, robot)
+    return CheckpointParts(directory, config, processor)
+
+
+def load_policy(
+    checkpoint: str | Path,
+    embodiment: str,
+    *,
+    robot: RobotContract | None = None,
+    device: str = "auto",
+    engine: str = "torch",
+    engine_directory: str | Path | None = None,
+    allow_unproven_engine: bool = False,
+    dtype: str = "auto",
+    backbone_assets: str | Path | None = None,
+    num_inference_steps: int | None = None,
+    action_dt: float = DEFAULT_ACTION_DT,
+    progress: Callable[[str, float], None] | None = None,
+) -> Policy:
+    """Load a checkpoint for one embodiment.
+
+    Args:
+        checkpoint: directory, or a hub id that was downloaded before.
+        embodiment: tag, as in processor_config.json.
+        robot: gives joint names, units and the time step; checked against the checkpoint.
+        device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
+        engine: one of `ENGINES`, or "auto": the fastest that is proven here.
+        engine_directory: exported files; every engine is then compared with the answers stored
+            there before it is taken.
+        allow_unproven_engine: run the engine asked for even where it gives other answers.
+        dtype: "auto" (bfloat16 on a GPU, else float32), "float32" or "bfloat16".
+        backbone_assets: directory or hub id of the VLM's config and tokenizer, where the
+            checkpoint does not hold them.
+        num_inference_steps: denoising steps, the checkpoint's own number if None.
+        action_dt: seconds between actions where there is no robot contract.
+        progress: called with the stage ("config", "weights") and the fraction of it that is done.
+
+    Raises:
+        CheckpointError: one line naming file and key.
+        EngineFilesError: one line naming what does not agree, and how to rebuild.
+        UnprovenEngineError: the engine does not give the stored answers.
+        ValueError: an argument is wrong.
+
+    """
+    report = progress if progress is not None else _silent
+    report("config", 0.0)
+    _require_choice("engine", engine, ("auto", *ENGINES))
+    _require_choice("dtype", dtype, DTYPES)
+    if num_inference_steps is not None and num_inference_steps < 1:
+        raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
+    target = choose_device(device)
+    parts = open_checkpoint(checkpoint, embodiment, backbone_assets=backbone_assets, robot=robot)
+    digest = checkpoint_digest(parts.directory)
+    files = None if not engine_directory else _files(Path(engine_directory), digest, embodiment)
     report("config", 1.0)
 
-    built = build_engine(
+    steps = num_inference_steps or parts.config.num_inference_timesteps
+    weights = choose_dtype(dtype, target)
+
+    def policy_with(built: Engine) -> Policy:
+        return Policy(
+            parts.processor,
+            built,
+            parts.config,
+            robot=robot,
+            checkpoint_hash=digest,
+            num_inference_steps=num_inference_steps,
+            action_dt=action_dt,
+        )
+
+    def prove(built: Engine) -> Verdict | None:
+        if files is None:
+            return None
+        manifest = files.manifest
+        manifest.require_steps(files.directory, steps)
+        oracle = Oracle.load(files.directory, manifest.oracle_sha256)
+        tolerance = tolerance_of(manifest, built.name, weights)
+        return policy_with(built).prove(oracle, steps, tolerance)
+
+    choice = choose_engine(
         engine,
-        directory,
-        config,
-        embodiment=processor.embodiment_id,
-        device=target,
-        dtype=choose_dtype(dtype, target),
-        step_counts=(num_inference_steps or config.num_inference_timesteps,),
-        progress=lambda fraction: report("weights", fraction),
+        partial(
+            build_engine,
+            directory=parts.directory,
+            config=parts.config,
+            embodiment=parts.processor.embodiment_id,
+            device=target,
+            dtype=weights,
+            step_counts=(steps,),
+            progress=lambda fraction: report("weights", fraction),
+            files=files,
+        ),
+        prove,
+        obstacle=lambda name: obstacle(name, target, files),
+        order=order_of({} if files is None else seconds_here(files.directory, target)),
+        allow_unproven=allow_unproven_engine,
     )
-    return Policy(
-        processor,
-        built,
-        config,
-        robot=robot,
-        checkpoint_hash=checkpoint_digest(directory),
-        num_inference_steps=num_inference_steps,
-        action_dt=action_dt,
-    )
+    policy = policy_with(choice.engine)
+    policy.notes, policy.verdict = choice.notes, choice.verdict
+    return policy
+
+
+def _files(directory: Path, digest: str, embodiment: str) -> EngineFiles:
+    manifest = Manifest.read(directory)
+    manifest.require_checkpoint(directory, digest, embodiment)
+    return EngineFiles(directory, manifest)
 
 
 def require_same_sizes(

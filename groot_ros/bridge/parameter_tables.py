@@ -9,7 +9,16 @@ POLICY = (
     Parameter("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
     ROBOT,
     Parameter("backbone_assets", "", "Directory of tokenizer and VLM config; '' = the checkpoint"),
-    Parameter("engine", "auto", "How the model is executed", choices=("auto", "torch")),
+    Parameter(
+        "engine",
+        "auto",
+        "How the model is executed; auto = the fastest proven here",
+        choices=("auto", "torch", "cuda_graph", "onnxruntime", "tensorrt", "plain"),
+    ),
+    Parameter("engine_directory", "", "Directory of `groot-ros engine make`; '' = none"),
+    Parameter(
+        "allow_unproven_engine", False, "Run the engine even if it gives other answers than stored"
+    ),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
     Parameter("dtype", "auto", "auto = bf16 on a GPU", choices=("auto", "bfloat16", "float32")),
     Parameter("torch_threads", 0, "CPU threads of torch, 0 = torch's own choice", "", 0, 256),

@@ -22,6 +22,8 @@ _EXAMPLES = """examples:
       --backbone-assets ~/Eagle-Block2A-2B-v2
   groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
       --observation seen.npz --robot so101          # state and actions in rad and m
+  groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
+      --observation seen.npz --engine auto --engine-directory engines/pick
 
 The observation is an npz file: image.<view> uint8 RGB [H, W, 3] or [T, H, W, 3], oldest first;
 state.<group> [D] or [T, D]; instruction, a text, where --instruction is not given. State and
@@ -51,6 +53,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--robot", help="robot contract, a name or a file: joint names, and rad and m")
     add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
     add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
+    add("--engine", default="torch", help="auto, torch, onnxruntime, ... (default: torch)")
+    add("--engine-directory", metavar="DIR", help="of `groot-ros engine make`")
+    add(
+        "--allow-unproven-engine",
+        action="store_true",
+        help="run it even if it gives other answers than those stored with it",
+    )
     add("--dtype", default="auto", help="float32 or bfloat16 (default: bfloat16 on a GPU)")
     add(
         "--threads",
@@ -89,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ValueError(f"{args.observation}: {error}") from error
     chunk = chunks[-1]
+    for note in policy.notes:
+        print(note)
     first = ns_to_s(chunk.start_ns - chunk.stamp_ns)
     print(describe(policy, chunk))
     for group in chunk.groups:
@@ -124,6 +135,9 @@ def load(args: argparse.Namespace) -> "Policy":
             args.embodiment,
             robot=robot,
             device=args.device,
+            engine=args.engine,
+            engine_directory=args.engine_directory,
+            allow_unproven_engine=args.allow_unproven_engine,
             dtype=args.dtype,
             backbone_assets=args.backbone_assets,
             num_inference_steps=args.steps,

@@ -16,6 +16,7 @@ VERBS = {
     "report": "table and pictures of a recorded run",
     "infer": "one observation from a file to actions, with the time of every stage",
     "inspect": "what a checkpoint is, and whether it fits a robot",
+    "engine": "export, build, calibrate, validate and measure engines",
 }
 
 _EXAMPLES = """examples:

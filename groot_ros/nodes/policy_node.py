@@ -130,7 +130,9 @@ class PolicyNode(ManagedNode):
                 settings.text("embodiment"),
                 robot=contract,
                 device=settings.text("device"),
-                engine=settings.text("engine").replace("auto", "torch"),
+                engine=settings.text("engine"),
+                engine_directory=settings.text("engine_directory") or None,
+                allow_unproven_engine=settings.flag("allow_unproven_engine"),
                 dtype=settings.text("dtype"),
                 backbone_assets=settings.text("backbone_assets") or None,
                 num_inference_steps=settings.integer("num_inference_steps") or None,
@@ -144,6 +146,8 @@ class PolicyNode(ManagedNode):
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
+        for note in policy.notes:
+            self.get_logger().info(note)
         policy.warm_up()
         self._instructions.put_first(settings.text("instruction"))
         self._buffer = ObservationBuffer(contract, wanted, self._tolerances())

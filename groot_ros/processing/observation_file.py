@@ -42,6 +42,24 @@ def read_observation(
         raise ValueError(f"{path}: {error.detail}") from error
 
 
+def read_observations(path: Path, *, instruction: str | None = None) -> list[Observation]:
+    """All observations of an npz file, or of all npz files of a directory, by name.
+
+    Arguments and exceptions as of `read_observation`; a file may hold one or a batch.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.npz"))
+        if not files:
+            raise ValueError(f"{path}: holds no npz file")
+        return [o for file in files for o in read_observations(file, instruction=instruction)]
+    counts = {len(a) for key, a in _arrays(path).items() if key.startswith("image.") and a.ndim > 4}
+    if not counts:
+        return [read_observation(path, instruction=instruction)]
+    return [
+        read_observation(path, instruction=instruction, sample=row) for row in range(min(counts))
+    ]
+
+
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file")

@@ -86,6 +86,12 @@ class StateActionCodec:
         )
         return np.tile(middle, (steps, 1))
 
+    def drawn(self, group: str, steps: int, rng: np.random.Generator) -> Array:
+        """[steps, D], a state within the statistics (any angle for sin/cos groups)."""
+        scheme, width = self._state[group], self.state_widths[group]
+        at = np.tile(rng.uniform(-1.0, 1.0, (1, width)), (steps, 1))
+        return at * np.pi if isinstance(scheme, SinCos) else scheme.denormalise(at)
+
     def encode_state(self, state: Groups) -> NDArray[np.float32]:
         """Group -> [T, D] to [T, max_state_dim], zero-padded on the right.
 

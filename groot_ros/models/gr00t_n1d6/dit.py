@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from groot_ros.models.gr00t_n1d6.attention import attention
 from groot_ros.models.gr00t_n1d6.config import DiTConfig
 
 TIME_CHANNELS = 256
@@ -82,7 +83,7 @@ class Attention(nn.Module):
             for t in (self.to_q(x), self.to_k(kv), self.to_v(kv))
         )
         keys = None if mask is None else mask[:, None, None, :]
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=keys)
+        out = attention(q, k, v, keys)
         projection, dropout = self.to_out
         return dropout(projection(out.transpose(1, 2).flatten(2)))
 

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from groot_ros.models.gr00t_n1d6.attention import attention, flash_for
 from groot_ros.models.gr00t_n1d6.config import TextConfig
 
 
@@ -59,16 +60,24 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(config.head_dim, config.rms_norm_eps)
 
     def forward(
-        self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor, valid: Tensor
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        mask: Tensor,
+        valid: Tensor,
+        causal: bool,
     ) -> Tensor:
-        """[B, T, C] to [B, T, C]; rows of padded queries come out of the heads as zeros."""
+        """[B, T, C] to [B, T, C]; rows of padded queries come out of the heads as zeros.
+
+        `causal` says that the mask hides nothing but the future.
+        """
         q = self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))).transpose(1, 2)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
         q, k = rotate_half(q, *rope), rotate_half(k, *rope)
         k = k.repeat_interleave(self.groups, dim=1)
         v = v.repeat_interleave(self.groups, dim=1)
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = attention(q, k, v, mask, causal)
         out = out.masked_fill(~valid[:, None, :, None], 0.0)
         return self.o_proj(out.transpose(1, 2).flatten(2))
 
@@ -98,10 +107,15 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
 
     def forward(
-        self, x: Tensor, rope: tuple[Tensor, Tensor], mask: Tensor, valid: Tensor
+        self,
+        x: Tensor,
+        rope: tuple[Tensor, Tensor],
+        mask: Tensor,
+        valid: Tensor,
+        causal: bool,
     ) -> Tensor:
         """[B, T, C] to [B, T, C]."""
-        x = x + self.self_attn(self.input_layernorm(x), rope, mask, valid)
+        x = x + self.self_attn(self.input_layernorm(x), rope, mask, valid, causal)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
@@ -130,10 +144,13 @@ class Qwen3(nn.Module):
         # The diagonal stays open so that no softmax runs over nothing at padded queries.
         diagonal = torch.eye(length, dtype=torch.bool, device=x.device)
         mask = (causal & attention_mask[:, None, :] | diagonal)[:, None]
+        # Asked of the device only where a kernel for the plain causal case exists.
+        flash = flash_for(x, self.config.head_dim)
+        plain = flash is not None and bool(attention_mask.all())
         for layer in self.layers:
             if trace is not None:
                 trace.append(x)
-            x = layer(x, rope, mask, attention_mask)
+            x = layer(x, rope, mask, attention_mask, plain)
         x = self.norm(x)
         if trace is not None:
             trace.append(x)

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from groot_ros.models.gr00t_n1d6.attention import attention
 from groot_ros.models.gr00t_n1d6.config import VisionConfig
 
 
@@ -76,7 +77,7 @@ class Attention(nn.Module):
         if grid.rope is not None:
             q, k = rotate_pairs(q, *grid.rope), rotate_pairs(k, *grid.rope)
         mask = grid.same_window if windowed else None
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        out = attention(q, k, v, mask)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
 

@@ -1,0 +1,143 @@
+"""What `groot-ros engine` prints."""
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from groot_ros.evaluation.table import format_table
+
+if TYPE_CHECKING:
+    from groot_ros.export.accuracy import Accuracy
+    from groot_ros.export.latency import Latency
+    from groot_ros.runtime.manifest import Manifest
+    from groot_ros.runtime.oracle import Verdict
+
+STAGES = ("vision", "language", "context", "denoise")
+
+
+def describe(manifest: "Manifest") -> str:
+    """What an engine directory holds."""
+    stages = ", ".join(
+        f"{name} ({files.quantised or manifest.precision}"
+        + (", TensorRT built)" if files.plan else ")")
+        for name, files in manifest.stages.items()
+    )
+    return (
+        f"checkpoint {manifest.checkpoint_sha256[:12]}, embodiment {manifest.embodiment}, "
+        f"steps {', '.join(map(str, manifest.steps))}, exported {manifest.date}\n"
+        f"stages: {stages}; attention {manifest.attention}; tolerance {manifest.tolerance:.2g}"
+    )
+
+
+def accuracy_tables(accuracy: "Accuracy") -> str:
+    """Errors a stage, a denoising step and a joint."""
+    stages = format_table(
+        ["stage, fed exactly", "MSE", "cosine", "max abs"],
+        [
+            [name, f"{f.mse:.2e}", f"{f.cosine:.8f}", f"{f.max_abs:.2e}"]
+            for name, f in accuracy.stages.items()
+        ],
+    )
+    steps = format_table(
+        ["after denoising step", "MSE", "cosine", "max abs"],
+        [
+            [str(i), f"{f.mse:.2e}", f"{f.cosine:.8f}", f"{f.max_abs:.2e}"]
+            for i, f in enumerate(accuracy.steps)
+        ],
+    )
+    joints = format_table(
+        ["joint or column", "max abs", "unit"],
+        [[f"{j.group}.{j.name}", f"{j.max_abs:.2e}", j.unit] for j in accuracy.joints],
+    )
+    return (
+        f"{stages}\n\n{steps}\ngrowth of the MSE from the first step to the last: "
+        f"{_times(accuracy.growth)}\n\n{joints}\n(over {accuracy.observations} observations)"
+    )
+
+
+def verdict_line(engine: str, verdict: "Verdict") -> str:
+    """Passed or not, and by how much."""
+    word = "PROVEN" if verdict.proven else "NOT PROVEN"
+    return f"{word}: engine {engine}, {verdict}, {1e3 * verdict.seconds:.1f} ms"
+
+
+def latency_table(
+    measured: Mapping[str, tuple["Latency", "Accuracy", tuple[str, str]]],
+) -> str:
+    """Engine -> (latency, accuracy, who executes backbone and head) as one row each.
+
+    The errors are against the exact fast form in float32: of the denoising stage fed exactly, and
+    of the actions at the end.
+    """
+    header = [
+        "Mode",
+        "Backbone",
+        "DiT",
+        *(f"{name} ms" for name in STAGES),
+        "BB ms",
+        "DiT ms",
+        "E2E ms",
+        "Hz",
+        "DiT MSE",
+        "DiT cos-sim",
+        "E2E MSE",
+    ]
+    rows = []
+    for mode, (latency, accuracy, executed) in measured.items():
+        denoise = accuracy.stages["denoise"]
+        rows.append(
+            [
+                mode,
+                *executed,
+                *(f"{1e3 * latency.stages[n]:.1f}" if latency.stages else "-" for n in STAGES),
+                *(f"{1e3 * s:.1f}" for s in (latency.backbone, latency.head, latency.whole)),
+                f"{latency.hertz:.1f}",
+                f"{denoise.mse:.1e}",
+                f"{denoise.cosine:.6f}",
+                f"{accuracy.steps[-1].mse:.1e}",
+            ]
+        )
+    return format_table(header, rows)
+
+
+def step_table(measured: Mapping[str, "Accuracy"]) -> str:
+    """Engine -> MSE after every denoising step, and its growth."""
+    count = max(len(accuracy.steps) for accuracy in measured.values())
+    header = ["Mode", *(f"Step {i} MSE" for i in range(count)), "Growth"]
+    rows = [
+        [
+            mode,
+            *(f"{f.mse:.1e}" for f in accuracy.steps),
+            *["-"] * (count - len(accuracy.steps)),
+            _times(accuracy.growth),
+        ]
+        for mode, accuracy in measured.items()
+    ]
+    return format_table(header, rows)
+
+
+def hardware_row(
+    device: str,
+    jetpack: str,
+    tensorrt: str,
+    engine: str,
+    precision: str,
+    latency: "Latency",
+    date: str,
+) -> str:
+    """A row of the table of inference times in docs/reference/hardware.md."""
+    stages = [f"{1e3 * latency.stages[n]:.2f}" if latency.stages else "-" for n in STAGES]
+    times = [*stages, *(f"{1e3 * s:.2f}" for s in (latency.backbone, latency.head, latency.whole))]
+    cells = [device, jetpack or "-", tensorrt or "-", engine, precision, *times, date]
+    return f"| {' | '.join(cells)} |"
+
+
+def hardware_header() -> str:
+    """The head of that table."""
+    names = ["device", "JetPack", "TensorRT", "engine", "precision"]
+    names += [f"{n} ms" for n in (*STAGES, "backbone", "head", "whole")] + ["date"]
+    return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+
+
+def _times(growth: float) -> str:
+    return f"{growth:.2f}x" if math.isfinite(growth) else "-"

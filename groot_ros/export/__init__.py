@@ -1,0 +1,1 @@
+"""From a checkpoint to proven engine files: export, quantise, build, validate, measure."""

@@ -1,0 +1,187 @@
+"""A checkpoint to a directory of ONNX files, stored answers and a manifest."""
+
+import importlib.metadata
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from groot_ros import __version__
+from groot_ros.export.cases import largest_difference, make_oracle
+from groot_ros.export.onnx_file import OPSET, export_stage
+from groot_ros.policy import CheckpointParts, Policy
+from groot_ros.runtime.contract import stage_specs
+from groot_ros.runtime.engines import build_engine
+from groot_ros.runtime.gr00t_n1d6 import STAGES, load_fast
+from groot_ros.runtime.manifest import (
+    EngineFilesError,
+    Manifest,
+    Range,
+    StageFiles,
+    file_digest,
+)
+from groot_ros.runtime.measured import MEASURED, today
+from groot_ros.runtime.onnxruntime_stages import DTYPES
+from groot_ros.runtime.oracle import TOLERANCES, Oracle
+from groot_ros.types import Observation
+
+PRECISIONS = ("float32", "bfloat16", "float16")
+#: Called with what is being done and the fraction of it that is done.
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What to export.
+
+    Attributes:
+        precision: of weights and tensors, one of `PRECISIONS`.
+        stages: those of `STAGES` that become files; PyTorch runs the others.
+        attention: see `export_stage`.
+        steps: numbers of denoising steps to be proven.
+
+    """
+
+    precision: str = "float32"
+    stages: Collection[str] = STAGES
+    attention: str = "by_hand"
+    steps: tuple[int, ...] = (4,)
+
+
+def export_engine(
+    policy: Policy,
+    parts: CheckpointParts,
+    observations: Sequence[Observation],
+    source: str,
+    profile: Mapping[str, Range],
+    directory: Path,
+    options: ExportOptions,
+    progress: Progress,
+    *,
+    device: torch.device,
+    backbone_assets: str = "",
+) -> Manifest:
+    """Write everything that an engine needs but what is built on the target.
+
+    Args:
+        policy: runs the plain form of the checkpoint in float32; it is closed as soon as its
+            answers are stored, for its memory.
+        parts: of the same checkpoint.
+        observations: to prove engines with.
+        source: where they come from, in words.
+        profile: sizes of the free dimensions.
+        directory: that is written to.
+        options: see there.
+        progress: see `Progress`.
+        device: where the weights are while they are exported.
+        backbone_assets: as given, for later.
+
+    Raises:
+        EngineFilesError: the checkpoint overflows in this precision.
+
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    used = policy.horizon, sum(policy.action_groups.values())
+    oracle = make_oracle(
+        policy,
+        observations,
+        options.steps,
+        source=source,
+        progress=lambda fraction: progress("answers of the plain form", fraction),
+    )
+    policy.close()
+    rounding = _rounding(parts, oracle, used, options, device, progress)
+    tolerance = max(TOLERANCES[options.precision], 2.0 * rounding)
+    manifest = Manifest(
+        checkpoint=str(parts.directory.resolve()),
+        checkpoint_sha256=policy.checkpoint_hash,
+        embodiment=policy.embodiment,
+        precision=options.precision,
+        steps=options.steps,
+        attention=options.attention,
+        opset=OPSET,
+        tolerance=tolerance,
+        rounding=rounding,
+        oracle_sha256=oracle.save(directory),
+        profile=profile,
+        stages=_export_stages(parts, directory, options, device, progress),
+        date=today(),
+        backbone_assets=backbone_assets,
+        versions=_versions(),
+    )
+    manifest.write(directory)
+    (directory / MEASURED).unlink(missing_ok=True)
+    return manifest
+
+
+def _export_stages(
+    parts: CheckpointParts,
+    directory: Path,
+    options: ExportOptions,
+    device: torch.device,
+    progress: Progress,
+) -> dict[str, StageFiles]:
+    """One stage after the other, so that only one is in memory."""
+    specs = stage_specs(parts.config)
+    wanted = [name for name in STAGES if name in options.stages]
+    files = {}
+    for number, name in enumerate(wanted):
+        progress(f"export of {name}", number / len(wanted))
+        fast = load_fast(
+            parts.directory,
+            parts.config,
+            embodiment=parts.processor.embodiment_id,
+            device=device,
+            dtype=DTYPES[options.precision],
+            stages=[name],
+        )
+        path = directory / f"{name}.onnx"
+        export_stage(
+            fast.modules[name],
+            specs[name],
+            path,
+            square=parts.config.eagle.shuffle**2,
+            precision=options.precision,
+            attention=options.attention,
+        )
+        files[name] = StageFiles(path.name, file_digest(path))
+        progress(f"export of {name}", (number + 1) / len(wanted))
+    return files
+
+
+def _rounding(
+    parts: CheckpointParts,
+    oracle: Oracle,
+    used: tuple[int, int],
+    options: ExportOptions,
+    device: torch.device,
+    progress: Progress,
+) -> float:
+    """What the precision alone changes in the plain form's answers; 0 for float32."""
+    if options.precision == "float32":
+        return 0.0
+    what = f"the plain form in {options.precision}"
+    progress(what, 0.0)
+    engine = build_engine(
+        "plain",
+        parts.directory,
+        parts.config,
+        embodiment=parts.processor.embodiment_id,
+        device=device,
+        dtype=DTYPES[options.precision],
+    )
+    rounding = largest_difference(engine, oracle, options.steps, used)
+    engine.close()
+    progress(what, 1.0)
+    if rounding == float("inf"):
+        raise EngineFilesError(
+            f"{parts.directory}: in {options.precision} the plain form itself gives values that "
+            "are not finite (float16 ends at 65504); export in bfloat16"
+        )
+    return rounding
+
+
+def _versions() -> dict[str, str]:
+    names = ("torch", "onnx", "onnxscript")
+    return {"groot_ros": __version__, **{name: importlib.metadata.version(name) for name in names}}

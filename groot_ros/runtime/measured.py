@@ -1,0 +1,94 @@
+"""How fast and how exact each engine was on this machine, beside the engine files."""
+
+import json
+import platform
+import re
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import torch
+
+from groot_ros.runtime.oracle import Verdict
+from groot_ros.runtime.placement import in_words
+from groot_ros.types.fields import Fields
+
+MEASURED = "measured.json"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One engine on one machine.
+
+    Attributes:
+        machine: see `machine_in_words`.
+        seconds: median time of one inference, without processing.
+        error: see `Verdict`.
+        date: day, UTC.
+
+    """
+
+    machine: str
+    seconds: float
+    error: float
+    proven: bool
+    date: str
+
+
+def machine_in_words(device: torch.device) -> str:
+    """The GPU, or the processor where the model runs on the CPU."""
+    return in_words(device) if device.type == "cuda" else f"{device} ({processor_name()})"
+
+
+def processor_name() -> str:
+    """As /proc/cpuinfo calls it, with the number of its logical cores that torch uses."""
+    path = Path("/proc/cpuinfo")
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    name = found.group(1).strip() if found else platform.machine()
+    return f"{name}, {torch.get_num_threads()} threads"
+
+
+def today() -> str:
+    """Day in UTC."""
+    return datetime.now(timezone.utc).date().isoformat()
+
+
+def remember(directory: Path, engine: str, verdict: Verdict, device: torch.device) -> None:
+    """Add one engine's figures to the file."""
+    known = read_measured(directory)
+    error = verdict.error if verdict.error == verdict.error else -1.0
+    known[engine] = Measured(
+        machine_in_words(device), verdict.seconds, error, verdict.proven, today()
+    )
+    text = json.dumps({name: asdict(m) for name, m in known.items()}, indent=2)
+    (directory / MEASURED).write_text(text + "\n", encoding="utf-8")
+
+
+def read_measured(directory: Path) -> dict[str, Measured]:
+    """Engine -> its figures, whatever the machine; nothing where there is no file."""
+    path = directory / MEASURED
+    if not path.is_file():
+        return {}
+    f = Fields.read(path)
+    found = {}
+    for name in f.value:
+        one = f.section(name)
+        found[name] = Measured(
+            one.text("machine"),
+            one.number("seconds"),
+            one.number("error"),
+            one.flag("proven"),
+            one.text("date"),
+        )
+    return found
+
+
+def seconds_here(directory: Path, device: torch.device) -> dict[str, float]:
+    """Engine -> seconds, of those proven on this very machine."""
+    here = machine_in_words(device)
+    return {
+        name: m.seconds
+        for name, m in read_measured(directory).items()
+        if m.machine == here and m.proven
+    }

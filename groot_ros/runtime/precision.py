@@ -1,0 +1,12 @@
+"""Element types of the tensors that cross a stage's border."""
+
+import torch
+
+from groot_ros.runtime.contract import TensorSpec
+
+_FIXED = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool}
+
+
+def dtype_of(tensor: TensorSpec, weights: torch.dtype) -> torch.dtype:
+    """Its element type in an engine whose weights have type `weights`."""
+    return weights if tensor.kind == "weights" else _FIXED[tensor.kind]

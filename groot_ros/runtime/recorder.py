@@ -1,0 +1,117 @@
+"""Where work runs and how it is recorded: a CUDA stream and its graphs."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import torch
+
+R = TypeVar("R")
+
+#: Graphs whose capture failed; see `CudaRecorder._abandon`.
+_ABANDONED: list[torch.cuda.CUDAGraph] = []
+
+
+class Recording(Protocol):
+    """Work that can be repeated without the host launching its parts."""
+
+    def replay(self) -> None:
+        """Do it again, on the tensors that it was recorded with."""
+
+    def release(self) -> None:
+        """Give its memory back; it cannot be replayed any more."""
+
+
+class Recorder(Protocol):
+    """Runs and records work on one device."""
+
+    device: torch.device
+
+    def run(self, work: Callable[[], R]) -> R:
+        """Do it now, after what the caller's stream was given and before what it is given next."""
+
+    def record(self, work: Callable[[], R]) -> tuple[Recording, R]:
+        """Record it without doing it; what it returns is filled by every replay.
+
+        Raises:
+            RuntimeError: something in it cannot be recorded.
+
+        """
+
+
+class CudaRecorder:
+    """One stream of its own, never the default one: TensorRT would synchronise on that."""
+
+    def __init__(self, device: torch.device) -> None:
+        if device.type != "cuda":
+            raise ValueError(f"CUDA graphs need a CUDA device, not {device}")
+        self.device = device
+        self._stream = torch.cuda.Stream(device)
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def run(self, work: Callable[[], R]) -> R:
+        """See `Recorder.run`."""
+        caller = torch.cuda.current_stream(self.device)
+        self._stream.wait_stream(caller)
+        with torch.cuda.stream(self._stream):
+            result = work()
+        caller.wait_stream(self._stream)
+        return result
+
+    def record(self, work: Callable[[], R]) -> tuple[Recording, R]:
+        """See `Recorder.record`; the graphs of one recorder share a memory pool.
+
+        They may: they run one after the other, and what a graph returns stays referenced, so no
+        other graph is given its memory.
+        """
+        graph = torch.cuda.CUDAGraph()
+        caller = torch.cuda.current_stream(self.device)
+        torch.cuda.synchronize(self.device)
+        try:
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                result = work()
+        except Exception:
+            torch.cuda.set_stream(caller)
+            self._abandon(graph)
+            raise
+        return CudaRecording(graph, self._stream.synchronize), result
+
+    def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Undo what torch leaves behind when the end of a capture fails.
+
+        `CUDAGraph.capture_end` then raises before it takes the graph's pool away from the
+        allocators: no memory could be given back to the device, and no capture could begin in
+        this pool, for the rest of the process. The allocators also keep a pointer to the graph.
+        """
+        _ABANDONED.append(graph)
+        abandoned, self._pool = self._pool, torch.cuda.graph_pool_handle()
+        end = getattr(torch._C, "_cuda_endAllocateToPool", None) or getattr(
+            torch._C, "_cuda_endAllocateCurrentStreamToPool", None
+        )
+        if end is not None:
+            # It raises where the capture had come far enough to do it itself.
+            with contextlib.suppress(RuntimeError):
+                end(self.device.index or 0, abandoned)
+
+
+class CudaRecording:
+    """A CUDA graph."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, finish: Callable[[], None]) -> None:
+        self._graph: torch.cuda.CUDAGraph | None = graph
+        self._finish = finish
+
+    def replay(self) -> None:
+        """See `Recording.replay`; raises RuntimeError after `release`."""
+        if self._graph is None:
+            raise RuntimeError("the graph was released")
+        self._graph.replay()
+
+    def release(self) -> None:
+        """Before the memory that it works on, and before any TensorRT context inside it."""
+        if self._graph is not None:
+            self._finish()
+            self._graph.reset()
+            self._graph = None

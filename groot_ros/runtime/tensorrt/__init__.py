@@ -1,0 +1,10 @@
+"""TensorRT 10.3 (JetPack 6.2) to 11: engines built from ONNX files and run on torch's buffers.
+
+Only `presence` may be imported where TensorRT is not installed; ask `unavailable()` first.
+Torch owns the device's memory, the streams and the CUDA graphs, so neither pycuda nor cuda-python
+is needed.
+"""
+
+from groot_ros.runtime.tensorrt.presence import TensorRtError, unavailable
+
+__all__ = ["TensorRtError", "unavailable"]

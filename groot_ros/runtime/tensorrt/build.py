@@ -1,0 +1,207 @@
+"""An ONNX file to an engine file, for this GPU and this TensorRT only."""
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import tensorrt as trt
+import torch
+
+from groot_ros.runtime.contract import StageSpec
+from groot_ros.runtime.precision import dtype_of
+from groot_ros.runtime.tensorrt.dtypes import torch_dtype
+from groot_ros.runtime.tensorrt.log import Log
+from groot_ros.runtime.tensorrt.machine import Machine, this_machine
+from groot_ros.runtime.tensorrt.presence import TensorRtError, require
+from groot_ros.runtime.tensorrt.profile import shapes_of
+from groot_ros.runtime.tensorrt.progress import Progress, Report
+
+_LOG = logging.getLogger(__name__)
+
+#: Weights are held twice while a builder times its kernels.
+_MEMORY_FACTOR = 2.0
+_GIB = 2**30
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """How hard the builder may try.
+
+    Attributes:
+        workspace_bytes: scratch memory that a kernel may take, None for all that is free.
+        optimisation_level: 0 (quick) to 5 (thorough); TensorRT's own default is 3.
+        timing_cache: file of kernel timings, read and written; a second build is quicker by it.
+
+    """
+
+    workspace_bytes: int | None = None
+    optimisation_level: int = 3
+    timing_cache: Path | None = None
+
+
+def build_engine(
+    onnx: Path,
+    plan: Path,
+    stage: StageSpec,
+    weights: torch.dtype,
+    sizes: Mapping[str, Sequence[int]],
+    *,
+    device: torch.device | None = None,
+    options: BuildOptions | None = None,
+    progress: Report | None = None,
+) -> Machine:
+    """Build one stage; returns what the file belongs to, for the manifest.
+
+    The network is strongly typed: every tensor has the type that the ONNX file gives it, and no
+    flag changes that.
+
+    Args:
+        onnx: the stage as exported; its external data lie beside it.
+        plan: where the engine goes.
+        stage: names, dimensions and types that the file must have.
+        weights: element type that the stage was exported in.
+        sizes: smallest, usual and largest of every free dimension of the stage.
+        device: which GPU, the first if None.
+        options: see `BuildOptions`.
+        progress: called with the builder's phase and the fraction of it that is done.
+
+    Raises:
+        TensorRtError: TensorRT is not here, or the build failed.
+        ValueError: the ONNX file does not follow the contract, or a dimension has no size.
+
+    """
+    require()
+    device = torch.device("cuda:0") if device is None else device
+    options = BuildOptions() if options is None else options
+    with torch.cuda.device(device):
+        _warn_if_memory_is_short(onnx, device)
+        log = Log()
+        _write(plan, _serialized(onnx, stage, weights, sizes, options, progress, log))
+        return this_machine(trt.__version__, device)
+
+
+def _serialized(
+    onnx: Path,
+    stage: StageSpec,
+    weights: torch.dtype,
+    sizes: Mapping[str, Sequence[int]],
+    options: BuildOptions,
+    progress: Report | None,
+    log: Log,
+) -> trt.IHostMemory:
+    builder = _builder(log)
+    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
+    parser = trt.OnnxParser(network, log)
+    if not parser.parse_from_file(str(onnx)):
+        faults = [parser.get_error(i).desc() for i in range(parser.num_errors)]
+        raise TensorRtError(f"{onnx}: TensorRT cannot read it: {'; '.join(faults)}")
+    _require_contract(network, onnx, stage, weights)
+
+    config = builder.create_builder_config()
+    config.builder_optimization_level = options.optimisation_level
+    if options.workspace_bytes is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
+    config.add_optimization_profile(_profile(builder, stage, sizes))
+    monitor = None
+    if progress is not None:
+        monitor = Progress(progress)
+        config.progress_monitor = monitor
+    _read_timing_cache(config, options.timing_cache)
+
+    built = builder.build_serialized_network(network, config)
+    if monitor is not None and monitor.interrupted:
+        raise KeyboardInterrupt
+    if built is None:
+        raise TensorRtError(_failure(onnx, log.last_error()))
+    _write_timing_cache(config, options.timing_cache)
+    return built
+
+
+def _builder(log: Log) -> trt.Builder:
+    try:
+        return trt.Builder(log)
+    except TypeError:
+        raise TensorRtError(f"TensorRT's builder does not start: {log.last_error()}") from None
+
+
+def _profile(
+    builder: trt.Builder, stage: StageSpec, sizes: Mapping[str, Sequence[int]]
+) -> trt.IOptimizationProfile:
+    profile = builder.create_optimization_profile()
+    for tensor in stage.inputs:
+        if any(isinstance(dim, str) for dim in tensor.dims):
+            profile.set_shape(tensor.name, *shapes_of(tensor, sizes))
+    return profile
+
+
+def _require_contract(
+    network: trt.INetworkDefinition, onnx: Path, stage: StageSpec, weights: torch.dtype
+) -> None:
+    inputs = [network.get_input(i) for i in range(network.num_inputs)]
+    outputs = [network.get_output(i) for i in range(network.num_outputs)]
+    for what, tensors, specs in (
+        ("inputs", inputs, stage.inputs),
+        ("outputs", outputs, stage.outputs),
+    ):
+        given = {tensor.name: torch_dtype(tensor.dtype) for tensor in tensors}
+        expected = {spec.name: dtype_of(spec, weights) for spec in specs}
+        if given != expected:
+            raise ValueError(
+                f"{onnx}: the {what} are {_listed(given)}, stage '{stage.name}' has "
+                f"{_listed(expected)}: export it anew with this version"
+            )
+
+
+def _listed(dtypes: Mapping[str, torch.dtype]) -> str:
+    return ", ".join(f"{name} {str(dtype)[6:]}" for name, dtype in sorted(dtypes.items()))
+
+
+def _read_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
+    if path is None:
+        return
+    if path.is_file():
+        known = config.create_timing_cache(path.read_bytes())
+        if known is not None and config.set_timing_cache(known, False):
+            return
+        _LOG.warning("%s: written by another TensorRT or GPU, timed anew", path)
+    empty = config.create_timing_cache(b"")
+    if empty is not None:
+        config.set_timing_cache(empty, False)
+
+
+def _write_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
+    cache = config.get_timing_cache()
+    if path is not None and cache is not None:
+        _write(path, cache.serialize())
+
+
+def _write(path: Path, data: trt.IHostMemory) -> None:
+    """Whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    with partial.open("wb") as file:
+        file.write(data)
+    os.replace(partial, path)
+
+
+def _warn_if_memory_is_short(onnx: Path, device: torch.device) -> None:
+    free, _ = torch.cuda.mem_get_info(device)
+    needed = _MEMORY_FACTOR * sum(f.stat().st_size for f in onnx.parent.glob(f"{onnx.name}*"))
+    if free < needed:
+        _LOG.warning(
+            "%s: %.1f GiB are free on %s and the build may take %.1f GiB: if it fails, stop other "
+            "programs (the desktop too) or add swap",
+            onnx,
+            free / _GIB,
+            device,
+            needed / _GIB,
+        )
+
+
+def _failure(onnx: Path, reason: str) -> str:
+    hint = ""
+    if "Could not find any implementation" in reason or "emory" in reason:
+        hint = " (often for lack of free memory: stop other programs, or add swap)"
+    return f"{onnx}: TensorRT built no engine: {reason}{hint}"

@@ -1,0 +1,42 @@
+"""A recorder without a GPU: a replay does the work again, into the tensor of the recording."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+
+class PretendRecording:
+    def __init__(self, work: Callable[[], Tensor], output: Tensor) -> None:
+        self.work, self.output = work, output
+        self.replays, self.released = 0, False
+
+    def replay(self) -> None:
+        assert not self.released, "replayed after release"
+        self.replays += 1
+        self.output.copy_(self.work())
+
+    def release(self) -> None:
+        self.released = True
+
+
+class PretendRecorder:
+    """`fault`: what recording raises; `wrong`: replays are off by this much."""
+
+    def __init__(self, fault: Exception | None = None, wrong: float = 0.0) -> None:
+        self.device = torch.device("cpu")
+        self.fault, self.wrong = fault, wrong
+        self.recordings: list[PretendRecording] = []
+        self.runs = 0
+
+    def run(self, work: Callable[[], Tensor]) -> Tensor:
+        self.runs += 1
+        return work()
+
+    def record(self, work: Callable[[], Tensor]) -> tuple[PretendRecording, Tensor]:
+        if self.fault is not None:
+            raise self.fault
+        output = torch.full_like(work(), float("nan"))
+        recording = PretendRecording(lambda: work() + self.wrong, output)
+        self.recordings.append(recording)
+        return recording, output
