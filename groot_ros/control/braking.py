@@ -23,24 +23,28 @@ from groot_ros.types import NS_PER_S, s_to_ns
 
 #: s that every tail stands after coming to rest: a late message still ends in the future.
 STANDING = 0.2
-#: s over which the velocity at a tail's start is held against the motion before it.
-STEADY_WINDOW = 0.15
 #: Share of its time that a tail takes at least, however unsteady the motion before it was.
 LEAST_SHARE = 1 / 3
+#: s before a tail at which the motion is looked at, and what gives of the positions there the
+#: slope at its start of the parabola through them in the least squares.
+_BEFORE = np.linspace(-0.2, 0.0, 11)
+_SLOPE = np.linalg.pinv(np.vander(_BEFORE, 3))[1]
 
 
 def steadiness(curve: Curve) -> Array:
     """How far the velocity at the curve's end is borne out by the motion before it, [N].
 
-    Mean velocity of the last `STEADY_WINDOW` s as a share of the last one, within
-    [LEAST_SHARE, 1]. A joint that trembles at 0.5 rad/s on its way at 0.1 rad/s has a fifth of
-    its way to coast on.
+    The slope of a parabola through the last 0.2 s as a share of the velocity, within
+    [LEAST_SHARE, 1]: 1 for smooth motion. What else there is in the velocity of one instant is
+    noise, which a policy's rough steps are full of; coasting on it leads nowhere.
     """
-    p, v = curve.positions[-1], curve.velocities[-1]
-    from_ns = max(curve.start_ns, curve.end_ns - s_to_ns(STEADY_WINDOW))
-    mean = (p - curve.at(from_ns)[0]) * (NS_PER_S / (curve.end_ns - from_ns))
+    times = curve.end_ns + np.round(_BEFORE * NS_PER_S).astype(np.int64)
+    v = curve.velocities[-1]
+    if times[0] < curve.start_ns:
+        return np.ones_like(v)
+    slope = _SLOPE @ (curve.sample(times)[0] - curve.positions[-1])
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.where(v == 0.0, 1.0, mean / v)
+        share = np.where(v == 0.0, 1.0, slope / v)
     return np.clip(share, LEAST_SHARE, 1.0)
 
 
