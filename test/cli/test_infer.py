@@ -95,6 +95,8 @@ def test_other_steps_and_a_drawn_seed_are_told(
         (["--dtype", "int3"], "dtype must be one of"),
         (["--device", "toaster"], "device 'toaster' is not one that torch knows"),
         (["--runs", "0"], "--runs must be at least 1, not 0"),
+        (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, not -1"),
+        (["--sample", "3"], "holds no batch, there is no sample 3"),
         (["--steps", "0"], "num_inference_steps must be at least 1, not 0"),
         (["--out", "/nowhere/x.npz"], "/nowhere/x.npz"),
     ],
@@ -173,7 +175,7 @@ def test_a_small_model_takes_one_thread_and_any_number_may_be_asked_for(
     torch.set_num_threads(2)
     assert infer(checkpoint, seen) == 0
     assert torch.get_num_threads() == 1
-    monkeypatch.setattr("groot_ros.cli.infer.SMALL", 0)
+    monkeypatch.setattr("groot_ros.runtime.threads.SMALL", 0)
     assert infer(checkpoint, seen) == 0
     assert torch.get_num_threads() == len(os.sched_getaffinity(0))
     assert infer(checkpoint, seen, "--threads", "3") == 0
