@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +80,7 @@ class Policy:
         self.checkpoint_hash = checkpoint_hash
         self.num_inference_steps = num_inference_steps or config.num_inference_timesteps
         deltas = processor.embodiment.action.delta_indices
-        self._first_step, spacing = deltas[0], _spacing(deltas)
+        self._first_step, spacing = deltas[0], processor.config.action_spacing(processor.tag)
         self.action_dt = action_dt if robot is None else robot.action_dt
         self.dt = self.action_dt * spacing
         self._columns = RobotColumns(processor, robot)
@@ -450,16 +449,6 @@ def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path
             f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has "
             f"{tokenizer.size} tokens"
         )
-
-
-def _spacing(deltas: tuple[int, ...]) -> int:
-    gaps = {b - a for a, b in pairwise(deltas)} or {1}
-    if len(gaps) > 1 or min(gaps) < 1:
-        raise CheckpointError(
-            f"processor_config.json: the action's 'delta_indices' {list(deltas)} are not evenly "
-            "spaced: a chunk has one time step"
-        )
-    return gaps.pop()
 
 
 def _require_finite(actions: NDArray[np.float32]) -> None:

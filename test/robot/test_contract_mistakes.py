@@ -196,6 +196,14 @@ def test_a_file_that_is_not_a_contract_is_one_line(tmp_path, text, problem):
     assert "\n" not in str(error.value)
 
 
+def test_nesting_without_end_is_one_line(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 5000 + "]" * 5000, encoding="utf-8")
+    with pytest.raises(ContractError) as caught:
+        load_contract(path)
+    assert str(caught.value) == f"{path}: is not valid YAML: it is nested too deeply"
+
+
 def test_a_repeated_key_is_found_by_its_line(tmp_path):
     path = tmp_path / "robot.yaml"
     path.write_text("a: 1\nb: 2\na: 3\n")
