@@ -2,21 +2,21 @@
 
 from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchExecutor
 from groot_ros.runtime.graph_executor import GraphExecutor
-from groot_ros.runtime.recorder import CudaRecorder
+from groot_ros.runtime.recorder import CudaRecorder, Recorder
 from groot_ros.runtime.staged_engine import StagedEngine
 
 
 class CudaGraphEngine(StagedEngine):
-    """Needs a CUDA device; where recording fails it is engine "torch", and says why."""
+    """Where recording fails it is engine "torch", and `reasons` says why."""
 
-    def __init__(self, fast: FastModel) -> None:
-        device = fast.host.device
-        if device.type != "cuda":
-            raise ValueError(f"engine 'cuda_graph' needs a CUDA device, not {device}")
-        self.executor = GraphExecutor(TorchExecutor(fast), CudaRecorder(device))
-        super().__init__("cuda_graph", fast.host, self.executor)
+    def __init__(self, fast: FastModel, recorder: Recorder | None = None) -> None:
+        """Records with CUDA where no recorder is given; raises ValueError on another device."""
+        self._graphs = GraphExecutor(
+            TorchExecutor(fast), recorder or CudaRecorder(fast.host.device)
+        )
+        super().__init__("cuda_graph", fast.host, self._graphs)
 
     @property
     def reasons(self) -> dict[str, str]:
         """What runs without a graph ("backbone", "head") and why."""
-        return self.executor.reasons
+        return self._graphs.reasons

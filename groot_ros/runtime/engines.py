@@ -18,6 +18,7 @@ from groot_ros.runtime.onnxruntime_stages import DTYPES
 from groot_ros.runtime.plain_engine import PlainEngine
 from groot_ros.runtime.tensorrt import TensorRtError, unavailable
 from groot_ros.runtime.tensorrt.machine import this_machine
+from groot_ros.runtime.tensorrt.presence import installed_version
 from groot_ros.runtime.torch_engine import TorchEngine
 
 #: "torch" is the exact fast form, "plain" the model as written: the measure of all others.
@@ -106,12 +107,10 @@ def build_engine(
 
 def _tensorrt(files: EngineFiles, device: torch.device, rest: Callable[[], FastModel]) -> Engine:
     # Importable only where TensorRT is; `obstacle` asked for that.
-    import tensorrt
-
     from groot_ros.runtime.tensorrt.engine import TensorRtEngine
 
     manifest = files.manifest
-    manifest.require_plans(files.directory, this_machine(tensorrt.__version__, device))
+    manifest.require_plans(files.directory, this_machine(installed_version(), device))
     plans = {
         stage: files.directory / own.plan.file
         for stage, own in manifest.stages.items()

@@ -45,7 +45,12 @@ class GraphExecutor:
 
     @property
     def inner(self) -> Executor:
-        """What is recorded; raises RuntimeError after `close`."""
+        """What is recorded; raises RuntimeError after `close`.
+
+        The graphs go: run by itself it may take other shapes than they were recorded with.
+        """
+        self._backbone.release()
+        self._head.release()
         return self._open()
 
     @property

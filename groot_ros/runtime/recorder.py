@@ -1,11 +1,15 @@
 """Where work runs and how it is recorded: a CUDA stream and its graphs."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 import torch
 
 R = TypeVar("R")
+
+#: Graphs whose capture failed; see `CudaRecorder._abandon`.
+_ABANDONED: list[torch.cuda.CUDAGraph] = []
 
 
 class Recording(Protocol):
@@ -39,6 +43,8 @@ class CudaRecorder:
     """One stream of its own, never the default one: TensorRT would synchronise on that."""
 
     def __init__(self, device: torch.device) -> None:
+        if device.type != "cuda":
+            raise ValueError(f"CUDA graphs need a CUDA device, not {device}")
         self.device = device
         self._stream = torch.cuda.Stream(device)
         self._pool = torch.cuda.graph_pool_handle()
@@ -59,12 +65,35 @@ class CudaRecorder:
         other graph is given its memory.
         """
         graph = torch.cuda.CUDAGraph()
+        caller = torch.cuda.current_stream(self.device)
         torch.cuda.synchronize(self.device)
-        with torch.cuda.graph(
-            graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
-        ):
-            result = work()
+        try:
+            with torch.cuda.graph(
+                graph, pool=self._pool, stream=self._stream, capture_error_mode="thread_local"
+            ):
+                result = work()
+        except Exception:
+            torch.cuda.set_stream(caller)
+            self._abandon(graph)
+            raise
         return CudaRecording(graph, self._stream.synchronize), result
+
+    def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
+        """Undo what torch leaves behind when the end of a capture fails.
+
+        `CUDAGraph.capture_end` then raises before it takes the graph's pool away from the
+        allocators: no memory could be given back to the device, and no capture could begin in
+        this pool, for the rest of the process. The allocators also keep a pointer to the graph.
+        """
+        _ABANDONED.append(graph)
+        abandoned, self._pool = self._pool, torch.cuda.graph_pool_handle()
+        end = getattr(torch._C, "_cuda_endAllocateToPool", None) or getattr(
+            torch._C, "_cuda_endAllocateCurrentStreamToPool", None
+        )
+        if end is not None:
+            # It raises where the capture had come far enough to do it itself.
+            with contextlib.suppress(RuntimeError):
+                end(self.device.index or 0, abandoned)
 
 
 class CudaRecording:

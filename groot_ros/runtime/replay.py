@@ -13,7 +13,8 @@ from groot_ros.runtime.static_tensors import StaticTensors
 
 _LOG = logging.getLogger(__name__)
 
-#: Runs before recording: libraries choose kernels and take their scratch memory in the first ones.
+#: Runs before the first recording: libraries load kernels and take their scratch memory in them.
+#: Later shapes need one, in which kernels are chosen and a TensorRT context takes its shapes.
 _WARM_UP_RUNS = 3
 #: A replay must give what the work itself gave, within this many units of the last place.
 _PROBE_ULPS = 8.0
@@ -43,6 +44,7 @@ class Replays:
         self.reason: str | None = None
         self._name, self._recorder, self._capacity = name, recorder, capacity
         self._recorded: OrderedDict[Hashable, _Recorded] = OrderedDict()
+        self._cold = True
 
     @torch.inference_mode()
     def __call__(
@@ -95,11 +97,12 @@ class Replays:
         def warm_up() -> Tensor:
             fixed.fill(constants)
             moving.fill(inputs)
-            for _ in range(_WARM_UP_RUNS - 1):
+            for _ in range(_WARM_UP_RUNS - 1 if self._cold else 0):
                 work()
             return work().clone()
 
         expected = self._recorder.run(warm_up)
+        self._cold = False
         try:
             recording, output = self._recorder.record(work)
         except RuntimeError as error:

@@ -1,6 +1,5 @@
 """An engine around four stages: the host's part of an inference, whoever executes the rest."""
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +12,9 @@ from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
 from groot_ros.runtime.gr00t_n1d6 import Executor, Host, Layout, StageExecutor, to_cell_patches
 from groot_ros.runtime.placement import in_words
-from groot_ros.runtime.tensors import normalise_pixels, to_conditioning
+from groot_ros.runtime.static_tensors import HostCopy
+from groot_ros.runtime.stopwatch import Stopwatch
+from groot_ros.runtime.tensors import normalise_pixels, to_conditioning, upload
 
 
 class StagedEngine:
@@ -28,6 +29,7 @@ class StagedEngine:
         self.device = in_words(host.device)
         self._host = host
         self._executor: Executor | None = executor
+        self._result = HostCopy()
 
     def launched_singly(self) -> "StagedEngine":
         """The same weights, stage after stage without a graph around them: for looking inside."""
@@ -63,14 +65,15 @@ class StagedEngine:
     ) -> EngineResult:
         """See `Engine.run`; raises RuntimeError after `close`."""
         host, executor = self._host, self._open()
-        started = time.perf_counter()
+        # Nothing below waits for the device before `fetch` does.
+        watch = Stopwatch(host.device)
+        watch.mark()
         samples = [self._sample(inputs, row) for row in range(len(inputs.input_ids))]
         features = [executor.backbone(layout, patches) for layout, patches in samples]
-        self._wait()
-        between = time.perf_counter()
+        watch.mark()
         tables = host.tables.of(steps)
-        state = torch.from_numpy(inputs.state).to(host.device, host.dtype)
-        noises = torch.from_numpy(noise).to(host.device)
+        state = upload(inputs.state, host.device, host.dtype)
+        noises = upload(noise, host.device)
         given = (
             Conditioning.none(len(noise), noise.shape[1], noise.shape[2], host.device)
             if prefix is None
@@ -82,9 +85,9 @@ class StagedEngine:
             )
             for row, ((layout, _), seen) in enumerate(zip(samples, features, strict=True))
         ]
-        actions = torch.cat(chunks).cpu().numpy()
-        done = time.perf_counter()
-        return EngineResult(actions, between - started, done - between)
+        actions = self._result.fetch(torch.cat(chunks)).numpy().copy()
+        watch.mark()
+        return EngineResult(actions, *watch.seconds())
 
     def close(self) -> None:
         """Drop the weights."""
@@ -112,13 +115,9 @@ class StagedEngine:
 
     def _patches(self, images: Sequence[NDArray[np.uint8]]) -> Tensor:
         eagle = self._host.config.eagle
-        pixels = torch.from_numpy(np.stack(images)).to(self._host.device)
+        pixels = upload(np.stack(images), self._host.device)
         patches = to_cell_patches(pixels, eagle.vision.patch_size, eagle.shuffle)
         return normalise_pixels(patches).to(self._host.dtype)
-
-    def _wait(self) -> None:
-        if self._host.device.type == "cuda":
-            torch.cuda.synchronize(self._host.device)
 
 
 def _row(given: Conditioning, row: int) -> Conditioning:

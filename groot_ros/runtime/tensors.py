@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
@@ -14,6 +15,14 @@ from groot_ros.runtime.engine import PrefixInput
 def normalise_pixels(images: Tensor) -> Tensor:
     """Bytes to float32 in [-1, 1]: (x - 127.5) / 127.5."""
     return (images.float() - 127.5) / 127.5
+
+
+def upload(array: NDArray[Any], device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """A copy on a device; on a GPU through pinned memory, so that the host waits for nothing."""
+    tensor = torch.from_numpy(array)
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True).to(dtype or tensor.dtype)
 
 
 @dataclass(frozen=True)
@@ -63,4 +72,4 @@ class TensorInputs:
 def to_conditioning(prefix: PrefixInput, device: torch.device) -> Conditioning:
     """Committed motion on a device."""
     arrays = (prefix.prefix, prefix.start, prefix.weight, prefix.strength, prefix.clean)
-    return Conditioning(*(torch.from_numpy(array).to(device) for array in arrays))
+    return Conditioning(*(upload(array, device) for array in arrays))

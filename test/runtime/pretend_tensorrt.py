@@ -297,11 +297,10 @@ class PretendTensorRt(ModuleType):
         self.IBuilderConfig, self.IOptimizationProfile = Config, Profile
         self.INetworkDefinition = Network
         self.ICudaEngine, self.IExecutionContext = Engine, Context
+        self.Builder = lambda logger: Builder(self, logger)
+        self.Runtime = self._runtime
 
-    def Builder(self, logger: Any) -> Builder:
-        return Builder(self, logger)
-
-    def Runtime(self, logger: Any) -> SimpleNamespace:
+    def _runtime(self, logger: Any) -> SimpleNamespace:
         def deserialize_cuda_engine(serialized_engine: Any) -> Engine | None:
             try:
                 return Engine(self, json.loads(bytes(serialized_engine)))

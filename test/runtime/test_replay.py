@@ -73,6 +73,20 @@ def test_every_shape_and_key_has_its_own_recording(recorder: PretendRecorder) ->
     assert len(recorder.recordings) == 3
 
 
+def test_only_the_first_shape_is_warmed_up_at_length(recorder: PretendRecorder) -> None:
+    calls: list[int] = []
+
+    def counted(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        calls.append(len(inputs[0]))
+        return inputs[0] * 2
+
+    replays = Replays("head", recorder)
+    for size in (3, 5, 3):
+        replays(counted, [], [random(size, seed=1)])
+    # Warm-up, recording, and the replays that this recorder does by the work itself.
+    assert calls == [3] * (3 + 1 + 1) + [5] * (1 + 1 + 1) + [3]
+
+
 def test_the_oldest_recording_goes_first_and_is_released(recorder: PretendRecorder) -> None:
     replays = Replays("head", recorder, capacity=2)
 
@@ -184,3 +198,27 @@ def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
         torch.testing.assert_close(replays(work, [], [x]).cpu(), x * float(x.sum()))
     assert replays.reason is not None
     assert replays.reason.startswith("recording failed: ")
+    torch.cuda.empty_cache()
+
+
+@no_gpu
+def test_after_a_recording_that_failed_others_work() -> None:
+    device = torch.device("cuda:0")
+    recorder = CudaRecorder(device)
+    x = random(4, seed=1)
+
+    def waits(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        return inputs[0] * float(inputs[0].sum())
+
+    def doubles(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
+        return inputs[0] * 2
+
+    before = torch.cuda.current_stream(device)
+    Replays("backbone", recorder)(waits, [], [x])
+    assert torch.cuda.current_stream(device) == before
+    head = Replays("head", recorder)
+    for seed in (1, 2):
+        y = random(4, seed=seed)
+        torch.testing.assert_close(head(doubles, [], [y]).cpu(), 2 * y, atol=0, rtol=0)
+    assert head.reason is None
+    head.release()

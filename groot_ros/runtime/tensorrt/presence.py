@@ -29,6 +29,14 @@ def require() -> None:
         raise TensorRtError(reason)
 
 
+def installed_version() -> str:
+    """As TensorRT says it, such as "10.13.3.9"; raises TensorRtError where it cannot run."""
+    require()
+    import tensorrt
+
+    return tensorrt.__version__
+
+
 def version_numbers(version: str) -> tuple[int, ...]:
     """From "10.13.3.9" to (10, 13, 3, 9); a suffix that is no number ends it."""
     numbers: list[int] = []

@@ -1,0 +1,322 @@
+"""Building, loading and running engines, on a pretended TensorRT that works on true addresses."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fast_tiny import fast_model, noise, observation, prefix
+from pretend_recorder import PretendRecorder
+from pretend_tensorrt import MemoryPoolType, PretendTensorRt, write_onnx
+from tensorrt_stage import STREAM, pretended
+
+from groot_ros.runtime.contract import stage_specs
+from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, TorchExecutor
+from groot_ros.runtime.staged_engine import StagedEngine
+from groot_ros.runtime.tensorrt import TensorRtError
+
+CPU = torch.device("cpu")
+SIZES = {
+    "views": (1, 2, 3),
+    "patches": (4, 16, 64),
+    "tokens": (1, 20, 64),
+    "text_tokens": (1, 8, 32),
+    "image_tokens": (1, 8, 32),
+    "all_tokens": (1, 20, 64),
+    "states": (1, 1, 1),
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture
+def fast() -> FastModel:
+    return fast_model()
+
+
+@pytest.fixture
+def tensorrt(fast: FastModel) -> Iterator[PretendTensorRt]:
+    module = PretendTensorRt(fast.modules, stage_specs(fast.host.config))
+    with pretended(module):
+        yield module
+
+
+def build(folder: Path, name: str, fast: FastModel, **options: Any) -> Path:
+    from groot_ros.runtime.tensorrt.build import build_engine
+
+    stage = stage_specs(fast.host.config)[name]
+    onnx = write_onnx(folder / f"{name}.onnx", stage, torch.float32)
+    plan = folder / "engines" / f"{name}.plan"
+    build_engine(onnx, plan, stage, torch.float32, SIZES, device=CPU, **options)
+    return plan
+
+
+@pytest.fixture
+def plans(tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path) -> dict[str, Path]:
+    return {name: build(tmp_path, name, fast) for name in STAGES}
+
+
+def engine(plans: dict[str, Path], fast: FastModel, recorder: PretendRecorder) -> Any:
+    from groot_ros.runtime.tensorrt.engine import TensorRtEngine
+
+    return TensorRtEngine(plans, fast, recorder)
+
+
+@pytest.mark.parametrize("stages", [STAGES, ("context", "denoise"), ("denoise",)])
+def test_engines_give_what_the_modules_give(
+    stages: tuple[str, ...], plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+) -> None:
+    plain = StagedEngine("torch", fast.host, TorchExecutor(fast))
+    built = engine({name: plans[name] for name in stages}, fast, PretendRecorder())
+    runs = [
+        (observation(0), 4, None),
+        (observation(1), 4, prefix(1)),
+        (observation(2, words=6), 2, None),
+        (observation(3, sides=(84, 56, 84)), 4, prefix(2)),
+        (observation(0), 4, None),
+        (observation(5, batch=2), 4, None),
+    ]
+    for seed, (given, steps, continued) in enumerate(runs):
+        start = noise(seed, len(given.input_ids))
+        expected = plain.run(given, start, steps, continued).actions
+        np.testing.assert_allclose(
+            built.run(given, start, steps, continued).actions, expected, atol=1e-6
+        )
+    assert set(tensorrt.contexts) == set(stages)
+    assert (built.name, built.reasons) == ("tensorrt", {})
+
+
+def test_addresses_are_said_once_and_shapes_only_when_they_change(
+    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+) -> None:
+    built = engine(plans, fast, PretendRecorder(fault=RuntimeError("plainly")))
+    built.run(observation(), noise(), 4)
+    denoise = tensorrt.contexts["denoise"]
+    specs = stage_specs(fast.host.config)["denoise"]
+    names = {spec.name for spec in (*specs.inputs, *specs.outputs)}
+    assert sorted(denoise.address_calls) == sorted(names)
+    before = {name: len(context.shape_calls) for name, context in tensorrt.contexts.items()}
+    built.run(observation(1), noise(1), 4)
+    after = {name: len(context.shape_calls) for name, context in tensorrt.contexts.items()}
+    assert before == after
+    built.run(observation(1, words=6), noise(1), 4)
+    calls = tensorrt.contexts["language"].shape_calls[after["language"] :]
+    assert calls == ["embeddings", "cos", "sin"]
+    assert denoise.shape_calls[after["denoise"] :] == ["keys_text", "values_text"]
+    assert sorted(denoise.address_calls) == sorted(names)
+
+
+def test_what_one_engine_writes_the_next_reads_where_it_lies(
+    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+) -> None:
+    engine(plans, fast, PretendRecorder())
+    found = {name: context.addresses for name, context in tensorrt.contexts.items()}
+    for name in ("keys_text", "values_text", "keys_image", "values_image", "state_tokens"):
+        assert found["context"][name] == found["denoise"][name]
+    assert found["language"]["features"] == found["context"]["features"]
+    assert found["denoise"]["actions"] != found["denoise"]["next_actions"]
+
+
+def test_engines_run_on_the_current_stream(
+    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+) -> None:
+    engine(plans, fast, PretendRecorder()).run(observation(), noise(), 4)
+    streams = {stream for context in tensorrt.contexts.values() for stream in context.streams}
+    assert streams == {STREAM}
+
+
+def test_memory_counts_engines_buffers_and_the_modules_that_stay(
+    plans: dict[str, Path], fast: FastModel
+) -> None:
+    built = engine(plans, fast, PretendRecorder())
+    files = sum(plan.stat().st_size for plan in plans.values())
+    assert built.memory_bytes > files + 4 * 1000
+    built.close()
+    assert built.memory_bytes == 0
+    with pytest.raises(RuntimeError, match="closed"):
+        built.run(observation(), noise(), 4)
+
+
+def test_an_observation_beyond_the_profile_is_refused_by_name(
+    plans: dict[str, Path], fast: FastModel
+) -> None:
+    built = engine(plans, fast, PretendRecorder())
+    with pytest.raises(
+        ValueError, match=r"built for 'embeddings' from \[1, 1, 16\] to \[1, 64, 16"
+    ):
+        built.run(observation(words=70), noise(), 4)
+    given = observation(1)
+    assert np.isfinite(built.run(given, noise(), 4).actions).all(), "the next one runs"
+
+
+def test_a_stage_needs_a_file_or_weights(
+    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+) -> None:
+    from dataclasses import replace
+
+    from groot_ros.runtime.tensorrt.executor import TensorRtExecutor
+
+    bare = replace(fast, language=None)
+    del plans["language"]
+    with pytest.raises(ValueError, match="'language' has neither an engine file nor weights"):
+        TensorRtExecutor(plans, bare)
+
+
+def load(plan: Path, fast: FastModel, name: str = "vision", weights: Any = torch.float32) -> Any:
+    from groot_ros.runtime.tensorrt.session import Session
+
+    return Session(plan, stage_specs(fast.host.config)[name], weights)
+
+
+def test_a_damaged_file_is_named(plans: dict[str, Path], fast: FastModel) -> None:
+    plans["vision"].write_bytes(b"no engine")
+    with pytest.raises(
+        TensorRtError, match=r"vision.plan: TensorRT 10.3.0 does not load it: Serial"
+    ):
+        load(plans["vision"], fast)
+
+
+def test_an_engine_of_another_precision_is_refused(plans: dict[str, Path], fast: FastModel) -> None:
+    with pytest.raises(
+        TensorRtError, match=r"'patches' is torch.float32 in the engine but torch.bfloat16"
+    ):
+        load(plans["vision"], fast, weights=torch.bfloat16)
+
+
+def test_an_engine_of_another_stage_is_refused(plans: dict[str, Path], fast: FastModel) -> None:
+    with pytest.raises(TensorRtError, match=r"its tensors are cos, embeddings.*stage 'vision' has"):
+        load(plans["language"], fast)
+
+
+def test_a_type_without_a_buffer_is_refused(plans: dict[str, Path], fast: FastModel) -> None:
+    content = json.loads(plans["vision"].read_text())
+    content["inputs"]["patches"] = "float8"
+    plans["vision"].write_text(json.dumps(content))
+    with pytest.raises(TensorRtError, match="torch has no buffer for TensorRT's type"):
+        load(plans["vision"], fast)
+
+
+def test_two_engines_must_agree_on_a_buffer() -> None:
+    from groot_ros.runtime.tensorrt.buffers import Buffers
+
+    buffers = Buffers(CPU)
+    buffers.reserve("features", (1, 4, 8), torch.float32)
+    buffers.reserve("features", (1, 2, 8), torch.float32)
+    assert buffers.nbytes == 4 * 32
+    assert buffers.tensor("features", (1, 3, 8)).data_ptr() == buffers.address("features")
+    with pytest.raises(ValueError, match=r"'features' as torch.float32, another"):
+        buffers.reserve("features", (1, 4, 8), torch.bfloat16)
+
+
+def test_a_build_is_strongly_typed_and_says_what_it_is_for(
+    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+) -> None:
+    from groot_ros.runtime.tensorrt.build import BuildOptions, build_engine
+
+    stage = stage_specs(fast.host.config)["language"]
+    onnx = write_onnx(tmp_path / "language.onnx", stage, torch.bfloat16)
+    said: list[tuple[str, float]] = []
+    machine = build_engine(
+        onnx,
+        tmp_path / "language.plan",
+        stage,
+        torch.bfloat16,
+        SIZES,
+        device=CPU,
+        options=BuildOptions(workspace_bytes=2**30, optimisation_level=4),
+        progress=lambda phase, fraction: said.append((phase, fraction)),
+    )
+    assert tensorrt.flags == [2]
+    (config,) = tensorrt.configs
+    assert config.builder_optimization_level == 4
+    assert config.pools == {MemoryPoolType.WORKSPACE: 2**30}
+    (profile,) = config.profiles
+    assert profile.shapes["embeddings"] == ((1, 1, 16), (1, 20, 16), (1, 64, 16))
+    assert profile.shapes["cos"] == ((1, 8), (20, 8), (64, 8))
+    assert said == [("Building Engine", 0.0), ("Building Engine", 0.5), ("Building Engine", 1.0)]
+    assert (machine.tensorrt, machine.gpu, machine.sm_count) == ("10.3.0", "Orin", 16)
+    assert machine.compute_capability == "8.7"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_the_timing_cache_is_kept_and_one_of_another_machine_is_not_used(
+    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    from groot_ros.runtime.tensorrt.build import BuildOptions
+
+    cache = tmp_path / "timing.cache"
+    for _ in range(2):
+        build(tmp_path, "vision", fast, options=BuildOptions(timing_cache=cache))
+    assert cache.read_bytes() == b" timed timed"
+    cache.write_bytes(b"other machine")
+    build(tmp_path, "vision", fast, options=BuildOptions(timing_cache=cache))
+    assert cache.read_bytes() == b" timed"
+    assert "timing.cache: written by another TensorRT or GPU, timed anew" in caplog.text
+
+
+def test_ctrl_c_ends_a_build(tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path) -> None:
+    def interrupt(phase: str, fraction: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(tmp_path, "vision", fast, progress=interrupt)
+    assert not (tmp_path / "engines" / "vision.plan").exists()
+
+
+def test_a_build_that_fails_tells_the_reason_and_the_likely_cure(
+    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+) -> None:
+    tensorrt.refusal = "Could not find any implementation for node {ForeignNode[...]}"
+    with pytest.raises(TensorRtError, match=r"Could not find any implementation.*stop other prog"):
+        build(tmp_path, "vision", fast)
+    tensorrt.refusal = "Unsupported"
+    with pytest.raises(TensorRtError, match=r"TensorRT built no engine: Unsupported$"):
+        build(tmp_path, "vision", fast)
+
+
+def test_little_free_memory_is_said_before_the_build(
+    tensorrt: PretendTensorRt,
+    fast: FastModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        build(tmp_path, "vision", fast)
+    assert caplog.text == ""
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (100, 16 * 2**30))
+    build(tmp_path, "vision", fast)
+    assert "0.0 GiB are free on cpu and the build may take" in caplog.text
+
+
+def test_a_file_that_is_no_onnx_is_named(
+    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+) -> None:
+    from groot_ros.runtime.tensorrt.build import build_engine
+
+    onnx = tmp_path / "broken.onnx"
+    onnx.write_text("?")
+    stage = stage_specs(fast.host.config)["vision"]
+    with pytest.raises(TensorRtError, match=r"broken.onnx: TensorRT cannot read it: no protobuf"):
+        build_engine(onnx, tmp_path / "x.plan", stage, torch.float32, SIZES, device=CPU)
+
+
+def test_an_onnx_file_of_another_contract_is_refused(
+    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+) -> None:
+    from groot_ros.runtime.tensorrt.build import build_engine
+
+    stages = stage_specs(fast.host.config)
+    onnx = write_onnx(tmp_path / "a.onnx", stages["language"], torch.float32)
+    plan = tmp_path / "x.plan"
+    with pytest.raises(ValueError, match=r"inputs are cos float32.*'vision' has patches float32"):
+        build_engine(onnx, plan, stages["vision"], torch.float32, SIZES, device=CPU)
+    with pytest.raises(ValueError, match=r"embeddings float32.*has.*embeddings bfloat16"):
+        build_engine(onnx, plan, stages["language"], torch.bfloat16, SIZES, device=CPU)
