@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from golden import fast_form
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,
@@ -46,6 +47,8 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
     yield from _denoising(head, context, inputs["init_noise"], golden)
     again = head.denoise(context, inputs["init_noise"])
     yield compare("action_pred (denoise)", again, golden["action_pred"], TOLERANCE)
+    fast = fast_form.denoised(config, weights, inputs, config.num_inference_timesteps)
+    yield compare("action_pred (fast form)", fast, golden["action_pred"], TOLERANCE)
     yield from _loss(head, backbone, inputs, golden)
     if (folder / "state_dropout_1.safetensors").exists():
         golden = load_file(folder / "state_dropout_1.safetensors")

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from golden import fast_form
 from golden.comparison import Comparison, compare, same
 from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
 from groot_ros.models.gr00t_n1d6.eagle import pixel_shuffle
@@ -39,6 +40,8 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
         golden = load_file(folder / f"{case}.outputs.safetensors")
         for result in _case(model, inputs, golden, weights):
             yield replace(result, name=f"{case}: {result.name}")
+        for result in _fast(_model(config, layers, weights), layers, inputs, golden):
+            yield replace(result, name=f"{case}: {result.name}")
     for path in sorted(folder.glob("*.eagle_config.json")):
         variant = path.name.removesuffix(".eagle_config.json")
         golden = load_file(folder / f"{variant}.outputs.safetensors")
@@ -46,6 +49,17 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
         images = pixels(found[_case_of(golden, found, config)])
         for result in _vision(_model(config, layers, weights), images, golden):
             yield replace(result, name=f"{variant}: {result.name}")
+
+
+def _fast(
+    model: EagleBackbone, layers: int, inputs: dict[str, Tensor], golden: dict[str, Tensor]
+) -> Iterator[Comparison]:
+    """Every row at its own length."""
+    mask = inputs["attention_mask"]
+    rows = fast_form.backbone_rows(model, layers, inputs["input_ids"], mask, pixels(inputs))
+    for row, features in rows:
+        expected = golden["backbone_features"][row][mask[row] == 1]
+        yield compare(f"backbone_features (fast form, row {row})", features, expected)
 
 
 def pixels(inputs: dict[str, Tensor]) -> list[Tensor]:

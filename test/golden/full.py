@@ -8,11 +8,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from golden import fast_form
 from golden.backbone import pixels
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6Config, load_model
 from groot_ros.models.gr00t_n1d6.checkpoint import load_config
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE
+from groot_ros.runtime.gr00t_n1d6 import load_fast
 from groot_ros.types.fields import Fields
 
 FILES = ("inputs.safetensors", "outputs.safetensors")
@@ -83,3 +85,11 @@ def _checkpoint(
         action = head.denoise(context, inputs["init_noise"][one])
         name = f"action_pred, row {row}, embodiment {embodiment} alone"
         yield compare(name, action, golden["action_pred"][one], TOLERANCE)
+        if config.use_alternate_vl_dit or inputs["attention_mask"][row].all():
+            fast = load_fast(checkpoint, config, embodiment=embodiment)
+            each = len(images) // len(inputs["embodiment_id"])
+            own = images[row * each : (row + 1) * each]
+            steps = config.num_inference_timesteps
+            action = fast_form.inferred(fast, inputs, row, own, steps)
+            name = f"action_pred (fast form, row {row}, embodiment {embodiment})"
+            yield compare(name, action, golden["action_pred"][one], TOLERANCE)

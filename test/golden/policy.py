@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -32,7 +33,7 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
     arrays = dict(np.load(folder / "inputs.npz"))
     golden = load_file(folder / "outputs.safetensors")
     for checkpoint in full.checkpoints(folder):
-        policy = _load(checkpoint, meta["embodiment_tag"])
+        policy = _load(checkpoint, meta["embodiment_tag"], "plain")
         samples = [
             Sample(
                 {view: arrays[f"image.{view}"][row] for view in policy.views},
@@ -42,15 +43,25 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
             for row, text in enumerate(meta["texts"])
         ]
         yield from _checkpoint(checkpoint, policy, samples, arrays["noise"], golden)
+        fast = _load(checkpoint, meta["embodiment_tag"], "torch")
+        for result in _rows(checkpoint, fast, samples, arrays["noise"], golden):
+            yield replace(result, name=f"fast form: {result.name}")
 
 
-def _load(checkpoint: Path, tag: str) -> Policy:
+def _load(checkpoint: Path, tag: str, engine: str) -> Policy:
     if (checkpoint / "trimmed.safetensors").exists():
         raise UnavailableError("its embeddings are trimmed; test_parity.py puts the rows back")
     tokenizer = checkpoint if has_tokenizer(checkpoint) else TOKENIZER
     if not has_tokenizer(tokenizer):
         raise UnavailableError(f"needs a tokenizer in {TOKENIZER}")
-    return load_policy(checkpoint, tag, device="cpu", dtype="float32", backbone_assets=tokenizer)
+    return load_policy(
+        checkpoint,
+        tag,
+        device="cpu",
+        dtype="float32",
+        engine=engine,
+        backbone_assets=tokenizer,
+    )
 
 
 def _checkpoint(
@@ -67,11 +78,28 @@ def _checkpoint(
     name = "normalized_action"
     yield compare(name, result.actions, golden[name], TOLERANCE)
     state = {g: np.stack([s.state[g] for s in samples]) for g in policy.state_groups}
-    statistics = Statistics.read(checkpoint / "statistics.json", policy.embodiment)
-    tolerances = {g: action_tolerance(processor.codec, statistics, g) for g in policy.action_groups}
+    tolerances = _tolerances(checkpoint, policy)
     for group, values in processor.decode(result.actions, state).items():
         name = f"action.{group}"
         yield compare(name, values, golden[name], tolerances[group])
+    yield from _rows(checkpoint, policy, samples, noise, golden)
+
+
+def _tolerances(checkpoint: Path, policy: Policy) -> dict[str, float]:
+    statistics = Statistics.read(checkpoint / "statistics.json", policy.embodiment)
+    codec = policy.processor.codec
+    return {group: action_tolerance(codec, statistics, group) for group in policy.action_groups}
+
+
+def _rows(
+    checkpoint: Path,
+    policy: Policy,
+    samples: list[Sample],
+    noise: np.ndarray,
+    golden: dict[str, Tensor],
+) -> Iterator[Comparison]:
+    """Every sample on its own."""
+    tolerances = _tolerances(checkpoint, policy)
     for row, sample in enumerate(samples):
         # The plain transformer attends to padding: only where there is none, one row is enough.
         if policy.config.use_alternate_vl_dit or golden["attention_mask"][row].all():

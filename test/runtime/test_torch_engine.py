@@ -1,106 +1,175 @@
-"""The eager engine: the measure of all others."""
+"""The exact fast form gives the plain model's numbers."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from tiny_checkpoint import HORIZON, tiny_config, write_tiny_checkpoint
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from observations import lively_model, noise_for, observations, prefix_for, vision_config
+from tiny_checkpoint import tiny_config
 
-from groot_ros.models.gr00t_n1d6 import draw_noise, load_model
-from groot_ros.processing import IMAGE_TOKEN_INDEX, ModelInputs
-from groot_ros.runtime import PrefixInput, TensorInputs, TorchEngine
+from groot_ros.models.gr00t_n1d6 import DiTConfig, Gr00tN1d6, Gr00tN1d6Config, save_model
+from groot_ros.runtime import PlainEngine, TorchEngine
+from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast
 
-EMBODIMENT = 10
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+TOLERANCE = 1e-5
+ONE = [(4, [(2, 3), (2, 3)], 5)]
 
 
-@pytest.fixture
-def engine(checkpoint: Path) -> TorchEngine:
-    return TorchEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
+def both(model: Gr00tN1d6) -> tuple[PlainEngine, TorchEngine]:
+    return PlainEngine(copy.deepcopy(model)), TorchEngine(make_fast(model))
 
 
-def inputs() -> ModelInputs:
-    rng = np.random.default_rng(0)
-    ids = np.array([[1, *[IMAGE_TOKEN_INDEX] * 4, 2]])
-    return ModelInputs(
-        input_ids=ids,
-        attention_mask=np.ones_like(ids),
-        images=[rng.integers(0, 256, (3, 56, 56), dtype=np.uint8)],
-        state=rng.normal(size=(1, 1, 8)).astype(np.float32),
-        embodiment_id=np.array([EMBODIMENT]),
+def largest_difference(config: Gr00tN1d6Config, samples=ONE, steps=4, kind="none", states=1):
+    plain, fast = both(lively_model(config))
+    inputs = observations(config, samples, states)
+    noise, prefix = noise_for(config, len(samples)), prefix_for(config, kind, len(samples))
+    expected = plain.run(inputs, noise, steps, prefix).actions
+    assert np.abs(expected).max() > 0.1
+    return np.abs(fast.run(inputs, noise, steps, prefix).actions - expected).max()
+
+
+@pytest.mark.parametrize("kind", ["none", "frozen", "guided", "clean", "random"])
+@pytest.mark.parametrize("alternate", [True, False])
+def test_it_equals_the_plain_model_under_every_conditioning(alternate: bool, kind: str) -> None:
+    config = tiny_config(use_alternate_vl_dit=alternate)
+    assert largest_difference(config, kind=kind) <= TOLERANCE
+
+
+@pytest.mark.parametrize(("rope", "windows"), [(True, False), (False, True), (True, True)])
+def test_it_equals_the_plain_model_with_rotary_angles_and_windows(rope, windows) -> None:
+    config = vision_config(
+        tiny_config(),
+        use_rope=rope,
+        use_windows_attn=windows,
+        window_size=3,
+        full_attention_indexes=(1,),
+    )
+    samples = [(2, [(3, 2), (2, 4), (3, 2)], 3)]
+    assert largest_difference(config, samples) <= TOLERANCE
+
+
+def test_views_of_several_sizes_keep_their_order() -> None:
+    samples = [(3, [(2, 2), (3, 2), (2, 2), (3, 2)], 2)]
+    assert largest_difference(tiny_config(), samples) <= TOLERANCE
+
+
+def test_a_left_padded_batch_equals_the_plain_model_row_by_row() -> None:
+    samples = [(2, [(2, 2), (2, 3)], 1), (9, [(2, 2), (3, 3)], 4), (1, [(4, 1), (1, 1)], 1)]
+    assert largest_difference(tiny_config(), samples, kind="random") <= TOLERANCE
+
+
+def test_a_prompt_without_images_works() -> None:
+    assert largest_difference(tiny_config(use_alternate_vl_dit=False), [(7, [], 2)]) <= TOLERANCE
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=st.integers(1, 10),
+    horizon=st.integers(1, 12),
+    states=st.integers(1, 3),
+    layers=st.integers(1, 7),
+    every=st.integers(1, 3),
+    alternate=st.booleans(),
+    switches=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
+    buckets=st.sampled_from([7, 500, 1000]),
+)
+def test_it_equals_the_plain_model_whatever_the_sizes(
+    steps, horizon, states, layers, every, alternate, switches, buckets
+) -> None:
+    positions, vlln, bias, final = switches
+    dit = DiTConfig(
+        num_layers=layers,
+        num_attention_heads=2,
+        attention_head_dim=8,
+        output_dim=16,
+        attention_bias=bias,
+        final_dropout=final,
+        norm_eps=1e-3,
+    )
+    config = tiny_config(
+        action_horizon=horizon,
+        dit=dit,
+        use_alternate_vl_dit=alternate,
+        attend_text_every_n_blocks=every,
+        add_pos_embed=positions,
+        use_vlln=vlln,
+        num_timestep_buckets=buckets,
+    )
+    assert largest_difference(config, steps=steps, kind="random", states=states) <= TOLERANCE
+
+
+def test_grouped_heads_and_biases_of_the_language_model_are_followed() -> None:
+    config = tiny_config()
+    text = replace(
+        config.eagle.text,
+        num_attention_heads=6,
+        num_key_value_heads=3,
+        attention_bias=True,
+        rope_theta=100.0,
+    )
+    config = replace(config, eagle=replace(config.eagle, text=text))
+    assert largest_difference(config) <= TOLERANCE
+
+
+def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_model_is() -> None:
+    config = tiny_config()
+    inputs, noise = observations(config, ONE), noise_for(config)
+    exact = PlainEngine(lively_model(config)).run(inputs, noise, 4).actions
+    plain, fast = both(lively_model(config).bfloat16())
+    errors = [np.abs(e.run(inputs, noise, 4).actions - exact).mean() for e in (plain, fast)]
+    assert errors[0] > 1e-4
+    assert errors[1] < 1.5 * errors[0]
+
+
+def test_steps_and_prompt_may_change_between_runs() -> None:
+    config = tiny_config()
+    plain, fast = both(lively_model(config))
+    for steps, samples in ((4, ONE), (7, [(1, [(2, 2), (2, 2)], 9)]), (4, ONE), (1, ONE)):
+        inputs, noise = observations(config, samples), noise_for(config)
+        expected = plain.run(inputs, noise, steps).actions
+        np.testing.assert_allclose(fast.run(inputs, noise, steps).actions, expected, atol=TOLERANCE)
+
+
+def test_preparing_changes_no_result() -> None:
+    config = tiny_config()
+    inputs, noise = observations(config, ONE), noise_for(config)
+    prepared, fresh = (TorchEngine(make_fast(lively_model(config))) for _ in range(2))
+    prepared.prepare(inputs)
+    np.testing.assert_array_equal(
+        prepared.run(inputs, noise, 4).actions, fresh.run(inputs, noise, 4).actions
     )
 
 
-def noise() -> np.ndarray:
-    return draw_noise((1, HORIZON, 8), 1).numpy()
+def test_images_that_do_not_fit_the_prompt_are_refused() -> None:
+    config = tiny_config()
+    inputs = observations(config, ONE)
+    inputs.images.pop()
+    with pytest.raises(ValueError, match="the images give 6 tokens but input_ids hold 12"):
+        TorchEngine(make_fast(lively_model(config))).run(inputs, noise_for(config), 1)
 
 
-def test_it_runs_the_embodiment_it_was_loaded_for(engine: TorchEngine, checkpoint: Path) -> None:
-    tensors = TensorInputs.of(inputs())
-    whole = load_model(checkpoint, tiny_config())
-    with torch.no_grad():
-        expected = whole(
-            tensors.input_ids,
-            tensors.attention_mask,
-            tensors.images,
-            tensors.state,
-            tensors.embodiment,
-            torch.from_numpy(noise()),
-            steps=3,
-        )
-    result = engine.run(inputs(), noise(), 3)
-    np.testing.assert_allclose(result.actions, expected.numpy(), atol=1e-6)
-    assert result.backbone_seconds > 0
-    assert result.head_seconds > 0
+def test_a_checkpoint_gives_what_the_plain_model_of_its_embodiment_gives(tmp_path: Path) -> None:
+    config, row = tiny_config(), 7
+    model = lively_model(config)
+    save_model(model, tmp_path)
+    inputs, noise = observations(config, ONE), noise_for(config)
+    fast = TorchEngine(load_fast(tmp_path, config, embodiment=row, step_counts=(4,)))
+    reference = TorchEngine(make_fast(lively_model(config), embodiment=row))
+    np.testing.assert_array_equal(
+        fast.run(inputs, noise, 4).actions, reference.run(inputs, noise, 4).actions
+    )
 
 
-def test_preparing_changes_no_result(checkpoint: Path) -> None:
-    def fresh() -> TorchEngine:
-        return TorchEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
-
-    prepared = fresh()
-    prepared.prepare(inputs())
-    again = prepared.run(inputs(), noise(), 4).actions
-    np.testing.assert_array_equal(again, fresh().run(inputs(), noise(), 4).actions)
-
-
-def test_a_frozen_prefix_comes_out_unchanged(engine: TorchEngine) -> None:
-    full = np.zeros((1, HORIZON, 8), dtype=np.float32)
-    frozen = full.copy()
-    frozen[:, :2] = 1.0
-    prefix = PrefixInput(full + 0.25, frozen, full, 1.0 - frozen, full[..., 0])
-    actions = engine.run(inputs(), noise(), 4, prefix).actions
-    assert (actions[:, :2] == 0.25).all()
-    assert not (actions[:, 2:] == 0.25).any()
-
-
-def test_memory_is_that_of_the_weights_and_goes_with_them(engine: TorchEngine) -> None:
-    count = sum(p.numel() for p in engine._model.parameters())
-    assert engine.memory_bytes == 4 * count
-    assert engine.device == "cpu"
+def test_a_closed_engine_holds_nothing_and_says_so() -> None:
+    config = tiny_config()
+    engine = TorchEngine(make_fast(lively_model(config)))
+    assert engine.memory_bytes > 0
+    assert (engine.name, engine.device) == ("torch", "cpu")
     engine.close()
     assert engine.memory_bytes == 0
     with pytest.raises(RuntimeError, match="closed"):
-        engine.run(inputs(), noise(), 1)
-
-
-def test_pixels_are_scaled_exactly_to_minus_one_and_one() -> None:
-    image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(3, axis=0)
-    batch = inputs()
-    batch.images[0] = image
-    (scaled,) = TensorInputs.of(batch).images
-    assert scaled.shape == (1, 3, 16, 16)
-    assert scaled.min() == -1.0
-    assert scaled.max() == 1.0
-    expected = (np.arange(256, dtype=np.float32) - np.float32(127.5)) / np.float32(127.5)
-    np.testing.assert_array_equal(scaled[0, 0].flatten().numpy(), expected)
-
-
-def test_inference_inputs_cannot_be_trained_on() -> None:
-    with pytest.raises(ValueError, match="no actions"):
-        TensorInputs.of(inputs()).for_loss()
+        engine.run(observations(config, ONE), noise_for(config), 1)

@@ -20,8 +20,6 @@ from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTableCache, TimeTower
 from groot_ros.runtime.gr00t_n1d6.vision import Vision
 
 STAGES = ("vision", "language", "context", "denoise")
-#: Rows that the linear layers of a stage mostly see at once.
-_ROWS = {"vision": 648, "language": 202, "context": 162, "denoise": 17}
 
 _HEAD, _DIT = r"action_head\.", r"action_head\.model\."
 _CROSS = r"transformer_blocks\.\d*[02468]\.attn1\.to_[kv]\..*"
@@ -94,8 +92,8 @@ class FastModel:
     def pack(self) -> "FastModel":
         """Reorder the weights for the CPU's kernels where that is possible; returns itself."""
         if can_pack(self.host.device):
-            for name, module in self.modules.items():
-                pack(module, _ROWS[name])
+            for module in self.modules.values():
+                pack(module)
         return self
 
 
@@ -107,7 +105,7 @@ def make_fast(
     The weights of the time stay where they are, out of the stages.
 
     Args:
-        plain: on its device, in its precision.
+        plain: on its device, in its precision; on "meta" what comes out can be counted, not run.
         embodiment: row of the category-specific weights.
         step_counts: numbers of denoising steps whose tables are made now.
 
@@ -117,9 +115,11 @@ def make_fast(
     tables = TimeTableCache(lambda: tower, device, dtype)
     tables.compute(step_counts)
     eagle = plain.backbone.model
-    embeddings = eagle.vision.embeddings
-    embeddings.position_embedding.cpu()
-    layouts = Layouts(plain.config, eagle.text.embed_tokens.cpu(), embeddings, device, dtype)
+    tokens, embeddings = eagle.text.embed_tokens, eagle.vision.embeddings
+    if device.type != "meta":
+        tokens.cpu()
+        embeddings.position_embedding.cpu()
+    layouts = Layouts(plain.config, tokens, embeddings, device, dtype)
     return _assemble(plain, Host(plain.config, device, dtype, layouts, tables), embodiment, STAGES)
 
 
