@@ -49,11 +49,12 @@ class StagedEngine:
         """Memory held on the device."""
         return 0 if self._executor is None else self._executor.memory_bytes
 
-    def prepare(self, inputs: ModelInputs) -> None:
+    def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
         """One run, so that the first real one finds everything allocated."""
         config = self._host.config
         shape = (len(inputs.input_ids), config.action_horizon, config.max_action_dim)
-        self.run(inputs, np.zeros(shape, dtype=np.float32), config.num_inference_timesteps)
+        steps = config.num_inference_timesteps if steps is None else steps
+        self.run(inputs, np.zeros(shape, dtype=np.float32), steps)
 
     @torch.inference_mode()
     def run(
