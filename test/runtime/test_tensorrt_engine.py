@@ -11,7 +11,7 @@ import pytest
 import torch
 from fast_tiny import fast_model, noise, observation, prefix
 from pretend_recorder import PretendRecorder
-from pretend_tensorrt import MemoryPoolType, PretendTensorRt, write_onnx
+from pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write_onnx
 from tensorrt_stage import STREAM, pretended
 
 from groot_ros.runtime.contract import stage_specs
@@ -236,6 +236,7 @@ def test_a_build_is_strongly_typed_and_says_what_it_is_for(
     assert tensorrt.flags == [2]
     (config,) = tensorrt.configs
     assert config.builder_optimization_level == 4
+    assert config.cleared == [BuilderFlag.TF32]
     assert config.pools == {MemoryPoolType.WORKSPACE: 2**30}
     (profile,) = config.profiles
     assert profile.shapes["embeddings"] == ((1, 1, 16), (1, 20, 16), (1, 64, 16))
