@@ -156,6 +156,20 @@ def test_an_observation_beyond_the_profile_is_refused_by_name(
     assert np.isfinite(built.run(given, noise(), 4).actions).all(), "the next one runs"
 
 
+def test_shapes_that_are_refused_change_nothing(plans: dict[str, Path], fast: FastModel) -> None:
+    session = load(plans["context"], fast, "context")
+    shapes = {
+        "features": (1, 9, 16),
+        "text_index": (4,),
+        "image_index": (5,),
+        "state": (1, 1, 8),
+    }
+    assert session.set_shapes(shapes)["keys_text"] == (1, 2, 4, 8)
+    with pytest.raises(ValueError, match="built for 'image_index'"):
+        session.set_shapes({**shapes, "text_index": (3,), "image_index": (99,)})
+    assert session.set_shapes({**shapes, "text_index": (3,)})["keys_text"] == (1, 2, 3, 8)
+
+
 def test_a_stage_needs_a_file_or_weights(
     plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
 ) -> None:
