@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from groot_ros.export.parser_form import give_every_norm_a_bias
 from groot_ros.runtime.contract import StageSpec, TensorSpec
 from groot_ros.runtime.gr00t_n1d6.attend import Attend
 from groot_ros.runtime.onnxruntime_stages import DTYPES
@@ -145,6 +146,7 @@ def _name_dimensions(path: Path, spec: StageSpec) -> None:
             else:
                 dim.dim_value = wanted
     del model.graph.value_info[:]
+    give_every_norm_a_bias(model)
     model.doc_string = f"groot_ros stage '{spec.name}'"
     onnx.save(model, str(path))
 

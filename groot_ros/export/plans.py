@@ -77,7 +77,7 @@ def build_plans(
             )
         except (TensorRtError, ValueError) as error:
             raise EngineFilesError(f"stage '{name}': {error}") from error
-        plan = Plan(path.name, file_digest(path), files.sha256, machine, today())
+        plan = Plan(path.name, file_digest(path), files.sha256, machine, manifest.profile, today())
         manifest = manifest.with_plan(name, plan)
         manifest.write(directory)
     (directory / MEASURED).unlink(missing_ok=True)

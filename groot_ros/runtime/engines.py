@@ -130,9 +130,9 @@ def obstacle(name: str, device: torch.device, files: EngineFiles | None) -> str:
         return "engine_directory is not set; make engine files with: groot-ros engine make"
     if name == "onnxruntime" and importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed: pip install onnxruntime"
-    if name == "onnxruntime" and files is not None and device.type == "cpu":
-        if files.manifest.precision == "bfloat16":
-            return "onnxruntime does not execute bfloat16 on a CPU; float32 and float16 it does"
+    precision = "" if files is None else files.manifest.precision
+    if name == "onnxruntime" and device.type == "cpu" and precision == "bfloat16":
+        return "onnxruntime does not execute bfloat16 on a CPU; float32 and float16 it does"
     if name == "tensorrt":
         return unavailable() or ""
     return ""

@@ -31,19 +31,16 @@ class Range(NamedTuple):
     usual: int
     high: int
 
-    def spans(self, other: "Range") -> bool:
-        """Whether every size of `other` is one of this."""
-        return self.low <= other.low and other.high <= self.high
-
 
 @dataclass(frozen=True)
 class Plan:
-    """A TensorRT engine built from a stage's ONNX file, and the machine that it belongs to."""
+    """A TensorRT engine built from a stage's ONNX file, and what it belongs to."""
 
     file: str
     sha256: str
     onnx_sha256: str
     machine: Machine
+    profile: Mapping[str, Range]
     date: str
 
 
@@ -119,7 +116,10 @@ class Manifest:
         """To DIRECTORY/manifest.json."""
         path = directory / MANIFEST
         values = asdict(self)
-        values["profile"] = {name: sizes._asdict() for name, sizes in self.profile.items()}
+        values["profile"] = _named(self.profile)
+        for name, files in self.stages.items():
+            if files.plan is not None:
+                values["stages"][name]["plan"]["profile"] = _named(files.plan.profile)
         path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
     def with_stage(self, name: str, files: StageFiles) -> "Manifest":
@@ -143,20 +143,6 @@ class Manifest:
             again = f"groot-ros engine export --steps {there.replace(',', '')} {steps}"
             raise _mismatch(directory, "steps", there, str(steps), again)
 
-    def require_profile(self, directory: Path, needed: Mapping[str, Range]) -> None:
-        """Every size that may occur lies in the profile."""
-        for name, wanted in needed.items():
-            own = self.profile.get(name)
-            if own is None or not own.spans(wanted):
-                there = "missing" if own is None else f"{own.low}..{own.high}"
-                raise _mismatch(
-                    directory,
-                    f"profile.{name}",
-                    there,
-                    f"{wanted.low}..{wanted.high}",
-                    "groot-ros engine export with this robot and --image-size, then engine build",
-                )
-
     def require_onnx(self, directory: Path) -> None:
         """The ONNX files are those of the manifest."""
         for name, stage in self.stages.items():
@@ -177,6 +163,9 @@ class Manifest:
             if plan is None:
                 raise _mismatch(directory, where, "missing", "needed", build)
             _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, stage.sha256, build)
+            for name_of_size, sizes in self.profile.items():
+                there = plan.profile.get(name_of_size, "missing")
+                _agree(directory, f"{where}.profile.{name_of_size}", there, sizes, build)
             for key, there in asdict(plan.machine).items():
                 here = getattr(machine, key)
                 _agree(directory, f"{where}.machine.{key}", there, here, build)
@@ -226,6 +215,8 @@ def _mismatch(
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, Range):
+        return f"{value.low} to {value.high}, mostly {value.usual}"
     text = str(value) or "nothing"
     is_digest = len(text) == 64 and not set(text) - set("0123456789abcdef")
     return text[:12] if is_digest else text
@@ -234,7 +225,6 @@ def _shown(value: object) -> str:
 def _parse(f: Fields) -> Manifest:
     f.expect("format", FORMAT, None)
     stages = f.section("stages")
-    profile = f.section("profile")
     versions = f.section("versions", {})
     return Manifest(
         checkpoint=f.text("checkpoint"),
@@ -247,13 +237,21 @@ def _parse(f: Fields) -> Manifest:
         tolerance=f.number("tolerance"),
         rounding=f.number("rounding"),
         oracle_sha256=f.text("oracle_sha256"),
-        profile={name: _range(profile.section(name)) for name in profile.value},
+        profile=_profile(f.section("profile")),
         stages={name: _stage(stages.section(name)) for name in stages.value},
         date=f.text("date"),
         model=f.text("model"),
         backbone_assets=f.text("backbone_assets", ""),
         versions={name: versions.text(name) for name in versions.value},
     )
+
+
+def _named(profile: Mapping[str, Range]) -> dict[str, dict[str, int]]:
+    return {name: sizes._asdict() for name, sizes in profile.items()}
+
+
+def _profile(f: Fields) -> dict[str, Range]:
+    return {name: _range(f.section(name)) for name in f.value}
 
 
 def _range(f: Fields) -> Range:
@@ -274,4 +272,11 @@ def _plan(f: Fields) -> Plan:
         sm_count=m.integer("sm_count"),
         jetpack=m.text("jetpack"),
     )
-    return Plan(f.text("file"), f.text("sha256"), f.text("onnx_sha256"), machine, f.text("date"))
+    return Plan(
+        f.text("file"),
+        f.text("sha256"),
+        f.text("onnx_sha256"),
+        machine,
+        _profile(f.section("profile")),
+        f.text("date"),
+    )

@@ -202,4 +202,6 @@ def tolerance_of(manifest: Manifest, engine: str, dtype: torch.dtype) -> float:
     """What an engine may err: the manifest's own for its files, else by the weights' precision."""
     if engine in ("onnxruntime", "tensorrt"):
         return manifest.tolerance
-    return max(TOLERANCES[str(dtype).removeprefix("torch.")], 2.0 * manifest.rounding)
+    precision = str(dtype).removeprefix("torch.")
+    rounding = manifest.rounding if precision == manifest.precision else 0.0
+    return max(TOLERANCES[precision], 2.0 * rounding)

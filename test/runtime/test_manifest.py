@@ -1,0 +1,166 @@
+"""What an engine directory's manifest refuses, field by field."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from groot_ros.runtime.manifest import (
+    EngineFilesError,
+    Manifest,
+    Plan,
+    Range,
+    StageFiles,
+    file_digest,
+)
+from groot_ros.runtime.tensorrt.machine import Machine
+
+ORIN = Machine("10.3.0.30", "Orin", "8.7", 16, "L4T 36.4.3")
+
+
+def manifest(directory: Path, **changes) -> Manifest:
+    """A stage with its plan, as on an Orin."""
+    for name in ("denoise.onnx", "denoise.plan"):
+        (directory / name).write_text(name)
+    onnx = file_digest(directory / "denoise.onnx")
+    profile = {"tokens": Range(100, 120, 160)}
+    sha256 = file_digest(directory / "denoise.plan")
+    plan = Plan("denoise.plan", sha256, onnx, ORIN, profile, "2026-11-21")
+    whole = Manifest(
+        checkpoint="/checkpoints/pick",
+        checkpoint_sha256="a" * 64,
+        embodiment="new_embodiment",
+        precision="float16",
+        steps=(4, 2),
+        attention="by_hand",
+        opset=18,
+        tolerance=5e-3,
+        rounding=1e-3,
+        oracle_sha256="b" * 64,
+        profile=profile,
+        stages={"denoise": StageFiles("denoise.onnx", onnx, "", plan)},
+        date="2026-11-21",
+        versions={"torch": "2.13.0"},
+    )
+    return replace(whole, **changes)
+
+
+def refusal(call, *args) -> str:
+    with pytest.raises(EngineFilesError) as caught:
+        call(*args)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
+    whole = manifest(tmp_path)
+    whole.write(tmp_path)
+    assert Manifest.read(tmp_path) == whole
+
+
+def test_what_agrees_passes(tmp_path: Path) -> None:
+    whole = manifest(tmp_path)
+    whole.require_checkpoint(tmp_path, "a" * 64, "new_embodiment")
+    whole.require_steps(tmp_path, 2)
+    whole.require_onnx(tmp_path)
+    whole.require_plans(tmp_path, ORIN)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("tensorrt", "10.13.3.9"),
+        ("gpu", "Orin NX"),
+        ("sm_count", 8),
+        ("compute_capability", "11.0"),
+        ("jetpack", ""),
+    ],
+)
+def test_a_plan_of_another_machine_names_the_field_and_the_command(
+    tmp_path: Path, field: str, value: object
+) -> None:
+    whole = manifest(tmp_path)
+    text = refusal(whole.require_plans, tmp_path, replace(ORIN, **{field: value}))
+    assert f"'stages.denoise.plan.machine.{field}' is {getattr(ORIN, field)}, here it is" in text
+    assert text.endswith(f"rebuild with: groot-ros engine build --engine-directory {tmp_path}")
+
+
+def test_a_plan_that_is_missing_stale_or_changed_is_named(tmp_path: Path) -> None:
+    whole = manifest(tmp_path)
+    bare = replace(whole.stages["denoise"], plan=None)
+    text = refusal(whole.with_stage("denoise", bare).require_plans, tmp_path, ORIN)
+    assert "'stages.denoise.plan' is missing, here it is needed" in text
+    newer = replace(whole.stages["denoise"], sha256="c" * 64)
+    text = refusal(whole.with_stage("denoise", newer).require_plans, tmp_path, ORIN)
+    assert "'stages.denoise.plan.onnx_sha256' is" in text
+    (tmp_path / "denoise.plan").write_text("other")
+    assert "'stages.denoise.plan.sha256' is" in refusal(whole.require_plans, tmp_path, ORIN)
+    (tmp_path / "denoise.plan").unlink()
+    assert "denoise.plan: no such file" in refusal(whole.require_plans, tmp_path, ORIN)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("d" * 64, "new_embodiment"), "'checkpoint_sha256' is aaaaaaaaaaaa, here it is dddd"),
+        (("a" * 64, "gr1"), "'embodiment' is new_embodiment, here it is gr1"),
+    ],
+)
+def test_another_checkpoint_is_named(
+    tmp_path: Path, arguments: tuple[str, str], named: str
+) -> None:
+    assert named in refusal(manifest(tmp_path).require_checkpoint, tmp_path, *arguments)
+
+
+def test_other_steps_are_named_with_the_command_that_adds_them(tmp_path: Path) -> None:
+    text = refusal(manifest(tmp_path).require_steps, tmp_path, 8)
+    assert "'steps' is 4, 2, here it is 8" in text
+    assert text.endswith("groot-ros engine export --steps 4 2 8")
+
+
+@pytest.mark.parametrize(
+    ("name", "there"), [("tokens", "100 to 160, mostly 120"), ("views", "missing")]
+)
+def test_a_plan_built_for_other_sizes_names_the_dimension(
+    tmp_path: Path, name: str, there: str
+) -> None:
+    whole = replace(manifest(tmp_path), profile={name: Range(90, 110, 150)})
+    text = refusal(whole.require_plans, tmp_path, ORIN)
+    assert f"plan.profile.{name}' is {there}, here it is 90 to 150, mostly 110" in text
+
+
+def test_a_changed_onnx_file_is_named_and_so_are_its_external_weights(tmp_path: Path) -> None:
+    whole = manifest(tmp_path)
+    (tmp_path / "denoise.onnx.data").write_bytes(b"weights")
+    assert "'stages.denoise.sha256' is" in refusal(whole.require_onnx, tmp_path)
+
+
+def test_the_digest_sees_a_change_at_either_end_of_a_large_file(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    data = bytearray(3 * 2**20)
+    found = set()
+    for place in (None, 0, len(data) - 1):
+        if place is not None:
+            data[place] = 1
+        path.write_bytes(data)
+        found.add(file_digest(path))
+    path.write_bytes(data + b"\0")
+    assert len(found | {file_digest(path)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("{", "is not valid JSON"),
+        ('{"format": 7}', "'format' is 7, only 1 is supported"),
+        ('{"format": 1}', "'stages' is missing"),
+    ],
+)
+def test_a_broken_manifest_is_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    found = refusal(Manifest.read, tmp_path)
+    assert problem in found
+    assert "groot-ros engine make" in found
+    (tmp_path / "manifest.json").unlink()
+    assert "no such file" in refusal(Manifest.read, tmp_path)

@@ -1,0 +1,128 @@
+"""Stored observations and answers."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from groot_ros.processing import ModelInputs
+from groot_ros.runtime import EngineResult, PrefixInput
+from groot_ros.runtime.manifest import EngineFilesError
+from groot_ros.runtime.oracle import Case, Oracle
+
+SHAPE = (1, 4, 3)
+
+
+def case(seed: int, continued: bool) -> Case:
+    rng = np.random.default_rng(seed)
+
+    def drawn() -> NDArray[np.float32]:
+        return rng.normal(size=SHAPE).astype(np.float32)
+
+    ids = rng.integers(0, 9, (1, 5 + seed))
+    return Case(
+        ModelInputs(
+            ids,
+            np.ones_like(ids),
+            [rng.integers(0, 256, (3, 4, 4 + i), dtype=np.uint8) for i in range(2)],
+            drawn()[:, :1],
+            np.array([0]),
+        ),
+        drawn(),
+        PrefixInput(drawn(), drawn(), drawn(), drawn(), drawn()[..., 0]) if continued else None,
+        {"arm": rng.normal(size=(1, 2))},
+        {4: drawn(), 2: drawn()},
+    )
+
+
+def oracle() -> Oracle:
+    return Oracle((case(0, False), case(1, True)), "drawn here")
+
+
+class Echo:
+    """Gives the stored answers plus an offset at chosen places."""
+
+    name, device, memory_bytes = "echo", "cpu", 0
+
+    def __init__(self, stored: Oracle, offsets: Mapping[tuple[int, int, int], float]) -> None:
+        self._stored, self._offsets = stored, offsets
+        self.prepared: list[ModelInputs] = []
+
+    def prepare(self, inputs: ModelInputs) -> None:
+        self.prepared.append(inputs)
+
+    def run(
+        self,
+        inputs: ModelInputs,
+        noise: NDArray[np.float32],
+        steps: int,
+        prefix: PrefixInput | None = None,
+    ) -> EngineResult:
+        (number,) = (i for i, c in enumerate(self._stored.cases) if c.noise is noise)
+        assert prefix is self._stored.cases[number].prefix
+        actions = self._stored.cases[number].actions[steps].copy()
+        for (which, step, column), offset in self._offsets.items():
+            if which == number:
+                actions[0, step, column] += offset
+        return EngineResult(actions, 0.25, 0.5)
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
+    written = oracle()
+    read = Oracle.load(tmp_path, written.save(tmp_path))
+    assert read.source == "drawn here"
+    for one, other in zip(written.cases, read.cases, strict=True):
+        np.testing.assert_array_equal(one.inputs.input_ids, other.inputs.input_ids)
+        for a, b in zip(one.inputs.images, other.inputs.images, strict=True):
+            np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(one.noise, other.noise)
+        np.testing.assert_array_equal(one.state["arm"], other.state["arm"])
+        assert one.actions.keys() == other.actions.keys()
+        np.testing.assert_array_equal(one.actions[2], other.actions[2])
+        assert (one.prefix is None) == (other.prefix is None)
+    assert read.cases[1].prefix is not None
+    assert written.cases[1].prefix is not None
+    np.testing.assert_array_equal(read.cases[1].prefix.clean, written.cases[1].prefix.clean)
+
+
+def test_the_largest_error_counts_wherever_it_is_and_padding_does_not() -> None:
+    stored = oracle()
+    offsets = {(0, 0, 0): 0.01, (1, 2, 1): -0.03, (1, 3, 0): 9.0, (0, 0, 2): 9.0}
+    verdict = stored.prove(Echo(stored, offsets), 4, 0.05, (3, 2))
+    assert verdict.error == pytest.approx(0.03, rel=1e-4)
+    assert verdict.case == 1
+    assert verdict.proven
+    assert verdict.seconds == 0.75
+    assert not stored.prove(Echo(stored, offsets), 4, 0.02, (3, 2)).proven
+    assert not stored.prove(Echo(stored, offsets), 4, 0.05, (4, 2)).proven
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_is_never_proven(value: float) -> None:
+    stored = oracle()
+    verdict = stored.prove(Echo(stored, {(0, 1, 1): value}), 4, 1e9, (4, 3))
+    assert not verdict.proven
+    assert verdict.case == 0
+
+
+def test_errors_are_told_in_the_robot_s_units_too() -> None:
+    stored = oracle()
+
+    def decode(
+        actions: NDArray[np.float32], state: Mapping[str, NDArray[np.float64]]
+    ) -> dict[str, NDArray]:
+        return {"arm": 10.0 * actions[:, :2] + state["arm"]}
+
+    verdict = stored.prove(Echo(stored, {(0, 0, 0): 0.01, (1, 1, 0): 0.02}), 2, 1.0, (4, 3), decode)
+    np.testing.assert_allclose(verdict.groups["arm"], [0.2, 0.0], atol=1e-5)
+
+
+def test_another_file_than_the_manifest_s_is_refused(tmp_path: Path) -> None:
+    oracle().save(tmp_path)
+    with pytest.raises(EngineFilesError, match="'oracle_sha256' is 000000000000 in the manifest"):
+        Oracle.load(tmp_path, "0" * 64)

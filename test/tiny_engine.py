@@ -1,0 +1,36 @@
+"""Engine files of a tiny checkpoint, and policies that run them."""
+
+from pathlib import Path
+
+import torch
+from tiny_checkpoint import TAG
+
+from groot_ros.export.observations import synthetic
+from groot_ros.export.pipeline import ExportOptions, export_engine
+from groot_ros.policy import Policy, load_policy, open_checkpoint
+from groot_ros.runtime.manifest import Manifest
+from groot_ros.runtime.profile import derive_profile
+
+#: Numbers of denoising steps whose answers are stored.
+STEPS = (4, 3)
+
+
+def load(checkpoint: Path, engine: str, directory: Path | None = None, **more) -> Policy:
+    given = {"device": "cpu", "engine": engine, "engine_directory": directory, **more}
+    return load_policy(checkpoint, TAG, **given)
+
+
+def export(checkpoint: Path, directory: Path, **options) -> Manifest:
+    parts = open_checkpoint(checkpoint, TAG)
+    plain = load(checkpoint, "plain")
+    return export_engine(
+        plain,
+        parts,
+        synthetic(plain, 3, size=(48, 64)),
+        "drawn",
+        derive_profile(parts.processor, parts.config, [(48, 64)]),
+        directory,
+        ExportOptions(steps=STEPS, **options),
+        lambda what, fraction: None,
+        device=torch.device("cpu"),
+    )
