@@ -9,9 +9,9 @@ import sys
 from datetime import date
 
 #: In the order of the README's table.
-BENCHMARKS = ("observation_path", "executor_jitter", "continuity", "limits")
-#: Minutes, and 6 GB of disk and of memory.
-SLOW = ("load",)
+BENCHMARKS = ("preprocessing", "observation_path", "executor_jitter", "continuity", "limits")
+#: Minutes; load and inference need gigabytes of memory, load of disk, too.
+SLOW = ("inference", "load", "rtc_in_the_loop")
 
 
 def main() -> None:

@@ -1,11 +1,16 @@
-"""Timer jitter of the executor beside a two-thread torch load, at the nice levels of bringup.
+"""Timer jitter of the executor, alone and at work, beside a two-thread torch load.
 
     python -m benchmarks.executor_jitter [--seconds 20]
 
-The load multiplies matrices on two threads without a pause, at the policy's nice level; the
-executor is the real node, activated, at 100 Hz. Jitter is |interval - period| of its timer, as
-the node itself reports it on /diagnostics. Three runs: idle, loaded at equal nice levels,
-loaded at bringup's.
+The executor is the real node, activated, at 100 Hz. At work, two more processes join it: the
+simulated robot (joint states at 100 Hz, commands followed) and a policy's stand-in that sends a
+chunk of 16 steps five times a second, 100 ms after its observation, each off by 20 mrad. The
+load multiplies matrices on two threads without a pause, at the nice level of bringup's policy.
+
+    jitter    |interval - period| of the timer, as the node itself reports it on /diagnostics
+    tick      what one tick costs
+    of a core user and system time of the executor's process
+    chunks    accepted of those received
 """
 
 import argparse
@@ -14,7 +19,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import numpy as np
 
 from groot_ros.bringup import defaults
 from groot_ros.evaluation.table import format_table
@@ -28,6 +36,8 @@ print("loading", flush=True)
 while True:
     a = torch.tanh(a @ a)
 """
+#: rad that each chunk is off, s between chunks, s that they are late, and their steps.
+_SIGMA, _INTERVAL, _LATENCY, _HORIZON = 0.02, 0.2, 0.1, 16
 
 
 @contextmanager
@@ -44,63 +54,143 @@ def torch_load(nice: int) -> Iterator[None]:
 
 
 @contextmanager
-def executor() -> Iterator[None]:
-    """The executor node, configured and activated."""
-    command = [sys.executable, "-m", "groot_ros.nodes.executor_node", "--ros-args"]
-    command += ["-p", f"robot:={robot_path('so101')}", "-p", "autostart:=true"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+def node(name: str, **parameters: object) -> Iterator[int]:
+    """A node of this package in a process of its own; its process id."""
+    given = {"robot": robot_path("so101"), **parameters}
+    arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
+    command = [sys.executable, "-m", f"groot_ros.nodes.{name}", "--ros-args", *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
         try:
-            yield
+            yield process.pid
         finally:
             process.terminate()
 
 
-def timing(seconds: float) -> dict[str, str]:
-    """The executor's last timing report within `seconds`."""
+@contextmanager
+def robot_and_policy() -> Iterator[None]:
+    """The simulated robot, and chunks that sway it."""
+    policy = [sys.executable, "-m", "benchmarks.executor_jitter", "--role", "chunks"]
+    with (
+        node("sim_robot_node", image_width=64, image_height=48),
+        subprocess.Popen(policy) as chunks,
+    ):
+        try:
+            yield
+        finally:
+            chunks.terminate()
+
+
+def send_chunks() -> None:
+    """Until killed."""
+    import rclpy
+
+    from groot_ros.bridge import qos
+    from groot_ros.bridge.messages import chunk_to_msg
+    from groot_ros.msg import ActionChunk as ActionChunkMsg
+    from groot_ros.robot import load_contract
+    from groot_ros.sim import HOME, JOINTS
+    from groot_ros.types import ActionChunk, ActionGroup
+
+    contract = load_contract(robot_path("so101"))
+    home = dict(zip(JOINTS, HOME, strict=True))
+    rng = np.random.default_rng(0)
+    rclpy.init()
+    publisher = rclpy.create_node("chunks").create_publisher(
+        ActionChunkMsg, "action_chunk", qos.COMMAND
+    )
+    number = 0
+    while True:
+        number += 1
+        observed_ns = time.time_ns()
+        seconds = observed_ns / 1e9 % 1000 + contract.action_dt * np.arange(_HORIZON)[:, None]
+        groups = []
+        for name, group in contract.groups.items():
+            middle = np.array([home[joint] for joint in group.joints])
+            off = rng.normal(0.0, _SIGMA, len(middle))
+            values = middle + off + 0.2 * np.sin(2 * np.pi * 0.3 * seconds)
+            units = ("rad",) * len(middle)
+            groups.append(ActionGroup(group.kind, name, group.joints, units, values))
+        chunk = ActionChunk(
+            observed_ns, observed_ns, contract.action_dt, tuple(groups), session="b", id=number
+        )
+        time.sleep(_LATENCY)
+        if not rclpy.ok():
+            return
+        publisher.publish(chunk_to_msg(chunk))
+        time.sleep(max(0.0, _INTERVAL - (time.time_ns() - observed_ns) / 1e9))
+
+
+def watched(seconds: float, pid: int) -> dict[str, str]:
+    """The executor's last reports within `seconds`, its processor time over the second half."""
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
     report: dict[str, str] = {}
+    motion: dict[str, str] = {}
 
     def on_diagnostics(message: DiagnosticArray) -> None:
         for status in message.status:
-            if "timing" in status.name:
+            if status.name == "executor_node: timing":
                 report.update({v.key: v.value for v in status.values})
+            if status.name == "executor_node: motion":
+                motion.update({v.key: v.value for v in status.values})
 
     rclpy.init()
-    node = rclpy.create_node("benchmark")
-    node.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
+    onlooker = rclpy.create_node("benchmark")
+    onlooker.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        rclpy.spin_once(node, timeout_sec=0.2)
-    node.destroy_node()
+    half, used = end - seconds / 2, None
+    while (now := time.monotonic()) < end:
+        if used is None and now >= half:
+            half, used = now, _processor_seconds(pid)
+        rclpy.spin_once(onlooker, timeout_sec=0.2)
+    assert used is not None
+    share = (_processor_seconds(pid) - used) / (time.monotonic() - half)
+    onlooker.destroy_node()
     rclpy.shutdown()
-    return report
+    if not report:
+        sys.exit("the executor did not report: did it start?")
+    chunks = f"{motion['accepted']} of {motion['received']}"
+    return {**report, "of a core": f"{share:.0%}", "chunks": chunks}
+
+
+def _processor_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main() -> None:
     """Print one table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
-    seconds = parser.parse_known_args()[0].seconds
+    parser.add_argument("--role", choices=("chunks",), help=argparse.SUPPRESS)
+    options = parser.parse_known_args()[0]
+    if options.role:
+        send_chunks()
+        return
     os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    policy_nice = int(defaults()["policy_nice"])
+    nice = int(defaults()["policy_nice"])
     rows = []
-    for name, nice in (
-        ("idle", None),
-        ("load, nice 0", 0),
-        (f"load, nice {policy_nice}", policy_nice),
+    for name, works, loads in (
+        ("alone", False, None),
+        ("alone, load at nice 0", False, 0),
+        (f"alone, load at nice {nice}", False, nice),
+        ("at work", True, None),
+        ("at work, load at nice 0", True, 0),
+        (f"at work, load at nice {nice}", True, nice),
     ):
-        with executor():
-            if nice is None:
-                report = timing(seconds)
-            else:
-                with torch_load(nice):
-                    report = timing(seconds)
+        with ExitStack() as around:
+            pid = around.enter_context(node("executor_node", autostart="true"))
+            if works:
+                around.enter_context(robot_and_policy())
+            if loads is not None:
+                around.enter_context(torch_load(loads))
+            report = watched(options.seconds, pid)
         rows.append([name, *report.values()])
-        header = ["executor at 100 Hz", *report]
-    print(format_table(header, rows))
+    print(format_table(["executor at 100 Hz", *report], rows))
+    print("wanted beside the load at the policy's nice level: jitter p99 <= 2 ms, <= 25% of a core")
 
 
 if __name__ == "__main__":

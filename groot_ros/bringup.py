@@ -6,7 +6,7 @@ Plain data: no launch, no rclpy. `policy_graph` is the product (policy and execu
 
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -143,7 +143,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         },
         parameter_files=(share / "config" / "policy.yaml", *own_file),
         nice=_integer("policy_nice", values["policy_nice"], -20, 19),
-        cpus=values["policy_cpus"],
+        cpus=_cpus("policy_cpus", values["policy_cpus"]),
         environment={"OMP_NUM_THREADS": str(threads)},
     )
     executor = NodeProcess(
@@ -153,7 +153,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         parameters=managed,
         parameter_files=(share / "config" / "executor.yaml", *own_file),
         nice=_integer("executor_nice", values["executor_nice"], -20, 19),
-        cpus=values["executor_cpus"],
+        cpus=_cpus("executor_cpus", values["executor_cpus"]),
         # Its arrays are of a handful of joints: a BLAS thread pool only costs wake-ups.
         environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
@@ -288,6 +288,32 @@ def _integer(name: str, value: str, low: int, high: int) -> int:
     if not low <= number <= high:
         raise ValueError(f"{name} must be between {low} and {high}, not {number}")
     return number
+
+
+def _cpus(name: str, value: str) -> str:
+    """A list as taskset -c takes it ("0,2-5", "0-7:2"), each CPU one that is allowed here."""
+    allowed = os.sched_getaffinity(0)
+    wanted: set[int] = set()
+    for part in value.split(",") if value else ():
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?", part.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f"{name} '{value}' is not a list of CPUs such as 0,2-5")
+        first, last, step = (int(group) if group else None for group in match.groups())
+        assert first is not None
+        wanted |= set(range(first, (first if last is None else min(last, 2**16)) + 1, step or 1))
+    absent = sorted(wanted - allowed)
+    if absent or (value and not wanted):
+        what = f"CPU {absent[0]} is not" if absent else "no CPU of it is"
+        raise ValueError(f"{name} '{value}': {what} here (there are {_ranges(allowed)})")
+    return value
+
+
+def _ranges(cpus: Iterable[int]) -> str:
+    ordered = sorted(cpus)
+    starts = [c for c in ordered if c - 1 not in ordered]
+    ends = [c for c in ordered if c + 1 not in ordered]
+    pairs = zip(starts, ends, strict=True)
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in pairs)
 
 
 def _torch_threads(value: str) -> int:

@@ -93,6 +93,12 @@ def test_backbone_assets_reach_the_policy_and_leave_a_params_file_its_say(
     assert given("") is None
 
 
+@pytest.fixture
+def eight_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(8)))
+
+
+@pytest.mark.usefixtures("eight_cpus")
 def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None:
     values = {"checkpoint": checkpoint, "policy_cpus": "1-3", "policy_nice": "5"}
     assert policy_graph(values).processes[0].prefix == ["nice", "-n", "5", "taskset", "-c", "1-3"]
@@ -106,6 +112,10 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("policy_nice", "fast", r"policy_nice must be a whole number"),
         ("policy_nice", "40", r"policy_nice must be between -20 and 19"),
         ("torch_threads", "0", r"torch_threads must be between 1 and 256"),
+        ("policy_cpus", "99", r"policy_cpus '99': CPU 99 is not here \(there are 0-7\)"),
+        ("policy_cpus", "0-9:2", r"policy_cpus '0-9:2': CPU 8 is not here"),
+        ("executor_cpus", "2-1", r"executor_cpus '2-1': no CPU of it is here"),
+        ("executor_cpus", "all", r"executor_cpus 'all' is not a list of CPUs such as 0,2-5"),
         ("autostart", "yes", r"autostart must be one of true, false"),
         ("colour", "red", r"'colour' is not a bringup argument"),
         ("checkpoint", "/no/such", r"checkpoint /no/such: no such directory"),
@@ -113,6 +123,7 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("checkpoint", "nobody/nothing", r"hf download nobody/nothing"),
     ],
 )
+@pytest.mark.usefixtures("eight_cpus")
 def test_a_wrong_argument_gives_one_line_that_names_it(
     checkpoint: str, name: str, value: str, message: str
 ) -> None:

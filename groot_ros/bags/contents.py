@@ -69,7 +69,8 @@ def read_contents(path: Path) -> BagContents:
             end_ns = reader.end_time - 1
             return BagContents(path, _sorted(topics), reader.start_time, end_ns, _size(path))
     except ReaderError as error:
-        raise BagError(f"bag {path} cannot be read: {error}") from error
+        one_line = " ".join(str(error).split())
+        raise BagError(f"bag {path} cannot be read: {one_line}") from error
 
 
 def _read_unfinished(path: Path) -> BagContents:

@@ -15,6 +15,7 @@ from groot_ros.types import ExecutorState, ExecutorStatus
 #: Refusals that somebody must mend; others may be over with the next chunk.
 _FAULTS = {
     "second_policy",
+    "second_executor",
     "no_joint_state",
     "stale_joint_state",
     "bad_joint_state",
@@ -55,8 +56,11 @@ class ExecutorDiagnosis:
         self._name = f"{name}: motion"
         self._before: ExecutorState | None = None
 
-    def status(self, state: ExecutorState) -> DiagnosticStatus:
-        """OK, WARN or ERROR with the cause, and the figures."""
+    def status(self, state: ExecutorState, faults: Sequence[str] = ()) -> DiagnosticStatus:
+        """OK, WARN or ERROR with the cause, and the figures.
+
+        `faults` are errors that are not seen in the motion.
+        """
         before, self._before = self._before, state
         refused = _new(state.refusals, {} if before is None else before.refusals)
         starved = state.starvations - (before.starvations if before else 0)
@@ -69,7 +73,9 @@ class ExecutorDiagnosis:
         seam, joint = max(
             zip(map(abs, state.seam_jump), state.joint_names, strict=True), default=(0.0, "")
         )
-        findings = [*_stopped(state), *_refused(refused)]
+        findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
+        findings += [f for f in _stopped(state) if f.words not in faults]
+        findings += _refused(refused)
         if starved > 0:
             findings.append(Finding(DiagnosticStatus.WARN, "no chunk came in time"))
         if hits:

@@ -50,6 +50,7 @@ _YUV: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
     "yuv422_yuy2": yuyv_to_rgb,
     "yuyv": yuyv_to_rgb,
 }
+_ALIASES = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
 _BYTES_PER_PIXEL = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "mono16": 2}
 _BYTES_PER_PIXEL |= dict.fromkeys(_YUV, 2)
 
@@ -92,6 +93,21 @@ def check_image(msg: RawImage) -> None:
         len(msg.data) >= msg.step * msg.height,
         "data_short",
         f"{len(msg.data)} bytes for {msg.height} rows of {msg.step}",
+    )
+
+
+def check_encoding(msg: RawImage, stated: str) -> None:
+    """Refuse an image in another encoding than the contract states: one of them is wrong.
+
+    Raises:
+        MalformedError: wrong_encoding.
+
+    """
+    known = _ALIASES.get(msg.encoding, msg.encoding)
+    require(
+        known == stated,
+        "wrong_encoding",
+        f"sends {msg.encoding}, the robot contract says {stated}: correct 'encoding' there",
     )
 
 

@@ -3,6 +3,16 @@
 from dataclasses import dataclass
 from threading import Lock
 
+#: Characters; a policy reads a sentence, not a book: every token costs attention at each chunk.
+LONGEST = 2000
+
+
+def problem(text: str) -> str:
+    """Why nobody may be told this, or an empty string."""
+    if len(text) > LONGEST:
+        return f"the instruction has {len(text)} characters, at most {LONGEST}"
+    return ""
+
 
 @dataclass(frozen=True)
 class Instruction:

@@ -32,7 +32,11 @@ class LatencyWindow:
 
     def quantile(self, share: float) -> float:
         """The smallest duration that `share` of the window does not exceed, s; 0 when empty."""
+        return self.quantiles(share)[0]
+
+    def quantiles(self, *shares: float) -> list[float]:
+        """The same of several shares."""
         if not self._seconds:
-            return 0.0
+            return [0.0] * len(shares)
         ordered = sorted(self._seconds)
-        return ordered[max(ceil(share * len(ordered)), 1) - 1]
+        return [ordered[max(ceil(share * len(ordered)), 1) - 1] for share in shares]

@@ -25,6 +25,13 @@ from groot_ros.types import (
 from groot_ros.types.chunk import LINK_WIDTH
 from groot_ros.types.invariants import require
 
+#: Far more than any policy proposes, and little enough to plan at once.
+_MOST_STEPS = 1000
+#: rad or m, and their rates; what is beyond is no motion, and its square is no number.
+_LARGEST_VALUE = 1e6
+#: A session counts from 1: nothing could ever follow a number near the end of its type.
+_LARGEST_ID, _LARGEST_EPISODE = 2**53, 2**31
+
 
 def time_to_ns(time: Time) -> int:
     """Stamp to integer nanoseconds."""
@@ -68,6 +75,15 @@ def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
     """A chunk that keeps its invariants, or MalformedError."""
     horizon = int(msg.horizon)
     require(horizon > 0, "sizes_disagree", "the chunk's horizon is 0")
+    require(
+        horizon <= _MOST_STEPS, "too_long", f"{horizon} steps in a chunk, at most {_MOST_STEPS}"
+    )
+    require(bool(msg.session.strip()), "no_session", "the chunk does not say whose it is")
+    require(
+        msg.id < _LARGEST_ID and msg.episode < _LARGEST_EPISODE,
+        "bad_number",
+        f"chunk {msg.id} of episode {msg.episode}: these count from 1 and 0",
+    )
     require(
         len(msg.inputs) == len(msg.input_stamps),
         "sizes_disagree",
@@ -185,7 +201,7 @@ def _group_from_msg(msg: ActionGroupMsg, horizon: int) -> ActionGroup:
         "sizes_disagree",
         f"group '{msg.name}' has {len(msg.values)} values for {horizon} steps x {width} columns",
     )
-    return ActionGroup(
+    group = ActionGroup(
         kind=ActionKind(msg.kind),
         name=msg.name,
         names=tuple(msg.names),
@@ -193,6 +209,13 @@ def _group_from_msg(msg: ActionGroupMsg, horizon: int) -> ActionGroup:
         values=np.frombuffer(msg.values, dtype=np.float64).reshape(horizon, width),
         frame_id=msg.frame_id,
     )
+    largest = float(np.abs(group.values).max())
+    require(
+        largest <= _LARGEST_VALUE,
+        "out_of_range",
+        f"group '{msg.name}' asks for {largest:g}, at most {_LARGEST_VALUE:g}",
+    )
+    return group
 
 
 def _doubles(values: NDArray[np.float64]) -> array:

@@ -45,6 +45,14 @@ POLICY = (
         "How chunks continue committed motion (real-time chunking)",
         choices=("off", "native", "guided"),
     ),
+    Parameter(
+        "rtc_frozen_steps",
+        -1,
+        "Steps of a chunk that repeat committed motion exactly, -1 = as many as the delay needs",
+        "",
+        -1,
+        1000,
+    ),
     Parameter("noise_seed", -1, "Seed of the denoising noise, -1 = a new one each time"),
 )
 

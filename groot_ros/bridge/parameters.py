@@ -20,6 +20,9 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+#: For lock(): of nodes without a lifecycle.
+READ_ONCE = "it is read once, when the node starts: start it anew"
+
 Value: TypeAlias = bool | int | float | str | list[str]
 
 
@@ -46,11 +49,17 @@ class Parameter:
     live: bool = False
 
     def meant(self, value: Value) -> Value:
-        """The value, or "off" for the false that YAML makes of an unquoted off."""
-        return "off" if value is False and "off" in self.choices else value
+        """The value; "off" for YAML's false of an unquoted off, and 1.0 for a 1 without a point."""
+        if value is False and "off" in self.choices:
+            return "off"
+        if isinstance(self.default, float) and type(value) is int:
+            return float(value)
+        return value
 
     def problem(self, value: object) -> str:
         """Why the value is refused, or an empty string."""
+        if isinstance(self.default, float) and type(value) is not float:
+            return f"{self.name} must be a number, not {value!r}"
         if isinstance(value, int | float) and not isinstance(value, bool):
             if self.minimum is not None and not value >= self.minimum:
                 return f"{self.name} must be at least {self.minimum:g}, not {value:g}"
@@ -60,12 +69,16 @@ class Parameter:
             return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
         return ""
 
+    @property
+    def _takes_any_type(self) -> bool:
+        # rclpy refuses an int for a double, and false for the word off, before anybody is asked.
+        return isinstance(self.default, float) or "off" in self.choices
+
     def descriptor(self) -> ParameterDescriptor:
         """What `ros2 param describe` and rqt_reconfigure show."""
         text = f"{self.description} [{self.unit}]" if self.unit else self.description
-        descriptor = ParameterDescriptor(description=text)
+        descriptor = ParameterDescriptor(description=text, dynamic_typing=self._takes_any_type)
         if self.choices:
-            descriptor.dynamic_typing = "off" in self.choices
             descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
         if self.minimum is not None and self.maximum is not None:
             if isinstance(self.default, float):
@@ -90,16 +103,20 @@ class Parameters:
     def __init__(self, node: Node, table: Sequence[Parameter]) -> None:
         self._table = {p.name: p for p in table}
         self._values: dict[str, Value] = {}
-        self._locked = False
+        self._locked = ""
         self._on_change: Callable[[str, Value], None] | None = None
         for row in table:
             self._values[row.name] = _declare(node, row)
         node.add_on_set_parameters_callback(self._set)
         self._warn_of_unknown(node)
 
-    def lock(self, locked: bool) -> None:
-        """Refuse changes of the parameters that are not live, from configure to cleanup."""
-        self._locked = locked
+    def lock(self, how_to_change: str = "run cleanup first") -> None:
+        """Refuse changes of the parameters that are not live, and of use_sim_time."""
+        self._locked = how_to_change
+
+    def unlock(self) -> None:
+        """Take changes of every parameter again."""
+        self._locked = ""
 
     @staticmethod
     def _warn_of_unknown(node: Node) -> None:
@@ -113,6 +130,10 @@ class Parameters:
     def on_change(self, callback: Callable[[str, Value], None]) -> None:
         """Call with (name, value) for each accepted change."""
         self._on_change = callback
+
+    def value(self, name: str) -> Value:
+        """Any parameter."""
+        return self._values[name]
 
     def number(self, name: str) -> float:
         """A float parameter."""
@@ -146,11 +167,10 @@ class Parameters:
     def _set(self, changes: list[RosParameter]) -> SetParametersResult:
         for change in changes:
             row = self._table.get(change.name)
-            if row is None:
-                continue
-            problem = row.problem(row.meant(change.value))
-            if not problem and self._locked and not row.live:
-                problem = f"{row.name} can only change while unconfigured: run cleanup first"
+            problem = "" if row is None else row.problem(row.meant(change.value))
+            fixed = change.name == "use_sim_time" if row is None else not row.live
+            if not problem and self._locked and fixed:
+                problem = f"{change.name} cannot change now: {self._locked}"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
         for change in changes:

@@ -1,6 +1,7 @@
 """Refusals: counted by reason, told once in a while."""
 
 from collections import Counter
+from collections.abc import Collection
 from threading import Lock
 
 
@@ -24,12 +25,14 @@ class RefusalCounts:
 
     Args:
         quiet_ns: a reason that was told is not told again for so long.
+        once: reasons that are told once, until over().
 
     """
 
-    def __init__(self, quiet_ns: int) -> None:
+    def __init__(self, quiet_ns: int, once: Collection[str] = ()) -> None:
         self._lock = Lock()
         self._quiet_ns = quiet_ns
+        self._once = frozenset(once)
         self._counts: Counter[str] = Counter()
         self._told: dict[str, int] = {}
 
@@ -38,10 +41,17 @@ class RefusalCounts:
         with self._lock:
             self._counts[reason] += 1
             told = self._told.get(reason)
-            if told is not None and now_ns - told < self._quiet_ns:
+            quiet = told is not None and now_ns - told < self._quiet_ns
+            if quiet or (told is not None and reason in self._once):
                 return False
             self._told[reason] = now_ns
             return True
+
+    def over(self) -> None:
+        """Nothing is refused any more: what is told once is told again when it comes back."""
+        with self._lock:
+            for reason in self._once:
+                self._told.pop(reason, None)
 
     def as_dict(self) -> dict[str, int]:
         """Reason -> count, by name."""

@@ -1,8 +1,9 @@
 """`groot-ros bag`: record the graph into a bag, look into bags, save unfinished ones."""
 
 import argparse
-import math
+import re
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from groot_ros.bringup import record_graph
 from groot_ros.cli.supervisor import Supervisor
+from groot_ros.robot.reader import is_topic_name
 
 if TYPE_CHECKING:
     from groot_ros.bags.contents import BagContents
@@ -23,6 +25,10 @@ _EXAMPLES = """examples:
 
 The bags are rosbag2's: `ros2 bag info` and `ros2 bag play` read them.
 """
+
+
+#: s that --duration waits for a first topic.
+_DISCOVERY = 3.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -62,7 +68,11 @@ def _add_record(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     parser.add_argument(
         "--topics", nargs="+", default=[], help="(default: the graph of the robot contract)"
     )
-    parser.add_argument("--duration", type=float, help="seconds (default: until Ctrl-C)")
+    parser.add_argument(
+        "--duration",
+        type=float,
+        help="seconds since the first topic is recorded (default: until Ctrl-C)",
+    )
     parser.add_argument("--namespace", default="", help="namespace of the graph")
     parser.add_argument("--use-sim-time", action="store_true", help="follow and record /clock")
     parser.set_defaults(run=run_record)
@@ -72,6 +82,9 @@ def run_record(args: argparse.Namespace) -> int:
     """0 when everything received is in the bag, 1 when not, 2 for wrong use."""
     if args.duration is not None and args.duration <= 0:
         raise ValueError(f"--duration must be positive, not {args.duration:g}")
+    for topic in args.topics:
+        if not is_topic_name(topic):
+            raise ValueError(f"--topics: '{topic}' is not a topic name; several are given apart")
     graph = record_graph(
         robot=args.robot,
         output=str(args.out.absolute()),
@@ -82,24 +95,59 @@ def run_record(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    duration = math.inf if args.duration is None else args.duration
-    first_line_at: list[float] = []
+    clock = RecordingClock(args.duration)
 
     def show(line: str) -> None:
         print(line, flush=True)
-        if not first_line_at:
-            first_line_at.append(time.monotonic())
-
-    def done() -> bool:
-        # The recorder's first line says that it records: its start does not count.
-        return bool(first_line_at) and time.monotonic() - first_line_at[0] >= duration
+        clock.hear(line, time.monotonic())
 
     supervisor = Supervisor(graph, show)
     supervisor.start()
-    while supervisor.dead() is None and not done() and not stop.wait(0.1):
-        pass
+    while (dead := supervisor.dead()) is None and not stop.wait(0.1):
+        if clock.ended(time.monotonic()):
+            break
     supervisor.stop()
-    return abs(supervisor.running[0].process.returncode)
+    code = supervisor.running[0].process.returncode
+    if dead is not None and code < 0:
+        print(
+            f"groot-ros bag: {supervisor.obituary(dead)}\n"
+            f"What was recorded can be saved: groot-ros bag recover {args.out}",
+            file=sys.stderr,
+        )
+        return 1
+    return abs(code)
+
+
+class RecordingClock:
+    """When --duration is over: it begins with the first topic, told by the recorder's own words.
+
+    Args:
+        duration: s, None for ever.
+
+    """
+
+    _TOPIC = re.compile(r": recording /\S+ \[")
+
+    def __init__(self, duration: float | None) -> None:
+        self._duration = duration
+        self._first_line_at: float | None = None
+        self._first_topic_at: float | None = None
+
+    def hear(self, line: str, now: float) -> None:
+        """One line of the recorder, heard at `now` (s)."""
+        if self._first_line_at is None:
+            self._first_line_at = now
+        if self._first_topic_at is None and self._TOPIC.search(line):
+            self._first_topic_at = now
+
+    def ended(self, now: float) -> bool:
+        """Whether the duration is over at `now`; without any topic it begins after a patience."""
+        if self._duration is None or self._first_line_at is None:
+            return False
+        begun = self._first_line_at + _DISCOVERY
+        if self._first_topic_at is not None:
+            begun = self._first_topic_at
+        return now - begun >= self._duration
 
 
 def run_info(args: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tqdm import tqdm
 
 from groot_ros.bringup import demo_graph
-from groot_ros.cli.supervisor import Running, Supervisor
+from groot_ros.cli.supervisor import Asked, Running, Supervisor, ending_on_signals
 from groot_ros.cli.up import add_bringup_options, bringup_values
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
 
         remaps = {"executor_node": [f"{args.cut}:={args.cut}_cut"]} if args.cut else {}
         supervisor = Supervisor(graph, show, remaps)
-        supervisor.start()
         try:
-            problem = _drive(supervisor, str(graph.processes[0].parameters["robot"]), args)
-        finally:
-            supervisor.stop()
+            problem = _run(supervisor, str(graph.processes[0].parameters["robot"]), args)
+        except Asked as asked:
+            print(f"\n{asked}", file=sys.stderr)
+            return 128 + asked.number
     if problem:
         print(f"\ndemo FAILED: {problem}\n(all output: {args.out}/nodes.log)", file=sys.stderr)
         return 1
@@ -95,6 +95,16 @@ def _clear(out: Path) -> None:
         (out / name).unlink(missing_ok=True)
     if (out / "bag" / "metadata.yaml").is_file() or (out / "bag" / "bag.mcap").is_file():
         shutil.rmtree(out / "bag")
+
+
+def _run(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
+    """Drive, and stop the processes in order whatever happens."""
+    with ending_on_signals():
+        try:
+            supervisor.start()
+            return _drive(supervisor, robot, args)
+        finally:
+            supervisor.stop()
 
 
 def _drive(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:

@@ -1,6 +1,7 @@
 """`groot-ros infer`: one observation from a file to one action chunk, without a robot."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -29,6 +30,8 @@ state.<group> [D] or [T, D]; instruction, a text, where --instruction is not giv
 actions are in the checkpoint's own units, with --robot in rad and m.
 """
 
+#: Bytes of weights below which a second thread costs more than it brings.
+SMALL = 64 * 2**20
 POSE_COLUMNS = ("x", "y", "z", "r11", "r12", "r13", "r21", "r22", "r23")
 
 
@@ -58,6 +61,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         help="run it even if it gives other answers than those stored with it",
     )
     add("--dtype", default="auto", help="float32 or bfloat16 (default: bfloat16 on a GPU)")
+    add(
+        "--threads",
+        type=int,
+        metavar="N",
+        help="of the CPU (default: all cores, for a checkpoint below 64 MB one)",
+    )
     add("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
     add("--seed", type=int, help="of the noise (default: drawn, and printed)")
     add("--runs", type=int, default=1, metavar="N", help="times are the median of N (default: 1)")
@@ -69,6 +78,8 @@ def run(args: argparse.Namespace) -> int:
     """0 with actions printed and saved, 1 when the model's output cannot be used."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
+    if args.threads is not None and args.threads < 1:
+        raise ValueError(f"--threads must be at least 1, not {args.threads}")
     from groot_ros.policy import InferenceError
     from groot_ros.processing.observation_file import read_observation
     from groot_ros.types import ns_to_s
@@ -102,13 +113,16 @@ def run(args: argparse.Namespace) -> int:
 
 def load(args: argparse.Namespace) -> "Policy":
     """The policy, with a bar while its weights are read."""
+    import torch
     from tqdm import tqdm
 
     from groot_ros.policy import load_policy
+    from groot_ros.processing import find_checkpoint
     from groot_ros.robot import load_contract
     from groot_ros.share import robot_path
 
     robot = None if args.robot is None else load_contract(robot_path(args.robot))
+    torch.set_num_threads(args.threads or threads_for(find_checkpoint(args.checkpoint)))
     with tqdm(total=100, bar_format="loading {percentage:3.0f}%|{bar}|", disable=None) as bar:
 
         def show(stage: str, fraction: float) -> None:
@@ -129,6 +143,12 @@ def load(args: argparse.Namespace) -> "Policy":
             num_inference_steps=args.steps,
             progress=show,
         )
+
+
+def threads_for(checkpoint: Path) -> int:
+    """As many as there are cores; one for a small model, whose threads would mostly wait."""
+    size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
+    return 1 if size < SMALL else len(os.sched_getaffinity(0))
 
 
 def describe(policy: "Policy", chunk: "ActionChunk") -> str:

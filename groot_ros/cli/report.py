@@ -23,7 +23,6 @@ def run(args: argparse.Namespace) -> int:
     from groot_ros.evaluation.report import write_report
 
     out = args.out or args.bag.with_name(f"{args.bag.name}_report")
-    out.mkdir(parents=True, exist_ok=True)
     write_report(args.bag, out)
     print(f"\nresults in {out}/")
     return 0

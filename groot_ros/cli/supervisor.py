@@ -14,8 +14,10 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 from typing import IO
 
 from groot_ros.bringup import Graph, NodeProcess
@@ -123,10 +125,43 @@ class Supervisor:
             self._show(f"[{name}] {text}")
 
 
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Asked(Exception):  # noqa: N818 - being asked to stop is no error
+    """A signal asked this process to end; `number` says which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
+        self.number = number
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """Raise Asked inside at the first signal to end; later ones change nothing.
+
+    So a `finally` that stops a supervisor runs, and runs to its end.
+    """
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        for each in before:
+            signal.signal(each, signal.SIG_IGN)
+        raise Asked(number)
+
+    before = {number: signal.getsignal(number) for number in _heeded()}
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def wait_until_stopped(supervisor: Supervisor, poll: float = 0.1) -> Running | None:
-    """Until a process dies (returned) or SIGINT/SIGTERM arrives (None)."""
+    """Until a process dies (returned) or SIGINT, SIGTERM or SIGHUP arrives (None)."""
     asked = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _heeded():
         signal.signal(number, lambda *_: asked.set())
     while not asked.is_set():
         dead = supervisor.dead()
@@ -136,7 +171,18 @@ def wait_until_stopped(supervisor: Supervisor, poll: float = 0.1) -> Running | N
     return None
 
 
+def _heeded() -> list[signal.Signals]:
+    """A closed terminal (SIGHUP) is as much an end as Ctrl-C, unless nohup says otherwise."""
+    return [
+        number
+        for number in _ENDS
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
+    ]
+
+
 def _prepare_child() -> None:
-    # A background job of a non-interactive shell ignores SIGINT, and children inherit that.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    # A background job of a non-interactive shell ignores SIGINT, one of nohup SIGHUP, and
+    # children inherit that.
+    for number in _ENDS:
+        signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

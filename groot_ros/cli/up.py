@@ -52,8 +52,8 @@ def run(args: argparse.Namespace) -> int:
     values = bringup_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
     supervisor = Supervisor(graph, show=lambda line: print(line, flush=True))
-    supervisor.start()
     try:
+        supervisor.start()
         dead = wait_until_stopped(supervisor)
         if dead is not None:
             print(supervisor.obituary(dead), file=sys.stderr)

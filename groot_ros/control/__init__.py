@@ -1,6 +1,7 @@
 """From proposed chunks to bounded, continuous motion: plain numpy, no ROS, no torch."""
 
-from groot_ros.control.executor import Executor, Update
+from groot_ros.control.executor import Executor
+from groot_ros.control.outputs import Update
 from groot_ros.control.refusal import Refusal
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.control.trajectory import JointTrajectory

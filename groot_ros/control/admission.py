@@ -10,6 +10,8 @@ from groot_ros.types import ActionChunk, ActionKind, ns_to_s, s_to_ns
 _SUPPORTED = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
 #: s per step that a chunk may have; anything else is a mistake of units.
 _STEP_RANGE = (0.001, 1.0)
+#: Chunks that may be missing in a row; after a larger number none of the session could follow.
+_LARGEST_LEAP = 1_000_000
 
 
 class Admission:
@@ -33,6 +35,11 @@ class Admission:
         self._instruction_id = 0
         self._ended_instruction: int | None = None
         self._not_before_ns: int | None = None
+
+    def end_session(self, session: str) -> None:
+        """The policy itself ended this session: another one may begin at once."""
+        if session == self._session:
+            self._session = None
 
     def only_after(self, now_ns: int) -> None:
         """Refuse chunks of observations up to now: what they saw ended in a stop."""
@@ -81,6 +88,10 @@ class Admission:
             )
         if chunk.episode == self._episode and chunk.id <= self._last_id:
             return Refusal("out_of_order", f"chunk {chunk.id} after chunk {self._last_id}")
+        if chunk.episode == self._episode and self._last_id >= 0:
+            leap = chunk.id - self._last_id
+            if leap > _LARGEST_LEAP:
+                return Refusal("out_of_order", f"chunk {chunk.id} right after {self._last_id}")
         if chunk.instruction_id == self._ended_instruction:
             return Refusal("instruction_ended", f"'{chunk.instruction}' was ended by the operator")
         return None

@@ -1,6 +1,7 @@
 """From the executor's committed timeline to the prefix of the next chunk."""
 
 from collections.abc import Mapping
+from math import ceil
 
 import numpy as np
 
@@ -15,7 +16,9 @@ from groot_ros.types import (
     s_to_ns,
 )
 
-#: Steps over which a hold must be able to end, see `benchmarks.continuity`.
+#: s over which a hold ends where so much is known, and at least, see `benchmarks.continuity`.
+_ENDING, _SHORTEST_ENDING = 1 / 3, 0.25
+#: Steps over which it ends at least in the native form, whose ramp is steep anyway.
 _FEWEST_SOFT = 2
 
 
@@ -30,6 +33,7 @@ class Continuation:
         dt: s between the steps of a chunk.
         horizon: steps of a chunk.
         first_step: s from the observation to the chunk's first step.
+        frozen_steps: steps to freeze whatever the delay; None = as many as it needs.
 
     """
 
@@ -40,12 +44,14 @@ class Continuation:
         dt: float,
         horizon: int,
         first_step: float = 0.0,
+        frozen_steps: int | None = None,
     ) -> None:
         self._mode = mode
         self._groups = dict(groups)
         self._dt = dt
         self._horizon = horizon
         self._first_step = first_step
+        self._frozen_steps = frozen_steps
         self._timeline: CommittedTimeline | None = None
 
     def take(self, timeline: CommittedTimeline) -> None:
@@ -59,24 +65,30 @@ class Continuation:
         acts and between chunks. Motion of another session or episode is not continued: after a
         reset, the executor's blend alone takes care of the seam. After a changed instruction
         only the frozen steps are. Nor is anything where d > H - s, or where too little is known
-        for the hold to be softened: the step to what the chunk wants would lie inside it, where
-        nothing blends.
+        for the hold to end softly: the step to what the chunk wants would lie inside it, where
+        nothing blends. For the same reason a guided hold begins to soften before d where less
+        than `_ENDING` s is known beyond: what it leaves at the splice the executor blends.
+        Where the number of frozen steps was given, neither delay nor budget nor softness count.
         """
-        timeline = self._timeline
-        if self._mode == RtcMode.OFF or delay < 1 or timeline is None:
+        timeline, given = self._timeline, self._frozen_steps
+        if self._mode == RtcMode.OFF or timeline is None or (given is None and delay < 1):
             return None
         if (timeline.session, timeline.episode) != (origin.session, origin.episode):
             return None
         overlap = self._horizon - period
-        late = max(0, delay - round(self._first_step / self._dt))
-        if late > overlap:
+        late = max(0, delay - round(self._first_step / self._dt)) if given is None else given
+        if given is None and late > overlap:
             return None
         values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
         frozen = min(late, steps)
-        overlap = frozen if origin.new_instruction else min(overlap, steps)
-        soft = overlap - frozen
-        if not values or overlap < 1 or (soft < _FEWEST_SOFT and not origin.new_instruction):
+        overlap = frozen if origin.new_instruction else min(max(overlap, frozen), steps)
+        if not values or overlap < 1:
             return None
+        if given is None and not origin.new_instruction:
+            if self._ends_abruptly(frozen, overlap):
+                return None
+            if self._mode == RtcMode.GUIDED:
+                frozen = min(frozen, max(1, overlap + 1 - ceil(_ENDING / self._dt - 1e-6)))
         weights = schedule(self._mode, steps, frozen, overlap)
         return Prefix(
             values,
@@ -88,6 +100,11 @@ class Continuation:
             frozen,
             timeline.id,
         )
+
+    def _ends_abruptly(self, frozen: int, overlap: int) -> bool:
+        if self._mode == RtcMode.GUIDED:
+            return overlap * self._dt < _SHORTEST_ENDING
+        return overlap - frozen < _FEWEST_SOFT
 
     def _committed(
         self, timeline: CommittedTimeline, start_ns: int

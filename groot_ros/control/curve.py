@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.control.interpolation import Array, cubic
+from groot_ros.control.interpolation import Array, cubic, end_accelerations
 from groot_ros.types import NS_PER_S
 
 
@@ -60,6 +60,13 @@ class Curve:
         )
         velocity[inside != t] = 0.0
         return position, velocity
+
+    def sharpness(self) -> Array:
+        """Root mean square of the knots' accelerations, [N] rad/s^2 or m/s^2; of two or more."""
+        h = (np.diff(self.times) / NS_PER_S)[:, None]
+        p, v = self.positions, self.velocities
+        ends = np.array(end_accelerations(p[:-1], v[:-1], p[1:], v[1:], h))
+        return np.sqrt((ends**2).mean(axis=(0, 1)))
 
     def until(self, t_ns: int) -> Curve:
         """The same curve ending with a knot at t_ns (> start); held beyond its own end."""

@@ -8,22 +8,11 @@ import numpy as np
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array, refine
 from groot_ros.control.limits import Limits
-from groot_ros.robot import RobotContract
 from groot_ros.robot.controller import Interpolation
 from groot_ros.types import NS_PER_S, ActionChunk, s_to_ns
 
 #: s: a chunk's steps are divided into knots no further apart than this.
 KNOT_SPACING = 0.017
-
-
-def interpolation_of(
-    contract: RobotContract, joint_names: Sequence[str]
-) -> tuple[Interpolation, ...]:
-    """How each joint's controller wants the motion between steps."""
-    of: dict[str, Interpolation] = {
-        joint: c.interpolation for c in contract.controllers for joint in c.joints
-    }
-    return tuple(of[name] for name in joint_names)
 
 
 def joint_columns(chunk: ActionChunk, joint_names: Sequence[str]) -> Array:

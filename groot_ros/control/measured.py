@@ -6,6 +6,8 @@ import numpy as np
 
 from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Limits
+from groot_ros.control.refusal import Refusal
+from groot_ros.types import ns_to_s
 from groot_ros.types.invariants import require
 
 
@@ -75,10 +77,18 @@ class MeasuredState:
         slow = np.abs(self.velocity) < rest_velocity
         return np.where(near, inside, self.position), np.where(slow, 0.0, self.velocity)
 
-    def missing(self) -> list[str]:
-        """Joints never heard of."""
-        return [name for name in self._index if name not in self._stamps]
+    def unknown(self, now_ns: int, timeout: float, most_ahead: float) -> Refusal | None:
+        """Why the robot's state is not known now, or None.
 
-    def oldest(self) -> str:
-        """The joint heard of least recently."""
-        return min(self._stamps, key=self._stamps.__getitem__)
+        A joint was never heard of, not for `timeout` s, or not before `most_ahead` s from now.
+        """
+        if self.oldest_ns is None:
+            missing = ", ".join(name for name in self._index if name not in self._stamps)
+            return Refusal("no_joint_state", f"nothing heard of {missing}")
+        age = ns_to_s(now_ns - self.oldest_ns)
+        if age > timeout:
+            oldest = min(self._stamps, key=self._stamps.__getitem__)
+            return Refusal("stale_joint_state", f"{oldest} was last heard of {age:.2f} s ago")
+        if age < -most_ahead:
+            return Refusal("clocks_disagree", f"joint states come from {-age:.3f} s in the future")
+        return None

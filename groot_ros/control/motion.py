@@ -7,7 +7,7 @@ from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Limits, Mask, follow
 from groot_ros.control.refusal import Refusal
-from groot_ros.control.seam import decaying_offset
+from groot_ros.control.seam import blend_times, decaying_offset
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.types import NS_PER_S, s_to_ns
 
@@ -79,11 +79,15 @@ class CommittedMotion:
         if settings.limits_scale < 1.0:
             limits = limits.slowed(settings.limits_scale, p, v)
         offset_p, offset_v = p - goal.positions[at], v - goal.velocities[at]
+        blended_p = np.where(self._blended, offset_p, 0.0)
+        blended_v = np.where(self._blended, offset_v, 0.0)
+        # Blending may be as sharp as the chunk itself is.
+        sharpness = np.maximum(settings.blend_acceleration, goal.sharpness())
         decay_p, decay_v = decaying_offset(
-            np.where(self._blended, offset_p, 0.0),
-            np.where(self._blended, offset_v, 0.0),
+            blended_p,
+            blended_v,
             (goal.times[at + 1 :] - splice_ns) / NS_PER_S,
-            settings.blend_window,
+            blend_times(blended_p, blended_v, settings.blend_window, sharpness),
         )
         positions, velocities, limited = follow(
             limits,

@@ -27,8 +27,10 @@ class ExecutorSettings:
             policy that dies brings the robot to rest within max_chunk_age + braking time.
         blend_window: s over which the disagreement between committed motion and a new chunk
             decays; 0 leaves all of it to the limits.
+        blend_acceleration: rad/s^2 or m/s^2 that blending may add where the chunk itself is not
+            sharper; a larger disagreement decays for up to one and a half windows.
         braking_time: s that a tail takes where limits leave the choice; less where a position
-            limit is near, more where the acceleration limit needs it.
+            limit is near or the motion was unsteady, more where the acceleration limit needs it.
         lead: s from now to the splice; a message must reach its controller within it.
         lookback: s of motion already sent that a message begins with, so that it holds a knot
             at or before its arrival; must exceed latency + jitter + one control period.
@@ -56,6 +58,7 @@ class ExecutorSettings:
     commit_horizon: float = 0.3
     max_chunk_age: float = 1.0
     blend_window: float = 0.25
+    blend_acceleration: float = 3.0
     braking_time: float = 0.3
     lead: float = 0.02
     lookback: float = 0.06

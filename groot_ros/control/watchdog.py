@@ -40,6 +40,11 @@ class Watchdog:
         """Motion was stopped on purpose; the next accepted chunk ends this."""
         self._standing_because = reason
 
+    def over(self, reason: str) -> None:
+        """What halt() was called for is done, unless something else came since."""
+        if self._standing_because == reason:
+            self._standing_because = ""
+
     def accepted(self) -> None:
         """A chunk is being executed."""
         self._standing_because = ""

@@ -19,12 +19,13 @@ def write_report(bag: Path, out: Path) -> RunFigures:
     """Print the table, write cameras.png, joints.png, run.webp and table.txt into `out`.
 
     Raises:
-        ValueError: `bag` is not a bag.
+        ValueError: `bag` is not a bag, or cannot be read; nothing is written then.
 
     """
     with tqdm(total=4, desc="report", bar_format="{desc} {bar} {postfix}", leave=False) as steps:
         steps.set_postfix_str("reading the bag")
         log = read_run(bag)
+        out.mkdir(parents=True, exist_ok=True)
         figures = run_figures(log)
         steps.update()
         steps.set_postfix_str("cameras.png")
@@ -42,7 +43,8 @@ def write_report(bag: Path, out: Path) -> RunFigures:
             animation(next(iter(moving.values())), _ANIMATION_FPS, out / "run.webp")
         steps.update()
         steps.set_postfix_str("joints.png")
-        joint_curves(log, out / "joints.png")
+        if log.joints:
+            joint_curves(log, out / "joints.png")
         steps.update()
     text = describe(log, figures)
     print(text)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader
+from rosbags.rosbag2 import Reader, ReaderError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -129,16 +129,19 @@ def read_frames(bag: Path, times: NDArray[np.float64]) -> dict[str, list[NDArray
 
 @contextmanager
 def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
-    """An open reader, and the types as the bag itself defines them."""
+    """An open reader, and the types as the bag itself defines them; ValueError if damaged."""
     if not (bag / "metadata.yaml").is_file():
         raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
     types = get_typestore(Stores.ROS2_JAZZY)
-    with Reader(bag) as reader:
-        for connection in reader.connections:
-            if connection.msgtype not in types.fielddefs:
-                new = get_types_from_msg(connection.msgdef.data, connection.msgtype)
-                types.register({k: v for k, v in new.items() if k not in types.fielddefs})
-        yield reader, types
+    try:
+        with Reader(bag) as reader:
+            for connection in reader.connections:
+                if connection.msgtype not in types.fielddefs:
+                    new = get_types_from_msg(connection.msgdef.data, connection.msgtype)
+                    types.register({k: v for k, v in new.items() if k not in types.fielddefs})
+            yield reader, types
+    except ReaderError as error:
+        raise ValueError(f"bag {bag} cannot be read: {' '.join(str(error).split())}") from error
 
 
 def _is_image(connection: Connection) -> bool:

@@ -31,6 +31,11 @@ class CommandOutputs:
             c.name: node.create_publisher(_TYPES[c.type], c.topic, qos.COMMAND) for c in controllers
         }
 
+    @property
+    def topics(self) -> list[str]:
+        """Full names of the command topics."""
+        return [publisher.topic_name for publisher in self._publishers.values()]
+
     def send(self, trajectories: Iterable[JointTrajectory]) -> None:
         """Publish trajectories to their controllers."""
         for trajectory in trajectories:

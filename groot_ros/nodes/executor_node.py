@@ -4,12 +4,15 @@ Subscriptions live from configure to cleanup, the timer from activate to deactiv
 callbacks run in one thread, so nothing here needs a lock.
 """
 
+import gc
 import time
+from collections import deque
 from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
@@ -18,7 +21,10 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
 from groot_ros.bridge import no_events, qos
+from groot_ros.bridge.controller_state import reference_of, state_topic
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis
+from groot_ros.bridge.gap import Gap
+from groot_ros.bridge.instruction import problem
 from groot_ros.bridge.messages import (
     chunk_from_msg,
     executor_state_to_msg,
@@ -26,11 +32,14 @@ from groot_ros.bridge.messages import (
     time_to_ns,
     timeline_to_msg,
 )
+from groot_ros.bridge.operator_words import what_moves_it
 from groot_ros.bridge.parameter_tables import EXECUTOR
 from groot_ros.bridge.parameters import Parameters, Value
 from groot_ros.bridge.refusals import RefusalCounts
+from groot_ros.bridge.rivals import Rivals
+from groot_ros.bridge.standing_clock import StandingClock
 from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
-from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState
+from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.command_outputs import CommandOutputs
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.realtime import ask_for_realtime
@@ -40,6 +49,11 @@ from groot_ros.robot import JointStateSource, load_contract
 from groot_ros.share import robot_path
 from groot_ros.types import NS_PER_S, MalformedError, ns_to_s
 from groot_ros.types import ExecutorState as StateRecord
+
+try:
+    from control_msgs.msg import JointTrajectoryControllerState
+except ImportError:  # not in every installation; without it a refusal is seen in the robot alone
+    JointTrajectoryControllerState = None
 
 #: s between reports of the state, when nothing changes.
 _STATE_PERIOD = 0.1
@@ -76,9 +90,14 @@ class ExecutorNode(ManagedNode):
         self._inputs: list[Subscription] = []
         self._ticks: Timer | None = None
         self._watch: TimerWatch | None = None
+        self._gap = Gap(1.0)
+        self._waiting: deque[ActionChunk] = deque()
         self._reported: StateRecord | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._held = self._estopped = False
+        self._rivals = Rivals(self.get_fully_qualified_name())
+        self._standing = StandingClock()
+        self._clock_stands = ""
 
         self._timelines = self.create_publisher(
             CommittedTimeline, "committed_timeline", qos.LATCHED
@@ -93,12 +112,16 @@ class ExecutorNode(ManagedNode):
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
         self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, clock=self._steady)
 
+    @property
+    def _sim_time(self) -> bool:
+        return bool(self.get_parameter("use_sim_time").value)
+
     def setup(self) -> None:
         """Listen to the robot and to the operator."""
-        self._settings.lock(True)
+        self._settings.lock()
         try:
             contract = load_contract(robot_path(self._settings.text("robot")))
-            values = {name: self.get_parameter(name).value for name in _SETTINGS}
+            values: dict[str, Any] = {name: self._settings.value(name) for name in _SETTINGS}
             settings = ExecutorSettings(**values)
         except ValueError as error:
             raise SetupError(str(error)) from error
@@ -128,6 +151,26 @@ class ExecutorNode(ManagedNode):
                 )
             )
         self._inputs.append(subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS))
+        self._inputs.append(
+            subscribe(
+                PolicyStatus,
+                "policy_status",
+                self._on_policy_status,
+                qos.LATCHED,
+                event_callbacks=no_events.SUBSCRIPTION,
+            )
+        )
+        if JointTrajectoryControllerState is not None:
+            self._inputs += [
+                subscribe(
+                    JointTrajectoryControllerState,
+                    state_topic(c.topic),
+                    partial(self._on_controller_state, c.name),
+                    qos.SENSOR,
+                )
+                for c in contract.controllers
+                if c.type == "joint_trajectory_controller"
+            ]
         self.get_logger().info(
             f"drives {', '.join(control.joint_names)} through "
             f"{', '.join(c.name for c in contract.controllers)}"
@@ -136,12 +179,19 @@ class ExecutorNode(ManagedNode):
     def start(self) -> None:
         """Take chunks from now on."""
         assert self._control is not None
+        if rivals := self._look_for_rivals():
+            raise SetupError(f"somebody else commands this robot: {rivals}")
+        self._rivals.begin(time.monotonic_ns())
+        self._standing, self._clock_stands = StandingClock(), ""
         period = 1.0 / self._settings.number("rate_hz")
         self._control.start(self._now())
-        self._watch = TimerWatch(period)
-        sim_time = bool(self.get_parameter("use_sim_time").value)
+        self._watch, self._gap = TimerWatch(period), Gap(period)
+        self._waiting.clear()
+        # What is there now stays: looking through it for garbage would make ticks late.
+        gc.collect()
+        gc.freeze()
         self._ticks = self.create_timer(
-            period, self._on_tick, clock=self.get_clock() if sim_time else self._steady
+            period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
 
     def stop(self) -> None:
@@ -166,7 +216,7 @@ class ExecutorNode(ManagedNode):
             self._outputs.close()
             self._outputs = None
         self._control = self._reported = None
-        self._settings.lock(False)
+        self._settings.unlock()
 
     # Ticks
 
@@ -181,6 +231,8 @@ class ExecutorNode(ManagedNode):
             self._outputs.stream(control.commands(now))
         self._report_change(control.state(now))
         watch.end()
+        while self._waiting:
+            self._take_chunk(self._waiting.popleft())
 
     def _publish(self, update: Update | None) -> None:
         if update is None or self._outputs is None:
@@ -199,16 +251,30 @@ class ExecutorNode(ManagedNode):
     # What comes in
 
     def _on_chunk(self, msg: ActionChunk) -> None:
-        control = self._control
-        if control is None or self._ticks is None:
+        if self._ticks is None:
             return
+        # A chunk costs more than a tick may be late: one that comes just before a tick waits.
+        left = ns_to_s(self._ticks.time_until_next_call())
+        if self._sim_time or (not self._waiting and self._gap.fits(left)):
+            self._take_chunk(msg)
+        else:
+            self._waiting.append(msg)
+
+    def _take_chunk(self, msg: ActionChunk) -> None:
+        control = self._control
+        if control is None:
+            return
+        began = time.perf_counter()
         now = self._now()
         try:
+            if self._rivals.gives_way:
+                raise MalformedError("second_executor", self._rivals.words)
             refusal = control.receive(chunk_from_msg(msg), now)
         except MalformedError as error:
             refusal = control.refuse_chunk(Refusal(error.reason, error.detail))
         self._tell(refusal)
         self._publish(control.update(now))
+        self._gap.took(time.perf_counter() - began)
 
     def _on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
         if self._control is not None:
@@ -223,8 +289,18 @@ class ExecutorNode(ManagedNode):
                 self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
             )
 
+    def _on_policy_status(self, msg: PolicyStatus) -> None:
+        if self._control is not None and msg.lifecycle != State.PRIMARY_STATE_ACTIVE:
+            self._control.end_session(msg.session)
+
+    def _on_controller_state(self, controller: str, msg: Any) -> None:
+        if self._control is not None and self._ticks is not None:
+            stamp = time_to_ns(msg.header.stamp)
+            self._control.watch_controller(controller, stamp, reference_of(msg), self._now())
+
     def _on_instruction(self, msg: String) -> None:
-        if self._control is not None:
+        # The policy does not follow such a one either, and says so.
+        if self._control is not None and not problem(msg.data):
             update = self._control.instruct(msg.data, self._now())
             if self._ticks is not None:
                 self._publish(update)
@@ -240,7 +316,7 @@ class ExecutorNode(ManagedNode):
         if self._control is not None:
             self._held = request.data
             self._control.hold(request.data, self._now())
-        return self._answer(response, "holding" if request.data else "the next chunk may move it")
+        return self._answer(response, "holding" if request.data else self._next_motion())
 
     def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if not request.data:
@@ -255,7 +331,7 @@ class ExecutorNode(ManagedNode):
         if self._control is not None:
             self._estopped = False
             self._control.resume(self._now())
-        return self._answer(response, "the next chunk may move it")
+        return self._answer(response, self._next_motion())
 
     def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if not self._settings.flag("single_step"):
@@ -263,7 +339,7 @@ class ExecutorNode(ManagedNode):
             return response
         if self._control is not None:
             self._control.step(self._now())
-        return self._answer(response, "the next chunk is executed to its end")
+        return self._answer(response, self._next_motion("the next chunk is executed to its end"))
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._control is not None:
@@ -283,6 +359,17 @@ class ExecutorNode(ManagedNode):
         response.message = message
         return response
 
+    def _next_motion(self, otherwise: str = "") -> str:
+        if self._control is None:
+            return ""
+        stepped = self._settings.flag("single_step")
+        return what_moves_it(
+            self._control.state(self._now()),
+            active=self._ticks is not None,
+            otherwise=otherwise
+            or ("call step for the next chunk" if stepped else "the next chunk may move it"),
+        )
+
     # What it says of itself
 
     def _tell(self, refusal: Refusal | None) -> None:
@@ -290,13 +377,47 @@ class ExecutorNode(ManagedNode):
             return
         if refusal.reason in _WISHES:
             self.get_logger().info(f"refused: {refusal}")
-        elif refusal.reason == "second_policy":
+        elif refusal.reason in ("second_policy", "second_executor"):
             self.get_logger().error(f"refused: {refusal}")
         else:
             self.get_logger().warning(f"refused: {refusal}")
 
+    def _look_for_rivals(self) -> str:
+        assert self._control is not None
+        assert self._outputs is not None
+        topics = [*self._outputs.topics, self._states.topic_name]
+        speakers = {
+            topic: [
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+                for info in self.get_publishers_info_by_topic(topic)
+            ]
+            for topic in topics
+        }
+        return self._rivals.look(speakers, time.monotonic_ns())
+
+    def _watch_surroundings(self) -> None:
+        """Stop for a rival that was there first, and for a /clock that stands."""
+        control = self._control
+        if control is None or self._ticks is None:
+            return
+        gave_way, stood = self._rivals.gives_way, self._clock_stands
+        if gave_way or self._rivals.is_newcomer(time.monotonic_ns()):
+            self._look_for_rivals()
+        if self._sim_time:
+            self._clock_stands = self._standing.look(self._now(), time.monotonic_ns())
+        if self._rivals.gives_way and not gave_way:
+            self._stop_for(f"somebody else commands this robot: {self._rivals.words}")
+        elif self._clock_stands and not stood:
+            self._stop_for(self._clock_stands)
+
+    def _stop_for(self, reason: str) -> None:
+        assert self._control is not None
+        self.get_logger().error(reason)
+        self._publish(self._control.stop(self._now(), reason))
+
     def _report(self) -> None:
         if self._control is not None:
+            self._watch_surroundings()
             state = self._control.state(self._now())
             self._states.publish(executor_state_to_msg(state))
             self._reported = state
@@ -311,7 +432,8 @@ class ExecutorNode(ManagedNode):
             return
         now = self._now()
         timing = self._watch.status(self.get_name())
-        motion = self._diagnosis.status(self._control.state(now))
+        faults = [words for words in (self._look_for_rivals(), self._clock_stands) if words]
+        motion = self._diagnosis.status(self._control.state(now), faults)
         msg = DiagnosticArray(status=[timing, motion])
         msg.header.stamp = ns_to_time(now)
         self._diagnostics.publish(msg)

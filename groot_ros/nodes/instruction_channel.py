@@ -9,7 +9,7 @@ from rclpy.publisher import Publisher
 from std_msgs.msg import String
 
 from groot_ros.bridge import no_events, qos
-from groot_ros.bridge.instruction import InstructionBox
+from groot_ros.bridge.instruction import InstructionBox, problem
 from groot_ros.srv import SetInstruction
 
 
@@ -49,6 +49,9 @@ class InstructionChannel:
         )
 
     def _on_topic(self, msg: String) -> None:
+        if why := problem(msg.data):
+            self._node.get_logger().error(f"instruction refused: {why}")
+            return
         with self._lock:
             if self._said is not None and msg.data != self._said:
                 # Somebody else speaks now: a late joiner must not find our old word beside it.
@@ -60,6 +63,10 @@ class InstructionChannel:
     def _on_service(
         self, request: SetInstruction.Request, response: SetInstruction.Response
     ) -> SetInstruction.Response:
+        if why := problem(request.instruction):
+            response.message = why
+            response.instruction_id = self._box.current.id
+            return response
         with self._lock:
             self._follow(request.instruction)
             self._said = request.instruction

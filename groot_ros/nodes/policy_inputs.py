@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.images import (
     check_compressed,
+    check_encoding,
     check_image,
     compressed_to_rgb,
     image_to_rgb,
@@ -66,7 +67,11 @@ class PolicyInputs:
         self._subscriptions = []
 
     def _on_image(self, view: str, msg: Image) -> None:
-        self._add(view, msg, check_image, image_to_rgb)
+        def check(image: Image) -> None:
+            check_image(image)
+            check_encoding(image, self._buffer.cameras[view].encoding)
+
+        self._add(view, msg, check, image_to_rgb)
 
     def _on_compressed(self, view: str, msg: CompressedImage) -> None:
         self._add(view, msg, check_compressed, compressed_to_rgb)

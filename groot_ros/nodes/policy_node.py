@@ -83,7 +83,7 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, POLICY)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
-        self._refusals = RefusalCounts(_QUIET_NS)
+        self._refusals = RefusalCounts(_QUIET_NS, once=_WISHES)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -118,8 +118,8 @@ class PolicyNode(ManagedNode):
     def setup(self) -> None:
         """Load the model and listen to its inputs."""
         settings = self._settings
-        settings.lock(True)
-        self._refusals = RefusalCounts(_QUIET_NS)
+        settings.lock()
+        self._refusals = RefusalCounts(_QUIET_NS, once=_WISHES)
         if not settings.text("checkpoint"):
             raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
         self._limit_threads(settings.integer("torch_threads"))
@@ -158,6 +158,7 @@ class PolicyNode(ManagedNode):
             policy.dt,
             policy.horizon,
             policy.first_step,
+            None if (frozen := settings.integer("rtc_frozen_steps")) < 0 else frozen,
         )
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,
@@ -210,7 +211,7 @@ class PolicyNode(ManagedNode):
         policy, self._policy = self._policy, None
         if policy is not None:
             policy.close()
-        self._settings.lock(False)
+        self._settings.unlock()
         self._publish_status(State.PRIMARY_STATE_UNCONFIGURED)
 
     def _now(self) -> int:
@@ -277,6 +278,7 @@ class PolicyNode(ManagedNode):
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
+        self._refusals.over()
 
     def _refuse(self, reason: str, detail: str) -> None:
         if not self._refusals.add(reason, time.monotonic_ns()):

@@ -26,7 +26,7 @@ from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.topics import graph_topics
 from groot_ros.bags.writer import BagWriter
 from groot_ros.bridge.parameter_tables import RECORDER
-from groot_ros.bridge.parameters import Parameters
+from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -49,6 +49,7 @@ class RecorderNode(Node):
     def __init__(self) -> None:
         super().__init__("recorder_node")
         parameters = Parameters(self, RECORDER)
+        parameters.lock(READ_ONCE)
         output = parameters.text("output")
         if not output:
             raise ValueError("output is not set: name the directory of the bag")

@@ -24,15 +24,17 @@ _SIGNAL_POLL = 0.1
 
 
 def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
-    """Spin the node until SIGINT or SIGTERM, then close it while it can still publish."""
+    """Spin the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish."""
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         ended.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, on_signal)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Of nohup, an ignored SIGHUP stays ignored; of a background job, no SIGINT does.
+        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, on_signal)
     try:
         node = make_node()
     except ValueError as error:
@@ -56,8 +58,9 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
             close()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
-        rclpy.shutdown()
-    if failed.is_set():
+        rclpy.try_shutdown()
+    # Without a signal, the node itself took its context down: it could not go on.
+    if failed.is_set() or not ended:
         sys.exit(1)
 
 

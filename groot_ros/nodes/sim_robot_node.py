@@ -1,6 +1,7 @@
 """The simulated robot as a driver would show it: joint states, images, controllers' topics."""
 
 import threading
+import time
 from array import array
 from functools import partial
 from typing import cast
@@ -19,7 +20,8 @@ from trajectory_msgs.msg import JointTrajectory
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
 from groot_ros.bridge.parameter_tables import SIM_ROBOT
-from groot_ros.bridge.parameters import Parameters
+from groot_ros.bridge.parameters import READ_ONCE, Parameters
+from groot_ros.bridge.rivals import Rivals
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -56,8 +58,7 @@ class SimRobotNode(Node):
             seed=parameters.integer("seed"),
         )
         self._pacer = Pacer(self._robot.period_ns, factor)
-        # Nothing of it is read again.
-        parameters.lock(True)
+        parameters.lock(READ_ONCE)
         self._refusals: dict[str, tuple[int, str]] = {c.name: (0, "") for c in contract.controllers}
 
         rate = parameters.number("joint_state_rate")
@@ -93,7 +94,10 @@ class SimRobotNode(Node):
                 self.create_subscription(
                     Float64MultiArray, controller.topic, on_values, qos.COMMAND
                 )
-        self._clock_publisher = self.create_publisher(ClockMsg, "/clock", qos.DRIVER)
+        self._clock_publisher = (
+            self.create_publisher(ClockMsg, "/clock", qos.DRIVER) if self._publishes_clock else None
+        )
+        self._rivals = Rivals(self.get_fully_qualified_name())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -122,7 +126,7 @@ class SimRobotNode(Node):
                 for _ in range(cycles):
                     self._robot.cycle()
                     self._publish_due()
-                if cycles and self._publishes_clock:
+                if cycles and self._clock_publisher is not None:
                     self._clock_publisher.publish(ClockMsg(clock=ns_to_time(self._robot.now_ns)))
                 self._stop.wait(self._pacer.wait(self._wall.now().nanoseconds))
         except Exception as error:
@@ -188,6 +192,12 @@ class SimRobotNode(Node):
         )
 
     def _publish_diagnostics(self) -> None:
+        if self._clock_publisher is not None:
+            self._look_for_another_clock()
+            if self._rivals.gives_way:
+                self.close()
+                self.context.try_shutdown()
+                return
         array_msg = DiagnosticArray()
         array_msg.header.stamp = ns_to_time(self._robot.now_ns)
         for controller, (count, reason) in self._refusals.items():
@@ -199,9 +209,35 @@ class SimRobotNode(Node):
                     values=[KeyValue(key="refused", value=str(count))],
                 )
             )
+        if self._rivals.words:
+            array_msg.status.append(
+                DiagnosticStatus(
+                    level=DiagnosticStatus.ERROR,
+                    name=f"{self.get_name()}: clock",
+                    message=self._rivals.words,
+                )
+            )
         self._diagnostics.publish(array_msg)
 
+    def _look_for_another_clock(self) -> None:
+        names = [
+            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
+            for info in self.get_publishers_info_by_topic("/clock")
+        ]
+        before = self._rivals.words
+        if not self._rivals.begun:
+            self._rivals.begin(time.monotonic_ns())
+        words = self._rivals.look({"/clock": names}, time.monotonic_ns())
+        if self._rivals.gives_way:
+            self.get_logger().fatal(f"two clocks: {words}; this simulation ends")
+        elif words and not before:
+            self.get_logger().error(f"two clocks: {words}")
+
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._robot.busy:
+            # It would be driven back at once, from wherever home is.
+            response.message = "the arm is being driven: hold the executor first"
+            return response
         self._robot.reset()
         places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self._robot.cubes.items()}
         response.success = True

@@ -8,6 +8,7 @@ from groot_ros.bridge.latency import LatencyWindow
 
 #: A timer that is late by more than this share of its period, once in a hundred, is a warning.
 _LATE_SHARE = 0.2
+_QUANTILES = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 
 
 class TimerWatch:
@@ -37,24 +38,28 @@ class TimerWatch:
         self._work.add(time.perf_counter() - self._began)
 
     def __str__(self) -> str:
-        return ", ".join(f"{name} {value}" for name, value in self._figures().items())
+        return ", ".join(f"{name} {_ms(value)}" for name, value in self._figures().items())
 
     def status(self, name: str) -> DiagnosticStatus:
         """The figures for /diagnostics."""
-        late = self._jitter.quantile(0.99) > _LATE_SHARE * self._period
+        figures = self._figures()
+        late = figures["jitter p99"] > _LATE_SHARE * self._period
         return DiagnosticStatus(
             level=DiagnosticStatus.WARN if late else DiagnosticStatus.OK,
             name=f"{name}: timing",
             message="the timer is late: too much load beside it"
             if late
             else "the timer is on time",
-            values=[KeyValue(key=key, value=value) for key, value in self._figures().items()],
+            values=[KeyValue(key=key, value=_ms(value)) for key, value in figures.items()],
         )
 
-    def _figures(self) -> dict[str, str]:
-        quantiles = {"p50": 0.5, "p99": 0.99, "max": 1.0}
+    def _figures(self) -> dict[str, float]:
         return {
-            f"{what} {q}": f"{1e3 * window.quantile(share):.2f} ms"
+            f"{what} {name}": value
             for what, window in (("jitter", self._jitter), ("tick", self._work))
-            for q, share in quantiles.items()
+            for name, value in zip(_QUANTILES, window.quantiles(*_QUANTILES.values()), strict=True)
         }
+
+
+def _ms(seconds: float) -> str:
+    return f"{1e3 * seconds:.2f} ms"

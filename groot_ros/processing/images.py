@@ -2,6 +2,10 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from groot_ros.processing.modality import ProcessorConfig
 from groot_ros.processing.resize import Image, resize_area, resize_bicubic, to_planar
@@ -75,16 +79,20 @@ class ImagePipeline:
 
         `at` places the crop: (0.5, 0.5) is the centre (evaluation), training draws it in [0, 1].
         """
+        return self._cropped(image, at).astype(np.uint8)
+
+    def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
+        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells."""
+        cropped = self._cropped(image, at)
+        size = token_grid_size(cropped.shape[1], cropped.shape[2], self.cell)
+        return resize_bicubic(cropped, *size).astype(np.uint8)
+
+    def _cropped(self, image: Image, at: tuple[float, float]) -> NDArray[Any]:
         height, width = smallest_side_size(image.shape[0], image.shape[1], self.edge)
         ch, cw = max(1, int(height * self.crop)), max(1, int(width * self.crop))
         window = int((height - ch) * at[0]), int((width - cw) * at[1]), ch, cw
         cropped = resize_area(to_planar(image), height, width, window)
         return resize_area(cropped, *smallest_side_size(ch, cw, self.edge))
-
-    def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
-        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells."""
-        image = self.transform(image, at)
-        return resize_bicubic(image, *token_grid_size(image.shape[1], image.shape[2], self.cell))
 
     def tokens(self, image: Image) -> int:
         """Image tokens of an image that went through the pipeline."""

@@ -101,8 +101,10 @@ class StateActionCodec:
         columns = []
         for group, scheme in self._state.items():
             values = self._checked(state, group, self.state_widths[group], "state")
-            self._warn_if_far(group, scheme, values)
-            columns.append(scheme.normalise(values))
+            scaled = scheme.scale(values)
+            if not isinstance(scheme, SinCos) and group not in self._warned:
+                self._warn_if_far(group, _FAR[type(scheme)], scaled, values)
+            columns.append(scheme.limit(scaled))
         return _pad(np.concatenate(columns, axis=-1), self._config.max_state_dim)
 
     def encode_action(
@@ -315,13 +317,10 @@ class StateActionCodec:
             raise ValueError(f"{what} group '{group}' holds values that are not finite")
         return values
 
-    def _warn_if_far(self, group: str, scheme: MinMax | MeanStd | SinCos, values: Array) -> None:
-        if isinstance(scheme, SinCos) or group in self._warned:
-            return
-        unclipped = MinMax(scheme.low, scheme.high, False) if isinstance(scheme, MinMax) else scheme
-        distance = np.abs(unclipped.normalise(values)).max(axis=0)
+    def _warn_if_far(self, group: str, limit: float, scaled: Array, values: Array) -> None:
+        distance = np.abs(scaled).max(axis=0)
         worst = int(distance.argmax())
-        if distance[worst] > _FAR[type(scheme)]:
+        if distance[worst] > limit:
             self._warned.add(group)
             _log.warning(
                 "state '%s' column %d is %.4g, far outside the training data; "

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,11 +26,16 @@ class MinMax:
 
     def normalise(self, values: Array) -> Array:
         """[..., T, D] to the same shape."""
-        low, high = _rows(self.low, values), _rows(self.high, values)
-        varies = ~np.isclose(high, low)
-        span = np.where(varies, high - low, 1.0)
-        scaled = np.where(varies, 2.0 * (values - low) / span - 1.0, 0.0)
-        return np.clip(scaled, -1.0, 1.0) if self.clip else scaled
+        return self.limit(self.scale(values))
+
+    def scale(self, values: Array) -> Array:
+        """As normalise, without clipping."""
+        low, varies, span = (_rows(s, values) for s in (self.low, self._varies, self._span))
+        return np.where(varies, 2.0 * (values - low) / span - 1.0, 0.0)
+
+    def limit(self, scaled: Array) -> Array:
+        """What clipping, where it is on, leaves of scaled values."""
+        return scaled.clip(-1.0, 1.0) if self.clip else scaled
 
     def denormalise(self, values: Array) -> Array:
         """Always clipped to [-1, 1] first, whatever `clip` says, as in the reference."""
@@ -38,6 +45,14 @@ class MinMax:
         """As denormalise, without clipping."""
         low, high = _rows(self.low, values), _rows(self.high, values)
         return (values + 1.0) / 2.0 * (high - low) + low
+
+    @cached_property
+    def _varies(self) -> NDArray[np.bool_]:
+        return ~np.isclose(self.high, self.low)
+
+    @cached_property
+    def _span(self) -> Array:
+        return np.where(self._varies, self.high - self.low, 1.0)
 
 
 @dataclass(frozen=True)
@@ -53,9 +68,16 @@ class MeanStd:
 
     def normalise(self, values: Array) -> Array:
         """[..., T, D] to the same shape."""
+        return self.limit(self.scale(values))
+
+    def scale(self, values: Array) -> Array:
+        """As normalise, without clipping."""
         mean, std = _rows(self.mean, values), _rows(self.std, values)
-        scaled = np.where(std != 0, (values - mean) / np.where(std != 0, std, 1.0), values)
-        return np.clip(scaled, -1.0, 1.0) if self.clip else scaled
+        return np.where(std != 0, (values - mean) / np.where(std != 0, std, 1.0), values)
+
+    def limit(self, scaled: Array) -> Array:
+        """What clipping, where it is on, leaves of scaled values."""
+        return scaled.clip(-1.0, 1.0) if self.clip else scaled
 
     def denormalise(self, values: Array) -> Array:
         """Never clipped."""
@@ -67,12 +89,16 @@ class MeanStd:
 class SinCos:
     """[sin, cos] of all columns; twice as wide, statistics unused."""
 
-    def normalise(self, values: Array) -> Array:
+    def scale(self, values: Array) -> Array:
         """[..., T, D] to [..., T, 2 D]."""
         return np.concatenate([np.sin(values), np.cos(values)], axis=-1)
 
+    def limit(self, scaled: Array) -> Array:
+        """Nothing to clip."""
+        return scaled
 
-def _rows(statistic: Array, values: Array) -> Array:
+
+def _rows(statistic: NDArray[Any], values: Array) -> NDArray[Any]:
     """The leading steps of per-step statistics: a chunk may be shorter than they are."""
     return statistic[: values.shape[-2]] if statistic.ndim == 2 else statistic
 

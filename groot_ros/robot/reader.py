@@ -9,6 +9,11 @@ _REQUIRED = object()
 _TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
 
 
+def is_topic_name(name: str) -> bool:
+    """Whether it is a ROS topic name, absolute or relative."""
+    return _TOPIC_NAME.fullmatch(name) is not None
+
+
 class ContractError(ValueError):
     """The robot contract is wrong; the message names file, key and how to mend it."""
 
@@ -53,7 +58,7 @@ class Section:
     def topic(self, key: str, default: Any = _REQUIRED) -> str:
         """A ROS topic name, absolute or relative to the namespace of the robot."""
         value = self.text(key, default)
-        if not _TOPIC_NAME.fullmatch(value):
+        if not is_topic_name(value):
             raise self.error(
                 key,
                 f"'{value}' is not a topic name: words of letters, digits and _, "

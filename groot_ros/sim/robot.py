@@ -128,6 +128,12 @@ class SimulatedRobot:
             self._arm.step()
             self._now_ns += self.period_ns
 
+    @property
+    def busy(self) -> bool:
+        """Whether some controller is following a trajectory."""
+        with self._lock:
+            return any(controller.busy for controller in self._trajectory.values())
+
     def reset(self) -> None:
         """Arm home and at rest, cubes in new places (the seed's next), controllers holding.
 

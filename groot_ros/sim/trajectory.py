@@ -99,6 +99,10 @@ class SampledTrajectory:
         """Whether the state before it is known, that is, it has been sampled once."""
         return self._before is not None
 
+    def ends_after(self, time_ns: int) -> bool:
+        """Whether the last knot is still to come."""
+        return not self.started or self._stamp_ns + self._offsets_ns[-1] > time_ns
+
     def start(self, now_ns: int, before: Knot, before_ns: int) -> None:
         """The first sample is due: a zero stamp becomes now."""
         self._stamp_ns = self._stamp_ns or now_ns

@@ -91,6 +91,13 @@ class TrajectoryController:
         offsets = [point.time_from_start_ns for point in message.points]
         self._pending = SampledTrajectory(message.stamp_ns, offsets, knots)
 
+    @property
+    def busy(self) -> bool:
+        """Whether a trajectory is being followed, or about to be."""
+        if self._pending is not None:
+            return True
+        return self._running is not None and self._running.ends_after(self._traj_time_ns)
+
     def hold(self) -> None:
         """Forget every trajectory; the next update holds the position measured then."""
         self._pending = self._running = self._command = None

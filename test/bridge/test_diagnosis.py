@@ -123,3 +123,17 @@ def test_the_policy_gives_its_figures():
     assert shown["budget"] == "d 5 <= s 6 <= 16 - d"
     assert shown["age of front"] == "0.020 s"
     assert shown["rate of front"] == "30.0 of 30.0 Hz"
+
+
+def test_a_fault_that_is_not_seen_in_the_motion_is_an_error_and_comes_first():
+    state = executor(ES.HOLDING, "no chunk came in time: at rest")
+    status = ExecutorDiagnosis("executor").status(state, ["/clock stands"])
+    assert (status.level, status.message) == (
+        ERROR,
+        "/clock stands; no chunk came in time: at rest",
+    )
+
+
+def test_a_fault_that_is_the_reason_of_the_stop_is_said_once():
+    status = ExecutorDiagnosis("executor").status(executor(ES.HOLDING, "it stands"), ["it stands"])
+    assert (status.level, status.message) == (ERROR, "it stands")

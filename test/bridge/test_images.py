@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from groot_ros.bridge.images import check_image, compressed_to_rgb, image_to_rgb
+from groot_ros.bridge.images import check_encoding, check_image, compressed_to_rgb, image_to_rgb
 from groot_ros.types import MalformedError
 
 BYTES_PER_PIXEL = {
@@ -219,3 +219,14 @@ def test_cv_bridge_agrees_where_it_is_truly_installed():
         msg = messages.Image(**vars(ours))
         theirs = cv_bridge.CvBridge().imgmsg_to_cv2(msg, "rgb8")
         np.testing.assert_allclose(image_to_rgb(msg), theirs, atol=1)
+
+
+@pytest.mark.parametrize(("sent", "stated"), [("rgb8", "rgb8"), ("yuyv", "yuv422_yuy2")])
+def test_an_image_in_the_stated_encoding_passes(sent, stated):
+    check_encoding(message(sent, 2, 2), stated)
+
+
+def test_an_image_in_another_encoding_than_stated_is_refused_with_both_named():
+    with pytest.raises(MalformedError, match="sends bgr8, the robot contract says rgb8") as caught:
+        check_encoding(message("bgr8", 2, 2), "rgb8")
+    assert caught.value.reason == "wrong_encoding"

@@ -1,6 +1,6 @@
 """The newest instruction counts, and each change of it has a number."""
 
-from groot_ros.bridge.instruction import Instruction, InstructionBox
+from groot_ros.bridge.instruction import LONGEST, Instruction, InstructionBox, problem
 
 
 def test_each_change_has_the_next_number_and_a_repetition_has_none():
@@ -23,3 +23,8 @@ def test_the_parameter_only_speaks_first():
     box.put_first("from the parameter")
     box.put_first("again")
     assert box.current == Instruction(1, "from the parameter")
+
+
+def test_a_book_is_no_instruction():
+    assert problem("a" * LONGEST) == ""
+    assert problem("a" * (LONGEST + 1)) == "the instruction has 2001 characters, at most 2000"

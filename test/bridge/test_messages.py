@@ -127,6 +127,11 @@ def spoiled(**changes) -> ActionChunkMsg:
         ({"horizon": 5}, "sizes_disagree"),
         ({"inputs": ["front"]}, "sizes_disagree"),
         ({"stages": ["head"]}, "sizes_disagree"),
+        ({"horizon": 200_000}, "too_long"),
+        ({"session": ""}, "no_session"),
+        ({"session": "  "}, "no_session"),
+        ({"id": 2**64 - 1}, "bad_number"),
+        ({"episode": 2**32 - 1}, "bad_number"),
         ({"rtc_mode": 9}, "unknown_kind"),
         ({"dt": 0.0}, "bad_dt"),
         ({"dt": float("nan")}, "bad_dt"),
@@ -142,6 +147,7 @@ def spoiled(**changes) -> ActionChunkMsg:
         ({"group_units": ["rad"]}, "sizes_disagree"),
         ({"group_values": array("d", [0.0] * 7)}, "sizes_disagree"),
         ({"group_values": array("d", [0.0] * 7 + [float("inf")])}, "non_finite"),
+        ({"group_values": array("d", [0.0] * 7 + [-1e300])}, "out_of_range"),
     ],
 )
 def test_a_malformed_chunk_is_refused_by_reason(changes, reason):

@@ -7,7 +7,7 @@ import rclpy
 from rclpy.parameter import Parameter as RosParameter
 
 from groot_ros.bridge.parameter_tables import TABLES
-from groot_ros.bridge.parameters import Parameter, Parameters
+from groot_ros.bridge.parameters import READ_ONCE, Parameter, Parameters
 
 RATE = Parameter("rate", 5.0, "How often", "Hz", 0.1, 100.0)
 TABLE = (
@@ -72,7 +72,9 @@ def test_what_is_no_word_of_the_choice_is_refused(make, value):
 @pytest.mark.parametrize(
     ("argument", "told"),
     [
-        ("rate:=5", "rate must be like 5.0: .* type 'INTEGER', expecting type 'DOUBLE'"),
+        ("rate:=fast", "rate must be a number, not 'fast'"),
+        ("rate:=true", "rate must be a number, not True"),
+        ("rate:=0", "rate must be at least 0.1, not 0"),
         ("rate:=-3.0", "rate .*out of range Min: 0.1, Max: 100.0, value: -3.0"),
         ("count:=11", "count .*out of range"),
         ("engine:=abacus", "engine must be one of auto, torch, not 'abacus'"),
@@ -98,23 +100,53 @@ def test_an_accepted_change_is_seen_and_told_and_a_refused_one_is_neither(make):
 
 
 @pytest.mark.ros
+def test_a_number_needs_no_decimal_point(make):
+    node, parameters = make("rate:=2")
+    assert parameters.number("rate") == 2.0
+    seen = []
+    parameters.on_change(lambda name, value: seen.append(value))
+    accepted, refused, word = change(node, rate=3), change(node, rate=101), change(node, rate="3")
+    assert accepted[0].successful
+    assert seen == [3.0]
+    assert isinstance(seen[0], float)
+    assert refused[0].reason == "rate must be at most 100, not 101"
+    assert word[0].reason == "rate must be a number, not '3'"
+    assert parameters.number("rate") == 3.0
+
+
+@pytest.mark.ros
 def test_while_locked_only_live_parameters_change(make):
     node, parameters = make()
-    parameters.lock(True)
+    parameters.lock()
     live, locked = change(node, count=7, rate=1.0)
     assert live.successful
-    assert locked.reason == "rate can only change while unconfigured: run cleanup first"
+    assert locked.reason == "rate cannot change now: run cleanup first"
     assert parameters.number("rate") == 5.0
-    parameters.lock(False)
+    parameters.unlock()
     assert change(node, rate=1.0)[0].successful
     assert parameters.number("rate") == 1.0
 
 
 @pytest.mark.ros
+def test_whose_time_counts_does_not_change_under_a_configured_node(make):
+    node, parameters = make()
+    parameters.lock(READ_ONCE)
+    refused = change(node, use_sim_time=True)[0]
+    assert refused.reason == (
+        "use_sim_time cannot change now: it is read once, when the node starts: start it anew"
+    )
+    assert not node.get_clock().ros_time_is_active
+    parameters.unlock()
+    assert change(node, use_sim_time=True)[0].successful
+    assert node.get_clock().ros_time_is_active
+
+
+@pytest.mark.ros
 def test_parameters_of_others_are_left_alone(make):
     node, parameters = make()
-    parameters.lock(True)
-    assert change(node, use_sim_time=True)[0].successful
+    node.declare_parameter("foreign", 1)
+    parameters.lock()
+    assert change(node, foreign=2)[0].successful
 
 
 @pytest.mark.ros

@@ -1,3 +1,5 @@
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +9,7 @@ import pytest
 from groot_ros.bags.contents import BagContents, TopicContents, read_contents
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.writer import BagWriter
-from groot_ros.cli.bag import format_contents
+from groot_ros.cli.bag import RecordingClock, format_contents
 from groot_ros.cli.main import main
 
 COMMAND = Path(__file__).parents[2] / "bin" / "groot-ros"
@@ -68,12 +70,56 @@ def test_a_missing_bag_is_one_line_and_status_2(tmp_path, capsys):
     [
         (["--duration", "-1"], "--duration must be positive, not -1"),
         (["--robot", "nope"], "robot contract 'nope': no such file"),
+        (["--topics", "a b"], "--topics: 'a b' is not a topic name"),
     ],
 )
 def test_record_refuses_wrong_use_before_it_starts_anything(tmp_path, capsys, arguments, problem):
     assert main(["bag", "record", "--out", str(tmp_path / "bag"), *arguments]) == 2
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "bag").exists()
+
+
+def test_the_duration_begins_with_the_first_topic():
+    clock = RecordingClock(2.0)
+    clock.hear("[recorder_node] [INFO] [1.0] [recorder_node]: recording into /tmp/bag", 10.0)
+    assert not clock.ended(12.5)
+    clock.hear("[recorder_node] [INFO] [1.5] [recorder_node]: recording /tf [tf2_msgs/msg/T]", 12.0)
+    clock.hear("[recorder_node] [INFO] [1.6] [recorder_node]: recording /a [std_msgs/msg/S]", 13.0)
+    assert not clock.ended(13.9)
+    assert clock.ended(14.0)
+
+
+def test_the_duration_begins_after_a_patience_where_no_topic_appears():
+    clock = RecordingClock(2.0)
+    assert not clock.ended(100.0)
+    clock.hear("recording into /tmp/bag", 10.0)
+    assert not clock.ended(14.9)
+    assert clock.ended(15.0)
+
+
+def test_without_a_duration_it_never_ends():
+    clock = RecordingClock(None)
+    clock.hear("recording into /tmp/bag", 10.0)
+    assert not clock.ended(1e9)
+
+
+@pytest.mark.ros
+def test_a_killed_recorder_is_told_with_what_saves_its_bag(ros_domain, tmp_path):
+    command = [sys.executable, str(COMMAND), "bag", "record", "--out", str(tmp_path / "bag")]
+    process = subprocess.Popen(
+        [*command, "--topics", "nothing"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert "recording into" in process.stdout.readline()
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[0]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "recorder_node died (killed by SIGKILL)" in errors
+    assert f"groot-ros bag recover {tmp_path / 'bag'}" in errors
 
 
 @pytest.mark.ros

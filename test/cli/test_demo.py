@@ -4,6 +4,7 @@ Regressions pinned: a demo that passes although nothing moves the robot.
 """
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,30 @@ def test_the_demo_fails_when_the_command_topic_is_cut(tmp_path: Path) -> None:
     ended = run_demo(tmp_path / "demo", "--seconds", "4", *cut)
     assert ended.returncode == 1, ended.stdout + ended.stderr
     assert "demo FAILED: only 0 joints travelled" in ended.stderr
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_demos_processes_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    out = tmp_path / "demo"
+    command = [sys.executable, "-m", "groot_ros.cli", "demo", "--out", str(out), "--verbose"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as running:
+        assert running.stdout is not None
+        said = ""
+        while "[executor_node]" not in said or "active" not in said:
+            line = running.stdout.readline()
+            assert line, said
+            said = line if "executor_node" in line else ""
+        running.send_signal(number)
+        rest = running.stdout.read()
+        assert running.wait(60) == 128 + number
+    assert f"stopped by {number.name}" in rest
+    # What the executor says last: it was asked, not killed with its parent.
+    assert "[executor_node]" in rest
+    assert "timing: jitter" in rest
+    assert "Traceback" not in rest
 
 
 def test_an_earlier_run_is_replaced_and_nothing_else_in_the_folder_is_touched(

@@ -97,6 +97,28 @@ def test_stop_ends_every_process_with_status_0_and_in_order(supervise, lines: Li
     assert supervisor.running[0].process.returncode == 0
 
 
+def test_a_closed_terminal_ends_up_as_ctrl_c_does(ros_domain: int) -> None:
+    code = f"""
+from groot_ros.bringup import Graph, NodeProcess
+from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
+parameters = {{"robot": {str(robot_path("so101"))!r}, "autostart": True}}
+node = NodeProcess("executor_node", 1, parameters=parameters)
+supervisor = Supervisor(Graph((node,), "", "info", {{}}), lambda line: print(line, flush=True))
+supervisor.start()
+dead = wait_until_stopped(supervisor)
+supervisor.stop()
+print(dead, supervisor.running[0].process.returncode, flush=True)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as up:
+        assert up.stdout is not None
+        while not up.stdout.readline().rstrip().endswith("active"):
+            assert up.poll() is None
+        up.send_signal(signal.SIGHUP)
+        rest = up.stdout.read()
+    assert "timing: jitter" in rest
+    assert rest.splitlines()[-1] == "None 0"
+
+
 def test_nodes_do_not_outlive_a_killed_supervisor(tmp_path: Path, ros_domain: int) -> None:
     code = f"""
 import sys

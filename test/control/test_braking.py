@@ -3,7 +3,13 @@ from control_bench import EPOCH_NS, excess, seconds, viable_states
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groot_ros.control.braking import STANDING, braking_times, brought_to_rest
+from groot_ros.control.braking import (
+    LEAST_SHARE,
+    STANDING,
+    braking_times,
+    brought_to_rest,
+    steadiness,
+)
 from groot_ros.control.curve import Curve
 from groot_ros.control.limits import Limits
 
@@ -66,3 +72,26 @@ def test_a_standing_robot_gets_a_tail_too():
     curve = brought_to_rest(moving(np.zeros(3), np.zeros(3)), LIMITS, 0.0)
     assert seconds(curve.end_ns) > STANDING - 1e-3
     assert not curve.positions.any()
+
+
+def trembling(way, tremor):
+    """0.3 s at `way` rad/s, the last 20 ms of it at `tremor` rad/s."""
+    times = EPOCH_NS + np.array([-300_000_000, -20_000_000, 0], dtype=np.int64)
+    p = np.stack([-0.3 * way, -0.02 * way, 0.02 * (tremor - way)])
+    return Curve(times, p, np.stack([way, way, tremor]))
+
+
+def test_a_tail_coasts_as_far_as_the_motion_before_it_bears_out():
+    way = np.array([0.2, 0.2, 0.2])
+    steady = brought_to_rest(trembling(way, way), LIMITS, 0.3)
+    rough = brought_to_rest(trembling(way, np.array([0.5, -0.5, 0.1])), LIMITS, 0.3)
+    coasted = [curve.positions[-1] - curve.positions[2] for curve in (steady, rough)]
+    np.testing.assert_allclose(coasted[0], 0.03)
+    # Of 0.5 rad/s the mean of the last 0.15 s bears out 0.24; a way back bears out nothing.
+    np.testing.assert_allclose(coasted[1], [0.24 * 0.15, -0.5 * 0.05, 0.015], rtol=1e-3)
+
+
+def test_how_steady_a_motion_was_is_a_share_between_a_third_and_one():
+    way = np.array([0.3, 0.3, 0.0])
+    shares = steadiness(trembling(way, np.array([0.3, -0.6, 0.0])))
+    np.testing.assert_allclose(shares, [1.0, LEAST_SHARE, 1.0])

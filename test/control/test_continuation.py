@@ -47,21 +47,55 @@ def test_rows_are_the_committed_motion_at_the_steps_of_the_new_chunk(timeline):
     assert due[-1] <= plan.end_ns < due[-1] + s_to_ns(DT)
     np.testing.assert_allclose(prefix.values["arm"], expected[:, :3], atol=1e-9)
     np.testing.assert_allclose(prefix.values["gripper"], expected[:, 3:], atol=1e-9)
-    assert (prefix.id, prefix.mode, prefix.frozen_steps) == (timeline.id, RtcMode.GUIDED, 3)
+    assert (prefix.id, prefix.mode, prefix.frozen_steps) == (timeline.id, RtcMode.GUIDED, 1)
 
 
 def test_only_known_steps_are_frozen_or_pulled(timeline):
-    # At 0.3 s only 7 of the 16 steps of the chunk before are left.
-    prefix = continuation(timeline).prefix(origin(0.3), 4, 6)
-    assert len(prefix.weight) == len(prefix.values["arm"]) == 7
-    assert (prefix.weight[:4] == 1.0).all()
-    assert ((prefix.weight[4:] > 0.0) & (prefix.weight[4:] < 0.9)).all()
+    # At 0.2 s only 10 of the 16 steps of the chunk before are left.
+    prefix = continuation(timeline).prefix(origin(0.2), 4, 5)
+    assert len(prefix.weight) == len(prefix.values["arm"]) == 10
+    held = continuation(timeline, mode=RtcMode.NATIVE).prefix(origin(0.2), 4, 5)
+    assert (held.strength[:4] == 0.0).all()
+    assert ((held.strength[4:] > 0.0) & (held.strength[4:] < 1.0)).all()
+    assert held.frozen_steps == 4
 
 
-def test_a_hold_that_could_only_end_abruptly_is_left_to_the_blend(timeline):
-    assert continuation(timeline).prefix(origin(0.3), 5, 6) is not None
-    assert continuation(timeline).prefix(origin(0.3), 6, 6) is None
-    assert continuation(timeline).prefix(origin(0.1), 5, 10) is None
+@pytest.mark.parametrize(("dt", "frozen"), [(DT, 1), (0.05, 4), (0.1, 4)])
+def test_a_guided_hold_ends_over_a_third_of_a_second_and_softens_before_d_for_that(dt, frozen):
+    rows = np.zeros((200, 4))
+    known = CommittedTimeline(
+        stamp_ns=EPOCH_NS,
+        id=1,
+        session="a",
+        episode=0,
+        chunk_id=1,
+        start_ns=EPOCH_NS,
+        dt=0.01,
+        joint_names=(*ARM, GRIPPER),
+        positions=rows,
+        velocities=rows,
+    )
+    prefix = continuation(known, dt=dt).prefix(origin(0.0), 4, 6)
+    assert prefix.frozen_steps == frozen
+    assert (prefix.weight[:frozen] == 1.0).all()
+    assert ((prefix.weight[frozen:10] > 0.0) & (prefix.weight[frozen:10] < 1.0)).all()
+    assert np.abs(np.diff(prefix.weight)).max() < 1.6 * dt / min(1 / 3, 10 * dt)
+
+
+@pytest.mark.parametrize(
+    ("mode", "at", "delay", "given"),
+    [
+        # A quarter of a second must be known for a guided hold: 8 steps.
+        (RtcMode.GUIDED, 0.25, 4, True),
+        (RtcMode.GUIDED, 0.3, 4, False),
+        (RtcMode.NATIVE, 0.3, 5, True),
+        (RtcMode.NATIVE, 0.3, 6, False),
+        (RtcMode.NATIVE, 0.1, 9, False),
+    ],
+)
+def test_a_hold_that_could_only_end_abruptly_is_left_to_the_blend(timeline, mode, at, delay, given):
+    prefix = continuation(timeline, mode=mode).prefix(origin(at), delay, 6)
+    assert (prefix is not None) == given
 
 
 def test_after_another_instruction_only_the_frozen_steps_are_kept(timeline):
@@ -72,9 +106,10 @@ def test_after_another_instruction_only_the_frozen_steps_are_kept(timeline):
 
 
 def test_a_chunk_that_begins_later_than_its_observation_is_late_by_fewer_steps(timeline):
-    late = continuation(timeline, first_step=2 * DT).prefix(origin(0.1), 3, 6)
+    native = {"mode": RtcMode.NATIVE}
+    late = continuation(timeline, first_step=2 * DT, **native).prefix(origin(0.1), 3, 6)
     assert late.frozen_steps == 1
-    on_time = continuation(timeline).prefix(origin(0.1 + 2 * DT), 3, 6)
+    on_time = continuation(timeline, **native).prefix(origin(0.1 + 2 * DT), 3, 6)
     np.testing.assert_allclose(late.values["arm"], on_time.values["arm"], atol=1e-8)
 
 
@@ -102,3 +137,16 @@ def test_there_is_nothing_to_continue(timeline, changes, asked, delay):
 
 def test_nothing_is_continued_before_the_executor_spoke():
     assert continuation().prefix(origin(0.1), 3, 6) is None
+
+
+def test_a_given_number_of_frozen_steps_needs_neither_delay_nor_budget(timeline):
+    prefix = continuation(timeline, frozen_steps=1000).prefix(origin(0.3), 0, 16)
+    assert prefix.frozen_steps == len(prefix.values["arm"]) == 7
+    assert (prefix.weight == 1.0).all()
+    few = continuation(timeline, frozen_steps=2).prefix(origin(0.3), 9, 10)
+    assert few.frozen_steps == 2
+    assert (few.weight[:2] == 1.0).all()
+    assert (few.weight[2:6] > 0.0).all()
+    assert (
+        continuation(timeline, frozen_steps=2, mode=RtcMode.OFF).prefix(origin(0.3), 4, 6) is None
+    )

@@ -57,3 +57,11 @@ def test_a_nanosecond_is_not_lost_at_todays_epoch():
     line = Curve(TIMES[:2], np.array([[0.0], [1.0]]), np.array([[100.0], [100.0]]))
     position, _ = line.at(int(TIMES[0]) + 1)
     assert position[0] == pytest.approx(1e-7, abs=1e-15)
+
+
+def test_how_sharp_a_motion_is_is_the_root_mean_square_of_its_acceleration():
+    t = np.array([0.0, 0.1, 0.2])
+    # x' = 0, then t - 0.1 from there on: accelerations 0, 0, 1, 1 at the segments' ends.
+    p, v = np.maximum(t - 0.1, 0.0) ** 2 / 2, np.maximum(t - 0.1, 0.0)
+    curve = Curve(np.round(t * 1e9).astype(np.int64), np.outer(p, [1, -3]), np.outer(v, [1, -3]))
+    np.testing.assert_allclose(curve.sharpness(), np.sqrt([1 / 2, 9 / 2]))

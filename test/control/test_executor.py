@@ -232,6 +232,99 @@ def test_a_reset_stops_forgets_and_starts_from_the_measured_state(bench):
     np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
 
 
+def test_a_reset_says_so_until_it_is_done(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    assert (bench.state.status, bench.state.reason) == (HOLDING, "reset: waiting for a new chunk")
+    bench.run(0.5)
+    assert (bench.state.status, bench.state.reason) == (IDLE, "waiting for the first chunk")
+
+
+def test_a_stop_during_a_reset_keeps_its_own_reason(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    bench.executor.stop(bench.now_ns, "no instruction")
+    bench.run(0.5)
+    assert bench.state.reason == "no instruction"
+
+
+def test_a_policy_that_ended_its_session_may_begin_another_at_once(bench):
+    bench.run(0.1)
+    refusal = bench.give(sway_chunk(bench.t, session="b", id=1))
+    assert refusal.reason == "second_policy"
+    bench.executor.end_session("somebody else's")
+    assert bench.give(sway_chunk(bench.t, session="b", id=1)).reason == "second_policy"
+    bench.executor.end_session("a")
+    assert bench.give(sway_chunk(bench.t, session="b", id=1)) is None
+
+
+def test_a_number_that_nothing_could_follow_is_refused_and_the_session_goes_on(bench):
+    assert bench.give(sway_chunk(bench.t, id=2**52)).reason == "out_of_order"
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def reference(bench, **changed):
+    where = dict(zip(JOINTS, bench.sent.at(bench.now_ns)[0].tolist(), strict=True))
+    return {**where, **changed}
+
+
+def test_a_controller_elsewhere_than_sent_stops_motion_until_somebody_looks(bench):
+    for _ in range(10):
+        assert bench.give(sway_chunk(bench.t)) is None
+        elsewhere = reference(bench, j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
+        bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
+        if bench.state.status == HOLDING:
+            break
+        bench.run(0.1)
+    assert bench.state.reason.startswith("controller 'arm' does not follow: j2 was sent")
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+    assert not bench.updates[-1][1].trajectories[0].velocities[-1].any()
+    bench.run(0.5)
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_a_controller_that_follows_or_is_not_commanded_is_no_matter(bench):
+    for _ in range(10):
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.executor.watch_controller("arm", bench.now_ns, reference(bench), bench.now_ns)
+        bench.run(0.1)
+    assert bench.state.status == RUNNING
+    bench.run(4.0)
+    for _ in range(10):
+        elsewhere = reference(bench, j2=1.0)
+        bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
+        bench.run(0.1)
+    assert bench.state.reason == "no chunk came in time: at rest"
+
+
+def test_a_robot_moved_by_hand_long_after_a_stop_is_taken_where_it_is(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(3.0)
+    bench.follows = False
+    bench.measured = np.add(bench.measured, [0.2, 0.0, 0.0, 0.0])
+    bench.run(0.1)
+    bench.executor.hold(False, bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+def test_a_robot_that_sags_a_little_is_not_let_down_further(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(3.0)
+    bench.follows = False
+    commanded = bench.measured
+    bench.measured = np.add(bench.measured, [0.05, 0.0, 0.0, 0.0])
+    bench.run(0.1)
+    bench.executor.hold(False, bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.at(bench.now_ns)[0], commanded)
+
+
 def test_a_chunk_right_after_a_reset_leaves_the_stopping_motion_smoothly(bench):
     bench.executor.reset(bench.now_ns)
     bench.run(0.02)

@@ -1,12 +1,16 @@
 import pytest
 
 from groot_ros.control.measured import MeasuredState
-from groot_ros.types import MalformedError
+from groot_ros.types import MalformedError, s_to_ns
 
 
 @pytest.fixture
 def measured():
     return MeasuredState(["a", "b"])
+
+
+def unknown(measured, now_ns=10):
+    return measured.unknown(now_ns, timeout=0.5, most_ahead=0.05)
 
 
 def test_joints_are_matched_by_name_and_extra_ones_ignored(measured):
@@ -18,10 +22,25 @@ def test_joints_are_matched_by_name_and_extra_ones_ignored(measured):
 
 def test_several_sources_make_one_state_as_old_as_its_oldest_joint(measured):
     measured.observe(5, ["a"], [1.0], [])
-    assert measured.missing() == ["b"]
+    assert unknown(measured).detail == "nothing heard of b"
     assert measured.oldest_ns is None
     measured.observe(3, ["b"], [2.0], [])
-    assert (measured.oldest_ns, measured.oldest()) == (3, "b")
+    assert measured.oldest_ns == 3
+    assert unknown(measured) is None
+
+
+def test_a_state_that_is_too_old_names_the_joint_and_its_age(measured):
+    measured.observe(s_to_ns(1.0), ["a"], [1.0], [])
+    measured.observe(s_to_ns(0.8), ["b"], [1.0], [])
+    assert unknown(measured, s_to_ns(1.3)) is None
+    refusal = unknown(measured, s_to_ns(1.31))
+    assert str(refusal) == "stale_joint_state: b was last heard of 0.51 s ago"
+
+
+def test_a_state_from_the_future_means_that_clocks_disagree(measured):
+    measured.observe(s_to_ns(1.0), ["a", "b"], [1.0, 1.0], [])
+    assert unknown(measured, s_to_ns(0.95)) is None
+    assert unknown(measured, s_to_ns(0.9)).reason == "clocks_disagree"
 
 
 def test_an_older_message_changes_nothing(measured):
@@ -49,7 +68,7 @@ def test_a_malformed_message_is_refused_whole(measured, positions, velocities):
     with pytest.raises(MalformedError) as caught:
         measured.observe(5, ["a", "b"], positions, velocities)
     assert caught.value.reason == "bad_joint_state"
-    assert measured.missing() == ["a", "b"]
+    assert unknown(measured).detail == "nothing heard of a, b"
 
 
 def test_a_joint_that_is_nobodys_business_may_be_nan(measured):
@@ -59,4 +78,4 @@ def test_a_joint_that_is_nobodys_business_may_be_nan(measured):
 
 def test_a_source_is_heard_only_for_the_joints_it_is_trusted_for(measured):
     measured.observe(5, ["a", "b"], [1.0, 2.0], [], trusted=("b",))
-    assert measured.missing() == ["a"]
+    assert unknown(measured).detail == "nothing heard of a"

@@ -23,15 +23,15 @@ def message(trajectory: JointTrajectory) -> TrajectoryMessage:
 
 
 def commands(distro: str, spread: float, jitter: float) -> tuple[np.ndarray, np.ndarray]:
-    """Times and commands [T, 3] of 4 s at 250 Hz under a policy 100 ms late."""
+    """Times and commands [T, 3] of 4.5 s at 250 Hz under a policy 100 ms late."""
     rng = np.random.default_rng(0)
     bench = Bench(ExecutorSettings(max_start_jump=2.0), contract(acceleration=60.0))
     bench.follows = False
     controller = TrajectoryController(tuple(reversed(ARM)), RULES[distro], PERIOD)
-    chunks = [(t + 0.1 + rng.uniform(-jitter, jitter), t) for t in np.arange(0, 3.8, 0.2)]
+    chunks = [(t + 0.1 + rng.uniform(-jitter, jitter), t) for t in np.arange(0, 4.3, 0.2)]
     servo = sway(0.0)
     times, out = [], []
-    for k in range(1000):
+    for k in range(1125):
         t = k * PERIOD
         bench.measured = servo
         if k % 3 == 0:
@@ -50,7 +50,7 @@ def commands(distro: str, spread: float, jitter: float) -> tuple[np.ndarray, np.
         servo[:3] += (command[::-1] - servo[:3]) * PERIOD / LAG
         times.append(t + (PERIOD if RULES[distro].look_ahead else 0.0))
         out.append(command[::-1])
-    after_start = np.array(times) > 0.8
+    after_start = np.array(times) > 1.2
     return np.array(times)[after_start], np.array(out)[after_start]
 
 
@@ -70,8 +70,8 @@ def test_agreeing_chunks_become_the_intended_motion_with_no_added_acceleration(d
 @pytest.mark.parametrize("distro", ["jazzy", "humble"])
 def test_disagreeing_chunks_become_smooth_motion(distro):
     t, positions = commands(distro, spread=0.02, jitter=0.04)
-    # 20 mrad decaying in 0.25 s peaks at 6 * 0.02 / 0.25^2 = 1.9 rad/s2, two sigma at 3.8.
-    assert sharpness(positions) < sharpness(sway(t)[:, :3]) + 6.0
+    # Blending adds at most 3 rad/s2 where twice its window is enough for that.
+    assert sharpness(positions) < sharpness(sway(t)[:, :3]) + 3.5
     assert np.abs(np.diff(positions, axis=0)).max() < 0.006
     assert np.abs(positions - sway(t)[:, :3]).max() < 0.08
 

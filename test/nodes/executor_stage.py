@@ -24,7 +24,7 @@ from trajectory_msgs.msg import JointTrajectory
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_to_msg, ns_to_time
 from groot_ros.msg import ActionChunk as ActionChunkMsg
-from groot_ros.msg import CommittedTimeline, ExecutorState
+from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.executor_node import ExecutorNode
 from groot_ros.types import ActionChunk, ActionGroup, ActionKind, s_to_ns
 
@@ -162,6 +162,23 @@ class ExecutorStage:
         arm = JointState(name=["lift", "pan"], position=[0.0, 0.0])
         arm.header.stamp = ns_to_time(self.now_ns + s_to_ns(60.0))
         self._joints["joint_states"].publish(arm)
+
+    def command_the_arm_too(self):
+        """Be a second publisher on a command topic; what ends that."""
+        rival = self._onlooker.create_publisher(JointTrajectory, "arm/joint_trajectory", 1)
+        return lambda: self._onlooker.destroy_publisher(rival)
+
+    def tell_policy_status(self, msg: PolicyStatus) -> None:
+        publisher = self._onlooker.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+        publisher.publish(msg)
+
+    def diagnosed(self, name: str, words: str) -> bytes:
+        """The level of the first diagnosis of this name that says these words."""
+
+        def found(array: DiagnosticArray) -> list:
+            return [s for s in array.status if name in s.name and words in s.message]
+
+        return found(self.diagnostics.wait(found))[0].level
 
     def tell_time(self, now_ns: int) -> None:
         """Publish /clock and wait until it is heard."""

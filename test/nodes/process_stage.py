@@ -36,6 +36,8 @@ JOINTS = CONTRACT.joint_names
 DT = CONTRACT.action_dt
 HOME = 0.25
 PERIOD = 0.01
+#: Given to a node like parameters, these are names instead.
+_REMAPPED = ("__node", "executor_state", "action_chunk")
 
 
 class Robot:
@@ -115,6 +117,7 @@ class Policy:
         self.on = False
         self.latency = 0.1
         self.reach = 0.2
+        self.steps = 16
         self.spoil = lambda msg: None
         self._ids = 0
         self._publisher = stage.node.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
@@ -125,7 +128,7 @@ class Policy:
             return
         self._ids += 1
         stamp = self._stage.now_ns - s_to_ns(self.latency)
-        t = (stamp - self._stage.began_ns) / 1e9 + DT * np.arange(16)[:, None]
+        t = (stamp - self._stage.began_ns) / 1e9 + DT * np.arange(self.steps)[:, None]
 
         def sway(joints: int) -> np.ndarray:
             return HOME + self.reach * np.sin(2 * np.pi * 0.3 * t + np.zeros(joints))
@@ -152,7 +155,8 @@ class NodeProcess:
     def __init__(self, name: str, log: Path, parameters: dict) -> None:
         self.log = log
         given = {"robot": "so101", "autostart": "true", **parameters}
-        arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
+        flag = {k: "-r" if k in _REMAPPED else "-p" for k in given}
+        arguments = [a for k, v in given.items() for a in (flag[k], f"{k}:={v}")]
         command = [sys.executable, "-m", f"groot_ros.nodes.{name}", "--ros-args", *arguments]
         with log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
@@ -176,6 +180,7 @@ class ProcessStage:
         self._folder = folder
         self._processes: list[NodeProcess] = []
         self.jump_ns = 0
+        self._stood_ns: int | None = None
         self.began_ns = time.time_ns()
         rclpy.init()
         node = self.node = rclpy.create_node("stage")
@@ -202,7 +207,16 @@ class ProcessStage:
 
     @property
     def now_ns(self) -> int:
-        return time.time_ns() + self.jump_ns
+        return time.time_ns() + self.jump_ns if self._stood_ns is None else self._stood_ns
+
+    def stop_clock(self) -> None:
+        """The simulation is paused, and nobody says so."""
+        self._stood_ns = self.now_ns
+
+    def start_clock(self) -> None:
+        """It goes on as if nothing had been."""
+        self.jump_ns = self._stood_ns - time.time_ns()
+        self._stood_ns = None
 
     @property
     def policy(self) -> Policy:
@@ -276,7 +290,8 @@ class ProcessStage:
         rclpy.shutdown()
 
     def _cycle(self) -> None:
-        self._clock.publish(Clock(clock=ns_to_time(self.now_ns)))
+        if self._stood_ns is None:
+            self._clock.publish(Clock(clock=ns_to_time(self.now_ns)))
         self.robot.cycle()
 
     def _spin(self) -> None:

@@ -2,14 +2,16 @@
 
 import math
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
 from executor_stage import ExecutorStage
-from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.msg import State, Transition
 from policy_stage import wait_until
 
-from groot_ros.bridge.messages import time_to_ns, timeline_from_msg
-from groot_ros.msg import ExecutorState
+from groot_ros.bridge.messages import ns_to_time, time_to_ns, timeline_from_msg
+from groot_ros.msg import ExecutorState, PolicyStatus
 from groot_ros.types import NS_PER_S, s_to_ns
 
 pytestmark = pytest.mark.ros
@@ -61,6 +63,13 @@ def test_a_chunk_becomes_a_trajectory_from_the_past_that_ends_at_rest(on):
     assert list(msg.points[-1].velocities) == [0.0, 0.0]
 
 
+def test_a_chunk_that_fits_before_no_tick_is_taken_after_one(on):
+    on.node._gap.took(60.0)
+    state = on.run()
+    assert (state.received, state.accepted) == (1, 1)
+    assert not on.node._waiting
+
+
 def test_controllers_without_trajectories_are_streamed_until_rest(on):
     on.run()
     first = on.streamed.wait()
@@ -105,6 +114,18 @@ def test_the_timer_reports_on_itself(on):
 # What it refuses
 
 
+def boundless_number(msg):
+    msg.groups[0].values[3] = 1e300
+
+
+def nobodys(msg):
+    msg.session = ""
+
+
+def last_of_all(msg):
+    msg.id = 2**64 - 1
+
+
 def spoil_values(msg):
     msg.groups[0].values[3] = math.nan
 
@@ -128,6 +149,9 @@ def lose_group(msg):
         (drop_values, "sizes_disagree"),
         (unknown_joint, "unknown_joint"),
         (lose_group, "missing_joint"),
+        (boundless_number, "out_of_range"),
+        (nobodys, "no_session"),
+        (last_of_all, "bad_number"),
     ],
 )
 def test_a_malformed_chunk_is_refused_whole_counted_and_told_once(on, change, reason, capfd):
@@ -158,6 +182,15 @@ def test_two_policies_at_once_are_refused_loudly(on, capfd):
     assert told[0].startswith("[ERROR]")
 
 
+def test_a_policy_that_says_it_ended_may_begin_again_at_once(on):
+    on.run()
+    on.tell_policy_status(PolicyStatus(lifecycle=State.PRIMARY_STATE_INACTIVE, session="a"))
+    wait_until(lambda: on.node._control._admission._session is None, "the session is over")
+    on.give(session="b")
+    state = on.states.wait(lambda s: s.session == "b")
+    assert list(state.refusal_reasons) == []
+
+
 def test_a_restarted_policy_is_admitted(on):
     on.run()
     on.states.wait(held)
@@ -177,13 +210,14 @@ def test_a_hold_stops_the_robot_until_it_is_released(on):
     on.run()
     response = on.switch("hold", True)
     assert response.success
+    assert on.trigger("resume").message == "it stays stopped: the operator holds the robot"
     state = on.states.wait(lambda s: s.hold)
     assert held(state)
     last = on.trajectories.all()[-1]
     assert list(last.points[-1].velocities) == [0.0, 0.0]
     on.give()
     on.refused("on_hold")
-    assert on.switch("hold", False).success
+    assert on.switch("hold", False).message == "the next chunk may move it"
     on.give()
     on.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=len(on.states))
 
@@ -196,7 +230,11 @@ def test_an_emergency_stop_is_latched_until_resumed(on):
     assert not response.success
     assert "resume" in response.message
     assert on.states.all()[-1].estop
-    assert on.trigger("resume").success
+    for on_hold in (True, False):
+        response = on.switch("hold", on_hold)
+        assert response.success
+    assert response.message == "it stays stopped: emergency stop: call resume first"
+    assert on.trigger("resume").message == "the next chunk may move it"
     on.states.wait(lambda s: not s.estop, after=len(on.states) - 1)
 
 
@@ -309,6 +347,68 @@ def test_live_parameters_count_at_once_and_bad_ones_are_refused(on):
     refused = on.set_parameter("commit_horizon", 0.5)
     assert not refused.successful
     assert "cleanup" in refused.reason
+    assert on.set_parameter("limits_scale", 1).successful
+    assert not on.set_parameter("use_sim_time", True).successful
+
+
+def test_with_single_step_nothing_is_promised_without_a_step(stage):
+    on = stage(single_step=True)
+    on.bring_up()
+    assert on.trigger("resume").message == "call step for the next chunk"
+    assert on.trigger("step").message == "the next chunk is executed to its end"
+    on.run()
+    assert on.switch("estop", True).success
+    assert on.trigger("step").message == "it stays stopped: emergency stop: call resume first"
+
+
+def test_beside_somebody_who_commands_the_robot_it_does_not_activate(stage, capfd):
+    on = stage()
+    on.command_the_arm_too()
+    assert on.change(Transition.TRANSITION_CONFIGURE)
+    wait_until(lambda: on.node.count_publishers("arm/joint_trajectory") == 2, "both are there")
+    assert not on.change(Transition.TRANSITION_ACTIVATE)
+    assert "/onlooker publishes on /arm/joint_trajectory: stop one" in capfd.readouterr().err
+
+
+def test_a_newcomer_stops_when_it_finds_somebody_and_goes_on_when_it_is_alone(on):
+    on.run()
+    stop = on.command_the_arm_too()
+    state = on.states.wait(lambda s: held(s) and "/onlooker publishes on" in s.reason)
+    assert state.accepted == 1
+    on.give()
+    on.refused("second_executor")
+    assert on.diagnosed("motion", "/onlooker") == DiagnosticStatus.ERROR
+    stop()
+    wait_until(lambda: not on.node._rivals.gives_way, "it is alone")
+    on.run()
+
+
+def test_who_was_there_first_goes_on_and_reports_the_other(on):
+    on.node._rivals.begin(0)
+    on.run()
+    on.command_the_arm_too()
+    assert (
+        on.diagnosed("motion", "/onlooker publishes on /arm/joint_trajectory")
+        == DiagnosticStatus.ERROR
+    )
+    before = len(on.states)
+    on.give()
+    state = on.states.wait(lambda s: s.accepted >= 2, after=before)
+    assert "second_executor" not in state.refusal_reasons
+
+
+def test_a_controller_that_says_it_follows_something_else_stops_it(on):
+    on.run()
+    stamp = on.now_ns
+    for seconds in (0.0, 0.6):
+        msg = SimpleNamespace(
+            header=SimpleNamespace(stamp=ns_to_time(stamp + s_to_ns(seconds))),
+            joint_names=["lift", "pan"],
+            reference=SimpleNamespace(positions=[1.0, 1.0]),
+        )
+        on.node._on_controller_state("arm", msg)
+    state = on.states.wait(lambda s: held(s) and "controller 'arm' does not follow" in s.reason)
+    assert state.reason.endswith("call resume first")
 
 
 def test_in_shadow_nothing_is_commanded(stage):
@@ -328,7 +428,7 @@ def test_under_simulated_time_it_lives_by_the_clock(stage):
     on.bring_up()
     on.tell_time(start + s_to_ns(0.05))
     on.give()
-    wait_until(lambda: on.node._control._accepted == 1, "the chunk is taken")
+    wait_until(lambda: on.node._control._tally.accepted == 1, "the chunk is taken")
     for step in range(1, 30):
         on.tell_time(start + step * s_to_ns(0.1))
     state = on.states.wait(lambda s: held(s) and s.starvations == 1)
@@ -336,3 +436,20 @@ def test_under_simulated_time_it_lives_by_the_clock(stage):
     on.tell_time(start)
     on.tell_time(start + s_to_ns(0.1))
     on.states.wait(lambda s: "clock went back" in s.reason)
+
+
+def test_a_clock_that_stands_still_is_told_and_not_called_running(stage):
+    on = stage(use_sim_time=True)
+    start = 100 * NS_PER_S
+    on.tell_time(start)
+    on.bring_up()
+    on.tell_time(start + s_to_ns(0.05))
+    on.give()
+    wait_until(lambda: on.node._control._tally.accepted == 1, "the chunk is taken")
+    on.tell_time(start + s_to_ns(0.06))
+    on.states.wait(lambda s: held(s) and "/clock has stood still" in s.reason)
+    assert on.diagnosed("motion", "/clock has stood still") == DiagnosticStatus.ERROR
+    on.tell_time(start + s_to_ns(0.1))
+    on.give()
+    on.tell_time(start + s_to_ns(0.12))
+    on.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=len(on.states) - 1)

@@ -139,3 +139,23 @@ def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(run
     running.policy.reach = 0.1
     assert running.trigger("executor_node/resume").success
     running.wait(RUNNING)
+
+
+def test_a_second_executor_gives_way_to_the_first(running):
+    running.start("executor_node", __node="second", executor_state="second_state")
+    words = "somebody else commands this robot: "
+    # At activation, or as soon as it has discovered the first.
+    wait_until(lambda: words in running.log("executor_node"), "the second gives way")
+    running.stays(RUNNING)
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+def test_a_clock_that_stands_stops_the_executor_until_it_goes_on(stage):
+    stage.start_executor(use_sim_time="true")
+    stage.run()
+    stage.stop_clock()
+    stage.wait(HOLDING, "/clock has stood still")
+    level = stage.diagnosed("executor_node: motion", "/clock has stood still")
+    assert level == DiagnosticStatus.ERROR
+    stage.start_clock()
+    stage.wait(RUNNING)

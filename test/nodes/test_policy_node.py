@@ -110,7 +110,9 @@ def png(pixels: np.ndarray) -> CompressedImage:
 def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
     contract = tmp_path / "png.yaml"
     raw, compressed = "front/image_raw, encoding: rgb8", "front/compressed, encoding: png"
-    contract.write_text(SO101.read_text().replace(raw, compressed))
+    text = SO101.read_text().replace(raw, compressed)
+    wrist = "wrist/image_raw, encoding: "
+    contract.write_text(text.replace(f"{wrist}rgb8", f"{wrist}bgr8"))
     colour = np.zeros((6, 8, 3), np.uint8)
     colour[...] = (200, 100, 50)
     bgr = Image(width=1, height=2, step=5, encoding="bgr8")
@@ -124,6 +126,13 @@ def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
     seen = policy.observations[-1].images
     assert seen["front"].tolist() == colour[None].tolist()
     assert seen["wrist"].tolist() == [[[[1, 2, 3]], [[4, 5, 6]]]]
+
+
+def test_an_encoding_that_the_contract_does_not_state_is_refused(stage):
+    bgr = Image(width=1, height=1, step=3, encoding="bgr8", data=array("B", [3, 2, 1]))
+    on = stage(ScriptedPolicy(), images={"front": bgr}, instruction="look")
+    on.bring_up()
+    on.refused("wrong_encoding")
 
 
 def test_joints_are_matched_by_name_whatever_their_order_and_company(stage):
@@ -269,6 +278,14 @@ def test_the_service_takes_an_instruction_and_repeats_it_on_the_topic(stage):
     chunk = on.chunks.wait(lambda m: m.instruction_id == 2)
     assert chunk.instruction == "place it"
     assert on.instruct("place it").instruction_id == 2
+
+
+def test_a_book_is_refused_as_an_instruction_and_the_old_one_stays(stage):
+    on = active(stage)
+    on.chunks.wait()
+    response = on.instruct("a" * 2001)
+    assert (response.success, response.instruction_id) == (False, 1)
+    assert "at most 2000" in response.message
 
 
 def test_an_empty_instruction_stops_the_chunks_until_the_next_one(stage):

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_stage import wait_until
+from policy_stage import Inbox, wait_until
 from process_stage import JOINTS, ProcessStage
 from tiny_checkpoint import write_tiny_checkpoint
 
+from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_from_msg, timeline_from_msg
 from groot_ros.control.curve import Curve
+from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import ExecutorState
 from groot_ros.share import robot_path
 from groot_ros.types import NS_PER_S, ActionChunk, CommittedTimeline, RtcMode, s_to_ns
@@ -46,16 +48,24 @@ def start_policy(stage, checkpoint, **parameters):
     return stage.start("policy_node", checkpoint=checkpoint, device="cpu", **given)
 
 
-def committed_at(timeline: CommittedTimeline, chunk: ActionChunk) -> np.ndarray:
-    """The timeline at the chunk's frozen steps, [frozen, 6], by the published rows alone."""
+def committed_at(timeline: CommittedTimeline, chunk: ActionChunk, steps: int) -> np.ndarray:
+    """The timeline at the chunk's first steps, [steps, 6], by the published rows alone."""
     rows = np.round(np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S))
     times = timeline.start_ns + rows.astype(np.int64)
     curve = Curve(times, timeline.positions, timeline.velocities)
-    due = [chunk.start_ns + s_to_ns(i * chunk.dt) for i in range(chunk.frozen_steps)]
+    due = [chunk.start_ns + s_to_ns(i * chunk.dt) for i in range(steps)]
     assert times[0] <= due[0]
     assert due[-1] <= times[-1]
     columns = [timeline.joint_names.index(name) for name in JOINTS]
     return curve.sample(due)[0][:, columns]
+
+
+def proposed_by(chunk: ActionChunk) -> np.ndarray:
+    """What the chunk wants of each joint, [horizon, 6]."""
+    columns = {
+        name: group.values[:, i] for group in chunk.groups for i, name in enumerate(group.names)
+    }
+    return np.stack([columns[name] for name in JOINTS], axis=1)
 
 
 @pytest.mark.parametrize("mode", ["native", "guided"])
@@ -74,12 +84,8 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, slow_robot, 
     for msg in conditioned():
         chunk = chunk_from_msg(msg)
         assert chunk.rtc_mode == RtcMode[mode.upper()]
-        proposed = {
-            name: group.values[:, i] for group in chunk.groups for i, name in enumerate(group.names)
-        }
-        frozen = chunk.frozen_steps
-        values = np.stack([proposed[name] for name in JOINTS], axis=1)
-        committed = committed_at(timelines[chunk.prefix_id], chunk)
+        frozen, values = chunk.frozen_steps, proposed_by(chunk)
+        committed = committed_at(timelines[chunk.prefix_id], chunk, frozen)
         np.testing.assert_allclose(values[:frozen], committed, rtol=0, atol=1e-6)
         free = max(free, np.abs(np.diff(values[frozen - 1 :], axis=0)).max())
         compared += frozen
@@ -89,6 +95,45 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, slow_robot, 
     assert stage.diagnosed("policy_node: inference", "chunks/s") in (OK, WARN)
     accepted = stage.wait(ExecutorState.RUNNING)
     assert accepted.accepted >= 8
+
+
+@pytest.mark.parametrize("mode", ["native", "guided", "off"])
+def test_a_chunk_frozen_over_its_whole_horizon_is_the_committed_timeline(
+    stage, checkpoint, slow_robot, mode
+):
+    """The classic bug is real-time chunking that is on and does nothing: `off` must differ.
+
+    Motion far enough ahead comes from a script, in the name of the policy's own session. What
+    the policy proposes goes to a topic of its own.
+    """
+    proposals = Inbox()
+    stage.node.create_subscription(ActionChunkMsg, "proposed", proposals.put, qos.CHUNKS)
+    stage.start_executor(robot=slow_robot, max_chunk_age=5.0)
+    given = {"rtc_mode": mode, "rtc_frozen_steps": 1000, "robot": slow_robot}
+    start_policy(stage, checkpoint, action_chunk="proposed", **given)
+    stage.policy.session = stage.statuses.wait(lambda s: s.session).session
+    stage.policy.steps = 60
+    stage.run()
+
+    before = len(proposals)
+    wait_until(lambda: len(proposals) >= before + 10, "the policy proposes")
+    timelines = [timeline_from_msg(t) for t in stage.timelines.all()]
+    furthest, moved, compared = 0.0, 0.0, 0
+    for chunk in map(chunk_from_msg, proposals.all()[before + 2 :]):
+        frozen = chunk.horizon if mode != "off" else 0
+        assert (chunk.rtc_mode, chunk.frozen_steps) == (RtcMode[mode.upper()], frozen)
+        known = [t for t in timelines if t.stamp_ns <= chunk.stamp_ns]
+        timeline = next((t for t in timelines if t.id == chunk.prefix_id), known[-1])
+        committed = committed_at(timeline, chunk, chunk.horizon)
+        furthest = max(furthest, np.abs(proposed_by(chunk) - committed).max())
+        moved = max(moved, np.ptp(committed, axis=0).max())
+        compared += 1
+    assert compared >= 8
+    assert moved > 0.1
+    if mode == "off":
+        assert furthest > 0.1
+    else:
+        assert furthest < 1e-6
 
 
 def test_a_killed_policy_leaves_the_robot_at_rest_and_a_restarted_one_takes_over(stage, checkpoint):

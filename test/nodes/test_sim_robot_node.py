@@ -1,6 +1,8 @@
 """The simulated robot over real rclpy: what it publishes, follows, refuses and resets."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -86,14 +88,22 @@ class World:
         latest = self.seen["joint_states"][-1]
         return latest.position[latest.name.index(joint)]
 
-    def command(self, stamp_ns, pan, *, velocity=0.0):
+    def reset(self):
+        assert self.resets.wait_for_service(PATIENCE)
+        done = threading.Event()
+        answer = self.resets.call_async(Trigger.Request())
+        answer.add_done_callback(lambda _: done.set())
+        assert done.wait(PATIENCE)
+        return answer.result()
+
+    def command(self, stamp_ns, pan, *, velocity=0.0, seconds=0.3):
         names = JOINTS[:5]
         positions = [pan, *HOME[1:5].tolist()]
         points = [
             JointTrajectoryPoint(
                 positions=positions,
                 velocities=[velocity] * 5,
-                time_from_start=_duration(0.3),
+                time_from_start=_duration(seconds),
             )
         ]
         msg = JointTrajectory(joint_names=list(names), points=points)
@@ -179,16 +189,57 @@ def test_humble_by_parameter_takes_a_moving_end(world):
 def test_reset_brings_the_arm_home_and_says_where_the_cubes_are(world):
     world.wait_for("joint_states")
     world.command(0, 0.6)
-    world.wait(lambda: world.position("shoulder_pan") > 0.3)
-    assert world.resets.wait_for_service(PATIENCE)
-    done = threading.Event()
-    answer = world.resets.call_async(Trigger.Request())
-    answer.add_done_callback(lambda _: done.set())
-    assert done.wait(PATIENCE)
-    assert answer.result().success
-    assert "cubes at red (" in answer.result().message
+    world.wait(lambda: world.position("shoulder_pan") > 0.58)
+    world.wait(lambda: not world.robot._robot.busy)
+    answer = world.reset()
+    assert answer.success
+    assert "cubes at red (" in answer.message
     world.wait_for("joint_states", 3)
     assert abs(world.position("shoulder_pan")) < 0.01
+
+
+def test_an_arm_that_is_being_driven_is_not_reset_under_its_driver(world):
+    world.wait_for("joint_states")
+    world.command(0, 0.6, seconds=30.0)
+    world.wait(lambda: world.robot._robot.busy)
+    answer = world.reset()
+    assert not answer.success
+    assert "hold the executor first" in answer.message
+
+
+def test_it_offers_no_clock_that_it_does_not_publish(world):
+    world.wait_for("joint_states")
+    assert world.robot.count_publishers("/clock") == 0
+
+
+def clock_status(world):
+    return [s for a in world.seen["/diagnostics"] for s in a.status if s.name.endswith(": clock")]
+
+
+@pytest.mark.parametrize("world", [{"publish_clock": "true"}], indirect=True)
+def test_a_second_clock_is_an_error_for_who_was_there_first(world):
+    world.robot._rivals.begin(0)
+    world.node.create_publisher(Clock, "/clock", qos.DRIVER)
+    world.wait(lambda: clock_status(world))
+    status = clock_status(world)[0]
+    assert status.level == DiagnosticStatus.ERROR
+    assert status.message == "/watcher publishes on /clock: stop one of them"
+
+
+def test_a_simulation_beside_another_clock_ends_with_the_reason(ros_domain):
+    rclpy.init()
+    first = rclpy.create_node("first")
+    first.create_publisher(Clock, "/clock", qos.DRIVER)
+    command = [sys.executable, "-m", "groot_ros.nodes.sim_robot_node", "--ros-args"]
+    command += ["-p", f"robot:={ROBOT}", "-p", "publish_clock:=true"]
+    try:
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    finally:
+        first.destroy_node()
+        rclpy.shutdown()
+    assert "two clocks: /first publishes on /clock" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert ended.returncode == 1
 
 
 @pytest.mark.parametrize(

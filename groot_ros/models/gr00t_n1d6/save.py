@@ -20,12 +20,12 @@ def save_model(model: Gr00tN1d6, directory: Path, *, max_shard_bytes: int | None
     tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters()}
     shards = _split(tensors, max_shard_bytes)
     if len(shards) == 1:
-        save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+        _save_weights(tensors, directory / "model.safetensors")
         return
     weight_map = {}
     for number, shard in enumerate(shards, start=1):
         name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        save_file(shard, directory / name, metadata={"format": "pt"})
+        _save_weights(shard, directory / name)
         weight_map.update(dict.fromkeys(shard, name))
     size = sum(t.nbytes for t in tensors.values())
     index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
@@ -42,6 +42,15 @@ def _split(tensors: dict[str, torch.Tensor], limit: int | None) -> list[dict[str
         shards[-1][name] = tensor
         used += tensor.nbytes
     return shards
+
+
+def _save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    # The library makes files for their owner alone; one that Python makes follows the umask.
+    path.unlink(missing_ok=True)
+    path.touch()
+    mode = path.stat().st_mode & 0o777
+    save_file(tensors, path, metadata={"format": "pt"})
+    path.chmod(mode)
 
 
 def _write_json(path: Path, value: object) -> None:

@@ -1,0 +1,6 @@
+"""`python -m benchmarks.continuity`."""
+
+from benchmarks.continuity.report import main
+
+if __name__ == "__main__":
+    main()

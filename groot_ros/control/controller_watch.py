@@ -1,0 +1,51 @@
+"""Whether a controller follows what it was sent: its topic for commands never says no."""
+
+from collections.abc import Mapping
+
+from groot_ros.robot import Controller
+from groot_ros.types import ns_to_s
+
+#: rad or m between our curve and the controller's reference: one control period of fast motion,
+#: and a message under way, are less.
+_ALLOWED = 0.05
+
+
+class ControllerWatch:
+    """Compares the reference that one controller reports with the motion it was sent."""
+
+    def __init__(self, controller: Controller) -> None:
+        self._controller = controller
+        self._astray_since_ns: int | None = None
+
+    def judge(
+        self,
+        intended: Mapping[str, float],
+        reference: Mapping[str, float],
+        stamp_ns: int,
+        patience: float,
+    ) -> str:
+        """Why the controller cannot be following, or an empty string.
+
+        Both say joint -> rad or m at stamp_ns. Joints without a reference are not judged: after
+        a NaN a controller reports none. A message takes a moment, so being elsewhere is a fault
+        only after `patience` s.
+        """
+        gaps = {
+            joint: abs(intended[joint] - reference[joint])
+            for joint in self._controller.joints
+            if joint in reference and joint in intended
+        }
+        worst = max(gaps, key=gaps.__getitem__, default="")
+        if not worst or not gaps[worst] > _ALLOWED:
+            self._astray_since_ns = None
+            return ""
+        if self._astray_since_ns is None or stamp_ns < self._astray_since_ns:
+            self._astray_since_ns = stamp_ns
+        if ns_to_s(stamp_ns - self._astray_since_ns) < patience:
+            return ""
+        self._astray_since_ns = None
+        return (
+            f"controller '{self._controller.name}' does not follow: {worst} was sent "
+            f"{intended[worst]:.3f}, its reference is {reference[worst]:.3f}; it refused the "
+            "trajectory (its own log says why) or somebody else commands it"
+        )

@@ -1,0 +1,55 @@
+"""A controller that refuses says so only in what it follows."""
+
+import pytest
+
+from groot_ros.control.controller_watch import ControllerWatch
+from groot_ros.robot.controller import Controller
+from groot_ros.types import s_to_ns
+
+PATIENCE = 0.5
+
+
+@pytest.fixture
+def watch():
+    return ControllerWatch(
+        Controller(
+            "arm", "joint_trajectory_controller", "arm/joint_trajectory", ("a", "b"), "cubic"
+        )
+    )
+
+
+def judge(watch, at, reference):
+    return watch.judge({"a": 0.0, "b": 1.0, "c": 2.0}, reference, s_to_ns(at), PATIENCE)
+
+
+def test_one_that_is_where_it_was_sent_is_fine(watch):
+    assert judge(watch, 0.0, {"a": 0.04, "b": 0.96}) == ""
+    assert judge(watch, 9.0, {"a": -0.04, "b": 1.04}) == ""
+
+
+def test_one_that_stays_elsewhere_is_named_with_the_joint_and_both_places(watch):
+    assert judge(watch, 0.0, {"a": 0.0, "b": 0.8}) == ""
+    assert judge(watch, 0.49, {"a": 0.0, "b": 0.8}) == ""
+    told = judge(watch, 0.5, {"a": 0.06, "b": 0.8})
+    assert told.startswith(
+        "controller 'arm' does not follow: b was sent 1.000, its reference is 0.800"
+    )
+
+
+def test_a_message_under_way_is_no_fault(watch):
+    for start in (0.0, 1.0, 2.0):
+        assert judge(watch, start, {"a": 0.0, "b": 0.8}) == ""
+        assert judge(watch, start + 0.4, {"a": 0.0, "b": 0.8}) == ""
+        assert judge(watch, start + 0.6, {"a": 0.0, "b": 1.0}) == ""
+
+
+def test_a_clock_that_went_back_begins_the_patience_anew(watch):
+    assert judge(watch, 5.0, {"b": 0.0}) == ""
+    assert judge(watch, 1.0, {"b": 0.0}) == ""
+    assert judge(watch, 1.4, {"b": 0.0}) == ""
+    assert judge(watch, 1.5, {"b": 0.0}) != ""
+
+
+@pytest.mark.parametrize("reference", [{}, {"a": 0.0}, {"c": 9.0}])
+def test_joints_without_a_reference_or_of_others_are_not_judged(watch, reference):
+    assert [judge(watch, t, reference) for t in (0.0, 1.0, 2.0)] == ["", "", ""]

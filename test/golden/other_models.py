@@ -1,0 +1,37 @@
+"""Recognises golden sets of models that this version does not have."""
+
+from pathlib import Path
+
+from groot_ros.models.safetensors_file import read_header
+from groot_ros.types.fields import CheckpointError, Fields
+
+_N1D5, _VIMA = "GR00T N1.5", "VIMA"
+#: First word of tensor names that only one of them has.
+_TENSORS = {"future_tokens": _N1D5, "vl_self_attention": _N1D5, "xattn_gpt": _VIMA}
+#: (key, value) of config files.
+_CONFIGS = {
+    ("model_type", "gr00t_n1_5"): _N1D5,
+    ("type", "groot"): _N1D5,
+    ("model_type", "eagle_2_5_vl"): _N1D5,
+}
+#: Files of sets that have no config.
+_FILES = {"normalizer_units.safetensors": _N1D5, "normalizer_units.json": _N1D5}
+
+
+def other_model(folder: Path) -> str | None:
+    """The model that a set is of, where it is another than this version's; else None."""
+    for name, model in _FILES.items():
+        if (folder / name).is_file():
+            return model
+    weights = folder / "state_dict.safetensors"
+    try:
+        names = read_header(weights) if weights.is_file() else {}
+        found = {_TENSORS.get(name.partition(".")[0]) for name in names} - {None}
+        for path in (*folder.glob("*config.json"), *folder.glob("*/config.json")):
+            config = Fields.read(path)
+            found |= {
+                model for (key, value), model in _CONFIGS.items() if config.get(key, "") == value
+            }
+    except CheckpointError:
+        return None
+    return found.pop() if len(found) == 1 else None
