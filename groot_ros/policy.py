@@ -232,7 +232,8 @@ class Policy:
         state = {group: self.processor.codec.rest(group, steps) for group in self.state_groups}
         sample = Sample(dict.fromkeys(self.views, frame), state, "")
         encoded = self.processor.encode(sample)
-        self.engine.prepare(collate([encoded], self.processor.tokenizer.pad_id))
+        inputs = collate([encoded], self.processor.tokenizer.pad_id)
+        self.engine.prepare(inputs, self.num_inference_steps)
 
     def close(self) -> None:
         """Give the device's memory back; the policy cannot infer any more."""

@@ -52,8 +52,14 @@ class Engine(Protocol):
     def memory_bytes(self) -> int:
         """Memory held on the device."""
 
-    def prepare(self, inputs: ModelInputs) -> None:
-        """Allocate and warm up for inputs of this shape; later shapes still work."""
+    def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
+        """Allocate and warm up for inputs of this shape; later shapes still work.
+
+        Args:
+            inputs: like those to come.
+            steps: denoising steps to come, the checkpoint's own number if None.
+
+        """
 
     def run(
         self,

@@ -33,8 +33,8 @@ class PlainEngine:
             return torch.cuda.memory_allocated(self._device)
         return sum(p.nbytes for p in self._model.parameters())
 
-    def prepare(self, inputs: ModelInputs) -> None:
-        """One run, so that the first real one finds everything allocated."""
+    def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
+        """One run of one step, so that the first real one finds everything allocated."""
         config = self._model.config
         shape = (len(inputs.input_ids), config.action_horizon, config.max_action_dim)
         self.run(inputs, np.zeros(shape, dtype=np.float32), 1)

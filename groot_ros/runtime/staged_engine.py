@@ -1,6 +1,7 @@
 """An engine around four stages: the host's part of an inference, whoever executes the rest."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ class StagedEngine:
         self._host = host
         self._executor: Executor | None = executor
         self._result = HostCopy()
+        self._stream: torch.cuda.Stream | None = None
 
     def launched_singly(self) -> "StagedEngine":
         """The same weights, stage after stage without a graph around them: for looking inside."""
@@ -49,11 +51,12 @@ class StagedEngine:
         """Memory held on the device."""
         return 0 if self._executor is None else self._executor.memory_bytes
 
-    def prepare(self, inputs: ModelInputs) -> None:
+    def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
         """One run, so that the first real one finds everything allocated."""
         config = self._host.config
         shape = (len(inputs.input_ids), config.action_horizon, config.max_action_dim)
-        self.run(inputs, np.zeros(shape, dtype=np.float32), config.num_inference_timesteps)
+        steps = config.num_inference_timesteps if steps is None else steps
+        self.run(inputs, np.zeros(shape, dtype=np.float32), steps)
 
     @torch.inference_mode()
     def run(
@@ -64,6 +67,16 @@ class StagedEngine:
         prefix: PrefixInput | None = None,
     ) -> EngineResult:
         """See `Engine.run`; raises RuntimeError after `close`."""
+        with self._own_stream():
+            return self._run(inputs, noise, steps, prefix)
+
+    def _run(
+        self,
+        inputs: ModelInputs,
+        noise: NDArray[np.float32],
+        steps: int,
+        prefix: PrefixInput | None,
+    ) -> EngineResult:
         host, executor = self._host, self._open()
         # Nothing below waits for the device before `fetch` does.
         watch = Stopwatch(host.device)
@@ -96,6 +109,16 @@ class StagedEngine:
         self._executor = None
         if self._host.device.type == "cuda":
             torch.cuda.empty_cache()
+
+    def _own_stream(self) -> AbstractContextManager[object]:
+        """On a GPU a stream that is not the default one, which TensorRT would synchronise on."""
+        if self._host.device.type != "cuda":
+            return nullcontext()
+        if self._stream is None:
+            self._stream = torch.cuda.Stream(self._host.device)
+        # What was loaded is on the default one.
+        self._stream.wait_stream(torch.cuda.default_stream(self._host.device))
+        return torch.cuda.stream(self._stream)
 
     def _open(self) -> Executor:
         if self._executor is None:

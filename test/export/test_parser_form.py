@@ -3,10 +3,14 @@
 from collections.abc import Iterator
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import torch
+
+for needed in ("onnx", "onnxscript", "onnxruntime"):
+    pytest.importorskip(needed, reason=f"{needed} is not installed: exporting needs it")
+
+import onnx
+import onnxruntime
 from fast_tiny import fast_model
 from onnx import TensorProto, helper
 

@@ -36,6 +36,10 @@ class NetworkDefinitionCreationFlag(IntEnum):
     STRONGLY_TYPED = 1
 
 
+class BuilderFlag(Enum):
+    TF32 = 0
+
+
 class MemoryPoolType(Enum):
     WORKSPACE = 0
 
@@ -77,9 +81,13 @@ class Config:
         self._tensorrt = tensorrt
         self.builder_optimization_level = -1
         self.pools: dict[MemoryPoolType, int] = {}
+        self.cleared: list[BuilderFlag] = []
         self.profiles: list[Profile] = []
         self.progress_monitor: Any = None
         self.cache: bytes | None = None
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self.cleared.append(flag)
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
         self.pools[pool] = pool_size
@@ -291,7 +299,7 @@ class PretendTensorRt(ModuleType):
         self.DataType = DataType
         self.ILogger, self.IProgressMonitor = ILogger, IProgressMonitor
         self.NetworkDefinitionCreationFlag = NetworkDefinitionCreationFlag
-        self.MemoryPoolType = MemoryPoolType
+        self.MemoryPoolType, self.BuilderFlag = MemoryPoolType, BuilderFlag
         self.OnnxParser = Parser
         self.IHostMemory = bytes
         self.IBuilderConfig, self.IOptimizationProfile = Config, Profile

@@ -206,10 +206,10 @@ def test_without_a_gpu_the_engine_says_so() -> None:
 def test_the_engine_replays_what_the_torch_engine_does(plain: StagedEngine) -> None:
     recorder = PretendRecorder()
     engine = CudaGraphEngine(fast_model(), recorder)
-    engine.prepare(observation())
+    engine.prepare(observation(), 2)
     recorded = len(recorder.recordings)
-    expected = plain.run(observation(1), noise(1), 4, prefix(1)).actions
-    result = engine.run(observation(1), noise(1), 4, prefix(1)).actions
+    expected = plain.run(observation(1), noise(1), 2, prefix(1)).actions
+    result = engine.run(observation(1), noise(1), 2, prefix(1)).actions
     np.testing.assert_allclose(result, expected, atol=1e-6)
     assert len(recorder.recordings) == recorded == 2, "prepared for the real observation"
     assert (engine.name, engine.reasons) == ("cuda_graph", {})

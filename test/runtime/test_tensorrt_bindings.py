@@ -9,7 +9,7 @@ import pytest
 from api_check import ABSENT, ENGINE_CODE, ROOT, faults, misspell, write_stubs
 from true_bindings import Bindings, UnobtainableError, obtain
 
-pytest.importorskip("mypy", reason="mypy is not installed: requirements/lint.txt")
+pytest.importorskip("mypy", reason="mypy is not installed: requirements/dev.txt")
 
 WHEEL = "tensorrt-cu12-bindings"
 VERSIONS = ("10.3.0", "10.13.3.9", "11.4.0.106")

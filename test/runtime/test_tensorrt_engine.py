@@ -11,7 +11,7 @@ import pytest
 import torch
 from fast_tiny import fast_model, noise, observation, prefix
 from pretend_recorder import PretendRecorder
-from pretend_tensorrt import MemoryPoolType, PretendTensorRt, write_onnx
+from pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write_onnx
 from tensorrt_stage import STREAM, pretended
 
 from groot_ros.runtime.contract import stage_specs
@@ -156,6 +156,20 @@ def test_an_observation_beyond_the_profile_is_refused_by_name(
     assert np.isfinite(built.run(given, noise(), 4).actions).all(), "the next one runs"
 
 
+def test_shapes_that_are_refused_change_nothing(plans: dict[str, Path], fast: FastModel) -> None:
+    session = load(plans["context"], fast, "context")
+    shapes = {
+        "features": (1, 9, 16),
+        "text_index": (4,),
+        "image_index": (5,),
+        "state": (1, 1, 8),
+    }
+    assert session.set_shapes(shapes)["keys_text"] == (1, 2, 4, 8)
+    with pytest.raises(ValueError, match="built for 'image_index'"):
+        session.set_shapes({**shapes, "text_index": (3,), "image_index": (99,)})
+    assert session.set_shapes({**shapes, "text_index": (3,)})["keys_text"] == (1, 2, 3, 8)
+
+
 def test_a_stage_needs_a_file_or_weights(
     plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
 ) -> None:
@@ -236,6 +250,7 @@ def test_a_build_is_strongly_typed_and_says_what_it_is_for(
     assert tensorrt.flags == [2]
     (config,) = tensorrt.configs
     assert config.builder_optimization_level == 4
+    assert config.cleared == [BuilderFlag.TF32]
     assert config.pools == {MemoryPoolType.WORKSPACE: 2**30}
     (profile,) = config.profiles
     assert profile.shapes["embeddings"] == ((1, 1, 16), (1, 20, 16), (1, 64, 16))

@@ -66,7 +66,10 @@ def obtain(wheel: str, version: str) -> Bindings:
         # Into a folder of its own first: two test runs may do this at once.
         partial = home.with_name(f"{home.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+        try:
+            partial.mkdir(parents=True)
+        except OSError as error:
+            raise UnobtainableError(f"there is no place to keep the bindings: {error}") from None
         try:
             _unpack(_download(wheel, version, partial), partial / "package")
             _link_stand_ins(partial / "libraries", version.partition(".")[0])
@@ -80,9 +83,10 @@ def obtain(wheel: str, version: str) -> Bindings:
 
 def _download(wheel: str, version: str, folder: Path) -> Path:
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
+    command += ["--retries", "1", "--timeout", "15"]
     command += ["--only-binary=:all:", "--dest", str(folder), f"{wheel}=={version}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=45, check=False)
     except subprocess.TimeoutExpired:
         raise UnobtainableError(f"{wheel} {version}: the download takes too long") from None
     found = list(folder.glob("*.whl"))

@@ -31,12 +31,6 @@ def shapes_of(tensor: TensorSpec, sizes: Mapping[str, Sequence[int]]) -> Shapes:
     return Shapes(smallest, usual, largest)
 
 
-def free_dimensions(stage: StageSpec) -> tuple[str, ...]:
-    """Names of the free dimensions of a stage's inputs, in order of appearance."""
-    names = [dim for tensor in stage.inputs for dim in tensor.dims if isinstance(dim, str)]
-    return tuple(dict.fromkeys(names))
-
-
 def sizes_of(stage: StageSpec, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
     """The free dimensions that the given shapes of all inputs mean.
 

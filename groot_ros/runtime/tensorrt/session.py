@@ -74,6 +74,7 @@ class Session:
         changed = {name: shape for name, shape in shapes.items() if shape != self._shapes.get(name)}
         for name, shape in changed.items():
             self._require_inside(name, shape)
+        for name, shape in changed.items():
             if not self._context.set_input_shape(name, shape):
                 raise TensorRtError(f"{self._plan}: '{name}' takes no shape {shape}")
             self._shapes[name] = shape
