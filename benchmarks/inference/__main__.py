@@ -1,0 +1,6 @@
+"""`python -m benchmarks.inference`."""
+
+from benchmarks.inference.report import main
+
+if __name__ == "__main__":
+    main()

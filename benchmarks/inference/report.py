@@ -1,0 +1,177 @@
+"""Times every contestant beside engine "torch" and prints the table."""
+
+import argparse
+import gc
+import importlib
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median
+
+import torch
+from tqdm import tqdm
+
+import benchmarks.inference as package
+from benchmarks.inference.case import PARTS, Case
+from benchmarks.inference.contestants import ENGINES, Factory, Run, fast, stage_by_stage, through
+from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
+from groot_ros.evaluation.table import format_table
+from groot_ros.runtime.gr00t_n1d6 import TorchExecutor
+
+#: Two copies of the larger part in float32.
+MEMORY = 13e9
+WANTED_RESIDENT = 5.2e9
+
+HEADER = ["engine", "part", "ms", "x torch", "torch / it", "GB", "floor ms", "share", "difference"]
+
+
+def main() -> None:
+    """Print one table for every device and horizon."""
+    parser = argparse.ArgumentParser(
+        description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--horizons", type=int, nargs="+", default=[16, 50])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--engines", nargs="*", choices=list(ENGINES), help="beside torch")
+    parser.add_argument("--rounds", type=int, default=5, help="runs of everything (default 5)")
+    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 = as torch chooses")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
+    parser.add_argument("--against", metavar="MODULE:FACTORY", help="another implementation")
+    options = parser.parse_known_args()[0]
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
+    for name in there if options.device == "auto" else [options.device]:
+        _report(options, torch.device(name))
+
+
+def _report(options: argparse.Namespace, device: torch.device) -> None:
+    default = torch.bfloat16 if device.type == "cuda" else torch.float32
+    dtype = getattr(torch, options.dtype, default)
+    others = _others(options, device)
+    if device.type == "cpu":
+        _require_room()
+    machine = Machine.measure(device, dtype)
+    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    print(
+        f"{device}{threads}, {str(dtype).removeprefix('torch.')}; measured "
+        f"{machine.bandwidth / 1e9:.1f} GB/s and {machine.speed / 1e12:.3f} TFLOP/s"
+    )
+    for horizon in options.horizons:
+        case = Case.published(horizon, device, dtype)
+        rows = [
+            row
+            for part in options.parts
+            for row in _rows(part, case, others, options.rounds, machine)
+        ]
+        print(f"\nhorizon {horizon}, {len(case.token_ids)} tokens, {case.steps} steps")
+        print(format_table(HEADER, rows), flush=True)
+    resident = resident_bytes(Case.published(options.horizons[0], device, dtype))
+    print(
+        f"\nresident, bfloat16, one embodiment: {resident / 1e9:.2f} GB "
+        f"(wanted <= {WANTED_RESIDENT / 1e9})"
+    )
+
+
+def _others(options: argparse.Namespace, device: torch.device) -> dict[str, Factory]:
+    names = options.engines
+    if names is None:
+        names = ["plain", *(["cuda_graph"] if device.type == "cuda" else [])]
+    others = {name: ENGINES[name] for name in names}
+    if options.against:
+        others[options.against] = _against(options.against)
+    return others
+
+
+def _against(name: str) -> Factory:
+    module, _, attribute = name.partition(":")
+    if not attribute:
+        sys.exit(f"--against {name}: give MODULE:FACTORY")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        sys.exit(f"--against {name}: {error}")
+
+
+def _require_room() -> None:
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    free = next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
+    if free < MEMORY:
+        sys.exit(f"inference needs {MEMORY / 1e9:.0f} GB of memory, {free / 1e9:.1f} GB are free")
+
+
+def _rows(
+    part: str, case: Case, others: Mapping[str, Factory], rounds: int, machine: Machine
+) -> Iterator[list[str]]:
+    _tell(f"{part}: making torch")
+    model = fast(part, case).pack()
+    gc.collect()
+    work = work_of(part, case, model)
+    mine = through(part, case, model, TorchExecutor(model))
+    stages = stage_by_stage(part, case, model)
+    own, *alone = _interleaved([mine, *stages.values()], rounds, f"{part}: torch")
+    for stage, times in zip(stages, alone, strict=True):
+        figures = _figures([work[stage]], times, machine)
+        yield ["torch", stage, _milliseconds(times), "", "", *figures, ""]
+    figures = _figures(list(work.values()), own, machine)
+    yield ["torch", part, _milliseconds(own), "1.000", "1.000", *figures, ""]
+    expected = mine()
+    for name, make in others.items():
+        _tell(f"{part}: making {name}")
+        theirs = make(part, case)
+        found = theirs()
+        difference = ""
+        if name in ENGINES:
+            difference = f"{float((found.float() - expected.float()).abs().max()):.1e}"
+        base, times = _interleaved([mine, theirs], rounds, f"{part}: {name}")
+        yield [
+            name,
+            part,
+            _milliseconds(times),
+            _ratio(times, base),
+            _ratio(base, times),
+            *[""] * 3,
+            difference,
+        ]
+        del theirs, found
+        gc.collect()
+
+
+def _figures(work: Sequence[Work], times: Sequence[float], machine: Machine) -> list[str]:
+    """GB, floor and share of stages one after the other."""
+    floor = sum(machine.floor(each) for each in work)
+    return [
+        f"{sum(each.nbytes for each in work) / 1e9:.2f}",
+        f"{1e3 * floor:.1f}",
+        f"{100 * floor / median(times):.0f} %",
+    ]
+
+
+def _interleaved(runs: Sequence[Run], rounds: int, label: str) -> list[list[float]]:
+    """Seconds of every run in every round, after one that does not count."""
+    for run in runs:
+        run()
+    bar = tqdm(range(rounds), desc=label, file=sys.stderr, leave=False, disable=None)
+    measured = [[_seconds(run) for run in runs] for _ in bar]
+    return [list(each) for each in zip(*measured, strict=True)]
+
+
+def _seconds(run: Run) -> float:
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+def _milliseconds(values: Sequence[float]) -> str:
+    return f"{1e3 * median(values):.1f}"
+
+
+def _ratio(values: Sequence[float], base: Sequence[float]) -> str:
+    """Median of the ratios of neighbours."""
+    return f"{median(a / b for a, b in zip(values, base, strict=True)):.3f}"
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
