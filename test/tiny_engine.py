@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import torch
-from tiny_checkpoint import TAG
+from safetensors.torch import load_file, save_file
+from tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.export.observations import synthetic
 from groot_ros.export.pipeline import ExportOptions, export_engine
@@ -13,6 +14,21 @@ from groot_ros.runtime.profile import derive_profile
 
 #: Numbers of denoising steps whose answers are stored.
 STEPS = (4, 3)
+
+
+def write_lively_checkpoint(directory: Path) -> Path:
+    """A tiny checkpoint whose actions depend on every layer: one fresh from the dice hardly moves.
+
+    The weights of the embodiments are drawn an order of magnitude too small for that.
+    """
+    write_tiny_checkpoint(directory)
+    path = directory / "model.safetensors"
+    tensors = load_file(path)
+    for name in tensors:
+        if name.endswith(".W"):
+            tensors[name] = 12.0 * tensors[name]
+    save_file(tensors, path, metadata={"format": "pt"})
+    return directory
 
 
 def load(checkpoint: Path, engine: str, directory: Path | None = None, **more) -> Policy:

@@ -430,7 +430,8 @@ def run_benchmark(args: argparse.Namespace) -> int:
         version = _tensorrt_version(manifest) if name == "tensorrt" else ""
         place = machine_in_words(device)
         rows.append(hardware_row(place, jetpack(), version, name, executed[1], latency, today()))
-    print(f"\n{machine_in_words(device)}, medians of {args.runs}\n{latency_table(table)}")
+    place = f"{machine_in_words(device)}{_threads(device)}"
+    print(f"\n{place}, medians of {args.runs}\n{latency_table(table)}")
     print(f"\n{step_table(steps)}")
     if args.row:
         print(f"\n{hardware_header()}\n" + "\n".join(rows))
@@ -490,6 +491,13 @@ def _device(args: argparse.Namespace) -> Any:
     from groot_ros.runtime.placement import choose_device
 
     return choose_device(args.device)
+
+
+def _threads(device: Any) -> str:
+    """How many a CPU runs with; nothing for a GPU."""
+    from groot_ros.runtime.measured import threads_in_words
+
+    return "" if device.type == "cuda" else f", {threads_in_words()}"
 
 
 def _robot(args: argparse.Namespace) -> Any:

@@ -41,12 +41,16 @@ def machine_in_words(device: torch.device) -> str:
 
 
 def processor_name() -> str:
-    """As /proc/cpuinfo calls it, with the number of its logical cores that torch uses."""
+    """As /proc/cpuinfo calls it."""
     path = Path("/proc/cpuinfo")
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    name = found.group(1).strip() if found else platform.machine()
-    return f"{name}, {torch.get_num_threads()} threads"
+    return found.group(1).strip() if found else platform.machine()
+
+
+def threads_in_words() -> str:
+    """Of one operator on the CPU."""
+    return f"{torch.get_num_threads()} threads"
 
 
 def today() -> str:

@@ -141,6 +141,8 @@ def _session(path: Path, device: torch.device, threads: int, quantised: str) -> 
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    # Four sessions that spin between their runs take the cores from torch, and from the robot.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Errors come as exceptions; what remains are warnings about shapes.
     options.log_severity_level = 3
     if quantised == "fp8":

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_checkpoint import write_tiny_checkpoint
-from tiny_engine import export
+from tiny_engine import export, write_lively_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +19,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return write_lively_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")

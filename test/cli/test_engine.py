@@ -1,0 +1,208 @@
+"""`groot-ros engine`: the whole chain on a tiny checkpoint, and what it refuses."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from tiny_checkpoint import TAG
+from tiny_engine import write_lively_checkpoint
+
+from groot_ros.cli.main import main
+from groot_ros.policy import load_policy
+from groot_ros.runtime.manifest import Manifest, file_digest
+from groot_ros.runtime.measured import read_measured
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_lively_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+
+
+@pytest.fixture(scope="module")
+def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of one `engine make`, with errors.json; not to be changed."""
+    directory = tmp_path_factory.mktemp("made")
+    torch.set_num_threads(1)
+    given = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--robot", "so101"]
+    given += ["--engine-directory", str(directory), "--json", str(directory / "errors.json")]
+    given += ["--device", "cpu", "--image-size", "48x64", "--count", "2", "--steps", "2", "1"]
+    given += ["--quantise", "int8", "--method", "max", "--runs", "1", "--row"]
+    assert main(["engine", "make", *given]) == 0
+    return directory
+
+
+def engine(action: str, directory: Path, *more: str) -> int:
+    given = ["--engine-directory", str(directory), "--device", "cpu"]
+    return main(["engine", action, *given, *more])
+
+
+def a_copy(directory: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(directory, tmp_path / "engine"))
+
+
+def test_make_leaves_a_proven_measured_engine(made: Path) -> None:
+    manifest = Manifest.read(made)
+    assert manifest.steps == (2, 1)
+    assert manifest.stages["denoise"].quantised == "int8"
+    assert manifest.stages["language"].quantised == ""
+    measured = read_measured(made)
+    assert set(measured) == {"torch", "onnxruntime"}
+    assert all(one.proven and one.seconds > 0 for one in measured.values())
+    errors = json.loads((made / "errors.json").read_text())
+    assert errors["torch"]["growth"] is None
+    assert 0 < errors["onnxruntime"]["stages"]["denoise"]["max_abs"] < 0.1
+    assert errors["onnxruntime"]["stages"]["language"]["max_abs"] < 1e-4
+    units = {joint["unit"] for joint in errors["onnxruntime"]["joints"]}
+    assert units == {"rad"}
+    assert len(errors["onnxruntime"]["steps"]) == 2
+
+
+def test_the_policy_runs_what_was_made(checkpoint: Path, made: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = tmp_path / "seen.npz"
+    images = {
+        f"image.{view}": rng.integers(0, 256, (48, 64, 3), np.uint8) for view in ("front", "wrist")
+    }
+    np.savez(seen, **images, **{"state.single_arm": np.full(5, 0.2), "state.gripper": [0.5]})
+    given = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--observation", str(seen)]
+    given += ["--instruction", "go", "--device", "cpu", "--steps", "2", "--seed", "1"]
+    given += ["--engine", "onnxruntime", "--engine-directory", str(made)]
+    assert main(["infer", *given]) == 0
+    policy = load_policy(
+        checkpoint,
+        TAG,
+        device="cpu",
+        engine="onnxruntime",
+        engine_directory=made,
+        num_inference_steps=2,
+    )
+    assert policy.engine.name == "onnxruntime"
+
+
+def test_validate_prints_errors_by_stage_step_and_joint(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = a_copy(made, tmp_path)
+    source = ["--count", "1", "--image-size", "48x64"]
+    assert engine("validate", directory, "--engine", "onnxruntime", *source) == 0
+    text = capsys.readouterr().out
+    for line in ("stage, fed exactly", "after denoising step", "growth of the MSE", "single_arm."):
+        assert line in text
+    assert "PROVEN: engine onnxruntime, max abs error" in text
+
+
+def test_validate_fails_beyond_the_tolerance(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = a_copy(made, tmp_path)
+    manifest = Manifest.read(directory)
+    path = directory / manifest.stages["denoise"].onnx
+    model = onnx.load(path)
+    tensor = [t for t in model.graph.initializer if len(t.dims) == 2][-1]
+    tensor.CopyFrom(numpy_helper.from_array(1 - numpy_helper.to_array(tensor), tensor.name))
+    onnx.save(model, path)
+    files = replace(manifest.stages["denoise"], sha256=file_digest(path))
+    manifest.with_stage("denoise", files).write(directory)
+    given = ["--engine", "onnxruntime", "--count", "1", "--image-size", "48x64"]
+    assert engine("validate", directory, *given) == 1
+    assert "NOT PROVEN: engine onnxruntime" in capsys.readouterr().out
+    assert not read_measured(directory)["onnxruntime"].proven
+
+
+def test_benchmark_has_the_columns_of_the_published_tables(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = a_copy(made, tmp_path)
+    given = ["--runs", "1", "--row", "--count", "1", "--image-size", "48x64"]
+    assert engine("benchmark", directory, "--engine", "onnxruntime", *given) == 0
+    text = capsys.readouterr().out
+    header = next(line for line in text.splitlines() if line.startswith("Mode  "))
+    for column in ("BB ms", "DiT ms", "E2E ms", "Hz", "DiT MSE", "DiT cos-sim", "E2E MSE"):
+        assert column in header
+    row = next(line for line in text.splitlines() if line.startswith("onnxruntime"))
+    assert "ORT float32" in row
+    assert "ORT int8" in row
+    assert "Step 1 MSE" in text
+    names, rule, cells = (line for line in text.splitlines() if line.startswith("|"))
+    assert names.count("|") == rule.count("|") == cells.count("|") == 14
+    assert "| onnxruntime | ORT float32 + ORT int8 |" in cells
+
+
+@pytest.mark.parametrize(
+    ("action", "given", "problem"),
+    [
+        ("validate", ["--robot", "r2d2"], "robot contract 'r2d2': no such file"),
+        ("validate", ["--count", "0"], "--count must be at least 1, not 0"),
+        ("validate", ["--bag", "/nowhere"], "--bag needs --robot"),
+        ("validate", ["--bag", "/nowhere", "--robot", "so101"], "/nowhere is not a bag"),
+        ("validate", ["--observations", "/nowhere.npz"], "/nowhere.npz: no such file"),
+        ("validate", ["--observations", "/n", "--bag", "/n"], "exclude each other"),
+        ("validate", ["--checkpoint", "/nowhere"], "checkpoint /nowhere: no such directory"),
+        ("validate", ["--engine", "cuda_graph"], "engine 'cuda_graph': needs a CUDA device"),
+        ("benchmark", ["--runs", "0"], "--runs must be at least 1, not 0"),
+        ("build", [], "nothing can be built here: "),
+    ],
+)
+def test_wrong_use_is_one_line(
+    made: Path,
+    tmp_path: Path,
+    action: str,
+    given: list[str],
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert engine(action, made, *given) == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert [line for line in error.splitlines() if "groot-ros" in line] == [error.splitlines()[-1]]
+    assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["--steps", "0"], "--steps must be at least 1, not 0"),
+        (["--instruction-tokens", "0"], "--instruction-tokens must be at least 1"),
+        (["--image-size", "4x4", "5x5", "6x6"], "give one, or one for each of front, wrist"),
+        (["--embodiment", "gr1"], "has no embodiment 'gr1'"),
+    ],
+)
+def test_wrong_exports_are_refused_before_any_weight_is_read(
+    checkpoint: Path,
+    tmp_path: Path,
+    given: list[str],
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
+    assert engine("export", tmp_path / "never", *arguments) == 2
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+def test_a_missing_directory_says_how_to_make_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert engine("calibrate", tmp_path, "--quantise", "int8") == 2
+    error = capsys.readouterr().err
+    assert f"{tmp_path}/manifest.json: no such file; make engine files with" in error
+
+
+@pytest.mark.parametrize(
+    "action", ["", "export", "calibrate", "build", "validate", "benchmark", "make"]
+)
+def test_every_help_has_an_example(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        main(["engine", *([action] if action else []), "--help"])
+    assert f"groot-ros engine {action}".strip() in capsys.readouterr().out.split("example")[-1]
