@@ -118,7 +118,7 @@ def test_whatever_happens_what_is_sent_keeps_jerk_limits_too(seed, jerk, noise, 
         rng.uniform(-1.4, 1.4, 4),
     )
     for _ in range(8):
-        match int(rng.integers(10)):
+        match int(rng.integers(12)):
             case 0:
                 bench.executor.hold(True, bench.now_ns)
             case 1:
@@ -126,11 +126,17 @@ def test_whatever_happens_what_is_sent_keeps_jerk_limits_too(seed, jerk, noise, 
             case 2:
                 bench.executor.resume(bench.now_ns)
                 bench.executor.hold(False, bench.now_ns)
+            case 3:
+                bench.executor.instruct("another", bench.now_ns)
+            case 4:
+                slower = replace(bench.executor.settings, limits_scale=float(rng.uniform(0.1, 1)))
+                bench.executor.settings = slower
             case _:
                 dt = float(rng.choice([0.02, 1 / 30, 0.1]))
                 steps = np.cumsum(rng.normal(size=(int(rng.integers(2, 24)), 4)) * 0.1, axis=0)
                 values = bench.measured + steps + rng.normal(size=steps.shape) * noise
-                bench.give(chunk(values, bench.t - float(rng.uniform(0, 0.2)), dt=dt))
+                late = float(rng.uniform(0, 0.2))
+                bench.give(chunk(values, bench.t - late, dt=dt, instruction="one"))
         bench.run(float(rng.choice([0.01, 0.05, 0.2, 0.5])))
         if bench.executor._motion.sent is not None:
             first_ns = EPOCH_NS + s_to_ns(bench.updates[0][0])

@@ -428,7 +428,7 @@ def test_under_simulated_time_it_lives_by_the_clock(stage):
     on.bring_up()
     on.tell_time(start + s_to_ns(0.05))
     on.give()
-    wait_until(lambda: on.node._control._tally.accepted == 1, "the chunk is taken")
+    wait_until(lambda: on.node._control.state(start).accepted == 1, "the chunk is taken")
     for step in range(1, 30):
         on.tell_time(start + step * s_to_ns(0.1))
     state = on.states.wait(lambda s: held(s) and s.starvations == 1)
