@@ -3,7 +3,6 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -12,21 +11,16 @@ from numpy.typing import NDArray
 
 from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise
-from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
 from groot_ros.processing import (
     ModelInputs,
     Processor,
-    ProcessorConfig,
     Sample,
-    StateActionCodec,
-    TextTokenizer,
     collate,
-    find_backbone_assets,
-    find_checkpoint,
 )
-from groot_ros.processing.robot_columns import RobotColumns, require_counterparts
+from groot_ros.processing.robot_columns import RobotColumns
 from groot_ros.robot import RobotContract
 from groot_ros.runtime import Engine, PrefixInput
+from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.choice import choose_engine, order_of
 from groot_ros.runtime.engines import ENGINES, EngineFiles, build_engine, obstacle
 from groot_ros.runtime.manifest import Manifest
@@ -34,7 +28,6 @@ from groot_ros.runtime.measured import seconds_here
 from groot_ros.runtime.oracle import Oracle, Verdict, tolerance_of
 from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
 from groot_ros.types import ActionChunk, ActionGroup, Observation, Prefix, RtcMode, s_to_ns
-from groot_ros.types.fields import CheckpointError, Fields
 
 #: Seconds between actions where no robot contract says it.
 DEFAULT_ACTION_DT = 1.0 / 30.0
@@ -275,39 +268,6 @@ class Policy:
         )
 
 
-@dataclass(frozen=True)
-class CheckpointParts:
-    """A checkpoint of which everything but the weights was read and found to fit."""
-
-    directory: Path
-    config: Gr00tN1d6Config
-    processor: Processor
-
-
-def open_checkpoint(
-    checkpoint: str | Path,
-    embodiment: str,
-    *,
-    backbone_assets: str | Path | None = None,
-    robot: RobotContract | None = None,
-) -> CheckpointParts:
-    """Read a checkpoint's own files; arguments and exceptions as of `load_policy`."""
-    directory = find_checkpoint(checkpoint)
-    fields = Fields.read(directory / "config.json")
-    fields.expect("model_type", MODEL_TYPE, None)
-    model_name = fields.text("model_name", Gr00tN1d6Config.model_name)
-    assets = find_backbone_assets(directory, backbone_assets, model_name)
-    config = Gr00tN1d6Config.read(directory / "config.json", EagleConfig.read(assets.config))
-    tokenizer = TextTokenizer.load(assets.tokenizer)
-    require_same_tokens(tokenizer, config.eagle, assets.config)
-    cell = config.eagle.vision.patch_size * config.eagle.shuffle
-    processor = Processor.load(directory, embodiment, tokenizer, cell)
-    require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
-    if robot is not None:
-        require_counterparts(processor, robot)
-    return CheckpointParts(directory, config, processor)
-
-
 def load_policy(
     checkpoint: str | Path,
     embodiment: str,
@@ -410,46 +370,6 @@ def _files(directory: Path, digest: str, embodiment: str) -> EngineFiles:
     manifest = Manifest.read(directory)
     manifest.require_checkpoint(directory, digest, embodiment)
     return EngineFiles(directory, manifest)
-
-
-def require_same_sizes(
-    tag: str,
-    processor: ProcessorConfig,
-    codec: StateActionCodec,
-    model: Gr00tN1d6Config,
-    directory: Path,
-) -> None:
-    """The processor's files of a checkpoint must agree with the model's; else CheckpointError."""
-    where = directory / "processor_config.json"
-    for key in ("max_state_dim", "max_action_dim"):
-        given, expected = getattr(processor, key), getattr(model, key)
-        if given != expected:
-            raise CheckpointError(f"{where}: '{key}' is {given}, config.json says {expected}")
-    if codec.horizon > model.action_horizon:
-        raise CheckpointError(
-            f"{where}: the action's 'delta_indices' of '{tag}' are {codec.horizon}, "
-            f"action_horizon in config.json is {model.action_horizon}"
-        )
-    row = processor.embodiment_id(tag)
-    if row >= model.max_num_embodiments:
-        raise CheckpointError(
-            f"{directory / 'embodiment_id.json'}: '{tag}' is {row}, max_num_embodiments in "
-            f"config.json is {model.max_num_embodiments}"
-        )
-
-
-def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path) -> None:
-    """The tokenizer must be that of the VLM's config at `path`; else CheckpointError."""
-    image = eagle.image_token_index
-    if tokenizer.image_id != image:
-        raise CheckpointError(
-            f"{path}: 'image_token_index' is {image}, the tokenizer's is {tokenizer.image_id}"
-        )
-    if tokenizer.size > eagle.text.vocab_size:
-        raise CheckpointError(
-            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has "
-            f"{tokenizer.size} tokens"
-        )
 
 
 def _require_finite(actions: NDArray[np.float32]) -> None:

@@ -8,7 +8,8 @@ from tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.export.observations import synthetic
 from groot_ros.export.pipeline import ExportOptions, export_engine
-from groot_ros.policy import Policy, load_policy, open_checkpoint
+from groot_ros.policy import Policy, load_policy
+from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.profile import derive_profile
 

@@ -251,7 +251,8 @@ def run_export(args: argparse.Namespace) -> int:
     """Write an engine directory."""
     from groot_ros.cli.engine_tables import describe
     from groot_ros.export.pipeline import ExportOptions, export_engine
-    from groot_ros.policy import load_policy, open_checkpoint
+    from groot_ros.policy import load_policy
+    from groot_ros.runtime.checkpoint_parts import open_checkpoint
     from groot_ros.runtime.placement import choose_device
     from groot_ros.runtime.profile import derive_profile
 
@@ -401,6 +402,7 @@ def run_benchmark(args: argparse.Namespace) -> int:
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
     manifest, device = _manifest(args), _device(args)
+    place = f"{machine_in_words(device)}{_threads(device)}"
     table: dict[str, Any] = {}
     steps: dict[str, Any] = {}
     rows = []
@@ -428,9 +430,8 @@ def run_benchmark(args: argparse.Namespace) -> int:
         table[name] = latency, accuracy, executed
         steps[name] = accuracy
         version = _tensorrt_version(manifest) if name == "tensorrt" else ""
-        place = machine_in_words(device)
-        rows.append(hardware_row(place, jetpack(), version, name, executed[1], latency, today()))
-    place = f"{machine_in_words(device)}{_threads(device)}"
+        precision = " + ".join(dict.fromkeys(executed))
+        rows.append(hardware_row(place, jetpack(), version, name, precision, latency, today()))
     print(f"\n{place}, medians of {args.runs}\n{latency_table(table)}")
     print(f"\n{step_table(steps)}")
     if args.row:
@@ -508,7 +509,7 @@ def _robot(args: argparse.Namespace) -> Any:
 
 
 def _parts(args: argparse.Namespace, manifest: "Manifest") -> Any:
-    from groot_ros.policy import open_checkpoint
+    from groot_ros.runtime.checkpoint_parts import open_checkpoint
 
     return open_checkpoint(
         args.checkpoint or manifest.checkpoint,

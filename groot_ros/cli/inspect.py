@@ -88,8 +88,8 @@ def _show_backbone_assets(
 ) -> bool:
     """What is still to be got, or else whether all files fit each other."""
     from groot_ros.models.gr00t_n1d6.checkpoint import fitting_tensors, load_config
-    from groot_ros.policy import require_same_tokens
     from groot_ros.processing import TextTokenizer, find_backbone_assets
+    from groot_ros.runtime.checkpoint_parts import require_same_tokens
 
     try:
         assets = find_backbone_assets(directory, backbone_assets, config.model_name)
@@ -126,8 +126,8 @@ def _show_embodiment(
     columns: bool,
 ) -> bool:
     """One embodiment; whether it can be used, with the robot where there is one."""
-    from groot_ros.policy import require_same_sizes
     from groot_ros.processing import StateActionCodec, Statistics
+    from groot_ros.runtime.checkpoint_parts import require_same_sizes
 
     embodiment = config.embodiment(tag)
     try:

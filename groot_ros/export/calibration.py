@@ -9,8 +9,8 @@ import torch
 from groot_ros.export.pipeline import Progress
 from groot_ros.export.quantise import quantise
 from groot_ros.export.ranges import calibrate, coverage
-from groot_ros.policy import CheckpointParts
 from groot_ros.processing import ModelInputs
+from groot_ros.runtime.checkpoint_parts import CheckpointParts
 from groot_ros.runtime.gr00t_n1d6 import load_fast
 from groot_ros.runtime.manifest import EngineFilesError, Manifest, StageFiles, file_digest
 from groot_ros.runtime.measured import MEASURED

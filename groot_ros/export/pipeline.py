@@ -10,7 +10,8 @@ import torch
 from groot_ros import __version__
 from groot_ros.export.cases import largest_difference, make_oracle
 from groot_ros.export.onnx_file import OPSET, export_stage
-from groot_ros.policy import CheckpointParts, Policy
+from groot_ros.policy import Policy
+from groot_ros.runtime.checkpoint_parts import CheckpointParts
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.engines import build_engine
 from groot_ros.runtime.gr00t_n1d6 import STAGES, load_fast

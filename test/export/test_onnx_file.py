@@ -12,7 +12,7 @@ from tiny_checkpoint import TAG, tiny_config
 
 from groot_ros.export.onnx_file import attention_form, export_stage
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, build_model
-from groot_ros.policy import open_checkpoint
+from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.contract import StageSpec, stage_specs
 from groot_ros.runtime.gr00t_n1d6 import STAGES, Attend, FastModel, load_fast, make_fast
 from groot_ros.runtime.manifest import EngineFilesError

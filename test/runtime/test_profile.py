@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tiny_checkpoint import TAG, write_tiny_checkpoint
 
-from groot_ros.policy import CheckpointParts, open_checkpoint
 from groot_ros.processing import Sample
+from groot_ros.runtime.checkpoint_parts import CheckpointParts, open_checkpoint
 from groot_ros.runtime.profile import derive_profile
 
 
