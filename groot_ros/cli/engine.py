@@ -1,6 +1,7 @@
 """`groot-ros engine`: from a checkpoint to engines that are proven and measured on this machine."""
 
 import argparse
+import importlib.util
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -249,6 +250,7 @@ def _add_make(actions: Any) -> None:
 
 def run_export(args: argparse.Namespace) -> int:
     """Write an engine directory."""
+    _require_installed("onnx", "onnxscript")
     from groot_ros.cli.engine_tables import describe
     from groot_ros.export.pipeline import ExportOptions, export_engine
     from groot_ros.policy import load_policy
@@ -301,6 +303,7 @@ def run_export(args: argparse.Namespace) -> int:
 
 def run_calibrate(args: argparse.Namespace) -> int:
     """Quantise stages of an engine directory."""
+    _require_installed("onnx")
     from groot_ros.export.calibration import calibrate_files
 
     manifest = _manifest(args)
@@ -454,6 +457,12 @@ def run_make(args: argparse.Namespace) -> int:
     status = run_validate(args)
     run_benchmark(args)
     return status
+
+
+def _require_installed(*packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{missing[0]} is not installed: pip install 'groot_ros[onnx]'")
 
 
 @contextmanager

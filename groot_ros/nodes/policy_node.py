@@ -147,7 +147,8 @@ class PolicyNode(ManagedNode):
         except ValueError as error:
             raise SetupError(str(error)) from error
         for note in policy.notes:
-            self.get_logger().info(note)
+            log = self.get_logger()
+            (log.warning if "UNPROVEN" in note else log.info)(note)
         policy.warm_up()
         self._instructions.put_first(settings.text("instruction"))
         self._buffer = ObservationBuffer(contract, wanted, self._tolerances())

@@ -50,6 +50,7 @@ class ScriptedPolicy:
     dt = 1 / 30
     device = "cpu"
     memory_bytes = 123
+    notes = ()
     engine = SimpleNamespace(name="scripted")
 
     def __init__(self, *, script=None) -> None:
