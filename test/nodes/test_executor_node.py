@@ -50,12 +50,11 @@ def knot_times(msg) -> list[int]:
 
 
 def test_a_chunk_becomes_a_trajectory_from_the_past_that_ends_at_rest(on):
-    now = on.now_ns
     on.run()
     msg = on.trajectories.wait()
     assert msg.joint_names == ["lift", "pan"]
     times = knot_times(msg)
-    assert times[0] < now + s_to_ns(0.5)
+    assert times[0] <= on.now_ns
     assert times == sorted(set(times))
     assert all(len(p.positions) == len(p.velocities) == 2 for p in msg.points)
     assert not any(len(p.accelerations) or len(p.effort) for p in msg.points)
