@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 from groot_ros.types import NS_PER_S
 
-#: ns after its start in which a node is a newcomer: others are discovered by then.
-_NEWCOMER_NS = 3 * NS_PER_S
+#: ns after its start in which a node is a newcomer: others are discovered by then, with Fast DDS
+#: after up to 3 s.
+_NEWCOMER_NS = 6 * NS_PER_S
 #: Publishers are discovered a moment before the name of their node.
 UNKNOWN = "a node not yet known"
 

@@ -35,8 +35,8 @@ def test_a_publisher_whose_node_is_not_known_yet_counts_unless_it_may_be_its_own
 
 def test_who_was_there_first_goes_on_and_says_so():
     rivals = begun()
-    assert rivals.look({TOPIC: ["/executor_node"]}, s_to_ns(2.9)) == ""
-    assert "/teleop" in rivals.look({TOPIC: ["/teleop", "/executor_node"]}, s_to_ns(3.0))
+    assert rivals.look({TOPIC: ["/executor_node"]}, s_to_ns(5.9)) == ""
+    assert "/teleop" in rivals.look({TOPIC: ["/teleop", "/executor_node"]}, s_to_ns(6.0))
     assert not rivals.gives_way
 
 
