@@ -59,6 +59,12 @@ class Host:
     layouts: Layouts
     tables: TimeTableCache
 
+    @property
+    def nbytes(self) -> int:
+        """Memory on the device: tables, and on the CPU the token embeddings too."""
+        on_cpu = self.device.type == "cpu"
+        return self.tables.nbytes + (self.layouts.nbytes if on_cpu else 0)
+
 
 @dataclass(frozen=True)
 class FastModel:
@@ -86,8 +92,8 @@ class FastModel:
 
     @property
     def nbytes(self) -> int:
-        """Weights of the stages and tables; token embeddings, on the host, are not among them."""
-        return sum(map(held_bytes, self.modules.values())) + self.host.tables.nbytes
+        """Memory on the device: weights of the stages and what the host keeps there."""
+        return sum(map(held_bytes, self.modules.values())) + self.host.nbytes
 
     def pack(self) -> "FastModel":
         """Reorder the weights for the CPU's kernels where that is possible; returns itself."""
