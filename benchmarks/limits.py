@@ -1,21 +1,28 @@
 """A million random goals from a million random viable states: does anything leave the limits?
 
-    python -m benchmarks.limits [--cases 1000000]
+    python -m benchmarks.limits [--cases 1000000] [--jerk-cases 20000]
 
 Each case is one joint with limits of its own, a viable state (edges included) and a goal of eight
 knots, 4 to 17 ms apart: a steady acceleration that often stays within limits, or knots near the
 state, or any position within twice the range, both with any velocity within twice the limit.
 What `follow` makes of it is sampled 33 times in each segment and held against the limits.
+
+Joints with a jerk limit are fewer, as they are computed one by one: from a random (p, v, a) that
+is viable, `pursue` goes after 24 random knots.
 """
 
 import argparse
 import time
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import cubic, end_accelerations
+from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
 from groot_ros.control.limits import BRAKING_GRID, Limits, follow
+from groot_ros.control.pursuit import pursue
 from groot_ros.evaluation.table import format_table
 
 Array = NDArray[np.float64]
@@ -23,6 +30,8 @@ Array = NDArray[np.float64]
 KNOTS, BATCH, SAMPLES = 8, 50_000, 33
 #: Rounding in float64, relative to the limit.
 _SLACK = 1e-8
+#: Knots of a jerk-limited case, and rounding there: shares of range and limits.
+JERK_KNOTS, JERK_SLACK = 24, 1e-6
 
 
 def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
@@ -83,10 +92,59 @@ def violations(
     return outside, worst.max(axis=1)
 
 
+def jerk_limited(rng: np.random.Generator, cases: int) -> tuple[int, int, Array]:
+    """Cases that leave a limit, knots at which an escape was followed, and the largest excess.
+
+    The excess is a share of the range and of velocity, acceleration and jerk, and, fifth, the
+    largest step of acceleration between segments as a share of that limit.
+    """
+    wrong, escaped, worst = 0, 0, np.full(5, -np.inf)
+    for _ in range(cases):
+        velocity = 10.0 ** rng.uniform(-0.5, 1.0)
+        acceleration = velocity / rng.uniform(0.0171, 1.0)
+        jerk = acceleration * 10.0 ** rng.uniform(0.5, 2.5)
+        bounds = JointBounds(
+            -rng.uniform(0.05, 3.0), rng.uniform(0.05, 3.0), velocity, acceleration, jerk
+        )
+        share = np.clip(rng.uniform(-1.2, 1.2, 3), -1.0, 1.0)
+        reach = bounds.upper if share[0] > 0 else -bounds.lower
+        state = (share[0] * reach, share[1] * velocity, share[2] * acceleration)
+        while not viable(state, bounds):
+            state = (state[0] * 0.9, state[1] * 0.9, state[2] * 0.9)
+        span_ns = int(rng.uniform(4e6, 17e6))
+        times = span_ns * np.arange(JERK_KNOTS, dtype=np.int64)
+        rough = 10.0 ** rng.uniform(-2.5, 0.0)
+        p = state[0] + np.cumsum(rng.normal(0.0, rough, (JERK_KNOTS, 1)), axis=0)
+        v = rng.uniform(-1.5, 1.5, (JERK_KNOTS, 1)) * velocity
+        escape = Stop(0, state, stop_pieces(state[1], state[2], bounds))
+        moved, known = pursue(Curve(times, p, v), escape, bounds)
+        escaped += sum(known[int(b)] is known[int(a)] for a, b in pairwise(times))
+        by = _excess(moved, bounds)
+        wrong += bool((by > JERK_SLACK).any())
+        worst = np.maximum(worst, by)
+    return wrong, escaped, worst
+
+
+def _excess(moved: Curve, bounds: JointBounds) -> Array:
+    h = np.diff(moved.times) / 1e9
+    p, v = moved.positions[:, 0], moved.velocities[:, 0]
+    a0, a1 = end_accelerations(p[:-1], v[:-1], p[1:], v[1:], h)
+    tau = np.linspace(0.0, 1.0, SAMPLES)[:, None]
+    at, speed = cubic(p[:-1], v[:-1], p[1:], v[1:], h, tau)
+    unknown = 2e-14 / h**2
+    beyond = np.maximum(at - bounds.upper, bounds.lower - at).max() / (bounds.upper - bounds.lower)
+    sharp = (np.maximum(np.abs(a0), np.abs(a1)) - unknown).max() / bounds.acceleration
+    jerk = ((np.abs(a1 - a0) - unknown) / h).max() / bounds.jerk
+    step = (np.abs(a1[:-1] - a0[1:]) - 2.0 * (unknown[:-1] + unknown[1:])).max()
+    fast = np.abs(speed).max() / bounds.velocity
+    return np.array([beyond, fast - 1.0, sharp - 1.0, jerk - 1.0, step / bounds.acceleration])
+
+
 def main() -> None:
-    """Print one table."""
+    """Print two tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--cases", type=int, default=1_000_000)
+    parser.add_argument("--jerk-cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_known_args()[0]
     rng = np.random.default_rng(arguments.seed)
@@ -112,6 +170,16 @@ def main() -> None:
     print(
         "largest excess, as a share: position {:.1e} of the range, velocity {:.1e}, "
         "acceleration {:.1e} of the limit".format(*worst)
+    )
+    began = time.perf_counter()
+    wrong, escaped, worst = jerk_limited(rng, arguments.jerk_cases)
+    seconds = time.perf_counter() - began
+    header = ["cases with a jerk limit", "knots on a stop", "violations", "s"]
+    counts = [f"{n:,}" for n in (arguments.jerk_cases, escaped, wrong)]
+    print(format_table(header, [[*counts, f"{seconds:.0f}"]]))
+    print(
+        "largest excess, as a share: position {:.1e} of the range, velocity {:.1e}, acceleration "
+        "{:.1e}, jerk {:.1e} of the limit, steps of acceleration {:.1e}".format(*worst)
     )
 
 

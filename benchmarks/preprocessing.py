@@ -2,11 +2,12 @@
 
     python -m benchmarks.preprocessing [--runs 300] [--against MODULE:FACTORY]
 
-Times are those of a process of its own, pinned to one core, with one thread in BLAS. FACTORY of
-another implementation is called with the checkpoint's directory, the embodiment, the images
-(view -> uint8 RGB [1, H, W, 3]), the state (group -> float [1, D]) and the instruction; it returns
-a function without arguments, whose result is the token ids, the images (uint8 [3, h, w] each) and
-the state. The two take turns, and every number must be the same.
+Times are those of a process of its own, pinned to one core, with one thread in BLAS; those of the
+CPU leave out what other processes took of that core, though not what they did to its caches.
+FACTORY of another implementation is called with the checkpoint's directory, the embodiment, the
+images (view -> uint8 RGB [1, H, W, 3]), the state (group -> float [1, D]) and the instruction; it
+returns a function without arguments, whose result is the token ids, the images (uint8 [3, h, w]
+each) and the state. The two take turns, and every number must be the same.
 """
 
 import argparse
@@ -70,8 +71,8 @@ def write_checkpoint(directory: Path) -> None:
     save_processor(config, {TAG: {"state": limits, "action": limits}}, directory)
 
 
-def measure(runs: int, against: str | None) -> dict[str, list[float]]:
-    """Stage -> seconds of every run."""
+def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float]]]:
+    """Stage -> seconds of every run, on the wall and of the CPU."""
     import numpy as np
     from PIL import Image
 
@@ -102,17 +103,28 @@ def measure(runs: int, against: str | None) -> dict[str, list[float]]:
         "prompt, instruction as before": lambda: processor.tokens(INSTRUCTION, counts),
         "prompt, new instruction": lambda: _afresh(processor, counts),
         "collate": lambda: collate([encoded], pad),
-        "all of it": lambda: collate([processor.encode(sample)], pad),
+    }
+    whole: dict[str, Callable[[], Any]] = {
+        "all of it": lambda: collate([processor.encode(sample)], pad)
     }
     if other is not None:
-        stages[f"all of it, {against}"] = other
-        _require_equal(stages["all of it"](), other())
-    times: dict[str, list[float]] = {name: [] for name in stages}
+        whole[f"all of it, {against}"] = other
+        _require_equal(whole["all of it"](), other())
+    times = {}
+    for name, stage in stages.items():
+        times |= _in_turns({name: stage}, runs)
+    return times | _in_turns(whole, runs)
+
+
+def _in_turns(
+    work: dict[str, Callable[[], Any]], runs: int
+) -> dict[str, list[tuple[float, float]]]:
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in work}
     for _ in range(runs):
-        for name, stage in stages.items():
-            started = time.perf_counter()
-            stage()
-            times[name].append(time.perf_counter() - started)
+        for name, do in work.items():
+            wall, cpu = time.perf_counter(), time.thread_time()
+            do()
+            times[name].append((time.perf_counter() - wall, time.thread_time() - cpu))
     return times
 
 
@@ -148,11 +160,12 @@ def main() -> None:
     environment = os.environ | dict.fromkeys(THREADS, "1")
     child = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
     times = json.loads(child.stdout.splitlines()[-1])
-    header = ["two 640x480 views, one core", "p50 ms", "p95 ms", "best ms"]
+    header = ["two 640x480 views, one core", "p50 ms", "p95 ms", "best ms", "CPU p50 ms"]
     rows = []
     for name, seconds in times.items():
-        ordered = sorted(1e3 * value for value in seconds)
-        picked = (ordered[len(ordered) // 2], ordered[int(0.95 * len(ordered))], ordered[0])
+        walls, cpus = (sorted(1e3 * value for value in kind) for kind in zip(*seconds, strict=True))
+        half, most = len(walls) // 2, int(0.95 * len(walls))
+        picked = (walls[half], walls[most], walls[0], cpus[half])
         rows.append([name, *(f"{value:.3f}" for value in picked)])
     print(format_table(header, rows))
     if options.against:

@@ -4,7 +4,6 @@ import secrets
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,6 @@ from groot_ros.runtime.measured import seconds_here
 from groot_ros.runtime.oracle import Oracle, Verdict, tolerance_of
 from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
 from groot_ros.types import ActionChunk, ActionGroup, Observation, Prefix, RtcMode, s_to_ns
-from groot_ros.types.fields import CheckpointError
 
 #: Seconds between actions where no robot contract says it.
 DEFAULT_ACTION_DT = 1.0 / 30.0
@@ -75,7 +73,7 @@ class Policy:
         self.checkpoint_hash = checkpoint_hash
         self.num_inference_steps = num_inference_steps or config.num_inference_timesteps
         deltas = processor.embodiment.action.delta_indices
-        self._first_step, spacing = deltas[0], _spacing(deltas)
+        self._first_step, spacing = deltas[0], processor.config.action_spacing(processor.tag)
         self.action_dt = action_dt if robot is None else robot.action_dt
         self.dt = self.action_dt * spacing
         self._columns = RobotColumns(processor, robot)
@@ -372,16 +370,6 @@ def _files(directory: Path, digest: str, embodiment: str) -> EngineFiles:
     manifest = Manifest.read(directory)
     manifest.require_checkpoint(directory, digest, embodiment)
     return EngineFiles(directory, manifest)
-
-
-def _spacing(deltas: tuple[int, ...]) -> int:
-    gaps = {b - a for a, b in pairwise(deltas)} or {1}
-    if len(gaps) > 1 or min(gaps) < 1:
-        raise CheckpointError(
-            f"processor_config.json: the action's 'delta_indices' {list(deltas)} are not evenly "
-            "spaced: a chunk has one time step"
-        )
-    return gaps.pop()
 
 
 def _require_finite(actions: NDArray[np.float32]) -> None:

@@ -23,7 +23,7 @@ def draw(runs: Mapping[str, Run], path: Path, title: str, window: tuple[float, f
         style = {"label": name, "lw": 1.6 if ours else 0.9, "zorder": 3 if ours else 2}
         axes[0].plot(run.times[part], run.commands[part, 0], **style)
         bend = np.abs(np.diff(run.commands[part, 0], 2)) / PERIOD**2
-        axes[1].semilogy(run.times[part][1:-1], np.maximum(bend, 1e-2), **style)
+        axes[1].semilogy(run.times[part][1:-1], np.maximum(bend, 0.1), **style)
     source = next(iter(runs.values())).source
     t = np.linspace(*window, 400)
     axes[0].plot(t, source.intended(t)[:, 0], "k--", lw=0.8, label="intended")

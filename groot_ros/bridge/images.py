@@ -103,11 +103,25 @@ def check_encoding(msg: RawImage, stated: str) -> None:
         MalformedError: wrong_encoding.
 
     """
-    known = _ALIASES.get(msg.encoding, msg.encoding)
+    _require_stated(_ALIASES.get(msg.encoding, msg.encoding), stated)
+
+
+def check_compression(msg: EncodedImage, stated: str) -> None:
+    """Refuse a png where the contract states jpeg, and the reverse, by the first bytes.
+
+    Raises:
+        MalformedError: wrong_encoding.
+
+    """
+    jpeg, _ = _MAGIC
+    _require_stated("jpeg" if bytes(msg.data[:8]).startswith(jpeg) else "png", stated)
+
+
+def _require_stated(sent: str, stated: str) -> None:
     require(
-        known == stated,
+        sent == stated,
         "wrong_encoding",
-        f"sends {msg.encoding}, the robot contract says {stated}: correct 'encoding' there",
+        f"sends {sent}, the robot contract says {stated}: correct 'encoding' there",
     )
 
 

@@ -64,6 +64,15 @@ EXECUTOR = (
         "max_chunk_age", 1.0, "Chunks older than this are refused", "s", 0.05, 60.0, live=True
     ),
     Parameter("blend_window", 0.25, "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
+    Parameter(
+        "blend_acceleration",
+        3.0,
+        "A seam that needs more to decay takes up to one and a half windows",
+        "rad/s^2 or m/s^2",
+        0.1,
+        1000.0,
+        live=True,
+    ),
     Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
     Parameter(
         "max_start_jump",

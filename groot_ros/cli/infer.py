@@ -1,7 +1,6 @@
 """`groot-ros infer`: one observation from a file to one action chunk, without a robot."""
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
@@ -30,8 +29,6 @@ state.<group> [D] or [T, D]; instruction, a text, where --instruction is not giv
 actions are in the checkpoint's own units, with --robot in rad and m.
 """
 
-#: Bytes of weights below which a second thread costs more than it brings.
-SMALL = 64 * 2**20
 POSE_COLUMNS = ("x", "y", "z", "r11", "r12", "r13", "r21", "r22", "r23")
 
 
@@ -80,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
     if args.threads is not None and args.threads < 1:
         raise ValueError(f"--threads must be at least 1, not {args.threads}")
+    if args.seed is not None and not 0 <= args.seed < 2**63:
+        raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
     from groot_ros.policy import InferenceError
     from groot_ros.processing.observation_file import read_observation
     from groot_ros.types import ns_to_s
@@ -113,16 +112,16 @@ def run(args: argparse.Namespace) -> int:
 
 def load(args: argparse.Namespace) -> "Policy":
     """The policy, with a bar while its weights are read."""
-    import torch
     from tqdm import tqdm
 
     from groot_ros.policy import load_policy
     from groot_ros.processing import find_checkpoint
     from groot_ros.robot import load_contract
+    from groot_ros.runtime.threads import threads_for, use_threads
     from groot_ros.share import robot_path
 
     robot = None if args.robot is None else load_contract(robot_path(args.robot))
-    torch.set_num_threads(args.threads or threads_for(find_checkpoint(args.checkpoint)))
+    use_threads(args.threads or threads_for(find_checkpoint(args.checkpoint)))
     with tqdm(total=100, bar_format="loading {percentage:3.0f}%|{bar}|", disable=None) as bar:
 
         def show(stage: str, fraction: float) -> None:
@@ -143,12 +142,6 @@ def load(args: argparse.Namespace) -> "Policy":
             num_inference_steps=args.steps,
             progress=show,
         )
-
-
-def threads_for(checkpoint: Path) -> int:
-    """As many as there are cores; one for a small model, whose threads would mostly wait."""
-    size = sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
-    return 1 if size < SMALL else len(os.sched_getaffinity(0))
 
 
 def describe(policy: "Policy", chunk: "ActionChunk") -> str:

@@ -135,6 +135,7 @@ def _show_embodiment(
         print(_modalities(embodiment))
         statistics = Statistics.read(directory / "statistics.json", tag)
         codec = StateActionCodec(config, embodiment, statistics)
+        config.action_spacing(tag)
         require_same_sizes(tag, config, codec, model, directory)
     except CheckpointError as error:
         print(f"cannot be used: {error}")

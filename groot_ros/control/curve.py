@@ -61,6 +61,16 @@ class Curve:
         velocity[inside != t] = 0.0
         return position, velocity
 
+    def acceleration_at(self, t_ns: int) -> Array:
+        """Acceleration [N] at one instant, of the segment that ends there; 0 outside the knots."""
+        if not self.start_ns < t_ns <= self.end_ns:
+            return np.zeros(self.positions.shape[1])
+        k = int(np.searchsorted(self.times, t_ns))
+        h = int(self.times[k] - self.times[k - 1])
+        p, v = self.positions, self.velocities
+        a0, a1 = end_accelerations(p[k - 1], v[k - 1], p[k], v[k], h / NS_PER_S)
+        return a0 + (a1 - a0) * ((t_ns - int(self.times[k - 1])) / h)
+
     def sharpness(self) -> Array:
         """Root mean square of the knots' accelerations, [N] rad/s^2 or m/s^2; of two or more."""
         h = (np.diff(self.times) / NS_PER_S)[:, None]
@@ -95,6 +105,17 @@ class Curve:
         """Only these joints, by index."""
         index = list(joints)
         return Curve(self.times, self.positions[:, index], self.velocities[:, index])
+
+    @staticmethod
+    def beside(curves: Sequence[Curve]) -> Curve:
+        """Curves of the same span as one: all their knots, their joints in this order."""
+        times = np.unique(np.concatenate([curve.times for curve in curves]))
+        samples = [curve.sample(times) for curve in curves]
+        return Curve(
+            times,
+            np.concatenate([p for p, _ in samples], axis=1),
+            np.concatenate([v for _, v in samples], axis=1),
+        )
 
     def _rows(self, rows: slice) -> Curve:
         return Curve(self.times[rows], self.positions[rows], self.velocities[rows])

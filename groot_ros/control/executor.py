@@ -368,6 +368,9 @@ class Executor:
         sent, plan = self._motion.sent, self._motion.plan
         assert sent is not None
         assert plan is not None
+        if now_ns >= sent.end_ns:
+            # This process stood still until all was over: the controllers have nothing to learn.
+            return None
         try:
             return self._outputs.update(
                 sent, plan, self._chunk, self._planner.row_dt, now_ns, self.settings

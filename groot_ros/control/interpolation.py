@@ -36,7 +36,7 @@ def end_accelerations(
 
 
 def quintic(
-    p0: Array, v0: Array, a0: Array, p1: Array, v1: Array, a1: Array, h: float, tau: Array
+    p0: Array, v0: Array, a0: Array, p1: Array, v1: Array, a1: Array, h: Array | float, tau: Array
 ) -> tuple[Array, Array]:
     """Position and velocity of the quintic Hermite segment (C2) at the fraction tau."""
     step = p1 - p0 - h * v0 - h * h * a0 / 2.0

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.control.interpolation import Array, cubic, end_accelerations
+from groot_ros.control.jerk import JointBounds
 from groot_ros.robot import Joint
 
 Mask = NDArray[np.bool_]
@@ -28,23 +29,40 @@ _CLOSING_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Limits:
-    """Bounds of N joints, each float64 [N]; states are [..., N], durations in s broadcast."""
+    """Bounds of N joints, each float64 [N]; states are [..., N], durations in s broadcast.
+
+    Nothing here but `jerk_bounds` knows of jerk: it is None where no joint limits it, and infinite
+    for a joint that does not.
+    """
 
     lower: Array
     upper: Array
     velocity: Array
     acceleration: Array
+    jerk: Array | None = None
 
     @classmethod
     def of(cls, joints: Sequence[Joint]) -> Limits:
         """The limits that the robot contract states."""
         bounds = [j.limits for j in joints]
+        jerk = np.array([b.jerk for b in bounds])
         return cls(
             np.array([b.lower for b in bounds]),
             np.array([b.upper for b in bounds]),
             np.array([b.velocity for b in bounds]),
             np.array([b.acceleration for b in bounds]),
+            jerk if np.isfinite(jerk).any() else None,
         )
+
+    def jerk_bounds(self) -> dict[int, JointBounds]:
+        """The joints that limit their jerk, by index."""
+        if self.jerk is None:
+            return {}
+        columns = (self.lower, self.upper, self.velocity, self.acceleration, self.jerk)
+        return {
+            int(i): JointBounds(*(float(column[i]) for column in columns))
+            for i in np.flatnonzero(np.isfinite(self.jerk))
+        }
 
     def slowed(self, scale: float, position: Array, velocity: Array) -> Limits:
         """Lower velocities and accelerations, as far as this state can take them.

@@ -10,6 +10,9 @@ from groot_ros.control.refusal import Refusal
 from groot_ros.types import ns_to_s
 from groot_ros.types.invariants import require
 
+#: rad or m, and per s: what is beyond is no measurement, and its square is no number.
+_LARGEST = 1e6
+
 
 class MeasuredState:
     """Newest position and velocity of each joint.
@@ -42,7 +45,7 @@ class MeasuredState:
     ) -> None:
         """Take one message; joints of no interest, not trusted, or with older news are ignored.
 
-        Raises MalformedError when sizes disagree or a value is not finite.
+        Raises MalformedError when sizes disagree or a value is not finite, or beyond any robot.
         """
         require(
             len(positions) == len(names) and len(velocities) in (0, len(names)),
@@ -53,9 +56,8 @@ class MeasuredState:
         found = [(i, name) for i, name in enumerate(names) if name in wanted]
         for i, name in found:
             values = (positions[i], velocities[i] if len(velocities) else 0.0)
-            require(
-                bool(np.isfinite(values).all()), "bad_joint_state", f"joint '{name}' is at {values}"
-            )
+            sound = all(abs(value) <= _LARGEST for value in values)
+            require(sound, "bad_joint_state", f"joint '{name}' is at {values}")
         for i, name in found:
             if stamp_ns < self._stamps.get(name, stamp_ns):
                 continue

@@ -1,13 +1,17 @@
 """The motion that the robot is committed to: planned, published in part, always ending at rest."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from groot_ros.control.braking import brought_to_rest
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
+from groot_ros.control.jerk import Escape
 from groot_ros.control.limits import Limits, Mask, follow
+from groot_ros.control.pursuit import Escapes, Remainder, eased
 from groot_ros.control.refusal import Refusal
-from groot_ros.control.seam import blend_times, decaying_offset
+from groot_ros.control.seam import led_over
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.types import NS_PER_S, s_to_ns
 
@@ -26,6 +30,7 @@ class CommittedMotion:
 
     def __init__(self, limits: Limits, blended: Mask) -> None:
         self._limits = limits
+        self._jerk_bounds = limits.jerk_bounds()
         self._blended = blended
         self.seam_jump: Array = np.zeros(len(blended))
         self.limit_hits = np.zeros(len(blended), dtype=np.int64)
@@ -36,6 +41,7 @@ class CommittedMotion:
         self.plan: Curve | None = None
         self.sent: Curve | None = None
         self._goal: Curve | None = None
+        self._escapes: Escapes = {}
         self._tail_ns = 0
 
     @property
@@ -78,29 +84,34 @@ class CommittedMotion:
         limits = self._limits
         if settings.limits_scale < 1.0:
             limits = limits.slowed(settings.limits_scale, p, v)
-        offset_p, offset_v = p - goal.positions[at], v - goal.velocities[at]
-        blended_p = np.where(self._blended, offset_p, 0.0)
-        blended_v = np.where(self._blended, offset_v, 0.0)
-        # Blending may be as sharp as the chunk itself is.
-        sharpness = np.maximum(settings.blend_acceleration, goal.sharpness())
-        decay_p, decay_v = decaying_offset(
-            blended_p,
-            blended_v,
-            (goal.times[at + 1 :] - splice_ns) / NS_PER_S,
-            blend_times(blended_p, blended_v, settings.blend_window, sharpness),
+        wanted_p, wanted_v = led_over(
+            self.sent,
+            goal,
+            at,
+            self._blended,
+            settings.blend_window,
+            settings.blend_acceleration,
+            limits.jerk,
         )
         positions, velocities, limited = follow(
             limits,
             p,
             v,
             np.diff(goal.times[at:]) / NS_PER_S,
-            goal.positions[at + 1 :] + decay_p,
-            goal.velocities[at + 1 :] + decay_v,
+            wanted_p,
+            wanted_v,
         )
         past = self.sent.until(splice_ns).since(now_ns - s_to_ns(settings.history))
-        self.plan = past.followed_by(goal.times[at + 1 :], positions, velocities)
+        coming = Curve(goal.times[at + 1 :], positions, velocities)
+        self._escapes = {}
+        if self._jerk_bounds:
+            start = Curve(np.array([splice_ns], dtype=np.int64), p[None], v[None])
+            whole = start.followed_by(coming.times, coming.positions, coming.velocities)
+            whole, self._escapes = eased(whole, self.sent, self._jerk_bounds)
+            coming = Curve(whole.times[1:], whole.positions[1:], whole.velocities[1:])
+        self.plan = past.followed_by(coming.times, coming.positions, coming.velocities)
         self._goal = goal
-        self.seam_jump = offset_p
+        self.seam_jump = p - goal.positions[at]
         self.limit_hits += limited
         self._commit(now_ns, settings)
         return None
@@ -126,9 +137,7 @@ class CommittedMotion:
         """Plan nothing beyond the first knot at or after until_ns; what is sent stays."""
         if self._goal is None or self.plan is None:
             return
-        last = len(self.plan.times) - 1
-        knot = int(np.searchsorted(self.plan.times, max(until_ns, self._tail_ns)))
-        end_ns = int(self.plan.times[min(knot, last)])
+        end_ns = self._knot_from(self.plan, max(until_ns, self._tail_ns))
         self.plan, self._goal = self.plan.until(end_ns), self._goal.until(end_ns)
 
     def coast(self) -> None:
@@ -139,13 +148,16 @@ class CommittedMotion:
         """Come to rest from the motion in force, in `braking` s or as limits demand."""
         assert self.sent is not None
         from_ns = now_ns + s_to_ns(lead)
+        escapes: Mapping[int, Escape] | None
         if from_ns < self._tail_ns:
             # On a knot: only there is the braking distance known to fit to the last micron.
-            from_ns = int(self.sent.times[np.searchsorted(self.sent.times, from_ns)])
+            from_ns = self._knot_from(self.sent, from_ns)
+            escapes = self._escapes.get(from_ns)
         else:
             # A stop in progress is never drawn out by another one.
+            escapes = {joint: Remainder(self.sent, joint) for joint in self._jerk_bounds}
             braking = min(braking, max(0.0, (int(self.sent.times[-2]) - from_ns) / NS_PER_S))
-        self.sent = brought_to_rest(self.sent.until(from_ns), self._limits, braking)
+        self.sent = brought_to_rest(self.sent.until(from_ns), self._limits, braking, escapes)
         self._tail_ns = from_ns
         self.coast()
 
@@ -156,10 +168,17 @@ class CommittedMotion:
 
     def _commit(self, now_ns: int, settings: ExecutorSettings) -> None:
         assert self.plan is not None
-        horizon_ns = now_ns + s_to_ns(settings.commit_horizon)
-        last = len(self.plan.times) - 1
-        knot = min(int(np.searchsorted(self.plan.times, horizon_ns)), last)
-        self._tail_ns = int(self.plan.times[knot])
+        self._tail_ns = self._knot_from(self.plan, now_ns + s_to_ns(settings.commit_horizon))
         self.sent = brought_to_rest(
-            self.plan.until(self._tail_ns), self._limits, settings.braking_time
+            self.plan.until(self._tail_ns),
+            self._limits,
+            settings.braking_time,
+            self._escapes.get(self._tail_ns),
         )
+
+    def _knot_from(self, curve: Curve, t_ns: int) -> int:
+        """The first knot from t_ns on, or the last, at which the joints are known to stop."""
+        times = curve.times
+        if self._escapes:
+            times = np.intersect1d(times, np.array(list(self._escapes), dtype=np.int64))
+        return int(times[min(int(np.searchsorted(times, t_ns)), len(times) - 1)])

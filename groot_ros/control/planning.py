@@ -1,6 +1,7 @@
 """A chunk becomes planned motion, or is refused for where the robot is."""
 
 from groot_ros.control.agreement import disagreement
+from groot_ros.control.braking import can_stop
 from groot_ros.control.curve import Curve
 from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.goal import goal_curve, knot_spacing
@@ -35,7 +36,7 @@ class Planner:
         """
         limits = self._joints.limits
         p, v = self._measured.settled(limits, settings.position_slack, settings.rest_velocity)
-        viable = limits.viable(p, v)
+        viable = can_stop(limits, p, v)
         self._motion.begin(
             p, v, now_ns, settings.lookback, settings.braking_time if viable.all() else 0.0
         )

@@ -18,7 +18,6 @@ from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from std_srvs.srv import SetBool, Trigger
 
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.controller_state import reference_of, state_topic
@@ -32,7 +31,6 @@ from groot_ros.bridge.messages import (
     time_to_ns,
     timeline_to_msg,
 )
-from groot_ros.bridge.operator_words import what_moves_it
 from groot_ros.bridge.parameter_tables import EXECUTOR
 from groot_ros.bridge.parameters import Parameters, Value
 from groot_ros.bridge.refusals import RefusalCounts
@@ -42,6 +40,7 @@ from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
 from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.command_outputs import CommandOutputs
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
+from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import ask_for_realtime
 from groot_ros.nodes.run import run
 from groot_ros.nodes.timer_watch import TimerWatch
@@ -94,7 +93,6 @@ class ExecutorNode(ManagedNode):
         self._waiting: deque[ActionChunk] = deque()
         self._reported: StateRecord | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._held = self._estopped = False
         self._rivals = Rivals(self.get_fully_qualified_name())
         self._standing = StandingClock()
         self._clock_stands = ""
@@ -104,11 +102,8 @@ class ExecutorNode(ManagedNode):
         )
         self._states = self.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
-        self.create_service(SetBool, "~/hold", self._on_hold)
-        self.create_service(SetBool, "~/estop", self._on_estop)
-        self.create_service(Trigger, "~/resume", self._on_resume)
-        self.create_service(Trigger, "~/step", self._on_step)
-        self.create_service(Trigger, "~/reset", self._on_reset)
+        self._operator = OperatorServices(self, self._now, self._publish_now)
+        self._operator.single_step = self._settings.flag("single_step")
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
         self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, clock=self._steady)
 
@@ -126,10 +121,7 @@ class ExecutorNode(ManagedNode):
         except ValueError as error:
             raise SetupError(str(error)) from error
         control = self._control = Executor(contract, settings)
-        # The operator's latches outlive a reconfiguration: only he releases them.
-        control.hold(self._held, self._now())
-        if self._estopped:
-            control.estop(self._now())
+        self._operator.command(control)
         self._told = RefusalCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._outputs = CommandOutputs(self, contract.controllers)
@@ -193,12 +185,14 @@ class ExecutorNode(ManagedNode):
         self._ticks = self.create_timer(
             period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
+        self._operator.active = True
 
     def stop(self) -> None:
         """Stop the robot; its last command is the one that brings it to rest."""
         if self._ticks is not None:
             self.destroy_timer(self._ticks)
             self._ticks = None
+        self._operator.active = False
         if self._control is not None:
             self._publish(self._control.stop(self._now(), "deactivated"))
             self._stream_to_rest(self._control)
@@ -215,8 +209,10 @@ class ExecutorNode(ManagedNode):
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
+        self._operator.command(None)
         self._control = self._reported = None
         self._settings.unlock()
+        gc.unfreeze()
 
     # Ticks
 
@@ -239,6 +235,12 @@ class ExecutorNode(ManagedNode):
             return
         self._outputs.send(update.trajectories)
         self._timelines.publish(timeline_to_msg(update.timeline))
+
+    def _publish_now(self) -> None:
+        """What the operator changed."""
+        if self._control is not None and self._ticks is not None:
+            self._publish(self._control.update(self._now()))
+        self._report()
 
     def _stream_to_rest(self, control: Executor) -> None:
         """Finish a stop that streamed controllers cannot finish by themselves."""
@@ -306,69 +308,10 @@ class ExecutorNode(ManagedNode):
                 self._publish(update)
 
     def _on_setting(self, name: str, value: Value) -> None:
+        self._operator.single_step = self._settings.flag("single_step")
         if self._control is not None and name in _SETTINGS:
             change: dict[str, Any] = {name: value}
             self._control.settings = replace(self._control.settings, **change)
-
-    # The operator
-
-    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if self._control is not None:
-            self._held = request.data
-            self._control.hold(request.data, self._now())
-        return self._answer(response, "holding" if request.data else self._next_motion())
-
-    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if not request.data:
-            response.message = "an emergency stop is latched: call resume to leave it"
-            return response
-        if self._control is not None:
-            self._estopped = True
-            self._control.estop(self._now())
-        return self._answer(response, "stopping; latched until resume")
-
-    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._control is not None:
-            self._estopped = False
-            self._control.resume(self._now())
-        return self._answer(response, self._next_motion())
-
-    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if not self._settings.flag("single_step"):
-            response.message = "parameter single_step is off: every chunk is executed"
-            return response
-        if self._control is not None:
-            self._control.step(self._now())
-        return self._answer(response, self._next_motion("the next chunk is executed to its end"))
-
-    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._control is not None:
-            self._control.reset(self._now())
-        return self._answer(response, "stopped and forgotten")
-
-    def _answer(
-        self, response: SetBool.Response | Trigger.Response, message: str
-    ) -> SetBool.Response | Trigger.Response:
-        if self._control is None:
-            response.message = "not configured"
-            return response
-        if self._ticks is not None:
-            self._publish(self._control.update(self._now()))
-        self._report()
-        response.success = True
-        response.message = message
-        return response
-
-    def _next_motion(self, otherwise: str = "") -> str:
-        if self._control is None:
-            return ""
-        stepped = self._settings.flag("single_step")
-        return what_moves_it(
-            self._control.state(self._now()),
-            active=self._ticks is not None,
-            otherwise=otherwise
-            or ("call step for the next chunk" if stepped else "the next chunk may move it"),
-        )
 
     # What it says of itself
 

@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.images import (
     check_compressed,
+    check_compression,
     check_encoding,
     check_image,
     compressed_to_rgb,
@@ -74,7 +75,11 @@ class PolicyInputs:
         self._add(view, msg, check, image_to_rgb)
 
     def _on_compressed(self, view: str, msg: CompressedImage) -> None:
-        self._add(view, msg, check_compressed, compressed_to_rgb)
+        def check(image: CompressedImage) -> None:
+            check_compressed(image)
+            check_compression(image, self._buffer.cameras[view].encoding)
+
+        self._add(view, msg, check, compressed_to_rgb)
 
     def _add(
         self, view: str, msg: Any, check: Callable[[Any], None], to_rgb: Callable[[Any], Rgb]

@@ -58,20 +58,25 @@ class ImagePipeline:
     def of(cls, config: ProcessorConfig, cell: int = 28) -> "ImagePipeline":
         """Missing edge and fraction come from the older crop and target sizes."""
         edge, fraction = config.shortest_image_edge, config.crop_fraction
+        where = config.path("processor_config.json")
         if edge is None:
             if config.image_target_size is None:
                 raise CheckpointError(
-                    "processor_config.json: 'shortest_image_edge' and 'image_target_size' are "
-                    "both missing"
+                    f"{where}: 'shortest_image_edge' and 'image_target_size' are both missing"
                 )
             edge = config.image_target_size[0]
         if fraction is None:
             if config.image_crop_size is None or config.image_target_size is None:
                 raise CheckpointError(
-                    "processor_config.json: 'crop_fraction' is missing, and so are "
-                    "'image_crop_size' and 'image_target_size'"
+                    f"{where}: 'crop_fraction' is missing, and so are 'image_crop_size' and "
+                    "'image_target_size'"
                 )
             fraction = config.image_crop_size[0] / config.image_target_size[0]
+        if not 0.0 < fraction <= 1.0:
+            raise CheckpointError(
+                f"{where}: 'crop_fraction' (or 'image_crop_size' over 'image_target_size') must be "
+                f"above 0 and at most 1, not {fraction:g}"
+            )
         return cls(edge, fraction, cell)
 
     def transform(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,9 @@ class ModalityConfig:
     def parse(cls, f: Fields) -> "ModalityConfig":
         """From one modality of one embodiment."""
         keys = f.items("modality_keys", str)
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        if repeated:
+            raise f.error("modality_keys", f"names {', '.join(repeated)} more than once")
         deltas = f.items("delta_indices", int)
         if not deltas:
             raise f.error("delta_indices", "is empty")
@@ -122,8 +126,8 @@ class Embodiment:
         """From one tag of `modality_configs`."""
         return cls(
             ModalityConfig.parse(f.section("video")),
-            ModalityConfig.parse(f.section("state")),
-            ModalityConfig.parse(f.section("action")),
+            _with_groups(f.section("state")),
+            _with_groups(f.section("action")),
             ModalityConfig.parse(f.section("language")) if f.has("language") else None,
         )
 
@@ -134,9 +138,19 @@ class Embodiment:
         return self.action.action_configs[self.action.modality_keys.index(group)]
 
 
+def _with_groups(f: Fields) -> ModalityConfig:
+    modality = ModalityConfig.parse(f)
+    if not modality.modality_keys:
+        raise f.error("modality_keys", "is empty")
+    return modality
+
+
 @dataclass(frozen=True)
 class ProcessorConfig:
-    """processor_config.json with embodiment_id.json; defaults are the reference's."""
+    """processor_config.json with embodiment_id.json; defaults are the reference's.
+
+    `directory` is where they were read; errors name it.
+    """
 
     embodiments: Mapping[str, Embodiment]
     embodiment_ids: Mapping[str, int] = field(default_factory=lambda: dict(BUILTIN_EMBODIMENT_IDS))
@@ -152,6 +166,7 @@ class ProcessorConfig:
     clip_outliers: bool = True
     apply_sincos_state_encoding: bool = False
     use_relative_action: bool = False
+    directory: Path | None = field(default=None, compare=False)
 
     @classmethod
     def read(cls, directory: Path) -> "ProcessorConfig":
@@ -182,6 +197,7 @@ class ProcessorConfig:
             clip_outliers=f.flag("clip_outliers", True),
             apply_sincos_state_encoding=f.flag("apply_sincos_state_encoding", False),
             use_relative_action=f.flag("use_relative_action", False),
+            directory=directory,
         )
 
     def embodiment(self, tag: str) -> Embodiment:
@@ -189,8 +205,8 @@ class ProcessorConfig:
         if tag not in self.embodiments:
             valid = ", ".join(sorted(self.embodiments))
             raise CheckpointError(
-                f"processor_config.json: 'modality_configs' has no embodiment '{tag}' "
-                f"(valid: {valid})"
+                f"{self.path('processor_config.json')}: 'modality_configs' has no embodiment "
+                f"'{tag}' (valid: {valid})"
             )
         return self.embodiments[tag]
 
@@ -198,13 +214,33 @@ class ProcessorConfig:
         """Row of the category-specific weights."""
         if tag not in self.embodiment_ids:
             valid = ", ".join(sorted(self.embodiment_ids))
-            raise CheckpointError(f"embodiment_id.json: has no embodiment '{tag}' (valid: {valid})")
+            where = self.path("embodiment_id.json")
+            raise CheckpointError(f"{where}: has no embodiment '{tag}' (valid: {valid})")
         return self.embodiment_ids[tag]
+
+    def action_spacing(self, tag: str) -> int:
+        """Steps of the training data between the actions of a chunk.
+
+        Raises CheckpointError where it is not one number: a chunk has one time step, and to fill
+        the gaps would be to invent actions.
+        """
+        deltas = self.embodiment(tag).action.delta_indices
+        gaps = {after - before for before, after in pairwise(deltas)} or {1}
+        if len(gaps) > 1 or min(gaps) < 1:
+            raise CheckpointError(
+                f"{self.path('processor_config.json')}: the action's 'delta_indices' "
+                f"{list(deltas)} of '{tag}' are not evenly spaced: a chunk has one time step"
+            )
+        return gaps.pop()
+
+    def path(self, name: str) -> str:
+        """A file of the checkpoint, as errors name it."""
+        return name if self.directory is None else str(self.directory / name)
 
     def to_json(self) -> dict[str, Any]:
         """The processor_config.json that `read` reads back."""
         kwargs = asdict(self)
-        del kwargs["embodiment_ids"]
+        del kwargs["embodiment_ids"], kwargs["directory"]
         configs = kwargs.pop("embodiments")
         return {
             "processor_class": "Gr00tN1d6Processor",

@@ -36,6 +36,8 @@ def read_observation(
             f"holds {', '.join(arrays) or 'nothing'}"
         )
     text = _text(path, arrays, sample) if instruction is None else instruction
+    if sample is not None and not _holds_batch(arrays):
+        raise ValueError(f"{path}: holds no batch, there is no sample {sample}")
     try:
         return Observation(0, images, state, text)
     except MalformedError as error:
@@ -96,6 +98,11 @@ def _samples(
             raise ValueError(f"{path}: '{key}' must be [{wanted}], not {list(array.shape)}")
         found[key.removeprefix(prefix)] = one
     return found
+
+
+def _holds_batch(arrays: Mapping[str, NDArray[Any]]) -> bool:
+    ranks = {"image": 5, "state": 3, "instruction": 1}
+    return any(array.ndim == ranks.get(key.split(".")[0]) for key, array in arrays.items())
 
 
 def _row(path: Path, key: str, count: int, sample: int | None) -> int:

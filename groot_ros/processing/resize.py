@@ -168,7 +168,7 @@ def _enlarge(image: NDArray[Any], height: int, width: int) -> Floats:
     sums = columns.along_columns(image)
     lines = scratch.array("lines", sums.shape, np.int32)
     np.copyto(lines, sums, casting="unsafe")
-    enlarged = scratch.array("enlarged", (3, height, width), np.float32)
+    enlarged = scratch.array("enlarged", (len(image), height, width), np.float32)
     near, far = scratch.array("taps", (2, height, width), np.int32)
     for plane, out in zip(lines, enlarged, strict=True):
         np.take(plane, first, axis=0, out=near, mode="clip")

@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+#: Bytes: a vector register and a cache line; no load of an aligned array lies across two lines.
+_ALIGNED = 64
+
 
 class Scratch(threading.local):
     """Memory by name, of every thread its own, that grows to the largest array asked for."""
@@ -18,5 +21,6 @@ class Scratch(threading.local):
         """An array of any content, valid until the next one of this name and thread."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if name not in self._memory or self._memory[name].size < size:
-            self._memory[name] = np.empty(size, dtype=np.uint8)
+            memory = np.empty(size + _ALIGNED, dtype=np.uint8)
+            self._memory[name] = memory[-memory.ctypes.data % _ALIGNED :]
         return self._memory[name][:size].view(dtype).reshape(shape)

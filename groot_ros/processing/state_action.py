@@ -41,6 +41,7 @@ class StateActionCodec:
         self, config: ProcessorConfig, embodiment: Embodiment, statistics: Statistics
     ) -> None:
         self._config = config
+        self._where = config.path("processor_config.json")
         self._embodiment = embodiment
         self._warned: set[str] = set()
         self.state_widths = {
@@ -264,7 +265,7 @@ class StateActionCodec:
         used = sum(self.action_widths.values())
         if self.horizon > config.max_action_horizon:
             raise CheckpointError(
-                f"processor_config.json: 'max_action_horizon' is {config.max_action_horizon}, the "
+                f"{self._where}: 'max_action_horizon' is {config.max_action_horizon}, the "
                 f"action's delta_indices are {self.horizon}"
             )
         if used > config.max_action_dim:
@@ -288,7 +289,7 @@ class StateActionCodec:
             return
         if source not in self.state_widths:
             raise CheckpointError(
-                f"processor_config.json: action '{group}' is relative to state '{source}', "
+                f"{self._where}: action '{group}' is relative to state '{source}', "
                 f"which is not a state group ({', '.join(self.state_widths)})"
             )
         if self.state_widths[source] != self.action_widths[group]:
@@ -300,7 +301,7 @@ class StateActionCodec:
             action.format is not ActionFormat.XYZ_ROT6D or self.action_widths[group] != POSE_WIDTH
         ):
             raise CheckpointError(
-                f"processor_config.json: relative EEF action '{group}' must have format XYZ_ROT6D "
+                f"{self._where}: relative EEF action '{group}' must have format XYZ_ROT6D "
                 f"and {POSE_WIDTH} columns, not {action.format.value} and "
                 f"{self.action_widths[group]}"
             )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Literal
 
 from groot_ros.robot.limit_sources import StatedLimits, tightest
@@ -18,12 +18,16 @@ _NAMED_SCALES = {
 
 @dataclass(frozen=True)
 class JointLimits:
-    """Bounds of position (rad or m), velocity (1/s) and acceleration (1/s^2)."""
+    """Bounds of position (rad or m), velocity (1/s), acceleration (1/s^2) and jerk (1/s^3).
+
+    Infinite jerk is unlimited jerk.
+    """
 
     lower: float
     upper: float
     velocity: float
     acceleration: float
+    jerk: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,7 @@ def read_joint(
         upper,
         section.number("velocity", above=0.0),
         section.number("acceleration", above=0.0),
+        section.number("jerk", above=0.0) if section.has("jerk") else math.inf,
     )
     both = tightest([own] if elsewhere is None else [own, elsewhere])
     if both.lower >= both.upper:
@@ -72,10 +77,10 @@ def read_joint(
             f"[{lower:g}, {upper:g}] has nothing in common with "
             f"[{elsewhere.lower:g}, {elsewhere.upper:g}] of the URDF or joint_limits",
         )
-    for what in ("velocity", "acceleration"):
+    for what in ("velocity", "acceleration", "jerk"):
         if getattr(both, what) <= 0.0:
             raise section.error(what, "is not above 0 in the URDF or joint_limits")
-    limits = JointLimits(both.lower, both.upper, both.velocity, both.acceleration)
+    limits = JointLimits(*astuple(both))
     units = UnitMap()
     if section.has("model"):
         if gripper is not None:

@@ -20,6 +20,7 @@ class StatedLimits:
     upper: float = math.inf
     velocity: float = math.inf
     acceleration: float = math.inf
+    jerk: float = math.inf
 
 
 def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
@@ -30,6 +31,7 @@ def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
         min(s.upper for s in every),
         min(s.velocity for s in every),
         min(s.acceleration for s in every),
+        min(s.jerk for s in every),
     )
 
 
@@ -71,8 +73,8 @@ def read_joint_limits(path: Path) -> dict[str, StatedLimits]:
     """Joint -> limits of a joint_limits.yaml, in the form of MoveIt and ros2_control.
 
     Below `joint_limits`: has_position_limits, min_position, max_position, has_velocity_limits,
-    max_velocity, has_acceleration_limits, max_acceleration. Other keys (jerk, effort, scaling)
-    are not looked at. Raises ContractError naming file and key.
+    max_velocity, has_acceleration_limits, max_acceleration, has_jerk_limits, max_jerk. Other keys
+    (effort, scaling) are not looked at. Raises ContractError naming file and key.
     """
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), DistinctKeysLoader)
@@ -90,6 +92,7 @@ def _stated(section: Section) -> StatedLimits:
         ("position", {"lower": "min_position", "upper": "max_position"}),
         ("velocity", {"velocity": "max_velocity"}),
         ("acceleration", {"acceleration": "max_acceleration"}),
+        ("jerk", {"jerk": "max_jerk"}),
     ):
         flag = f"has_{what}_limits"
         if section.has(flag) and section.get(flag) is not True:

@@ -32,6 +32,8 @@ class Fields:
             raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             raise CheckpointError(f"{path}: is not valid JSON: {error}") from error
+        except RecursionError:
+            raise CheckpointError(f"{path}: is not valid JSON: nested too deeply") from None
 
     def error(self, key: str, problem: str) -> CheckpointError:
         """The error to raise for one key of this mapping."""

@@ -10,7 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from groot_ros.bridge.images import check_encoding, check_image, compressed_to_rgb, image_to_rgb
+from groot_ros.bridge.images import (
+    check_compression,
+    check_encoding,
+    check_image,
+    compressed_to_rgb,
+    image_to_rgb,
+)
 from groot_ros.types import MalformedError
 
 BYTES_PER_PIXEL = {
@@ -230,3 +236,11 @@ def test_an_image_in_another_encoding_than_stated_is_refused_with_both_named():
     with pytest.raises(MalformedError, match="sends bgr8, the robot contract says rgb8") as caught:
         check_encoding(message("bgr8", 2, 2), "rgb8")
     assert caught.value.reason == "wrong_encoding"
+
+
+def test_the_kind_of_compression_is_compared_by_the_first_bytes():
+    msg = encoded(SMOOTH, "png")
+    check_compression(msg, "png")
+    with pytest.raises(MalformedError, match="sends png, the robot contract says jpeg"):
+        check_compression(msg, "jpeg")
+    check_compression(encoded(SMOOTH, "jpeg"), "jpeg")

@@ -1,5 +1,6 @@
 """`groot-ros infer`: actions from a file, as the policy itself gives them."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,8 @@ def test_other_steps_and_a_drawn_seed_are_told(
         (["--dtype", "int3"], "dtype must be one of"),
         (["--device", "toaster"], "device 'toaster' is not one that torch knows"),
         (["--runs", "0"], "--runs must be at least 1, not 0"),
+        (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, not -1"),
+        (["--sample", "3"], "holds no batch, there is no sample 3"),
         (["--steps", "0"], "num_inference_steps must be at least 1, not 0"),
         (["--out", "/nowhere/x.npz"], "/nowhere/x.npz"),
     ],
@@ -164,3 +167,23 @@ def test_output_that_is_not_finite_is_never_saved(
     assert infer(checkpoint, seen) == 1
     assert "the model's output is not finite" in capsys.readouterr().err
     assert not seen.with_name("seen_actions.npz").exists()
+
+
+def test_a_small_model_takes_one_thread_and_any_number_may_be_asked_for(
+    checkpoint: Path, seen: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(2)
+    assert infer(checkpoint, seen) == 0
+    assert torch.get_num_threads() == 1
+    monkeypatch.setattr("groot_ros.runtime.threads.SMALL", 0)
+    assert infer(checkpoint, seen) == 0
+    assert torch.get_num_threads() == len(os.sched_getaffinity(0))
+    assert infer(checkpoint, seen, "--threads", "3") == 0
+    assert torch.get_num_threads() == 3
+
+
+def test_no_threads_are_refused(
+    checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(checkpoint, seen, "--threads", "0") == 2
+    assert "--threads must be at least 1, not 0" in capsys.readouterr().err

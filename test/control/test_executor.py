@@ -410,6 +410,18 @@ def test_a_short_stall_is_not_a_jump_of_the_clock(bench):
     assert bench.state.status in (RUNNING, COASTING)
 
 
+def test_a_stall_beyond_the_end_of_all_motion_is_a_starvation_and_nothing_is_sent(bench):
+    bench.t += 0.95
+    count = len(bench.updates)
+    bench.run(0.01)
+    assert bench.state.status == HOLDING
+    assert bench.state.reason == "no chunk came in time: at rest"
+    assert (bench.state.starvations, bench.state.refusals) == (1, {})
+    assert len(bench.updates) == count
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
+
+
 def test_a_small_correction_of_the_clock_changes_nothing(bench):
     bench.t -= 0.02
     bench.run(0.01)

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from control_bench import viable_states
+from control_bench import contract, viable_states
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from groot_ros.control.interpolation import cubic, end_accelerations, knot_velocities
+from groot_ros.control.jerk import JointBounds
 from groot_ros.control.limits import Limits, follow
 
 LIMITS = Limits(
@@ -154,3 +157,11 @@ def test_slowing_down_keeps_the_full_brakes_for_a_joint_that_needs_them():
     slowed = LIMITS.slowed(0.5, *fast_near_the_limit)
     assert slowed.velocity.tolist() == [1.0, 0.5]
     assert slowed.acceleration.tolist() == [10.0, 10.0]
+
+
+def test_jerk_is_known_only_where_a_joint_limits_it():
+    joints = list(contract().joints.values())
+    assert Limits.of(joints).jerk is None
+    assert Limits.of(joints).jerk_bounds() == {}
+    joints[1] = replace(joints[1], limits=replace(joints[1].limits, jerk=90.0))
+    assert Limits.of(joints).jerk_bounds() == {1: JointBounds(-1.5, 1.5, 3.0, 15.0, 90.0)}

@@ -62,6 +62,7 @@ def test_a_source_without_velocities_stands_still(measured):
         ([1.0, 2.0], [1.0]),
         ([float("nan"), 2.0], []),
         ([1.0, 2.0], [0.0, float("inf")]),
+        ([1.0, 1e300], []),
     ],
 )
 def test_a_malformed_message_is_refused_whole(measured, positions, velocities):

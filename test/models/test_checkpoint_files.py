@@ -1,6 +1,7 @@
 """Weights from disk: single, sharded, one embodiment only, and everything that can be wrong."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,15 @@ def test_the_digest_tells_checkpoints_apart(tmp_path: Path) -> None:
     other = write_tiny_checkpoint(tmp_path / "c", seed=2)
     assert checkpoint_digest(first) == checkpoint_digest(again)
     assert checkpoint_digest(first) != checkpoint_digest(other)
+
+
+@pytest.mark.parametrize("limit", [None, 60_000])
+def test_weights_may_be_read_by_whom_the_umask_lets(tmp_path: Path, limit: int | None) -> None:
+    before = os.umask(0o027)
+    try:
+        save_model(build_model(tiny_config(), seed=0), tmp_path, max_shard_bytes=limit)
+    finally:
+        os.umask(before)
+    weights = sorted(tmp_path.glob("*.safetensors"))
+    assert (len(weights) > 1) == (limit is not None)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}

@@ -103,3 +103,32 @@ def test_one_wrong_weight_fails_the_comparison(tmp_path: Path) -> None:
 
 def test_a_folder_without_a_golden_set_fails(tmp_path: Path) -> None:
     assert parity.main([str(tmp_path)]) == 1
+
+
+@pytest.mark.parametrize(
+    ("tensor", "model"),
+    [("future_tokens.weight", "GR00T N1.5"), ("xattn_gpt.h.0.weight", "VIMA")],
+)
+def test_a_set_of_another_model_is_named_and_never_counts_as_passed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensor: str, model: str
+) -> None:
+    folder = tmp_path / "sets" / "other"
+    shutil.copytree(GOLDEN / "n1d6_action_head" / "plain_dit", folder)
+    save_file({tensor: torch.zeros(1)}, folder / "state_dict.safetensors")
+    assert parity.main([str(folder)]) == 1
+    told = capsys.readouterr().out.splitlines()
+    assert told[0] == (
+        f"UNKNOWN {folder}: a set of {model}, a model that this version does not have"
+    )
+    assert told[-1] == "FAIL: 1 UNKNOWN"
+    shutil.copytree(GOLDEN / "n1d6_action_head" / "plain_dit", tmp_path / "sets" / "ours")
+    assert parity.main([str(tmp_path / "sets")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "PASS: 1 PASS, 1 UNKNOWN"
+
+
+def test_a_set_of_no_recognised_model_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_file({"a": torch.zeros(1)}, tmp_path / "state_dict.safetensors")
+    assert parity.main([str(tmp_path)]) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "FAIL: 1 FAIL"

@@ -142,6 +142,8 @@ def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(run
 
 
 def test_a_second_executor_gives_way_to_the_first(running):
+    ran_ns = running.now_ns
+    wait_until(lambda: running.now_ns - ran_ns > s_to_ns(3.0), "the first is no newcomer")
     running.start("executor_node", __node="second", executor_state="second_state")
     words = "somebody else commands this robot: "
     # At activation, or as soon as it has discovered the first.

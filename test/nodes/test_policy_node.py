@@ -516,9 +516,17 @@ def test_what_was_built_in_configure_is_locked_and_tolerances_are_not(stage):
     refused, accepted = on.node.set_parameters(
         [Parameter("rate_hz", value=10.0), Parameter("max_image_age", value=0.001)]
     )
-    assert "can only change while unconfigured" in refused.reason
+    assert refused.reason == "rate_hz cannot change now: run cleanup first"
     assert accepted.successful
     on.refused("stale_image")
+
+
+def test_a_deactivated_policy_says_which_session_is_over(stage):
+    on = active(stage)
+    session = on.chunks.wait().session
+    assert on.deactivate()
+    status = on.statuses.wait(lambda s: s.lifecycle == State.PRIMARY_STATE_INACTIVE and s.session)
+    assert status.session == session
 
 
 def test_the_status_tells_what_comes_in_and_what_goes_out(stage):

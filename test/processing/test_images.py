@@ -70,3 +70,9 @@ def test_neither_old_nor_new_keys_is_an_error_naming_them(key: str) -> None:
     config = ProcessorConfig({}, **{key: None})
     with pytest.raises(CheckpointError, match=f"'{key}'"):
         ImagePipeline.of(config)
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01, float("nan")])
+def test_a_crop_of_nothing_or_of_more_than_the_image_is_refused(fraction: float) -> None:
+    with pytest.raises(CheckpointError, match=r"'crop_fraction' .* above 0 and at most 1"):
+        ImagePipeline.of(ProcessorConfig({}, crop_fraction=fraction))

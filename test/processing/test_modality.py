@@ -116,3 +116,70 @@ def test_statistics_that_are_no_numbers_are_named(directory: Path, bad: list) ->
 def test_statistics_without_the_tag_say_so(directory: Path) -> None:
     with pytest.raises(CheckpointError, match=r"statistics.json: 'gr1' is missing"):
         Statistics.read(directory / "statistics.json", "gr1")
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda modes: modes["video"].update(modality_keys=["front", "front"]),
+            "video: 'modality_keys' names front more than once",
+        ),
+        (
+            lambda modes: modes["action"].update(modality_keys=["gripper", "gripper"]),
+            "action: 'modality_keys' names gripper more than once",
+        ),
+        (
+            lambda modes: modes["state"].update(modality_keys=[]),
+            "state: 'modality_keys' is empty",
+        ),
+    ],
+)
+def test_groups_must_be_there_and_differ(directory: Path, change, problem: str) -> None:
+    path = directory / "processor_config.json"
+    edit(path, lambda v: change(v["processor_kwargs"]["modality_configs"][TAG]))
+    with pytest.raises(CheckpointError) as caught:
+        ProcessorConfig.read(directory)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).endswith(problem)
+
+
+@pytest.mark.parametrize(("deltas", "spacing"), [([0, 1, 2], 1), ([4, 8, 12], 4), ([7], 1)])
+def test_evenly_spaced_actions_have_a_spacing(directory: Path, deltas, spacing: int) -> None:
+    def change(value: dict) -> None:
+        value["processor_kwargs"]["modality_configs"][TAG]["action"]["delta_indices"] = deltas
+
+    edit(directory / "processor_config.json", change)
+    assert ProcessorConfig.read(directory).action_spacing(TAG) == spacing
+
+
+@pytest.mark.parametrize("deltas", [[0, 1, 3], [3, 2, 1], [0, 0]])
+def test_uneven_actions_have_none(directory: Path, deltas: list[int]) -> None:
+    path = directory / "processor_config.json"
+
+    def change(value: dict) -> None:
+        value["processor_kwargs"]["modality_configs"][TAG]["action"]["delta_indices"] = deltas
+
+    edit(path, change)
+    with pytest.raises(CheckpointError) as caught:
+        ProcessorConfig.read(directory).action_spacing(TAG)
+    assert str(caught.value) == (
+        f"{path}: the action's 'delta_indices' {deltas} of '{TAG}' are not evenly spaced: "
+        "a chunk has one time step"
+    )
+
+
+def test_a_wrong_tag_names_the_file_and_the_valid_ones(directory: Path) -> None:
+    with pytest.raises(CheckpointError) as caught:
+        ProcessorConfig.read(directory).embodiment("r2d2")
+    assert str(caught.value) == (
+        f"{directory / 'processor_config.json'}: 'modality_configs' has no embodiment 'r2d2' "
+        f"(valid: {TAG})"
+    )
+
+
+def test_json_nested_without_end_is_one_line(directory: Path) -> None:
+    path = directory / "processor_config.json"
+    path.write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is not valid JSON: nested too deeply"):
+        ProcessorConfig.read(directory)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -76,14 +77,27 @@ def test_bicubic_along_either_axis_equals_pillow(h, w, target, seed) -> None:
     np.testing.assert_array_equal(resize_bicubic(planar, h, target), pillow(image, h, target))
 
 
-@pytest.mark.skipif(
-    int(PIL.__version__.split(".")[0]) < 13, reason="Pillow before 13 orders its passes otherwise"
-)
+def columns_first(planar: np.ndarray, height: int, width: int) -> np.ndarray:
+    return resize_bicubic(resize_bicubic(planar, planar.shape[1], width).copy(), height, width)
+
+
 @settings(deadline=None, max_examples=60)
 @given(h=sides, w=sides, height=sides, width=sides, seed=seeds)
-def test_bicubic_orders_its_passes_as_pillow_13_does(h, w, height, width, seed) -> None:
+def test_bicubic_orders_its_passes_as_the_installed_pillow_does(h, w, height, width, seed) -> None:
     image = picture(h, w, seed)
-    ours = resize_bicubic(to_planar(image), height, width)
+    orders_as_13 = int(PIL.__version__.split(".")[0]) >= 13
+    resize = resize_bicubic if orders_as_13 else columns_first
+    ours = resize(to_planar(image), height, width)
+    np.testing.assert_array_equal(ours, pillow(image, height, width))
+
+
+@settings(deadline=None, max_examples=60)
+@given(h=sides, w=sides, dropped=st.integers(1, 12), slack=st.integers(-1, 1), seed=seeds)
+def test_bicubic_orders_its_passes_right_at_the_very_boundary(h, w, dropped, slack, seed) -> None:
+    image = picture(h, w, seed)
+    height, width = max(1, h - dropped), max(1, w - dropped // 2 + slack)
+    resize = resize_bicubic if int(PIL.__version__.split(".")[0]) >= 13 else columns_first
+    ours = resize(to_planar(image), height, width)
     np.testing.assert_array_equal(ours, pillow(image, height, width))
 
 
@@ -144,3 +158,24 @@ def test_the_crop_equals_the_plain_restatement(seed: int) -> None:
     image = picture(h, w, seed)
     ours = ImagePipeline(edge, crop).transform(image).transpose(1, 2, 0)
     np.testing.assert_array_equal(ours, reference.eval_transform(image, edge, crop))
+
+
+def test_results_of_one_thread_are_not_those_of_another() -> None:
+    images = [picture(48, 64, seed) for seed in (2, 5)]
+    pipeline = ImagePipeline(28, 0.9)
+    alone = [pipeline(image) for image in images]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(pipeline, images * 50))
+    for number, found in enumerate(together):
+        np.testing.assert_array_equal(found, alone[number % 2])
+
+
+def test_images_of_the_pipeline_are_never_overwritten() -> None:
+    pipeline = ImagePipeline(56, 1.0)
+    for size in ((56, 56), (60, 80), (112, 112), (28, 40)):
+        first, second = picture(*size, 2), picture(*size, 5)
+        seen = pipeline(first)
+        before = seen.copy()
+        assert not np.array_equal(before, pipeline(second))
+        np.testing.assert_array_equal(seen, before)
+        assert not np.shares_memory(seen, first)

@@ -61,7 +61,8 @@ MISTAKES = [
     (drop(*JOINT, "velocity"), "joints.elbow_flex.velocity: is missing"),
     (put(*JOINT, "velocity", 0), "joints.elbow_flex.velocity: must be greater than 0"),
     (put(*JOINT, "acceleration", -1), "joints.elbow_flex.acceleration: must be greater than 0"),
-    (put(*JOINT, "jerk", 3), "joints.elbow_flex.jerk: is not a key of the contract here"),
+    (put(*JOINT, "snap", 3), "joints.elbow_flex.snap: is not a key of the contract here"),
+    (put(*JOINT, "jerk", 0), "joints.elbow_flex.jerk: must be greater than 0, not 0"),
     (put(*JOINT, "model", "deg"), "joints.elbow_flex.model: must be a mapping of keys"),
     (put(*JOINT, "model", {"unit": "grad"}), "joints.elbow_flex.model.unit: must be one of"),
     (put(*JOINT, "model", {"unit": "mm"}), "joints.elbow_flex.model.unit: must be one of rad, deg"),
@@ -193,6 +194,14 @@ def test_a_file_that_is_not_a_contract_is_one_line(tmp_path, text, problem):
     assert str(error.value).startswith(f"{path}: ")
     assert problem in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_nesting_without_end_is_one_line(tmp_path):
+    path = tmp_path / "deep.yaml"
+    path.write_text("a: " + "[" * 5000 + "]" * 5000, encoding="utf-8")
+    with pytest.raises(ContractError) as caught:
+        load_contract(path)
+    assert str(caught.value) == f"{path}: is not valid YAML: it is nested too deeply"
 
 
 def test_a_repeated_key_is_found_by_its_line(tmp_path):

@@ -27,10 +27,13 @@ joint_limits:
     max_velocity: 2.5
     has_acceleration_limits: true
     max_acceleration: 4.0
-    has_jerk_limits: false
+    has_jerk_limits: true
+    max_jerk: 90.0
   elbow_flex:
     has_velocity_limits: false
     max_velocity: 0.001
+    has_jerk_limits: false
+    max_jerk: 0.001
 """
 
 
@@ -53,7 +56,7 @@ def test_a_urdf_states_positions_and_velocities_and_its_soft_limits_count(write)
 
 def test_joint_limits_count_where_their_flag_says_so(write):
     stated = read_joint_limits(write("joint_limits.yaml", JOINT_LIMITS))
-    assert stated["shoulder_pan"] == StatedLimits(-1.5, 0.7, 2.5, 4.0)
+    assert stated["shoulder_pan"] == StatedLimits(-1.5, 0.7, 2.5, 4.0, 90.0)
     assert stated["elbow_flex"] == StatedLimits()
 
 
@@ -66,13 +69,14 @@ def test_of_each_limit_the_tighter_counts(write, load_changed):
     )
     limits = tight.joints["shoulder_pan"].limits
     assert (limits.lower, limits.upper) == (-0.8, 0.7)
-    assert (limits.velocity, limits.acceleration) == (2.0, 4.0)
+    assert (limits.velocity, limits.acceleration, limits.jerk) == (2.0, 4.0, 90.0)
+    assert plain.joints["shoulder_pan"].limits.jerk == math.inf
     for joint in ("elbow_flex", "wrist_roll", "gripper"):
         assert tight.joints[joint].limits == plain.joints[joint].limits
 
 
 def test_nothing_stated_bounds_nothing():
-    assert tightest([]) == StatedLimits(-math.inf, math.inf, math.inf, math.inf)
+    assert tightest([]) == StatedLimits(-math.inf, math.inf, math.inf, math.inf, math.inf)
 
 
 @pytest.mark.parametrize(
@@ -108,3 +112,15 @@ def test_joint_limits_that_cannot_be_meant_are_refused(write, load_changed, text
 def test_a_file_that_is_not_there_is_named(load_changed):
     with pytest.raises(ContractError, match=r"nowhere\.urdf: cannot be read"):
         load_changed(lambda value: value.update(urdf="nowhere.urdf"))
+
+
+def test_the_contract_may_limit_jerk_and_the_tighter_counts(write, load_changed):
+    write("joint_limits.yaml", JOINT_LIMITS)
+
+    def change(value):
+        value["joint_limits"] = "joint_limits.yaml"
+        for name, jerk in (("shoulder_pan", 200.0), ("elbow_flex", 300.0)):
+            value["joints"][name]["jerk"] = jerk
+
+    joints = load_changed(change).joints
+    assert [joints[name].limits.jerk for name in ("shoulder_pan", "elbow_flex")] == [90.0, 300.0]

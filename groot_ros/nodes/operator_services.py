@@ -1,0 +1,96 @@
+"""What the operator asks of the executor: hold, emergency stop, resume, step, reset."""
+
+from collections.abc import Callable
+
+from rclpy.node import Node
+from std_srvs.srv import SetBool, Trigger
+
+from groot_ros.bridge.operator_words import what_moves_it
+from groot_ros.control import Executor
+
+_ONE_CHUNK = "the next chunk is executed to its end"
+
+
+class OperatorServices:
+    """Services of the node's own name; the latches outlive a reconfiguration.
+
+    Args:
+        asked: called after each request that was passed on, to publish what it changed.
+
+    """
+
+    def __init__(self, node: Node, now: Callable[[], int], asked: Callable[[], None]) -> None:
+        self._now = now
+        self._asked = asked
+        self._control: Executor | None = None
+        self._held = self._estopped = False
+        #: Whether chunks are taken, and whether only one for each step.
+        self.active = self.single_step = False
+        node.create_service(SetBool, "~/hold", self._on_hold)
+        node.create_service(SetBool, "~/estop", self._on_estop)
+        node.create_service(Trigger, "~/resume", self._on_resume)
+        node.create_service(Trigger, "~/step", self._on_step)
+        node.create_service(Trigger, "~/reset", self._on_reset)
+
+    def command(self, control: Executor | None) -> None:
+        """Requests go there from now on; only the operator releases what he latched."""
+        self._control = control
+        if control is not None:
+            control.hold(self._held, self._now())
+            if self._estopped:
+                control.estop(self._now())
+
+    def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if self._control is not None:
+            self._held = request.data
+            self._control.hold(request.data, self._now())
+        return self._answer(response, "holding" if request.data else self._next_motion())
+
+    def _on_estop(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if not request.data:
+            response.message = "an emergency stop is latched: call resume to leave it"
+            return response
+        if self._control is not None:
+            self._estopped = True
+            self._control.estop(self._now())
+        return self._answer(response, "stopping; latched until resume")
+
+    def _on_resume(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._control is not None:
+            self._estopped = False
+            self._control.resume(self._now())
+        return self._answer(response, self._next_motion())
+
+    def _on_step(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if not self.single_step:
+            response.message = "parameter single_step is off: every chunk is executed"
+            return response
+        if self._control is not None:
+            self._control.step(self._now())
+        return self._answer(response, self._next_motion(_ONE_CHUNK))
+
+    def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._control is not None:
+            self._control.reset(self._now())
+        return self._answer(response, "stopped and forgotten")
+
+    def _next_motion(self, otherwise: str = "") -> str:
+        if self._control is None:
+            return ""
+        waiting = "call step for the next chunk" if self.single_step else ""
+        return what_moves_it(
+            self._control.state(self._now()),
+            active=self.active,
+            otherwise=otherwise or waiting or "the next chunk may move it",
+        )
+
+    def _answer(
+        self, response: SetBool.Response | Trigger.Response, message: str
+    ) -> SetBool.Response | Trigger.Response:
+        if self._control is None:
+            response.message = "not configured"
+            return response
+        self._asked()
+        response.success = True
+        response.message = message
+        return response
