@@ -13,7 +13,7 @@ both. Engine "torch" is the exact fast form and is always measured, stage by sta
     GB           weights, keys and tables that one run reads; denoising reads its own every step
     floor        what the machine could do it in: the larger of bytes over its measured bandwidth
                  and operations over its measured speed in products of matrices
-    share        floor over time
+    share        floor over time; above 100 % the machine was busy when it was measured
     difference   largest, from engine "torch" with the same weights and inputs, absolute
 
 Engine "onnxruntime" is exported first, which takes minutes and as much disk as the weights.
