@@ -70,7 +70,9 @@ def policy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("vocab.json", "merges.txt"):
         (folder / "checkpoint" / name).touch()
     tokenizer = RecordedTokenizer(folder)
-    monkeypatch.setattr("groot_ros.runtime.checkpoint_parts.TextTokenizer.load", lambda directory: tokenizer)
+    monkeypatch.setattr(
+        "groot_ros.runtime.checkpoint_parts.TextTokenizer.load", lambda directory: tokenizer
+    )
     return folder
 
 
