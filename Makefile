@@ -19,8 +19,8 @@ test: setup      ## lint, types and the whole test suite
 lint: setup      ## ruff and mypy alone
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy
 
-bench: setup     ## every benchmark, as tables
-	@$(IN_ENV) python -m benchmarks
+bench: setup     ## every benchmark, as tables (half an hour, 16 GB of memory)
+	@$(IN_ENV) python -m benchmarks --all
 
 clean:           ## remove everything that was built or installed
 	rm -rf .venv build install log out

@@ -46,6 +46,7 @@ class NoModel:
     joint_groups = ("single_arm",)
     horizon, dt, first_step, device, memory_bytes = 16, 1 / 30, 0.0, "none", 0
     engine = SimpleNamespace(name="none")
+    notes = ()
 
     def __init__(self) -> None:
         self._joints = load_contract(robot_path("so101")).groups["single_arm"].joints
@@ -180,6 +181,8 @@ def measure(profile: str, seconds: float) -> dict[str, Any]:
     for process in processes:
         out, _ = process.communicate(timeout=seconds + 60)
         results |= json.loads(out.splitlines()[-1])
+    if not results["path"]:
+        sys.exit(f"no chunk arrived; its policy says why: {' '.join(command)} --role policy")
     return results
 
 
