@@ -10,7 +10,6 @@ from groot_ros.models.gr00t_n1d6 import ActionHead, Gr00tN1d6Config
 from groot_ros.models.gr00t_n1d6.dit import Block
 from groot_ros.runtime.contract import group_of_layer, token_groups
 from groot_ros.runtime.gr00t_n1d6.fold import linear, of_embodiment
-from groot_ros.runtime.heap import give_back
 
 
 class KeysAndValues(nn.Module):

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from groot_ros.models.gr00t_n1d6.embodiment import CategoryLinear
-from groot_ros.runtime.heap import give_back
 
 _Layer = TypeVar("_Layer", bound=nn.Module)
 
