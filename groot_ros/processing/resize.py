@@ -103,10 +103,13 @@ def _bicubic_sums(
     image: NDArray[Any], band: Band, outputs: Indexes, start: Indexes, step: int
 ) -> NDArray[np.int64]:
     """Pillow's own integer sums over pixels `step` apart (flat indexes), rounded."""
-    pixels = image.take(start[:, None] + step * np.arange(band.taps))
+    pixels = image.take(start[:, None] + np.arange(0, step * band.taps, step))
     # Below 2**53, where float64 is exact in any order.
-    sums = np.einsum("ij,ij->i", band.weights[outputs] * float(_FIXED), pixels, dtype=np.float64)
-    return np.clip((sums.astype(np.int64) + (_FIXED >> 1)) >> 22, 0, 255)
+    weights = np.multiply(band.weights.take(outputs, axis=0), _FIXED, dtype=np.float64)
+    sums = (weights * pixels).sum(axis=1).astype(np.int64)
+    sums += _FIXED >> 1
+    sums >>= 22
+    return np.minimum(np.maximum(sums, 0, out=sums), 255, out=sums)
 
 
 def _rounded(
