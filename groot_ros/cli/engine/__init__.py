@@ -1,0 +1,35 @@
+"""`groot-ros engine`: from a checkpoint to engines that are proven and measured on this machine."""
+
+import argparse
+
+from groot_ros.cli.engine import benchmark, build, calibrate, export, make, validate
+
+_EXAMPLES = """examples:
+  groot-ros engine make --checkpoint ~/pick --embodiment new_embodiment --robot so101 \\
+      --precision bfloat16                       # all of the below
+  groot-ros engine export --checkpoint ~/pick --embodiment new_embodiment --precision float16 \\
+      --stages context denoise --engine-directory engines/pick_head
+  groot-ros engine calibrate --engine-directory engines/pick_head --quantise int8 \\
+      --bag ~/bags/run1 --robot so101 --stages denoise
+  groot-ros engine build --engine-directory engines/pick_head
+  groot-ros engine validate --engine-directory engines/pick_head --engine tensorrt --robot so101
+  groot-ros engine benchmark --engine-directory engines/pick_head --row
+
+Then: groot-ros up --checkpoint ~/pick ... with the parameters engine and engine_directory,
+or groot-ros infer --engine auto --engine-directory engines/pick_head.
+docs/how-to/engines.md tells what each step does and which precision to take.
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the verb."""
+    parser = subparsers.add_parser(
+        "engine",
+        help="export, build, calibrate, validate and measure engines",
+        description="From a checkpoint to engines that are proven and measured on this machine.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for action in (export, calibrate, build, validate, benchmark, make):
+        action.add(actions)

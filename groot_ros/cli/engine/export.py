@@ -1,0 +1,76 @@
+"""`groot-ros engine export`: a checkpoint to ONNX files, stored answers and a manifest."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from groot_ros.cli.engine.opened import open_robot, require_installed
+from groot_ros.cli.engine.options import PROVEN_WITH, add_action, export_options
+from groot_ros.cli.engine.progress import bars
+from groot_ros.cli.observations import add_source_options, gather
+
+
+def add(actions: Any) -> None:
+    """Add the action."""
+    parser = add_action(
+        actions,
+        "export",
+        run,
+        "a checkpoint to ONNX files, stored answers and a manifest",
+        "--checkpoint ~/pick --embodiment new_embodiment --precision bfloat16",
+    )
+    export_options(parser)
+    add_source_options(parser, PROVEN_WITH)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write an engine directory."""
+    require_installed("onnx", "onnxscript")
+    from groot_ros.cli.engine.tables import describe
+    from groot_ros.export.pipeline import ExportOptions, export_engine
+    from groot_ros.policy import load_policy
+    from groot_ros.runtime.checkpoint_parts import open_checkpoint
+    from groot_ros.runtime.placement import choose_device
+    from groot_ros.runtime.profile import derive_profile
+
+    robot = open_robot(args)
+    parts = open_checkpoint(
+        args.checkpoint, args.embodiment, backbone_assets=args.backbone_assets, robot=robot
+    )
+    steps = tuple(dict.fromkeys(args.steps or [parts.config.num_inference_timesteps]))
+    if min(steps) < 1:
+        raise ValueError(f"--steps must be at least 1, not {min(steps)}")
+    if args.instruction_tokens < 1:
+        raise ValueError(f"--instruction-tokens must be at least 1, not {args.instruction_tokens}")
+    profile = derive_profile(
+        parts.processor, parts.config, args.image_size, args.instruction_tokens
+    )
+    if args.engine_directory is None:
+        name = f"{parts.directory.resolve().name}_{args.embodiment}_{args.precision}"
+        args.engine_directory = Path("engines") / name
+    with bars() as show:
+        policy = load_policy(
+            args.checkpoint,
+            args.embodiment,
+            robot=robot,
+            device=args.device,
+            engine="plain",
+            dtype="float32",
+            backbone_assets=args.backbone_assets,
+            progress=lambda stage, fraction: show(f"loading {stage}", fraction),
+        )
+        observations, source = gather(args, policy)
+        manifest = export_engine(
+            policy,
+            parts,
+            observations,
+            source,
+            profile,
+            args.engine_directory,
+            ExportOptions(args.precision, tuple(args.stages), args.attention, steps),
+            show,
+            device=choose_device(args.device),
+            backbone_assets=args.backbone_assets or "",
+        )
+    print(f"{args.engine_directory}: {describe(manifest)}")
+    return 0

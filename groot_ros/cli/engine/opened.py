@@ -1,0 +1,93 @@
+"""What the options of `groot-ros engine` name, opened."""
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from groot_ros.cli.engine.options import ENGINES
+
+if TYPE_CHECKING:
+    from groot_ros.policy import Policy
+    from groot_ros.runtime.manifest import Manifest
+
+
+def require_installed(*packages: str) -> None:
+    """Raise ValueError naming the first package that is missing."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ValueError(f"{missing[0]} is not installed: pip install 'groot_ros[onnx]'")
+
+
+def open_manifest(args: argparse.Namespace) -> "Manifest":
+    """Of the engine directory asked for; raises EngineFilesError."""
+    from groot_ros.runtime.manifest import Manifest
+
+    return Manifest.read(args.engine_directory)
+
+
+def device_of(args: argparse.Namespace) -> Any:
+    """The torch device asked for; raises ValueError where there is none."""
+    from groot_ros.runtime.placement import choose_device
+
+    return choose_device(args.device)
+
+
+def open_robot(args: argparse.Namespace) -> Any:
+    """The contract asked for, None without one."""
+    from groot_ros.robot import load_contract
+    from groot_ros.share import robot_path
+
+    return None if args.robot is None else load_contract(robot_path(args.robot))
+
+
+def open_parts(args: argparse.Namespace, manifest: "Manifest") -> Any:
+    """The checkpoint that the engine files were made from, without its weights."""
+    from groot_ros.runtime.checkpoint_parts import open_checkpoint
+
+    return open_checkpoint(
+        args.checkpoint or manifest.checkpoint,
+        manifest.embodiment,
+        backbone_assets=manifest.backbone_assets or None,
+    )
+
+
+def open_policy(
+    args: argparse.Namespace,
+    manifest: "Manifest",
+    engine: str,
+    *,
+    proven: bool = True,
+    dtype: str = "auto",
+    show: Callable[[str, float], None] | None = None,
+) -> "Policy":
+    """With an engine that may be unproven: this verb is what proves it."""
+    from groot_ros.policy import load_policy
+
+    return load_policy(
+        args.checkpoint or manifest.checkpoint,
+        manifest.embodiment,
+        robot=open_robot(args),
+        device=args.device,
+        engine=engine,
+        engine_directory=args.engine_directory if proven else None,
+        allow_unproven_engine=True,
+        dtype=dtype,
+        backbone_assets=manifest.backbone_assets or None,
+        num_inference_steps=manifest.steps[0],
+        progress=None if show is None else lambda s, f: show(f"{engine}: loading {s}", f),
+    )
+
+
+def engines_of(args: argparse.Namespace, manifest: "Manifest") -> list[str]:
+    """Those asked for, or all that can run here; says why the others cannot."""
+    from groot_ros.runtime.engines import EngineFiles, obstacle
+
+    if args.engine:
+        return list(args.engine)
+    files = EngineFiles(args.engine_directory, manifest)
+    reasons = {name: obstacle(name, device_of(args), files) for name in ENGINES}
+    for name, reason in reasons.items():
+        if reason:
+            print(f"engine {name} left out: {reason}")
+    return [name for name, reason in reasons.items() if not reason]

@@ -1,0 +1,99 @@
+"""`groot-ros engine validate`: errors of engines by stage, denoising step and joint."""
+
+import argparse
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groot_ros.cli.engine.opened import device_of, engines_of, open_manifest, open_policy
+from groot_ros.cli.engine.options import (
+    VALIDATED_WITH,
+    add_action,
+    directory_options,
+    engine_options,
+)
+from groot_ros.cli.engine.progress import bars
+from groot_ros.cli.observations import add_source_options, gather
+
+if TYPE_CHECKING:
+    from groot_ros.policy import Policy
+    from groot_ros.runtime.manifest import Manifest
+    from groot_ros.runtime.oracle import Verdict
+
+
+def add(actions: Any) -> None:
+    """Add the action."""
+    parser = add_action(
+        actions,
+        "validate",
+        run,
+        "errors of engines by stage, denoising step and joint; status 1 beyond the tolerance",
+        "--engine-directory engines/pick --engine onnxruntime --robot so101 --json errors.json",
+    )
+    directory_options(parser)
+    engine_options(parser)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the figures for a program")
+    add_source_options(parser, VALIDATED_WITH)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 when every engine is proven, 1 when one is not."""
+    from groot_ros.cli.engine.tables import accuracy_tables, describe, verdict_line
+    from groot_ros.export.accuracy import measure_accuracy
+    from groot_ros.runtime.measured import remember
+
+    manifest = open_manifest(args)
+    print(f"{args.engine_directory}: {describe(manifest)}")
+    names = engines_of(args, manifest)
+    results: dict[str, Any] = {}
+    for name in names:
+        with bars() as show:
+            candidate = open_policy(args, manifest, name, show=show)
+            reference = open_policy(
+                args, manifest, "torch", proven=False, dtype="float32", show=show
+            )
+            observations, source = gather(args, candidate)
+            accuracy = measure_accuracy(
+                reference,
+                candidate,
+                observations,
+                progress=lambda fraction: show("validating", fraction),
+            )
+        verdict = _worst_verdict(candidate, args.engine_directory, manifest)
+        reference.close()
+        candidate.close()
+        remember(args.engine_directory, name, verdict, device_of(args))
+        print(f"\n{accuracy_tables(accuracy)} from {source}\n{verdict_line(name, verdict)}")
+        results[name] = {
+            "proven": verdict.proven,
+            "error": verdict.error,
+            "tolerance": verdict.tolerance,
+            "source": source,
+            **accuracy.to_json(),
+        }
+    if args.json is not None:
+        args.json.write_text(json.dumps(_finite(results), indent=2) + "\n", encoding="utf-8")
+        print(f"\nfigures in {args.json}")
+    return 0 if all(one["proven"] for one in results.values()) else 1
+
+
+def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "Verdict":
+    """Over all numbers of denoising steps that are stored; the policy itself proved the first."""
+    from groot_ros.runtime.oracle import Oracle
+
+    first = policy.verdict
+    assert first is not None
+    oracle = Oracle.load(directory, manifest.oracle_sha256)
+    others = [policy.prove(oracle, n, first.tolerance) for n in manifest.steps[1:]]
+    # The first that is not proven, for an error may be NaN; else the largest error.
+    return max((first, *others), key=lambda v: (not v.proven, v.error))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has neither NaN nor infinity: null."""
+    if isinstance(value, dict):
+        return {key: _finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
