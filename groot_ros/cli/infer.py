@@ -1,6 +1,7 @@
 """`groot-ros infer`: one observation from a file to one action chunk, without a robot."""
 
 import argparse
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
-    from groot_ros.types import ActionChunk, ActionGroup
+    from groot_ros.types import ActionChunk, ActionGroup, Observation
 
 _EXAMPLES = """examples:
   groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
@@ -86,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
     observation = read_observation(
         args.observation, instruction=args.instruction, sample=args.sample
     )
+    out = args.out or args.observation.with_name(f"{args.observation.stem}_actions.npz")
+    require_writable(out)
     started = time.perf_counter()
     policy = load(args)
     loading = time.perf_counter() - started
@@ -97,14 +100,13 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise ValueError(f"{args.observation}: {error}") from error
     chunk = chunks[-1]
-    for note in policy.notes:
+    for note in (*policy.notes, *surplus(policy, observation)):
         print(note)
     first = ns_to_s(chunk.start_ns - chunk.stamp_ns)
     print(describe(policy, chunk))
     for group in chunk.groups:
         print(f"\n{format_group(group, first, chunk.dt)}")
     print(f"\n{format_stages(chunks, loading)}")
-    out = args.out or args.observation.with_name(f"{args.observation.stem}_actions.npz")
     save(chunk, out)
     print(f"\nsaved in {out}")
     return 0
@@ -142,6 +144,23 @@ def load(args: argparse.Namespace) -> "Policy":
             num_inference_steps=args.steps,
             progress=show,
         )
+
+
+def require_writable(path: Path) -> None:
+    """Raise ValueError now where `save` would fail after everything else was done."""
+    if path.is_dir():
+        raise ValueError(f"--out {path}: is a directory; name a file in it")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out {path}: no such directory {path.parent}; create it first")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ValueError(f"--out {path}: may not be written by this user")
+
+
+def surplus(policy: "Policy", observation: "Observation") -> list[str]:
+    """What the file holds beyond the checkpoint's inputs, for a misspelt name is easily missed."""
+    beyond = [f"image.{name}" for name in observation.images if name not in policy.processor.views]
+    beyond += [f"state.{name}" for name in observation.state if name not in policy.state_groups]
+    return [f"not an input of this checkpoint, left out: {', '.join(beyond)}"] if beyond else []
 
 
 def describe(policy: "Policy", chunk: "ActionChunk") -> str:

@@ -1,4 +1,8 @@
-"""How far an engine is from the exact form: stage by stage, step by step, joint by joint."""
+"""How far an engine is from the exact form: stage by stage, step by step, joint by joint.
+
+The reference is the exact fast form in float32, which has the same stages. That one itself is held
+against the plain form, which has none: only their actions compare.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,7 +17,7 @@ from groot_ros.export.figures import Figures, Gatherer
 from groot_ros.export.trace import Trace, as_tuple, recorded
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime import StagedEngine
+from groot_ros.runtime import Engine, PlainEngine, StagedEngine
 from groot_ros.runtime.gr00t_n1d6 import STAGES, Stages
 from groot_ros.types import Observation
 
@@ -30,25 +34,31 @@ class JointError:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Against the exact fast form in float32 with the same noise.
+    """Against a reference in float32 with the same noise.
 
     Attributes:
-        stages: each fed with the reference's inputs, so that errors do not add up.
-        steps: normalised actions after every denoising step of a whole run, where they do.
-        actions: the last of them, and what becomes of it.
+        reference: name of its engine, "torch" or "plain".
+        stages: each fed with the reference's inputs, so that errors do not add up; none against
+            the plain form.
+        steps: normalised actions after every denoising step of a whole run; none likewise.
+        actions: normalised actions at the end of a run.
         joints: over all observations and steps of the chunk.
         observations: how many.
 
     """
 
+    reference: str
     stages: Mapping[str, Figures]
     steps: tuple[Figures, ...]
+    actions: Figures
     joints: tuple[JointError, ...]
     observations: int
 
     @property
     def growth(self) -> float:
         """Mean squared error of the last denoising step over that of the first; NaN from 0."""
+        if not self.steps:
+            return float("nan")
         first, last = self.steps[0].mse, self.steps[-1].mse
         return last / first if first else float("nan")
 
@@ -68,34 +78,47 @@ def measure_accuracy(
     """Run both on the same observations and noise.
 
     Args:
-        reference: engine "torch" in float32.
+        reference: in float32, engine "torch", or "plain" for the actions alone.
         candidate: another engine of the same checkpoint.
         observations: in both policies' units.
         seed: of the noise.
         progress: called with the fraction that is done.
 
     """
-    exact, engine = _staged(reference), _staged(candidate)
-    by_stage = {name: Gatherer() for name in STAGES}
+    engines = None
+    if reference.engine.name != PlainEngine.name:
+        engines = _staged(reference), _staged(candidate)
+    by_stage: dict[str, Gatherer] = {}
     by_step: dict[int, Gatherer] = {}
+    at_end = Gatherer()
     joints: dict[tuple[str, str, str], float] = {}
-    used = sum(candidate.action_groups.values())
+    kept = slice(0, candidate.horizon), slice(0, sum(candidate.action_groups.values()))
     for number, observation in enumerate(observations):
         noise = draw_noise(
             (1, candidate.config.action_horizon, candidate.config.max_action_dim), seed + number
         ).numpy()
-        wanted, expected = _run(reference, exact, observation, noise)
-        given, actions = _run(candidate, engine, observation, noise)
-        _compare_stages(engine.stage_executor.stages, wanted, given, by_stage)
-        pairs = zip(given.calls["denoise"], wanted.calls["denoise"], strict=True)
-        for step, (a, b) in enumerate(pairs):
-            kept = slice(0, candidate.horizon), slice(0, used)
-            by_step.setdefault(step, Gatherer()).add(a.outputs[0][0][kept], b.outputs[0][0][kept])
+        if engines is None:
+            expected, actions = (
+                _run(p, p.engine, observation, noise) for p in (reference, candidate)
+            )
+        else:
+            with recorded(engines[0].stage_executor) as wanted:
+                expected = _run(reference, engines[0], observation, noise)
+            with recorded(engines[1].stage_executor) as given:
+                actions = _run(candidate, engines[1], observation, noise)
+            _compare_stages(engines[1].stage_executor.stages, wanted, given, by_stage)
+            pairs = zip(given.calls["denoise"], wanted.calls["denoise"], strict=True)
+            for step, (a, b) in enumerate(pairs):
+                one, other = a.outputs[0][0][kept], b.outputs[0][0][kept]
+                by_step.setdefault(step, Gatherer()).add(one, other)
+        at_end.add(torch.from_numpy(actions[0][kept]), torch.from_numpy(expected[0][kept]))
         _compare_joints(candidate, observation, actions, expected, joints)
         progress((number + 1) / len(observations))
     return Accuracy(
+        reference.engine.name,
         {name: gathered.figures for name, gathered in by_stage.items()},
         tuple(gathered.figures for gathered in by_step.values()),
+        at_end.figures,
         tuple(JointError(*key, worst) for key, worst in joints.items()),
         len(observations),
     )
@@ -111,24 +134,23 @@ def _staged(policy: Policy) -> StagedEngine:
 
 
 def _run(
-    policy: Policy, engine: StagedEngine, observation: Observation, noise: NDArray[np.float32]
-) -> tuple[Trace, NDArray[np.float32]]:
+    policy: Policy, engine: Engine, observation: Observation, noise: NDArray[np.float32]
+) -> NDArray[np.float32]:
     inputs, _ = policy.encode(observation)
-    with recorded(engine.stage_executor) as trace:
-        result = engine.run(inputs, noise, policy.num_inference_steps)
-    return trace, result.actions
+    return engine.run(inputs, noise, policy.num_inference_steps).actions
 
 
 @torch.inference_mode()
 def _compare_stages(
-    stages: Stages, wanted: Trace, given: Trace, gatherers: Mapping[str, Gatherer]
+    stages: Stages, wanted: Trace, given: Trace, gatherers: dict[str, Gatherer]
 ) -> None:
     for name in STAGES:
+        gatherer = gatherers.setdefault(name, Gatherer())
         for reference, own in zip(wanted.calls[name], given.calls[name], strict=True):
             inputs = [_like(a, b) for a, b in zip(reference.inputs, own.inputs, strict=True)]
             outputs = as_tuple(getattr(stages, name)(*inputs))
             for a, b in zip(outputs, reference.outputs, strict=True):
-                gatherers[name].add(a, b)
+                gatherer.add(a, b)
 
 
 def _like(tensor: Tensor, other: Tensor) -> Tensor:

@@ -79,6 +79,9 @@ def find_backbone_assets(
     """
     wanted = backbone_assets if backbone_assets is not None else model_name
     other = resolve(wanted)
+    if other is None and backbone_assets is not None and not is_hub_id(backbone_assets):
+        # Even where the checkpoint needs none: what was asked for is not there.
+        raise CheckpointError(f"backbone_assets {backbone_assets}: no such directory")
     configs = [checkpoint / "eagle_config.json"]
     tokenizers = [checkpoint]
     if other is not None:

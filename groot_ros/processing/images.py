@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,15 @@ def token_grid_size(h: int, w: int, cell: int) -> tuple[int, int]:
         grow = math.sqrt(_MIN_CELLS * cell * cell / (h * w))
         rows, columns = (math.ceil(v * grow / cell) * cell for v in (h, w))
     return rows, columns
+
+
+class _Sizes(NamedTuple):
+    """Height and width after every step of the pipeline."""
+
+    shrunk: tuple[int, int]
+    crop: tuple[int, int]
+    enlarged: tuple[int, int]
+    cells: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -83,21 +92,31 @@ class ImagePipeline:
         """Uint8 RGB [H, W, 3] of any size to planar [3, h, w], cropped, smaller side = edge.
 
         `at` places the crop: (0.5, 0.5) is the centre (evaluation), training draws it in [0, 1].
+        Raises ValueError as `__call__` does.
         """
-        return self._cropped(image, at).astype(np.uint8)
+        return self._cropped(image, self._sizes(image), at).astype(np.uint8)
 
     def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
-        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells."""
-        cropped = self._cropped(image, at)
-        size = token_grid_size(cropped.shape[1], cropped.shape[2], self.cell)
-        return resize_bicubic(cropped, *size).astype(np.uint8)
+        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells.
 
-    def _cropped(self, image: Image, at: tuple[float, float]) -> NDArray[Any]:
-        height, width = smallest_side_size(image.shape[0], image.shape[1], self.edge)
-        ch, cw = max(1, int(height * self.crop)), max(1, int(width * self.crop))
+        Raises ValueError, before any pixel is touched, when `token_grid_size` does.
+        """
+        sizes = self._sizes(image)
+        return resize_bicubic(self._cropped(image, sizes, at), *sizes.cells).astype(np.uint8)
+
+    def _sizes(self, image: Image) -> "_Sizes":
+        # All before the first pixel: a frame of one line, enlarged, would fill the memory.
+        shrunk = smallest_side_size(image.shape[0], image.shape[1], self.edge)
+        height, width = (max(1, int(side * self.crop)) for side in shrunk)
+        enlarged = smallest_side_size(height, width, self.edge)
+        cells = token_grid_size(*enlarged, self.cell)
+        return _Sizes(shrunk, (height, width), enlarged, cells)
+
+    @staticmethod
+    def _cropped(image: Image, sizes: "_Sizes", at: tuple[float, float]) -> NDArray[Any]:
+        (height, width), (ch, cw) = sizes.shrunk, sizes.crop
         window = int((height - ch) * at[0]), int((width - cw) * at[1]), ch, cw
-        cropped = resize_area(to_planar(image), height, width, window)
-        return resize_area(cropped, *smallest_side_size(ch, cw, self.edge))
+        return resize_area(resize_area(to_planar(image), height, width, window), *sizes.enlarged)
 
     def tokens(self, image: Image) -> int:
         """Image tokens of an image that went through the pipeline."""

@@ -124,11 +124,11 @@ class Processor:
 
         Raises:
             ValueError: a view or group is missing, has the wrong number of frames, or is not
-                finite.
+                finite; a view is over 200 times as long as wide.
 
         """
         at = (0.5, 0.5) if rng is None else (float(rng.random()), float(rng.random()))
-        images = [self.images(frame, at) for frame in self._frames(sample.images)]
+        images = [self._image(view, frame, at) for view, frame in self._frames(sample.images)]
         action, mask = None, None
         if sample.action is not None:
             action, mask = self.codec.encode_action(sample.action, sample.state)
@@ -158,7 +158,17 @@ class Processor:
             self._prompts = {key: self.tokenizer.encode(build_prompt(text, image_tokens))}
         return self._prompts[key]
 
-    def _frames(self, images: Mapping[str, NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    def _image(
+        self, view: str, frame: NDArray[np.uint8], at: tuple[float, float]
+    ) -> NDArray[np.uint8]:
+        try:
+            return self.images(frame, at)
+        except ValueError as error:
+            raise ValueError(f"camera '{view}': {error}") from error
+
+    def _frames(
+        self, images: Mapping[str, NDArray[np.uint8]]
+    ) -> list[tuple[str, NDArray[np.uint8]]]:
         """Frame by frame, views in order."""
         count = len(self.embodiment.video.delta_indices)
         for view in self.views:
@@ -169,7 +179,7 @@ class Processor:
                 raise ValueError(
                     f"camera '{view}' has {len(images[view])} frames, the checkpoint takes {count}"
                 )
-        return [images[view][t] for t in range(count) for view in self.views]
+        return [(view, images[view][t]) for t in range(count) for view in self.views]
 
 
 def collate(samples: Sequence[EncodedSample], pad_id: int) -> ModelInputs:

@@ -61,6 +61,9 @@ def test_make_leaves_a_proven_measured_engine(made: Path) -> None:
     assert all(one.proven and one.seconds > 0 for one in measured.values())
     errors = json.loads((made / "errors.json").read_text())
     assert errors["torch"]["growth"] is None
+    assert errors["torch"]["reference"] == "plain"
+    assert 0 < errors["torch"]["actions"]["max_abs"] < 1e-5
+    assert errors["onnxruntime"]["reference"] == "torch"
     assert 0 < errors["onnxruntime"]["stages"]["denoise"]["max_abs"] < 0.1
     assert errors["onnxruntime"]["stages"]["language"]["max_abs"] < 1e-4
     units = {joint["unit"] for joint in errors["onnxruntime"]["joints"]}
@@ -128,7 +131,16 @@ def test_benchmark_has_the_columns_of_the_published_tables(
     assert engine("benchmark", directory, "--engine", "onnxruntime", *given) == 0
     text = capsys.readouterr().out
     header = next(line for line in text.splitlines() if line.startswith("Mode  "))
-    for column in ("BB ms", "DiT ms", "E2E ms", "Hz", "DiT MSE", "DiT cos-sim", "E2E MSE"):
+    for column in (
+        "BB ms",
+        "DiT ms",
+        "E2E ms",
+        "Hz",
+        "DiT MSE",
+        "DiT cos-sim",
+        "E2E MSE",
+        "against",
+    ):
         assert column in header
     row = next(line for line in text.splitlines() if line.startswith("onnxruntime"))
     assert "PyTorch float32" in row

@@ -98,7 +98,9 @@ def test_other_steps_and_a_drawn_seed_are_told(
         (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, not -1"),
         (["--sample", "3"], "holds no batch, there is no sample 3"),
         (["--steps", "0"], "num_inference_steps must be at least 1, not 0"),
-        (["--out", "/nowhere/x.npz"], "/nowhere/x.npz"),
+        (["--out", "/nowhere/x.npz"], "--out /nowhere/x.npz: no such directory /nowhere"),
+        (["--out", "/"], "--out /: is a directory"),
+        (["--backbone-assets", "/nowhere"], "backbone_assets /nowhere: no such directory"),
     ],
 )
 def test_wrong_use_is_one_line(
@@ -118,6 +120,7 @@ def test_wrong_use_is_one_line(
     ("changes", "problem"),
     [
         ({"image.wrist": None}, "camera 'wrist' is missing; given: front, side"),
+        ({"image.wrist": np.zeros((1, 2000, 3), np.uint8)}, "camera 'wrist': an image of"),
         ({"state.gripper": None}, "state group 'gripper' is missing; given: single_arm"),
         ({"state.gripper": [np.inf]}, "state 'gripper'[0, 0] is inf"),
         ({"state.single_arm": np.zeros((2, 5))}, "has 2 steps, the checkpoint takes 1"),
@@ -137,6 +140,16 @@ def test_an_observation_that_does_not_fit_names_the_file_and_the_key(
     error = capsys.readouterr().err
     assert f"groot-ros infer: {seen}: " in error
     assert problem in error
+
+
+def test_what_the_checkpoint_does_not_read_is_told(
+    checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    extra = {"image.side": np.zeros((48, 64, 3), np.uint8), "state.leg": np.zeros(2)}
+    np.savez(seen, **np.load(seen), **extra)
+    assert infer(checkpoint, seen) == 0
+    told = "not an input of this checkpoint, left out: image.side, state.leg"
+    assert told in capsys.readouterr().out
 
 
 def test_a_state_far_outside_is_warned_about_once_and_clipped(

@@ -38,6 +38,7 @@ def test_an_engine_against_itself_has_no_error(exact: Policy) -> None:
     accuracy = measure_accuracy(exact, exact, synthetic(exact, 2, size=(48, 64)))
     assert all(f.max_abs == 0.0 for f in (*accuracy.stages.values(), *accuracy.steps))
     assert len(accuracy.steps) == 4
+    assert accuracy.actions == accuracy.steps[-1]
     assert math.isnan(accuracy.growth)
     assert {joint.max_abs for joint in accuracy.joints} == {0.0}
     assert len(accuracy.joints) == 6
@@ -67,6 +68,19 @@ def test_an_error_is_found_in_its_stage_and_grows_over_the_steps(
     assert max(joint.max_abs for joint in accuracy.joints) > 0
     assert candidate.engine.stage_executor.stages.context is spoilt
     assert accuracy.to_json()["growth"] == accuracy.growth
+
+
+def test_the_fast_form_is_held_against_the_plain_one_by_its_actions(
+    checkpoint: Path, exact: Policy
+) -> None:
+    plain = load(checkpoint, "plain", dtype="float32")
+    accuracy = measure_accuracy(plain, exact, synthetic(exact, 2, size=(48, 64)))
+    assert accuracy.reference == "plain"
+    assert accuracy.stages == {}
+    assert accuracy.steps == ()
+    assert math.isnan(accuracy.growth)
+    assert 0 < accuracy.actions.max_abs < 1e-5
+    assert 0 < max(joint.max_abs for joint in accuracy.joints) < 1e-4
 
 
 def test_the_plain_form_cannot_be_looked_into(checkpoint: Path, exact: Policy) -> None:

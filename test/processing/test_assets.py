@@ -72,6 +72,14 @@ def test_the_checkpoint_s_own_files_come_first(tmp_path: Path) -> None:
     assert (found.config, found.tokenizer) == (own / "eagle_config.json", own)
 
 
+def test_assets_that_are_not_there_are_told_even_where_none_are_needed(tmp_path: Path) -> None:
+    own = vlm_files(tmp_path / "checkpoint", "eagle_config.json")
+    with pytest.raises(CheckpointError, match="backbone_assets /nowhere: no such directory"):
+        find_backbone_assets(own, "/nowhere", VLM)
+    # A hub id may be said for all robots, and be needed by some of their checkpoints.
+    assert find_backbone_assets(own, "some/vlm", VLM).tokenizer == own
+
+
 def test_the_checkpoint_s_config_json_is_never_taken_for_the_vlm_s(tmp_path: Path) -> None:
     own = tmp_path / "checkpoint"
     own.mkdir()

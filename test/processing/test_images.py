@@ -1,5 +1,7 @@
 """Sizes on the way from a camera frame to image tokens."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -76,3 +78,16 @@ def test_neither_old_nor_new_keys_is_an_error_naming_them(key: str) -> None:
 def test_a_crop_of_nothing_or_of_more_than_the_image_is_refused(fraction: float) -> None:
     with pytest.raises(CheckpointError, match=r"'crop_fraction' .* above 0 and at most 1"):
         ImagePipeline.of(ProcessorConfig({}, crop_fraction=fraction))
+
+
+@pytest.mark.parametrize("size", [(1, 2000), (100_000, 2)])
+def test_a_frame_of_almost_no_width_is_refused_before_it_is_enlarged(size) -> None:
+    pipeline = ImagePipeline(256, 0.95)
+    frame = np.zeros((*size, 3), dtype=np.uint8)
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="more than 200 times as long as wide"):
+            pipeline(frame)
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()

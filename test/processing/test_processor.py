@@ -121,3 +121,9 @@ def test_a_missing_camera_lists_those_given(processor: Processor) -> None:
 def test_a_wrong_number_of_frames_names_the_camera(processor: Processor) -> None:
     with pytest.raises(ValueError, match="camera 'front' has 2 frames, the checkpoint takes 1"):
         processor.encode(sample(images={"front": frames(1, 2), "wrist": frames(1)}))
+
+
+def test_a_frame_of_almost_no_width_names_the_camera(processor: Processor) -> None:
+    odd = sample(images={"front": frames(1, h=1, w=2000), "wrist": frames(2)})
+    with pytest.raises(ValueError, match=r"camera 'front': .* 200 times as long as wide"):
+        processor.encode(odd)

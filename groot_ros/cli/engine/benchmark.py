@@ -4,7 +4,13 @@ import argparse
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli.engine.opened import device_of, engines_of, open_manifest, open_policy
+from groot_ros.cli.engine.opened import (
+    device_of,
+    engines_of,
+    open_manifest,
+    open_policy,
+    open_reference,
+)
 from groot_ros.cli.engine.options import (
     PROVEN_WITH,
     add_action,
@@ -65,9 +71,7 @@ def run(args: argparse.Namespace) -> int:
                 device=device,
                 progress=lambda fraction: show("timing", fraction),
             )
-            reference = open_policy(
-                args, manifest, "torch", proven=False, dtype="float32", show=show
-            )
+            reference = open_reference(args, manifest, name, show)
             accuracy = measure_accuracy(
                 reference, candidate, observations, progress=lambda f: show("comparing", f)
             )
@@ -83,7 +87,8 @@ def run(args: argparse.Namespace) -> int:
         precision = " + ".join(dict.fromkeys(executed))
         rows.append(hardware_row(place, jetpack(), version, name, precision, latency, today()))
     print(f"\n{place}, medians of {args.runs}\n{latency_table(table)}")
-    print(f"\n{step_table(steps)}")
+    if any(accuracy.steps for accuracy in steps.values()):
+        print(f"\n{step_table(steps)}")
     if args.row:
         print(f"\n{hardware_header()}\n" + "\n".join(rows))
     return 0

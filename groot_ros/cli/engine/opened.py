@@ -79,6 +79,25 @@ def open_policy(
     )
 
 
+def open_reference(
+    args: argparse.Namespace,
+    manifest: "Manifest",
+    engine: str,
+    show: Callable[[str, float], None],
+) -> "Policy":
+    """What an engine is compared with: the exact fast form in float32.
+
+    That one itself is compared with the plain form, as a comparison with itself would say nothing.
+    """
+    from groot_ros.runtime.placement import choose_dtype
+
+    itself = engine == "torch" and choose_dtype("auto", device_of(args)) == choose_dtype(
+        "float32", device_of(args)
+    )
+    name = "plain" if itself else "torch"
+    return open_policy(args, manifest, name, proven=False, dtype="float32", show=show)
+
+
 def engines_of(args: argparse.Namespace, manifest: "Manifest") -> list[str]:
     """Those asked for, or all that can run here; says why the others cannot."""
     from groot_ros.runtime.engines import EngineFiles, obstacle

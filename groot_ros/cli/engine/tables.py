@@ -29,8 +29,18 @@ def describe(manifest: "Manifest") -> str:
     )
 
 
-def accuracy_tables(accuracy: "Accuracy") -> str:
-    """Errors a stage, a denoising step and a joint."""
+def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
+    """Errors a stage and a denoising step, where the reference has them too, and a joint."""
+    joints = format_table(
+        ["joint or column", "max abs", "unit"],
+        [[f"{j.group}.{j.name}", f"{j.max_abs:.2e}", j.unit] for j in accuracy.joints],
+    )
+    joints += (
+        f"\n(against engine {accuracy.reference} in float32, over {accuracy.observations} "
+        f"observations from {source})"
+    )
+    if not accuracy.stages:
+        return joints
     stages = format_table(
         ["stage, fed exactly", "MSE", "cosine", "max abs"],
         [
@@ -45,13 +55,9 @@ def accuracy_tables(accuracy: "Accuracy") -> str:
             for i, f in enumerate(accuracy.steps)
         ],
     )
-    joints = format_table(
-        ["joint or column", "max abs", "unit"],
-        [[f"{j.group}.{j.name}", f"{j.max_abs:.2e}", j.unit] for j in accuracy.joints],
-    )
     return (
         f"{stages}\n\n{steps}\ngrowth of the MSE from the first step to the last: "
-        f"{_times(accuracy.growth)}\n\n{joints}\n(over {accuracy.observations} observations)"
+        f"{_times(accuracy.growth)}\n\n{joints}"
     )
 
 
@@ -66,8 +72,8 @@ def latency_table(
 ) -> str:
     """Engine -> (latency, accuracy, who executes backbone and head) as one row each.
 
-    The errors are against the exact fast form in float32: of the denoising stage fed exactly, and
-    of the actions at the end.
+    The errors are those of the denoising stage fed exactly, and of the actions at the end; see
+    `Accuracy` for what they are against.
     """
     header = [
         "Mode",
@@ -81,10 +87,11 @@ def latency_table(
         "DiT MSE",
         "DiT cos-sim",
         "E2E MSE",
+        "against",
     ]
     rows = []
     for mode, (latency, accuracy, executed) in measured.items():
-        denoise = accuracy.stages["denoise"]
+        denoise = accuracy.stages.get("denoise")
         rows.append(
             [
                 mode,
@@ -92,9 +99,9 @@ def latency_table(
                 *(f"{1e3 * latency.stages[n]:.1f}" if latency.stages else "-" for n in STAGES),
                 *(f"{1e3 * s:.1f}" for s in (latency.backbone, latency.head, latency.whole)),
                 f"{latency.hertz:.1f}",
-                f"{denoise.mse:.1e}",
-                f"{denoise.cosine:.6f}",
-                f"{accuracy.steps[-1].mse:.1e}",
+                *((f"{denoise.mse:.1e}", f"{denoise.cosine:.6f}") if denoise else ("-", "-")),
+                f"{accuracy.actions.mse:.1e}",
+                accuracy.reference,
             ]
         )
     return format_table(header, rows)

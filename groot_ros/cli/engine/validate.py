@@ -6,7 +6,13 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli.engine.opened import device_of, engines_of, open_manifest, open_policy
+from groot_ros.cli.engine.opened import (
+    device_of,
+    engines_of,
+    open_manifest,
+    open_policy,
+    open_reference,
+)
 from groot_ros.cli.engine.options import (
     VALIDATED_WITH,
     add_action,
@@ -50,9 +56,7 @@ def run(args: argparse.Namespace) -> int:
     for name in names:
         with bars() as show:
             candidate = open_policy(args, manifest, name, show=show)
-            reference = open_policy(
-                args, manifest, "torch", proven=False, dtype="float32", show=show
-            )
+            reference = open_reference(args, manifest, name, show)
             observations, source = gather(args, candidate)
             accuracy = measure_accuracy(
                 reference,
@@ -64,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
         reference.close()
         candidate.close()
         remember(args.engine_directory, name, verdict, device_of(args))
-        print(f"\n{accuracy_tables(accuracy)} from {source}\n{verdict_line(name, verdict)}")
+        print(f"\n{accuracy_tables(accuracy, source)}\n{verdict_line(name, verdict)}")
         results[name] = {
             "proven": verdict.proven,
             "error": verdict.error,
