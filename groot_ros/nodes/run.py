@@ -2,7 +2,7 @@
 
 The signals are our own: rclpy's handlers would take the context down first, and then the
 last message (a hold) could no longer be published. A second signal during the way out is
-ignored, because `timeout` and terminals signal whole groups.
+ignored, because `timeout`, terminals and `ros2 launch` signal whole groups.
 """
 
 import signal
@@ -21,6 +21,7 @@ from groot_ros.nodes.lifecycle import ManagedNode
 
 #: A signal is noticed within this long, s: the executor's wait cannot be interrupted.
 _SIGNAL_POLL = 0.1
+_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
@@ -31,7 +32,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
     def on_signal(number: int, _frame: FrameType | None) -> None:
         ended.append(number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _SIGNALS:
         # Of nohup, an ignored SIGHUP stays ignored; of a background job, no SIGINT does.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, on_signal)
@@ -40,6 +41,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
     except ValueError as error:
         print(f"groot_ros: {error}", file=sys.stderr)
         rclpy.shutdown()
+        _ignore_signals()
         sys.exit(2)
     executor: Executor = (
         SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
@@ -59,6 +61,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()
+        _ignore_signals()
     # Without a signal, the node itself took its context down: it could not go on.
     if failed.is_set() or not ended:
         sys.exit(1)
@@ -71,6 +74,12 @@ def _spin_once(executor: Executor, node: Node) -> None:
         # rclpy's executor looked at something that a transition was just destroying. The next
         # look is at what is left; to end here would kill a robot's node for a cleanup.
         node.get_logger().debug(f"destroyed while the executor looked at it: {error}")
+
+
+def _ignore_signals() -> None:
+    # Python, while it ends, gives up handlers of its own; what is ignored stays so.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _autostart(node: ManagedNode, failed: threading.Event) -> None:

@@ -184,6 +184,7 @@ def test_an_impossible_transition_by_service_is_refused_and_the_node_answers_on(
 
 
 SCRIPT = """
+import os, signal
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.run import run
 from std_msgs.msg import String
@@ -205,6 +206,11 @@ class Speaker(ManagedNode):
     def teardown(self):
         print("torn down", flush=True)
 
+class Late:  # Goes with the interpreter, when Python's own signal handlers are gone.
+    def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT):
+        kill(me, number)
+
+late = Late()
 run(Speaker, threads={threads}, args=["--ros-args", "-p", "autostart:=true"])
 """
 
