@@ -1,4 +1,4 @@
-"""Real-time chunking in the demo's closed loop: the same run once for each rtc_mode.
+"""Real-time chunking in the demo's closed loop: the same run once for each rtc.mode.
 
     python -m benchmarks.rtc_in_the_loop [--seconds 45] [--modes off native guided]
 
@@ -42,7 +42,7 @@ _SEED = 0
 def record(mode: str, seconds: float, out: Path) -> Path:
     """A run of the demo; its bag."""
     parameters = out / f"{mode}.yaml"
-    parameters.write_text(f"/**/policy_node:\n  ros__parameters:\n    rtc_mode: '{mode}'\n")
+    parameters.write_text(f"/**/policy_node:\n  ros__parameters:\n    rtc.mode: '{mode}'\n")
     command = [sys.executable, "-m", "groot_ros.cli", "demo", "--params-file", str(parameters)]
     command += ["--seconds", str(seconds), "--out", str(out / mode), "--seed", str(_SEED)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
@@ -140,7 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("MUJOCO_GL", "osmesa")
     with tempfile.TemporaryDirectory() as folder:
         rows = [row(m, record(m, options.seconds, Path(folder))) for m in options.modes]
-    header = ["rtc_mode", "reached", "after", "acc", "seam p50 / p95"]
+    header = ["rtc.mode", "reached", "after", "acc", "seam p50 / p95"]
     print(format_table([*header, "frozen", "image->chunk", "jitter", "chunks"], rows))
 
 

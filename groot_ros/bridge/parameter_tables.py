@@ -40,13 +40,13 @@ POLICY = (
     Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
     Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
     Parameter(
-        "rtc_mode",
+        "rtc.mode",
         "off",
         "How chunks continue committed motion (real-time chunking)",
         choices=("off", "native", "guided"),
     ),
     Parameter(
-        "rtc_frozen_steps",
+        "rtc.frozen_steps",
         -1,
         "Steps of a chunk that repeat committed motion exactly, -1 = as many as the delay needs",
         "",

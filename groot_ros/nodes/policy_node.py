@@ -154,12 +154,12 @@ class PolicyNode(ManagedNode):
         self._buffer = ObservationBuffer(contract, wanted, self._tolerances())
         self._inputs = PolicyInputs(self, self._buffer, self._refuse, self._input_group)
         self._continuation = Continuation(
-            RtcMode[settings.text("rtc_mode").upper()],
+            RtcMode[settings.text("rtc.mode").upper()],
             {name: contract.groups[name].joints for name in policy.joint_groups},
             policy.dt,
             policy.horizon,
             policy.first_step,
-            None if (frozen := settings.integer("rtc_frozen_steps")) < 0 else frozen,
+            None if (frozen := settings.integer("rtc.frozen_steps")) < 0 else frozen,
         )
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,

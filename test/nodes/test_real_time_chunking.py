@@ -109,7 +109,7 @@ def test_a_chunk_frozen_over_its_whole_horizon_is_the_committed_timeline(
     proposals = Inbox()
     stage.node.create_subscription(ActionChunkMsg, "proposed", proposals.put, qos.CHUNKS)
     stage.start_executor(robot=slow_robot, max_chunk_age=5.0)
-    given = {"rtc_mode": mode, "rtc_frozen_steps": 1000, "robot": slow_robot}
+    given = {"rtc.mode": mode, "rtc.frozen_steps": 1000, "robot": slow_robot}
     start_policy(stage, checkpoint, action_chunk="proposed", **given)
     stage.policy.session = stage.statuses.wait(lambda s: s.session).session
     stage.policy.steps = 60
