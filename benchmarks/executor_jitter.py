@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from groot_ros.bridge.own_domain import use_own_domain
 from groot_ros.bringup import defaults
 from groot_ros.evaluation.table import format_table
 from groot_ros.share import robot_path
@@ -169,8 +170,7 @@ def main() -> None:
     if options.role:
         send_chunks()
         return
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     nice = int(defaults()["policy_nice"])
     rows = []
     for name, works, loads in (

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 
+from groot_ros.bridge.own_domain import use_own_domain
 from groot_ros.evaluation.table import format_table
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path, share_directory
@@ -215,8 +216,7 @@ def main() -> None:
         play = play_policy if options.role == "policy" else play_robot
         print(json.dumps(play(options.seconds)), flush=True)
         os._exit(0)
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    use_own_domain()
     header = ["two 640x480 cameras, 30 Hz", "images", "lost", "transport p50 ms", "p99 ms"]
     header += ["chunks", "path p50 ms", "p95 ms"]
     profiles = {

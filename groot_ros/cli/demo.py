@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from groot_ros.bridge.own_domain import use_own_domain
 from groot_ros.bringup import demo_graph
 from groot_ros.cli.supervisor import Asked, Running, Supervisor, ending_on_signals
 from groot_ros.cli.up import add_bringup_options, bringup_values
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when the robot was really driven, 1 when it was not, 2 for wrong use."""
     if not 1.0 <= args.seconds <= 3600.0:
         raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
-    _use_own_domain()
+    use_own_domain()
     topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers]
     if args.cut and args.cut not in topics:
         raise ValueError(f"--cut {args.cut}: not a command topic ({', '.join(topics)})")
@@ -188,12 +189,3 @@ def _not_running(refusals: dict[str, int]) -> str:
         f"no chunk was executed within {STARTUP_TIMEOUT:.0f} s; "
         f"the policy refused: {why or 'nothing'}"
     )
-
-
-def _use_own_domain() -> None:
-    # Apart from whatever else runs on this machine or network, a real robot above all.
-    # (so not in the user's own domain either).
-    os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if os.environ.get("ROS_DISTRO") == "humble":
-        os.environ["ROS_LOCALHOST_ONLY"] = "1"
