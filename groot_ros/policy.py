@@ -22,7 +22,7 @@ from groot_ros.robot import RobotContract
 from groot_ros.runtime import Engine, PrefixInput
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.choice import choose_engine, order_of
-from groot_ros.runtime.engines import ENGINES, EngineFiles, build_engine, obstacle
+from groot_ros.runtime.engines import ENGINES, EngineFiles, load_engine, obstacle
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.measured import seconds_here
 from groot_ros.runtime.oracle import Oracle, Verdict, tolerance_of
@@ -346,7 +346,7 @@ def load_policy(
     choice = choose_engine(
         engine,
         partial(
-            build_engine,
+            load_engine,
             directory=parts.directory,
             config=parts.config,
             embodiment=parts.processor.embodiment_id,

@@ -17,7 +17,7 @@ from benchmarks.inference.case import PARTS, Case
 from benchmarks.inference.contestants import ENGINES, Factory, Run, fast, stage_by_stage, through
 from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
 from groot_ros.evaluation.table import format_table
-from groot_ros.runtime.gr00t_n1d6 import TorchExecutor
+from groot_ros.runtime.gr00t_n1d6 import TorchRunner
 
 #: Two copies of the larger part in float32.
 MEMORY = 13e9
@@ -109,7 +109,7 @@ def _rows(
     model = fast(part, case).pack()
     gc.collect()
     work = work_of(part, case, model)
-    mine = through(part, case, model, TorchExecutor(model))
+    mine = through(part, case, model, TorchRunner(model))
     stages = stage_by_stage(part, case, model)
     own, *alone = _interleaved([mine, *stages.values()], rounds, f"{part}: torch")
     for stage, times in zip(stages, alone, strict=True):

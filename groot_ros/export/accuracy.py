@@ -102,11 +102,11 @@ def measure_accuracy(
                 _run(p, p.engine, observation, noise) for p in (reference, candidate)
             )
         else:
-            with recorded(engines[0].stage_executor) as wanted:
+            with recorded(engines[0].stage_runner) as wanted:
                 expected = _run(reference, engines[0], observation, noise)
-            with recorded(engines[1].stage_executor) as given:
+            with recorded(engines[1].stage_runner) as given:
                 actions = _run(candidate, engines[1], observation, noise)
-            _compare_stages(engines[1].stage_executor.stages, wanted, given, by_stage)
+            _compare_stages(engines[1].stage_runner.stages, wanted, given, by_stage)
             pairs = zip(given.calls["denoise"], wanted.calls["denoise"], strict=True)
             for step, (a, b) in enumerate(pairs):
                 one, other = a.outputs[0][0][kept], b.outputs[0][0][kept]

@@ -81,7 +81,7 @@ def _stages(
     noise = draw_noise(shape, 0).numpy()
     sums: dict[str, list[float]] = {name: [] for name in STAGES}
     for _ in range(runs):
-        with timed(engine.stage_executor, device) as seconds:
+        with timed(engine.stage_runner, device) as seconds:
             engine.run(inputs, noise, policy.num_inference_steps)
         for name, values in seconds.items():
             sums[name].append(sum(values))

@@ -13,7 +13,7 @@ from groot_ros.export.onnx_file import OPSET, export_stage
 from groot_ros.policy import Policy
 from groot_ros.runtime.checkpoint_parts import CheckpointParts
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.engines import build_engine
+from groot_ros.runtime.engines import load_engine
 from groot_ros.runtime.gr00t_n1d6 import STAGES, load_fast
 from groot_ros.runtime.manifest import (
     EngineFilesError,
@@ -164,7 +164,7 @@ def _rounding(
         return 0.0
     what = f"the plain form in {options.precision}"
     progress(what, 0.0)
-    engine = build_engine(
+    engine = load_engine(
         "plain",
         parts.directory,
         parts.config,

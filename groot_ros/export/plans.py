@@ -50,7 +50,7 @@ def build_plans(
         raise EngineFilesError(f"{directory}: nothing can be built here: {reason}")
     manifest.require_onnx(directory)
     # Importable only where TensorRT is.
-    from groot_ros.runtime.tensorrt.build import BuildOptions, build_engine
+    from groot_ros.runtime.tensorrt.build import BuildOptions, build_plan
 
     specs = stage_specs(config)
     options = BuildOptions(
@@ -65,7 +65,7 @@ def build_plans(
             progress(f"{stage}: {phase}", fraction)
 
         try:
-            machine = build_engine(
+            machine = build_plan(
                 directory / files.onnx,
                 path,
                 specs[name],

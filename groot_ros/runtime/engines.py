@@ -35,7 +35,7 @@ class EngineFiles:
     manifest: Manifest
 
 
-def build_engine(
+def load_engine(
     name: str,
     directory: Path,
     config: Gr00tN1d6Config,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from groot_ros.runtime.recorder import Recorder, Recording
+from groot_ros.runtime.graph_recorder import GraphRecorder, GraphRecording
 from groot_ros.runtime.static_tensors import StaticTensors
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ Function = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 @dataclass
 class _Recorded:
-    recording: Recording
+    recording: GraphRecording
     constants: StaticTensors
     inputs: StaticTensors
     output: Tensor
@@ -40,7 +40,7 @@ class Replays:
 
     """
 
-    def __init__(self, name: str, recorder: Recorder, capacity: int = 4) -> None:
+    def __init__(self, name: str, recorder: GraphRecorder, capacity: int = 4) -> None:
         self.reason: str | None = None
         self._name, self._recorder, self._capacity = name, recorder, capacity
         self._recorded: OrderedDict[Hashable, _Recorded] = OrderedDict()

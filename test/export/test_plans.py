@@ -30,7 +30,7 @@ class Builder:
     def BuildOptions(self, workspace_bytes, optimisation_level, timing_cache):  # noqa: N802
         return SimpleNamespace(workspace=workspace_bytes, level=optimisation_level, at=timing_cache)
 
-    def build_engine(self, onnx, plan, stage, weights, sizes, *, device, options, progress):
+    def build_plan(self, onnx, plan, stage, weights, sizes, *, device, options, progress):
         if stage.name == self.broken:
             raise TensorRtError("no memory")
         self.asked.append((onnx.name, stage.name, weights, sizes, device, options))

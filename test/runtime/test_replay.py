@@ -7,7 +7,7 @@ import torch
 from pretend_recorder import PretendRecorder
 from torch import Tensor
 
-from groot_ros.runtime.recorder import CudaRecorder
+from groot_ros.runtime.graph_recorder import CudaGraphRecorder
 from groot_ros.runtime.replay import Replays
 from groot_ros.runtime.static_tensors import HostCopy, StaticTensors
 
@@ -165,7 +165,7 @@ def test_a_result_on_the_host_is_not_copied() -> None:
 @no_gpu
 def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
     device = torch.device("cuda:0")
-    replays = Replays("head", CudaRecorder(device))
+    replays = Replays("head", CudaGraphRecorder(device))
     weight = random(64, 64, seed=0).to(device, torch.bfloat16)
 
     def work(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
@@ -188,7 +188,7 @@ def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
 @no_gpu
 def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
     device = torch.device("cuda:0")
-    replays = Replays("head", CudaRecorder(device))
+    replays = Replays("head", CudaGraphRecorder(device))
 
     def work(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
         return inputs[0] * float(inputs[0].sum())
@@ -204,7 +204,7 @@ def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
 @no_gpu
 def test_after_a_recording_that_failed_others_work() -> None:
     device = torch.device("cuda:0")
-    recorder = CudaRecorder(device)
+    recorder = CudaGraphRecorder(device)
     x = random(4, seed=1)
 
     def waits(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:

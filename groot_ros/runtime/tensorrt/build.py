@@ -41,7 +41,7 @@ class BuildOptions:
     timing_cache: Path | None = None
 
 
-def build_engine(
+def build_plan(
     onnx: Path,
     plan: Path,
     stage: StageSpec,
