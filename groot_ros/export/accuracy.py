@@ -17,8 +17,11 @@ from groot_ros.export.figures import Figures, Gatherer
 from groot_ros.export.trace import Trace, as_tuple, recorded
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime import Engine, PlainEngine, StagedEngine
-from groot_ros.runtime.gr00t_n1d6 import STAGES, Stages
+from groot_ros.runtime.engine import Engine
+from groot_ros.runtime.gr00t_n1d6 import Stages
+from groot_ros.runtime.names import STAGES
+from groot_ros.runtime.plain_engine import PlainEngine
+from groot_ros.runtime.staged_engine import StagedEngine
 from groot_ros.types import Observation
 
 

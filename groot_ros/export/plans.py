@@ -7,10 +7,11 @@ import torch
 from groot_ros.export.pipeline import Progress
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.manifest import EngineFilesError, Manifest, Plan, file_digest
+from groot_ros.runtime.errors import EngineFilesError, TensorRtError
+from groot_ros.runtime.manifest import Manifest, Plan, file_digest
 from groot_ros.runtime.measured import MEASURED, today
-from groot_ros.runtime.onnxruntime_stages import DTYPES
-from groot_ros.runtime.tensorrt import TensorRtError, unavailable
+from groot_ros.runtime.precision import DTYPES
+from groot_ros.runtime.tensorrt import unavailable
 
 _GIB = 2**30
 _TIMING_CACHE = "timing.cache"

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groot_ros.runtime.gr00t_n1d6 import STAGES, StageRunner, Stages
+from groot_ros.runtime.gr00t_n1d6 import StageRunner, Stages
 from groot_ros.runtime.gr00t_n1d6.stages import Stage
+from groot_ros.runtime.names import STAGES
 
 
 @dataclass(frozen=True)

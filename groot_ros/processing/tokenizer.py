@@ -20,6 +20,13 @@ def has_tokenizer(directory: Path) -> bool:
     return pair or (directory / "tokenizer.json").exists()
 
 
+def tokenizer_files(directory: Path) -> tuple[Path, ...]:
+    """What `TextTokenizer.load` reads."""
+    ready = directory / "tokenizer.json"
+    apart = ("vocab.json", "merges.txt", "added_tokens.json")
+    return (ready,) if ready.exists() else tuple(directory / name for name in apart)
+
+
 class TextTokenizer:
     """Text to token ids; no beginning or end tokens are added.
 

@@ -35,6 +35,7 @@ class GraphRecorder(Protocol):
 
         Raises:
             RuntimeError: something in it cannot be recorded.
+            TensorRtError: likewise.
 
         """
 

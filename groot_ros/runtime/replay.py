@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from groot_ros.runtime.errors import TensorRtError
 from groot_ros.runtime.graph_recorder import GraphRecorder, GraphRecording
 from groot_ros.runtime.static_tensors import StaticTensors
 
@@ -105,7 +106,7 @@ class Replays:
         self._cold = False
         try:
             recording, output = self._recorder.record(work)
-        except RuntimeError as error:
+        except (RuntimeError, TensorRtError) as error:
             self._give_up(f"recording failed: {_one_line(error)}")
             return expected
         recorded = _Recorded(recording, fixed, moving, output, tuple(constants))

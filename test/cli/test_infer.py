@@ -12,7 +12,7 @@ from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
 from groot_ros.processing.observation_file import read_observation
 from groot_ros.robot import load_contract
-from groot_ros.runtime import EngineResult
+from groot_ros.runtime.engine import EngineResult
 from groot_ros.share import robot_path
 
 

@@ -12,7 +12,7 @@ from groot_ros.export.figures import Gatherer
 from groot_ros.export.latency import measure_latency
 from groot_ros.export.observations import synthetic
 from groot_ros.policy import Policy
-from groot_ros.runtime import StagedEngine
+from groot_ros.runtime.staged_engine import StagedEngine
 
 
 def test_figures_are_those_of_all_values_together() -> None:

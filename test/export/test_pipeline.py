@@ -17,8 +17,8 @@ from groot_ros.export.cases import committed_motion
 from groot_ros.export.observations import synthetic
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime.choice import UnprovenEngineError
-from groot_ros.runtime.manifest import EngineFilesError, Manifest, file_digest
+from groot_ros.runtime.errors import EngineFilesError, UnprovenEngineError
+from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import remember
 from groot_ros.runtime.oracle import Oracle
 from groot_ros.types import Observation

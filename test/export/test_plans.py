@@ -12,8 +12,8 @@ from tiny_engine import load
 from groot_ros.export import plans
 from groot_ros.export.plans import build_plans
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.manifest import EngineFilesError, Manifest
-from groot_ros.runtime.tensorrt import TensorRtError
+from groot_ros.runtime.errors import EngineFilesError, TensorRtError
+from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.tensorrt.machine import Machine
 
 CUDA = torch.device("cuda:0")

@@ -15,9 +15,10 @@ from pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write
 from tensorrt_stage import STREAM, pretended
 
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, TorchRunner
+from groot_ros.runtime.errors import TensorRtError
+from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchRunner
+from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.staged_engine import StagedEngine
-from groot_ros.runtime.tensorrt import TensorRtError
 
 CPU = torch.device("cpu")
 SIZES = {

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, StageRunner, Stages
+from groot_ros.runtime.gr00t_n1d6 import FastModel, StageRunner, Stages
+from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.tensorrt.buffers import Buffers
 from groot_ros.runtime.tensorrt.session import Session
 from groot_ros.runtime.tensorrt.stage import TensorRtStage
