@@ -104,7 +104,7 @@ def test_the_head_alone_can_be_exported(
 
 def test_the_stored_answers_cover_steps_and_committed_motion(engine_directory: Path) -> None:
     manifest = Manifest.read(engine_directory)
-    oracle = Oracle.load(engine_directory, manifest.oracle_sha256)
+    oracle = Oracle.load(engine_directory, manifest)
     assert manifest.steps == STEPS
     assert [case.prefix is not None for case in oracle.cases] == [False, True, False]
     assert all(set(case.actions) == set(STEPS) for case in oracle.cases)
@@ -145,7 +145,7 @@ def test_auto_takes_the_fastest_proven_and_says_why(
     assert "engine torch taken, proven: max abs error" in machine.notes[2]
     assert machine.verdict is not None
     for name, seconds in (("torch", 0.5), ("onnxruntime", 0.2)):
-        remember(directory, name, replace(machine.verdict, seconds=seconds), torch.device("cpu"))
+        remember(directory, name, machine.verdict, torch.device("cpu"), seconds)
     assert load(checkpoint, "auto", directory).engine.name == "onnxruntime"
     spoilt(directory, 1.5)
     left = load(checkpoint, "auto", directory)

@@ -10,6 +10,8 @@ import torch
 from groot_ros.runtime.choice import choose_engine, order_of
 from groot_ros.runtime.errors import (
     EngineFilesError,
+    StepsNotStoredError,
+    TensorRtError,
     UnprovenEngineError,
 )
 from groot_ros.runtime.oracle import Verdict
