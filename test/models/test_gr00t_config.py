@@ -113,7 +113,7 @@ def test_a_missing_size_of_the_vlm_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ratio", [0, 0.3, -0.5, 2.0, float("nan"), 1e-310])
 def test_patches_become_tokens_in_whole_squares(ratio: float) -> None:
     text = {**EagleConfig().to_json(), "downsample_ratio": ratio}
-    with pytest.raises(CheckpointError, match="x: 'downsample_ratio' is .*, not one over a whole"):
+    with pytest.raises(CheckpointError, match=r"x: 'downsample_ratio' is .*, not one over a whole"):
         EagleConfig.parse(Fields(text, "x"))
 
 
