@@ -20,11 +20,12 @@ def has_tokenizer(directory: Path) -> bool:
     return pair or (directory / "tokenizer.json").exists()
 
 
-def tokenizer_files(directory: Path) -> tuple[Path, ...]:
-    """What `TextTokenizer.load` reads."""
-    ready = directory / "tokenizer.json"
-    apart = ("vocab.json", "merges.txt", "added_tokens.json")
-    return (ready,) if ready.exists() else tuple(directory / name for name in apart)
+def tokenizer_files(directory: Path) -> list[Path]:
+    """What `TextTokenizer.load` reads, of what is there."""
+    if (directory / "tokenizer.json").exists():
+        return [directory / "tokenizer.json"]
+    names = ("vocab.json", "merges.txt", "added_tokens.json")
+    return [directory / name for name in names if (directory / name).exists()]
 
 
 class TextTokenizer:
