@@ -7,7 +7,7 @@ import torch
 from groot_ros.export.pipeline import Progress
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.errors import EngineFilesError, TensorRtError
+from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.manifest import Manifest, Plan, file_digest
 from groot_ros.runtime.measured import MEASURED, today
 from groot_ros.runtime.precision import DTYPES
@@ -76,7 +76,7 @@ def build_plans(
                 options=options,
                 progress=show,
             )
-        except (TensorRtError, ValueError) as error:
+        except ValueError as error:
             raise EngineFilesError(f"stage '{name}': {error}") from error
         plan = Plan(path.name, file_digest(path), files.sha256, machine, manifest.profile, today())
         manifest = manifest.with_plan(name, plan)

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -18,6 +19,7 @@ from groot_ros.export.observations import synthetic
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
 from groot_ros.runtime.errors import EngineFilesError, UnprovenEngineError
+from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import remember
 from groot_ros.runtime.oracle import Oracle
@@ -151,6 +153,22 @@ def test_auto_takes_the_fastest_proven_and_says_why(
     left = load(checkpoint, "auto", directory)
     assert left.engine.name == "torch"
     assert "engine onnxruntime not taken: not proven" in left.notes[0]
+
+
+def test_the_weights_of_the_time_are_read_once_whatever_the_number_of_steps(
+    checkpoint: Path, engine_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[TimeTower] = []
+
+    def counted(*given: Any) -> TimeTower:
+        read.append(TimeTower(*given))
+        return read[-1]
+
+    monkeypatch.setattr("groot_ros.runtime.gr00t_n1d6.build.TimeTower", counted)
+    policy = load(checkpoint, "torch", engine_directory, num_inference_steps=STEPS[1])
+    assert policy.verdict is not None
+    assert policy.verdict.proven
+    assert len(read) == 1
 
 
 def test_without_files_auto_takes_torch_and_says_that_nothing_is_stored(checkpoint: Path) -> None:

@@ -7,6 +7,7 @@ import torch
 from pretend_recorder import PretendRecorder
 from torch import Tensor
 
+from groot_ros.runtime.errors import TensorRtError
 from groot_ros.runtime.graph_recorder import CudaGraphRecorder
 from groot_ros.runtime.replay import Replays
 from groot_ros.runtime.static_tensors import HostCopy, StaticTensors
@@ -108,10 +109,11 @@ def test_the_oldest_recording_goes_first_and_is_released(recorder: PretendRecord
     assert again.released
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, TensorRtError])
 def test_what_cannot_be_recorded_runs_plainly_and_says_why(
-    caplog: pytest.LogCaptureFixture,
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder = PretendRecorder(fault=RuntimeError("operation not permitted\nwhen capturing"))
+    recorder = PretendRecorder(fault=kind("operation not permitted\nwhen capturing"))
     replays = Replays("backbone", recorder)
     scale = random(3, seed=0)
     for seed in (1, 2):
