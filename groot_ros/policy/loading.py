@@ -66,13 +66,17 @@ def load_policy(
     target = choose_device(device)
     parts = open_checkpoint(checkpoint, embodiment, backbone_assets=backbone_assets, robot=robot)
     digest = parts.digest()
-    files = None
+    steps = num_inference_steps or parts.config.num_inference_timesteps
+    files = oracle = None
     if engine_directory:
+        # All of it before the weights are read, which takes long.
         files = EngineFiles(Path(engine_directory), Manifest.read(Path(engine_directory)))
         files.manifest.require_checkpoint(files.directory, parts.directory, digest, embodiment)
+        oracle = Oracle.load(files.directory, files.manifest)
+        if engine == "auto" or not allow_unproven_engine:
+            files.manifest.require_steps(files.directory, steps)
     report("config", 1.0)
 
-    steps = num_inference_steps or parts.config.num_inference_timesteps
     weights = choose_dtype(dtype, target)
 
     def policy_with(built: Engine) -> Policy:
@@ -87,12 +91,10 @@ def load_policy(
         )
 
     def prove(built: Engine) -> Verdict | None:
-        if files is None:
+        if files is None or oracle is None:
             return None
-        manifest = files.manifest
-        manifest.require_steps(files.directory, steps)
-        oracle = Oracle.load(files.directory, manifest)
-        tolerance = tolerance_of(manifest, built.name, weights)
+        files.manifest.require_steps(files.directory, steps)
+        tolerance = tolerance_of(files.manifest, built.name, weights)
         return policy_with(built).prove(oracle, steps, tolerance)
 
     choice = choose_engine(

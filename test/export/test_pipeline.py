@@ -213,6 +213,23 @@ def test_another_number_of_steps_is_named(checkpoint: Path, engine_directory: Pa
     assert "UNPROVEN" in policy.notes[0]
 
 
+def test_what_no_engine_can_mend_is_said_once_before_any_weight_is_read(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def refusal(directory: Path, **more: Any) -> str:
+        given = {**more, "progress": lambda stage, _: seen.append(stage)}
+        return load_error(checkpoint, "auto", directory, allow_unproven_engine=True, **given)
+
+    text = refusal(engine_directory, num_inference_steps=9)
+    assert text.count("'steps' is 4, 3, here it is 9") == 1
+    directory = a_copy(engine_directory, tmp_path)
+    (directory / "oracle.safetensors").unlink()
+    assert refusal(directory).count("oracle.safetensors: no such file") == 1
+    assert set(seen) == {"config"}
+
+
 def test_another_onnx_file_or_other_answers_than_the_manifest_s_are_named(
     checkpoint: Path, engine_directory: Path, tmp_path: Path
 ) -> None:
@@ -230,7 +247,8 @@ def test_another_onnx_file_or_other_answers_than_the_manifest_s_are_named(
     save_file({name: array + 1 for name, array in arrays.items()}, path)
     assert "'oracle_sha256' is" in load_error(checkpoint, "onnxruntime", directory)
     path.unlink()
-    assert "oracle.safetensors: no such file" in load_error(checkpoint, "torch", directory)
+    text = load_error(checkpoint, "torch", directory, allow_unproven_engine=True)
+    assert "oracle.safetensors: no such file" in text
 
 
 def test_float16_records_what_rounding_alone_does(checkpoint: Path, tmp_path: Path) -> None:
