@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from groot_ros.export.observations import in_words
 from groot_ros.export.pipeline import Progress
 from groot_ros.export.quantise import quantise
 from groot_ros.export.ranges import calibrate, coverage
@@ -15,7 +16,7 @@ from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.gr00t_n1d6 import load_fast
 from groot_ros.runtime.manifest import Manifest, StageFiles, file_digest
 from groot_ros.runtime.measured import MEASURED
-from groot_ros.runtime.oracle import TOLERANCES
+from groot_ros.runtime.tolerances import TOLERANCES
 
 
 def calibrate_files(
@@ -79,7 +80,7 @@ def calibrate_files(
         manifest = manifest.with_stage(name, StageFiles(path.name, file_digest(path), kind))
         lines.append(
             f"{path}: {count} of {len(products[name])} products in {kind}, "
-            f"{shares[name]:.0%} of their weights; {len(inputs)} observations from {source}"
+            f"{shares[name]:.0%} of their weights; {in_words(len(inputs), source)}"
         )
     tolerance = max(manifest.tolerance, TOLERANCES[kind])
     replace(manifest, tolerance=tolerance).write(directory)

@@ -15,11 +15,11 @@ from torch.export import Dim
 from groot_ros.export.parser_form import give_every_norm_a_bias
 from groot_ros.runtime.contract import StageSpec, TensorSpec
 from groot_ros.runtime.gr00t_n1d6.attend import Attend
+from groot_ros.runtime.names import ATTENTION
 from groot_ros.runtime.precision import DTYPES
 
 #: LayerNormalization came with 17; the parser of TensorRT 10.3 reads up to 20.
 OPSET = 18
-ATTENTION = ("by_hand", "fused")
 #: Files with more weights than this keep them beside, in NAME.onnx.data (ONNX's own limit: 2 GB).
 _EMBEDDED_BYTES = 256 * 2**20
 

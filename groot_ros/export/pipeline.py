@@ -19,8 +19,9 @@ from groot_ros.runtime.gr00t_n1d6 import load_fast
 from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
 from groot_ros.runtime.measured import MEASURED, today
 from groot_ros.runtime.names import STAGES
-from groot_ros.runtime.oracle import TOLERANCES, Oracle
+from groot_ros.runtime.oracle import Oracle
 from groot_ros.runtime.precision import DTYPES
+from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
 from groot_ros.types import Observation
 
 #: Called with what is being done and the fraction of it that is done.
@@ -74,7 +75,7 @@ def export_engine(
         backbone_assets: as given, for later.
 
     Raises:
-        EngineFilesError: the checkpoint overflows in this precision.
+        EngineFilesError: the checkpoint overflows in this precision, or loses too much.
 
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -88,7 +89,6 @@ def export_engine(
     )
     policy.close()
     rounding = _rounding(parts, oracle, used, options, device, progress)
-    tolerance = max(TOLERANCES[options.precision], 2.0 * rounding)
     manifest = Manifest(
         checkpoint=str(parts.directory.resolve()),
         checkpoint_sha256=policy.checkpoint_hash,
@@ -97,7 +97,7 @@ def export_engine(
         steps=options.steps,
         attention=options.attention,
         opset=OPSET,
-        tolerance=tolerance,
+        tolerance=tolerance_for(options.precision, rounding),
         rounding=rounding,
         oracle_sha256=oracle.save(directory),
         profile=profile,
@@ -174,6 +174,13 @@ def _rounding(
         raise EngineFilesError(
             f"{parts.directory}: in {options.precision} the plain form itself gives values that "
             "are not finite (float16 ends at 65504); export in bfloat16"
+        )
+    most = largest_rounding(options.precision)
+    if rounding > most:
+        raise EngineFilesError(
+            f"{parts.directory}: in {options.precision} the plain form itself loses {rounding:.2g} "
+            f"in normalised units, more than {most:.2g}: nothing could be proven with that; export "
+            "in float32, or with --observations of the robot"
         )
     return rounding
 

@@ -15,13 +15,16 @@ from typing import NamedTuple
 from groot_ros.models.digest import file_sample
 from groot_ros.runtime.commands import build_command, engine_command, make_command
 from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError
-from groot_ros.runtime.names import PRECISIONS, QUANTISED, STAGES
+from groot_ros.runtime.names import ATTENTION, PRECISIONS, QUANTISED, STAGES
 from groot_ros.runtime.tensorrt.machine import Machine
-from groot_ros.types.fields import Fields
+from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
+from groot_ros.types.fields import CheckpointError, Fields
 
 MANIFEST = "manifest.json"
 FORMAT = 1
 MODEL = "gr00t_n1d6"
+#: A tolerance below float32's own resolution would refuse everything.
+_FINEST = 1e-7
 
 
 class Range(NamedTuple):
@@ -71,7 +74,8 @@ class Manifest:
         precision: of weights and tensors, float32, bfloat16 or float16.
         steps: numbers of denoising steps that the stored outputs prove.
         attention: "by_hand" or "fused".
-        tolerance: largest error against the stored outputs, in normalised units.
+        tolerance: largest error against the stored outputs, in normalised units; at most
+            `tolerance_for` precision, rounding and what the stages are quantised to.
         rounding: error of the plain form itself in this precision, where that was measured.
         profile: free dimension -> its sizes.
         stages: those that were exported; PyTorch runs the others.
@@ -100,17 +104,12 @@ class Manifest:
     @classmethod
     def read(cls, directory: Path) -> "Manifest":
         """From DIRECTORY/manifest.json; raises EngineFilesError naming file and key."""
-        path = directory / MANIFEST
-        if not path.is_file():
-            raise EngineFilesError(
-                f"{path}: no such file; make engine files with: {make_command(directory)}"
-            )
+        path, again = directory / MANIFEST, make_command(directory)
+        if not is_readable(path):
+            raise EngineFilesError(f"{path}: no such file; make engine files with: {again}")
         try:
             return _parse(Fields.read(path))
-        except EngineFilesError:
-            raise
-        except ValueError as error:
-            again = make_command(directory)
+        except CheckpointError as error:
             raise EngineFilesError(f"{error}; make it anew with: {again}") from error
 
     def write(self, directory: Path) -> None:
@@ -166,14 +165,17 @@ class Manifest:
         if steps not in self.steps:
             there = ", ".join(map(str, self.steps))
             again = self.export_command(directory, steps=(*self.steps, steps))
-            raise StepsNotStoredError(_mismatch(directory, "steps", there, str(steps), again))
+            raise StepsNotStoredError(
+                f"{directory / MANIFEST}: 'steps' is {there}, here it is {steps}: no answers are "
+                f"stored to prove an engine with for that number; rebuild with: {again}"
+            )
 
     def require_onnx(self, directory: Path) -> None:
         """The ONNX files are those of the manifest."""
         export = self.export_command(directory)
         for name, stage in self.stages.items():
             path = directory / stage.onnx
-            if not path.is_file():
+            if not is_readable(path):
                 raise EngineFilesError(
                     f"{path}: no such file, {directory / MANIFEST} names it as stage '{name}'; "
                     f"rebuild with: {export}"
@@ -195,7 +197,7 @@ class Manifest:
                 here = getattr(machine, key)
                 _agree(directory, f"{where}.machine.{key}", there, here, build)
             path = directory / plan.file
-            if not path.is_file():
+            if not is_readable(path):
                 raise EngineFilesError(f"{path}: no such file; rebuild with: {build}")
             _agree(directory, f"{where}.sha256", plan.sha256, file_digest(path), build)
 
@@ -206,7 +208,21 @@ def file_digest(path: Path) -> str:
     So that gigabytes are checked at every start.
     """
     parts = (path, path.with_name(f"{path.name}.data"))
-    return hashlib.sha256(b"".join(file_sample(p) for p in parts if p.is_file())).hexdigest()
+    return hashlib.sha256(b"".join(file_sample(p) for p in parts if is_readable(p))).hexdigest()
+
+
+def is_readable(path: Path) -> bool:
+    """Whether there is such a file; raises EngineFilesError where it may not be read."""
+    try:
+        if not path.is_file():
+            return False
+        path.open("rb").close()
+    except OSError as error:
+        raise EngineFilesError(
+            f"{path}: cannot be read: {error.strerror}; give this user the right to, or take "
+            "another engine_directory"
+        ) from error
+    return True
 
 
 def _agree(directory: Path, name: str, there: object, here: object, command: str) -> None:
@@ -237,22 +253,26 @@ def _parse(f: Fields) -> Manifest:
         if name not in STAGES:
             raise stages.error(name, f"is not a stage: {', '.join(STAGES)}")
     steps = f.items("steps", int)
-    if not steps or min(steps) < 1:
+    if not steps or min(steps) < 1 or bool in map(type, steps):
         raise f.error("steps", f"must be whole numbers from 1 on, not {list(steps)}")
     versions = f.section("versions", {})
+    precision = _one_of(PRECISIONS, f, "precision")
+    files = {name: _stage(stages.section(name)) for name in stages.value}
+    rounding = _between(f, "rounding", 0.0, largest_rounding(precision))
+    largest = tolerance_for(precision, rounding, (one.quantised for one in files.values()))
     return Manifest(
         checkpoint=f.text("checkpoint"),
         checkpoint_sha256=f.text("checkpoint_sha256"),
         embodiment=f.text("embodiment"),
-        precision=_one_of(PRECISIONS, f, "precision"),
+        precision=precision,
         steps=steps,
-        attention=f.text("attention"),
-        opset=f.integer("opset"),
-        tolerance=f.number("tolerance"),
-        rounding=f.number("rounding"),
+        attention=_one_of(ATTENTION, f, "attention"),
+        opset=f.integer("opset", at_least=1),
+        tolerance=_between(f, "tolerance", _FINEST, largest),
+        rounding=rounding,
         oracle_sha256=f.text("oracle_sha256"),
         profile=_profile(f.section("profile")),
-        stages={name: _stage(stages.section(name)) for name in stages.value},
+        stages=files,
         date=f.text("date"),
         backbone_assets=f.text("backbone_assets", ""),
         versions={name: versions.text(name) for name in versions.value},
@@ -268,7 +288,9 @@ def _profile(f: Fields) -> dict[str, Range]:
 
 
 def _range(f: Fields) -> Range:
-    return Range(f.integer("low"), f.integer("usual"), f.integer("high"))
+    low = f.integer("low", at_least=1)
+    usual = f.integer("usual", at_least=low)
+    return Range(low, usual, f.integer("high", at_least=usual))
 
 
 def _stage(f: Fields) -> StageFiles:
@@ -283,6 +305,14 @@ def _file_beside(f: Fields, key: str) -> str:
     if Path(name).name != name or name in ("", ".."):
         raise f.error(key, f"is '{name}', not the name of a file beside the manifest")
     return name
+
+
+def _between(f: Fields, key: str, low: float, high: float) -> float:
+    """Compared as it was written: JSON has integers that are no floats."""
+    value = f.get(key)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+        raise f.error(key, f"must be from {low:g} to {high:g} here, not {value!r:.60}")
+    return float(value)
 
 
 def _one_of(words: Iterable[str], f: Fields, key: str) -> str:

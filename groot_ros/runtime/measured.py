@@ -1,6 +1,7 @@
 """How fast and how exact each engine was on this machine, beside the engine files."""
 
 import json
+import logging
 import platform
 import re
 from dataclasses import asdict, dataclass
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import torch
 
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.manifest import is_readable
 from groot_ros.runtime.oracle import Verdict
 from groot_ros.runtime.placement import in_words
-from groot_ros.types.fields import Fields
+from groot_ros.types.fields import CheckpointError, Fields
 
 MEASURED = "measured.json"
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ def remember(
     """Add one engine's figures to the file.
 
     Without `seconds`, a time that was measured on this machine before stays: that of a proof is
-    the shortest of few, no median.
+    the shortest of few, no median. A file that cannot be written is a warning: it is a hint.
     """
     known = read_measured(directory)
     machine = machine_in_words(device)
@@ -78,15 +82,26 @@ def remember(
     error = verdict.error if verdict.error == verdict.error else -1.0
     known[engine] = Measured(machine, seconds, error, verdict.proven, today())
     text = json.dumps({name: asdict(m) for name, m in known.items()}, indent=2)
-    (directory / MEASURED).write_text(text + "\n", encoding="utf-8")
+    try:
+        (directory / MEASURED).write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        _LOG.warning("%s: cannot be written: %s", directory / MEASURED, error.strerror)
 
 
 def read_measured(directory: Path) -> dict[str, Measured]:
-    """Engine -> its figures, whatever the machine; nothing where there is no file."""
+    """Engine -> its figures, whatever the machine; nothing where there is no file.
+
+    The file is a hint, so one that cannot be read is a warning, and as good as none.
+    """
     path = directory / MEASURED
-    if not path.is_file():
+    try:
+        return _parse(Fields.read(path)) if is_readable(path) else {}
+    except (CheckpointError, EngineFilesError) as error:
+        _LOG.warning("%s; as good as none until engines are measured anew", error)
         return {}
-    f = Fields.read(path)
+
+
+def _parse(f: Fields) -> dict[str, Measured]:
     found = {}
     for name in f.value:
         one = f.section(name)

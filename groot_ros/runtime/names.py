@@ -10,3 +10,5 @@ FROM_FILES = ("onnxruntime", "tensorrt")
 PRECISIONS = ("float32", "bfloat16", "float16")
 #: What products of an exported stage can be stored in.
 QUANTISED = ("int8", "fp8")
+#: How exported files spell attention out.
+ATTENTION = ("by_hand", "fused")

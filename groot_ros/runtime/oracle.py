@@ -5,24 +5,23 @@ An engine is proven when it gives these answers; a policy asks for that at every
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import Engine, PrefixInput
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.manifest import Manifest
+from groot_ros.runtime.manifest import Manifest, is_readable
+from groot_ros.runtime.tolerances import tolerance_for
 
 ORACLE = "oracle.safetensors"
-#: Largest error against the plain form in float32 that an engine may show, normalised units
-#: (training data span [-1, 1]); docs/how-to/engines.md says why these.
-TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 5e-2, "fp8": 5e-2}
 #: Normalised actions [H, A] and the state of the same case, in the checkpoint's units, to group ->
 #: [horizon, D].
 Decode = Callable[[NDArray[np.float32], Mapping[str, NDArray[np.float64]]], dict[str, NDArray]]
@@ -99,10 +98,16 @@ class Oracle:
 
     @classmethod
     def load(cls, directory: Path, manifest: Manifest) -> "Oracle":
-        """Read the file; raises EngineFilesError where it is not the one of the manifest."""
+        """Read the file.
+
+        Raises:
+            EngineFilesError: it is not the one of the manifest, or not what `save` writes, or has
+                no finite answers for a number of steps that the manifest names.
+
+        """
         path, sha256 = directory / ORACLE, manifest.oracle_sha256
         again = f"rebuild with: {manifest.export_command(directory)}"
-        if not path.is_file():
+        if not is_readable(path):
             raise EngineFilesError(f"{path}: no such file; {again}")
         data = path.read_bytes()
         found = hashlib.sha256(data).hexdigest()
@@ -111,13 +116,24 @@ class Oracle:
                 f"{path}: 'oracle_sha256' is {sha256[:12]} in the manifest, the file's is "
                 f"{found[:12]}; {again}"
             )
-        length = int.from_bytes(data[:8], "little")
-        text = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["groot_ros"])
-        cases: list[dict[str, NDArray]] = [{} for _ in range(text["cases"])]
-        for name, array in load(data).items():
-            number, _, rest = name.partition(".")
-            cases[int(number)][rest] = array
-        return cls(tuple(map(_case, cases)), text["source"])
+        try:
+            oracle = _parsed(data)
+            oracle._require_answers(manifest.steps)
+        except (SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
+            raise EngineFilesError(
+                f"{path}: is not a file of stored answers ({' '.join(str(error).split())}); {again}"
+            ) from error
+        return oracle
+
+    def _require_answers(self, steps: Collection[int]) -> None:
+        for number, case in enumerate(self.cases):
+            for n in steps:
+                if n not in case.actions:
+                    raise ValueError(f"observation {number} has none for {n} denoising steps")
+                if case.actions[n].shape != case.noise.shape:
+                    raise ValueError(f"observation {number} has another shape than its noise")
+                if not np.isfinite(case.actions[n]).all():
+                    raise ValueError(f"those of observation {number} are not finite")
 
     def prove(
         self,
@@ -159,6 +175,19 @@ def _worst(
     one: Mapping[str, NDArray], other: Mapping[str, NDArray]
 ) -> dict[str, NDArray[np.float64]]:
     return {name: np.abs(one[name] - other[name]).max(axis=0) for name in one}
+
+
+def _parsed(data: bytes) -> Oracle:
+    """What `Oracle.save` wrote; raises whatever it comes upon."""
+    length = int.from_bytes(data[:8], "little")
+    text = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["groot_ros"])
+    cases: dict[int, dict[str, NDArray]] = {}
+    for name, array in load(data).items():
+        number, _, rest = name.partition(".")
+        cases.setdefault(int(number), {})[rest] = array
+    if not cases or text["cases"] != len(cases):
+        raise ValueError(f"it says {text['cases']} observations and has {len(cases)}")
+    return Oracle(tuple(_case(cases[number]) for number in range(len(cases))), str(text["source"]))
 
 
 def _flat(case: Case) -> dict[str, NDArray]:
@@ -205,4 +234,4 @@ def tolerance_of(manifest: Manifest, engine: str, dtype: torch.dtype) -> float:
         return manifest.tolerance
     precision = str(dtype).removeprefix("torch.")
     rounding = manifest.rounding if precision == manifest.precision else 0.0
-    return max(TOLERANCES[precision], 2.0 * rounding)
+    return tolerance_for(precision, rounding)

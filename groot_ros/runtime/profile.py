@@ -1,11 +1,11 @@
 """Which sizes the free dimensions of the stages can have, for one checkpoint and one robot."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
-from groot_ros.processing import Processor
+from groot_ros.processing import ModelInputs, Processor
 from groot_ros.runtime.manifest import Range
 
 #: Camera images where nothing else is said, (height, width).
@@ -33,13 +33,9 @@ def derive_profile(
         ValueError: the number of sizes is neither 1 nor that of the views.
 
     """
-    views, frames = processor.views, len(processor.embodiment.video.delta_indices)
-    if len(image_sizes) not in (1, len(views)):
-        raise ValueError(
-            f"image sizes: give one, or one for each of {', '.join(views)}, not {len(image_sizes)}"
-        )
-    sizes = list(image_sizes) if len(image_sizes) > 1 else list(image_sizes) * len(views)
-    cells = [_cells(processor, size) for size in sizes]
+    frames = len(processor.embodiment.video.delta_indices)
+    sizes = sizes_by_view(processor.views, image_sizes)
+    cells = [_cells(processor, size) for size in sizes.values()]
     group = max(sum(n == m for m in cells) for n in cells) * frames
     square = config.eagle.shuffle**2
     image_tokens = sum(cells) * frames
@@ -58,6 +54,45 @@ def derive_profile(
         "all_tokens": whole,
         "states": Range(states, states, states),
     }
+
+
+def sizes_by_view(
+    views: Sequence[str], image_sizes: Sequence[tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
+    """View -> (height, width), out of one for all or one for each; else ValueError."""
+    if len(image_sizes) not in (1, len(views)):
+        raise ValueError(
+            f"image sizes: give one, or one for each of {', '.join(views)}, not {len(image_sizes)}"
+        )
+    several = list(image_sizes) * (len(views) if len(image_sizes) == 1 else 1)
+    return dict(zip(views, several, strict=True))
+
+
+def require_inside(
+    profile: Mapping[str, Range], inputs: ModelInputs, processor: Processor, image_id: int
+) -> None:
+    """A batch of one must have sizes that engines are built for; ValueError names the dimension.
+
+    What is exported with stored answers outside of its own profile could never be proven.
+    """
+    cells = [processor.images.tokens(image) for image in inputs.images]
+    shapes = [image.shape for image in inputs.images]
+    tokens = int(inputs.attention_mask.sum())
+    image_tokens = int((inputs.input_ids == image_id).sum())
+    found = {
+        "views": [max(map(shapes.count, shapes))],
+        "cells": cells,
+        "image_tokens": [image_tokens],
+        "text_tokens": [tokens - image_tokens],
+    }
+    for name, sizes in found.items():
+        low, _, high = profile[name]
+        wrong = [size for size in sizes if not low <= size <= high]
+        if wrong:
+            raise ValueError(
+                f"'{name}' is {wrong[0]}, engines would be built for {low} to {high}: give "
+                "--image-size of the images and --instruction-tokens of the instruction"
+            )
 
 
 def _cells(processor: Processor, size: tuple[int, int]) -> int:

@@ -202,7 +202,7 @@ def test_files_of_another_checkpoint_are_refused_whatever_the_engine(
 
 def test_another_number_of_steps_is_named(checkpoint: Path, engine_directory: Path) -> None:
     text = load_error(checkpoint, "onnxruntime", engine_directory, num_inference_steps=9)
-    assert "'steps' is 4, 3, here it is 9; rebuild with: groot-ros engine export" in text
+    assert "'steps' is 4, 3, here it is 9: no answers are stored" in text
     policy = load(
         checkpoint,
         "onnxruntime",

@@ -4,11 +4,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
-from a_manifest import ORIN, manifest, parsed_hint
+from a_manifest import ORIN, forbid, manifest, parsed_hint
 
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.manifest import Manifest, Range, file_digest
+from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
 
 
 def refusal(call, *args) -> str:
@@ -86,7 +87,7 @@ def test_another_checkpoint_is_named(
 
 def test_other_steps_are_named_with_the_command_that_adds_them(tmp_path: Path) -> None:
     text = refusal(manifest(tmp_path).require_steps, tmp_path, 8)
-    assert "'steps' is 4, 2, here it is 8" in text
+    assert "'steps' is 4, 2, here it is 8: no answers are stored to prove an engine with" in text
     hint = parsed_hint(text)
     assert (hint.action, hint.steps, hint.engine_directory) == ("export", [4, 2, 8], tmp_path)
     assert (hint.checkpoint, hint.precision, hint.stages) == (
@@ -149,8 +150,22 @@ def test_a_broken_manifest_is_one_line(tmp_path: Path, text: str, problem: str) 
     [
         (("model",), "gr00t_n1d5", "'model' is 'gr00t_n1d5', only 'gr00t_n1d6' is supported"),
         (("steps",), [], "'steps' must be whole numbers from 1 on, not []"),
+        (("steps",), [True], "'steps' must be whole numbers from 1 on, not [True]"),
         (("steps",), [4, 0], "'steps' must be whole numbers from 1 on, not [4, 0]"),
         (("precision",), "float8", "'precision' is 'float8', not one of float32, bfloat16, float"),
+        (("attention",), "flash", "'attention' is 'flash', not one of by_hand, fused"),
+        (("opset",), 0, "'opset' must be a whole number >= 1, not 0"),
+        (
+            ("profile", "tokens", "low"),
+            130,
+            "profile.tokens: 'usual' must be a whole number >= 130",
+        ),
+        (("profile", "tokens", "low"), 0, "profile.tokens: 'low' must be a whole number >= 1"),
+        (
+            ("profile", "tokens", "high"),
+            110,
+            "profile.tokens: 'high' must be a whole number >= 120",
+        ),
         (("stages", "decode"), {}, "'decode' is not a stage: vision, language, context, denoise"),
         (("stages", "denoise", "quantised"), "int2", "'quantised' is 'int2', not one of int8, fp8"),
         (("stages", "denoise", "onnx"), "../../etc/passwd", "'onnx' is '../../etc/passwd', not"),
@@ -171,6 +186,75 @@ def test_a_manifest_that_asks_for_what_there_is_not_names_the_key(
     inner[keys[-1]] = value
     path.write_text(json.dumps(whole))
     assert problem in refusal(Manifest.read, tmp_path)
+
+
+def with_value(directory: Path, key: str, value: object) -> Path:
+    """The manifest with another value of one key, whatever it is."""
+    manifest(directory).write(directory)
+    path = directory / "manifest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    return directory
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, 10**400, 0.0051, 1e9, True, "1"])
+def test_a_tolerance_beyond_what_the_precision_allows_is_refused(
+    tmp_path: Path, value: object
+) -> None:
+    text = refusal(Manifest.read, with_value(tmp_path, "tolerance", value))
+    assert "'tolerance' must be from 1e-07 to 0.005 here, not " in text
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf, 0.11, 10**400])
+def test_a_rounding_that_would_allow_anything_is_refused(tmp_path: Path, value: object) -> None:
+    text = refusal(Manifest.read, with_value(tmp_path, "rounding", value))
+    assert "'rounding' must be from 0 to 0.1 here, not " in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "allowed"),
+    [
+        ({"rounding": 0.004}, 0.008),
+        ({"precision": "bfloat16", "rounding": 0.0}, 0.03),
+        ({"precision": "float32", "rounding": 0.0}, 1e-4),
+        ({"stages": {"vision": StageFiles("vision.onnx", "c" * 64, "int8")}}, 0.05),
+    ],
+)
+def test_the_tolerance_may_be_all_that_precision_rounding_and_quantisation_allow(
+    tmp_path: Path, changes: dict[str, object], allowed: float
+) -> None:
+    manifest(tmp_path, tolerance=allowed, **changes).write(tmp_path)
+    assert Manifest.read(tmp_path).tolerance == allowed
+    manifest(tmp_path, tolerance=1.01 * allowed, **changes).write(tmp_path)
+    assert f"'tolerance' must be from 1e-07 to {allowed:g} here" in refusal(Manifest.read, tmp_path)
+
+
+def test_float32_loses_nothing_to_its_own_precision(tmp_path: Path) -> None:
+    manifest(tmp_path, precision="float32", rounding=1e-3, tolerance=1e-4).write(tmp_path)
+    assert "'rounding' must be from 0 to 0 here, not 0.001" in refusal(Manifest.read, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["denoise.onnx", "denoise.onnx.data", "denoise.plan"])
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = manifest(tmp_path)
+    (tmp_path / "denoise.onnx.data").write_bytes(b"weights")
+    files = replace(whole.stages["denoise"], sha256=file_digest(tmp_path / "denoise.onnx"))
+    assert files.plan is not None
+    plan = replace(files.plan, onnx_sha256=files.sha256)
+    whole = whole.with_stage("denoise", replace(files, plan=plan))
+    forbid(monkeypatch, tmp_path / name)
+    check = (whole.require_plans, tmp_path, ORIN) if name.endswith("plan") else ()
+    text = refusal(*(check or (whole.require_onnx, tmp_path)))
+    assert f"{name}: cannot be read: Permission denied" in text
+
+
+def test_a_directory_that_may_not_be_looked_into_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest(tmp_path).write(tmp_path)
+    forbid(monkeypatch, tmp_path / "manifest.json")
+    assert "manifest.json: cannot be read: Permission denied" in refusal(Manifest.read, tmp_path)
 
 
 def test_a_missing_onnx_file_says_how_to_export_it_again(tmp_path: Path) -> None:

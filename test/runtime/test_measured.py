@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from groot_ros.runtime.measured import MEASURED, read_measured, remember, seconds_here
@@ -42,3 +43,25 @@ def test_times_of_another_machine_or_of_unproven_engines_do_not_count(tmp_path: 
     assert seconds_here(tmp_path, CPU) == {}
     remember(tmp_path, "torch", verdict(1e-6), CPU)
     assert read_measured(tmp_path)["torch"].seconds is None
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"torch": 7}', '{"torch": {"machine": 1}}', "\0"])
+def test_a_broken_file_is_one_warning_and_is_written_anew(
+    tmp_path: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / MEASURED).write_text(text)
+    assert seconds_here(tmp_path, CPU) == {}
+    (record,) = caplog.records
+    assert str(tmp_path / MEASURED) in record.getMessage()
+    assert "\n" not in record.getMessage()
+    remember(tmp_path, "torch", verdict(1e-6), CPU, 0.5)
+    assert seconds_here(tmp_path, CPU) == {"torch": 0.5}
+
+
+def test_a_file_that_cannot_be_written_does_not_cost_the_result(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / MEASURED).mkdir()
+    remember(tmp_path, "torch", verdict(1e-6), CPU, 0.5)
+    (record,) = caplog.records
+    assert "measured.json: cannot be written: Is a directory" in record.getMessage()

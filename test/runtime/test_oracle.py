@@ -1,17 +1,21 @@
 """Stored observations and answers."""
 
+import hashlib
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from a_manifest import manifest, parsed_hint
+from a_manifest import forbid, manifest, parsed_hint
 from numpy.typing import NDArray
+from safetensors.numpy import save
 
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.oracle import Case, Oracle
+from groot_ros.runtime.oracle import ORACLE, Case, Oracle
 
 SHAPE = (1, 4, 3)
 
@@ -140,3 +144,62 @@ def test_another_file_than_the_manifest_s_is_refused_and_so_is_none(tmp_path: Pa
             Oracle.load(tmp_path, expected)
         assert parsed_hint(str(caught.value)).engine_directory == tmp_path
         oracle().save(tmp_path)
+
+
+def stored_bytes(cases: object, **arrays: NDArray) -> bytes:
+    text = json.dumps({"source": "drawn", "cases": cases})
+    return save(arrays, metadata={"groot_ros": text})
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (b"", "Expecting value"),
+        (b"garbage" * 20, "is not a file of stored answers"),
+        (stored_bytes(0), "it says 0 observations and has 0"),
+        (stored_bytes(10**12, **{"0.noise": np.zeros(1)}), "it says 1000000000000 observations"),
+        (stored_bytes(1, **{"0.noise": np.zeros(1)}), "'input_ids'"),
+        (stored_bytes(1, **{"7.noise": np.zeros(1)}), "is not a file of stored answers"),
+        (stored_bytes(1, noise=np.zeros(1)), "invalid literal"),
+        (save({"0.noise": np.zeros(1)}), "'__metadata__'"),
+    ],
+    ids=["empty", "garbage", "none", "too many", "keys", "number", "no number", "metadata"],
+)
+def test_a_file_that_is_no_oracle_is_named_even_if_the_manifest_says_it_is(
+    tmp_path: Path, data: bytes, problem: str
+) -> None:
+    (tmp_path / ORACLE).write_bytes(data)
+    own = manifest(tmp_path, oracle_sha256=hashlib.sha256(data).hexdigest())
+    with pytest.raises(EngineFilesError) as caught:
+        Oracle.load(tmp_path, own)
+    text = str(caught.value)
+    assert text.startswith(f"{tmp_path / ORACLE}: is not a file of stored answers")
+    assert problem in text
+    assert parsed_hint(text).action == "export"
+
+
+@pytest.mark.parametrize(
+    ("actions", "problem"),
+    [
+        ({4: np.zeros(SHAPE)}, "observation 1 has none for 2 denoising steps"),
+        ({4: np.zeros(SHAPE), 2: np.full(SHAPE, np.nan)}, "those of observation 1 are not finite"),
+        ({4: np.zeros(SHAPE), 2: np.zeros((1, 2, 3))}, "observation 1 has another shape"),
+    ],
+    ids=["steps", "nan", "shape"],
+)
+def test_answers_that_no_engine_could_give_are_refused(
+    tmp_path: Path, actions: dict[int, NDArray], problem: str
+) -> None:
+    first, second = oracle().cases
+    spoilt = Oracle((first, replace(second, actions=actions)), "drawn")
+    with pytest.raises(EngineFilesError, match=problem):
+        Oracle.load(tmp_path, manifest(tmp_path, oracle_sha256=spoilt.save(tmp_path)))
+
+
+def test_a_file_that_may_not_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = manifest(tmp_path, oracle_sha256=oracle().save(tmp_path))
+    forbid(monkeypatch, tmp_path / ORACLE)
+    with pytest.raises(EngineFilesError, match=r"oracle.safetensors: cannot be read: Permission"):
+        Oracle.load(tmp_path, own)
