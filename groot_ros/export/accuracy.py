@@ -45,7 +45,7 @@ class Accuracy:
             the plain form.
         steps: normalised actions after every denoising step of a whole run; none likewise.
         actions: normalised actions at the end of a run.
-        joints: over all observations and steps of the chunk.
+        joints: over all observations and steps of the chunk; NaN where an action was not finite.
         observations: how many.
 
     """
@@ -168,11 +168,15 @@ def _compare_joints(
     joints: dict[tuple[str, str, str], float],
 ) -> None:
     _, state = policy.encode(observation)
-    pairs = zip(policy.decode(actions[0], state), policy.decode(expected[0], state), strict=True)
-    for one, other in pairs:
-        worst = np.abs(one.values - other.values).max(axis=0)
+    wanted = policy.decode(expected[0], state)
+    used = actions[0, : policy.horizon, : sum(policy.action_groups.values())]
+    # What is not finite cannot be decoded.
+    given = policy.decode(actions[0], state) if np.isfinite(used).all() else None
+    for index, one in enumerate(wanted):
+        values = np.full_like(one.values, np.nan) if given is None else given[index].values
+        worst = np.abs(one.values - values).max(axis=0)
         names = one.names if len(one.names) == one.width else [f"{i}" for i in range(one.width)]
         units = one.units if len(one.units) == one.width else ["1"] * one.width
         for name, unit, value in zip(names, units, worst, strict=True):
             key = one.name, name, unit
-            joints[key] = max(joints.get(key, 0.0), float(value))
+            joints[key] = float(np.maximum(joints.get(key, 0.0), value))

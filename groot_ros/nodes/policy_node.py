@@ -147,8 +147,11 @@ class PolicyNode(ManagedNode):
         except ValueError as error:
             raise SetupError(str(error)) from error
         for note in policy.notes:
-            log = self.get_logger()
-            (log.warning if "UNPROVEN" in note else log.info)(note)
+            # Two calls, as rclpy takes one severity from each place.
+            if note in policy.warnings:
+                self.get_logger().warning(note)
+            else:
+                self.get_logger().info(note)
         policy.warm_up()
         self._instructions.put_first(settings.text("instruction"))
         self._buffer = ObservationBuffer(contract, wanted, self._tolerances())

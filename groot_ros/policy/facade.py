@@ -38,11 +38,13 @@ class Policy:
         action_dt: seconds between the actions of the training data.
         dt: seconds between the steps of a chunk (the same, unless the checkpoint skips actions).
         notes: why it runs the engine that it runs, a line each.
+        warnings: those among them that somebody should mend.
         verdict: of the engine's proof, None where nothing is stored to prove it with.
 
     """
 
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     verdict: Verdict | None = None
 
     def __init__(

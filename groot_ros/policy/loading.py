@@ -53,6 +53,7 @@ def load_policy(
     Raises:
         CheckpointError: one line naming file and key.
         EngineFilesError: one line naming what does not agree, and how to rebuild.
+        EngineFailedError: the engine broke while it was loaded or proven.
         UnprovenEngineError: the engine does not give the stored answers.
         ValueError: an argument is wrong.
 
@@ -97,6 +98,7 @@ def load_policy(
         tolerance = tolerance_of(files.manifest, built.name, weights)
         return policy_with(built).prove(oracle, steps, tolerance)
 
+    measured = seconds_here(files.directory, target) if files and engine == "auto" else {}
     choice = choose_engine(
         engine,
         partial(
@@ -112,11 +114,12 @@ def load_policy(
         ),
         prove,
         obstacle=lambda name: obstacle(name, target, files),
-        order=order_of({} if files is None else seconds_here(files.directory, target)),
+        order=order_of(measured),
         allow_unproven=allow_unproven_engine,
     )
     policy = policy_with(choice.engine)
-    policy.notes, policy.verdict = choice.notes, choice.verdict
+    policy.notes, policy.warnings = choice.notes, choice.warnings
+    policy.verdict = choice.verdict
     return policy
 
 

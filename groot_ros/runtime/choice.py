@@ -2,10 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from groot_ros.runtime.engine import Engine
-from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError, UnprovenEngineError
+from groot_ros.runtime.errors import (
+    EngineFailedError,
+    EngineFilesError,
+    StepsNotStoredError,
+    UnprovenEngineError,
+)
 from groot_ros.runtime.oracle import Verdict
 from groot_ros.types.fields import CheckpointError
 
@@ -21,12 +26,15 @@ class Choice:
         engine: ready to run.
         verdict: of its proof, None where nothing is stored to prove it with.
         notes: one line for every engine that was thought of.
+        warnings: those among them that somebody should mend: an engine that could run here broke,
+            gave other answers, or runs all the same.
 
     """
 
     engine: Engine
     verdict: Verdict | None
     notes: tuple[str, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def order_of(seconds: Mapping[str, float]) -> tuple[str, ...]:
@@ -57,22 +65,31 @@ def choose_engine(
 
     Raises:
         EngineFilesError: the engine that was asked for cannot run here, or with "auto" none can.
+        EngineFailedError: the engine that was asked for broke.
         UnprovenEngineError: it does not give the stored answers.
         CheckpointError: the weights that every engine needs cannot be read.
 
     """
     if wanted != "auto":
-        return _asked_for(wanted, make, prove, allow_unproven)
+        try:
+            return _asked_for(wanted, make, prove, allow_unproven)
+        except (RuntimeError, OSError) as error:
+            raise EngineFailedError(f"engine '{wanted}': {_one_line(error)}") from error
     notes: list[str] = []
+    warnings: list[str] = []
+    names_by_reason: dict[str, list[str]] = {}
     for name in order:
-        reason = obstacle(name)
-        if not reason:
+        reason = expected = obstacle(name)
+        if not expected:
             found = _try(name, make, prove)
             if isinstance(found, Choice):
-                return Choice(found.engine, found.verdict, (*notes, *found.notes))
+                return replace(found, notes=(*notes, *found.notes), warnings=tuple(warnings))
             reason = found
         notes.append(f"engine {name} not taken: {reason}")
-    raise EngineFilesError(f"no engine can run here: {'; '.join(notes)}")
+        warnings += () if expected else notes[-1:]
+        names_by_reason.setdefault(reason, []).append(name)
+    every = "; ".join(f"{', '.join(names)}: {why}" for why, names in names_by_reason.items())
+    raise EngineFilesError(f"no engine can run here: {every}")
 
 
 def _asked_for(
@@ -88,12 +105,16 @@ def _asked_for(
         except StepsNotStoredError as error:
             if not allow_unproven:
                 raise
-            return Choice(engine, None, (f"engine {name} runs UNPROVEN: {error}",))
+            return _unproven(engine, None, f"engine {name} runs UNPROVEN: {error}")
         if verdict is None or verdict.proven:
             return Choice(engine, verdict, (_taken(name, verdict),))
         if not allow_unproven:
             raise UnprovenEngineError(name, verdict)
-    return Choice(engine, verdict, (f"engine {name} runs UNPROVEN: {verdict}",))
+    return _unproven(engine, verdict, f"engine {name} runs UNPROVEN: {verdict}")
+
+
+def _unproven(engine: Engine, verdict: Verdict | None, warning: str) -> Choice:
+    return Choice(engine, verdict, (warning,), (warning,))
 
 
 def _try(
@@ -107,9 +128,13 @@ def _try(
     except CheckpointError:
         # Every engine reads the same weights.
         raise
-    except (ValueError, RuntimeError) as error:
-        # torch says with a RuntimeError of many lines that memory is short.
-        return " ".join(str(error).split())
+    except (ValueError, RuntimeError, OSError) as error:
+        return _one_line(error)
+
+
+def _one_line(error: Exception) -> str:
+    """Torch says in many that memory is short."""
+    return " ".join(str(error).split())
 
 
 @contextmanager
@@ -124,4 +149,4 @@ def _closed_on_failure(engine: Engine) -> Iterator[None]:
 def _taken(name: str, verdict: Verdict | None) -> str:
     if verdict is None:
         return f"engine {name} taken; no stored answers to prove it with (no engine_directory)"
-    return f"engine {name} taken, proven: {verdict}, {1e3 * verdict.seconds:.1f} ms"
+    return f"engine {name} taken, proven: {verdict}, shortest run {1e3 * verdict.seconds:.1f} ms"

@@ -125,6 +125,9 @@ def obstacle(name: str, device: torch.device, files: EngineFiles | None) -> str:
         return f"engine_directory is not set; make engine files with: {make_command()}"
     if name == "onnxruntime" and importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed: pip install onnxruntime"
+    if name in FROM_FILES and files is not None and not files.manifest.stages:
+        again = files.manifest.export_command(files.directory)
+        return f"{files.directory}: no stage is exported; export them with: {again}"
     precision = "" if files is None else files.manifest.precision
     if name == "onnxruntime" and device.type == "cpu" and precision == "bfloat16":
         return "onnxruntime does not execute bfloat16 on a CPU; float32 and float16 it does"

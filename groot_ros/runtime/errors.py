@@ -18,6 +18,10 @@ class TensorRtError(EngineFilesError):
     """TensorRT cannot do what was asked."""
 
 
+class EngineFailedError(ValueError):
+    """An engine broke while it was loaded or proven, be it for lack of memory."""
+
+
 class UnprovenEngineError(ValueError):
     """An engine does not give the stored answers.
 

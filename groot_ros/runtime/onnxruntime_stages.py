@@ -1,5 +1,6 @@
 """Stages executed by onnxruntime: the very files that TensorRT engines are built from."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,14 @@ _ELEMENTS: dict[torch.dtype, Any] = {
     # onnx.TensorProto.BFLOAT16: numpy has no such type.
     torch.bfloat16: 16,
 }
+#: As onnxruntime calls them.
+_TYPES = {
+    torch.float32: "tensor(float)",
+    torch.float16: "tensor(float16)",
+    torch.bfloat16: "tensor(bfloat16)",
+    torch.int64: "tensor(int64)",
+    torch.bool: "tensor(bool)",
+}
 
 
 class OnnxruntimeStage:
@@ -36,7 +45,8 @@ class OnnxruntimeStage:
         quantised: "int8", "fp8" or empty.
 
     Raises:
-        EngineFilesError: the file cannot be loaded, or not be run on this device.
+        EngineFilesError: the file cannot be loaded, is not of this stage and precision, or cannot
+            be run on this device.
 
     """
 
@@ -51,8 +61,9 @@ class OnnxruntimeStage:
         quantised: str = "",
     ) -> None:
         self._spec, self._square, self._device = spec, square, device
-        self._weights = DTYPES[precision]
+        self._weights, self._path = DTYPES[precision], path
         self._session = _session(path, device, threads, quantised)
+        _require_contract(self._session, spec, self._weights, path)
         beside = path.with_name(f"{path.name}.data")
         #: Size of the weights' files.
         self.nbytes = sum(f.stat().st_size for f in (path, beside) if f.is_file())
@@ -82,7 +93,10 @@ class OnnxruntimeStage:
         if self._device.type == "cuda":
             # onnxruntime has a stream of its own, which knows nothing of torch's.
             torch.cuda.current_stream(self._device).synchronize()
-        self._session.run_with_iobinding(binding)
+        try:
+            self._session.run_with_iobinding(binding)
+        except Exception as error:  # the library raises a class per status code
+            raise RuntimeError(f"{self._path}: onnxruntime: {_one_line(error)}") from error
         return outputs[0] if len(outputs) == 1 else tuple(outputs)
 
     def _bind(self, bind: Any, name: str, tensor: Tensor) -> None:
@@ -149,5 +163,31 @@ def _session(path: Path, device: torch.device, threads: int, quantised: str) -> 
     except EngineFilesError:
         raise
     except Exception as error:  # the library raises a class per status code
-        reason = " ".join(str(error).split())
-        raise EngineFilesError(f"{path}: onnxruntime cannot run it: {reason:.300}") from error
+        raise EngineFilesError(f"{path}: onnxruntime cannot run it: {_one_line(error)}") from error
+
+
+def _require_contract(session: Any, spec: StageSpec, weights: torch.dtype, path: Path) -> None:
+    """Its tensors must be those of the stage, but for inputs that the export dropped."""
+    given = {value.name: value for value in (*session.get_inputs(), *session.get_outputs())}
+    known = {tensor.name: tensor for tensor in (*spec.inputs, *spec.outputs)}
+    strange = sorted(set(given) - set(known))
+    absent = [tensor.name for tensor in spec.outputs if tensor.name not in given]
+    if strange or absent:
+        what = f"has '{strange[0]}'" if strange else f"lacks '{absent[0]}'"
+        raise EngineFilesError(f"{path}: it {what}, unlike stage '{spec.name}': export it anew")
+    for name, value in given.items():
+        expected = f"{_TYPES[dtype_of(known[name], weights)]} {_shown(known[name].dims)}"
+        found = f"{value.type} {_shown(value.shape)}"
+        if found != expected:
+            raise EngineFilesError(
+                f"{path}: '{name}' is {found}, in stage '{spec.name}' it is {expected}: export it "
+                "anew"
+            )
+
+
+def _shown(dims: Sequence[int | str]) -> str:
+    return f"[{', '.join(map(str, dims))}]"
+
+
+def _one_line(error: Exception) -> str:
+    return f"{' '.join(str(error).split()):.300}"

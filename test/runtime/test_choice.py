@@ -9,6 +9,7 @@ import torch
 
 from groot_ros.runtime.choice import choose_engine, order_of
 from groot_ros.runtime.errors import (
+    EngineFailedError,
     EngineFilesError,
     StepsNotStoredError,
     TensorRtError,
@@ -26,6 +27,7 @@ FAILURES = [
     RuntimeError("CUDA error: an illegal memory access\nwas encountered"),
     torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
     StepsNotStoredError("'steps' is 4, here it is 8"),
+    PermissionError(13, "Permission denied", "denoise.onnx"),
 ]
 
 
@@ -65,7 +67,7 @@ def test_what_is_asked_for_is_taken_when_proven() -> None:
     assert choice.engine.name == "torch"
     assert choice.notes == (
         "engine torch taken, proven: max abs error 1e-06 in normalised units (tolerance 0.0001, "
-        "worst in stored observation 0), 10.0 ms",
+        "worst in stored observation 0), shortest run 10.0 ms",
     )
 
 
@@ -83,6 +85,7 @@ def test_the_brave_get_it_with_a_warning() -> None:
     choice = Shop({"tensorrt": 0.5}).choose("tensorrt", allow_unproven=True)
     assert choice.engine.name == "tensorrt"
     assert choice.notes[0].startswith("engine tensorrt runs UNPROVEN: max abs error 0.5")
+    assert choice.warnings == choice.notes
 
 
 def test_auto_goes_down_the_order_and_gives_a_reason_for_each() -> None:
@@ -100,11 +103,14 @@ def test_auto_goes_down_the_order_and_gives_a_reason_for_each() -> None:
     ]
     assert choice.notes[0].endswith("no CUDA driver")
     assert choice.notes[1].endswith("there are no files")
+    assert choice.warnings == choice.notes[1:3]
 
 
 def test_auto_never_takes_an_unproven_engine_even_for_the_brave() -> None:
     shop = Shop({"torch": 1.0, "onnxruntime": 1.0})
-    with pytest.raises(EngineFilesError, match="no engine can run here: engine torch not taken"):
+    with pytest.raises(
+        EngineFilesError, match="no engine can run here: torch, onnxruntime: not proven: max abs"
+    ):
         shop.choose("auto", order=("torch", "onnxruntime"), allow_unproven=True)
     assert shop.closed == ["torch", "onnxruntime"]
 
@@ -142,9 +148,25 @@ def test_auto_goes_on_where_an_engine_cannot_even_be_made(failure: Exception) ->
 @pytest.mark.parametrize("failure", [*FAILURES, KeyboardInterrupt()], ids=kind)
 def test_what_was_asked_for_is_closed_whatever_fails_in_its_proof(failure: BaseException) -> None:
     shop = Shop({"tensorrt": failure})
-    with pytest.raises(type(failure)):
+    expected = EngineFailedError if isinstance(failure, RuntimeError | OSError) else type(failure)
+    with pytest.raises(expected):
         shop.choose("tensorrt")
     assert shop.closed == ["tensorrt"]
+
+
+@pytest.mark.parametrize("failure", FAILURES[3:5] + FAILURES[6:], ids=kind)
+def test_what_broke_is_told_in_one_line_with_the_engine_s_name(failure: Exception) -> None:
+    for shop in (Shop({"tensorrt": failure}), Shop({}, {"tensorrt": failure})):
+        with pytest.raises(EngineFailedError) as caught:
+            shop.choose("tensorrt")
+        assert str(caught.value) == f"engine 'tensorrt': {' '.join(str(failure).split())}"
+
+
+def test_a_reason_that_all_engines_share_is_said_once() -> None:
+    shop = Shop(dict.fromkeys(("torch", "onnxruntime"), NO_FILES))
+    with pytest.raises(EngineFilesError) as caught:
+        shop.choose("auto", order=("torch", "onnxruntime"))
+    assert str(caught.value) == "no engine can run here: torch, onnxruntime: there are no files"
 
 
 def test_weights_that_cannot_be_read_are_no_engine_s_fault() -> None:
