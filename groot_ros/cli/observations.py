@@ -38,12 +38,22 @@ def size(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation], str]:
-    """Observations and, in words, where they come from; ValueError where there are none."""
+def require_source(args: argparse.Namespace) -> None:
+    """The options must name one source that is there; ValueError before anything takes long."""
     if args.count < 1:
         raise ValueError(f"--count must be at least 1, not {args.count}")
     if args.observations is not None and args.bag is not None:
         raise ValueError("--observations and --bag exclude each other: give one")
+    if args.bag is not None and args.robot is None:
+        raise ValueError("--bag needs --robot: the contract says which topics are which")
+    if args.bag is not None and not args.bag.exists():
+        raise ValueError(f"--bag {args.bag} is not a bag: no such directory")
+    if args.observations is not None and not args.observations.exists():
+        raise ValueError(f"--observations {args.observations}: no such file or directory")
+
+
+def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation], str]:
+    """Observations and, in words, where they come from; ValueError where there are none."""
     if args.bag is not None:
         spread: Spread[Observation] = Spread(args.count)
         for observation in from_bag(args.bag, policy, args.instruction, args.namespace):
@@ -55,5 +65,7 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
         found = read_observations(args.observations, instruction=args.instruction)
         return evenly(found, args.count), str(args.observations)
     from groot_ros.export.observations import synthetic
+    from groot_ros.runtime.profile import sizes_by_view
 
-    return synthetic(policy, args.count, size=args.image_size[0]), "drawn within the statistics"
+    sizes = sizes_by_view(policy.views, args.image_size)
+    return synthetic(policy, args.count, size=sizes), "states within the statistics, drawn images"

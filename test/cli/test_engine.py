@@ -135,11 +135,11 @@ def test_benchmark_has_the_columns_of_the_published_tables(
     header = next(line for line in text.splitlines() if line.startswith("Mode  "))
     for column in (
         "BB ms",
-        "DiT ms",
+        "head ms",
         "E2E ms",
         "Hz",
-        "DiT MSE",
-        "DiT cos-sim",
+        "denoise MSE",
+        "denoise cos-sim",
         "E2E MSE",
         "against",
     ):

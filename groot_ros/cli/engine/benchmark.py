@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from groot_ros.cli.engine.opened import (
     device_of,
     engines_of,
+    failures_of,
     open_manifest,
     open_policy,
     open_reference,
@@ -18,7 +19,7 @@ from groot_ros.cli.engine.options import (
     engine_options,
 )
 from groot_ros.cli.engine.progress import bars
-from groot_ros.cli.observations import add_source_options, gather
+from groot_ros.cli.observations import add_source_options, gather, require_source
 from groot_ros.runtime.names import FROM_FILES
 
 if TYPE_CHECKING:
@@ -55,13 +56,14 @@ def run(args: argparse.Namespace) -> int:
 
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
+    require_source(args)
     manifest, device = open_manifest(args), device_of(args)
     place = f"{machine_in_words(device)}{_threads(device)}"
     table: dict[str, Any] = {}
     steps: dict[str, Any] = {}
     rows = []
     for name in engines_of(args, manifest):
-        with bars() as show:
+        with failures_of(f"engine '{name}'"), bars() as show:
             candidate = open_policy(args, manifest, name, show=show)
             observations, _ = gather(args, candidate)
             latency = measure_latency(

@@ -5,6 +5,7 @@ from typing import Any
 
 from groot_ros.cli.engine.opened import (
     device_of,
+    failures_of,
     open_manifest,
     open_parts,
     open_policy,
@@ -12,12 +13,13 @@ from groot_ros.cli.engine.opened import (
 )
 from groot_ros.cli.engine.options import (
     CALIBRATED_WITH,
+    DEFAULT_QUANTISED,
     add_action,
     directory_options,
     quantise_options,
 )
 from groot_ros.cli.engine.progress import bars
-from groot_ros.cli.observations import add_source_options, gather
+from groot_ros.cli.observations import add_source_options, gather, require_source
 
 
 def add(actions: Any) -> None:
@@ -39,13 +41,14 @@ def run(args: argparse.Namespace) -> int:
     require_installed("onnx")
     from groot_ros.export.calibration import calibrate_files
 
+    require_source(args)
     manifest = open_manifest(args)
     policy = open_policy(args, manifest, "torch", proven=False, dtype="float32")
     observations, source = gather(args, policy)
     inputs = [policy.encode(observation)[0] for observation in observations]
     parts, device = open_parts(args, manifest), device_of(args)
     policy.close()
-    with bars() as show:
+    with failures_of("calibration"), bars() as show:
         report = calibrate_files(
             args.engine_directory,
             manifest,
@@ -53,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             inputs,
             source,
             kind=args.quantise,
-            stages=args.quantised_stages,
+            stages=args.quantised_stages or DEFAULT_QUANTISED,
             method=args.method,
             device=device,
             progress=show,

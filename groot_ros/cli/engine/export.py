@@ -4,10 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from groot_ros.cli.engine.opened import open_robot, require_installed
-from groot_ros.cli.engine.options import PROVEN_WITH, add_action, export_options
+from groot_ros.cli.engine.opened import failures_of, open_robot, require_installed
+from groot_ros.cli.engine.options import (
+    PROVEN_WITH,
+    add_action,
+    export_options,
+    require_writable,
+)
 from groot_ros.cli.engine.progress import bars
-from groot_ros.cli.observations import add_source_options, gather
+from groot_ros.cli.observations import add_source_options, gather, require_source
 
 
 def add(actions: Any) -> None:
@@ -31,8 +36,9 @@ def run(args: argparse.Namespace) -> int:
     from groot_ros.policy import load_policy
     from groot_ros.runtime.checkpoint_parts import open_checkpoint
     from groot_ros.runtime.placement import choose_device
-    from groot_ros.runtime.profile import derive_profile
+    from groot_ros.runtime.profile import derive_profile, require_inside
 
+    require_source(args)
     robot = open_robot(args)
     parts = open_checkpoint(
         args.checkpoint, args.embodiment, backbone_assets=args.backbone_assets, robot=robot
@@ -48,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
     if args.engine_directory is None:
         name = f"{parts.directory.resolve().name}_{args.embodiment}_{args.precision}"
         args.engine_directory = Path("engines") / name
-    with bars() as show:
+    require_writable("--engine-directory", args.engine_directory, directory=True)
+    with failures_of("export"), bars() as show:
         policy = load_policy(
             args.checkpoint,
             args.embodiment,
@@ -60,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
             progress=lambda stage, fraction: show(f"loading {stage}", fraction),
         )
         observations, source = gather(args, policy)
+        for observation in observations:
+            inputs, _ = policy.encode(observation)
+            image_id = parts.config.eagle.image_token_index
+            require_inside(profile, inputs, parts.processor, image_id)
         manifest = export_engine(
             policy,
             parts,

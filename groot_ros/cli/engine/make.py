@@ -7,6 +7,7 @@ from typing import Any
 from groot_ros.cli.engine import benchmark, build, calibrate, export, validate
 from groot_ros.cli.engine.opened import device_of
 from groot_ros.cli.engine.options import (
+    DEFAULT_QUANTISED,
     PROVEN_WITH,
     add_action,
     benchmark_options,
@@ -14,6 +15,7 @@ from groot_ros.cli.engine.options import (
     engine_options,
     export_options,
     quantise_options,
+    require_writable,
 )
 from groot_ros.cli.observations import add_source_options
 
@@ -40,6 +42,10 @@ def run(args: argparse.Namespace) -> int:
     """The chain; the status of the validation."""
     from groot_ros.runtime.tensorrt import unavailable
 
+    # The directory itself is made by the export.
+    if args.json is not None and args.json.parent != args.engine_directory:
+        require_writable("--json", args.json, directory=False)
+    _require_quantisable(args)
     export.run(args)
     if args.quantise:
         calibrate.run(args)
@@ -51,3 +57,17 @@ def run(args: argparse.Namespace) -> int:
     status = validate.run(args)
     benchmark.run(args)
     return status
+
+
+def _require_quantisable(args: argparse.Namespace) -> None:
+    """Before the export, which takes long."""
+    if not args.quantise:
+        if args.quantised_stages:
+            raise ValueError("--quantised-stages needs --quantise: nothing would be quantised")
+        return
+    absent = [n for n in args.quantised_stages or DEFAULT_QUANTISED if n not in args.stages]
+    if absent:
+        raise ValueError(
+            f"--quantise: stage '{absent[0]}' would not be exported ({', '.join(args.stages)} "
+            "would): add it to --stages, or name others with --quantised-stages"
+        )

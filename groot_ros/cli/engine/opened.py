@@ -2,7 +2,8 @@
 
 import argparse
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from groot_ros.cli.engine.options import CANDIDATES
@@ -96,6 +97,15 @@ def open_reference(
     )
     name = "plain" if itself else "torch"
     return open_policy(args, manifest, name, proven=False, dtype="float32", show=show)
+
+
+@contextmanager
+def failures_of(what: str) -> Iterator[None]:
+    """What torch and its like say while this runs, such as that memory is short, in one line."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ValueError(f"{what}: {' '.join(str(error).split())}") from error
 
 
 def engines_of(args: argparse.Namespace, manifest: "Manifest") -> list[str]:

@@ -1,14 +1,17 @@
 """Options that actions of `groot-ros engine` share."""
 
 import argparse
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from groot_ros.runtime.names import ENGINES, PRECISIONS, QUANTISED, STAGES
+from groot_ros.runtime.names import ATTENTION, ENGINES, PRECISIONS, QUANTISED, STAGES
 
 #: Observations that prove, calibrate and validate, unless asked otherwise.
 PROVEN_WITH, CALIBRATED_WITH, VALIDATED_WITH = 4, 32, 8
+#: Stages that are quantised unless asked otherwise.
+DEFAULT_QUANTISED = ("denoise",)
 #: Engines to prove and to measure; "plain" is what they are proven with.
 CANDIDATES = tuple(name for name in ENGINES if name != "plain")
 
@@ -57,7 +60,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--attention",
-        choices=("by_hand", "fused"),
+        choices=ATTENTION,
         default="by_hand",
         help="by_hand for TensorRT before 10.8 (default), or as the exporter likes",
     )
@@ -100,9 +103,23 @@ def quantise_options(parser: argparse.ArgumentParser, *, required: bool) -> None
         dest="quantised_stages",
         nargs="+",
         choices=STAGES,
-        default=["denoise"],
         help="(default: denoise, which is bound by the bandwidth of its weights)",
     )
+
+
+def require_writable(option: str, path: Path, *, directory: bool) -> None:
+    """Raise ValueError, before anything takes long, where nothing can be written there."""
+    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if directory:
+        wrong = "" if there.is_dir() else f"{there} is not a directory"
+    elif path.is_dir():
+        wrong = "it is a directory"
+    else:
+        wrong = "" if there in (path, path.absolute().parent) else f"{there} has no such directory"
+    if not wrong and not os.access(there, os.W_OK):
+        wrong = f"{there} may not be written"
+    if wrong:
+        raise ValueError(f"{option} {path}: {wrong}; name another")
 
 
 def build_options(parser: argparse.ArgumentParser) -> None:

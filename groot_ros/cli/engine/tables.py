@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     from groot_ros.runtime.oracle import Verdict
 
 
+_READ_AS = (
+    "BB: vision and language; head: context and all denoising steps; E2E: images and state to "
+    "actions, with the host's\nwork before, between and after. Stages are timed on their own, one "
+    "waited for after the other, so they do not add up."
+)
+
+
 def describe(manifest: "Manifest") -> str:
     """What an engine directory holds."""
     stages = ", ".join(
@@ -32,14 +39,16 @@ def describe(manifest: "Manifest") -> str:
 
 def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
     """Errors a stage and a denoising step, where the reference has them too, and a joint."""
+    from groot_ros.export.observations import in_words
+
     joints = format_table(
         ["joint or column", "max abs", "unit"],
         [[f"{j.group}.{j.name}", f"{j.max_abs:.2e}", j.unit] for j in accuracy.joints],
     )
-    joints += (
-        f"\n(against engine {accuracy.reference} in float32, over {accuracy.observations} "
-        f"observations from {source})"
-    )
+    if any(j.unit == "1" for j in accuracy.joints):
+        joints += "\nunit 1: as in the checkpoint's data; --robot gives rad and m"
+    seen = in_words(accuracy.observations, source)
+    joints += f"\nagainst engine {accuracy.reference} in float32, over {seen}"
     if not accuracy.stages:
         return joints
     stages = format_table(
@@ -65,7 +74,7 @@ def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
 def verdict_line(engine: str, verdict: "Verdict") -> str:
     """Passed or not, and by how much."""
     word = "PROVEN" if verdict.proven else "NOT PROVEN"
-    return f"{word}: engine {engine}, {verdict}, {1e3 * verdict.seconds:.1f} ms"
+    return f"{word}: engine {engine}, {verdict}, shortest run {1e3 * verdict.seconds:.1f} ms"
 
 
 def latency_table(
@@ -79,14 +88,14 @@ def latency_table(
     header = [
         "Mode",
         "Backbone",
-        "DiT",
+        "Head",
         *(f"{name} ms" for name in STAGES),
         "BB ms",
-        "DiT ms",
+        "head ms",
         "E2E ms",
         "Hz",
-        "DiT MSE",
-        "DiT cos-sim",
+        "denoise MSE",
+        "denoise cos-sim",
         "E2E MSE",
         "against",
     ]
@@ -105,7 +114,7 @@ def latency_table(
                 accuracy.reference,
             ]
         )
-    return format_table(header, rows)
+    return f"{format_table(header, rows)}\n{_READ_AS}"
 
 
 def step_table(measured: Mapping[str, "Accuracy"]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from groot_ros.cli.engine.opened import (
     device_of,
     engines_of,
+    failures_of,
     open_manifest,
     open_policy,
     open_reference,
@@ -18,9 +19,10 @@ from groot_ros.cli.engine.options import (
     add_action,
     directory_options,
     engine_options,
+    require_writable,
 )
 from groot_ros.cli.engine.progress import bars
-from groot_ros.cli.observations import add_source_options, gather
+from groot_ros.cli.observations import add_source_options, gather, require_source
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -49,12 +51,15 @@ def run(args: argparse.Namespace) -> int:
     from groot_ros.export.accuracy import measure_accuracy
     from groot_ros.runtime.measured import remember
 
+    require_source(args)
+    if args.json is not None:
+        require_writable("--json", args.json, directory=False)
     manifest = open_manifest(args)
     print(f"{args.engine_directory}: {describe(manifest)}")
     names = engines_of(args, manifest)
     results: dict[str, Any] = {}
     for name in names:
-        with bars() as show:
+        with failures_of(f"engine '{name}'"), bars() as show:
             candidate = open_policy(args, manifest, name, show=show)
             reference = open_reference(args, manifest, name, show)
             observations, source = gather(args, candidate)
@@ -64,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
                 observations,
                 progress=lambda fraction: show("validating", fraction),
             )
-        verdict = _worst_verdict(candidate, args.engine_directory, manifest)
+            verdict = _worst_verdict(candidate, args.engine_directory, manifest)
         reference.close()
         candidate.close()
         remember(args.engine_directory, name, verdict, device_of(args))
