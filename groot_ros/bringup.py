@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from groot_ros.runtime.names import ENGINES
 from groot_ros.share import robot_path, share_directory
 
 
@@ -30,8 +31,14 @@ ARGUMENTS = (
     Argument("backbone_assets", "", "VLM's config and tokenizer; empty = the checkpoint has them"),
     Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
-    Argument("engine", "auto", "How the model is executed; auto = the fastest proven here"),
+    Argument(
+        "engine",
+        "auto",
+        "How the model is executed; auto = the fastest proven here",
+        ("auto", *ENGINES),
+    ),
     Argument("engine_directory", "", "Directory of `groot-ros engine make`; empty = none"),
+    Argument("allow_unproven_engine", "false", "Run it whatever it answers", ("true", "false")),
     Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
     Argument("params_file", "", "YAML of ROS parameters, on top of the package's own"),
     Argument("namespace", "", "Namespace of every node and topic; two robots need two"),
@@ -136,6 +143,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
             "checkpoint": _checkpoint(values["checkpoint"]),
             **_backbone_assets(values["backbone_assets"]),
             **_engine_directory(values["engine_directory"]),
+            **_allow_unproven_engine(values["allow_unproven_engine"]),
             "embodiment": values["embodiment"],
             "engine": values["engine"],
             "device": values["device"],
@@ -262,6 +270,11 @@ def _engine_directory(value: str) -> dict[str, str]:
     if value and not (Path(value) / "manifest.json").is_file():
         raise ValueError(f"engine_directory '{value}' has no manifest.json: groot-ros engine make")
     return {"engine_directory": str(Path(value).resolve())} if value else {}
+
+
+def _allow_unproven_engine(value: str) -> dict[str, bool]:
+    """Nothing where it is not given, so that a params_file can say it."""
+    return {"allow_unproven_engine": True} if value == "true" else {}
 
 
 def _namespace(value: str) -> str:

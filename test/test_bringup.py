@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from groot_ros.bridge.parameter_tables import POLICY
 from groot_ros.bringup import ARGUMENTS, demo_graph, policy_graph
 
 
@@ -67,6 +68,21 @@ def test_torch_leaves_a_core_to_the_executor(checkpoint: str) -> None:
     assert policy.parameters["torch_threads"] == max(1, cores - 1)
 
 
+def test_an_unproven_engine_is_allowed_only_where_it_is_said(checkpoint: str) -> None:
+    def given(**more: str) -> object:
+        policy = policy_graph({"checkpoint": checkpoint, **more}).processes[0]
+        return policy.parameters.get("allow_unproven_engine", "left to a params_file")
+
+    assert given() == "left to a params_file"
+    assert given(allow_unproven_engine="true") is True
+
+
+def test_engines_are_those_of_the_node_s_parameter(checkpoint: str) -> None:
+    (argument,) = (a for a in ARGUMENTS if a.name == "engine")
+    (parameter,) = (p for p in POLICY if p.name == "engine")
+    assert argument.choices == parameter.choices
+
+
 def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:
     left = policy_graph({"checkpoint": checkpoint, "namespace": "left"})
     assert "__ns:=/left" in left.ros_arguments(left.processes[0])
@@ -117,6 +133,8 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("executor_cpus", "2-1", r"executor_cpus '2-1': no CPU of it is here"),
         ("executor_cpus", "all", r"executor_cpus 'all' is not a list of CPUs such as 0,2-5"),
         ("autostart", "yes", r"autostart must be one of true, false"),
+        ("engine", "bogus", r"engine must be one of auto, torch, .*, plain, not 'bogus'"),
+        ("allow_unproven_engine", "1", r"allow_unproven_engine must be one of true, false"),
         ("colour", "red", r"'colour' is not a bringup argument"),
         ("checkpoint", "/no/such", r"checkpoint /no/such: no such directory"),
         ("checkpoint", "/", r"checkpoint '/' is not a checkpoint: it has no config.json"),
