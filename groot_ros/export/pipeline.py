@@ -37,6 +37,7 @@ class ExportOptions:
         stages: those of `STAGES` that become files; PyTorch runs the others.
         attention: see `export_stage`.
         steps: numbers of denoising steps to be proven.
+        image_sizes: (height, width) of the cameras that the profile is for.
 
     """
 
@@ -44,6 +45,7 @@ class ExportOptions:
     stages: Collection[str] = STAGES
     attention: str = "by_hand"
     steps: tuple[int, ...] = (4,)
+    image_sizes: Sequence[tuple[int, int]] = ()
 
 
 def export_engine(
@@ -104,6 +106,7 @@ def export_engine(
         stages=_export_stages(parts, directory, options, device, progress),
         date=today(),
         backbone_assets=backbone_assets,
+        image_sizes=tuple(f"{height}x{width}" for height, width in options.image_sizes),
         versions=_versions(),
     )
     manifest.write(directory)

@@ -79,6 +79,7 @@ class Manifest:
         rounding: error of the plain form itself in this precision, where that was measured.
         profile: free dimension -> its sizes.
         stages: those that were exported; PyTorch runs the others.
+        image_sizes: of the cameras, as "480x640", one for all or one a view.
         versions: of what exported them.
 
     """
@@ -99,6 +100,7 @@ class Manifest:
     model: str = MODEL
     format: int = FORMAT
     backbone_assets: str = ""
+    image_sizes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -140,6 +142,7 @@ class Manifest:
         stages: Iterable[str] = (),
     ) -> str:
         """What exports the same again, with another checkpoint, embodiment, steps or stages."""
+        text = self.profile.get("text_tokens")
         return engine_command(
             "export",
             checkpoint=checkpoint or self.checkpoint,
@@ -150,6 +153,8 @@ class Manifest:
             attention=self.attention,
             steps=tuple(steps) or self.steps,
             stages=tuple(stages) or tuple(self.stages),
+            image_size=self.image_sizes,
+            instruction_tokens=None if text is None else text.high - text.low,
         )
 
     def require_checkpoint(
@@ -275,6 +280,7 @@ def _parse(f: Fields) -> Manifest:
         stages=files,
         date=f.text("date"),
         backbone_assets=f.text("backbone_assets", ""),
+        image_sizes=f.items("image_sizes", str, ()),
         versions={name: versions.text(name) for name in versions.value},
     )
 

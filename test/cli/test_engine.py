@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from tiny_checkpoint import TAG
 from tiny_engine import write_lively_checkpoint
 
 from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
+from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import read_measured
+from groot_ros.runtime.oracle import Oracle
+from groot_ros.runtime.profile import require_inside
 
 
 @pytest.fixture(autouse=True)
@@ -107,18 +112,44 @@ def test_validate_prints_errors_by_stage_step_and_joint(
     assert "PROVEN: engine onnxruntime, max abs error" in text
 
 
+def spoil(directory: Path, change: Callable[[NDArray], NDArray]) -> None:
+    """Another last weight of the denoising step, and the manifest made to agree."""
+    manifest = Manifest.read(directory)
+    path = directory / manifest.stages["denoise"].onnx
+    model = onnx.load(path)
+    tensors = [t for t in model.graph.initializer if len(t.dims) == 2]
+    tensor = [t for t in tensors if t.data_type == onnx.TensorProto.FLOAT][-1]
+    tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
+    onnx.save(model, path)
+    files = replace(manifest.stages["denoise"], sha256=file_digest(path))
+    manifest.with_stage("denoise", files).write(directory)
+
+
+def test_an_engine_that_gives_nan_is_not_proven_and_the_figures_are_written(
+    made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory = a_copy(made, tmp_path)
+    assert read_measured(directory)["onnxruntime"].proven
+    spoil(directory, lambda weight: weight * np.float32("nan"))
+    given = ["--engine", "onnxruntime", "--count", "1", "--image-size", "48x64"]
+    figures = directory / "errors.json"
+    figures.unlink()
+    assert engine("validate", directory, *given, "--json", str(figures)) == 1
+    assert "NOT PROVEN: engine onnxruntime, max abs error nan" in capsys.readouterr().out
+    assert not read_measured(directory)["onnxruntime"].proven
+    errors = json.loads(figures.read_text())["onnxruntime"]
+    assert (errors["proven"], errors["error"]) == (False, None)
+    assert {joint["max_abs"] for joint in errors["joints"]} == {None}
+    assert engine("benchmark", directory, *given, "--runs", "1") == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith("groot-ros engine: engine 'onnxruntime': the model's output is not fin")
+
+
 def test_validate_fails_beyond_the_tolerance(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = a_copy(made, tmp_path)
-    manifest = Manifest.read(directory)
-    path = directory / manifest.stages["denoise"].onnx
-    model = onnx.load(path)
-    tensor = [t for t in model.graph.initializer if len(t.dims) == 2][-1]
-    tensor.CopyFrom(numpy_helper.from_array(1 - numpy_helper.to_array(tensor), tensor.name))
-    onnx.save(model, path)
-    files = replace(manifest.stages["denoise"], sha256=file_digest(path))
-    manifest.with_stage("denoise", files).write(directory)
+    spoil(directory, lambda weight: 1 - weight)
     given = ["--engine", "onnxruntime", "--count", "1", "--image-size", "48x64"]
     assert engine("validate", directory, *given) == 1
     assert "NOT PROVEN: engine onnxruntime" in capsys.readouterr().out
@@ -164,6 +195,11 @@ def test_benchmark_has_the_columns_of_the_published_tables(
         ("validate", ["--observations", "/n", "--bag", "/n"], "exclude each other"),
         ("validate", ["--checkpoint", "/nowhere"], "checkpoint /nowhere: no such directory"),
         ("validate", ["--engine", "cuda_graph"], "engine 'cuda_graph': needs a CUDA device"),
+        ("validate", ["--json", "/nowhere/x.json"], "--json /nowhere/x.json: / has no such dire"),
+        ("validate", ["--json", "/"], "--json /: it is a directory"),
+        ("validate", ["--image-size", "4x4", "5x5", "6x6"], "give one, or one for each of front"),
+        ("calibrate", ["--quantise", "int8", "--count", "0"], "--count must be at least 1, not 0"),
+        ("benchmark", ["--count", "0"], "--count must be at least 1, not 0"),
         ("benchmark", ["--runs", "0"], "--runs must be at least 1, not 0"),
         ("build", [], "nothing can be built here: "),
     ],
@@ -190,6 +226,12 @@ def test_wrong_use_is_one_line(
         (["--instruction-tokens", "0"], "--instruction-tokens must be at least 1"),
         (["--image-size", "4x4", "5x5", "6x6"], "give one, or one for each of front, wrist"),
         (["--embodiment", "gr1"], "has no embodiment 'gr1'"),
+        (["--count", "0"], "--count must be at least 1, not 0"),
+        (
+            ["--engine-directory", "/dev/null"],
+            "--engine-directory /dev/null: /dev/null is not",
+        ),
+        (["--engine-directory", "/dev/null/x"], "/dev/null is not a directory; name another"),
     ],
 )
 def test_wrong_exports_are_refused_before_any_weight_is_read(
@@ -202,6 +244,56 @@ def test_wrong_exports_are_refused_before_any_weight_is_read(
     arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
     assert engine("export", tmp_path / "never", *arguments) == 2
     assert problem in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        (["--quantised-stages", "denoise"], "--quantised-stages needs --quantise: nothing would"),
+        (["--quantise", "int8", "--stages", "context"], "stage 'denoise' would not be exported"),
+        (["--json", "/nowhere/x.json"], "--json /nowhere/x.json: / has no such directory"),
+        (["--runs", "0"], "--runs must be at least 1, not 0"),
+    ],
+)
+def test_what_make_would_refuse_in_the_end_it_refuses_at_once(
+    checkpoint: Path,
+    tmp_path: Path,
+    given: list[str],
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
+    assert engine("make", tmp_path / "never", *arguments) == 2
+    assert problem in capsys.readouterr().err
+    assert not (tmp_path / "never").exists()
+
+
+def test_an_export_with_a_size_for_each_view_has_answers_inside_its_own_profile(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--stages", "context"]
+    arguments += ["--count", "2", "--image-size", "48x64", "64x160"]
+    assert engine("export", tmp_path, *arguments) == 0
+    manifest = Manifest.read(tmp_path)
+    assert manifest.image_sizes == ("48x64", "64x160")
+    parts = open_checkpoint(checkpoint, TAG)
+    image_id = parts.config.eagle.image_token_index
+    for case in Oracle.load(tmp_path, manifest).cases:
+        assert len({image.shape for image in case.inputs.images}) == 2
+        require_inside(manifest.profile, case.inputs, parts.processor, image_id)
+
+
+def test_an_export_proven_with_what_does_not_fit_its_profile_is_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = {f"image.{v}": np.zeros((48, 160, 3), np.uint8) for v in ("front", "wrist")}
+    state = {"state.single_arm": np.zeros(5), "state.gripper": np.zeros(1)}
+    np.savez(tmp_path / "seen.npz", **images, **state, instruction="go")
+    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--image-size", "48x64"]
+    arguments += ["--observations", str(tmp_path / "seen.npz")]
+    assert engine("export", tmp_path / "never", *arguments) == 2
+    assert "engines would be built for" in capsys.readouterr().err
     assert not (tmp_path / "never").exists()
 
 

@@ -101,3 +101,24 @@ def test_every_stage_is_timed(exact: Policy) -> None:
     assert latency.hertz == 1.0 / latency.whole
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
+
+
+def test_what_is_not_finite_has_no_error_in_any_joint(checkpoint: Path, exact: Policy) -> None:
+    candidate = load(checkpoint, "torch", dtype="float32")
+    assert isinstance(candidate.engine, StagedEngine)
+    stages = candidate.engine.stage_runner.stages
+    denoise = stages.denoise
+    object.__setattr__(stages, "denoise", lambda *inputs: denoise(*inputs) * float("nan"))
+    accuracy = measure_accuracy(exact, candidate, synthetic(exact, 2, size=(48, 64)))
+    assert len(accuracy.joints) == 6
+    assert all(math.isnan(joint.max_abs) for joint in accuracy.joints)
+    assert math.isnan(accuracy.actions.max_abs)
+    assert math.isnan(accuracy.stages["denoise"].max_abs)
+
+
+def test_each_view_is_drawn_in_its_own_size(exact: Policy) -> None:
+    (seen,) = synthetic(exact, 1, size={"front": (48, 64), "wrist": (56, 32)})
+    assert {view: image.shape[1:3] for view, image in seen.images.items()} == {
+        "front": (48, 64),
+        "wrist": (56, 32),
+    }

@@ -174,3 +174,47 @@ def test_bfloat16_is_refused_by_onnxruntime_on_a_cpu_and_right_in_the_reference(
         np.testing.assert_allclose(
             np.asarray(given, dtype=np.float32), wanted.float().numpy(), atol=0.06
         )
+
+
+def refused_stage(config: Gr00tN1d6Config, name: str, path: Path, precision: str) -> str:
+    with pytest.raises(EngineFilesError) as caught:
+        OnnxruntimeStage(stage_specs(config)[name], path, precision, SQUARE, torch.device("cpu"), 1)
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert text.endswith("export it anew")
+    return text
+
+
+def test_the_file_of_another_stage_precision_or_checkpoint_is_refused_by_what_differs(
+    engine_directory: Path,
+) -> None:
+    config, denoise = tiny_config(), engine_directory / "denoise.onnx"
+    assert "it has 'actions', unlike stage 'context'" in refused_stage(
+        config, "context", denoise, "float32"
+    )
+    assert "is tensor(float) [" in (text := refused_stage(config, "denoise", denoise, "float16"))
+    assert "in stage 'denoise' it is tensor(float16) [" in text
+    longer = replace(config, action_horizon=config.action_horizon + 1)
+    text = refused_stage(longer, "denoise", denoise, "float32")
+    was, now = config.action_horizon, longer.action_horizon
+    assert f"'actions' is tensor(float) [1, {was}, " in text
+    assert f"it is tensor(float) [1, {now}, " in text
+
+
+def test_a_file_without_an_output_is_refused(engine_directory: Path, tmp_path: Path) -> None:
+    model = onnx.load(engine_directory / "context.onnx")
+    lacking = model.graph.output.pop().name
+    path = tmp_path / "context.onnx"
+    onnx.save(model, path)
+    text = refused_stage(tiny_config(), "context", path, "float32")
+    assert f"it lacks '{lacking}', unlike stage 'context'" in text
+
+
+def test_what_fails_in_onnxruntime_names_the_file(engine_directory: Path) -> None:
+    spec, path = stage_specs(tiny_config())["vision"], engine_directory / "vision.onnx"
+    stage = OnnxruntimeStage(spec, path, "float32", SQUARE, torch.device("cpu"), 1)
+    odd = drawn(spec, {**MORE, "patches": 7, "cells": 1}, torch.float32)
+    with pytest.raises(RuntimeError) as caught:
+        stage(*odd)
+    assert str(caught.value).startswith(f"{path}: onnxruntime: ")
+    assert "\n" not in str(caught.value)

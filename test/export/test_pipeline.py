@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from forbidden import forbid
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
 from tiny_engine import STEPS, export, load
@@ -22,7 +23,7 @@ from groot_ros.runtime.errors import EngineFilesError, UnprovenEngineError
 from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import remember
-from groot_ros.runtime.oracle import Oracle
+from groot_ros.runtime.oracle import Oracle, Verdict
 from groot_ros.types import Observation
 
 
@@ -260,3 +261,74 @@ def test_float16_records_what_rounding_alone_does(checkpoint: Path, tmp_path: Pa
     policy = load(checkpoint, "onnxruntime", tmp_path)
     assert policy.verdict is not None
     assert policy.verdict.proven
+
+
+def put_in_place(directory: Path, stage: str, other: str) -> None:
+    """The file of another stage under the name of this one, and the manifest made to agree."""
+    shutil.copy(directory / f"{other}.onnx", directory / f"{stage}.onnx")
+    manifest = Manifest.read(directory)
+    sha256 = file_digest(directory / f"{stage}.onnx")
+    manifest.with_stage(stage, replace(manifest.stages[stage], sha256=sha256)).write(directory)
+
+
+def preferring_onnxruntime(directory: Path) -> Path:
+    """As a benchmark leaves it in which onnxruntime was the fastest."""
+    verdict = Verdict(1e-6, 1e-4, 0, {}, 0.1)
+    remember(directory, "onnxruntime", verdict, torch.device("cpu"), 0.1)
+    return directory
+
+
+def test_auto_warns_of_files_that_lie_and_takes_torch(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path
+) -> None:
+    directory = preferring_onnxruntime(a_copy(engine_directory, tmp_path))
+    put_in_place(directory, "context", "denoise")
+    policy = load(checkpoint, "auto", directory)
+    assert policy.engine.name == "torch"
+    (warning,) = policy.warnings
+    assert warning in policy.notes
+    assert "engine onnxruntime not taken: " in warning
+    assert "context.onnx: it has 'actions', unlike stage 'context'" in warning
+
+
+def test_auto_warns_of_a_precision_that_is_not_the_files_and_takes_torch(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path
+) -> None:
+    directory = preferring_onnxruntime(a_copy(engine_directory, tmp_path))
+    replace(Manifest.read(directory), precision="float16").write(directory)
+    policy = load(checkpoint, "auto", directory)
+    assert policy.engine.name == "torch"
+    assert "it is tensor(float16)" in policy.warnings[0]
+
+
+def test_auto_warns_of_a_file_that_may_not_be_read_and_takes_torch(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = preferring_onnxruntime(a_copy(engine_directory, tmp_path))
+    forbid(monkeypatch, directory / "denoise.onnx")
+    policy = load(checkpoint, "auto", directory)
+    assert policy.engine.name == "torch"
+    assert "denoise.onnx: cannot be read: Permission denied" in policy.warnings[0]
+
+
+def test_a_directory_without_stages_proves_torch_and_runs_nothing_else(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path
+) -> None:
+    directory = preferring_onnxruntime(a_copy(engine_directory, tmp_path))
+    replace(Manifest.read(directory), stages={}).write(directory)
+    assert "no stage is exported; export them with: " in load_error(
+        checkpoint, "onnxruntime", directory
+    )
+    policy = load(checkpoint, "auto", directory)
+    assert policy.engine.name == "torch"
+    assert policy.verdict is not None
+    assert "no stage is exported" in policy.notes[0]
+
+
+@pytest.mark.parametrize("engine", ["auto", "torch"])
+def test_broken_times_are_no_obstacle(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path, engine: str
+) -> None:
+    directory = a_copy(engine_directory, tmp_path)
+    (directory / "measured.json").write_text("{")
+    assert load(checkpoint, engine, directory).engine.name == "torch"

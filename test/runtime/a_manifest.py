@@ -5,9 +5,6 @@ import shlex
 from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from groot_ros.cli.main import make_parser
 from groot_ros.runtime.manifest import Manifest, Plan, Range, StageFiles, file_digest
@@ -41,18 +38,6 @@ def manifest(directory: Path, **changes: object) -> Manifest:
         versions={"torch": "2.13.0"},
     )
     return replace(whole, **changes)  # type: ignore[arg-type]
-
-
-def forbid(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    """Opening this file fails as it does without the right to: the tests may run as root."""
-    opened = Path.open
-
-    def refuse(self: Path, *given: Any, **named: Any) -> Any:
-        if self == path:
-            raise PermissionError(13, "Permission denied", str(path))
-        return opened(self, *given, **named)
-
-    monkeypatch.setattr(Path, "open", refuse)
 
 
 def parsed_hint(message: str) -> Namespace:

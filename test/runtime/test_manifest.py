@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from a_manifest import ORIN, forbid, manifest, parsed_hint
+from a_manifest import ORIN, manifest, parsed_hint
+from forbidden import forbid
 
 from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
@@ -258,7 +259,13 @@ def test_a_directory_that_may_not_be_looked_into_is_named(
 
 
 def test_a_missing_onnx_file_says_how_to_export_it_again(tmp_path: Path) -> None:
-    whole = replace(manifest(tmp_path), backbone_assets="/the vlm")
+    whole = replace(
+        manifest(tmp_path),
+        backbone_assets="/the vlm",
+        image_sizes=("48x64", "112x400"),
+        profile={"text_tokens": Range(30, 46, 50)},
+    )
     (tmp_path / "denoise.onnx").unlink()
     hint = parsed_hint(refusal(whole.require_onnx, tmp_path))
     assert (hint.backbone_assets, hint.attention, hint.steps) == ("/the vlm", "by_hand", [4, 2])
+    assert (hint.image_size, hint.instruction_tokens) == ([(48, 64), (112, 400)], 20)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from a_manifest import forbid, manifest, parsed_hint
+from a_manifest import manifest, parsed_hint
+from forbidden import forbid
 from numpy.typing import NDArray
 from safetensors.numpy import save
 

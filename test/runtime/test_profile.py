@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tiny_checkpoint import TAG, write_tiny_checkpoint
 
-from groot_ros.processing import Sample
+from groot_ros.processing import Sample, collate
 from groot_ros.runtime.checkpoint_parts import CheckpointParts, open_checkpoint
-from groot_ros.runtime.profile import derive_profile
+from groot_ros.runtime.profile import derive_profile, require_inside
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +53,27 @@ def test_every_instruction_up_to_the_longest_fits(
 def test_the_number_of_sizes_must_fit_the_views(parts: CheckpointParts) -> None:
     with pytest.raises(ValueError, match="give one, or one for each of front, wrist, not 3"):
         derive_profile(parts.processor, parts.config, [(48, 64)] * 3)
+
+
+@pytest.mark.parametrize(
+    ("seen", "words", "problem"),
+    [
+        ([(48, 64), (64, 160)], 20, ""),
+        ([(48, 64), (48, 64)], 4, "'views' is 2, engines would be built for 1 to 1: give --image"),
+        ([(48, 64), (480, 64)], 4, "'cells' is "),
+        ([(64, 160), (48, 64)], 21, "'text_tokens' is "),
+    ],
+)
+def test_observations_outside_of_the_profile_are_refused(
+    parts: CheckpointParts, seen: list[tuple[int, int]], words: int, problem: str
+) -> None:
+    sizes = [(48, 64), (64, 160)]
+    profile = derive_profile(parts.processor, parts.config, sizes, instruction_tokens=20)
+    sample = encoded(parts, "a" * words, seen)
+    inputs = collate([sample], parts.processor.tokenizer.pad_id)
+    given = profile, inputs, parts.processor, parts.config.eagle.image_token_index
+    if not problem:
+        require_inside(*given)
+        return
+    with pytest.raises(ValueError, match=f"^{problem}"):
+        require_inside(*given)

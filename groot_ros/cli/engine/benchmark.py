@@ -54,8 +54,7 @@ def run(args: argparse.Namespace) -> int:
     from groot_ros.runtime.measured import machine_in_words, remember, today
     from groot_ros.runtime.tensorrt.machine import jetpack
 
-    if args.runs < 1:
-        raise ValueError(f"--runs must be at least 1, not {args.runs}")
+    require_runs(args)
     require_source(args)
     manifest, device = open_manifest(args), device_of(args)
     place = f"{machine_in_words(device)}{_threads(device)}"
@@ -94,6 +93,12 @@ def run(args: argparse.Namespace) -> int:
     if args.row:
         print(f"\n{hardware_header()}\n" + "\n".join(rows))
     return 0
+
+
+def require_runs(args: argparse.Namespace) -> None:
+    """Raise ValueError where nothing would be timed."""
+    if args.runs < 1:
+        raise ValueError(f"--runs must be at least 1, not {args.runs}")
 
 
 def _threads(device: Any) -> str:

@@ -78,7 +78,9 @@ def run(args: argparse.Namespace) -> int:
             source,
             profile,
             args.engine_directory,
-            ExportOptions(args.precision, tuple(args.stages), args.attention, steps),
+            ExportOptions(
+                args.precision, tuple(args.stages), args.attention, steps, args.image_size
+            ),
             show,
             device=choose_device(args.device),
             backbone_assets=args.backbone_assets or "",

@@ -46,6 +46,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json is not None and args.json.parent != args.engine_directory:
         require_writable("--json", args.json, directory=False)
     _require_quantisable(args)
+    benchmark.require_runs(args)
     export.run(args)
     if args.quantise:
         calibrate.run(args)
