@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 from policy_stage import PolicyStage
+from rcl_interfaces.msg import Log
 from tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.export.cases import make_oracle
 from groot_ros.export.observations import synthetic
 from groot_ros.nodes.policy_node import load
 from groot_ros.policy import load_policy
-from groot_ros.runtime.manifest import Manifest
+from groot_ros.runtime.manifest import Manifest, StageFiles
+from groot_ros.runtime.measured import remember
+from groot_ros.runtime.oracle import Verdict
 
 pytestmark = pytest.mark.ros
 
@@ -101,3 +104,19 @@ def test_files_of_another_checkpoint_are_refused_in_one_line(
     on = stage(directory, allow_unproven_engine="true")
     assert not on.configure()
     assert said(on, "'checkpoint_sha256' is 000000000000, here it is")
+
+
+def test_a_broken_engine_that_auto_passes_by_is_a_warning(
+    stage, checkpoint: Path, tmp_path: Path
+) -> None:
+    directory = stored(checkpoint, tmp_path, 0.0)
+    broken = {"denoise": StageFiles("denoise.onnx", "0" * 64)}
+    replace(Manifest.read(directory), stages=broken).write(directory)
+    fastest = Verdict(0.0, 1e-4, 0, {}, 0.01)
+    remember(directory, "onnxruntime", fastest, torch.device("cpu"), 0.01)
+    on = stage(directory)
+    assert on.configure()
+    log = on.logs.wait(lambda log: "engine onnxruntime not taken" in log.msg)
+    assert "denoise.onnx: no such file" in log.msg
+    assert log.level == Log.WARN
+    assert said(on, "engine torch taken, proven: max abs error")
