@@ -54,6 +54,10 @@ def require_source(args: argparse.Namespace) -> None:
 
 def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation], str]:
     """Observations and, in words, where they come from; ValueError where there are none."""
+    from groot_ros.export.observations import synthetic
+    from groot_ros.runtime.profile import sizes_by_view
+
+    sizes = sizes_by_view(policy.views, args.image_size)
     if args.bag is not None:
         spread: Spread[Observation] = Spread(args.count)
         for observation in from_bag(args.bag, policy, args.instruction, args.namespace):
@@ -64,8 +68,4 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
 
         found = read_observations(args.observations, instruction=args.instruction)
         return evenly(found, args.count), str(args.observations)
-    from groot_ros.export.observations import synthetic
-    from groot_ros.runtime.profile import sizes_by_view
-
-    sizes = sizes_by_view(policy.views, args.image_size)
     return synthetic(policy, args.count, size=sizes), "states within the statistics, drawn images"

@@ -213,3 +213,17 @@ def test_a_wrong_size_is_refused(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="such as 480x640"):
         size(text)
     assert size("480x640") == (480, 640)
+
+
+def test_a_number_of_sizes_that_fits_no_camera_is_refused_even_where_none_is_drawn(
+    tmp_path: Path, policy: Policy
+) -> None:
+    sizes = ["--image-size", "4x4", "5x5", "6x6"]
+    for source in ([], ["--observations", str(tmp_path)]):
+        with pytest.raises(ValueError, match="give one, or one for each of front, wrist, not 3"):
+            gather(arguments(*source, *sizes), policy)
+
+
+def test_each_view_has_its_own_size(policy: Policy) -> None:
+    (seen,), _ = gather(arguments("--count", "1", "--image-size", "48x64", "56x32"), policy)
+    assert [seen.images[view].shape[1:3] for view in policy.views] == [(48, 64), (56, 32)]

@@ -332,3 +332,23 @@ def test_broken_times_are_no_obstacle(
     directory = a_copy(engine_directory, tmp_path)
     (directory / "measured.json").write_text("{")
     assert load(checkpoint, engine, directory).engine.name == "torch"
+
+
+@pytest.mark.parametrize(
+    ("rounding", "problem"),
+    [
+        (np.inf, "in float16 the plain form itself gives values that are not finite"),
+        (0.11, "in float16 the plain form itself loses 0.11 in normalised units, more than 0.1: "),
+    ],
+)
+def test_a_precision_that_loses_too_much_is_not_exported(
+    checkpoint: Path,
+    tmp_path: Path,
+    rounding: float,
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("groot_ros.export.pipeline.largest_difference", lambda *given: rounding)
+    with pytest.raises(EngineFilesError, match=problem):
+        export(checkpoint, tmp_path, precision="float16", stages=("context",))
+    assert not (tmp_path / "manifest.json").exists()
