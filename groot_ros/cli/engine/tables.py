@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _READ_AS = (
     "BB (backbone): vision and language; head: context and all denoising steps; E2E (whole): "
-    "images and state to actions,\nwith the host's work before, between and after. Stages are timed "
-    "on their own, one waited for after the other, so they do not add up."
+    "images and state to actions,\nwith the host's work before, between and after. Stages are "
+    "timed on their own, one waited for after the other, so they do not add up."
 )
 
 
