@@ -1,6 +1,7 @@
 """Every parameter of every node, said once; docs/reference/parameters.md is made from this."""
 
 from groot_ros.bridge.parameters import Parameter
+from groot_ros.types.bounds import MOST_STEPS
 
 ROBOT = Parameter("robot", "", "Robot contract: path of a YAML file (config/robots/so101.yaml)")
 
@@ -22,7 +23,7 @@ POLICY = (
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
     Parameter("dtype", "auto", "auto = bf16 on a GPU", choices=("auto", "bfloat16", "float32")),
     Parameter("torch_threads", 0, "CPU threads of torch, 0 = torch's own choice", "", 0, 256),
-    Parameter("num_inference_steps", 0, "Denoising steps, 0 = the checkpoint's", "", 0, 100),
+    Parameter("num_inference_steps", 0, "Denoising steps, 0 = the checkpoint's", "", 0, MOST_STEPS),
     Parameter("rate_hz", 5.0, "Inference rate; a slow inference skips ticks", "Hz", 0.1, 100.0),
     Parameter("max_image_age", 0.3, "Older images are not acted on", "s", 0.001, 60.0, live=True),
     Parameter(
