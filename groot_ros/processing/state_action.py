@@ -24,6 +24,9 @@ Groups = Mapping[str, NDArray[np.floating]]
 POSE_WIDTH = 9
 
 _log = logging.getLogger(__name__)
+_ENDS = ("min", "max")
+#: Half of what float32 holds, for an action is added to it.
+_LARGEST = float(np.finfo(np.float32).max) / 2
 #: A state is called far outside when it lies a whole range beyond its limits, or 10 sigma away.
 _FAR = {MinMax: 3.0, MeanStd: 10.0}
 
@@ -76,6 +79,21 @@ class StateActionCodec:
             relative = modality == "action" and self.reference(group) is not None
             return "min/max" if relative or not self._config.use_percentiles else "q01/q99"
         return "mean/std" if isinstance(scheme, MeanStd) else "sin/cos"
+
+    def trained_range(
+        self, modality: str, group: str, statistics: Statistics
+    ) -> tuple[Array, Array]:
+        """Smallest and largest [D] of a "state" or "action" group, over all steps.
+
+        By the statistics that it is normalised with: a relative group's are offsets.
+        """
+        names = ("q01", "q99") if self.normalisation(modality, group) == "q01/q99" else _ENDS
+        relative = modality == "action" and self.reference(group) is not None
+        stored, widths = modality, getattr(self, f"{modality}_widths")
+        if relative:
+            stored = "relative_action"
+        ends = [statistics.get(stored, group, n).reshape(-1, widths[group]) for n in names]
+        return ends[0].min(axis=0), ends[1].max(axis=0)
 
     def rest(self, group: str, steps: int) -> Array:
         """[steps, D], a state in the middle of the training data (zeros for sin/cos groups)."""
@@ -316,6 +334,12 @@ class StateActionCodec:
             )
         if not np.isfinite(values).all():
             raise ValueError(f"{what} group '{group}' holds values that are not finite")
+        if len(large := np.argwhere(np.abs(values) > _LARGEST)):
+            step, column = large[0]
+            raise ValueError(
+                f"{what} group '{group}' column {column} is {values[step, column]:g}, more than "
+                f"float32 holds ({_LARGEST:.2g} at most)"
+            )
         return values
 
     def _warn_if_far(self, group: str, limit: float, scaled: Array, values: Array) -> None:

@@ -44,7 +44,7 @@ def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
 class RecordedTokenizer:
     """Knows the golden prompts only, so that no vocabulary is needed."""
 
-    pad_id, image_id, size = 151643, 151669, 151680
+    pad_id, image_id, rows = 151643, 151669, 151680
 
     def __init__(self, folder: Path) -> None:
         golden = load_file(folder / "outputs.safetensors")
