@@ -123,7 +123,9 @@ class StateActionCodec:
             scaled = scheme.scale(values)
             if not isinstance(scheme, SinCos) and group not in self._warned:
                 self._warn_if_far(group, _FAR[type(scheme)], scaled, values)
-            columns.append(scheme.limit(scaled))
+            limited = scheme.limit(scaled)
+            _require_float32("state", group, limited, values)
+            columns.append(limited)
         return _pad(np.concatenate(columns, axis=-1), self._config.max_state_dim)
 
     def encode_action(
@@ -334,12 +336,7 @@ class StateActionCodec:
             )
         if not np.isfinite(values).all():
             raise ValueError(f"{what} group '{group}' holds values that are not finite")
-        if len(large := np.argwhere(np.abs(values) > _LARGEST)):
-            step, column = large[0]
-            raise ValueError(
-                f"{what} group '{group}' column {column} is {values[step, column]:g}, more than "
-                f"float32 holds ({_LARGEST:.2g} at most)"
-            )
+        _require_float32(what, group, values, values)
         return values
 
     def _warn_if_far(self, group: str, limit: float, scaled: Array, values: Array) -> None:
@@ -354,6 +351,17 @@ class StateActionCodec:
                 worst,
                 values[-1, worst],
             )
+
+
+def _require_float32(what: str, group: str, scaled: Array, values: Array) -> None:
+    """Raise ValueError naming the value whose scaled one the model's numbers do not reach."""
+    if len(large := np.argwhere(np.abs(scaled) > _LARGEST)):
+        step, column = large[0]
+        column %= values.shape[1]
+        raise ValueError(
+            f"{what} group '{group}' column {column} is {values[step, column]:g}: more than float32 "
+            f"holds, as it is or normalised ({_LARGEST:.2g} at most)"
+        )
 
 
 def _pad(columns: Array, width: int) -> NDArray[np.float32]:

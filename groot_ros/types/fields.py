@@ -1,6 +1,7 @@
 """Reads the JSON files of a checkpoint key by key, so that every mistake names file and key."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ class CheckpointError(ValueError):
 
 def unreadable(path: Path, error: OSError) -> CheckpointError:
     """The error to raise for a file or directory that is there and may not be read."""
+    closed = next((p for p in reversed(path.parents) if not os.access(p, os.X_OK)), path)
     mend = {
-        PermissionError: f"; this user lacks the right to (chmod u+rX {path}, or ask its owner)",
+        PermissionError: f"; let this user read it: chmod u+rX {closed}, as its owner",
         IsADirectoryError: "; a file is expected there",
     }.get(type(error), "")
     return CheckpointError(f"{path}: cannot be read: {error.strerror or error}{mend}")

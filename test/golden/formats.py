@@ -1,5 +1,6 @@
 """Which format a folder is in, by the files it holds."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -43,16 +44,18 @@ def sets_in(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
     if is_set:
         yield folder
     for child in children:
-        own = is_set and _is_checkpoint(child)
-        if child.is_dir() and not child.name.startswith(".") and not own:
+        if not os.path.isdir(child) or child.name.startswith("."):
+            continue
+        if not (is_set and _is_checkpoint(child)):
             yield from sets_in(child, seen)
 
 
 def _is_checkpoint(folder: Path) -> bool:
     """Whether it has a config, and no golden values of its own."""
     golden = (*action_head.FILES[1:], *backbone.FILES)
-    return (folder / "config.json").is_file() and not any(
-        (folder / name).exists() for name in golden if name != "eagle_config.json"
+    # os.path, which says no where a Path would raise: somebody else tells of a closed folder.
+    return os.path.isfile(folder / "config.json") and not any(
+        os.path.exists(folder / name) for name in golden if name != "eagle_config.json"
     )
 
 

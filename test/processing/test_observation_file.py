@@ -201,7 +201,7 @@ def test_a_directory_or_a_file_of_others_is_named(
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(ValueError, match=r"seen.npz: cannot be read: Permission denied; this user"):
+    with pytest.raises(ValueError, match=r"seen.npz: cannot be read: Permission denied; let this"):
         read_observation(path)
 
 
