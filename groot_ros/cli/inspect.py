@@ -201,7 +201,7 @@ def _show_fit(
         print(f"  {line}")
     rows = list(_joints(codec, statistics, robot))
     if rows:
-        header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "beyond", ""]
+        header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "beyond  "]
         print(format_table(header, rows))
     return not problems
 
@@ -259,4 +259,4 @@ def _beside(
     low, high = sorted(map(float, ends))
     beyond = f"{max(0.0, lower - low, high - upper):.3f}"
     values = (f"{value:.3f}" for value in (low, high, lower, upper))
-    return [joint, unit, of, *values, beyond, "!" if float(beyond) > 0 else ""]
+    return [joint, unit, of, *values, f"{beyond} !" if float(beyond) > 0 else f"{beyond}  "]

@@ -359,8 +359,8 @@ def _require_float32(what: str, group: str, scaled: Array, values: Array) -> Non
         step, column = large[0]
         column %= values.shape[1]
         raise ValueError(
-            f"{what} group '{group}' column {column} is {values[step, column]:g}: more than float32 "
-            f"holds, as it is or normalised ({_LARGEST:.2g} at most)"
+            f"{what} group '{group}' column {column} is {values[step, column]:g}: more than "
+            f"float32 holds, as it is or normalised ({_LARGEST:.2g} at most)"
         )
 
 

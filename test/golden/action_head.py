@@ -51,7 +51,9 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     fast = fast_form.denoised(config, weights, inputs, config.num_inference_timesteps)
     yield compare("action_pred (fast form)", fast, golden["action_pred"], TOLERANCE)
     yield from _loss(head, backbone, inputs, golden)
-    if (source.folder / "state_dropout_1.safetensors").exists():
+    if not (source.folder / "state_dropout_1.safetensors").exists():
+        source.lacks("state_dropout_1.safetensors")
+    else:
         golden = source.tensors("state_dropout_1.safetensors")
         head = ActionHead(replace(config, state_dropout_prob=1.0)).eval()
         head.load_state_dict({**weights, "mask_token": golden["mask_token"]})

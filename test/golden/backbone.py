@@ -47,6 +47,8 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
             yield replace(result, name=f"{case}: {result.name}")
         for result in _fast(_model(config, layers, weights), layers, inputs, golden):
             yield replace(result, name=f"{case}: {result.name}")
+    if not variants:
+        source.lacks(f"a variant (NAME{_CONFIG})")
     for variant in variants:
         golden = source.tensors(variant + _OUTPUTS)
         config = EagleConfig.read(folder / (variant + _CONFIG))
