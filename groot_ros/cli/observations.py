@@ -112,7 +112,7 @@ def from_bag(bag: Path, policy: "Policy", instruction: str | None) -> list["Obse
 
 def _taker(buffer: Any, topic: str) -> Any:
     """What puts a message of this topic into the buffer; None for other topics."""
-    from groot_ros.bridge.images import compressed_to_rgb, image_to_rgb
+    from groot_ros.imaging.images import compressed_to_rgb, image_to_rgb
 
     def header_ns(message: Any) -> int:
         stamp = message.header.stamp

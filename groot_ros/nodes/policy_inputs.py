@@ -11,7 +11,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.bridge import no_events, qos
-from groot_ros.bridge.images import (
+from groot_ros.imaging.images import (
     check_compressed,
     check_compression,
     check_encoding,
