@@ -324,5 +324,7 @@ def _torch_threads(value: str) -> int:
 def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # Quoted, or ROS reads "1e3" as a number and "" as nothing.
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    # Quoted, or ROS reads "1e3" as a number and "" as nothing; a quote within is said twice.
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)

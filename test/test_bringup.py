@@ -2,10 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from groot_ros.bringup import ARGUMENTS, demo_graph, policy_graph
+from groot_ros.bringup import ARGUMENTS, Graph, NodeProcess, demo_graph, policy_graph
 
 
 @pytest.fixture
@@ -67,9 +69,39 @@ def test_torch_leaves_a_core_to_the_executor(checkpoint: str) -> None:
     assert policy.parameters["torch_threads"] == max(1, cores - 1)
 
 
+def full_names(graph: Graph) -> set[str]:
+    """Of every node, as its own arguments give them."""
+    names = set()
+    for process in graph.processes:
+        (namespace,) = [a for a in graph.ros_arguments(process) if a.startswith("__ns:=")]
+        names.add(f"{namespace.removeprefix('__ns:=')}/{process.executable}")
+    return names
+
+
 def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:
-    left = policy_graph({"checkpoint": checkpoint, "namespace": "left"})
-    assert "__ns:=/left" in left.ros_arguments(left.processes[0])
+    left, right = (
+        full_names(demo_graph({"checkpoint": checkpoint, "namespace": namespace}, bag="/b"))
+        for namespace in ("left", "/cell/right")
+    )
+    nodes = ("policy_node", "executor_node", "sim_robot_node", "recorder_node")
+    assert left == {f"/left/{node}" for node in nodes}
+    assert right == {f"/cell/right/{node}" for node in nodes}
+    assert not left & right
+
+
+@pytest.mark.parametrize(
+    "value", ["/home/o'neil/ckpt", "1e3", "", "a: b", "it''s", ["a'b", "/tf"], True, 3, 0.5]
+)
+def test_every_value_reaches_its_node_as_it_is(value: Any) -> None:
+    process = NodeProcess("policy_node", 0, parameters={"name": value})
+    (argument,) = [
+        a
+        for a in Graph((process,), "", "info", {}).ros_arguments(process)
+        if a.startswith("name:=")
+    ]
+    read = yaml.safe_load(argument.removeprefix("name:="))
+    assert read == value
+    assert type(read) is type(value)
 
 
 def test_the_users_parameters_come_after_the_packages_own(checkpoint: str, tmp_path: Path) -> None:
