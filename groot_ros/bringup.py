@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from groot_ros.bags.topics import graph_topics
+from groot_ros.robot import load_contract
 from groot_ros.share import robot_path, share_directory
 
 
@@ -43,6 +45,15 @@ ARGUMENTS = (
     Argument("policy_cpus", "", "CPUs of the policy, as taskset -c takes them; empty = all"),
     Argument("executor_cpus", "", "CPUs of the executor; empty = all"),
     Argument("torch_threads", "auto", "CPU threads of torch; auto = all cores but one"),
+)
+
+
+#: Of launch/record.launch.py.
+RECORD_ARGUMENTS = (
+    Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
+    Argument("output", "", "Directory of the bag; must not exist"),
+    Argument("namespace", "", "Namespace of the graph"),
+    Argument("use_sim_time", "false", "Follow and record /clock", ("true", "false")),
 )
 
 
@@ -91,7 +102,7 @@ class Graph:
         """The --ros-args of one process, for a supervisor without launch."""
         arguments = ["--ros-args"]
         if self.namespace:
-            arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+            arguments += ["-r", f"__ns:={_root(self.namespace)}"]
         for file in process.parameter_files:
             arguments += ["--params-file", str(file)]
         for name, value in process.parameters.items():
@@ -205,6 +216,31 @@ def record_graph(
     )
 
 
+def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
+    """What records the same topics with rosbag2's own command.
+
+    Args:
+        values: argument name -> value, of RECORD_ARGUMENTS; a ~ is expanded, which bash does not
+            do behind `output:=`.
+        distro: Humble takes topics by position alone, what comes after Jazzy by option alone.
+
+    Raises:
+        ValueError: one line, naming the argument and how to mend it.
+
+    """
+    values = _checked(values, RECORD_ARGUMENTS)
+    if not values["output"]:
+        raise ValueError("output is not set: give the directory of the bag")
+    sim_time = values["use_sim_time"] == "true"
+    topics = graph_topics(load_contract(robot_path(values["robot"])), use_sim_time=sim_time)
+    root = _root(_namespace(values["namespace"]))
+    command = ["ros2", "bag", "record", "--storage", "mcap"]
+    command += ["--output", str(Path(values["output"]).expanduser())]
+    command += ["--use-sim-time"] if sim_time else []
+    command += [] if distro == "humble" else ["--topics"]
+    return command + [t if t.startswith("/") else f"{root.rstrip('/')}/{t}" for t in topics]
+
+
 def _recorder(parameters: Mapping[str, Any]) -> NodeProcess:
     return NodeProcess(
         "recorder_node",
@@ -223,12 +259,14 @@ def _shared_environment(share: Path) -> dict[str, str]:
     return environment
 
 
-def _checked(values: Mapping[str, str]) -> dict[str, str]:
-    known = {a.name: a for a in ARGUMENTS}
+def _checked(
+    values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS
+) -> dict[str, str]:
+    known = {a.name: a for a in arguments}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not a bringup argument (known: {', '.join(known)})")
-    merged = {**defaults(), **values}
+    merged = {**{a.name: a.default for a in known.values()}, **values}
     for name, argument in known.items():
         if argument.choices and merged[name] not in argument.choices:
             choices = ", ".join(argument.choices)
@@ -270,6 +308,11 @@ def _namespace(value: str) -> str:
             f"namespace '{value}' is not a ROS name: letters, digits and _ between slashes"
         )
     return value
+
+
+def _root(namespace: str) -> str:
+    """With its one slash before, none behind; "/" of none."""
+    return f"/{namespace.strip('/')}"
 
 
 def _existing_file(name: str, value: str) -> tuple[Path, ...]:
