@@ -180,13 +180,17 @@ def test_a_launch_needs_nothing_that_only_the_virtual_environment_has() -> None:
     ], ran.stderr
 
 
-def test_the_users_parameters_come_after_the_packages_own(checkpoint: str, tmp_path: Path) -> None:
+def test_both_nodes_read_the_users_parameters_and_no_file_comes_between(
+    checkpoint: str, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("/**: {ros__parameters: {rate_hz: 2.0}}\n")
     graph = policy_graph({"checkpoint": checkpoint, "params_file": str(mine)})
-    for process in graph.processes:
-        assert process.parameter_files[-1] == mine
-        assert len(process.parameter_files) == 2
+    assert [p.parameter_files for p in graph.processes] == [(mine,), (mine,)]
+    assert [p.parameter_files for p in policy_graph({"checkpoint": checkpoint}).processes] == [
+        (),
+        (),
+    ]
 
 
 def test_backbone_assets_reach_the_policy_and_leave_a_params_file_its_say(
