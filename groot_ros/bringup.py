@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from groot_ros.bags.topics import graph_topics
-from groot_ros.robot import load_contract
 from groot_ros.share import robot_path, share_directory
 
 
@@ -45,15 +43,6 @@ ARGUMENTS = (
     Argument("policy_cpus", "", "CPUs of the policy, as taskset -c takes them; empty = all"),
     Argument("executor_cpus", "", "CPUs of the executor; empty = all"),
     Argument("torch_threads", "auto", "CPU threads of torch; auto = all cores but one"),
-)
-
-
-#: Of launch/record.launch.py.
-RECORD_ARGUMENTS = (
-    Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
-    Argument("output", "", "Directory of the bag; must not exist"),
-    Argument("namespace", "", "Namespace of the graph"),
-    Argument("use_sim_time", "false", "Follow and record /clock", ("true", "false")),
 )
 
 
@@ -102,7 +91,7 @@ class Graph:
         """The --ros-args of one process, for a supervisor without launch."""
         arguments = ["--ros-args"]
         if self.namespace:
-            arguments += ["-r", f"__ns:={_root(self.namespace)}"]
+            arguments += ["-r", f"__ns:={namespace_root(self.namespace)}"]
         for file in process.parameter_files:
             arguments += ["--params-file", str(file)]
         for name, value in process.parameters.items():
@@ -130,10 +119,10 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         ValueError: one line, naming the argument and how to mend it.
 
     """
-    values = _checked(values)
+    values = checked(values)
     share = share_directory()
     robot = str(robot_path(values["robot"]))
-    namespace = _namespace(values["namespace"])
+    namespace = checked_namespace(values["namespace"])
     own_file = _existing_file("params_file", values["params_file"])
     shared = {"robot": robot, "use_sim_time": values["use_sim_time"] == "true"}
     managed = {**shared, "autostart": values["autostart"] == "true"}
@@ -216,31 +205,6 @@ def record_graph(
     )
 
 
-def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
-    """What records the same topics with rosbag2's own command.
-
-    Args:
-        values: argument name -> value, of RECORD_ARGUMENTS; a ~ is expanded, which bash does not
-            do behind `output:=`.
-        distro: Humble takes topics by position alone, what comes after Jazzy by option alone.
-
-    Raises:
-        ValueError: one line, naming the argument and how to mend it.
-
-    """
-    values = _checked(values, RECORD_ARGUMENTS)
-    if not values["output"]:
-        raise ValueError("output is not set: give the directory of the bag")
-    sim_time = values["use_sim_time"] == "true"
-    topics = graph_topics(load_contract(robot_path(values["robot"])), use_sim_time=sim_time)
-    root = _root(_namespace(values["namespace"]))
-    command = ["ros2", "bag", "record", "--storage", "mcap"]
-    command += ["--output", str(Path(values["output"]).expanduser())]
-    command += ["--use-sim-time"] if sim_time else []
-    command += [] if distro == "humble" else ["--topics"]
-    return command + [t if t.startswith("/") else f"{root.rstrip('/')}/{t}" for t in topics]
-
-
 def _recorder(parameters: Mapping[str, Any]) -> NodeProcess:
     return NodeProcess(
         "recorder_node",
@@ -259,9 +223,8 @@ def _shared_environment(share: Path) -> dict[str, str]:
     return environment
 
 
-def _checked(
-    values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS
-) -> dict[str, str]:
+def checked(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:
+    """The values with the defaults of `arguments` beneath; ValueError naming a wrong one."""
     known = {a.name: a for a in arguments}
     unknown = sorted(set(values) - set(known))
     if unknown:
@@ -302,7 +265,8 @@ def _engine_directory(value: str) -> dict[str, str]:
     return {"engine_directory": str(Path(value).resolve())} if value else {}
 
 
-def _namespace(value: str) -> str:
+def checked_namespace(value: str) -> str:
+    """As it is; ValueError where it is not a ROS name."""
     if value and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", value, re.ASCII):
         raise ValueError(
             f"namespace '{value}' is not a ROS name: letters, digits and _ between slashes"
@@ -310,7 +274,7 @@ def _namespace(value: str) -> str:
     return value
 
 
-def _root(namespace: str) -> str:
+def namespace_root(namespace: str) -> str:
     """With its one slash before, none behind; "/" of none."""
     return f"/{namespace.strip('/')}"
 

@@ -15,14 +15,8 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from groot_ros.bringup import (
-    ARGUMENTS,
-    RECORD_ARGUMENTS,
-    Argument,
-    Graph,
-    NodeProcess,
-    rosbag2_command,
-)
+from groot_ros.bringup import ARGUMENTS, Argument, Graph, NodeProcess
+from groot_ros.recording import RECORD_ARGUMENTS, rosbag2_command
 
 
 def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescription:

@@ -35,7 +35,7 @@ MAY_IMPORT = {
     "share": set(),
 }
 #: Outermost: may import every room but `nodes`, and no room imports them.
-ASSEMBLY = {"bringup", "cli", "launching"}
+ASSEMBLY = {"bringup", "recording", "cli", "launching"}
 #: Only these know ROS.
 ROS_ROOMS = {"bridge", "nodes"}
 #: Where the data files are: any room may ask.
@@ -50,6 +50,7 @@ WITHOUT_TORCH = {
     "bags",
     "share",
     "bringup",
+    "recording",
     "launching",
     "cli",
 }

@@ -1,22 +1,13 @@
 """The node graph, as data."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from groot_ros.bringup import (
-    ARGUMENTS,
-    Graph,
-    NodeProcess,
-    demo_graph,
-    policy_graph,
-    rosbag2_command,
-)
+from groot_ros.bringup import ARGUMENTS, Graph, NodeProcess, demo_graph, policy_graph
 
 
 @pytest.fixture
@@ -111,73 +102,6 @@ def test_every_value_reaches_its_node_as_it_is(value: Any) -> None:
     read = yaml.safe_load(argument.removeprefix("name:="))
     assert read == value
     assert type(read) is type(value)
-
-
-def test_rosbag2_records_the_graph_in_its_namespace_under_an_expanded_home(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("HOME", "/home/o'neil")
-    command = rosbag2_command({"namespace": "/cell/left", "output": "~/bags/run1"}, "jazzy")
-    assert command[:7] == [
-        *("ros2", "bag", "record", "--storage", "mcap"),
-        *("--output", "/home/o'neil/bags/run1"),
-    ]
-    assert command[7] == "--topics"
-    topics = command[8:]
-    assert {"/cell/left/action_chunk", "/cell/left/front/image_raw", "/diagnostics"} < set(topics)
-    assert all(topic.startswith("/") for topic in topics)
-    assert "/clock" not in topics
-
-
-def test_rosbag2_follows_and_records_the_clock_of_a_simulation() -> None:
-    command = rosbag2_command({"output": "/b", "use_sim_time": "true"}, "jazzy")
-    assert "--use-sim-time" in command
-    assert {"/clock", "/action_chunk"} < set(command)
-
-
-def test_rosbag2_of_humble_takes_topics_by_position() -> None:
-    assert "--topics" not in rosbag2_command({"output": "/b"}, "humble")
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({}, "output is not set: give the directory of the bag"),
-        ({"output": "/b", "namespace": "a b"}, "namespace 'a b' is not a ROS name"),
-        ({"output": "/b", "use_sim_time": "yes"}, "use_sim_time must be one of true, false"),
-        ({"output": "/b", "robot": "none"}, "robot contract 'none': no such file"),
-    ],
-)
-def test_a_wrong_recording_is_refused_in_one_line(values: dict[str, str], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        rosbag2_command(values, "jazzy")
-
-
-#: Of the machine's own Python, under which `ros2 launch` runs: what package.xml asks apt for.
-_OF_THE_SYSTEM = ("numpy", "yaml", "PIL", "ament_index_python")
-_LAUNCH_SIDE = f"""
-import sys
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        top = name.partition(".")[0]
-        known = top in sys.stdlib_module_names or top in {("groot_ros", *_OF_THE_SYSTEM)}
-        if not known and not top.startswith("_"):
-            raise ModuleNotFoundError(f"no module named {{name!r}}")
-
-sys.meta_path.insert(0, Absent())
-from groot_ros.bringup import demo_graph, rosbag2_command
-print([p.executable for p in demo_graph({{}}).processes])
-print(rosbag2_command({{"output": "/b"}}, "jazzy")[:3])
-"""
-
-
-def test_a_launch_needs_nothing_that_only_the_virtual_environment_has() -> None:
-    ran = subprocess.run([sys.executable, "-c", _LAUNCH_SIDE], capture_output=True, text=True)
-    assert ran.stdout.splitlines() == [
-        "['policy_node', 'executor_node', 'sim_robot_node']",
-        "['ros2', 'bag', 'record']",
-    ], ran.stderr
 
 
 def test_both_nodes_read_the_users_parameters_and_no_file_comes_between(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from groot_ros.bringup import ARGUMENTS, RECORD_ARGUMENTS, rosbag2_command
+from groot_ros.bringup import ARGUMENTS
+from groot_ros.recording import RECORD_ARGUMENTS, rosbag2_command
 from groot_ros.share import share_directory
 
 # The folder launch/ of this repository is found too, as a namespace package without origin.
