@@ -33,7 +33,7 @@ ARGUMENTS = (
     Argument("engine", "auto", "How the model is executed; auto = the fastest proven here"),
     Argument("engine_directory", "", "Directory of `groot-ros engine make`; empty = none"),
     Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
-    Argument("params_file", "", "YAML of ROS parameters, on top of the package's own"),
+    Argument("params_file", "", "YAML of ROS parameters; config/*.yaml are there to be copied"),
     Argument("namespace", "", "Namespace of every node and topic; two robots need two"),
     Argument("use_sim_time", "false", "Follow /clock", ("true", "false")),
     Argument("autostart", "true", "Configure and activate the nodes", ("true", "false")),
@@ -91,7 +91,7 @@ class Graph:
         """The --ros-args of one process, for a supervisor without launch."""
         arguments = ["--ros-args"]
         if self.namespace:
-            arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+            arguments += ["-r", f"__ns:={namespace_root(self.namespace)}"]
         for file in process.parameter_files:
             arguments += ["--params-file", str(file)]
         for name, value in process.parameters.items():
@@ -119,10 +119,10 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         ValueError: one line, naming the argument and how to mend it.
 
     """
-    values = _checked(values)
+    values = checked(values)
     share = share_directory()
     robot = str(robot_path(values["robot"]))
-    namespace = _namespace(values["namespace"])
+    namespace = checked_namespace(values["namespace"])
     own_file = _existing_file("params_file", values["params_file"])
     shared = {"robot": robot, "use_sim_time": values["use_sim_time"] == "true"}
     managed = {**shared, "autostart": values["autostart"] == "true"}
@@ -141,7 +141,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
             "device": values["device"],
             "torch_threads": threads,
         },
-        parameter_files=(share / "config" / "policy.yaml", *own_file),
+        parameter_files=own_file,
         nice=_integer("policy_nice", values["policy_nice"], -20, 19),
         cpus=_cpus("policy_cpus", values["policy_cpus"]),
         environment={"OMP_NUM_THREADS": str(threads)},
@@ -151,7 +151,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         stop_order=1,
         managed=True,
         parameters=managed,
-        parameter_files=(share / "config" / "executor.yaml", *own_file),
+        parameter_files=own_file,
         nice=_integer("executor_nice", values["executor_nice"], -20, 19),
         cpus=_cpus("executor_cpus", values["executor_cpus"]),
         # Its arrays are of a handful of joints: a BLAS thread pool only costs wake-ups.
@@ -223,12 +223,13 @@ def _shared_environment(share: Path) -> dict[str, str]:
     return environment
 
 
-def _checked(values: Mapping[str, str]) -> dict[str, str]:
-    known = {a.name: a for a in ARGUMENTS}
+def checked(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:
+    """The values with the defaults of `arguments` beneath; ValueError naming a wrong one."""
+    known = {a.name: a for a in arguments}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not a bringup argument (known: {', '.join(known)})")
-    merged = {**defaults(), **values}
+    merged = {**{a.name: a.default for a in known.values()}, **values}
     for name, argument in known.items():
         if argument.choices and merged[name] not in argument.choices:
             choices = ", ".join(argument.choices)
@@ -264,12 +265,18 @@ def _engine_directory(value: str) -> dict[str, str]:
     return {"engine_directory": str(Path(value).resolve())} if value else {}
 
 
-def _namespace(value: str) -> str:
+def checked_namespace(value: str) -> str:
+    """As it is; ValueError where it is not a ROS name."""
     if value and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", value, re.ASCII):
         raise ValueError(
             f"namespace '{value}' is not a ROS name: letters, digits and _ between slashes"
         )
     return value
+
+
+def namespace_root(namespace: str) -> str:
+    """With its one slash before, none behind; "/" of none."""
+    return f"/{namespace.strip('/')}"
 
 
 def _existing_file(name: str, value: str) -> tuple[Path, ...]:
@@ -324,5 +331,7 @@ def _torch_threads(value: str) -> int:
 def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # Quoted, or ROS reads "1e3" as a number and "" as nothing.
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    # Quoted, or ROS reads "1e3" as a number and "" as nothing; a quote within is said twice.
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)

@@ -21,6 +21,7 @@ from groot_ros.types import (
     MalformedError,
     RtcMode,
     StampedInput,
+    time_to_ns,
 )
 from groot_ros.types.chunk import LINK_WIDTH
 from groot_ros.types.invariants import require
@@ -31,11 +32,6 @@ _MOST_STEPS = 1000
 _LARGEST_VALUE = 1e6
 #: A session counts from 1: nothing could ever follow a number near the end of its type.
 _LARGEST_ID, _LARGEST_EPISODE = 2**53, 2**31
-
-
-def time_to_ns(time: Time) -> int:
-    """Stamp to integer nanoseconds."""
-    return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
 def ns_to_time(nanoseconds: int) -> Time:

@@ -62,7 +62,7 @@ def joint_curves(log: RunLog, path: Path) -> None:
             axis.plot(
                 measured[:, 0], measured[:, 1], color=_MEASURED, linewidth=1.0, label="measured"
             )
-        axis.set_ylabel(f"{name}\n[rad]", size=8)
+        axis.set_ylabel(f"{name}\n[{log.unit(name)}]", size=8)
         axis.tick_params(labelsize=7)
         axis.set_xlim(begin - _MARGIN_SECONDS, end + _MARGIN_SECONDS)
     axes[0, 0].legend(loc="upper right", fontsize=7, ncols=2)

@@ -1,11 +1,14 @@
 """The Qwen2 byte-level BPE tokenizer, built from the files that lie in a directory."""
 
 from pathlib import Path
-
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from typing import TYPE_CHECKING
 
 from groot_ros.processing.prompt import IMAGE_TOKEN, PAD_TOKEN
 from groot_ros.types.fields import CheckpointError, Fields
+
+# Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: How Qwen2 splits text before the merges.
 _SPLIT = (
@@ -37,7 +40,7 @@ class TextTokenizer:
 
     """
 
-    def __init__(self, tokenizer: Tokenizer, where: Path) -> None:
+    def __init__(self, tokenizer: "Tokenizer", where: Path) -> None:
         self._tokenizer = tokenizer
         self.pad_id = self._required(PAD_TOKEN, where)
         self.image_id = self._required(IMAGE_TOKEN, where)
@@ -45,6 +48,8 @@ class TextTokenizer:
     @classmethod
     def load(cls, directory: Path) -> "TextTokenizer":
         """From tokenizer.json, else vocab.json, merges.txt and added_tokens.json."""
+        from tokenizers import Tokenizer
+
         ready = directory / "tokenizer.json"
         if ready.exists():
             try:
@@ -73,7 +78,17 @@ class TextTokenizer:
         return number
 
 
-def _from_vocabulary(directory: Path) -> Tokenizer:
+def _from_vocabulary(directory: Path) -> "Tokenizer":
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+    )
+
     vocab = Fields.read(directory / "vocab.json")
     added = Fields.read(directory / "added_tokens.json")
     try:
