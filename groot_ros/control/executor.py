@@ -7,6 +7,7 @@ import numpy as np
 from groot_ros.control.admission import Admission
 from groot_ros.control.clock import ClockWatch
 from groot_ros.control.controller_watch import ControllerWatch
+from groot_ros.control.curve import Curve
 from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
@@ -118,10 +119,10 @@ class Executor:
         One that has been elsewhere for `following_patience` has refused what it was sent, or
         obeys somebody else: motion stops until resume().
         """
-        if not self._is_answerable(now_ns):
+        answerable = self._answerable(now_ns)
+        if answerable is None:
             return
-        assert self._outputs.published is not None
-        intended = self._outputs.published.at(stamp_ns)[0]
+        intended = answerable.at(stamp_ns)[0]
         astray = self._controllers[controller].judge(
             dict(zip(self.joint_names, intended.tolist(), strict=True)),
             reference,
@@ -153,7 +154,9 @@ class Executor:
             self._distrust(astray, now_ns)
         elif self._executing:
             self._go_on(now_ns)
-        elif self._restart and self._at_rest(now_ns):
+        if self._changed and self._at_rest(now_ns):
+            self._forget_unsent()
+        if self._restart and self._at_rest(now_ns):
             self._motion.clear()
             self._watchdog.over(_RESET)
             self._restart = False
@@ -222,15 +225,12 @@ class Executor:
         if instruction.strip():
             self._admission.begin_instruction()
             chunk = self._chunk
-            if (
-                self._executing
-                and chunk
-                and chunk.instruction.strip() not in ("", instruction.strip())
-            ):
+            if chunk and chunk.instruction.strip() not in ("", instruction.strip()):
                 self._admission.end_instruction()
-                self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
-                self._ending = "the instruction changed: waiting for its first chunk"
-                self._changed = True
+                if self._executing:
+                    self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
+                    self._ending = "the instruction changed: waiting for its first chunk"
+                    self._changed = True
             return None
         self._admission.end_instruction()
         return self.stop(now_ns, "no instruction")
@@ -283,16 +283,17 @@ class Executor:
         self._motion.coast()
         self._executing, self._changed = False, True
 
-    def _is_answerable(self, now_ns: int) -> bool:
-        """Whether the robot must be where it is commanded: in motion and shortly after.
+    def _answerable(self, now_ns: int) -> Curve | None:
+        """The motion that the robot must be following: until shortly after its end.
 
         Later on somebody may have moved it by hand.
         """
         published = self._outputs.published
         if published is None or self._watchdog.locked:
-            return False
+            return None
         grace = 2.0 * self.settings.following_patience
-        return self._executing or now_ns <= published.end_ns + s_to_ns(grace)
+        over = now_ns > published.end_ns + s_to_ns(grace)
+        return published if self._executing or not over else None
 
     def _was_moved(self, now_ns: int) -> bool:
         """Whether the robot, long at rest, is elsewhere: what was commanded is no place to leave.
@@ -300,7 +301,7 @@ class Executor:
         A controller that holds against a load stays within a little of its command.
         """
         published = self._outputs.published
-        if published is None or self._executing or self._is_answerable(now_ns):
+        if published is None or self._executing or self._answerable(now_ns):
             return False
         gap = np.abs(published.at(now_ns)[0] - self._measured.position)
         return bool((gap[self._joints.blended] > _MOVED).any())
@@ -312,11 +313,11 @@ class Executor:
 
     def _astray(self, now_ns: int) -> str:
         """Why the robot cannot be following, or an empty string."""
-        published, seen_ns = self._outputs.published, self._measured.oldest_ns
-        if published is None or seen_ns is None or not self._is_answerable(now_ns):
+        answerable, seen_ns = self._answerable(now_ns), self._measured.oldest_ns
+        if answerable is None or seen_ns is None:
             return ""
         return self._following.judge(
-            published.at(seen_ns)[0],
+            answerable.at(seen_ns)[0],
             self._measured.position,
             seen_ns,
             self.settings.max_following_error,
@@ -363,13 +364,22 @@ class Executor:
         self._outputs.forget_history(now_ns)
         self._executing = self._changed = self._restart = False
 
+    def _forget_unsent(self) -> None:
+        """This process stood still until new motion was over: it never was in force."""
+        self._changed = False
+        self._fall_back()
+
+    def _fall_back(self) -> None:
+        """Make what the controllers follow the motion in force again."""
+        if self._outputs.published is None:
+            self._motion.clear()
+        else:
+            self._motion.return_to(self._outputs.published)
+
     def _publish(self, now_ns: int) -> Update | None:
         self._changed = False
         sent, plan = self._motion.sent, self._motion.plan
-        assert sent is not None
-        assert plan is not None
-        if now_ns >= sent.end_ns:
-            # This process stood still until all was over: the controllers have nothing to learn.
+        if sent is None or plan is None:
             return None
         try:
             return self._outputs.update(
@@ -379,8 +389,5 @@ class Executor:
             self.refuse(Refusal(f"unsendable_{error.reason}", error.detail))
             self._watchdog.halt(f"the motion could not be sent: {error}")
             self._executing = False
-            if self._outputs.published is not None:
-                self._motion.return_to(self._outputs.published)
-            else:
-                self._motion.clear()
+            self._fall_back()
             return None

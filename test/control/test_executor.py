@@ -193,6 +193,20 @@ def test_without_frozen_steps_another_instruction_keeps_only_what_is_sent():
     np.testing.assert_array_equal(bench.sent.positions[-1], sent.positions[-1])
 
 
+@pytest.mark.parametrize("before", [(), ("",)])
+def test_at_rest_too_another_instruction_ends_the_old_one(before):
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
+    bench.run(1.5)
+    for words in (*before, "place"):
+        bench.executor.instruct(words, bench.now_ns)
+    bench.run(0.05)
+    old = standing_chunk(bench, instruction="pick", instruction_id=1)
+    assert bench.give(old).reason == "instruction_ended"
+    assert bench.state.status == HOLDING
+    assert bench.give(standing_chunk(bench, instruction="place", instruction_id=2)) is None
+
+
 def test_the_same_instruction_again_changes_nothing():
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
@@ -246,6 +260,77 @@ def test_a_stop_during_a_reset_keeps_its_own_reason(bench):
     bench.executor.stop(bench.now_ns, "no instruction")
     bench.run(0.5)
     assert bench.state.reason == "no instruction"
+
+
+def stall(bench, seconds):
+    """The clock goes on, nobody ticks; then one tick."""
+    bench.t = round(bench.t + seconds, 6)
+    bench.observe()
+    bench._update()
+
+
+def standing_chunk(bench, **fields):
+    """What asks the robot to stay where it is."""
+    return chunk(np.tile(bench.measured, (16, 1)), bench.t, **fields)
+
+
+@pytest.mark.parametrize(("before", "late"), [(1.0, 0.06), (1.0, 0.9), (0.0, 0.9)])
+def test_a_tick_long_after_a_reset_finds_nothing_left_to_send(bench, before, late):
+    """At rest, and moving."""
+    bench.run(before)
+    bench.executor.reset(bench.now_ns)
+    count = len(bench.updates)
+    stall(bench, late)
+    assert len(bench.updates) == count
+    assert (bench.state.status, bench.state.reason) == (IDLE, "waiting for the first chunk")
+    bench.run(0.01)
+    assert bench.give(standing_chunk(bench, episode=1)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_a_stop_that_came_too_late_to_be_sent_is_no_motion_to_leave(bench):
+    """The controllers are still on the motion before it, and so is the executor."""
+    sent = bench.executor._outputs.published
+    bench.executor.hold(True, bench.now_ns)
+    count = len(bench.updates)
+    stall(bench, 0.42)
+    assert len(bench.updates) == count
+    np.testing.assert_array_equal(bench.sent.at(bench.now_ns), sent.at(bench.now_ns))
+    assert (bench.state.status, bench.state.refusals) == (HOLDING, {})
+
+
+def test_a_reset_that_came_too_late_to_be_sent_is_done_when_the_controllers_are():
+    bench = Bench()
+    bench.stream(0.6)
+    rest_ns = bench.executor._motion.rest_ns
+    bench.executor.reset(bench.now_ns)
+    stall(bench, 0.37)
+    while bench.state.status == HOLDING:
+        bench.run(0.01)
+    assert 0 <= bench.now_ns - rest_ns < s_to_ns(0.02)
+
+
+def test_a_reset_at_rest_without_any_lead_is_done_at_once():
+    bench = Bench(ExecutorSettings(lead=0.0))
+    bench.stream(0.6)
+    bench.run(2.0)
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    assert bench.state.status == IDLE
+
+
+def test_a_distrusted_controller_at_rest_and_a_late_tick_are_a_stop_like_any_other(bench):
+    """As a timer of 30 Hz has it."""
+    bench.run(0.7)
+    for _ in range(20):
+        bench.executor.watch_controller("arm", bench.now_ns, reference(bench, j2=1.0), bench.now_ns)
+        stall(bench, 0.033)
+        if bench.executor._watchdog.locked:
+            break
+    assert bench.state.reason.startswith("controller 'arm' does not follow")
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.1)
+    assert bench.give(standing_chunk(bench)) is None
 
 
 def test_a_policy_that_ended_its_session_may_begin_another_at_once(bench):
