@@ -2,17 +2,14 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from groot_ros.control.admission import Admission
 from groot_ros.control.clock import ClockWatch
-from groot_ros.control.controller_watch import ControllerWatch
 from groot_ros.control.curve import Curve
 from groot_ros.control.driven import DrivenJoints
-from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
 from groot_ros.control.measured import MeasuredState
 from groot_ros.control.motion import CommittedMotion
+from groot_ros.control.obedience import Obedience
 from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planning import Planner
 from groot_ros.control.refusal import Refusal
@@ -25,8 +22,6 @@ from groot_ros.types import ActionChunk, ExecutorState, MalformedError, s_to_ns
 
 #: Why it stands still until a reset is done.
 _RESET = "reset: waiting for a new chunk"
-#: rad or m from its last command beyond which a robot at rest was moved by somebody else.
-_MOVED = 0.1
 
 
 class Executor:
@@ -47,9 +42,7 @@ class Executor:
         self._measured = MeasuredState(joints.names)
         self._planner = Planner(joints, self._motion, self._measured)
         self._outputs = Outputs(joints, contract.controllers)
-        self._joints = joints
-        self._following = Following(joints.names, joints.blended)
-        self._controllers = {c.name: ControllerWatch(c) for c in contract.controllers}
+        self._obedience = Obedience(joints, contract.controllers)
         self._admission = Admission(contract, joints.names)
         self._watchdog = Watchdog()
         self._clock = ClockWatch()
@@ -119,15 +112,11 @@ class Executor:
         One that has been elsewhere for `following_patience` has refused what it was sent, or
         obeys somebody else: motion stops until resume().
         """
-        answerable = self._answerable(now_ns)
-        if answerable is None:
+        commanded = self._answerable(now_ns)
+        if commanded is None:
             return
-        intended = answerable.at(stamp_ns)[0]
-        astray = self._controllers[controller].judge(
-            dict(zip(self.joint_names, intended.tolist(), strict=True)),
-            reference,
-            stamp_ns,
-            self.settings.following_patience,
+        astray = self._obedience.controller_astray(
+            controller, commanded, reference, stamp_ns, self.settings
         )
         if astray:
             self._distrust(astray, now_ns)
@@ -215,6 +204,19 @@ class Executor:
         self._halt(now_ns, reason, self.settings.braking_time)
         return self.update(now_ns)
 
+    def fail(self, what: str, now_ns: int) -> Update | None:
+        """Stop smoothly because this program is not as it was meant, latched until resume().
+
+        Nothing of it is relied on afterwards: motion begins anew from the measured state. Where
+        even the stop fails, the robot has the braking tail that its controllers were sent.
+        """
+        self.refuse(Refusal("internal_error", what))
+        self._executing = False
+        if self._watchdog.locked:
+            return None
+        self._distrust(f"internal error: {what}", now_ns)
+        return self._publish(now_ns) if self._changed else None
+
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
         """Follow the operator's instruction.
 
@@ -296,33 +298,24 @@ class Executor:
         return published if self._executing or not over else None
 
     def _was_moved(self, now_ns: int) -> bool:
-        """Whether the robot, long at rest, is elsewhere: what was commanded is no place to leave.
-
-        A controller that holds against a load stays within a little of its command.
-        """
+        """Whether somebody else moved the robot since it came to rest."""
         published = self._outputs.published
         if published is None or self._executing or self._answerable(now_ns):
             return False
-        gap = np.abs(published.at(now_ns)[0] - self._measured.position)
-        return bool((gap[self._joints.blended] > _MOVED).any())
+        return self._obedience.was_moved(published, self._measured.position, now_ns)
 
     def _distrust(self, reason: str, now_ns: int) -> None:
         self._watchdog.lock(reason)
-        self._halt(now_ns, reason, self.settings.braking_time)
         self._restart = True
+        self._halt(now_ns, reason, self.settings.braking_time)
 
     def _astray(self, now_ns: int) -> str:
         """Why the robot cannot be following, or an empty string."""
-        answerable, seen_ns = self._answerable(now_ns), self._measured.oldest_ns
-        if answerable is None or seen_ns is None:
+        commanded, seen_ns = self._answerable(now_ns), self._measured.oldest_ns
+        if commanded is None or seen_ns is None:
             return ""
-        return self._following.judge(
-            answerable.at(seen_ns)[0],
-            self._measured.position,
-            seen_ns,
-            self.settings.max_following_error,
-            self.settings.following_patience,
-        )
+        measured = self._measured.position
+        return self._obedience.robot_astray(commanded, measured, seen_ns, self.settings)
 
     def _step_refusal(self) -> Refusal | None:
         if self.settings.single_step and not self._may_step:
@@ -365,7 +358,7 @@ class Executor:
         self._executing = self._changed = self._restart = False
 
     def _forget_unsent(self) -> None:
-        """This process stood still until new motion was over: it never was in force."""
+        """The process stood still until its newest motion was over: that never was in force."""
         self._changed = False
         self._fall_back()
 

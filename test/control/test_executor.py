@@ -333,6 +333,44 @@ def test_a_distrusted_controller_at_rest_and_a_late_tick_are_a_stop_like_any_oth
     assert bench.give(standing_chunk(bench)) is None
 
 
+def test_an_internal_error_is_a_bounded_stop_latched_counted_and_told(bench):
+    update = bench.executor.fail("ValueError in _on_tick", bench.now_ns)
+    assert {t.controller for t in update.trajectories} == {"arm", "finger"}
+    state = bench.state
+    assert (state.status, state.refusals) == (HOLDING, {"internal_error": 1})
+    assert state.reason == "internal error: ValueError in _on_tick: call resume first"
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert bench.executor.fail("the next tick", bench.now_ns) is None
+    bench.run(0.4)
+    assert still(bench)
+    assert bench.give(standing_chunk(bench)).reason == "needs_resume"
+    bench.run(0.2)
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(standing_chunk(bench)) is None
+
+
+def test_an_internal_error_in_the_stop_itself_leaves_the_tail_that_was_sent(bench, monkeypatch):
+    def broken(*_):
+        raise IndexError("no such knot")
+
+    tail = bench.executor._outputs.published
+    monkeypatch.setattr(bench.executor._motion, "brake", broken)
+    with pytest.raises(IndexError):
+        bench.executor.fail("the first error", bench.now_ns)
+    count = len(bench.updates)
+    bench.run(0.7)
+    assert len(bench.updates) == count
+    assert not tail.at(bench.now_ns)[1].any()
+    assert "the first error" in bench.state.reason
+
+
+def test_an_internal_error_before_any_motion_only_latches():
+    bench = Bench()
+    assert bench.executor.fail("too early", bench.now_ns) is None
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+
+
 def test_a_policy_that_ended_its_session_may_begin_another_at_once(bench):
     bench.run(0.1)
     refusal = bench.give(sway_chunk(bench.t, session="b", id=1))
