@@ -340,9 +340,9 @@ def test_an_internal_error_is_a_bounded_stop_latched_counted_and_told(bench):
     assert (state.status, state.refusals) == (HOLDING, {"internal_error": 1})
     assert state.reason == "internal error: ValueError in _on_tick: call resume first"
     assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert not update.trajectories[0].velocities[-1].any()
     assert bench.executor.fail("the next tick", bench.now_ns) is None
     bench.run(0.4)
-    assert still(bench)
     assert bench.give(standing_chunk(bench)).reason == "needs_resume"
     bench.run(0.2)
     bench.executor.resume(bench.now_ns)
@@ -368,6 +368,7 @@ def test_an_internal_error_in_the_stop_itself_leaves_the_tail_that_was_sent(benc
 def test_an_internal_error_before_any_motion_only_latches():
     bench = Bench()
     assert bench.executor.fail("too early", bench.now_ns) is None
+    bench.run(0.01)
     assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
 
 
