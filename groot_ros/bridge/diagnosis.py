@@ -23,6 +23,7 @@ _FAULTS = {
     "not_viable",
     "needs_resume",
     "inference_error",
+    "internal_error",
 }
 #: Refusals that somebody wished.
 _WISHES = {

@@ -106,20 +106,22 @@ class Executor:
 
     def watch_controller(
         self, controller: str, stamp_ns: int, reference: Mapping[str, float], now_ns: int
-    ) -> None:
+    ) -> Update | None:
         """Take what a controller says that it follows at stamp_ns: joint -> rad or m.
 
         One that has been elsewhere for `following_patience` has refused what it was sent, or
-        obeys somebody else: motion stops until resume().
+        obeys somebody else: motion stops until resume(), and the stop is handed back.
         """
         commanded = self._answerable(now_ns)
         if commanded is None:
-            return
+            return None
         astray = self._obedience.controller_astray(
             controller, commanded, reference, stamp_ns, self.settings
         )
-        if astray:
-            self._distrust(astray, now_ns)
+        if not astray:
+            return None
+        self._distrust(astray, now_ns)
+        return self.update(now_ns)
 
     def end_session(self, session: str) -> None:
         """The policy says that this session is over: another one need not wait."""

@@ -297,13 +297,22 @@ class ExecutorNode(ManagedNode):
 
     def _on_controller_state(self, controller: str, msg: Any) -> None:
         if self._control is not None and self._ticks is not None:
-            stamp = time_to_ns(msg.header.stamp)
-            self._control.watch_controller(controller, stamp, reference_of(msg), self._now())
+            stamp, now = time_to_ns(msg.header.stamp), self._now()
+            reference = reference_of(msg)
+            self._publish(self._control.watch_controller(controller, stamp, reference, now))
 
     def _on_instruction(self, msg: String) -> None:
         # The policy does not follow such a one either, and says so.
         if self._control is not None and not problem(msg.data):
             update = self._control.instruct(msg.data, self._now())
+            if self._ticks is not None:
+                self._publish(update)
+
+    def react(self, what: str) -> None:
+        """Stop the robot, latched: what is wrong with this program nobody knows."""
+        self._waiting.clear()
+        if self._control is not None:
+            update = self._control.fail(what, self._now())
             if self._ticks is not None:
                 self._publish(update)
 

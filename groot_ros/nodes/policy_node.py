@@ -5,7 +5,6 @@ deactivate. Inference has a thread of its own; callbacks only store what arrives
 """
 
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -274,8 +273,11 @@ class PolicyNode(ManagedNode):
             self.get_logger().info(f"loading {stage}: {fraction:.0%}")
 
     def _on_worker_error(self, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
-        self.get_logger().error(f"a step of the policy failed: {trace}")
+        self.caught("inference", error)
+
+    def react(self, what: str) -> None:
+        """Count it: no chunk came of it, so the executor brings the robot to rest by itself."""
+        self._refusals.add("internal_error", time.monotonic_ns())
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))

@@ -396,14 +396,15 @@ def test_a_controller_elsewhere_than_sent_stops_motion_until_somebody_looks(benc
     for _ in range(10):
         assert bench.give(sway_chunk(bench.t)) is None
         elsewhere = reference(bench, j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
-        bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
+        stop = bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
         if bench.state.status == HOLDING:
             break
         bench.run(0.1)
     assert bench.state.reason.startswith("controller 'arm' does not follow: j2 was sent")
+    assert stop is not None
     bench.run(0.01)
     assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
-    assert not bench.updates[-1][1].trajectories[0].velocities[-1].any()
+    assert not stop.trajectories[0].velocities[-1].any()
     bench.run(0.5)
     bench.executor.resume(bench.now_ns)
     bench.run(0.01)
