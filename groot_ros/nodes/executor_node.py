@@ -33,12 +33,13 @@ from groot_ros.bridge.messages import (
 )
 from groot_ros.bridge.parameter_tables import EXECUTOR
 from groot_ros.bridge.parameters import Parameters, Value
-from groot_ros.bridge.refusals import RefusalCounts
+from groot_ros.bridge.refusals import WISHES, RefusalCounts
 from groot_ros.bridge.rivals import Rivals
 from groot_ros.bridge.standing_clock import StandingClock
 from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
 from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.command_outputs import CommandOutputs
+from groot_ros.nodes.instruction_channel import hear_instruction
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import ask_for_realtime
@@ -60,15 +61,6 @@ _STATE_PERIOD = 0.1
 _DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
-#: Reasons that are somebody's wish, not a fault.
-_WISHES = (
-    "estopped",
-    "on_hold",
-    "awaiting_step",
-    "before_stop",
-    "instruction_ended",
-    "old_episode",
-)
 #: s that deactivation waits for a streamed stop at most.
 _STREAMED_STOP = 2.0
 #: Parameters that are settings of control/, by the same name.
@@ -132,16 +124,7 @@ class ExecutorNode(ManagedNode):
             )
             for source in contract.joint_states
         ]
-        for profile in (qos.LATCHED, qos.SPOKEN):
-            self._inputs.append(
-                subscribe(
-                    String,
-                    "instruction",
-                    self._on_instruction,
-                    profile,
-                    event_callbacks=no_events.SUBSCRIPTION,
-                )
-            )
+        self._inputs += hear_instruction(self, self._on_instruction)
         self._inputs.append(subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS))
         self._inputs.append(
             subscribe(
@@ -327,7 +310,7 @@ class ExecutorNode(ManagedNode):
     def _tell(self, refusal: Refusal | None) -> None:
         if refusal is None or not self._told.add(refusal.reason, time.monotonic_ns()):
             return
-        if refusal.reason in _WISHES:
+        if refusal.reason in WISHES:
             self.get_logger().info(f"refused: {refusal}")
         elif refusal.reason in ("second_policy", "second_executor"):
             self.get_logger().error(f"refused: {refusal}")

@@ -25,7 +25,7 @@ from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.parameter_tables import POLICY
 from groot_ros.bridge.parameters import Parameters, Value
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
-from groot_ros.bridge.refusals import RefusalCounts
+from groot_ros.bridge.refusals import WISHES, RefusalCounts
 from groot_ros.bridge.wanted import Tolerances, Wanted
 from groot_ros.bridge.worker import Worker
 from groot_ros.control.continuation import Continuation
@@ -36,6 +36,7 @@ from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.policy_inputs import PolicyInputs
 from groot_ros.nodes.run import run
+from groot_ros.processing.assets import find_checkpoint
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
 from groot_ros.types import (
@@ -57,8 +58,6 @@ _STATUS_PERIOD = 0.5
 _DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
-#: Reasons that are somebody's wish, not a fault.
-_WISHES = ("no_instruction", "superseded")
 
 
 def load(*args: object, **kwargs: object) -> "Policy":
@@ -82,7 +81,7 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, POLICY)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
-        self._refusals = RefusalCounts(_QUIET_NS, once=_WISHES)
+        self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -118,11 +117,11 @@ class PolicyNode(ManagedNode):
         """Load the model and listen to its inputs."""
         settings = self._settings
         settings.lock()
-        self._refusals = RefusalCounts(_QUIET_NS, once=_WISHES)
+        self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
         if not settings.text("checkpoint"):
             raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
-        self._limit_threads(settings.integer("torch_threads"))
         try:
+            self._take_threads(settings.integer("torch_threads"), settings.text("checkpoint"))
             contract = load_contract(robot_path(settings.text("robot")))
             policy = self._policy = self._load_policy(
                 settings.text("checkpoint"),
@@ -288,7 +287,7 @@ class PolicyNode(ManagedNode):
             return
         if reason == "inference_error":
             self.get_logger().error(f"{reason}: {detail}")
-        elif reason in _WISHES:
+        elif reason in WISHES:
             self.get_logger().info(f"{reason}: {detail}")
         else:
             self.get_logger().warning(f"{reason}: {detail}")
@@ -337,12 +336,13 @@ class PolicyNode(ManagedNode):
         ]
         return Tolerances(*number)
 
-    @staticmethod
-    def _limit_threads(count: int) -> None:
-        if count > 0:
-            import torch
+    def _take_threads(self, count: int, checkpoint: str) -> None:
+        # Imported only now, as torch comes with it: the node answers while that loads.
+        from groot_ros.runtime.threads import threads_for, use_threads
 
-            torch.set_num_threads(count)
+        count = count or threads_for(find_checkpoint(checkpoint))
+        use_threads(count)
+        self.get_logger().info(f"torch runs on {count} CPU thread{'s' if count > 1 else ''}")
 
 
 def main() -> None:

@@ -161,7 +161,13 @@ class PolicyStage:
     """The node under test, the robot and an onlooker, spun in a thread of their own."""
 
     def __init__(self, *, load, images=None, robot=SO101, **parameters) -> None:
-        given = {"checkpoint": "scripted", "robot": robot, "rate_hz": 50.0, **parameters}
+        given = {
+            "checkpoint": "scripted",
+            "robot": robot,
+            "rate_hz": 50.0,
+            "torch_threads": 1,
+            **parameters,
+        }
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         # A namespace of its own: the log of a node is lost on /rosout while an earlier node of
         # the same name is still being destroyed.

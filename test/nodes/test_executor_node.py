@@ -347,6 +347,8 @@ def test_live_parameters_count_at_once_and_bad_ones_are_refused(on):
     assert not refused.successful
     assert "cleanup" in refused.reason
     assert on.set_parameter("limits_scale", 1).successful
+    refused = on.set_parameter("max_future", 0.0)
+    assert refused.reason == "max_future must be finite and above 0, not 0.0"
     assert not on.set_parameter("use_sim_time", True).successful
 
 

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from array import array
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 
 import numpy as np
@@ -27,6 +28,7 @@ from std_msgs.msg import String
 from tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.bridge.messages import chunk_from_msg
+from groot_ros.nodes import instruction_channel
 from groot_ros.nodes.policy_node import load
 
 pytestmark = pytest.mark.ros
@@ -98,6 +100,23 @@ def test_a_real_checkpoint_is_loaded_and_acts(stage, tmp_path):
     assert status.memory_bytes > 0
 
 
+@pytest.mark.parametrize(("given", "taken"), [(0, 1), (2, 2)])
+def test_threads_are_as_many_as_the_checkpoint_deserves_unless_given(stage, tmp_path, given, taken):
+    import torch
+
+    before = torch.get_num_threads()
+    try:
+        checkpoint = write_tiny_checkpoint(tmp_path)
+        on = stage(checkpoint=checkpoint, embodiment=TAG, torch_threads=given)
+        assert on.configure()
+        # As a thread that begins now finds it: inference has one of its own.
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(torch.get_num_threads).result() == taken
+        assert on.logs.wait(lambda m: m.msg.startswith(f"torch runs on {taken} CPU thread"))
+    finally:
+        torch.set_num_threads(before)
+
+
 # What goes into an observation
 
 
@@ -133,6 +152,8 @@ def test_an_encoding_that_the_contract_does_not_state_is_refused(stage):
     on = stage(ScriptedPolicy(), images={"front": bgr}, instruction="look")
     on.bring_up()
     on.refused("wrong_encoding")
+    status = on.statuses.wait(lambda s: s.input_count and s.input_count[0] > 5)
+    assert (status.inputs[0], status.age[0]) == ("front", -1.0)
 
 
 def test_joints_are_matched_by_name_whatever_their_order_and_company(stage):
@@ -249,6 +270,34 @@ def test_an_inference_that_fails_is_counted_and_the_next_one_gets_its_chance(sta
     assert log.msg == "inference_error: RuntimeError: the model's output is not finite"
 
 
+def test_an_error_in_a_callback_is_told_counted_and_ends_nothing(stage, monkeypatch):
+    def broken(*_):
+        raise KeyError("no such joint")
+
+    on = active(stage)
+    on.chunks.wait()
+    monkeypatch.setattr(on.node._buffer, "add_joint_state", broken)
+    on.refused("internal_error")
+    log = on.logs.wait(lambda m: m.msg.startswith("internal error: "))
+    assert "KeyError in _on_joint_state: 'no such joint'" in log.msg
+    assert "Traceback" in log.msg
+    on.refused("stale_joint_state")
+    monkeypatch.undo()
+    assert on.chunks.wait(after=len(on.chunks))
+
+
+def test_an_error_in_publishing_a_chunk_is_counted_too(stage, monkeypatch):
+    def broken(_):
+        raise TypeError("not a message")
+
+    on = active(stage)
+    on.chunks.wait()
+    monkeypatch.setattr("groot_ros.nodes.policy_node.chunk_to_msg", broken)
+    on.refused("internal_error")
+    log = on.logs.wait(lambda m: m.msg.startswith("internal error: "))
+    assert "TypeError in inference: not a message" in log.msg
+
+
 # Instructions
 
 
@@ -278,6 +327,34 @@ def test_the_service_takes_an_instruction_and_repeats_it_on_the_topic(stage):
     chunk = on.chunks.wait(lambda m: m.instruction_id == 2)
     assert chunk.instruction == "place it"
     assert on.instruct("place it").instruction_id == 2
+
+
+def test_a_word_is_not_overtaken_by_the_next_one(stage, monkeypatch):
+    """A thread that is held up with an old word must not have the last one."""
+    go_on, stopped = threading.Event(), threading.Event()
+    heard = []
+
+    def slow(text):
+        heard.append(text)
+        if text == "pick":
+            assert go_on.wait(20)
+        else:
+            stopped.set()
+        return ""
+
+    on = stage()
+    monkeypatch.setattr(instruction_channel, "problem", slow)
+    wait_until(lambda: on.instruction.get_subscription_count() >= 2, "the node listens")
+    on.instruction.publish(String(data="pick"))
+    wait_until(lambda: heard, "the first word is heard")
+    on.instruction.publish(String(data=""))
+    # Long enough for it to overtake, were that possible.
+    assert not stopped.wait(1.0)
+    go_on.set()
+    wait_until(lambda: len(heard) == 4, "both words are heard twice")
+    wait_until(lambda: on.node._instructions.current.id >= 2, "the stop is followed")
+    assert heard[-1] == ""
+    assert on.node._instructions.current.text == ""
 
 
 def test_a_book_is_refused_as_an_instruction_and_the_old_one_stays(stage):
