@@ -5,6 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from groot_ros.control.admission import Admission
 from groot_ros.control.clock import ClockWatch
 from groot_ros.control.curve import Curve
+from groot_ros.control.dispatch import Dispatch
 from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.interpolation import Array
 from groot_ros.control.measured import MeasuredState
@@ -42,13 +43,14 @@ class Executor:
         self._measured = MeasuredState(joints.names)
         self._planner = Planner(joints, self._motion, self._measured)
         self._outputs = Outputs(joints, contract.controllers)
+        self._dispatch = Dispatch(self._motion, self._outputs)
         self._obedience = Obedience(joints, contract.controllers)
         self._admission = Admission(contract, joints.names)
         self._watchdog = Watchdog()
         self._clock = ClockWatch()
         self._tally = Tally()
         self._chunk: ActionChunk | None = None
-        self._executing = self._changed = self._restart = self._may_step = False
+        self._executing = self._restart = self._may_step = False
         self._ending = ""
 
     # What comes in
@@ -99,7 +101,7 @@ class Executor:
         self._admission.accept(chunk)
         self._watchdog.accepted()
         self._chunk = chunk
-        self._executing = self._changed = True
+        self._executing = self._dispatch.due = True
         self._restart = self._may_step = False
         self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
         return None
@@ -145,13 +147,12 @@ class Executor:
             self._distrust(astray, now_ns)
         elif self._executing:
             self._go_on(now_ns)
-        if self._changed and self._at_rest(now_ns):
-            self._forget_unsent()
-        if self._restart and self._at_rest(now_ns):
+        self._dispatch.drop_late(now_ns)
+        if self._restart and self._motion.is_at_rest(now_ns):
             self._motion.clear()
             self._watchdog.over(_RESET)
             self._restart = False
-        return self._publish(now_ns) if self._changed else None
+        return self._send(now_ns)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
         """Positions of now for the controllers that take no trajectories; none when at rest."""
@@ -177,7 +178,7 @@ class Executor:
             return
         self._watchdog.hold = on
         why = "held by the operator" if on else "released: waiting for a new chunk"
-        if on or not self._at_rest(now_ns):
+        if on or not self._motion.is_at_rest(now_ns):
             self._halt(now_ns, why, self.settings.braking_time)
         else:
             self._watchdog.halt(why)
@@ -217,7 +218,7 @@ class Executor:
         if self._watchdog.locked:
             return None
         self._distrust(f"internal error: {what}", now_ns)
-        return self._publish(now_ns) if self._changed else None
+        return self._send(now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
         """Follow the operator's instruction.
@@ -234,7 +235,7 @@ class Executor:
                 if self._executing:
                     self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
                     self._ending = "the instruction changed: waiting for its first chunk"
-                    self._changed = True
+                    self._dispatch.due = True
             return None
         self._admission.end_instruction()
         return self.stop(now_ns, "no instruction")
@@ -252,7 +253,7 @@ class Executor:
 
     def _plan(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
         restart = self._restart or self._was_moved(now_ns)
-        if self.settings.shadow or (restart and self._at_rest(now_ns)):
+        if self.settings.shadow or (restart and self._motion.is_at_rest(now_ns)):
             self._motion.clear()
         if self._motion.sent is not None:
             return self._planner.plan(chunk, now_ns, self.settings)
@@ -261,7 +262,7 @@ class Executor:
             self._watchdog.halt(refusal.detail)
             if self._motion.sent is not None:
                 self._outputs.published = None
-                self._restart = self._changed = True
+                self._restart = self._dispatch.due = True
             return refusal
         refusal = self._planner.plan(chunk, now_ns, self.settings)
         if refusal is None:
@@ -276,7 +277,7 @@ class Executor:
             self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
             return
         if self._motion.refresh(now_ns, self.settings):
-            self._changed = True
+            self._dispatch.due = True
         end_ns = self._motion.end_ns
         if end_ns is None or now_ns < end_ns:
             return
@@ -285,7 +286,7 @@ class Executor:
         else:
             self._watchdog.starved(self.settings.max_starvations)
         self._motion.coast()
-        self._executing, self._changed = False, True
+        self._executing, self._dispatch.due = False, True
 
     def _answerable(self, now_ns: int) -> Curve | None:
         """The motion that the robot must be following: until shortly after its end.
@@ -337,11 +338,7 @@ class Executor:
         if self._motion.sent is not None:
             hardest = self._watchdog.estop
             self._motion.brake(now_ns, self.settings.lead, 0.0 if hardest else braking)
-            self._changed = True
-
-    def _at_rest(self, now_ns: int) -> bool:
-        rest_ns = self._motion.rest_ns
-        return rest_ns is None or now_ns >= rest_ns
+            self._dispatch.due = True
 
     def _watch_clock(self, now_ns: int) -> None:
         """A clock that jumps makes everything known untrue."""
@@ -357,32 +354,13 @@ class Executor:
         self._motion.clear()
         self._outputs.published = self._chunk = None
         self._outputs.forget_history(now_ns)
-        self._executing = self._changed = self._restart = False
+        self._executing = self._restart = self._dispatch.due = False
 
-    def _forget_unsent(self) -> None:
-        """The process stood still until its newest motion was over: that never was in force."""
-        self._changed = False
-        self._fall_back()
-
-    def _fall_back(self) -> None:
-        """Make what the controllers follow the motion in force again."""
-        if self._outputs.published is None:
-            self._motion.clear()
-        else:
-            self._motion.return_to(self._outputs.published)
-
-    def _publish(self, now_ns: int) -> Update | None:
-        self._changed = False
-        sent, plan = self._motion.sent, self._motion.plan
-        if sent is None or plan is None:
-            return None
+    def _send(self, now_ns: int) -> Update | None:
         try:
-            return self._outputs.update(
-                sent, plan, self._chunk, self._planner.row_dt, now_ns, self.settings
-            )
+            return self._dispatch.send(self._chunk, self._planner.row_dt, now_ns, self.settings)
         except MalformedError as error:
             self.refuse(Refusal(f"unsendable_{error.reason}", error.detail))
             self._watchdog.halt(f"the motion could not be sent: {error}")
             self._executing = False
-            self._fall_back()
             return None
