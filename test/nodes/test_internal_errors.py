@@ -46,7 +46,7 @@ def rests(stage) -> bool:
 
 @pytest.mark.parametrize(
     ("method", "callback"),
-    [("update", "_on_tick"), ("observe", "_on_joint_state"), ("receive", "_on_")],
+    [("update", "_on_tick"), ("observe", "on_joint_state"), ("receive", "")],
 )
 def test_an_error_in_a_callback_is_a_latched_stop_and_the_process_lives(
     running, switch, method, callback
