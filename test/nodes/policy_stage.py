@@ -279,6 +279,30 @@ class PolicyStage:
         return self.statuses.wait(lambda s: reason in s.refusal_reasons, after=len(self.statuses))
 
 
+def stages():
+    """Begin any number of stages; for a fixture, which ends them.
+
+    Each takes the scripted policy or what loads one, and parameters.
+    """
+    begun = []
+
+    def begin(policy=None, *, load=None, **parameters) -> PolicyStage:
+        policy = policy or ScriptedPolicy()
+        begun.append(PolicyStage(load=load or (lambda *_, **__: policy), **parameters))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.end()
+
+
+def active(stage, policy=None, **parameters) -> PolicyStage:
+    """A stage whose node is active and told to pick the cube."""
+    on = stage(policy, **{"instruction": "pick the cube", **parameters})
+    on.bring_up()
+    return on
+
+
 def answer_of(future):
     """The response, awaited while somebody else spins."""
     done = threading.Event()
