@@ -179,3 +179,19 @@ def test_a_small_correction_of_the_clock_changes_nothing(bench):
     bench.t -= 0.02
     bench.run(0.01)
     assert bench.state.status == RUNNING
+
+
+def test_an_error_before_anything_leaves_does_not_count_as_sent(bench, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    followed = bench.executor._outputs.published
+    monkeypatch.setattr("groot_ros.control.outputs.even_rows", broken)
+    with pytest.raises(ZeroDivisionError):
+        bench.give(bench.standing_chunk())
+    assert bench.executor._outputs.published is followed
+    monkeypatch.undo()
+    stop = bench.executor.fail("ZeroDivisionError", bench.now_ns)
+    assert stop is None or not stop.trajectories[0].velocities[-1].any()
+    bench.run(0.7)
+    assert bench.state.refusals == {"internal_error": 1}
