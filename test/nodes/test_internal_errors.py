@@ -87,3 +87,24 @@ def test_an_error_of_rclpy_itself_ends_the_process_after_the_stop_is_published(r
     assert rests(running)
     assert running.sharpest(running.began_ns).step < STEP
     assert "the node ends: Traceback" in running.log("executor_node")
+
+
+def test_at_a_tick_every_tenth_of_a_second_resets_and_stops_are_no_errors(ros_domain, tmp_path):
+    """Ticks that came long after a stop at rest once ended the process."""
+    stage = ProcessStage(tmp_path)
+    try:
+        executor = stage.start_executor(rate_hz=10.0)
+        for _ in range(2):
+            stage.run()
+            stage.policy.on = False
+            stage.wait(HOLDING, "no chunk came in time: at rest")
+            assert stage.trigger("executor_node/reset").success
+            stage.wait(ExecutorState.IDLE)
+        stage.run()
+        assert stage.trigger("executor_node/reset").success
+        stage.wait(RUNNING)
+        assert executor.lives
+        assert "internal error" not in stage.log("executor_node")
+        assert stage.sharpest(stage.began_ns).step < STEP
+    finally:
+        stage.end()
