@@ -88,6 +88,7 @@ def play_policy(seconds: float) -> dict[str, Any]:
 
     policy_inputs.check_image = note
     given = {"checkpoint": "none", "robot": robot_path("so101"), "rate_hz": RATE_HZ}
+    given["torch_threads"] = 1
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
     rclpy.init(args=["--ros-args", *arguments, "-p", "instruction:=stay"])
     node = PolicyNode(lambda *_, **__: NoModel())  # type: ignore[arg-type,return-value]

@@ -42,7 +42,9 @@ ARGUMENTS = (
     Argument("executor_nice", "0", "Nice level of the executor; below 0 needs the privilege"),
     Argument("policy_cpus", "", "CPUs of the policy, as taskset -c takes them; empty = all"),
     Argument("executor_cpus", "", "CPUs of the executor; empty = all"),
-    Argument("torch_threads", "auto", "CPU threads of torch; auto = all cores but one"),
+    Argument(
+        "torch_threads", "auto", "CPU threads of torch; auto = all cores, one for a small model"
+    ),
 )
 
 
@@ -144,7 +146,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         parameter_files=own_file,
         nice=_integer("policy_nice", values["policy_nice"], -20, 19),
         cpus=_cpus("policy_cpus", values["policy_cpus"]),
-        environment={"OMP_NUM_THREADS": str(threads)},
+        environment={"OMP_NUM_THREADS": str(threads)} if threads else {},
     )
     executor = NodeProcess(
         "executor_node",
@@ -324,8 +326,8 @@ def _ranges(cpus: Iterable[int]) -> str:
 
 
 def _torch_threads(value: str) -> int:
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores - 1) if value == "auto" else _integer("torch_threads", value, 1, 256)
+    """0 where the policy node is to choose: it knows the checkpoint and its own CPUs."""
+    return 0 if value == "auto" else _integer("torch_threads", value, 1, 256)
 
 
 def _yaml(value: Any) -> str:

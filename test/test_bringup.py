@@ -1,6 +1,5 @@
 """The node graph, as data."""
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +62,13 @@ def test_the_dds_profile_of_the_user_is_respected(
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in theirs
 
 
-def test_torch_leaves_a_core_to_the_executor(checkpoint: str) -> None:
+def test_the_policy_chooses_its_threads_unless_somebody_does(checkpoint: str) -> None:
     policy = policy_graph({"checkpoint": checkpoint}).processes[0]
-    cores = len(os.sched_getaffinity(0))
-    assert policy.parameters["torch_threads"] == max(1, cores - 1)
+    assert policy.parameters["torch_threads"] == 0
+    assert "OMP_NUM_THREADS" not in policy.environment
+    policy = policy_graph({"checkpoint": checkpoint, "torch_threads": "3"}).processes[0]
+    assert policy.parameters["torch_threads"] == 3
+    assert policy.environment["OMP_NUM_THREADS"] == "3"
 
 
 def full_names(graph: Graph) -> set[str]:

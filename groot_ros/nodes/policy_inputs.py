@@ -85,6 +85,7 @@ class PolicyInputs:
         self, view: str, msg: Any, check: Callable[[Any], None], to_rgb: Callable[[Any], Rgb]
     ) -> None:
         arrival = self._now()
+        self._buffer.arrived(view, arrival)
         try:
             check(msg)
             stamp = time_to_ns(msg.header.stamp)
