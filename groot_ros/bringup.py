@@ -60,7 +60,8 @@ class NodeProcess:
         executable: also the module below groot_ros.nodes and the node's name.
         parameters: on top of every file.
         managed: has a lifecycle.
-        stop_order: lower stops first; the executor outlives the policy, the robot outlives both.
+        stop_order: lower stops first: the executor, whose hold ends the motion at once, then the
+            policy, then the robot.
 
     """
 
@@ -131,7 +132,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
     threads = _torch_threads(values["torch_threads"])
     policy = NodeProcess(
         "policy_node",
-        stop_order=0,
+        stop_order=1,
         managed=True,
         parameters={
             **managed,
@@ -150,7 +151,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
     )
     executor = NodeProcess(
         "executor_node",
-        stop_order=1,
+        stop_order=0,
         managed=True,
         parameters=managed,
         parameter_files=own_file,

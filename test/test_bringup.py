@@ -28,14 +28,14 @@ def test_the_demo_adds_a_robot_and_a_recorder_only_when_a_bag_is_named(checkpoin
     assert names[-1] == "recorder_node"
 
 
-def test_the_policy_stops_before_the_executor_and_the_executor_before_the_robot(
+def test_the_executor_stops_before_the_policy_and_the_robot_after_both(
     checkpoint: str,
 ) -> None:
     graph = demo_graph({"checkpoint": checkpoint}, bag="/b")
     by_stop = sorted(graph.processes, key=lambda p: p.stop_order)
     assert [p.executable for p in by_stop] == [
-        "policy_node",
         "executor_node",
+        "policy_node",
         "sim_robot_node",
         "recorder_node",
     ]

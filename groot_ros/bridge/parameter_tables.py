@@ -125,6 +125,14 @@ EXECUTOR = (
     ),
     _setting("shadow", "Report everything, command nothing"),
     _setting("single_step", "One chunk for each call of ~/step", live=True),
+    Parameter(
+        "discovery_time",
+        5.0,
+        "After its start the process commands nothing for so long: another executor may be there",
+        "s",
+        0.0,
+        60.0,
+    ),
     Parameter("realtime_priority", 20, "SCHED_FIFO priority where permitted, 0 = off", "", 0, 98),
 )
 

@@ -10,6 +10,7 @@ WISHES = frozenset(
         "estopped",
         "on_hold",
         "awaiting_step",
+        "looking_around",
         "before_stop",
         "instruction_ended",
         "old_episode",

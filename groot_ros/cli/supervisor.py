@@ -1,8 +1,8 @@
 """Runs a bringup graph as processes: their output prefixed, their deaths told, a safe stop.
 
 Each process has a session of its own, so that Ctrl-C in the terminal reaches the supervisor
-alone, and the stop keeps its order: the policy first, then the executor (whose last message
-is a hold), then the robot. A process outlives a killed supervisor by nothing: the kernel
+alone, and the stop keeps its order: the executor first (whose last message is a hold: a chunk
+under way need not run out), then the policy, then the robot. A process outlives a killed supervisor by nothing: the kernel
 sends it SIGTERM.
 """
 

@@ -207,6 +207,16 @@ class Executor:
         self._halt(now_ns, reason, self.settings.braking_time)
         return self.update(now_ns)
 
+    def give_way(self, reason: str, now_ns: int) -> None:
+        """Command nothing more, because somebody else commands the robot.
+
+        What was sent ends by itself; a stop would come in between what the other one sends.
+        """
+        self._watch_clock(now_ns)
+        self._forget_motion(now_ns)
+        self._admission.only_after(now_ns)
+        self._watchdog.halt(reason)
+
     def fail(self, what: str, now_ns: int) -> Update | None:
         """Stop smoothly because this program is not as it was meant, latched until resume().
 

@@ -61,7 +61,8 @@ def describe(log: RunLog, figures: RunFigures) -> str:
         [
             format_table(["run", "value"], _run_rows(log, figures)),
             format_table(["latency by stage", "p50 ms", "p95 ms"], _stage_rows(figures)),
-            format_table(["joint", "travelled", "limit hits"], _joint_rows(log, figures)),
+            format_table(["joint", "travelled", "chunks limited"], _joint_rows(log, figures))
+            + "\n(chunks limited: some part of them asked for more than a limit and was slowed)",
         ]
     )
 
@@ -70,7 +71,7 @@ def _run_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
     state, policy = log.executor, log.policy
     age = "/".join(_ms(a) for a in figures.chunk_age)
     rows = [
-        ["recorded", f"{log.duration:.1f} s"],
+        ["recorded, start-up included", f"{log.duration:.1f} s"],
         ["images", str(log.images)],
         ["observations acted on (chunks)", str(len(log.chunks))],
         ["chunks accepted", str(state.accepted) if state is not None else "-"],

@@ -13,6 +13,7 @@ from typing import Any
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
@@ -55,6 +56,8 @@ _DIAGNOSTICS_PERIOD = 1.0
 _QUIET_NS = 5 * NS_PER_S
 #: s that deactivation waits for a streamed stop at most.
 _STREAMED_STOP = 2.0
+#: s that deactivation waits for its last messages to arrive at most.
+_LAST_WORDS = 0.5
 #: Parameters that are settings of control/, by the same name.
 _SETTINGS = {row.name for row in EXECUTOR} & {f.name for f in fields(ExecutorSettings)}
 
@@ -64,6 +67,7 @@ class ExecutorNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("executor_node")
+        self._born_ns = time.monotonic_ns()
         self._settings = Parameters(self, EXECUTOR)
         self._settings.on_change(self._on_setting)
         self._told = RefusalCounts(_QUIET_NS)
@@ -107,7 +111,12 @@ class ExecutorNode(ManagedNode):
         self._told = RefusalCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._outputs = CommandOutputs(self, contract.controllers)
-        self._surroundings = Surroundings(self, [*self._outputs.topics, self._states.topic_name])
+        self._surroundings = Surroundings(
+            self,
+            [*self._outputs.topics, self._states.topic_name],
+            born_ns=self._born_ns,
+            discovery=self._settings.number("discovery_time"),
+        )
         self._inputs = ExecutorInputs(self, contract, self)
         self.get_logger().info(
             f"drives {', '.join(control.joint_names)} through "
@@ -142,6 +151,7 @@ class ExecutorNode(ManagedNode):
             self._publish(self._control.stop(self._now(), "deactivated"))
             self._stream_to_rest(self._control)
         self._report()
+        self._wait_until_heard()
         if self._watch is not None:
             self.get_logger().info(f"timing: {self._watch}")
             self._watch = None
@@ -187,6 +197,19 @@ class ExecutorNode(ManagedNode):
             self._publish(self._control.update(self._now()))
         self._report()
 
+    def _wait_until_heard(self) -> None:
+        """Let the stop arrive: what a publisher has not delivered dies with it."""
+        publishers = [self._timelines, self._states]
+        if self._outputs is not None:
+            publishers = [*self._outputs.publishers, *publishers]
+        end = time.monotonic() + _LAST_WORDS
+        for publisher in publishers:
+            left = max(0.0, end - time.monotonic())
+            if not publisher.wait_for_all_acked(Duration(seconds=left)):
+                self.get_logger().warning(
+                    f"not everybody on {publisher.topic_name} has the last message"
+                )
+
     def _stream_to_rest(self, control: Executor) -> None:
         """Finish a stop that streamed controllers cannot finish by themselves."""
         assert self._outputs is not None
@@ -215,14 +238,25 @@ class ExecutorNode(ManagedNode):
         began = time.perf_counter()
         now = self._now()
         try:
-            if self._surroundings is not None and self._surroundings.rival:
-                raise MalformedError("second_executor", self._surroundings.rival)
+            self._require_to_be_alone()
             refusal = control.receive(chunk_from_msg(msg), now)
         except MalformedError as error:
             refusal = control.refuse_chunk(Refusal(error.reason, error.detail))
         self._tell(refusal)
         self._publish(control.update(now))
         self._gap.took(time.perf_counter() - began)
+
+    def _require_to_be_alone(self) -> None:
+        surroundings = self._surroundings
+        if surroundings is None:
+            return
+        if surroundings.rival:
+            raise MalformedError("second_executor", surroundings.rival)
+        if left := surroundings.unknown:
+            raise MalformedError(
+                "looking_around",
+                f"somebody else may command this robot: known in {left:.1f} s (discovery_time)",
+            )
 
     def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
         """Learn where the robot is."""
@@ -288,7 +322,11 @@ class ExecutorNode(ManagedNode):
         control, surroundings = self._control, self._surroundings
         if control is None or surroundings is None or self._ticks is None:
             return
-        if reason := surroundings.watch():
+        if rival := surroundings.new_rival():
+            reason = f"somebody else commands this robot: {rival}"
+            self.get_logger().error(reason)
+            control.give_way(reason, self._now())
+        if reason := surroundings.standing_clock():
             self.get_logger().error(reason)
             self._publish(control.stop(self._now(), reason))
 

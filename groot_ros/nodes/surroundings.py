@@ -7,6 +7,7 @@ from rclpy.node import Node
 
 from groot_ros.bridge.rivals import Rivals
 from groot_ros.bridge.standing_clock import StandingClock
+from groot_ros.types import ns_to_s, s_to_ns
 
 
 class Surroundings:
@@ -14,12 +15,17 @@ class Surroundings:
 
     Args:
         topics: full names.
+        born_ns: when the node was created, on a steady clock: discovery began then.
+        discovery: s that it may take; until then nobody can know whether somebody else is there.
 
     """
 
-    def __init__(self, node: Node, topics: Sequence[str]) -> None:
+    def __init__(
+        self, node: Node, topics: Sequence[str], *, born_ns: int, discovery: float
+    ) -> None:
         self._node = node
         self._topics = tuple(topics)
+        self._known_ns = born_ns + s_to_ns(discovery)
         self._rivals = Rivals(node.get_fully_qualified_name())
         self._standing = StandingClock()
         self._clock_stands = ""
@@ -29,6 +35,11 @@ class Surroundings:
         """Whom the node gives way to, or an empty string."""
         return self._rivals.words if self._rivals.gives_way else ""
 
+    @property
+    def unknown(self) -> float:
+        """Seconds until everybody else is discovered; 0 from then on."""
+        return max(0.0, ns_to_s(self._known_ns - time.monotonic_ns()))
+
     def begin(self) -> str:
         """Look anew, as the node wants to begin: who was there first, or an empty string."""
         rivals = self._look_for_rivals()
@@ -37,16 +48,19 @@ class Surroundings:
             self._standing, self._clock_stands = StandingClock(), ""
         return rivals
 
-    def watch(self) -> str:
-        """What the node must stop for now, said once, or an empty string."""
-        rival, stood = self.rival, self._clock_stands
-        if rival or self._rivals.is_newcomer(time.monotonic_ns()):
+    def new_rival(self) -> str:
+        """Whom the node gives way to from now on, said once, or an empty string."""
+        before = self.rival
+        if before or self._rivals.is_newcomer(time.monotonic_ns()):
             self._look_for_rivals()
+        return "" if before else self.rival
+
+    def standing_clock(self) -> str:
+        """That /clock stands from now on, said once, or an empty string."""
+        stood = self._clock_stands
         if self._node.get_parameter("use_sim_time").value:
             now = int(self._node.get_clock().now().nanoseconds)
             self._clock_stands = self._standing.look(now, time.monotonic_ns())
-        if self.rival and not rival:
-            return f"somebody else commands this robot: {self.rival}"
         return "" if stood else self._clock_stands
 
     def faults(self) -> list[str]:

@@ -119,7 +119,7 @@ def test_a_killed_node_is_reported_as_killed(supervise, lines: Lines) -> None:
     assert "killed by SIGKILL" in supervisor.obituary(dead)
 
 
-def test_the_policy_ends_before_the_executor_is_asked_and_the_executor_before_the_robot(
+def test_the_executor_ends_before_the_policy_is_asked_and_the_policy_before_the_robot(
     supervise, lines: Lines
 ) -> None:
     processes = demo_graph({}).processes
@@ -131,7 +131,7 @@ def test_the_policy_ends_before_the_executor_is_asked_and_the_executor_before_th
     told = [line.split("] ")[1] for line in lines.seen if not line.endswith("ready")]
     assert told == [
         f"{name} {what}"
-        for name in ("policy_node", "executor_node", "sim_robot_node")
+        for name in ("executor_node", "policy_node", "sim_robot_node")
         for what in ("asked", "ends")
     ]
     assert [r.process.returncode for r in supervisor.running] == [0, 0, 0]

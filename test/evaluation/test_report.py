@@ -100,7 +100,7 @@ def test_a_joint_is_told_in_the_unit_of_the_chunks(bag_of, capsys, monkeypatch) 
         pictures.plt.Axes, "set_ylabel", lambda _axis, text, **_: labels.append(text)
     )
     assert main(["report", str(bag)]) == 0
-    table = capsys.readouterr().out.split("limit hits")[1]
+    table = capsys.readouterr().out.split("chunks limited")[1]
     assert [line.split() for line in table.splitlines()[2:5]] == [
         ["lift", "0.00", "m", "-"],
         ["pan", "0.00", "rad", "-"],

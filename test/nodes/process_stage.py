@@ -3,10 +3,12 @@
 The robot plays the ported joint_trajectory_controllers of the SO-101 without any lag.
 """
 
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -51,6 +53,7 @@ class Robot:
         self.stray_joint = False
         self._due_ns = 0
         self.commands: list[tuple[int, np.ndarray]] = []
+        self.heard = Counter[str]()
         self._controllers = {}
         for each in CONTRACT.controllers:
             self._controllers[each.name] = TrajectoryController(each.joints, period=PERIOD)
@@ -69,6 +72,7 @@ class Robot:
     def _accept(self, name: str, msg: JointTrajectory) -> None:
         if self.refuses:
             return
+        self.heard[name] += 1
         points = [
             TrajectoryPoint(
                 p.time_from_start.sec * 1_000_000_000 + p.time_from_start.nanosec,
@@ -170,6 +174,10 @@ class NodeProcess:
         """Its exit status, awaited."""
         return self._process.wait(PATIENCE)
 
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
+
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -239,7 +247,7 @@ class ProcessStage:
     def start_executor(self, **options) -> NodeProcess:
         """An executor that hears the robot and is heard by it."""
         before = len(self.states)
-        process = self.start("executor_node", **options)
+        process = self.start("executor_node", **{"discovery_time": 0.0, **options})
         self.states.wait(after=before)
         wait_until(lambda: self.policy.heard_by >= 2, "the executor hears chunks")
         return process

@@ -384,6 +384,36 @@ def test_a_newcomer_stops_when_it_finds_somebody_and_goes_on_when_it_is_alone(on
     on.run()
 
 
+def test_a_newcomer_that_moves_already_sends_nothing_more_when_it_finds_somebody(on, monkeypatch):
+    given_way, late = [], []
+    control, outputs = on.node._control, on.node._outputs
+    give_way, send = control.give_way, outputs.send
+    monkeypatch.setattr(
+        control, "give_way", lambda *given: (give_way(*given), given_way.append(given))
+    )
+    monkeypatch.setattr(
+        outputs, "send", lambda sent: (late.append(sent) if given_way else None, send(sent))
+    )
+    on.run()
+    on.command_the_arm_too()
+    on.states.wait(lambda s: held(s) and "/onlooker publishes on" in s.reason)
+    for _ in range(3):
+        on.states.wait(after=len(on.states))
+    assert len(given_way) == 1
+    assert late == []
+
+
+def test_until_everybody_is_discovered_no_chunk_is_taken(stage):
+    on = stage(discovery_time=60.0)
+    on.bring_up()
+    on.give()
+    state = on.refused("looking_around")
+    assert state.accepted == 0
+    assert not len(on.trajectories)
+    on.node._surroundings._known_ns = 0
+    on.run()
+
+
 def test_who_was_there_first_goes_on_and_reports_the_other(on):
     on.node._surroundings._rivals.begin(0)
     on.run()
