@@ -38,7 +38,7 @@ _EXAMPLES = """examples:
   groot-ros demo --seconds 60 --out /tmp/demo
   groot-ros demo --cut arm_controller/joint_trajectory   # see it fail: commands go nowhere
 
-It never touches your robot: it takes a ROS_DOMAIN_ID that nobody on this machine uses, and says which.
+It never touches your robot: it takes a ROS_DOMAIN_ID that nobody on this machine uses.
 """
 
 

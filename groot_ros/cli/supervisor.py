@@ -2,8 +2,8 @@
 
 Each process has a session of its own, so that Ctrl-C in the terminal reaches the supervisor
 alone, and the stop keeps its order: the executor first (whose last message is a hold: a chunk
-under way need not run out), then the policy, then the robot. A process outlives a killed supervisor by nothing: the kernel
-sends it SIGTERM.
+under way need not run out), then the policy, then the robot. A process outlives a killed
+supervisor by nothing: the kernel sends it SIGTERM.
 """
 
 import ctypes
