@@ -16,7 +16,7 @@ from tiny_checkpoint import (
 )
 
 from groot_ros.control.rtc import schedule
-from groot_ros.policy import InferenceError, Policy, Prefix, load_policy
+from groot_ros.policy import InferenceError, Policy, load_policy
 from groot_ros.processing import (
     ActionConfig,
     ActionFormat,
@@ -25,8 +25,8 @@ from groot_ros.processing import (
     save_processor,
 )
 from groot_ros.robot import RobotContract, load_contract
-from groot_ros.runtime import EngineResult
-from groot_ros.types import ActionKind, MalformedError, Observation, RtcMode, StampedInput
+from groot_ros.runtime.engine import EngineResult
+from groot_ros.types import ActionKind, MalformedError, Observation, Prefix, RtcMode, StampedInput
 from groot_ros.types.fields import CheckpointError
 
 CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robots" / "so101.yaml"

@@ -12,11 +12,11 @@ from benchmarks.inference.case import Case
 from groot_ros.models.gr00t_n1d6 import BackboneOutput, Conditioning
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.gr00t_n1d6 import (
-    Executor,
     FastModel,
-    StageExecutor,
+    Runner,
+    StageRunner,
     Stages,
-    TorchExecutor,
+    TorchRunner,
     make_fast,
     run_head,
     to_cell_patches,
@@ -63,15 +63,15 @@ def fast(part: str, case: Case) -> FastModel:
     return make_fast(case.model(part), step_counts=(case.steps,))
 
 
-def through(part: str, case: Case, model: FastModel, executor: Executor) -> Run:
-    """One part through an executor of the fast form."""
+def through(part: str, case: Case, model: FastModel, runner: Runner) -> Run:
+    """One part through a runner of the fast form."""
     layout = model.host.layouts.of(case.small_ids().numpy(), case.image_sizes)
     if part == "backbone":
         patches = _patches(case, model)
-        return waiting(lambda: executor.backbone(layout, patches), case)
+        return waiting(lambda: runner.backbone(layout, patches), case)
     features, state, noise = case.features(), case.state(), case.noise()
     tables, free = model.host.tables.of(case.steps), _unconditioned(case)
-    return waiting(lambda: executor.head(layout, tables, features, state, noise, free), case)
+    return waiting(lambda: runner.head(layout, tables, features, state, noise, free), case)
 
 
 def stage_by_stage(part: str, case: Case, model: FastModel) -> dict[str, Run]:
@@ -100,14 +100,14 @@ def stage_by_stage(part: str, case: Case, model: FastModel) -> dict[str, Run]:
 
 def cuda_graph(part: str, case: Case) -> Run:
     """Recorded once, replayed."""
-    from groot_ros.runtime.graph_executor import GraphExecutor
-    from groot_ros.runtime.recorder import CudaRecorder
+    from groot_ros.runtime.graph_recorder import CudaGraphRecorder
+    from groot_ros.runtime.graph_runner import GraphRunner
 
     model = fast(part, case)
-    executor = GraphExecutor(TorchExecutor(model), CudaRecorder(case.device))
-    run = through(part, case, model, executor)
+    runner = GraphRunner(TorchRunner(model), CudaGraphRecorder(case.device))
+    run = through(part, case, model, runner)
     run()
-    for what, reason in executor.reasons.items():
+    for what, reason in runner.reasons.items():
         raise RuntimeError(f"cuda_graph runs the {what} without a graph: {reason}")
     return run
 
@@ -135,7 +135,7 @@ def onnxruntime(part: str, case: Case) -> Run:
     return through(part, case, model, _Sessions(Stages(**stages)))
 
 
-class _Sessions(StageExecutor):
+class _Sessions(StageRunner):
     memory_bytes = 0
 
     def close(self) -> None:

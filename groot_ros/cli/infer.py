@@ -90,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
     from groot_ros.policy import InferenceError
     from groot_ros.processing.observation_file import read_observation
+    from groot_ros.runtime.errors import EngineFilesError
     from groot_ros.types import ns_to_s
 
     observation = read_observation(
@@ -107,6 +108,8 @@ def run(args: argparse.Namespace) -> int:
     except InferenceError as error:
         print(f"groot-ros infer: {error}", file=sys.stderr)
         return 1
+    except EngineFilesError:
+        raise
     except ValueError as error:
         raise ValueError(f"{args.observation}: {error}") from error
     chunk = chunks[-1]

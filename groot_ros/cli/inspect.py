@@ -64,7 +64,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _show_model(directory: Path, backbone_assets: str | None) -> "tuple[Gr00tN1d6Config, bool]":
     """Its config, and False where its files contradict each other; prints all it is."""
-    from groot_ros.models.digest import checkpoint_digest
     from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config
     from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE
     from groot_ros.models.gr00t_n1d6.parts import parts_of
@@ -78,7 +77,7 @@ def _show_model(directory: Path, backbone_assets: str | None) -> "tuple[Gr00tN1d
     count, size = sum(p.parameters for p in parts), sum(p.nbytes for p in parts)
     files = ", ".join(sorted({entry.path.name for entry in entries}))
     print(f"{directory}: {MODEL_TYPE}, {count:,} parameters, {size / 1e6:,.1f} MB in {files}")
-    print(f"digest {checkpoint_digest(directory)}\n{_head(config)}")
+    print(_head(config))
     rows = [
         [part.name, f"{part.parameters:,}", f"{part.nbytes / 1e6:,.1f}", ", ".join(part.dtypes)]
         for part in parts
@@ -91,6 +90,7 @@ def _show_backbone_assets(
     directory: Path, config: "Gr00tN1d6Config", backbone_assets: str | None
 ) -> bool:
     """What is still to be got, or else whether all files fit each other."""
+    from groot_ros.models.digest import checkpoint_digest
     from groot_ros.models.gr00t_n1d6.checkpoint import fitting_tensors, load_config
     from groot_ros.processing import TextTokenizer, find_backbone_assets
     from groot_ros.runtime.checkpoint_parts import require_same_tokens
@@ -108,6 +108,7 @@ def _show_backbone_assets(
     except CheckpointError as error:
         print(f"cannot be loaded: {error}")
         return False
+    print(f"digest of all these files {checkpoint_digest(directory, assets.files)}")
     return True
 
 

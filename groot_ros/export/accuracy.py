@@ -17,8 +17,11 @@ from groot_ros.export.figures import Figures, Gatherer
 from groot_ros.export.trace import Trace, as_tuple, recorded
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime import Engine, PlainEngine, StagedEngine
-from groot_ros.runtime.gr00t_n1d6 import STAGES, Stages
+from groot_ros.runtime.engine import Engine
+from groot_ros.runtime.gr00t_n1d6 import Stages
+from groot_ros.runtime.names import STAGES
+from groot_ros.runtime.plain_engine import PlainEngine
+from groot_ros.runtime.staged_engine import StagedEngine
 from groot_ros.types import Observation
 
 
@@ -102,11 +105,11 @@ def measure_accuracy(
                 _run(p, p.engine, observation, noise) for p in (reference, candidate)
             )
         else:
-            with recorded(engines[0].stage_executor) as wanted:
+            with recorded(engines[0].stage_runner) as wanted:
                 expected = _run(reference, engines[0], observation, noise)
-            with recorded(engines[1].stage_executor) as given:
+            with recorded(engines[1].stage_runner) as given:
                 actions = _run(candidate, engines[1], observation, noise)
-            _compare_stages(engines[1].stage_executor.stages, wanted, given, by_stage)
+            _compare_stages(engines[1].stage_runner.stages, wanted, given, by_stage)
             pairs = zip(given.calls["denoise"], wanted.calls["denoise"], strict=True)
             for step, (a, b) in enumerate(pairs):
                 one, other = a.outputs[0][0][kept], b.outputs[0][0][kept]

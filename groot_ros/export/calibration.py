@@ -11,8 +11,9 @@ from groot_ros.export.quantise import quantise
 from groot_ros.export.ranges import calibrate, coverage
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.checkpoint_parts import CheckpointParts
+from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.gr00t_n1d6 import load_fast
-from groot_ros.runtime.manifest import EngineFilesError, Manifest, StageFiles, file_digest
+from groot_ros.runtime.manifest import Manifest, StageFiles, file_digest
 from groot_ros.runtime.measured import MEASURED
 from groot_ros.runtime.oracle import TOLERANCES
 
@@ -53,9 +54,10 @@ def calibrate_files(
     """
     absent = [name for name in stages if name not in manifest.stages]
     if absent:
+        export = manifest.export_command(directory, stages=(*manifest.stages, *absent))
         raise EngineFilesError(
             f"{directory}: stage '{absent[0]}' was not exported ({', '.join(manifest.stages)} "
-            "were): groot-ros engine export --stages ... with it"
+            f"were); export it with: {export}"
         )
     fast = load_fast(
         parts.directory, parts.config, embodiment=parts.processor.embodiment_id, device=device

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime import Engine, PrefixInput
+from groot_ros.runtime.engine import Engine, PrefixInput
 from groot_ros.runtime.oracle import Case, Oracle
 from groot_ros.types import Observation
 

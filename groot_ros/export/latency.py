@@ -9,8 +9,8 @@ import torch
 from groot_ros.export.trace import timed
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime import StagedEngine
-from groot_ros.runtime.gr00t_n1d6 import STAGES
+from groot_ros.runtime.names import STAGES
+from groot_ros.runtime.staged_engine import StagedEngine
 from groot_ros.types import Observation
 
 #: Runs before anything is measured.
@@ -81,7 +81,7 @@ def _stages(
     noise = draw_noise(shape, 0).numpy()
     sums: dict[str, list[float]] = {name: [] for name in STAGES}
     for _ in range(runs):
-        with timed(engine.stage_executor, device) as seconds:
+        with timed(engine.stage_runner, device) as seconds:
             engine.run(inputs, noise, policy.num_inference_steps)
         for name, values in seconds.items():
             sums[name].append(sum(values))

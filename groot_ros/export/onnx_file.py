@@ -15,7 +15,7 @@ from torch.export import Dim
 from groot_ros.export.parser_form import give_every_norm_a_bias
 from groot_ros.runtime.contract import StageSpec, TensorSpec
 from groot_ros.runtime.gr00t_n1d6.attend import Attend
-from groot_ros.runtime.onnxruntime_stages import DTYPES
+from groot_ros.runtime.precision import DTYPES
 
 #: LayerNormalization came with 17; the parser of TensorRT 10.3 reads up to 20.
 OPSET = 18

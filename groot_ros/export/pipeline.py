@@ -13,21 +13,16 @@ from groot_ros.export.onnx_file import OPSET, export_stage
 from groot_ros.policy import Policy
 from groot_ros.runtime.checkpoint_parts import CheckpointParts
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.engines import build_engine
-from groot_ros.runtime.gr00t_n1d6 import STAGES, load_fast
-from groot_ros.runtime.manifest import (
-    EngineFilesError,
-    Manifest,
-    Range,
-    StageFiles,
-    file_digest,
-)
+from groot_ros.runtime.engines import load_engine
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.gr00t_n1d6 import load_fast
+from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
 from groot_ros.runtime.measured import MEASURED, today
-from groot_ros.runtime.onnxruntime_stages import DTYPES
+from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.oracle import TOLERANCES, Oracle
+from groot_ros.runtime.precision import DTYPES
 from groot_ros.types import Observation
 
-PRECISIONS = ("float32", "bfloat16", "float16")
 #: Called with what is being done and the fraction of it that is done.
 Progress = Callable[[str, float], None]
 
@@ -37,7 +32,7 @@ class ExportOptions:
     """What to export.
 
     Attributes:
-        precision: of weights and tensors, one of `PRECISIONS`.
+        precision: of weights and tensors, one of `names.PRECISIONS`.
         stages: those of `STAGES` that become files; PyTorch runs the others.
         attention: see `export_stage`.
         steps: numbers of denoising steps to be proven.
@@ -164,7 +159,7 @@ def _rounding(
         return 0.0
     what = f"the plain form in {options.precision}"
     progress(what, 0.0)
-    engine = build_engine(
+    engine = load_engine(
         "plain",
         parts.directory,
         parts.config,

@@ -7,10 +7,11 @@ import torch
 from groot_ros.export.pipeline import Progress
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.manifest import EngineFilesError, Manifest, Plan, file_digest
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.manifest import Manifest, Plan, file_digest
 from groot_ros.runtime.measured import MEASURED, today
-from groot_ros.runtime.onnxruntime_stages import DTYPES
-from groot_ros.runtime.tensorrt import TensorRtError, unavailable
+from groot_ros.runtime.precision import DTYPES
+from groot_ros.runtime.tensorrt import unavailable
 
 _GIB = 2**30
 _TIMING_CACHE = "timing.cache"
@@ -50,7 +51,7 @@ def build_plans(
         raise EngineFilesError(f"{directory}: nothing can be built here: {reason}")
     manifest.require_onnx(directory)
     # Importable only where TensorRT is.
-    from groot_ros.runtime.tensorrt.build import BuildOptions, build_engine
+    from groot_ros.runtime.tensorrt.build import BuildOptions, build_plan
 
     specs = stage_specs(config)
     options = BuildOptions(
@@ -65,7 +66,7 @@ def build_plans(
             progress(f"{stage}: {phase}", fraction)
 
         try:
-            machine = build_engine(
+            machine = build_plan(
                 directory / files.onnx,
                 path,
                 specs[name],
@@ -75,7 +76,7 @@ def build_plans(
                 options=options,
                 progress=show,
             )
-        except (TensorRtError, ValueError) as error:
+        except ValueError as error:
             raise EngineFilesError(f"stage '{name}': {error}") from error
         plan = Plan(path.name, file_digest(path), files.sha256, machine, manifest.profile, today())
         manifest = manifest.with_plan(name, plan)

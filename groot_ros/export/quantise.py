@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from groot_ros.export.ranges import Product
+from groot_ros.runtime.names import QUANTISED
 
-KINDS = ("int8", "fp8")
 #: Opset that has FP8 in QuantizeLinear; what the files use besides is the same in 18.
 OPSET = 19
 _LARGEST = {"int8": 127.0, "fp8": 448.0}
@@ -34,15 +34,15 @@ def quantise(source: Path, target: Path, products: Sequence[Product], kind: str)
         source: an exported stage, with the weights that were calibrated.
         target: of the new file.
         products: in the order in which they run.
-        kind: one of `KINDS`.
+        kind: one of `names.QUANTISED`.
 
     Raises:
         QuantiseError: the file's products are others than those calibrated.
         ValueError: there is no such kind.
 
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not '{kind}'")
+    if kind not in QUANTISED:
+        raise ValueError(f"kind must be one of {', '.join(QUANTISED)}, not '{kind}'")
     model = onnx.load(str(source))
     graph = model.graph
     weights = {tensor.name: tensor for tensor in graph.initializer}

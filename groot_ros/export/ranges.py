@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.processing import ModelInputs
-from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchExecutor
+from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchRunner
 from groot_ros.runtime.staged_engine import StagedEngine
 
 #: The first and last products of a stage are small, and errors there reach the actions undamped.
@@ -61,7 +61,7 @@ def calibrate(
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not '{method}'")
     largest: dict[str, dict[str, float]] = {name: {} for name in fast.modules}
-    engine = StagedEngine("calibration", fast.host, TorchExecutor(fast))
+    engine = StagedEngine("calibration", fast.host, TorchRunner(fast))
     config = fast.host.config
     with ExitStack() as hooks:
         for stage, module in fast.modules.items():

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from groot_ros.runtime.gr00t_n1d6 import STAGES, StageExecutor, Stages
+from groot_ros.runtime.gr00t_n1d6 import StageRunner, Stages
 from groot_ros.runtime.gr00t_n1d6.stages import Stage
+from groot_ros.runtime.names import STAGES
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Trace:
 
 
 @contextmanager
-def recorded(executor: StageExecutor) -> Iterator[Trace]:
+def recorded(runner: StageRunner) -> Iterator[Trace]:
     """Copies of everything that goes in and out, while this lasts."""
     trace = Trace()
 
@@ -41,12 +42,12 @@ def recorded(executor: StageExecutor) -> Iterator[Trace]:
 
         return run
 
-    with _wrapped(executor, wrap):
+    with _wrapped(runner, wrap):
         yield trace
 
 
 @contextmanager
-def timed(executor: StageExecutor, device: torch.device) -> Iterator[Mapping[str, list[float]]]:
+def timed(runner: StageRunner, device: torch.device) -> Iterator[Mapping[str, list[float]]]:
     """Seconds of every run of every stage, while this lasts; waits for the device around each."""
     seconds: dict[str, list[float]] = {name: [] for name in STAGES}
 
@@ -64,7 +65,7 @@ def timed(executor: StageExecutor, device: torch.device) -> Iterator[Mapping[str
 
         return run
 
-    with _wrapped(executor, wrap):
+    with _wrapped(runner, wrap):
         yield seconds
 
 
@@ -74,13 +75,13 @@ def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
 
 
 @contextmanager
-def _wrapped(executor: StageExecutor, wrap: Callable[[str, Stage], Stage]) -> Iterator[None]:
-    own = executor.stages
-    executor.stages = Stages(**{name: wrap(name, getattr(own, name)) for name in STAGES})
+def _wrapped(runner: StageRunner, wrap: Callable[[str, Stage], Stage]) -> Iterator[None]:
+    own = runner.stages
+    runner.stages = Stages(**{name: wrap(name, getattr(own, name)) for name in STAGES})
     try:
         yield
     finally:
-        executor.stages = own
+        runner.stages = own
 
 
 def _copies(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.processing.tokenizer import has_tokenizer
+from groot_ros.processing.tokenizer import has_tokenizer, tokenizer_files
 from groot_ros.types.fields import CheckpointError, unreadable
 
 #: Files of a checkpoint, beside its weights.
@@ -28,6 +28,11 @@ class BackboneAssets:
 
     config: Path
     tokenizer: Path
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """All that is read of them, under names that do not depend on where they lie."""
+        return {"config": self.config, **{p.name: p for p in tokenizer_files(self.tokenizer)}}
 
 
 def hub_cache() -> Path:

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from typing import TYPE_CHECKING
 
 from groot_ros.processing.prompt import IMAGE_TOKEN, PAD_TOKEN
 from groot_ros.types.fields import CheckpointError, Fields
+
+# Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: How Qwen2 splits text before the merges.
 _SPLIT = (
@@ -21,6 +24,14 @@ def has_tokenizer(directory: Path) -> bool:
     return pair or (directory / "tokenizer.json").exists()
 
 
+def tokenizer_files(directory: Path) -> list[Path]:
+    """What `TextTokenizer.load` reads, of what is there."""
+    if (directory / "tokenizer.json").exists():
+        return [directory / "tokenizer.json"]
+    names = ("vocab.json", "merges.txt", "added_tokens.json")
+    return [directory / name for name in names if (directory / name).exists()]
+
+
 class TextTokenizer:
     """Text to token ids; no beginning or end tokens are added.
 
@@ -31,7 +42,7 @@ class TextTokenizer:
 
     """
 
-    def __init__(self, tokenizer: Tokenizer, where: Path) -> None:
+    def __init__(self, tokenizer: "Tokenizer", where: Path) -> None:
         self._tokenizer = tokenizer
         ids = tokenizer.get_vocab(with_added_tokens=True)
         _require_distinct(ids, where)
@@ -42,6 +53,8 @@ class TextTokenizer:
     @classmethod
     def load(cls, directory: Path) -> "TextTokenizer":
         """From tokenizer.json, else vocab.json, merges.txt and added_tokens.json."""
+        from tokenizers import Tokenizer
+
         ready = directory / "tokenizer.json"
         if ready.exists():
             try:
@@ -71,7 +84,17 @@ class TextTokenizer:
         return number
 
 
-def _from_vocabulary(directory: Path) -> Tokenizer:
+def _from_vocabulary(directory: Path) -> "Tokenizer":
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+    )
+
     vocab = Fields.read(directory / "vocab.json")
     _require_numbered(vocab)
     added = Fields.read(directory / "added_tokens.json")

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
 from groot_ros.processing import (
+    BackboneAssets,
     Processor,
     ProcessorConfig,
     StateActionCodec,
@@ -25,6 +27,11 @@ class CheckpointParts:
     directory: Path
     config: Gr00tN1d6Config
     processor: Processor
+    assets: BackboneAssets
+
+    def digest(self) -> str:
+        """See `checkpoint_digest`; reads some of the weights."""
+        return checkpoint_digest(self.directory, self.assets.files)
 
 
 def open_checkpoint(
@@ -48,7 +55,7 @@ def open_checkpoint(
     require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
     if robot is not None:
         require_counterparts(processor, robot)
-    return CheckpointParts(directory, config, processor)
+    return CheckpointParts(directory, config, processor, assets)
 
 
 def require_same_sizes(

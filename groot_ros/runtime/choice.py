@@ -1,18 +1,16 @@
 """Which engine a policy runs: the one asked for, or the fastest that is proven here."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from groot_ros.runtime.engine import Engine
-from groot_ros.runtime.manifest import EngineFilesError
+from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError, UnprovenEngineError
 from groot_ros.runtime.oracle import Verdict
+from groot_ros.types.fields import CheckpointError
 
 #: Fastest first, as far as one can say without having measured it.
 USUAL_ORDER = ("tensorrt", "cuda_graph", "torch", "onnxruntime")
-
-
-class UnprovenEngineError(ValueError):
-    """An engine does not give the stored answers; one line with the figures and the way out."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +52,13 @@ def choose_engine(
         prove: compares it with stored answers; None where there are none.
         obstacle: why an engine cannot run here, in words; empty if nothing is known against it.
         order: of the candidates for "auto".
-        allow_unproven: run the engine that was asked for even if it is not proven.
+        allow_unproven: run the engine that was asked for even if it is not proven: it gives other
+            answers, or none are stored for this number of denoising steps.
 
     Raises:
-        EngineFilesError: the engine that was asked for cannot run here.
+        EngineFilesError: the engine that was asked for cannot run here, or with "auto" none can.
         UnprovenEngineError: it does not give the stored answers.
+        CheckpointError: the weights that every engine needs cannot be read.
 
     """
     if wanted != "auto":
@@ -82,22 +82,18 @@ def _asked_for(
     allow_unproven: bool,
 ) -> Choice:
     engine = make(name)
-    try:
-        verdict = prove(engine)
-    except EngineFilesError as error:
+    with _closed_on_failure(engine):
+        try:
+            verdict = prove(engine)
+        except StepsNotStoredError as error:
+            if not allow_unproven:
+                raise
+            return Choice(engine, None, (f"engine {name} runs UNPROVEN: {error}",))
+        if verdict is None or verdict.proven:
+            return Choice(engine, verdict, (_taken(name, verdict),))
         if not allow_unproven:
-            engine.close()
-            raise
-        return Choice(engine, None, (f"engine {name} runs UNPROVEN: {error}",))
-    if verdict is not None and not verdict.proven:
-        if not allow_unproven:
-            engine.close()
-            raise UnprovenEngineError(
-                f"engine '{name}' does not give the stored answers: {verdict}; build it anew "
-                "(groot-ros engine make), take another engine, or set allow_unproven_engine"
-            )
-        return Choice(engine, verdict, (f"engine {name} runs UNPROVEN: {verdict}",))
-    return Choice(engine, verdict, (_taken(name, verdict),))
+            raise UnprovenEngineError(name, verdict)
+    return Choice(engine, verdict, (f"engine {name} runs UNPROVEN: {verdict}",))
 
 
 def _try(
@@ -105,18 +101,24 @@ def _try(
 ) -> Choice | str:
     """The choice, or the reason against it."""
     try:
-        engine = make(name)
-    except EngineFilesError as error:
-        return str(error)
+        return _asked_for(name, make, prove, allow_unproven=False)
+    except UnprovenEngineError as error:
+        return f"not proven: {error.verdict}"
+    except CheckpointError:
+        # Every engine reads the same weights.
+        raise
+    except (ValueError, RuntimeError) as error:
+        # torch says with a RuntimeError of many lines that memory is short.
+        return " ".join(str(error).split())
+
+
+@contextmanager
+def _closed_on_failure(engine: Engine) -> Iterator[None]:
     try:
-        verdict = prove(engine)
-    except EngineFilesError as error:
+        yield
+    except BaseException:
         engine.close()
-        return str(error)
-    if verdict is not None and not verdict.proven:
-        engine.close()
-        return f"not proven: {verdict}"
-    return Choice(engine, verdict, (_taken(name, verdict),))
+        raise
 
 
 def _taken(name: str, verdict: Verdict | None) -> str:

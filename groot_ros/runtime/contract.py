@@ -4,6 +4,7 @@ Every stage works on one observation at exact lengths; a dimension given by name
 same name means the same size in all stages of one run.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -122,3 +123,24 @@ def stage_specs(config: Gr00tN1d6Config) -> dict[str, StageSpec]:
             (TensorSpec("next_actions", chunk, "float32"),),
         ),
     }
+
+
+def sizes_of(stage: StageSpec, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """The free dimensions that the given shapes of all inputs mean.
+
+    Raises:
+        ValueError: a shape does not fit the contract, or two tensors disagree.
+
+    """
+    sizes: dict[str, int] = {}
+    for tensor in stage.inputs:
+        given = tuple(shapes[tensor.name])
+        if len(given) != len(tensor.dims):
+            raise ValueError(f"{stage.name}: '{tensor.name}' is {given}, expected {tensor.dims}")
+        for dim, size in zip(tensor.dims, given, strict=True):
+            expected = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
+            if size != expected:
+                raise ValueError(
+                    f"{stage.name}: '{tensor.name}' is {given}, but '{dim}' is {expected}"
+                )
+    return sizes

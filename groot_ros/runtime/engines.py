@@ -9,22 +9,20 @@ from pathlib import Path
 import torch
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, load_model
+from groot_ros.runtime.commands import make_command
 from groot_ros.runtime.cuda_graph import CudaGraphEngine
 from groot_ros.runtime.engine import Engine
-from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, load_fast
-from groot_ros.runtime.manifest import EngineFilesError, Manifest
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.gr00t_n1d6 import FastModel, load_fast
+from groot_ros.runtime.manifest import Manifest
+from groot_ros.runtime.names import ENGINES, FROM_FILES, STAGES
 from groot_ros.runtime.onnxruntime_engine import load_onnxruntime
-from groot_ros.runtime.onnxruntime_stages import DTYPES
 from groot_ros.runtime.plain_engine import PlainEngine
-from groot_ros.runtime.tensorrt import TensorRtError, unavailable
+from groot_ros.runtime.precision import DTYPES
+from groot_ros.runtime.tensorrt import unavailable
 from groot_ros.runtime.tensorrt.machine import this_machine
 from groot_ros.runtime.tensorrt.presence import installed_version
 from groot_ros.runtime.torch_engine import TorchEngine
-
-#: "torch" is the exact fast form, "plain" the model as written: the measure of all others.
-ENGINES = ("torch", "cuda_graph", "onnxruntime", "tensorrt", "plain")
-#: Those that run exported files.
-FROM_FILES = ("onnxruntime", "tensorrt")
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class EngineFiles:
     manifest: Manifest
 
 
-def build_engine(
+def load_engine(
     name: str,
     directory: Path,
     config: Gr00tN1d6Config,
@@ -116,10 +114,7 @@ def _tensorrt(files: EngineFiles, device: torch.device, rest: Callable[[], FastM
         for stage, own in manifest.stages.items()
         if own.plan is not None
     }
-    try:
-        return TensorRtEngine(plans, rest())
-    except TensorRtError as error:
-        raise EngineFilesError(str(error)) from error
+    return TensorRtEngine(plans, rest())
 
 
 def obstacle(name: str, device: torch.device, files: EngineFiles | None) -> str:
@@ -127,7 +122,7 @@ def obstacle(name: str, device: torch.device, files: EngineFiles | None) -> str:
     if name in ("cuda_graph", "tensorrt") and device.type != "cuda":
         return f"needs a CUDA device, the model is on {device}"
     if name in FROM_FILES and files is None:
-        return "engine_directory is not set; make engine files with: groot-ros engine make"
+        return f"engine_directory is not set; make engine files with: {make_command()}"
     if name == "onnxruntime" and importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed: pip install onnxruntime"
     precision = "" if files is None else files.manifest.precision

@@ -7,21 +7,21 @@ mends it.
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from groot_ros.models.digest import file_sample
+from groot_ros.runtime.commands import build_command, engine_command, make_command
+from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError
+from groot_ros.runtime.names import PRECISIONS, QUANTISED, STAGES
 from groot_ros.runtime.tensorrt.machine import Machine
 from groot_ros.types.fields import Fields
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-_PLACES, _BYTES = 16, 65536
-
-
-class EngineFilesError(ValueError):
-    """Engine files cannot be used; the message is one line: what, where, and how to mend it."""
+MODEL = "gr00t_n1d6"
 
 
 class Range(NamedTuple):
@@ -92,7 +92,7 @@ class Manifest:
     profile: Mapping[str, Range]
     stages: Mapping[str, StageFiles]
     date: str
-    model: str = "gr00t_n1d6"
+    model: str = MODEL
     format: int = FORMAT
     backbone_assets: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -103,14 +103,15 @@ class Manifest:
         path = directory / MANIFEST
         if not path.is_file():
             raise EngineFilesError(
-                f"{path}: no such file; make engine files with: groot-ros engine make"
+                f"{path}: no such file; make engine files with: {make_command(directory)}"
             )
         try:
             return _parse(Fields.read(path))
         except EngineFilesError:
             raise
         except ValueError as error:
-            raise EngineFilesError(f"{error}; make it anew with: groot-ros engine make") from error
+            again = make_command(directory)
+            raise EngineFilesError(f"{error}; make it anew with: {again}") from error
 
     def write(self, directory: Path) -> None:
         """To DIRECTORY/manifest.json."""
@@ -130,9 +131,33 @@ class Manifest:
         """The same with a TensorRT engine for one stage."""
         return self.with_stage(stage, replace(self.stages[stage], plan=plan))
 
-    def require_checkpoint(self, directory: Path, sha256: str, embodiment: str) -> None:
-        """Exported from this checkpoint, for this embodiment."""
-        export = "groot-ros engine export with this checkpoint"
+    def export_command(
+        self,
+        directory: Path,
+        *,
+        checkpoint: str | Path = "",
+        embodiment: str = "",
+        steps: Iterable[int] = (),
+        stages: Iterable[str] = (),
+    ) -> str:
+        """What exports the same again, with another checkpoint, embodiment, steps or stages."""
+        return engine_command(
+            "export",
+            checkpoint=checkpoint or self.checkpoint,
+            embodiment=embodiment or self.embodiment,
+            backbone_assets=self.backbone_assets,
+            engine_directory=directory,
+            precision=self.precision,
+            attention=self.attention,
+            steps=tuple(steps) or self.steps,
+            stages=tuple(stages) or tuple(self.stages),
+        )
+
+    def require_checkpoint(
+        self, directory: Path, checkpoint: Path, sha256: str, embodiment: str
+    ) -> None:
+        """Exported from the checkpoint that lies there, for this embodiment."""
+        export = self.export_command(directory, checkpoint=checkpoint, embodiment=embodiment)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
         _agree(directory, "embodiment", self.embodiment, embodiment, export)
 
@@ -140,28 +165,28 @@ class Manifest:
         """The stored outputs prove this number of denoising steps."""
         if steps not in self.steps:
             there = ", ".join(map(str, self.steps))
-            again = f"groot-ros engine export --steps {there.replace(',', '')} {steps}"
-            raise _mismatch(directory, "steps", there, str(steps), again)
+            again = self.export_command(directory, steps=(*self.steps, steps))
+            raise StepsNotStoredError(_mismatch(directory, "steps", there, str(steps), again))
 
     def require_onnx(self, directory: Path) -> None:
         """The ONNX files are those of the manifest."""
+        export = self.export_command(directory)
         for name, stage in self.stages.items():
             path = directory / stage.onnx
             if not path.is_file():
                 raise EngineFilesError(
                     f"{path}: no such file, {directory / MANIFEST} names it as stage '{name}'; "
-                    "rebuild with: groot-ros engine export"
+                    f"rebuild with: {export}"
                 )
-            there, here = stage.sha256, file_digest(path)
-            _agree(directory, f"stages.{name}.sha256", there, here, "groot-ros engine export")
+            _agree(directory, f"stages.{name}.sha256", stage.sha256, file_digest(path), export)
 
     def require_plans(self, directory: Path, machine: Machine) -> None:
         """Every stage has a TensorRT engine, of its ONNX file, for this very machine."""
-        build = f"groot-ros engine build --engine-directory {directory}"
+        build = build_command(directory)
         for name, stage in self.stages.items():
             plan, where = stage.plan, f"stages.{name}.plan"
             if plan is None:
-                raise _mismatch(directory, where, "missing", "needed", build)
+                raise EngineFilesError(_mismatch(directory, where, "missing", "needed", build))
             _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, stage.sha256, build)
             for name_of_size, sizes in self.profile.items():
                 there = plan.profile.get(name_of_size, "missing")
@@ -176,39 +201,21 @@ class Manifest:
 
 
 def file_digest(path: Path) -> str:
-    """Sha256, hex, of a file and of the `NAME.data` beside it.
+    """Sha256, hex, of `file_sample` of a file and of the `NAME.data` beside it.
 
-    Files up to 1 MiB whole; of larger ones the size and 64 KiB at 16 evenly spaced places, so that
-    gigabytes are checked at every start.
+    So that gigabytes are checked at every start.
     """
-    digest = hashlib.sha256()
-    for part in (path, path.with_name(f"{path.name}.data")):
-        if part.is_file():
-            _add(digest, part)
-    return digest.hexdigest()
-
-
-def _add(digest: Any, path: Path) -> None:
-    size = path.stat().st_size
-    digest.update(f"{path.name}\0{size}\0".encode())
-    with path.open("rb") as file:
-        if size <= _PLACES * _BYTES:
-            digest.update(file.read())
-            return
-        for place in range(_PLACES):
-            file.seek((size - _BYTES) * place // (_PLACES - 1))
-            digest.update(file.read(_BYTES))
+    parts = (path, path.with_name(f"{path.name}.data"))
+    return hashlib.sha256(b"".join(file_sample(p) for p in parts if p.is_file())).hexdigest()
 
 
 def _agree(directory: Path, name: str, there: object, here: object, command: str) -> None:
     if there != here:
-        raise _mismatch(directory, name, there, here, command)
+        raise EngineFilesError(_mismatch(directory, name, there, here, command))
 
 
-def _mismatch(
-    directory: Path, name: str, there: object, here: object, command: str
-) -> EngineFilesError:
-    return EngineFilesError(
+def _mismatch(directory: Path, name: str, there: object, here: object, command: str) -> str:
+    return (
         f"{directory / MANIFEST}: '{name}' is {_shown(there)}, here it is {_shown(here)}; "
         f"rebuild with: {command}"
     )
@@ -224,14 +231,21 @@ def _shown(value: object) -> str:
 
 def _parse(f: Fields) -> Manifest:
     f.expect("format", FORMAT, None)
+    f.expect("model", MODEL, None)
     stages = f.section("stages")
+    for name in stages.value:
+        if name not in STAGES:
+            raise stages.error(name, f"is not a stage: {', '.join(STAGES)}")
+    steps = f.items("steps", int)
+    if not steps or min(steps) < 1:
+        raise f.error("steps", f"must be whole numbers from 1 on, not {list(steps)}")
     versions = f.section("versions", {})
     return Manifest(
         checkpoint=f.text("checkpoint"),
         checkpoint_sha256=f.text("checkpoint_sha256"),
         embodiment=f.text("embodiment"),
-        precision=f.text("precision"),
-        steps=f.items("steps", int),
+        precision=_one_of(PRECISIONS, f, "precision"),
+        steps=steps,
         attention=f.text("attention"),
         opset=f.integer("opset"),
         tolerance=f.number("tolerance"),
@@ -240,7 +254,6 @@ def _parse(f: Fields) -> Manifest:
         profile=_profile(f.section("profile")),
         stages={name: _stage(stages.section(name)) for name in stages.value},
         date=f.text("date"),
-        model=f.text("model"),
         backbone_assets=f.text("backbone_assets", ""),
         versions={name: versions.text(name) for name in versions.value},
     )
@@ -260,7 +273,23 @@ def _range(f: Fields) -> Range:
 
 def _stage(f: Fields) -> StageFiles:
     plan = _plan(f.section("plan")) if f.has("plan") else None
-    return StageFiles(f.text("onnx"), f.text("sha256"), f.text("quantised", ""), plan)
+    quantised = _one_of(("", *QUANTISED), f, "quantised")
+    return StageFiles(_file_beside(f, "onnx"), f.text("sha256"), quantised, plan)
+
+
+def _file_beside(f: Fields, key: str) -> str:
+    """A bare name: whoever writes a manifest must not choose which files elsewhere are read."""
+    name = f.text(key)
+    if Path(name).name != name or name in ("", ".."):
+        raise f.error(key, f"is '{name}', not the name of a file beside the manifest")
+    return name
+
+
+def _one_of(words: Iterable[str], f: Fields, key: str) -> str:
+    word = f.text(key, "")
+    if word not in words:
+        raise f.error(key, f"is '{word}', not one of {', '.join(filter(None, words))}")
+    return word
 
 
 def _plan(f: Fields) -> Plan:
@@ -273,7 +302,7 @@ def _plan(f: Fields) -> Plan:
         jetpack=m.text("jetpack"),
     )
     return Plan(
-        f.text("file"),
+        _file_beside(f, "file"),
         f.text("sha256"),
         f.text("onnx_sha256"),
         machine,

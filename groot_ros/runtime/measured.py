@@ -22,14 +22,14 @@ class Measured:
 
     Attributes:
         machine: see `machine_in_words`.
-        seconds: median time of one inference, without processing.
+        seconds: median time of one inference, without processing; None before it was measured.
         error: see `Verdict`.
         date: day, UTC.
 
     """
 
     machine: str
-    seconds: float
+    seconds: float | None
     error: float
     proven: bool
     date: str
@@ -58,13 +58,25 @@ def today() -> str:
     return datetime.now(timezone.utc).date().isoformat()
 
 
-def remember(directory: Path, engine: str, verdict: Verdict, device: torch.device) -> None:
-    """Add one engine's figures to the file."""
+def remember(
+    directory: Path,
+    engine: str,
+    verdict: Verdict,
+    device: torch.device,
+    seconds: float | None = None,
+) -> None:
+    """Add one engine's figures to the file.
+
+    Without `seconds`, a time that was measured on this machine before stays: that of a proof is
+    the shortest of few, no median.
+    """
     known = read_measured(directory)
+    machine = machine_in_words(device)
+    before = known.get(engine)
+    if seconds is None and before is not None and before.machine == machine:
+        seconds = before.seconds
     error = verdict.error if verdict.error == verdict.error else -1.0
-    known[engine] = Measured(
-        machine_in_words(device), verdict.seconds, error, verdict.proven, today()
-    )
+    known[engine] = Measured(machine, seconds, error, verdict.proven, today())
     text = json.dumps({name: asdict(m) for name, m in known.items()}, indent=2)
     (directory / MEASURED).write_text(text + "\n", encoding="utf-8")
 
@@ -80,7 +92,7 @@ def read_measured(directory: Path) -> dict[str, Measured]:
         one = f.section(name)
         found[name] = Measured(
             one.text("machine"),
-            one.number("seconds"),
+            one.number("seconds") if one.has("seconds") else None,
             one.number("error"),
             one.flag("proven"),
             one.text("date"),
@@ -94,5 +106,5 @@ def seconds_here(directory: Path, device: torch.device) -> dict[str, float]:
     return {
         name: m.seconds
         for name, m in read_measured(directory).items()
-        if m.machine == here and m.proven
+        if m.machine == here and m.proven and m.seconds is not None
     }

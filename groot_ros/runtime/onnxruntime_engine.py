@@ -6,14 +6,14 @@ from pathlib import Path
 import torch
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
-from groot_ros.runtime.gr00t_n1d6 import FastModel, StageExecutor, Stages
+from groot_ros.runtime.gr00t_n1d6 import FastModel, StageRunner, Stages
 from groot_ros.runtime.gr00t_n1d6.stages import Stage
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage, onnxruntime_stages
 from groot_ros.runtime.staged_engine import StagedEngine
 
 
-class OnnxruntimeExecutor(StageExecutor):
+class OnnxruntimeRunner(StageRunner):
     """Stages that were exported run in onnxruntime, the others in PyTorch."""
 
     def __init__(self, fast: FastModel, exported: Mapping[str, OnnxruntimeStage]) -> None:
@@ -52,4 +52,4 @@ def load_onnxruntime(
     # Few processors have packed products of float16.
     if fast.host.dtype != torch.float16:
         fast.pack()
-    return StagedEngine("onnxruntime", fast.host, OnnxruntimeExecutor(fast, exported))
+    return StagedEngine("onnxruntime", fast.host, OnnxruntimeRunner(fast, exported))

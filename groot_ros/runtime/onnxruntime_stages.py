@@ -8,16 +8,11 @@ import torch
 from torch import Tensor
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
-from groot_ros.runtime.contract import StageSpec, TensorSpec, stage_specs
-from groot_ros.runtime.manifest import EngineFilesError, Manifest
+from groot_ros.runtime.contract import StageSpec, sizes_of, stage_specs
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.manifest import Manifest
+from groot_ros.runtime.precision import DTYPES, dtype_of
 
-DTYPES = {
-    "float32": torch.float32,
-    "float16": torch.float16,
-    "bfloat16": torch.bfloat16,
-    "int64": torch.int64,
-    "bool": torch.bool,
-}
 _ELEMENTS: dict[torch.dtype, Any] = {
     torch.float32: np.float32,
     torch.float16: np.float16,
@@ -56,7 +51,7 @@ class OnnxruntimeStage:
         quantised: str = "",
     ) -> None:
         self._spec, self._square, self._device = spec, square, device
-        self._precision = precision
+        self._weights = DTYPES[precision]
         self._session = _session(path, device, threads, quantised)
         beside = path.with_name(f"{path.name}.data")
         #: Size of the weights' files.
@@ -67,13 +62,13 @@ class OnnxruntimeStage:
 
     def __call__(self, *inputs: Tensor) -> Any:
         """Tensors in the order of the spec to those of its outputs; a single one comes bare."""
-        sizes: dict[str, int] = {}
+        shapes = zip(self._spec.inputs, (given.shape for given in inputs), strict=True)
+        sizes = sizes_of(self._spec, {spec.name: shape for spec, shape in shapes})
         binding = self._session.io_binding()
         held = []
         for spec, given, read in zip(self._spec.inputs, inputs, self._read, strict=True):
-            sizes.update(_free(spec, given))
             if read:
-                tensor = given.to(self._device, self._dtype(spec)).contiguous()
+                tensor = given.to(self._device, dtype_of(spec, self._weights)).contiguous()
                 held.append(tensor)
                 self._bind(binding.bind_input, spec.name, tensor)
         if "patches" in sizes:
@@ -81,7 +76,8 @@ class OnnxruntimeStage:
         outputs = []
         for spec in self._spec.outputs:
             shape = [d if isinstance(d, int) else sizes[d] for d in spec.dims]
-            outputs.append(torch.empty(shape, dtype=self._dtype(spec), device=self._device))
+            dtype = dtype_of(spec, self._weights)
+            outputs.append(torch.empty(shape, dtype=dtype, device=self._device))
             self._bind(binding.bind_output, spec.name, outputs[-1])
         if self._device.type == "cuda":
             # onnxruntime has a stream of its own, which knows nothing of torch's.
@@ -93,9 +89,6 @@ class OnnxruntimeStage:
         kind, index = self._device.type, self._device.index or 0
         element = _ELEMENTS[tensor.dtype]
         bind(name, kind, index, element, tuple(tensor.shape), tensor.data_ptr())
-
-    def _dtype(self, spec: TensorSpec) -> torch.dtype:
-        return DTYPES[self._precision if spec.kind == "weights" else spec.kind]
 
 
 def onnxruntime_stages(
@@ -158,13 +151,3 @@ def _session(path: Path, device: torch.device, threads: int, quantised: str) -> 
     except Exception as error:  # the library raises a class per status code
         reason = " ".join(str(error).split())
         raise EngineFilesError(f"{path}: onnxruntime cannot run it: {reason:.300}") from error
-
-
-def _free(spec: TensorSpec, given: Tensor) -> dict[str, int]:
-    if given.ndim != len(spec.dims):
-        raise ValueError(f"'{spec.name}' must have {len(spec.dims)} dimensions, not {given.ndim}")
-    return {
-        name: size
-        for name, size in zip(spec.dims, given.shape, strict=True)
-        if isinstance(name, str)
-    }

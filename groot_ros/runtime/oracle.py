@@ -16,7 +16,8 @@ from safetensors.numpy import load, save
 
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import Engine, PrefixInput
-from groot_ros.runtime.manifest import EngineFilesError, Manifest
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.manifest import Manifest
 
 ORACLE = "oracle.safetensors"
 #: Largest error against the plain form in float32 that an engine may show, normalised units
@@ -97,10 +98,10 @@ class Oracle:
         return hashlib.sha256(data).hexdigest()
 
     @classmethod
-    def load(cls, directory: Path, sha256: str) -> "Oracle":
+    def load(cls, directory: Path, manifest: Manifest) -> "Oracle":
         """Read the file; raises EngineFilesError where it is not the one of the manifest."""
-        path = directory / ORACLE
-        again = f"rebuild with: groot-ros engine export --out {directory}"
+        path, sha256 = directory / ORACLE, manifest.oracle_sha256
+        again = f"rebuild with: {manifest.export_command(directory)}"
         if not path.is_file():
             raise EngineFilesError(f"{path}: no such file; {again}")
         data = path.read_bytes()
@@ -138,7 +139,7 @@ class Oracle:
         """
         errors, seconds = [], []
         groups: dict[str, NDArray[np.float64]] = {}
-        engine.prepare(self.cases[0].inputs)
+        engine.prepare(self.cases[0].inputs, steps)
         for case in self.cases:
             result = engine.run(case.inputs, case.noise, steps, case.prefix)
             seconds.append(result.backbone_seconds + result.head_seconds)

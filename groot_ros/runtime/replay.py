@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from groot_ros.runtime.recorder import Recorder, Recording
+from groot_ros.runtime.errors import TensorRtError
+from groot_ros.runtime.graph_recorder import GraphRecorder, GraphRecording
 from groot_ros.runtime.static_tensors import StaticTensors
 
 _LOG = logging.getLogger(__name__)
@@ -25,7 +26,7 @@ Function = Callable[[Sequence[Tensor], Sequence[Tensor]], Tensor]
 
 @dataclass
 class _Recorded:
-    recording: Recording
+    recording: GraphRecording
     constants: StaticTensors
     inputs: StaticTensors
     output: Tensor
@@ -40,7 +41,7 @@ class Replays:
 
     """
 
-    def __init__(self, name: str, recorder: Recorder, capacity: int = 4) -> None:
+    def __init__(self, name: str, recorder: GraphRecorder, capacity: int = 4) -> None:
         self.reason: str | None = None
         self._name, self._recorder, self._capacity = name, recorder, capacity
         self._recorded: OrderedDict[Hashable, _Recorded] = OrderedDict()
@@ -105,7 +106,7 @@ class Replays:
         self._cold = False
         try:
             recording, output = self._recorder.record(work)
-        except RuntimeError as error:
+        except (RuntimeError, TensorRtError) as error:
             self._give_up(f"recording failed: {_one_line(error)}")
             return expected
         recorded = _Recorded(recording, fixed, moving, output, tuple(constants))

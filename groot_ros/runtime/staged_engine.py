@@ -11,7 +11,7 @@ from torch import Tensor
 from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
-from groot_ros.runtime.gr00t_n1d6 import Executor, Host, Layout, StageExecutor, to_cell_patches
+from groot_ros.runtime.gr00t_n1d6 import Host, Layout, Runner, StageRunner, to_cell_patches
 from groot_ros.runtime.placement import in_words
 from groot_ros.runtime.static_tensors import HostCopy
 from groot_ros.runtime.stopwatch import Stopwatch
@@ -25,31 +25,31 @@ class StagedEngine:
     without `use_alternate_vl_dit` also attends to the padding of a batch.
     """
 
-    def __init__(self, name: str, host: Host, executor: Executor) -> None:
+    def __init__(self, name: str, host: Host, runner: Runner) -> None:
         self.name = name
         self.device = in_words(host.device)
         self._host = host
-        self._executor: Executor | None = executor
+        self._runner: Runner | None = runner
         self._result = HostCopy()
         self._stream: torch.cuda.Stream | None = None
 
     def launched_singly(self) -> "StagedEngine":
         """The same weights, stage after stage without a graph around them: for looking inside."""
-        executor = self._open()
-        return StagedEngine(self.name, self._host, getattr(executor, "inner", executor))
+        runner = self._open()
+        return StagedEngine(self.name, self._host, getattr(runner, "inner", runner))
 
     @property
-    def stage_executor(self) -> StageExecutor:
+    def stage_runner(self) -> StageRunner:
         """Whose stages may be exchanged; ValueError where they cannot be."""
-        executor = self._open()
-        if not isinstance(executor, StageExecutor):
+        runner = self._open()
+        if not isinstance(runner, StageRunner):
             raise ValueError(f"engine '{self.name}' does not run stage by stage")
-        return executor
+        return runner
 
     @property
     def memory_bytes(self) -> int:
         """Memory held on the device."""
-        return 0 if self._executor is None else self._executor.memory_bytes
+        return 0 if self._runner is None else self._runner.memory_bytes
 
     def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
         """One run, so that the first real one finds everything allocated."""
@@ -77,12 +77,12 @@ class StagedEngine:
         steps: int,
         prefix: PrefixInput | None,
     ) -> EngineResult:
-        host, executor = self._host, self._open()
+        host, runner = self._host, self._open()
         # Nothing below waits for the device before `fetch` does.
         watch = Stopwatch(host.device)
         watch.mark()
         samples = [self._sample(inputs, row) for row in range(len(inputs.input_ids))]
-        features = [executor.backbone(layout, patches) for layout, patches in samples]
+        features = [runner.backbone(layout, patches) for layout, patches in samples]
         watch.mark()
         tables = host.tables.of(steps)
         state = upload(inputs.state, host.device, host.dtype)
@@ -93,9 +93,7 @@ class StagedEngine:
             else to_conditioning(prefix, host.device)
         )
         chunks = [
-            executor.head(
-                layout, tables, seen, state[row, None], noises[row, None], _row(given, row)
-            )
+            runner.head(layout, tables, seen, state[row, None], noises[row, None], _row(given, row))
             for row, ((layout, _), seen) in enumerate(zip(samples, features, strict=True))
         ]
         actions = self._result.fetch(torch.cat(chunks)).numpy().copy()
@@ -104,9 +102,9 @@ class StagedEngine:
 
     def close(self) -> None:
         """Drop the weights."""
-        if self._executor is not None:
-            self._executor.close()
-        self._executor = None
+        if self._runner is not None:
+            self._runner.close()
+        self._runner = None
         if self._host.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -120,10 +118,10 @@ class StagedEngine:
         self._stream.wait_stream(torch.cuda.default_stream(self._host.device))
         return torch.cuda.stream(self._stream)
 
-    def _open(self) -> Executor:
-        if self._executor is None:
+    def _open(self) -> Runner:
+        if self._runner is None:
             raise RuntimeError("the engine is closed")
-        return self._executor
+        return self._runner
 
     def _sample(self, inputs: ModelInputs, row: int) -> tuple[Layout, list[Tensor]]:
         """Layout and patches of one observation of a batch."""

@@ -12,7 +12,7 @@ from benchmarks.inference import Case, main
 from benchmarks.inference.contestants import fast, plain, through
 from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
 from groot_ros.models.gr00t_n1d6 import build_model
-from groot_ros.runtime.gr00t_n1d6 import TorchExecutor, make_fast
+from groot_ros.runtime.gr00t_n1d6 import TorchRunner, make_fast
 
 CPU = torch.device("cpu")
 
@@ -58,7 +58,7 @@ def test_the_floor_is_the_slower_of_reading_and_computing() -> None:
 def test_plain_and_fast_get_the_same_weights_and_inputs(part: str) -> None:
     case = Case.published(8, CPU, torch.float32)
     model = fast(part, case)
-    found = through(part, case, model, TorchExecutor(model))()
+    found = through(part, case, model, TorchRunner(model))()
     torch.testing.assert_close(found, plain(part, case)(), atol=1e-5, rtol=0)
     other = replace(case, seed=1)
     assert not torch.allclose(found, plain(part, other)())

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -209,6 +211,14 @@ def test_a_missing_directory_says_how_to_make_one(
     assert engine("calibrate", tmp_path, "--quantise", "int8") == 2
     error = capsys.readouterr().err
     assert f"{tmp_path}/manifest.json: no such file; make engine files with" in error
+
+
+def test_its_options_are_known_without_waiting_for_torch() -> None:
+    code = (
+        "import sys; from groot_ros.cli.main import make_parser; make_parser(['engine']); "
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
 from groot_ros.processing.observation_file import read_observation, read_observations
 from groot_ros.robot import load_contract
-from groot_ros.runtime import EngineResult
+from groot_ros.runtime.engine import EngineResult
+from groot_ros.runtime.errors import TensorRtError
 from groot_ros.share import robot_path
 
 
@@ -185,10 +186,35 @@ def test_output_that_is_not_finite_is_never_saved(
     def broken(*_: object) -> EngineResult:
         return EngineResult(np.full((1, HORIZON, 8), np.nan, np.float32), 0.1, 0.1)
 
-    monkeypatch.setattr("groot_ros.runtime.TorchEngine.run", broken)
+    monkeypatch.setattr("groot_ros.runtime.torch_engine.TorchEngine.run", broken)
     assert infer(checkpoint, seen) == 1
     assert "the model's output is not finite" in capsys.readouterr().err
     assert not seen.with_name("seen_actions.npz").exists()
+
+
+@pytest.mark.parametrize(
+    ("failure", "line"),
+    [
+        (TensorRtError("denoise.plan: out of memory"), "groot-ros infer: denoise.plan: out of mem"),
+        (ValueError("built for smaller images"), "seen.npz: built for smaller images"),
+    ],
+)
+def test_what_an_engine_refuses_is_one_line_that_blames_the_right_file(
+    checkpoint: Path,
+    seen: Path,
+    failure: Exception,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(*_: object) -> EngineResult:
+        raise failure
+
+    monkeypatch.setattr("groot_ros.runtime.torch_engine.TorchEngine.run", refuse)
+    assert infer(checkpoint, seen) == 2
+    error = capsys.readouterr().err.splitlines()
+    assert line in error[-1]
+    assert "Traceback" not in "".join(error)
 
 
 def test_a_small_model_takes_one_thread_and_any_number_may_be_asked_for(

@@ -1,6 +1,7 @@
 """Observations for engines out of npz files and bags."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,8 @@ from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
 from tiny_checkpoint import TAG, write_tiny_checkpoint
 
-from groot_ros.cli.observations import add_source_options, evenly, from_bag, gather, size
+from groot_ros.cli.bag_observations import from_bag, robot_namespace, under
+from groot_ros.cli.observations import add_source_options, gather, size
 from groot_ros.policy import Policy, load_policy
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -26,19 +28,38 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     return load_policy(directory, TAG, device="cpu", robot=load_contract(robot_path("so101")))
 
 
-def write_bag(path: Path, *, joints: tuple[str, ...], seconds: float = 1.0) -> Path:
-    """Two cameras at 10 Hz, a joint state before each; frame n is filled with n."""
+def write_bag(
+    path: Path,
+    *,
+    joints: tuple[str, ...],
+    seconds: float = 1.0,
+    offsets: Mapping[str, int] | None = None,
+) -> Path:
+    """Two cameras at 10 Hz, a joint state before each, in every namespace.
+
+    Args:
+        path: that does not exist yet.
+        joints: of the joint states.
+        seconds: how long.
+        offsets: namespace ("", "/left") -> what frame 0 is filled with; frame n is with n more.
+
+    """
     header, time = TYPES.types["std_msgs/msg/Header"], TYPES.types["builtin_interfaces/msg/Time"]
     image, state, text = (
         TYPES.types[name]
         for name in ("sensor_msgs/msg/Image", "sensor_msgs/msg/JointState", "std_msgs/msg/String")
     )
     with Writer(path, version=9) as writer:
+        offsets = {"": 0} if offsets is None else offsets
         kinds = {
-            "/front/image_raw": image,
-            "/wrist/image_raw": image,
-            "/joint_states": state,
-            "/instruction": text,
+            f"{robot}/{topic}": kind
+            for robot in offsets
+            for topic, kind in (
+                ("front/image_raw", image),
+                ("wrist/image_raw", image),
+                ("joint_states", state),
+                ("instruction", text),
+            )
         }
         topics = {
             name: writer.add_connection(name, kind.__msgtype__, typestore=TYPES)
@@ -49,18 +70,18 @@ def write_bag(path: Path, *, joints: tuple[str, ...], seconds: float = 1.0) -> P
             connection = topics[name]
             writer.write(connection, stamp, TYPES.serialize_cdr(message, connection.msgtype))
 
-        write("/instruction", START, text(data="touch the cube"))
+        for robot in offsets:
+            write(f"{robot}/instruction", START, text(data="touch the cube"))
+        none = np.empty(0)
         for number in range(round(10 * seconds)):
             stamp = START + number * 100_000_000
             own = header(stamp=time(sec=stamp // 10**9, nanosec=stamp % 10**9), frame_id="")
-            angles = np.full(len(joints), 0.01 * number)
-            none = np.empty(0)
-            write(
-                "/joint_states",
-                stamp,
-                state(header=own, name=list(joints), position=angles, velocity=none, effort=none),
-            )
-            for name in ("/front/image_raw", "/wrist/image_raw"):
+            for robot, offset in offsets.items():
+                angles = np.full(len(joints), 0.01 * (number + offset))
+                measured = state(
+                    header=own, name=list(joints), position=angles, velocity=none, effort=none
+                )
+                write(f"{robot}/joint_states", stamp, measured)
                 frame = image(
                     header=own,
                     height=48,
@@ -68,9 +89,10 @@ def write_bag(path: Path, *, joints: tuple[str, ...], seconds: float = 1.0) -> P
                     encoding="rgb8",
                     is_bigendian=0,
                     step=192,
-                    data=np.full(48 * 192, number, dtype=np.uint8),
+                    data=np.full(48 * 192, number + offset, dtype=np.uint8),
                 )
-                write(name, stamp + 1_000_000, frame)
+                for view in ("front", "wrist"):
+                    write(f"{robot}/{view}/image_raw", stamp + 1_000_000, frame)
     return path
 
 
@@ -83,14 +105,14 @@ def arguments(*given: str) -> argparse.Namespace:
 def test_a_bag_gives_what_the_node_would_have_seen(tmp_path: Path, policy: Policy) -> None:
     assert policy.robot is not None
     bag = write_bag(tmp_path / "bag", joints=policy.robot.joint_names)
-    found = from_bag(bag, policy, None)
+    found = list(from_bag(bag, policy))
     # Every 0.2 s; after the first, one is due when the front camera is ahead of the other.
     assert [int(o.images["front"][0, 0, 0, 0]) for o in found] == [0, 1, 3, 5, 7]
     for observation in found:
         number = int(observation.images["wrist"][0, 0, 0, 0])
         np.testing.assert_allclose(observation.state["single_arm"], 0.01 * number)
         assert observation.instruction == "touch the cube"
-    spoken = from_bag(bag, policy, "something else")
+    spoken = list(from_bag(bag, policy, "something else"))
     assert {o.instruction for o in spoken} == {"something else"}
     chosen, source = gather(arguments("--bag", str(bag), "--count", "2"), policy)
     assert [o.stamp_ns for o in chosen] == [found[0].stamp_ns, found[-1].stamp_ns]
@@ -102,7 +124,62 @@ def test_a_bag_without_a_joint_says_which(tmp_path: Path, policy: Policy) -> Non
     assert policy.robot is not None
     bag = write_bag(tmp_path / "bag", joints=policy.robot.joint_names[:-1], seconds=0.3)
     with pytest.raises(ValueError, match=r"holds no whole observation .*gripper"):
-        from_bag(bag, policy, None)
+        list(from_bag(bag, policy))
+
+
+def test_of_two_robots_in_a_bag_only_the_one_that_was_named_is_seen(
+    tmp_path: Path, policy: Policy
+) -> None:
+    assert policy.robot is not None
+    joints = policy.robot.joint_names
+    bag = write_bag(
+        tmp_path / "bag", joints=joints, seconds=0.5, offsets={"/left": 0, "/right": 100}
+    )
+    with pytest.raises(ValueError, match=r"bag: holds several such robots: .*/left, /right with"):
+        list(from_bag(bag, policy))
+    for namespace in ("right", "/right"):
+        given = arguments("--bag", str(bag), "--namespace", namespace)
+        chosen, _ = gather(given, policy)
+        assert chosen
+        for observation in chosen:
+            seen = [int(observation.images[view].min()) for view in ("front", "wrist")]
+            assert min(seen) >= 100
+            assert observation.state["single_arm"].min() >= 1.0
+    with pytest.raises(ValueError, match=r"bag: holds no topic /up/joint_states, .* were /left/f"):
+        list(from_bag(bag, policy, namespace="up"))
+
+
+@pytest.mark.parametrize(
+    ("recorded", "namespace"),
+    [
+        ({"/joint_states", "/rail/joint_states", "/front/image"}, ""),
+        ({"/a/joint_states", "/a/rail/joint_states", "/a/front/image", "/joint_states"}, "/a"),
+        ({"/joint_states", "/rail/joint_states", "/front/image", "/robot2_front/image"}, ""),
+    ],
+)
+def test_the_namespace_is_the_one_that_has_every_topic(recorded: set[str], namespace: str) -> None:
+    topics = ["joint_states", "rail/joint_states", "front/image"]
+    assert robot_namespace(topics, recorded, None) == namespace
+    with pytest.raises(ValueError, match=r"no topic /joint_states, .*; recorded were nothing"):
+        robot_namespace(topics, set(), None)
+
+
+def test_a_name_that_merely_ends_alike_is_another_topic() -> None:
+    with pytest.raises(ValueError, match="no topic /front/image; recorded were /robot2_front/imag"):
+        robot_namespace(["front/image"], {"/robot2_front/image"}, None)
+
+
+def test_absolute_topics_are_taken_by_their_name_in_every_namespace() -> None:
+    recorded = {"/clock/joints", "/left/front/image"}
+    assert robot_namespace(["/clock/joints", "front/image"], recorded, None) == "/left"
+    assert robot_namespace(["/clock/joints"], recorded, None) == ""
+    assert [under(own, "a/b") for own in ("", "/", "x", "/x/")] == [
+        "/a/b",
+        "/a/b",
+        "/x/a/b",
+        "/x/a/b",
+    ]
+    assert under("x", "/a") == "/a"
 
 
 def test_npz_files_give_all_their_observations(tmp_path: Path, policy: Policy) -> None:
@@ -129,11 +206,6 @@ def test_drawn_observations_fit_the_policy_and_repeat(policy: Policy) -> None:
         np.testing.assert_array_equal(encoded, policy.encode(b)[0].state)
         assert np.abs(encoded).max() <= 1.0
         assert np.abs(encoded).max() > 0.1
-
-
-@pytest.mark.parametrize(("count", "expected"), [(1, [0]), (2, [0, 9]), (4, [0, 3, 6, 9])])
-def test_a_few_are_taken_evenly(count: int, expected: list[int]) -> None:
-    assert evenly(list(range(10)), count) == expected  # type: ignore[arg-type, comparison-overlap]
 
 
 @pytest.mark.parametrize("text", ["480", "480x", "0x4", "axb", "4x5x6"])

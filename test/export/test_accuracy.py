@@ -12,7 +12,7 @@ from groot_ros.export.figures import Gatherer
 from groot_ros.export.latency import measure_latency
 from groot_ros.export.observations import synthetic
 from groot_ros.policy import Policy
-from groot_ros.runtime import StagedEngine
+from groot_ros.runtime.staged_engine import StagedEngine
 
 
 def test_figures_are_those_of_all_values_together() -> None:
@@ -49,7 +49,7 @@ def test_an_error_is_found_in_its_stage_and_grows_over_the_steps(
 ) -> None:
     candidate = load(checkpoint, "onnxruntime", engine_directory)
     assert isinstance(candidate.engine, StagedEngine)
-    stages = candidate.engine.stage_executor.stages
+    stages = candidate.engine.stage_runner.stages
     context = stages.context
 
     def spoilt(*inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -66,7 +66,7 @@ def test_an_error_is_found_in_its_stage_and_grows_over_the_steps(
     assert mses == sorted(mses)
     assert accuracy.growth == mses[-1] / mses[0]
     assert max(joint.max_abs for joint in accuracy.joints) > 0
-    assert candidate.engine.stage_executor.stages.context is spoilt
+    assert candidate.engine.stage_runner.stages.context is spoilt
     assert accuracy.to_json()["growth"] == accuracy.growth
 
 

@@ -14,9 +14,11 @@ from groot_ros.export.onnx_file import attention_form, export_stage
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, build_model
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.contract import StageSpec, stage_specs
-from groot_ros.runtime.gr00t_n1d6 import STAGES, Attend, FastModel, load_fast, make_fast
-from groot_ros.runtime.manifest import EngineFilesError
-from groot_ros.runtime.onnxruntime_stages import DTYPES, OnnxruntimeStage
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.gr00t_n1d6 import Attend, FastModel, load_fast, make_fast
+from groot_ros.runtime.names import STAGES
+from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage
+from groot_ros.runtime.precision import DTYPES
 
 SQUARE = 4
 #: Sizes of one view, one cell and the like: what tracers take for constants.

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -17,8 +18,9 @@ from groot_ros.export.cases import committed_motion
 from groot_ros.export.observations import synthetic
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime.choice import UnprovenEngineError
-from groot_ros.runtime.manifest import EngineFilesError, Manifest, file_digest
+from groot_ros.runtime.errors import EngineFilesError, UnprovenEngineError
+from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTower
+from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import remember
 from groot_ros.runtime.oracle import Oracle
 from groot_ros.types import Observation
@@ -104,7 +106,7 @@ def test_the_head_alone_can_be_exported(
 
 def test_the_stored_answers_cover_steps_and_committed_motion(engine_directory: Path) -> None:
     manifest = Manifest.read(engine_directory)
-    oracle = Oracle.load(engine_directory, manifest.oracle_sha256)
+    oracle = Oracle.load(engine_directory, manifest)
     assert manifest.steps == STEPS
     assert [case.prefix is not None for case in oracle.cases] == [False, True, False]
     assert all(set(case.actions) == set(STEPS) for case in oracle.cases)
@@ -145,12 +147,28 @@ def test_auto_takes_the_fastest_proven_and_says_why(
     assert "engine torch taken, proven: max abs error" in machine.notes[2]
     assert machine.verdict is not None
     for name, seconds in (("torch", 0.5), ("onnxruntime", 0.2)):
-        remember(directory, name, replace(machine.verdict, seconds=seconds), torch.device("cpu"))
+        remember(directory, name, machine.verdict, torch.device("cpu"), seconds)
     assert load(checkpoint, "auto", directory).engine.name == "onnxruntime"
     spoilt(directory, 1.5)
     left = load(checkpoint, "auto", directory)
     assert left.engine.name == "torch"
     assert "engine onnxruntime not taken: not proven" in left.notes[0]
+
+
+def test_the_weights_of_the_time_are_read_once_whatever_the_number_of_steps(
+    checkpoint: Path, engine_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[TimeTower] = []
+
+    def counted(*given: Any) -> TimeTower:
+        read.append(TimeTower(*given))
+        return read[-1]
+
+    monkeypatch.setattr("groot_ros.runtime.gr00t_n1d6.build.TimeTower", counted)
+    policy = load(checkpoint, "torch", engine_directory, num_inference_steps=STEPS[1])
+    assert policy.verdict is not None
+    assert policy.verdict.proven
+    assert len(read) == 1
 
 
 def test_without_files_auto_takes_torch_and_says_that_nothing_is_stored(checkpoint: Path) -> None:
@@ -195,6 +213,23 @@ def test_another_number_of_steps_is_named(checkpoint: Path, engine_directory: Pa
     assert "UNPROVEN" in policy.notes[0]
 
 
+def test_what_no_engine_can_mend_is_said_once_before_any_weight_is_read(
+    checkpoint: Path, engine_directory: Path, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def refusal(directory: Path, **more: Any) -> str:
+        given = {**more, "progress": lambda stage, _: seen.append(stage)}
+        return load_error(checkpoint, "auto", directory, allow_unproven_engine=True, **given)
+
+    text = refusal(engine_directory, num_inference_steps=9)
+    assert text.count("'steps' is 4, 3, here it is 9") == 1
+    directory = a_copy(engine_directory, tmp_path)
+    (directory / "oracle.safetensors").unlink()
+    assert refusal(directory).count("oracle.safetensors: no such file") == 1
+    assert set(seen) == {"config"}
+
+
 def test_another_onnx_file_or_other_answers_than_the_manifest_s_are_named(
     checkpoint: Path, engine_directory: Path, tmp_path: Path
 ) -> None:
@@ -212,7 +247,8 @@ def test_another_onnx_file_or_other_answers_than_the_manifest_s_are_named(
     save_file({name: array + 1 for name, array in arrays.items()}, path)
     assert "'oracle_sha256' is" in load_error(checkpoint, "onnxruntime", directory)
     path.unlink()
-    assert "oracle.safetensors: no such file" in load_error(checkpoint, "torch", directory)
+    text = load_error(checkpoint, "torch", directory, allow_unproven_engine=True)
+    assert "oracle.safetensors: no such file" in text
 
 
 def test_float16_records_what_rounding_alone_does(checkpoint: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ from tiny_engine import load
 from groot_ros.export import plans
 from groot_ros.export.plans import build_plans
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.manifest import EngineFilesError, Manifest
-from groot_ros.runtime.tensorrt import TensorRtError
+from groot_ros.runtime.errors import EngineFilesError, TensorRtError
+from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.tensorrt.machine import Machine
 
 CUDA = torch.device("cuda:0")
@@ -30,7 +30,7 @@ class Builder:
     def BuildOptions(self, workspace_bytes, optimisation_level, timing_cache):  # noqa: N802
         return SimpleNamespace(workspace=workspace_bytes, level=optimisation_level, at=timing_cache)
 
-    def build_engine(self, onnx, plan, stage, weights, sizes, *, device, options, progress):
+    def build_plan(self, onnx, plan, stage, weights, sizes, *, device, options, progress):
         if stage.name == self.broken:
             raise TensorRtError("no memory")
         self.asked.append((onnx.name, stage.name, weights, sizes, device, options))

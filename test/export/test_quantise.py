@@ -17,8 +17,9 @@ from groot_ros.export.quantise import QuantiseError, quantise
 from groot_ros.export.ranges import Product, calibrate, coverage
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.checkpoint_parts import CheckpointParts, open_checkpoint
+from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.gr00t_n1d6 import FastModel, load_fast
-from groot_ros.runtime.manifest import EngineFilesError, Manifest
+from groot_ros.runtime.manifest import Manifest
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from golden.state_action import action_tolerance
 from groot_ros.policy import Policy, load_policy
 from groot_ros.processing import ModelInputs, Sample, Statistics, collate
 from groot_ros.processing.tokenizer import has_tokenizer
-from groot_ros.runtime import TensorInputs
+from groot_ros.runtime.tensors import TensorInputs
 from groot_ros.types import Observation
 
 FILES = ("inputs.npz", "inputs.json", "outputs.safetensors")
@@ -124,6 +124,7 @@ def _inputs(policy: Policy, batch: ModelInputs, golden: Arrays) -> Iterator[Comp
 def _chunk(policy: Policy, sample: Sample, noise: np.ndarray) -> dict[str, np.ndarray]:
     """Through the facade, one observation at a time."""
     observation = Observation(0, sample.images, sample.state, sample.instruction)
-    with patch("groot_ros.policy.draw_noise", lambda shape, seed: torch.from_numpy(noise)[None]):
+    drawn = "groot_ros.policy.facade.draw_noise"
+    with patch(drawn, lambda shape, seed: torch.from_numpy(noise)[None]):
         chunk = policy.infer(observation, seed=0)
     return {group.name: group.values for group in chunk.groups}

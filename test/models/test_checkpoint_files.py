@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_checkpoint import tiny_config, write_tiny_checkpoint
+from tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 
 from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6, build_model, draw_noise, load_model, save_model
 from groot_ros.models.safetensors_file import index_checkpoint, read_header
+from groot_ros.processing import BackboneAssets
+from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.types.fields import CheckpointError
 
 HEAD = "action_head.state_encoder.layer1.W"
@@ -184,8 +186,34 @@ def test_the_digest_tells_checkpoints_apart(tmp_path: Path) -> None:
     first = write_tiny_checkpoint(tmp_path / "a", seed=1)
     again = write_tiny_checkpoint(tmp_path / "b", seed=1)
     other = write_tiny_checkpoint(tmp_path / "c", seed=2)
-    assert checkpoint_digest(first) == checkpoint_digest(again)
-    assert checkpoint_digest(first) != checkpoint_digest(other)
+    assert checkpoint_digest(first, {}) == checkpoint_digest(again, {})
+    assert checkpoint_digest(first, {}) != checkpoint_digest(other, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["eagle_config.json", "vocab.json", "merges.txt", "added_tokens.json"]
+)
+def test_the_digest_sees_every_file_of_the_vlm_wherever_it_lies(tmp_path: Path, name: str) -> None:
+    checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint")
+    whole = open_checkpoint(checkpoint, TAG).digest()
+    apart = tmp_path / "assets"
+    apart.mkdir()
+    for file in ("eagle_config.json", "vocab.json", "merges.txt", "added_tokens.json"):
+        (checkpoint / file).rename(apart / file)
+    assert open_checkpoint(checkpoint, TAG, backbone_assets=apart).digest() == whole
+    comment = "#version: other\n" if name == "merges.txt" else "\n"
+    (apart / name).write_text(comment + (apart / name).read_text())
+    assert open_checkpoint(checkpoint, TAG, backbone_assets=apart).digest() != whole
+
+
+def test_the_digest_sees_a_tokenizer_in_one_file(tmp_path: Path) -> None:
+    assets = BackboneAssets(tmp_path / "config.json", tmp_path)
+    for name in ("config.json", "vocab.json", "merges.txt", "tokenizer.json"):
+        (tmp_path / name).write_text("{}")
+    assert set(assets.files.values()) == {tmp_path / "config.json", tmp_path / "tokenizer.json"}
+    before = checkpoint_digest(tmp_path, assets.files)
+    (tmp_path / "tokenizer.json").write_text("{ }")
+    assert checkpoint_digest(tmp_path, assets.files) != before
 
 
 @pytest.mark.parametrize("limit", [None, 60_000])

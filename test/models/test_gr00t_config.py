@@ -110,6 +110,19 @@ def test_a_missing_size_of_the_vlm_is_named(tmp_path: Path) -> None:
         load_config(tmp_path, path)
 
 
+@pytest.mark.parametrize("ratio", [0, 0.3, -0.5, 2.0, float("nan"), 1e-310])
+def test_patches_become_tokens_in_whole_squares(ratio: float) -> None:
+    text = {**EagleConfig().to_json(), "downsample_ratio": ratio}
+    with pytest.raises(CheckpointError, match=r"x: 'downsample_ratio' is .*, not one over a whole"):
+        EagleConfig.parse(Fields(text, "x"))
+
+
+@pytest.mark.parametrize(("ratio", "side"), [(1.0, 1), (0.5, 2), (1 / 3, 3), (0.142857143, 7)])
+def test_the_side_of_a_square_is_one_over_the_ratio(ratio: float, side: int) -> None:
+    text = {**EagleConfig().to_json(), "downsample_ratio": ratio}
+    assert EagleConfig.parse(Fields(text, "x")).shuffle == side
+
+
 def test_broken_json_says_where(tmp_path: Path) -> None:
     write(tmp_path, tiny_config())
     (tmp_path / "config.json").write_text("{")

@@ -8,7 +8,7 @@ from tiny_checkpoint import HORIZON, tiny_config
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, build_model
 from groot_ros.processing import IMAGE_TOKEN_INDEX, ModelInputs
-from groot_ros.runtime import PrefixInput
+from groot_ros.runtime.engine import PrefixInput
 from groot_ros.runtime.gr00t_n1d6 import FastModel, make_fast
 
 EMBODIMENT = 10

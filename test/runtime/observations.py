@@ -9,7 +9,7 @@ from tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6, Gr00tN1d6Config, build_model
 from groot_ros.processing import ModelInputs
-from groot_ros.runtime import PrefixInput
+from groot_ros.runtime.engine import PrefixInput
 
 CELL = 28
 #: Cells (height, width) of every view of one observation.

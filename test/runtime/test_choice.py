@@ -1,29 +1,58 @@
 """Which engine is taken, with engines that only say how good they are."""
 
+from collections.abc import Mapping
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
-from groot_ros.runtime.choice import UnprovenEngineError, choose_engine, order_of
-from groot_ros.runtime.manifest import EngineFilesError
+from groot_ros.runtime.choice import choose_engine, order_of
+from groot_ros.runtime.errors import (
+    EngineFilesError,
+    StepsNotStoredError,
+    TensorRtError,
+    UnprovenEngineError,
+)
 from groot_ros.runtime.oracle import Verdict
+from groot_ros.types.fields import CheckpointError
+
+NO_FILES = EngineFilesError("there are no files")
+#: What engines were seen to fail with, each by a class of its own.
+FAILURES = [
+    NO_FILES,
+    TensorRtError("denoise.plan: no execution context: often for lack of free memory"),
+    ValueError("denoise.plan: built for 'tokens' from 1 to 64, this observation has 80"),
+    RuntimeError("CUDA error: an illegal memory access\nwas encountered"),
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+    StepsNotStoredError("'steps' is 4, here it is 8"),
+]
+
+
+def kind(failure: BaseException) -> str:
+    return type(failure).__name__
 
 
 class Shop:
-    """Makes engines whose error is known beforehand; remembers which were closed."""
+    """Makes engines whose error, or failure, is known beforehand; remembers which were closed."""
 
-    def __init__(self, errors: dict[str, float | None], broken: tuple[str, ...] = ()) -> None:
-        self.errors, self.broken = errors, broken
+    def __init__(
+        self,
+        errors: Mapping[str, float | BaseException | None],
+        broken: Mapping[str, BaseException] | None = None,
+    ) -> None:
+        self.errors, self.broken = errors, broken or {}
         self.closed: list[str] = []
 
     def make(self, name: str):
         if name in self.broken:
-            raise EngineFilesError(f"{name} has no files")
+            raise self.broken[name]
         return SimpleNamespace(name=name, close=lambda: self.closed.append(name))
 
     def prove(self, engine) -> Verdict | None:
         error = self.errors[engine.name]
+        if isinstance(error, BaseException):
+            raise error
         return None if error is None else Verdict(error, 1e-4, 0, {}, 0.01)
 
     def choose(self, wanted: str, **more):
@@ -57,7 +86,7 @@ def test_the_brave_get_it_with_a_warning() -> None:
 
 
 def test_auto_goes_down_the_order_and_gives_a_reason_for_each() -> None:
-    shop = Shop({"cuda_graph": 0.1, "torch": 1e-6}, broken=("onnxruntime",))
+    shop = Shop({"cuda_graph": 0.1, "torch": 1e-6}, broken={"onnxruntime": NO_FILES})
     order = ("tensorrt", "onnxruntime", "cuda_graph", "torch")
     reasons = {"tensorrt": "no CUDA driver"}
     choice = shop.choose("auto", order=order, obstacle=lambda name: reasons.get(name, ""))
@@ -70,7 +99,7 @@ def test_auto_goes_down_the_order_and_gives_a_reason_for_each() -> None:
         "engine torch taken, proven",
     ]
     assert choice.notes[0].endswith("no CUDA driver")
-    assert choice.notes[1].endswith("onnxruntime has no files")
+    assert choice.notes[1].endswith("there are no files")
 
 
 def test_auto_never_takes_an_unproven_engine_even_for_the_brave() -> None:
@@ -81,7 +110,8 @@ def test_auto_never_takes_an_unproven_engine_even_for_the_brave() -> None:
 
 
 def test_without_stored_answers_the_first_that_runs_is_taken_and_that_is_said() -> None:
-    choice = Shop({"torch": None}, broken=("tensorrt",)).choose("auto", order=("tensorrt", "torch"))
+    shop = Shop({"torch": None}, {"tensorrt": NO_FILES})
+    choice = shop.choose("auto", order=("tensorrt", "torch"))
     assert choice.verdict is None
     assert "no stored answers" in choice.notes[-1]
 
@@ -90,3 +120,45 @@ def test_measured_engines_go_first_by_their_time() -> None:
     assert order_of({}) == ("tensorrt", "cuda_graph", "torch", "onnxruntime")
     measured = order_of({"torch": 0.3, "onnxruntime": 0.1, "plain": 0.01})
     assert measured == ("onnxruntime", "torch", "tensorrt", "cuda_graph")
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=kind)
+def test_auto_closes_whatever_fails_in_its_proof_and_goes_on(failure: Exception) -> None:
+    shop = Shop({"tensorrt": failure, "torch": 1e-6})
+    choice = shop.choose("auto", order=("tensorrt", "torch"))
+    assert choice.engine.name == "torch"
+    assert shop.closed == ["tensorrt"]
+    assert choice.notes[0] == f"engine tensorrt not taken: {' '.join(str(failure).split())}"
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=kind)
+def test_auto_goes_on_where_an_engine_cannot_even_be_made(failure: Exception) -> None:
+    shop = Shop({"torch": 1e-6}, {"tensorrt": failure})
+    choice = shop.choose("auto", order=("tensorrt", "torch"))
+    assert choice.engine.name == "torch"
+    assert len(choice.notes[0].splitlines()) == 1
+
+
+@pytest.mark.parametrize("failure", [*FAILURES, KeyboardInterrupt()], ids=kind)
+def test_what_was_asked_for_is_closed_whatever_fails_in_its_proof(failure: BaseException) -> None:
+    shop = Shop({"tensorrt": failure})
+    with pytest.raises(type(failure)):
+        shop.choose("tensorrt")
+    assert shop.closed == ["tensorrt"]
+
+
+def test_weights_that_cannot_be_read_are_no_engine_s_fault() -> None:
+    shop = Shop({}, {"tensorrt": CheckpointError("model.safetensors: is truncated")})
+    with pytest.raises(CheckpointError, match="is truncated"):
+        shop.choose("auto", order=("tensorrt", "torch"))
+
+
+def test_the_brave_may_take_other_steps_than_those_stored_but_no_other_files() -> None:
+    shop = Shop({"tensorrt": StepsNotStoredError("'steps' is 4, here it is 8")})
+    choice = shop.choose("tensorrt", allow_unproven=True)
+    assert choice.notes == ("engine tensorrt runs UNPROVEN: 'steps' is 4, here it is 8",)
+    assert shop.closed == []
+    other = Shop({"tensorrt": EngineFilesError("oracle.safetensors: no such file")})
+    with pytest.raises(EngineFilesError, match="no such file"):
+        other.choose("tensorrt", allow_unproven=True)
+    assert other.closed == ["tensorrt"]

@@ -1,48 +1,14 @@
 """What an engine directory's manifest refuses, field by field."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from a_manifest import ORIN, manifest, parsed_hint
 
-from groot_ros.runtime.manifest import (
-    EngineFilesError,
-    Manifest,
-    Plan,
-    Range,
-    StageFiles,
-    file_digest,
-)
-from groot_ros.runtime.tensorrt.machine import Machine
-
-ORIN = Machine("10.3.0.30", "Orin", "8.7", 16, "L4T 36.4.3")
-
-
-def manifest(directory: Path, **changes) -> Manifest:
-    """A stage with its plan, as on an Orin."""
-    for name in ("denoise.onnx", "denoise.plan"):
-        (directory / name).write_text(name)
-    onnx = file_digest(directory / "denoise.onnx")
-    profile = {"tokens": Range(100, 120, 160)}
-    sha256 = file_digest(directory / "denoise.plan")
-    plan = Plan("denoise.plan", sha256, onnx, ORIN, profile, "2026-11-21")
-    whole = Manifest(
-        checkpoint="/checkpoints/pick",
-        checkpoint_sha256="a" * 64,
-        embodiment="new_embodiment",
-        precision="float16",
-        steps=(4, 2),
-        attention="by_hand",
-        opset=18,
-        tolerance=5e-3,
-        rounding=1e-3,
-        oracle_sha256="b" * 64,
-        profile=profile,
-        stages={"denoise": StageFiles("denoise.onnx", onnx, "", plan)},
-        date="2026-11-21",
-        versions={"torch": "2.13.0"},
-    )
-    return replace(whole, **changes)
+from groot_ros.runtime.errors import EngineFilesError
+from groot_ros.runtime.manifest import Manifest, Range, file_digest
 
 
 def refusal(call, *args) -> str:
@@ -50,6 +16,8 @@ def refusal(call, *args) -> str:
         call(*args)
     text = str(caught.value)
     assert "\n" not in text
+    if "groot-ros" in text:
+        parsed_hint(text)
     return text
 
 
@@ -61,7 +29,7 @@ def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
 
 def test_what_agrees_passes(tmp_path: Path) -> None:
     whole = manifest(tmp_path)
-    whole.require_checkpoint(tmp_path, "a" * 64, "new_embodiment")
+    whole.require_checkpoint(tmp_path, Path("pick"), "a" * 64, "new_embodiment")
     whole.require_steps(tmp_path, 2)
     whole.require_onnx(tmp_path)
     whole.require_plans(tmp_path, ORIN)
@@ -110,13 +78,22 @@ def test_a_plan_that_is_missing_stale_or_changed_is_named(tmp_path: Path) -> Non
 def test_another_checkpoint_is_named(
     tmp_path: Path, arguments: tuple[str, str], named: str
 ) -> None:
-    assert named in refusal(manifest(tmp_path).require_checkpoint, tmp_path, *arguments)
+    text = refusal(manifest(tmp_path).require_checkpoint, tmp_path, Path("my pick"), *arguments)
+    assert named in text
+    hint = parsed_hint(text)
+    assert (hint.action, hint.checkpoint, hint.embodiment) == ("export", "my pick", arguments[1])
 
 
 def test_other_steps_are_named_with_the_command_that_adds_them(tmp_path: Path) -> None:
     text = refusal(manifest(tmp_path).require_steps, tmp_path, 8)
     assert "'steps' is 4, 2, here it is 8" in text
-    assert text.endswith("groot-ros engine export --steps 4 2 8")
+    hint = parsed_hint(text)
+    assert (hint.action, hint.steps, hint.engine_directory) == ("export", [4, 2, 8], tmp_path)
+    assert (hint.checkpoint, hint.precision, hint.stages) == (
+        "/checkpoints/pick",
+        "float16",
+        ["denoise"],
+    )
 
 
 @pytest.mark.parametrize(
@@ -154,7 +131,8 @@ def test_the_digest_sees_a_change_at_either_end_of_a_large_file(tmp_path: Path) 
     [
         ("{", "is not valid JSON"),
         ('{"format": 7}', "'format' is 7, only 1 is supported"),
-        ('{"format": 1}', "'stages' is missing"),
+        ('{"format": 1}', "'model' is None, only 'gr00t_n1d6' is supported"),
+        ('{"format": 1, "model": "gr00t_n1d6"}', "'stages' is missing"),
     ],
 )
 def test_a_broken_manifest_is_one_line(tmp_path: Path, text: str, problem: str) -> None:
@@ -164,3 +142,39 @@ def test_a_broken_manifest_is_one_line(tmp_path: Path, text: str, problem: str) 
     assert "groot-ros engine make" in found
     (tmp_path / "manifest.json").unlink()
     assert "no such file" in refusal(Manifest.read, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "problem"),
+    [
+        (("model",), "gr00t_n1d5", "'model' is 'gr00t_n1d5', only 'gr00t_n1d6' is supported"),
+        (("steps",), [], "'steps' must be whole numbers from 1 on, not []"),
+        (("steps",), [4, 0], "'steps' must be whole numbers from 1 on, not [4, 0]"),
+        (("precision",), "float8", "'precision' is 'float8', not one of float32, bfloat16, float"),
+        (("stages", "decode"), {}, "'decode' is not a stage: vision, language, context, denoise"),
+        (("stages", "denoise", "quantised"), "int2", "'quantised' is 'int2', not one of int8, fp8"),
+        (("stages", "denoise", "onnx"), "../../etc/passwd", "'onnx' is '../../etc/passwd', not"),
+        (("stages", "denoise", "onnx"), "..", "not the name of a file beside the manifest"),
+        (("stages", "denoise", "onnx"), "", "not the name of a file beside the manifest"),
+        (("stages", "denoise", "plan", "file"), "/tmp/x.plan", "'file' is '/tmp/x.plan', not the"),
+    ],
+)
+def test_a_manifest_that_asks_for_what_there_is_not_names_the_key(
+    tmp_path: Path, keys: tuple[str, ...], value: object, problem: str
+) -> None:
+    manifest(tmp_path).write(tmp_path)
+    path = tmp_path / "manifest.json"
+    whole = json.loads(path.read_text())
+    inner = whole
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    path.write_text(json.dumps(whole))
+    assert problem in refusal(Manifest.read, tmp_path)
+
+
+def test_a_missing_onnx_file_says_how_to_export_it_again(tmp_path: Path) -> None:
+    whole = replace(manifest(tmp_path), backbone_assets="/the vlm")
+    (tmp_path / "denoise.onnx").unlink()
+    hint = parsed_hint(refusal(whole.require_onnx, tmp_path))
+    assert (hint.backbone_assets, hint.attention, hint.steps) == ("/the vlm", "by_hand", [4, 2])

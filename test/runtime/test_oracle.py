@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from a_manifest import manifest, parsed_hint
 from numpy.typing import NDArray
 
 from groot_ros.processing import ModelInputs
-from groot_ros.runtime import EngineResult, PrefixInput
-from groot_ros.runtime.manifest import EngineFilesError
+from groot_ros.runtime.engine import EngineResult, PrefixInput
+from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.oracle import Case, Oracle
 
 SHAPE = (1, 4, 3)
@@ -48,10 +49,10 @@ class Echo:
 
     def __init__(self, stored: Oracle, offsets: Mapping[tuple[int, int, int], float]) -> None:
         self._stored, self._offsets = stored, offsets
-        self.prepared: list[ModelInputs] = []
+        self.prepared: list[tuple[ModelInputs, int | None]] = []
 
-    def prepare(self, inputs: ModelInputs) -> None:
-        self.prepared.append(inputs)
+    def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
+        self.prepared.append((inputs, steps))
 
     def run(
         self,
@@ -74,7 +75,7 @@ class Echo:
 
 def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
     written = oracle()
-    read = Oracle.load(tmp_path, written.save(tmp_path))
+    read = Oracle.load(tmp_path, manifest(tmp_path, oracle_sha256=written.save(tmp_path)))
     assert read.source == "drawn here"
     for one, other in zip(written.cases, read.cases, strict=True):
         np.testing.assert_array_equal(one.inputs.input_ids, other.inputs.input_ids)
@@ -122,7 +123,20 @@ def test_errors_are_told_in_the_robot_s_units_too() -> None:
     np.testing.assert_allclose(verdict.groups["arm"], [0.2, 0.0], atol=1e-5)
 
 
-def test_another_file_than_the_manifest_s_is_refused(tmp_path: Path) -> None:
-    oracle().save(tmp_path)
-    with pytest.raises(EngineFilesError, match="'oracle_sha256' is 000000000000 in the manifest"):
-        Oracle.load(tmp_path, "0" * 64)
+def test_the_engine_is_prepared_for_the_steps_that_it_will_run() -> None:
+    """Another number would make tables that nobody uses, from weights read a second time."""
+    stored = oracle()
+    echo = Echo(stored, {})
+    stored.prove(echo, 2, 1.0, (4, 3))
+    ((inputs, steps),) = echo.prepared
+    assert inputs is stored.cases[0].inputs
+    assert steps == 2
+
+
+def test_another_file_than_the_manifest_s_is_refused_and_so_is_none(tmp_path: Path) -> None:
+    expected = manifest(tmp_path, oracle_sha256="0" * 64)
+    for problem in ("no such file", "'oracle_sha256' is 000000000000 in the manifest"):
+        with pytest.raises(EngineFilesError, match=problem) as caught:
+            Oracle.load(tmp_path, expected)
+        assert parsed_hint(str(caught.value)).engine_directory == tmp_path
+        oracle().save(tmp_path)

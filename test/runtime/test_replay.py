@@ -7,7 +7,8 @@ import torch
 from pretend_recorder import PretendRecorder
 from torch import Tensor
 
-from groot_ros.runtime.recorder import CudaRecorder
+from groot_ros.runtime.errors import TensorRtError
+from groot_ros.runtime.graph_recorder import CudaGraphRecorder
 from groot_ros.runtime.replay import Replays
 from groot_ros.runtime.static_tensors import HostCopy, StaticTensors
 
@@ -108,10 +109,11 @@ def test_the_oldest_recording_goes_first_and_is_released(recorder: PretendRecord
     assert again.released
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, TensorRtError])
 def test_what_cannot_be_recorded_runs_plainly_and_says_why(
-    caplog: pytest.LogCaptureFixture,
+    kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder = PretendRecorder(fault=RuntimeError("operation not permitted\nwhen capturing"))
+    recorder = PretendRecorder(fault=kind("operation not permitted\nwhen capturing"))
     replays = Replays("backbone", recorder)
     scale = random(3, seed=0)
     for seed in (1, 2):
@@ -165,7 +167,7 @@ def test_a_result_on_the_host_is_not_copied() -> None:
 @no_gpu
 def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
     device = torch.device("cuda:0")
-    replays = Replays("head", CudaRecorder(device))
+    replays = Replays("head", CudaGraphRecorder(device))
     weight = random(64, 64, seed=0).to(device, torch.bfloat16)
 
     def work(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
@@ -188,7 +190,7 @@ def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
 @no_gpu
 def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
     device = torch.device("cuda:0")
-    replays = Replays("head", CudaRecorder(device))
+    replays = Replays("head", CudaGraphRecorder(device))
 
     def work(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
         return inputs[0] * float(inputs[0].sum())
@@ -204,7 +206,7 @@ def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
 @no_gpu
 def test_after_a_recording_that_failed_others_work() -> None:
     device = torch.device("cuda:0")
-    recorder = CudaRecorder(device)
+    recorder = CudaGraphRecorder(device)
     x = random(4, seed=1)
 
     def waits(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:

@@ -15,9 +15,10 @@ from pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write
 from tensorrt_stage import STREAM, pretended
 
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, TorchExecutor
+from groot_ros.runtime.errors import TensorRtError
+from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchRunner
+from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.staged_engine import StagedEngine
-from groot_ros.runtime.tensorrt import TensorRtError
 
 CPU = torch.device("cpu")
 SIZES = {
@@ -49,12 +50,12 @@ def tensorrt(fast: FastModel) -> Iterator[PretendTensorRt]:
 
 
 def build(folder: Path, name: str, fast: FastModel, **options: Any) -> Path:
-    from groot_ros.runtime.tensorrt.build import build_engine
+    from groot_ros.runtime.tensorrt.build import build_plan
 
     stage = stage_specs(fast.host.config)[name]
     onnx = write_onnx(folder / f"{name}.onnx", stage, torch.float32)
     plan = folder / "engines" / f"{name}.plan"
-    build_engine(onnx, plan, stage, torch.float32, SIZES, device=CPU, **options)
+    build_plan(onnx, plan, stage, torch.float32, SIZES, device=CPU, **options)
     return plan
 
 
@@ -73,7 +74,7 @@ def engine(plans: dict[str, Path], fast: FastModel, recorder: PretendRecorder) -
 def test_engines_give_what_the_modules_give(
     stages: tuple[str, ...], plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
 ) -> None:
-    plain = StagedEngine("torch", fast.host, TorchExecutor(fast))
+    plain = StagedEngine("torch", fast.host, TorchRunner(fast))
     built = engine({name: plans[name] for name in stages}, fast, PretendRecorder())
     runs = [
         (observation(0), 4, None),
@@ -175,12 +176,12 @@ def test_a_stage_needs_a_file_or_weights(
 ) -> None:
     from dataclasses import replace
 
-    from groot_ros.runtime.tensorrt.executor import TensorRtExecutor
+    from groot_ros.runtime.tensorrt.runner import TensorRtRunner
 
     bare = replace(fast, language=None)
     del plans["language"]
     with pytest.raises(ValueError, match="'language' has neither an engine file nor weights"):
-        TensorRtExecutor(plans, bare)
+        TensorRtRunner(plans, bare)
 
 
 def load(plan: Path, fast: FastModel, name: str = "vision", weights: Any = torch.float32) -> Any:
@@ -232,12 +233,12 @@ def test_two_engines_must_agree_on_a_buffer() -> None:
 def test_a_build_is_strongly_typed_and_says_what_it_is_for(
     tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
 ) -> None:
-    from groot_ros.runtime.tensorrt.build import BuildOptions, build_engine
+    from groot_ros.runtime.tensorrt.build import BuildOptions, build_plan
 
     stage = stage_specs(fast.host.config)["language"]
     onnx = write_onnx(tmp_path / "language.onnx", stage, torch.bfloat16)
     said: list[tuple[str, float]] = []
-    machine = build_engine(
+    machine = build_plan(
         onnx,
         tmp_path / "language.plan",
         stage,
@@ -314,24 +315,24 @@ def test_little_free_memory_is_said_before_the_build(
 def test_a_file_that_is_no_onnx_is_named(
     tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
 ) -> None:
-    from groot_ros.runtime.tensorrt.build import build_engine
+    from groot_ros.runtime.tensorrt.build import build_plan
 
     onnx = tmp_path / "broken.onnx"
     onnx.write_text("?")
     stage = stage_specs(fast.host.config)["vision"]
     with pytest.raises(TensorRtError, match=r"broken.onnx: TensorRT cannot read it: no protobuf"):
-        build_engine(onnx, tmp_path / "x.plan", stage, torch.float32, SIZES, device=CPU)
+        build_plan(onnx, tmp_path / "x.plan", stage, torch.float32, SIZES, device=CPU)
 
 
 def test_an_onnx_file_of_another_contract_is_refused(
     tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
 ) -> None:
-    from groot_ros.runtime.tensorrt.build import build_engine
+    from groot_ros.runtime.tensorrt.build import build_plan
 
     stages = stage_specs(fast.host.config)
     onnx = write_onnx(tmp_path / "a.onnx", stages["language"], torch.float32)
     plan = tmp_path / "x.plan"
     with pytest.raises(ValueError, match=r"inputs are cos float32.*'vision' has patches float32"):
-        build_engine(onnx, plan, stages["vision"], torch.float32, SIZES, device=CPU)
+        build_plan(onnx, plan, stages["vision"], torch.float32, SIZES, device=CPU)
     with pytest.raises(ValueError, match=r"embeddings float32.*has.*embeddings bfloat16"):
-        build_engine(onnx, plan, stages["language"], torch.bfloat16, SIZES, device=CPU)
+        build_plan(onnx, plan, stages["language"], torch.bfloat16, SIZES, device=CPU)

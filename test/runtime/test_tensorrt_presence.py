@@ -11,11 +11,12 @@ import pytest
 import torch
 from import_graph import imports
 
-from groot_ros.runtime.contract import StageSpec, TensorSpec
-from groot_ros.runtime.tensorrt import TensorRtError, presence, unavailable
+from groot_ros.runtime.contract import StageSpec, TensorSpec, sizes_of
+from groot_ros.runtime.errors import TensorRtError
+from groot_ros.runtime.tensorrt import presence, unavailable
 from groot_ros.runtime.tensorrt.machine import jetpack
 from groot_ros.runtime.tensorrt.presence import require, version_numbers
-from groot_ros.runtime.tensorrt.profile import shapes_of, sizes_of
+from groot_ros.runtime.tensorrt.profile import shapes_of
 
 STAGE = StageSpec(
     "language",

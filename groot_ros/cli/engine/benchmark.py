@@ -1,7 +1,6 @@
 """`groot-ros engine benchmark`: latency and errors of engines on this machine."""
 
 import argparse
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from groot_ros.cli.engine.opened import (
@@ -20,6 +19,7 @@ from groot_ros.cli.engine.options import (
 )
 from groot_ros.cli.engine.progress import bars
 from groot_ros.cli.observations import add_source_options, gather
+from groot_ros.runtime.names import FROM_FILES
 
 if TYPE_CHECKING:
     from groot_ros.runtime.manifest import Manifest
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
         reference.close()
         candidate.close()
         assert candidate.verdict is not None
-        verdict = replace(candidate.verdict, seconds=latency.backbone + latency.head)
-        remember(args.engine_directory, name, verdict, device)
+        seconds = latency.backbone + latency.head
+        remember(args.engine_directory, name, candidate.verdict, device, seconds)
         executed = _executed_by(name, manifest, device)
         table[name] = latency, accuracy, executed
         steps[name] = accuracy
@@ -103,7 +103,6 @@ def _threads(device: Any) -> str:
 
 def _executed_by(engine: str, manifest: "Manifest", device: Any) -> tuple[str, str]:
     """Who executes backbone and head, and in which precision."""
-    from groot_ros.runtime.engines import FROM_FILES
     from groot_ros.runtime.placement import choose_dtype
 
     weights = str(choose_dtype("auto", device)).removeprefix("torch.")

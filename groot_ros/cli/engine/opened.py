@@ -5,7 +5,7 @@ import importlib.util
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli.engine.options import ENGINES
+from groot_ros.cli.engine.options import CANDIDATES
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -105,7 +105,7 @@ def engines_of(args: argparse.Namespace, manifest: "Manifest") -> list[str]:
     if args.engine:
         return list(args.engine)
     files = EngineFiles(args.engine_directory, manifest)
-    reasons = {name: obstacle(name, device_of(args), files) for name in ENGINES}
+    reasons = {name: obstacle(name, device_of(args), files) for name in CANDIDATES}
     for name, reason in reasons.items():
         if reason:
             print(f"engine {name} left out: {reason}")

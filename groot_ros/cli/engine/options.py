@@ -5,10 +5,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from groot_ros.runtime.names import ENGINES, PRECISIONS, QUANTISED, STAGES
+
 #: Observations that prove, calibrate and validate, unless asked otherwise.
 PROVEN_WITH, CALIBRATED_WITH, VALIDATED_WITH = 4, 32, 8
-STAGES = ("vision", "language", "context", "denoise")
-ENGINES = ("torch", "cuda_graph", "onnxruntime", "tensorrt")
+#: Engines to prove and to measure; "plain" is what they are proven with.
+CANDIDATES = tuple(name for name in ENGINES if name != "plain")
 
 
 def add_action(
@@ -42,7 +44,7 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--precision",
-        choices=("float32", "bfloat16", "float16"),
+        choices=PRECISIONS,
         default="float32",
         help="of weights and tensors (default: float32)",
     )
@@ -85,7 +87,7 @@ def directory_options(parser: argparse.ArgumentParser) -> None:
 def quantise_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """What is stored in 8 bits, and how ranges are found."""
     add = parser.add_argument
-    add("--quantise", choices=("int8", "fp8"), required=required, help="what the products become")
+    add("--quantise", choices=QUANTISED, required=required, help="what the products become")
     add(
         "--method",
         choices=("percentile", "max"),
@@ -115,7 +117,7 @@ def engine_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--engine",
         nargs="+",
-        choices=ENGINES,
+        choices=CANDIDATES,
         help="(default: all that can run here)",
     )
 

@@ -5,14 +5,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from groot_ros.evaluation.table import format_table
+from groot_ros.runtime.names import STAGES
 
 if TYPE_CHECKING:
     from groot_ros.export.accuracy import Accuracy
     from groot_ros.export.latency import Latency
     from groot_ros.runtime.manifest import Manifest
     from groot_ros.runtime.oracle import Verdict
-
-STAGES = ("vision", "language", "context", "denoise")
 
 
 def describe(manifest: "Manifest") -> str:
@@ -22,10 +21,12 @@ def describe(manifest: "Manifest") -> str:
         + (", TensorRT built)" if files.plan else ")")
         for name, files in manifest.stages.items()
     )
+    versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     return (
         f"checkpoint {manifest.checkpoint_sha256[:12]}, embodiment {manifest.embodiment}, "
         f"steps {', '.join(map(str, manifest.steps))}, exported {manifest.date}\n"
-        f"stages: {stages}; attention {manifest.attention}; tolerance {manifest.tolerance:.2g}"
+        f"stages: {stages}; attention {manifest.attention}; tolerance {manifest.tolerance:.2g}\n"
+        f"opset {manifest.opset}, made with {versions or 'unknown versions'}"
     )
 
 

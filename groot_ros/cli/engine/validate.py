@@ -88,7 +88,7 @@ def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "
 
     first = policy.verdict
     assert first is not None
-    oracle = Oracle.load(directory, manifest.oracle_sha256)
+    oracle = Oracle.load(directory, manifest)
     others = [policy.prove(oracle, n, first.tolerance) for n in manifest.steps[1:]]
     # The first that is not proven, for an error may be NaN; else the largest error.
     return max((first, *others), key=lambda v: (not v.proven, v.error))

@@ -101,7 +101,7 @@ class EagleConfig:
     @property
     def shuffle(self) -> int:
         """Side of the square of patches that becomes one token."""
-        return int(1 / self.downsample_ratio)
+        return round(1 / self.downsample_ratio)
 
     @classmethod
     def parse(cls, f: Fields) -> "EagleConfig":
@@ -115,7 +115,7 @@ class EagleConfig:
             vision=VisionConfig.parse(f.section("vision_config")),
             text=TextConfig.parse(f.section("text_config")),
             image_token_index=f.integer("image_token_index"),
-            downsample_ratio=f.number("downsample_ratio", 0.5),
+            downsample_ratio=_one_over_a_whole_number(f, "downsample_ratio", 0.5),
         )
 
     @classmethod
@@ -134,6 +134,13 @@ class EagleConfig:
             "vision_config": {"model_type": "siglip2_vision_model", **asdict(self.vision)},
             "text_config": {"model_type": "qwen3", **asdict(self.text)},
         }
+
+
+def _one_over_a_whole_number(f: Fields, key: str, default: float) -> float:
+    value = f.number(key, default)
+    if not 0.001 < value <= 1.0 or abs(1 / value - round(1 / value)) > 1e-6:
+        raise f.error(key, f"is {value:g}, not one over a whole number, such as 0.5")
+    return value
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,7 @@ from groot_ros.runtime.gr00t_n1d6.packed import can_pack, held_bytes, pack
 from groot_ros.runtime.gr00t_n1d6.stages import Stages
 from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTableCache, TimeTower
 from groot_ros.runtime.gr00t_n1d6.vision import Vision
-
-STAGES = ("vision", "language", "context", "denoise")
+from groot_ros.runtime.names import STAGES
 
 _HEAD, _DIT = r"action_head\.", r"action_head\.model\."
 _CROSS = r"transformer_blocks\.\d*[02468]\.attn1\.to_[kv]\..*"

@@ -17,7 +17,7 @@ Stage = Callable[..., Any]
 
 @dataclass(frozen=True)
 class Stages:
-    """One executor for every stage; those of several engines may be mixed."""
+    """What executes each stage; those of several engines may be mixed."""
 
     vision: Stage
     language: Stage

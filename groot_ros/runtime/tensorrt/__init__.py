@@ -5,6 +5,6 @@ Torch owns the device's memory, the streams and the CUDA graphs, so neither pycu
 is needed.
 """
 
-from groot_ros.runtime.tensorrt.presence import TensorRtError, unavailable
+from groot_ros.runtime.tensorrt.presence import unavailable
 
-__all__ = ["TensorRtError", "unavailable"]
+__all__ = ["unavailable"]

@@ -10,11 +10,12 @@ import tensorrt as trt
 import torch
 
 from groot_ros.runtime.contract import StageSpec
+from groot_ros.runtime.errors import TensorRtError
 from groot_ros.runtime.precision import dtype_of
 from groot_ros.runtime.tensorrt.dtypes import torch_dtype
 from groot_ros.runtime.tensorrt.log import Log
 from groot_ros.runtime.tensorrt.machine import Machine, this_machine
-from groot_ros.runtime.tensorrt.presence import TensorRtError, require
+from groot_ros.runtime.tensorrt.presence import require
 from groot_ros.runtime.tensorrt.profile import shapes_of
 from groot_ros.runtime.tensorrt.progress import Progress, Report
 
@@ -41,7 +42,7 @@ class BuildOptions:
     timing_cache: Path | None = None
 
 
-def build_engine(
+def build_plan(
     onnx: Path,
     plan: Path,
     stage: StageSpec,

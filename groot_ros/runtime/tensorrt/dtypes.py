@@ -3,7 +3,7 @@
 import tensorrt as trt
 import torch
 
-from groot_ros.runtime.tensorrt.presence import TensorRtError
+from groot_ros.runtime.errors import TensorRtError
 
 _TORCH = {
     trt.DataType.FLOAT: torch.float32,

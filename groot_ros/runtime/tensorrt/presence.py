@@ -7,14 +7,12 @@ fault), so the driver is asked first.
 import ctypes
 import importlib.util
 
+from groot_ros.runtime.errors import TensorRtError
+
 #: What JetPack 6.2 brings; below 10 the Python API is another one.
 OLDEST = (10, 3)
 
 _DRIVER = "libcuda.so.1"
-
-
-class TensorRtError(RuntimeError):
-    """TensorRT cannot do what was asked; one line that says how to mend it."""
 
 
 def unavailable() -> str | None:

@@ -3,17 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from groot_ros.runtime.contract import StageSpec, TensorSpec
+from groot_ros.runtime.contract import TensorSpec
+from groot_ros.runtime.manifest import Range
 
 Shape = tuple[int, ...]
-
-
-class Sizes(NamedTuple):
-    """Of one free dimension; the engine is tuned for the usual one."""
-
-    smallest: int
-    usual: int
-    largest: int
 
 
 class Shapes(NamedTuple):
@@ -31,34 +24,13 @@ def shapes_of(tensor: TensorSpec, sizes: Mapping[str, Sequence[int]]) -> Shapes:
     return Shapes(smallest, usual, largest)
 
 
-def sizes_of(stage: StageSpec, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
-    """The free dimensions that the given shapes of all inputs mean.
-
-    Raises:
-        ValueError: a shape does not fit the contract, or two tensors disagree.
-
-    """
-    sizes: dict[str, int] = {}
-    for tensor in stage.inputs:
-        given = tuple(shapes[tensor.name])
-        if len(given) != len(tensor.dims):
-            raise ValueError(f"{stage.name}: '{tensor.name}' is {given}, expected {tensor.dims}")
-        for dim, size in zip(tensor.dims, given, strict=True):
-            expected = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
-            if size != expected:
-                raise ValueError(
-                    f"{stage.name}: '{tensor.name}' is {given}, but '{dim}' is {expected}"
-                )
-    return sizes
-
-
-def _span(tensor: TensorSpec, dim: int | str, sizes: Mapping[str, Sequence[int]]) -> Sizes:
+def _span(tensor: TensorSpec, dim: int | str, sizes: Mapping[str, Sequence[int]]) -> Range:
     if isinstance(dim, int):
-        return Sizes(dim, dim, dim)
+        return Range(dim, dim, dim)
     if dim not in sizes:
         raise ValueError(f"the profile has no '{dim}', a free dimension of '{tensor.name}'")
-    span = Sizes(*sizes[dim])
-    if not 1 <= span.smallest <= span.usual <= span.largest:
+    span = Range(*sizes[dim])
+    if not 1 <= span.low <= span.usual <= span.high:
         raise ValueError(
             f"the profile's '{dim}' is {tuple(span)}: smallest, usual and largest must rise from 1"
         )

@@ -8,11 +8,12 @@ import tensorrt as trt
 import torch
 
 from groot_ros.runtime.contract import StageSpec, TensorSpec
+from groot_ros.runtime.errors import TensorRtError
 from groot_ros.runtime.precision import dtype_of
 from groot_ros.runtime.tensorrt.buffers import Buffers
 from groot_ros.runtime.tensorrt.dtypes import torch_dtype
 from groot_ros.runtime.tensorrt.log import Log
-from groot_ros.runtime.tensorrt.presence import TensorRtError, require
+from groot_ros.runtime.tensorrt.presence import require
 from groot_ros.runtime.tensorrt.profile import Shape, Shapes
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groot_ros.runtime.contract import sizes_of
 from groot_ros.runtime.tensorrt.buffers import Buffers
-from groot_ros.runtime.tensorrt.profile import sizes_of
 from groot_ros.runtime.tensorrt.session import Session
 
 

@@ -11,8 +11,8 @@ from tiny_checkpoint import HORIZON
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.runtime.cuda_graph import CudaGraphEngine
-from groot_ros.runtime.gr00t_n1d6 import TorchExecutor, run_backbone, run_head
-from groot_ros.runtime.graph_executor import GraphExecutor
+from groot_ros.runtime.gr00t_n1d6 import TorchRunner, run_backbone, run_head
+from groot_ros.runtime.graph_runner import GraphRunner
 from groot_ros.runtime.layout_tensors import structure_of, tensors_of, with_tensors
 from groot_ros.runtime.staged_engine import StagedEngine
 
@@ -25,13 +25,13 @@ def one_thread() -> None:
 @pytest.fixture(scope="module")
 def plain() -> StagedEngine:
     fast = fast_model()
-    return StagedEngine("torch", fast.host, TorchExecutor(fast))
+    return StagedEngine("torch", fast.host, TorchRunner(fast))
 
 
 def graphed(recorder: PretendRecorder, **options) -> StagedEngine:
     fast = fast_model()
     return StagedEngine(
-        "cuda_graph", fast.host, GraphExecutor(TorchExecutor(fast), recorder, **options)
+        "cuda_graph", fast.host, GraphRunner(TorchRunner(fast), recorder, **options)
     )
 
 
@@ -109,15 +109,13 @@ def test_views_of_several_sizes_run_plainly_where_they_cannot_be_recorded(
 
 def test_where_recording_fails_the_reason_is_told(plain: StagedEngine) -> None:
     fast = fast_model()
-    executor = GraphExecutor(
-        TorchExecutor(fast), PretendRecorder(fault=RuntimeError("no graphs today"))
-    )
-    engine = StagedEngine("cuda_graph", fast.host, executor)
+    runner = GraphRunner(TorchRunner(fast), PretendRecorder(fault=RuntimeError("no graphs today")))
+    engine = StagedEngine("cuda_graph", fast.host, runner)
     for seed in range(2):
         given = observation(seed)
         expected = plain.run(given, noise(), 4).actions
         np.testing.assert_allclose(engine.run(given, noise(), 4).actions, expected, atol=1e-6)
-    assert executor.reasons == {
+    assert runner.reasons == {
         "backbone": "recording failed: no graphs today",
         "head": "recording failed: no graphs today",
     }
@@ -127,21 +125,21 @@ def test_closing_releases_the_graphs_first() -> None:
     recorder = PretendRecorder()
     released: list[bool] = []
 
-    class Watched(TorchExecutor):
+    class Watched(TorchRunner):
         def close(self) -> None:
             released.extend(recording.released for recording in recorder.recordings)
             super().close()
 
     fast = fast_model()
-    executor = GraphExecutor(Watched(fast), recorder)
-    engine = StagedEngine("cuda_graph", fast.host, executor)
+    runner = GraphRunner(Watched(fast), recorder)
+    engine = StagedEngine("cuda_graph", fast.host, runner)
     engine.run(observation(), noise(), 4)
-    assert executor.memory_bytes > 0
+    assert runner.memory_bytes > 0
     engine.close()
     assert released == [True, True]
-    assert executor.memory_bytes == 0
+    assert runner.memory_bytes == 0
     with pytest.raises(RuntimeError, match="closed"):
-        executor.backbone(None, [])
+        runner.backbone(None, [])
 
 
 def test_what_is_recorded_can_be_run_by_itself_with_other_shapes(plain: StagedEngine) -> None:

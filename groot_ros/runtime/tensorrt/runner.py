@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.gr00t_n1d6 import STAGES, FastModel, StageExecutor, Stages
+from groot_ros.runtime.gr00t_n1d6 import FastModel, StageRunner, Stages
+from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.tensorrt.buffers import Buffers
 from groot_ros.runtime.tensorrt.session import Session
 from groot_ros.runtime.tensorrt.stage import TensorRtStage
 
 
-class TensorRtExecutor(StageExecutor):
+class TensorRtRunner(StageRunner):
     """Runs on the current stream, which must not be the default one.
 
     Buffers are shared by name: what one engine writes, the next reads where it lies.

@@ -6,14 +6,14 @@ from dataclasses import fields
 from torch import Tensor
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
-from groot_ros.runtime.gr00t_n1d6 import Executor, Layout, TimeTables
+from groot_ros.runtime.gr00t_n1d6 import Layout, Runner, TimeTables
+from groot_ros.runtime.graph_recorder import GraphRecorder
 from groot_ros.runtime.layout_tensors import structure_of, tensors_of, with_tensors
-from groot_ros.runtime.recorder import Recorder
 from groot_ros.runtime.replay import Replays
 
 
-class GraphExecutor:
-    """Another executor's work, recorded once per shape of the observation and replayed.
+class GraphRunner:
+    """Another runner's work, recorded once per shape of the observation and replayed.
 
     The graph of the head holds the context and all denoising steps. Prefix, weights and time
     tables are its inputs, so every mode of real-time chunking replays the same one.
@@ -21,13 +21,13 @@ class GraphExecutor:
 
     def __init__(
         self,
-        inner: Executor,
-        recorder: Recorder,
+        inner: Runner,
+        recorder: GraphRecorder,
         *,
         capacity: int = 4,
         several_sizes: bool = True,
     ) -> None:
-        """Take an executor over.
+        """Take a runner over.
 
         Args:
             inner: does the work; closed together with this one.
@@ -38,13 +38,13 @@ class GraphExecutor:
                 with TensorRT, whose context would change its shapes inside the graph.
 
         """
-        self._inner: Executor | None = inner
+        self._inner: Runner | None = inner
         self._recorder, self._several_sizes = recorder, several_sizes
         self._backbone = Replays("backbone", recorder, capacity)
         self._head = Replays("head", recorder, capacity)
 
     @property
-    def inner(self) -> Executor:
+    def inner(self) -> Runner:
         """What is recorded; raises RuntimeError after `close`.
 
         The graphs go: run by itself it may take other shapes than they were recorded with.
@@ -61,7 +61,7 @@ class GraphExecutor:
 
     @property
     def memory_bytes(self) -> int:
-        """Of the executor inside; a graph's own memory is torch's to count."""
+        """Of the runner inside; a graph's own memory is torch's to count."""
         return 0 if self._inner is None else self._inner.memory_bytes
 
     def backbone(self, layout: Layout, patches: Sequence[Tensor]) -> Tensor:
@@ -110,7 +110,7 @@ class GraphExecutor:
             self._inner.close()
         self._inner = None
 
-    def _open(self) -> Executor:
+    def _open(self) -> Runner:
         if self._inner is None:
-            raise RuntimeError("the executor is closed")
+            raise RuntimeError("the runner is closed")
         return self._inner

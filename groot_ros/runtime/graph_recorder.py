@@ -8,11 +8,11 @@ import torch
 
 R = TypeVar("R")
 
-#: Graphs whose capture failed; see `CudaRecorder._abandon`.
+#: Graphs whose capture failed; see `CudaGraphRecorder._abandon`.
 _ABANDONED: list[torch.cuda.CUDAGraph] = []
 
 
-class Recording(Protocol):
+class GraphRecording(Protocol):
     """Work that can be repeated without the host launching its parts."""
 
     def replay(self) -> None:
@@ -22,7 +22,7 @@ class Recording(Protocol):
         """Give its memory back; it cannot be replayed any more."""
 
 
-class Recorder(Protocol):
+class GraphRecorder(Protocol):
     """Runs and records work on one device."""
 
     device: torch.device
@@ -30,16 +30,17 @@ class Recorder(Protocol):
     def run(self, work: Callable[[], R]) -> R:
         """Do it now, after what the caller's stream was given and before what it is given next."""
 
-    def record(self, work: Callable[[], R]) -> tuple[Recording, R]:
+    def record(self, work: Callable[[], R]) -> tuple[GraphRecording, R]:
         """Record it without doing it; what it returns is filled by every replay.
 
         Raises:
             RuntimeError: something in it cannot be recorded.
+            TensorRtError: likewise.
 
         """
 
 
-class CudaRecorder:
+class CudaGraphRecorder:
     """One stream of its own, never the default one: TensorRT would synchronise on that."""
 
     def __init__(self, device: torch.device) -> None:
@@ -50,7 +51,7 @@ class CudaRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, work: Callable[[], R]) -> R:
-        """See `Recorder.run`."""
+        """See `GraphRecorder.run`."""
         caller = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(caller)
         with torch.cuda.stream(self._stream):
@@ -58,8 +59,8 @@ class CudaRecorder:
         caller.wait_stream(self._stream)
         return result
 
-    def record(self, work: Callable[[], R]) -> tuple[Recording, R]:
-        """See `Recorder.record`; the graphs of one recorder share a memory pool.
+    def record(self, work: Callable[[], R]) -> tuple[GraphRecording, R]:
+        """See `GraphRecorder.record`; the graphs of one recorder share a memory pool.
 
         They may: they run one after the other, and what a graph returns stays referenced, so no
         other graph is given its memory.
@@ -76,7 +77,7 @@ class CudaRecorder:
             torch.cuda.set_stream(caller)
             self._abandon(graph)
             raise
-        return CudaRecording(graph, self._stream.synchronize), result
+        return CudaGraphRecording(graph, self._stream.synchronize), result
 
     def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
         """Undo what torch leaves behind when the end of a capture fails.
@@ -96,7 +97,7 @@ class CudaRecorder:
                 end(self.device.index or 0, abandoned)
 
 
-class CudaRecording:
+class CudaGraphRecording:
     """A CUDA graph."""
 
     def __init__(self, graph: torch.cuda.CUDAGraph, finish: Callable[[], None]) -> None:
@@ -104,7 +105,7 @@ class CudaRecording:
         self._finish = finish
 
     def replay(self) -> None:
-        """See `Recording.replay`; raises RuntimeError after `release`."""
+        """See `GraphRecording.replay`; raises RuntimeError after `release`."""
         if self._graph is None:
             raise RuntimeError("the graph was released")
         self._graph.replay()

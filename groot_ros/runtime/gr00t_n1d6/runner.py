@@ -12,7 +12,7 @@ from groot_ros.runtime.gr00t_n1d6.stages import Stages, run_backbone, run_head
 from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTables
 
 
-class Executor(Protocol):
+class Runner(Protocol):
     """Holds the weights, in whatever form; see `run_backbone` and `run_head` for the tensors."""
 
     @property
@@ -37,7 +37,7 @@ class Executor(Protocol):
         """Give the memory back."""
 
 
-class StageExecutor:
+class StageRunner:
     """Four stages, one after the other; subclasses say what holds them."""
 
     def __init__(self, stages: Stages) -> None:
@@ -60,7 +60,7 @@ class StageExecutor:
         return run_head(self.stages, layout, tables, features, state, noise, conditioning)
 
 
-class TorchExecutor(StageExecutor):
+class TorchRunner(StageRunner):
     """The four stages as eager PyTorch modules."""
 
     def __init__(self, fast: FastModel) -> None:

@@ -1,15 +1,12 @@
-"""The facade: a checkpoint directory in, observations to action chunks from then on."""
+"""From an observation to a chunk, with one checkpoint and one engine."""
 
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from functools import partial
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise
 from groot_ros.processing import (
     ModelInputs,
@@ -19,14 +16,8 @@ from groot_ros.processing import (
 )
 from groot_ros.processing.robot_columns import RobotColumns
 from groot_ros.robot import RobotContract
-from groot_ros.runtime import Engine, PrefixInput
-from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.choice import choose_engine, order_of
-from groot_ros.runtime.engines import ENGINES, EngineFiles, build_engine, obstacle
-from groot_ros.runtime.manifest import Manifest
-from groot_ros.runtime.measured import seconds_here
-from groot_ros.runtime.oracle import Oracle, Verdict, tolerance_of
-from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
+from groot_ros.runtime.engine import Engine, PrefixInput
+from groot_ros.runtime.oracle import Oracle, Verdict
 from groot_ros.types import ActionChunk, ActionGroup, Observation, Prefix, RtcMode, s_to_ns
 
 #: Seconds between actions where no robot contract says it.
@@ -268,110 +259,6 @@ class Policy:
         )
 
 
-def load_policy(
-    checkpoint: str | Path,
-    embodiment: str,
-    *,
-    robot: RobotContract | None = None,
-    device: str = "auto",
-    engine: str = "torch",
-    engine_directory: str | Path | None = None,
-    allow_unproven_engine: bool = False,
-    dtype: str = "auto",
-    backbone_assets: str | Path | None = None,
-    num_inference_steps: int | None = None,
-    action_dt: float = DEFAULT_ACTION_DT,
-    progress: Callable[[str, float], None] | None = None,
-) -> Policy:
-    """Load a checkpoint for one embodiment.
-
-    Args:
-        checkpoint: directory, or a hub id that was downloaded before.
-        embodiment: tag, as in processor_config.json.
-        robot: gives joint names, units and the time step; checked against the checkpoint.
-        device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        engine: one of `ENGINES`, or "auto": the fastest that is proven here.
-        engine_directory: exported files; every engine is then compared with the answers stored
-            there before it is taken.
-        allow_unproven_engine: run the engine asked for even where it gives other answers.
-        dtype: "auto" (bfloat16 on a GPU, else float32), "float32" or "bfloat16".
-        backbone_assets: directory or hub id of the VLM's config and tokenizer, where the
-            checkpoint does not hold them.
-        num_inference_steps: denoising steps, the checkpoint's own number if None.
-        action_dt: seconds between actions where there is no robot contract.
-        progress: called with the stage ("config", "weights") and the fraction of it that is done.
-
-    Raises:
-        CheckpointError: one line naming file and key.
-        EngineFilesError: one line naming what does not agree, and how to rebuild.
-        UnprovenEngineError: the engine does not give the stored answers.
-        ValueError: an argument is wrong.
-
-    """
-    report = progress if progress is not None else _silent
-    report("config", 0.0)
-    _require_choice("engine", engine, ("auto", *ENGINES))
-    _require_choice("dtype", dtype, DTYPES)
-    if num_inference_steps is not None and num_inference_steps < 1:
-        raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
-    target = choose_device(device)
-    parts = open_checkpoint(checkpoint, embodiment, backbone_assets=backbone_assets, robot=robot)
-    digest = checkpoint_digest(parts.directory)
-    files = None if not engine_directory else _files(Path(engine_directory), digest, embodiment)
-    report("config", 1.0)
-
-    steps = num_inference_steps or parts.config.num_inference_timesteps
-    weights = choose_dtype(dtype, target)
-
-    def policy_with(built: Engine) -> Policy:
-        return Policy(
-            parts.processor,
-            built,
-            parts.config,
-            robot=robot,
-            checkpoint_hash=digest,
-            num_inference_steps=num_inference_steps,
-            action_dt=action_dt,
-        )
-
-    def prove(built: Engine) -> Verdict | None:
-        if files is None:
-            return None
-        manifest = files.manifest
-        manifest.require_steps(files.directory, steps)
-        oracle = Oracle.load(files.directory, manifest.oracle_sha256)
-        tolerance = tolerance_of(manifest, built.name, weights)
-        return policy_with(built).prove(oracle, steps, tolerance)
-
-    choice = choose_engine(
-        engine,
-        partial(
-            build_engine,
-            directory=parts.directory,
-            config=parts.config,
-            embodiment=parts.processor.embodiment_id,
-            device=target,
-            dtype=weights,
-            step_counts=(steps,),
-            progress=lambda fraction: report("weights", fraction),
-            files=files,
-        ),
-        prove,
-        obstacle=lambda name: obstacle(name, target, files),
-        order=order_of({} if files is None else seconds_here(files.directory, target)),
-        allow_unproven=allow_unproven_engine,
-    )
-    policy = policy_with(choice.engine)
-    policy.notes, policy.verdict = choice.notes, choice.verdict
-    return policy
-
-
-def _files(directory: Path, digest: str, embodiment: str) -> EngineFiles:
-    manifest = Manifest.read(directory)
-    manifest.require_checkpoint(directory, digest, embodiment)
-    return EngineFiles(directory, manifest)
-
-
 def _require_finite(actions: NDArray[np.float32]) -> None:
     bad = np.argwhere(~np.isfinite(actions))
     if len(bad):
@@ -380,12 +267,3 @@ def _require_finite(actions: NDArray[np.float32]) -> None:
             f"the model's output is not finite at {len(bad)} places, first at step {step}, "
             f"column {column}: {actions[tuple(bad[0])]}"
         )
-
-
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not '{value}'")
-
-
-def _silent(stage: str, fraction: float) -> None:
-    """No progress wanted."""

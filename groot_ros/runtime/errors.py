@@ -1,0 +1,34 @@
+"""What can be wrong with an engine; every message is one line: what, where, and how to mend it."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from groot_ros.runtime.oracle import Verdict
+
+
+class EngineFilesError(ValueError):
+    """Engine files cannot be used."""
+
+
+class StepsNotStoredError(EngineFilesError):
+    """Nothing is stored for this number of denoising steps: an engine may be right all the same."""
+
+
+class TensorRtError(EngineFilesError):
+    """TensorRT cannot do what was asked."""
+
+
+class UnprovenEngineError(ValueError):
+    """An engine does not give the stored answers.
+
+    Attributes:
+        verdict: how far it is from them.
+
+    """
+
+    def __init__(self, name: str, verdict: "Verdict") -> None:
+        super().__init__(
+            f"engine '{name}' does not give the stored answers: {verdict}; make its files anew, "
+            "take another engine, or set allow_unproven_engine"
+        )
+        self.verdict = verdict
