@@ -1,1 +1,1 @@
-"""Benchmarks: one command, one table each. `python -m benchmarks` runs them all."""
+"""Benchmarks: one command, one table each. `python -m benchmarks` runs the quick ones."""

@@ -1,30 +1,45 @@
-"""Run the benchmarks, or those named: `python -m benchmarks executor_jitter`.
+"""Run the quick benchmarks, or those named, or with `--all` every one.
 
-The slow ones run only when they are named, or with `--all`.
+python -m benchmarks
+python -m benchmarks limits continuity
+python -m benchmarks executor_jitter --seconds 5      # options belong to the one that is named
 """
 
 import importlib
 import platform
 import sys
+from collections.abc import Sequence
 from datetime import date
+from itertools import takewhile
 
 #: In the order of the README's table.
-BENCHMARKS = ("preprocessing", "observation_path", "executor_jitter", "continuity", "limits")
+QUICK = ("preprocessing", "observation_path", "executor_jitter", "continuity", "limits")
 #: Minutes; load and inference need gigabytes of memory, load of disk, too.
 SLOW = ("inference", "load", "rtc_in_the_loop")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the machine, then one table a benchmark."""
-    every = (*BENCHMARKS, *SLOW)
-    chosen = every if sys.argv[1:] == ["--all"] else tuple(sys.argv[1:]) or BENCHMARKS
-    unknown = [name for name in chosen if name not in every]
-    if unknown:
-        sys.exit(f"no benchmark '{unknown[0]}'; there are: {', '.join(every)}")
+    chosen, options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     print(f"{date.today()}  {platform.machine()}  Python {platform.python_version()}", flush=True)
     for name in chosen:
         print(f"\n== {name} ==", flush=True)
-        importlib.import_module(f"benchmarks.{name}").main()
+        importlib.import_module(f"benchmarks.{name}").main(options)
+
+
+def _parse(arguments: list[str]) -> tuple[Sequence[str], list[str]]:
+    """Which benchmarks, and the options of the only one."""
+    every = (*QUICK, *SLOW)
+    if arguments == ["--all"]:
+        return every, []
+    names = list(takewhile(lambda word: not word.startswith("-"), arguments))
+    options = arguments[len(names) :]
+    unknown = [name for name in names if name not in every]
+    if unknown:
+        sys.exit(f"no benchmark '{unknown[0]}'; there are: {', '.join(every)}")
+    if options and len(names) != 1:
+        sys.exit(f"{options[0]}: name the one benchmark that it is for, before it")
+    return names or QUICK, options
 
 
 if __name__ == "__main__":

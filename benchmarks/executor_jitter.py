@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -161,12 +161,15 @@ def _processor_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.executor_jitter",
+        description=__doc__.splitlines()[0] if __doc__ else "",
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
     parser.add_argument("--role", choices=("chunks",), help=argparse.SUPPRESS)
-    options = parser.parse_known_args()[0]
+    options = parser.parse_args(arguments)
     if options.role:
         send_chunks()
         return

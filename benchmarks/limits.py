@@ -13,6 +13,7 @@ is viable, `pursue` goes after 24 random knots.
 
 import argparse
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -140,18 +141,20 @@ def _excess(moved: Curve, bounds: JointBounds) -> Array:
     return np.array([beyond, fast - 1.0, sharp - 1.0, jerk - 1.0, step / bounds.acceleration])
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print two tables."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.limits", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--cases", type=int, default=1_000_000)
     parser.add_argument("--jerk-cases", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
-    arguments = parser.parse_known_args()[0]
-    rng = np.random.default_rng(arguments.seed)
+    options = parser.parse_args(arguments)
+    rng = np.random.default_rng(options.seed)
     began, done, wrong, changed, stuck = time.perf_counter(), 0, 0, 0, 0
     worst = np.full(3, -np.inf)
-    while done < arguments.cases:
-        count = min(BATCH, arguments.cases - done)
+    while done < options.cases:
+        count = min(BATCH, options.cases - done)
         limits, p, v = cases(rng, count)
         assert limits.viable(p, v).all()
         h = float(rng.uniform(0.004, 0.017))
@@ -172,10 +175,10 @@ def main() -> None:
         "acceleration {:.1e} of the limit".format(*worst)
     )
     began = time.perf_counter()
-    wrong, escaped, worst = jerk_limited(rng, arguments.jerk_cases)
+    wrong, escaped, worst = jerk_limited(rng, options.jerk_cases)
     seconds = time.perf_counter() - began
     header = ["cases with a jerk limit", "knots on a stop", "violations", "s"]
-    counts = [f"{n:,}" for n in (arguments.jerk_cases, escaped, wrong)]
+    counts = [f"{n:,}" for n in (options.jerk_cases, escaped, wrong)]
     print(format_table(header, [[*counts, f"{seconds:.0f}"]]))
     print(
         "largest excess, as a share: position {:.1e} of the range, velocity {:.1e}, acceleration "

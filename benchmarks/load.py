@@ -13,23 +13,20 @@ own, whose memory is counted from what Python and torch occupy before.
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
+from benchmarks.room import require_room
+from benchmarks.two_arms import GROUPS, TAG, VIEWS, write_processor
 from groot_ros.evaluation.table import format_table
 
-TAG = "new_embodiment"
-GROUPS = {"left_arm": 7, "right_arm": 7, "waist": 3}
-VIEWS = ("front", "wrist")
 SHARD_BYTES = 1 << 30
 #: Bytes: of the files, and of what a process needs to hold the weights and to run.
 DISK, MEMORY = 7e9, 8e9
@@ -41,7 +38,7 @@ def write(directory: Path) -> None:
     from safetensors.torch import save_file
 
     from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config, build_model
-    from groot_ros.processing import IMAGE_TOKEN_INDEX, save_processor, write_byte_tokenizer
+    from groot_ros.processing import IMAGE_TOKEN_INDEX
 
     config = Gr00tN1d6Config(
         eagle=EagleConfig(image_token_index=IMAGE_TOKEN_INDEX),
@@ -50,8 +47,7 @@ def write(directory: Path) -> None:
         action_horizon=50,
     )
     directory.mkdir(parents=True)
-    write_byte_tokenizer(directory)
-    save_processor(*_processor(config.action_horizon), directory)
+    write_processor(directory, config.action_horizon)
     _write_json(directory / "config.json", config.to_json())
     _write_json(directory / "eagle_config.json", config.eagle.to_json())
     model = build_model(config, device="meta", dtype=torch.bfloat16)
@@ -71,30 +67,6 @@ def write(directory: Path) -> None:
         save_file(weights, directory / file, metadata={"format": "pt"})
         weight_map.update(dict.fromkeys(names, file))
     _write_json(directory / "model.safetensors.index.json", {"weight_map": weight_map})
-
-
-def _processor(horizon: int) -> tuple[Any, dict[str, Any]]:
-    """Two cameras, two arms and a waist."""
-    from groot_ros.processing import Embodiment, ModalityConfig, ProcessorConfig
-
-    groups = tuple(GROUPS)
-    embodiment = Embodiment(
-        ModalityConfig((0,), VIEWS),
-        ModalityConfig((0,), groups),
-        ModalityConfig(tuple(range(horizon)), groups),
-    )
-    config = ProcessorConfig(
-        {TAG: embodiment},
-        shortest_image_edge=256,
-        max_state_dim=128,
-        max_action_dim=128,
-        max_action_horizon=horizon,
-    )
-    limits = {
-        group: {"min": np.full(width, -3.0), "max": np.full(width, 3.0)}
-        for group, width in GROUPS.items()
-    }
-    return config, {TAG: {"state": limits, "action": limits}}
 
 
 def _shards(sizes: list[tuple[str, int]]) -> Iterator[list[str]]:
@@ -148,26 +120,19 @@ def _status_bytes(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
 
-def _require_room(directory: Path) -> None:
-    free = shutil.disk_usage(directory).free
-    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    available = next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
-    for what, there, needed in (("disk", free, DISK), ("memory", available, MEMORY)):
-        if there < needed:
-            sys.exit(f"load needs {needed / 1e9:.0f} GB of {what}, {there / 1e9:.1f} GB are free")
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.load", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--directory", type=Path, default=Path("out"), help="holds the 6 GB")
     parser.add_argument("--role", type=Path, help=argparse.SUPPRESS)
-    options = parser.parse_known_args()[0]
+    options = parser.parse_args(arguments)
     if options.role:
         print(json.dumps(load_and_infer(options.role)), flush=True)
         return
     options.directory.mkdir(parents=True, exist_ok=True)
-    _require_room(options.directory)
+    require_room("load", MEMORY, DISK, options.directory)
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="load_") as folder:
         checkpoint = Path(folder) / "checkpoint"
         started = time.perf_counter()

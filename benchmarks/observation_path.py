@@ -88,6 +88,7 @@ def play_policy(seconds: float) -> dict[str, Any]:
 
     policy_inputs.check_image = note
     given = {"checkpoint": "none", "robot": robot_path("so101"), "rate_hz": RATE_HZ}
+    given["torch_threads"] = 1
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
     rclpy.init(args=["--ros-args", *arguments, "-p", "instruction:=stay"])
     node = PolicyNode(lambda *_, **__: NoModel())  # type: ignore[arg-type,return-value]
@@ -206,12 +207,15 @@ def _milliseconds(seconds: Sequence[float], percentiles: Sequence[int]) -> list[
     return [f"{1e3 * value:.2f}" for value in np.percentile(seconds, percentiles)]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.observation_path",
+        description=__doc__.splitlines()[0] if __doc__ else "",
+    )
     parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
     parser.add_argument("--role", choices=("policy", "robot"), help=argparse.SUPPRESS)
-    options = parser.parse_known_args()[0]
+    options = parser.parse_args(arguments)
     if options.role:
         play = play_policy if options.role == "policy" else play_robot
         print(json.dumps(play(options.seconds)), flush=True)

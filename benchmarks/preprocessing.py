@@ -18,57 +18,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.two_arms import GROUPS, TAG, VIEWS, write_processor
 from groot_ros.evaluation.table import format_table
 
-TAG = "new_embodiment"
-GROUPS = {"left_arm": 7, "right_arm": 7, "waist": 3}
-VIEWS = ("front", "wrist")
-HORIZON, EDGE = 50, 256
+HORIZON = 50
 INSTRUCTION = "Pick up the red cube."
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-
-
-def write_checkpoint(directory: Path) -> None:
-    """The files that a processor reads: two cameras, two arms and a waist."""
-    import numpy as np
-
-    from groot_ros.processing import (
-        Embodiment,
-        ModalityConfig,
-        ProcessorConfig,
-        save_processor,
-        write_byte_tokenizer,
-    )
-
-    groups = tuple(GROUPS)
-    embodiment = Embodiment(
-        ModalityConfig((0,), VIEWS),
-        ModalityConfig((0,), groups),
-        ModalityConfig(tuple(range(HORIZON)), groups),
-        ModalityConfig((0,), ("annotation.human.task_description",)),
-    )
-    config = ProcessorConfig(
-        {TAG: embodiment},
-        shortest_image_edge=EDGE,
-        max_state_dim=128,
-        max_action_dim=128,
-        max_action_horizon=HORIZON,
-    )
-    limits = {
-        group: {
-            name: np.full(width, value)
-            for name, value in zip(
-                ("min", "max", "mean", "std", "q01", "q99"), (-3, 3, 0, 1, -2, 2), strict=True
-            )
-        }
-        for group, width in GROUPS.items()
-    }
-    write_byte_tokenizer(directory)
-    save_processor(config, {TAG: {"state": limits, "action": limits}}, directory)
 
 
 def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float]]]:
@@ -87,7 +46,7 @@ def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float
     sample = Sample(images, state, INSTRUCTION)
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder)
-        write_checkpoint(directory)
+        write_processor(directory, HORIZON)
         processor = Processor.load(directory, TAG, TextTokenizer.load(directory))
         other = None
         if against is not None:
@@ -110,7 +69,7 @@ def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float
     if other is not None:
         whole[f"all of it, {against}"] = other
         _require_equal(whole["all of it"](), other())
-    times = {}
+    times: dict[str, list[tuple[float, float]]] = {}
     for name, stage in stages.items():
         times |= _in_turns({name: stage}, runs)
     return times | _in_turns(whole, runs)
@@ -143,13 +102,15 @@ def _require_equal(ours: Any, theirs: Any) -> None:
     np.testing.assert_array_equal(ours.state[0], np.asarray(state).reshape(ours.state[0].shape))
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.preprocessing", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--against", metavar="MODULE:FACTORY", help="another implementation")
     parser.add_argument("--role", choices=("measure",), help=argparse.SUPPRESS)
-    options = parser.parse_known_args()[0]
+    options = parser.parse_args(arguments)
     if options.role:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         print(json.dumps(measure(options.runs, options.against)), flush=True)

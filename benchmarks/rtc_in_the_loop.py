@@ -133,10 +133,13 @@ def _seams_and_frozen_steps(bag: Path) -> tuple[list[float], list[int]]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.rtc_in_the_loop",
+        description=__doc__.splitlines()[0] if __doc__ else "",
+    )
     parser.add_argument("--seconds", type=float, default=45.0, help="of each run")
     parser.add_argument("--modes", nargs="+", default=["off", "native", "guided"])
-    options = parser.parse_known_args(arguments)[0]
+    options = parser.parse_args(arguments)
     os.environ.setdefault("MUJOCO_GL", "osmesa")
     with tempfile.TemporaryDirectory() as folder:
         rows = [row(m, record(m, options.seconds, Path(folder))) for m in options.modes]

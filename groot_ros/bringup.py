@@ -40,7 +40,7 @@ ARGUMENTS = (
     Argument("engine_directory", "", "Directory of `groot-ros engine make`; empty = none"),
     Argument("allow_unproven_engine", "false", "Run it whatever it answers", ("true", "false")),
     Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
-    Argument("params_file", "", "YAML of ROS parameters, on top of the package's own"),
+    Argument("params_file", "", "YAML of ROS parameters; config/*.yaml are there to be copied"),
     Argument("namespace", "", "Namespace of every node and topic; two robots need two"),
     Argument("use_sim_time", "false", "Follow /clock", ("true", "false")),
     Argument("autostart", "true", "Configure and activate the nodes", ("true", "false")),
@@ -49,7 +49,9 @@ ARGUMENTS = (
     Argument("executor_nice", "0", "Nice level of the executor; below 0 needs the privilege"),
     Argument("policy_cpus", "", "CPUs of the policy, as taskset -c takes them; empty = all"),
     Argument("executor_cpus", "", "CPUs of the executor; empty = all"),
-    Argument("torch_threads", "auto", "CPU threads of torch; auto = all cores but one"),
+    Argument(
+        "torch_threads", "auto", "CPU threads of torch; auto = all cores, one for a small model"
+    ),
 )
 
 
@@ -65,7 +67,8 @@ class NodeProcess:
         executable: also the module below groot_ros.nodes and the node's name.
         parameters: on top of every file.
         managed: has a lifecycle.
-        stop_order: lower stops first; the executor outlives the policy, the robot outlives both.
+        stop_order: lower stops first: the executor, whose hold ends the motion at once, then the
+            policy, then the robot.
 
     """
 
@@ -98,7 +101,7 @@ class Graph:
         """The --ros-args of one process, for a supervisor without launch."""
         arguments = ["--ros-args"]
         if self.namespace:
-            arguments += ["-r", f"__ns:=/{self.namespace.strip('/')}"]
+            arguments += ["-r", f"__ns:={namespace_root(self.namespace)}"]
         for file in process.parameter_files:
             arguments += ["--params-file", str(file)]
         for name, value in process.parameters.items():
@@ -126,17 +129,17 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         ValueError: one line, naming the argument and how to mend it.
 
     """
-    values = _checked(values)
+    values = checked(values)
     share = share_directory()
     robot = str(robot_path(values["robot"]))
-    namespace = _namespace(values["namespace"])
+    namespace = checked_namespace(values["namespace"])
     own_file = _existing_file("params_file", values["params_file"])
     shared = {"robot": robot, "use_sim_time": values["use_sim_time"] == "true"}
     managed = {**shared, "autostart": values["autostart"] == "true"}
     threads = _torch_threads(values["torch_threads"])
     policy = NodeProcess(
         "policy_node",
-        stop_order=0,
+        stop_order=1,
         managed=True,
         parameters={
             **managed,
@@ -149,17 +152,17 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
             "device": values["device"],
             "torch_threads": threads,
         },
-        parameter_files=(share / "config" / "policy.yaml", *own_file),
+        parameter_files=own_file,
         nice=_integer("policy_nice", values["policy_nice"], -20, 19),
         cpus=_cpus("policy_cpus", values["policy_cpus"]),
-        environment={"OMP_NUM_THREADS": str(threads)},
+        environment={"OMP_NUM_THREADS": str(threads)} if threads else {},
     )
     executor = NodeProcess(
         "executor_node",
-        stop_order=1,
+        stop_order=0,
         managed=True,
         parameters=managed,
-        parameter_files=(share / "config" / "executor.yaml", *own_file),
+        parameter_files=own_file,
         nice=_integer("executor_nice", values["executor_nice"], -20, 19),
         cpus=_cpus("executor_cpus", values["executor_cpus"]),
         # Its arrays are of a handful of joints: a BLAS thread pool only costs wake-ups.
@@ -231,12 +234,13 @@ def _shared_environment(share: Path) -> dict[str, str]:
     return environment
 
 
-def _checked(values: Mapping[str, str]) -> dict[str, str]:
-    known = {a.name: a for a in ARGUMENTS}
+def checked(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:
+    """The values with the defaults of `arguments` beneath; ValueError naming a wrong one."""
+    known = {a.name: a for a in arguments}
     unknown = sorted(set(values) - set(known))
     if unknown:
         raise ValueError(f"'{unknown[0]}' is not a bringup argument (known: {', '.join(known)})")
-    merged = {**defaults(), **values}
+    merged = {**{a.name: a.default for a in known.values()}, **values}
     for name, argument in known.items():
         if argument.choices and merged[name] not in argument.choices:
             choices = ", ".join(argument.choices)
@@ -277,12 +281,18 @@ def _allow_unproven_engine(value: str) -> dict[str, bool]:
     return {"allow_unproven_engine": True} if value == "true" else {}
 
 
-def _namespace(value: str) -> str:
+def checked_namespace(value: str) -> str:
+    """As it is; ValueError where it is not a ROS name."""
     if value and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", value, re.ASCII):
         raise ValueError(
             f"namespace '{value}' is not a ROS name: letters, digits and _ between slashes"
         )
     return value
+
+
+def namespace_root(namespace: str) -> str:
+    """With its one slash before, none behind; "/" of none."""
+    return f"/{namespace.strip('/')}"
 
 
 def _existing_file(name: str, value: str) -> tuple[Path, ...]:
@@ -330,12 +340,14 @@ def _ranges(cpus: Iterable[int]) -> str:
 
 
 def _torch_threads(value: str) -> int:
-    cores = len(os.sched_getaffinity(0))
-    return max(1, cores - 1) if value == "auto" else _integer("torch_threads", value, 1, 256)
+    """0 where the policy node is to choose: it knows the checkpoint and its own CPUs."""
+    return 0 if value == "auto" else _integer("torch_threads", value, 1, 256)
 
 
 def _yaml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # Quoted, or ROS reads "1e3" as a number and "" as nothing.
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    # Quoted, or ROS reads "1e3" as a number and "" as nothing; a quote within is said twice.
+    return "'" + value.replace("'", "''") + "'" if isinstance(value, str) else str(value)

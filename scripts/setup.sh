@@ -8,21 +8,6 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '\033[31m[setup] %s\033[0m\n' "$*" >&2; exit 1; }
 
-# --- system packages: a compiler for the messages, software rendering for the simulator
-APT_PACKAGES=()
-command -v g++ >/dev/null || APT_PACKAGES+=(g++)
-command -v cmake >/dev/null || APT_PACKAGES+=(cmake)
-command -v make >/dev/null || APT_PACKAGES+=(make)
-ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so' || APT_PACKAGES+=(libosmesa6)
-if ((${#APT_PACKAGES[@]})); then
-  say "system packages: ${APT_PACKAGES[*]}"
-  APT_LINE="apt-get update && apt-get install -y --no-install-recommends ${APT_PACKAGES[*]}"
-  if [[ $(id -u) == 0 ]]; then bash -c "$APT_LINE" >/dev/null
-  elif command -v sudo >/dev/null; then sudo bash -c "$APT_LINE" >/dev/null
-  else die "no sudo here; ask an administrator to run: $APT_LINE"
-  fi
-fi
-
 # --- which ROS 2: the machine's own, else wheels in the virtual environment
 ROS_ROOT=""
 for distro in ${ROS_DISTRO:-} jazzy humble; do
@@ -42,6 +27,24 @@ fi
   die "$PYTHON is $("$PYTHON" -V 2>&1); Python 3.10 to 3.12 is needed: PYTHON=/path/to/python3.11 make setup"
 [[ -n $ROS_ROOT ]] || "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' ||
   die "the ROS 2 wheels need Python 3.11 or 3.12 (this is $("$PYTHON" -V 2>&1)); or install ROS 2 under /opt/ros"
+
+# --- system packages: a compiler for the messages, virtual environments, software rendering
+APT_PACKAGES=()
+command -v g++ >/dev/null || APT_PACKAGES+=(g++)
+command -v cmake >/dev/null || APT_PACKAGES+=(cmake)
+command -v make >/dev/null || APT_PACKAGES+=(make)
+# Debian and Ubuntu keep what fills a virtual environment in a package of its own.
+[[ -x .venv/bin/python ]] || "$PYTHON" -c 'import ensurepip' 2>/dev/null ||
+  APT_PACKAGES+=("$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
+ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so' || APT_PACKAGES+=(libosmesa6)
+if ((${#APT_PACKAGES[@]})); then
+  say "system packages: ${APT_PACKAGES[*]}"
+  APT_LINE="apt-get update && apt-get install -y --no-install-recommends ${APT_PACKAGES[*]}"
+  if [[ $(id -u) == 0 ]]; then bash -c "$APT_LINE" >/dev/null
+  elif command -v sudo >/dev/null; then sudo bash -c "$APT_LINE" >/dev/null
+  else die "no sudo here; ask an administrator to run: $APT_LINE"
+  fi
+fi
 
 # --- Python packages, again only when a requirement changed
 VENV=$PWD/.venv

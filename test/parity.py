@@ -7,49 +7,64 @@ Prints the largest absolute difference per tensor, and of every set one of
     SKIP     nothing could be compared here, and why (no tokenizer)
     UNKNOWN  the set is of a model that this version does not have, which is named
 
-DIR is one set, or a folder of sets. The exit status is 1 on any FAIL, and where no set passed:
-what was not compared never counts as passed. Tolerances in float32: 1e-5 on normalised quantities,
-1e-5 x max(1, half the range of the statistics) on decoded actions, none on token ids, pixels and
-masks.
+DIR is one set, or a folder of sets, nested or not. A set may lack intermediate values and those of
+training; its line then names what was not compared, and which of its arrays nothing read. Without
+what it exists for (actions, features, pixels, tokens) it fails. The exit status is 1 on any FAIL,
+and where no set passed: what was not compared never counts as passed. Tolerances in float32: 1e-5
+on normalised quantities, 1e-5 x max(1, half the range of the statistics) on decoded actions, none
+on token ids, pixels and masks; values that are not finite must be the same at the same places.
 """
 
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from golden.arrays import BrokenSetError, GoldenSet, summarise
 from golden.comparison import UnavailableError
 from golden.formats import format_of, name_of, sets_in, what_is_missing
 from golden.other_models import other_model
 
 VERDICTS = ("PASS", "SKIP", "UNKNOWN", "FAIL")
+LACKING, UNREAD = "not compared, as sets lack them", "not read"
 
 
 @torch.no_grad()
-def check(folder: Path) -> str:
-    """Print all comparisons of one set, and return its verdict."""
+def check(folder: Path) -> Counter[str]:
+    """Print all comparisons of one set; its verdict, and how much was neither compared nor read."""
     module = format_of(folder)
     if module is None:
         other = other_model(folder)
         if other is not None:
             print(f"UNKNOWN {folder}: a set of {other}, a model that this version does not have\n")
-            return "UNKNOWN"
+            return Counter(UNKNOWN=1)
         print(f"FAIL {folder}: not a golden set of a known format: {what_is_missing(folder)}\n")
-        return "FAIL"
+        return Counter(FAIL=1)
     print(f"{folder} ({name_of(module)})")
-    passed, count, worst = True, 0, 0.0
+    source = GoldenSet(folder)
+    passed, whole, count, worst = True, True, 0, 0.0
     try:
-        for result in module.comparisons(folder):
+        for result in module.comparisons(source):
             print(result)
             passed &= result.passed
             count += 1
             worst = max(worst, result.difference)
     except UnavailableError as reason:
         print(f"  SKIP  the rest: {reason}")
+        whole = False
     verdict = ("PASS" if count else "SKIP") if passed else "FAIL"
-    print(f"{verdict} {folder}: {count} tensors, largest difference {worst:.2e}\n")
-    return verdict
+    lacking, unread = source.lacking, source.unread if whole else {}
+    told = f"{count} tensors, largest difference {worst:.2e}"
+    told += f"; not compared, as the set lacks it: {summarise(lacking)}" if lacking else ""
+    told += f"; not read: {summarise(unread)}" if unread else ""
+    print(f"{verdict} {folder}: {told}\n")
+    return Counter({verdict: 1, LACKING: _count(lacking), UNREAD: _count(unread)})
+
+
+def _count(found: Mapping[str, Sequence[str]]) -> int:
+    return sum(map(len, found.values()))
 
 
 def check_all(folder: Path) -> Counter[str]:
@@ -58,11 +73,19 @@ def check_all(folder: Path) -> Counter[str]:
     if not folder.is_dir():
         print(f"FAIL {folder}: no such folder\n")
         return Counter(FAIL=1)
+    others: list[Path] = []
     for each in sets_in(folder):
         try:
-            verdicts[check(each)] += 1
-        except (ValueError, KeyError, RuntimeError, OSError) as error:
-            print(f"FAIL {each}: {type(error).__name__}: {error}\n")
+            if any(other in each.parents for other in others) and format_of(each) is None:
+                continue
+            found = check(each)
+            verdicts += found
+            others += [each] * found["UNKNOWN"]
+        except BrokenSetError as error:
+            print(f"FAIL {each}: {error}\n")
+            verdicts["FAIL"] += 1
+        except Exception as error:  # whatever is wrong with one set, the others are still compared
+            print(f"FAIL {each}: {type(error).__name__}: {' '.join(str(error).split())}\n")
             verdicts["FAIL"] += 1
     if not verdicts:
         print(f"FAIL {folder}: holds no golden set\n")
@@ -74,14 +97,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path, nargs="+", help="a golden set, or a folder of sets")
-    verdicts: Counter[str] = Counter()
+    parser.add_argument("folder", type=_folder, nargs="+", help="a golden set, or a folder of sets")
+    counts: Counter[str] = Counter()
     for folder in parser.parse_args(arguments).folder:
-        verdicts += check_all(folder)
-    failed = bool(verdicts["FAIL"] or not verdicts["PASS"])
-    counts = ", ".join(f"{verdicts[name]} {name}" for name in VERDICTS if verdicts[name])
-    print(f"{'FAIL' if failed else 'PASS'}: {counts}")
+        counts += check_all(folder)
+    failed = bool(counts["FAIL"] or not counts["PASS"])
+    total = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    rest = "".join(f"; {name}: {counts[name]}" for name in (LACKING, UNREAD) if counts[name])
+    print(f"{'FAIL' if failed else 'PASS'}: {total}{rest}")
     return int(failed)
+
+
+def _folder(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty name is no folder; this one is called '.'")
+    return Path(text)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
 """The node graph, as data."""
 
-import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from groot_ros.bridge.parameter_tables import POLICY
-from groot_ros.bringup import ARGUMENTS, demo_graph, policy_graph
+from groot_ros.bringup import ARGUMENTS, Graph, NodeProcess, demo_graph, policy_graph
 
 
 @pytest.fixture
@@ -28,14 +29,14 @@ def test_the_demo_adds_a_robot_and_a_recorder_only_when_a_bag_is_named(checkpoin
     assert names[-1] == "recorder_node"
 
 
-def test_the_policy_stops_before_the_executor_and_the_executor_before_the_robot(
+def test_the_executor_stops_before_the_policy_and_the_robot_after_both(
     checkpoint: str,
 ) -> None:
     graph = demo_graph({"checkpoint": checkpoint}, bag="/b")
     by_stop = sorted(graph.processes, key=lambda p: p.stop_order)
     assert [p.executable for p in by_stop] == [
-        "policy_node",
         "executor_node",
+        "policy_node",
         "sim_robot_node",
         "recorder_node",
     ]
@@ -62,10 +63,22 @@ def test_the_dds_profile_of_the_user_is_respected(
     assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in theirs
 
 
-def test_torch_leaves_a_core_to_the_executor(checkpoint: str) -> None:
+def test_the_policy_chooses_its_threads_unless_somebody_does(checkpoint: str) -> None:
     policy = policy_graph({"checkpoint": checkpoint}).processes[0]
-    cores = len(os.sched_getaffinity(0))
-    assert policy.parameters["torch_threads"] == max(1, cores - 1)
+    assert policy.parameters["torch_threads"] == 0
+    assert "OMP_NUM_THREADS" not in policy.environment
+    policy = policy_graph({"checkpoint": checkpoint, "torch_threads": "3"}).processes[0]
+    assert policy.parameters["torch_threads"] == 3
+    assert policy.environment["OMP_NUM_THREADS"] == "3"
+
+
+def full_names(graph: Graph) -> set[str]:
+    """Of every node, as its own arguments give them."""
+    names = set()
+    for process in graph.processes:
+        (namespace,) = [a for a in graph.ros_arguments(process) if a.startswith("__ns:=")]
+        names.add(f"{namespace.removeprefix('__ns:=')}/{process.executable}")
+    return names
 
 
 def test_an_unproven_engine_is_allowed_only_where_it_is_said(checkpoint: str) -> None:
@@ -84,17 +97,42 @@ def test_engines_are_those_of_the_node_s_parameter(checkpoint: str) -> None:
 
 
 def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:
-    left = policy_graph({"checkpoint": checkpoint, "namespace": "left"})
-    assert "__ns:=/left" in left.ros_arguments(left.processes[0])
+    left, right = (
+        full_names(demo_graph({"checkpoint": checkpoint, "namespace": namespace}, bag="/b"))
+        for namespace in ("left", "/cell/right")
+    )
+    nodes = ("policy_node", "executor_node", "sim_robot_node", "recorder_node")
+    assert left == {f"/left/{node}" for node in nodes}
+    assert right == {f"/cell/right/{node}" for node in nodes}
+    assert not left & right
 
 
-def test_the_users_parameters_come_after_the_packages_own(checkpoint: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "value", ["/home/o'neil/ckpt", "1e3", "", "a: b", "it''s", ["a'b", "/tf"], True, 3, 0.5]
+)
+def test_every_value_reaches_its_node_as_it_is(value: Any) -> None:
+    process = NodeProcess("policy_node", 0, parameters={"name": value})
+    (argument,) = [
+        a
+        for a in Graph((process,), "", "info", {}).ros_arguments(process)
+        if a.startswith("name:=")
+    ]
+    read = yaml.safe_load(argument.removeprefix("name:="))
+    assert read == value
+    assert type(read) is type(value)
+
+
+def test_both_nodes_read_the_users_parameters_and_no_file_comes_between(
+    checkpoint: str, tmp_path: Path
+) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("/**: {ros__parameters: {rate_hz: 2.0}}\n")
     graph = policy_graph({"checkpoint": checkpoint, "params_file": str(mine)})
-    for process in graph.processes:
-        assert process.parameter_files[-1] == mine
-        assert len(process.parameter_files) == 2
+    assert [p.parameter_files for p in graph.processes] == [(mine,), (mine,)]
+    assert [p.parameter_files for p in policy_graph({"checkpoint": checkpoint}).processes] == [
+        (),
+        (),
+    ]
 
 
 def test_backbone_assets_reach_the_policy_and_leave_a_params_file_its_say(

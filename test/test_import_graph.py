@@ -1,9 +1,11 @@
+import re
 from pathlib import Path
 
 import pytest
-from import_graph import MAY_IMPORT, violations
+from import_graph import ASSEMBLY, EVERYWHERE, MAY_IMPORT, ROS_ROOMS, WITHOUT_TORCH, violations
 
 PACKAGE = Path(__file__).parents[1] / "groot_ros"
+PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "architecture.md"
 
 
 def test_the_package_keeps_its_layers():
@@ -16,6 +18,57 @@ def test_the_layers_have_no_cycle():
         lowest = {room for room, below in above.items() if not below & above.keys()}
         assert lowest, f"a cycle among {sorted(above)}"
         above = {room: below for room, below in above.items() if room not in lowest}
+
+
+def rooms_in(text: str) -> set[str]:
+    """The names in backticks, without what makes them a folder or a file."""
+    return {name.removesuffix("/").removesuffix(".py") for name in re.findall(r"`([^`]+)`", text)}
+
+
+def table() -> list[tuple[set[str], str]]:
+    """Rooms and what the architecture page says that they may import, row by row."""
+    lines = PAGE.read_text(encoding="utf-8").split("| room |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = [line.strip("|").split("|") for line in lines]
+    return [(rooms_in(row[0]), row[-1].strip()) for row in cells]
+
+
+def meant(words: str, above: set[str]) -> set[str]:
+    """A cell of the table: names of rooms, or how the page says many of them at once."""
+    if words in ("nothing", ""):
+        return set()
+    if words.startswith("the rooms above"):
+        return above | meant(words.removeprefix("the rooms above").strip(", "), above)
+    return set(words.split(", "))
+
+
+def test_the_architecture_page_says_the_same_layers():
+    said: dict[str, set[str]] = {}
+    outermost: dict[str, str] = {}
+    for rooms, words in table():
+        if words.startswith("everything"):
+            outermost |= dict.fromkeys(rooms, words)
+        else:
+            said |= dict.fromkeys(rooms, meant(words, set(said)))
+    assert said == MAY_IMPORT
+    assert outermost == {
+        "nodes": f"everything but {', '.join(sorted(ASSEMBLY))}",
+        **dict.fromkeys(ASSEMBLY, "everything but nodes"),
+    }
+
+
+def test_every_room_is_on_the_architecture_page():
+    here = {p.stem for p in PACKAGE.iterdir() if p.is_dir() or p.suffix == ".py"}
+    assert here - {"__init__", "__pycache__", "py"} == set().union(*(row[0] for row in table()))
+
+
+def test_the_architecture_page_says_who_knows_ros_and_who_does_without_torch():
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    (ros,) = re.findall(r"ROS is known only to ([^;.]*);", text)
+    (any_room,) = re.findall(r"\| (`\S+`) \|[^|]*any room may ask", text)
+    (torch,) = re.findall(r"torch is never imported by (.*?)\. ", text)
+    assert rooms_in(ros) == ROS_ROOMS
+    assert rooms_in(torch) == WITHOUT_TORCH
+    assert rooms_in(any_room) == EVERYWHERE
 
 
 @pytest.fixture
@@ -47,7 +100,14 @@ def plant(tmp_path):
         ("policy.py", "from groot_ros.bags import x", "policy may import only"),
         ("bags/a.py", "from groot_ros.sim import x", "bags may import only"),
         ("sim/a.py", "from groot_ros.training import x", "sim may import only"),
-        ("bridge/a.py", "from groot_ros.control import x", "bridge may import only robot, types"),
+        (
+            "bridge/a.py",
+            "from groot_ros.control import x",
+            "bridge may import only control.set",
+        ),
+        ("bridge/a.py", "import groot_ros.control.settings_file", "bridge may import only"),
+        ("evaluation/a.py", "from groot_ros.bridge import x", "evaluation may import only"),
+        ("imaging/a.py", "from groot_ros.bridge import x", "imaging may import only types"),
         ("bridge/a.py", "import groot_ros.nodes.run", "nothing imports nodes"),
         ("cli/a.py", "from groot_ros.nodes import run", "nothing imports nodes"),
         ("bringup.py", "import groot_ros.nodes", "nothing imports nodes"),
@@ -62,6 +122,7 @@ def plant(tmp_path):
         ("types/a.py", "import torch", "types must run without torch"),
         ("robot/a.py", "from torch import nn", "robot must run without torch"),
         ("control/a.py", "import torch.nn.functional as F", "control must run without torch"),
+        ("processing/a.py", "import torch", "processing must run without torch"),
         ("bridge/a.py", "def f():\n    import torch", "bridge must run without torch"),
         ("attic/a.py", "import groot_ros.types", "'attic' is not a room"),
     ],
@@ -81,6 +142,8 @@ def test_a_planted_violation_is_found(plant, path, source, problem):
         ("models/a.py", "import torch"),
         ("policy.py", "from groot_ros.runtime import x\nimport groot_ros.processing"),
         ("sim/a.py", "from groot_ros.policy import load_policy"),
+        ("bridge/a.py", "from groot_ros.control.settings import ExecutorSettings"),
+        ("evaluation/a.py", "from groot_ros.imaging.images import image_to_rgb"),
         ("bridge/a.py", "import rclpy\nfrom std_msgs.msg import String\nimport groot_ros.msg"),
         ("nodes/a.py", "import torch, rclpy\nfrom groot_ros.control import x"),
         ("cli/a.py", "from groot_ros.bringup import x\nfrom groot_ros import __version__"),

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from groot_ros.bringup import ARGUMENTS
+from groot_ros.recording import RECORD_ARGUMENTS, rosbag2_command
 from groot_ros.share import share_directory
 
 # The folder launch/ of this repository is found too, as a namespace package without origin.
@@ -66,10 +67,15 @@ def test_policy_launch_without_a_checkpoint_says_what_to_give() -> None:
         started("policy")
 
 
-def test_record_launch_records_the_graph_in_its_namespace() -> None:
-    (process,) = started("record", namespace="left", output="/tmp/bag", robot="so101")
+def test_every_recording_argument_is_a_launch_argument() -> None:
+    declared = [e for e in description("record").entities if isinstance(e, DeclareLaunchArgument)]
+    assert [a.name for a in declared] == [a.name for a in RECORD_ARGUMENTS]
+
+
+def test_record_launch_runs_rosbag2(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    values = {"namespace": "left", "output": "~/bag", "robot": "so101"}
+    (process,) = started("record", **values)
     context = LaunchContext()
     words = ["".join(context.perform_substitution(s) for s in part) for part in process.cmd]
-    assert words[:3] == ["ros2", "bag", "record"]
-    assert "/left/action_chunk" in words
-    assert "/diagnostics" in words
+    assert words == rosbag2_command(values, "jazzy")

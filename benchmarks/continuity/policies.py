@@ -75,7 +75,7 @@ def sways(t: Array | float) -> Array:
 
 def _shifted(t: float, rng: np.random.Generator, sigma: float) -> tuple[float, Array]:
     offset = rng.normal(0.0, sigma, 3) if sigma else np.zeros(3)
-    return t, sways(t + DT * np.arange(HORIZON)) + offset
+    return t, sways(t + DT * np.arange(HORIZON, dtype=np.float64)) + offset
 
 
 SYNTHETIC = Source(

@@ -2,8 +2,8 @@
 
     python -m benchmarks.continuity.record [--checkpoint checkpoints/so101_demo]
 
-Six instructions, 4 s each, a chunk every 0.1 s of simulated time: about two minutes of one CPU
-core. The file is 70 kB and part of the repository.
+Six instructions, 4 s each, a chunk every 0.1 s of simulated time: less than half a minute of one
+CPU core. The file is 70 kB and part of the repository.
 """
 
 import argparse

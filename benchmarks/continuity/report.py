@@ -13,6 +13,8 @@ from benchmarks.continuity.stream import Stream
 from groot_ros.evaluation.table import format_table
 from groot_ros.sim.trajectory_controller import RULES, Distro
 
+#: Whose controller the pictures show, and the tables of one controller alone.
+DISTRO: Distro = "jazzy"
 OWN = ("this executor", "this executor, RTC")
 
 
@@ -34,40 +36,46 @@ def latencies(source: Source, streams: Callable[[float], Sequence[Stream]]) -> d
     """Runs of this executor alone, from no latency to one that no budget allows."""
     return {
         f"{name}, {1e3 * latency:.0f} ms": [
-            execute(METHODS[name], source, "jazzy", stream) for stream in streams(latency)
+            execute(METHODS[name], source, DISTRO, stream) for stream in streams(latency)
         ]
         for latency in (0.0, 0.1, 0.2, 0.3, 0.4)
         for name in OWN
     }
 
 
-def main() -> None:
+def draw_disagreeing(runs: dict[str, list[Run]], pictures: Path) -> None:
+    """The first run of each method through the synthetic policy."""
+    title = f"{DISTRO}: chunks that disagree by 20 mrad, latency 100 ± 40 ms, servo lag 50 ms"
+    firsts = {name: each[0] for name, each in runs.items()}
+    draw(firsts, pictures / "continuity.png", title, (2.0, 4.0))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print the tables and draw the streams that disagree."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.continuity")
     parser.add_argument("--seeds", type=int, default=10, help="runs of each kind (%(default)s)")
     parser.add_argument("--pictures", type=Path, default=Path("out"), help="folder (%(default)s)")
-    arguments = parser.parse_known_args()[0]
-    seeds = range(arguments.seeds)
+    options = parser.parse_args(arguments)
+    seeds = range(options.seeds)
     for distro in RULES:
         runs = every_method(SYNTHETIC, distro, [Stream(seed=seed) for seed in seeds])
         show(f"{distro}: sigma 20 mrad, latency 100 +- 40 ms, servo lag 50 ms", runs)
-    title = "chunks that disagree by 20 mrad, latency 100 ± 40 ms, servo lag 50 ms"
-    firsts = {name: each[0] for name, each in runs.items()}
-    draw(firsts, arguments.pictures / "continuity.png", title, (2.0, 4.0))
+        if distro == DISTRO:
+            draw_disagreeing(runs, options.pictures)
     for distro in RULES:
         agreeing = every_method(SYNTHETIC, distro, [Stream(jitter=0.0, sigma=0.0)])
         show(f"{distro}: oracle chunks, latency 100 ms, servo lag 50 ms", agreeing)
     show(
-        "jazzy, sigma 20 mrad, jitter 40 ms, every tenth chunk lost",
+        f"{DISTRO}, sigma 20 mrad, jitter 40 ms, every tenth chunk lost",
         latencies(SYNTHETIC, lambda t: [Stream(latency=t, loss=0.1, seed=s) for s in seeds]),
     )
-    runs = every_method(recorded(), "jazzy", [Stream(seed=seed) for seed in seeds[:3]])
-    show("jazzy, recorded from the simulator, latency 100 +- 40 ms, servo lag 50 ms", runs)
+    runs = every_method(recorded(), DISTRO, [Stream(seed=seed) for seed in seeds[:3]])
+    show(f"{DISTRO}, recorded from the simulator, latency 100 +- 40 ms, servo lag 50 ms", runs)
     title = "chunks of the demo checkpoint, latency 100 ± 40 ms, servo lag 50 ms"
     firsts = {name: each[0] for name, each in runs.items()}
-    draw(firsts, arguments.pictures / "continuity_recorded.png", title, (3.0, 6.0))
+    draw(firsts, options.pictures / "continuity_recorded.png", title, (3.0, 6.0))
     show(
-        "jazzy, recorded, jitter 40 ms, every tenth chunk lost",
+        f"{DISTRO}, recorded, jitter 40 ms, every tenth chunk lost",
         latencies(recorded(), lambda t: [Stream(latency=t, loss=0.1, seed=s) for s in seeds[:3]]),
     )
-    print(f"\npictures: {arguments.pictures}/continuity.png, continuity_recorded.png")
+    print(f"\npictures: {options.pictures}/continuity.png, continuity_recorded.png")

@@ -1,11 +1,11 @@
 """How chunks come: late, unevenly, and not all of them."""
 
 from dataclasses import dataclass
-from math import ceil
 
 import numpy as np
 
-from benchmarks.continuity.policies import DT, Array, Source
+from benchmarks.continuity.policies import DT, HORIZON, Array, Source
+from groot_ros.bridge.chunk_figures import step_budget
 
 #: s between chunks where inference is quick enough.
 INFERENCE = 0.2
@@ -29,8 +29,8 @@ class Stream:
     @property
     def budget(self) -> tuple[int, int]:
         """Steps of delay d and of period s that the policy counts on."""
-        d = ceil((self.latency + self.jitter) / DT - 0.1) + 1
-        return d, max(ceil(self.period / DT - 0.1), d)
+        budget = step_budget(self.latency + self.jitter, self.period, DT, HORIZON)
+        return budget.d, budget.s
 
 
 @dataclass(frozen=True)

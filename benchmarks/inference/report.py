@@ -6,7 +6,6 @@ import importlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from statistics import median
 
 import torch
@@ -16,6 +15,7 @@ import benchmarks.inference as package
 from benchmarks.inference.case import PARTS, Case
 from benchmarks.inference.contestants import ENGINES, Factory, Run, fast, stage_by_stage, through
 from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
+from benchmarks.room import require_room
 from groot_ros.evaluation.table import format_table
 from groot_ros.runtime.gr00t_n1d6 import TorchRunner
 
@@ -26,10 +26,12 @@ WANTED_RESIDENT = 5.2e9
 HEADER = ["engine", "part", "ms", "x torch", "torch / it", "GB", "floor ms", "share", "difference"]
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Print one table for every device and horizon."""
     parser = argparse.ArgumentParser(
-        description=package.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        "python -m benchmarks.inference",
+        description=package.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--horizons", type=int, nargs="+", default=[16, 50])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
@@ -39,7 +41,7 @@ def main() -> None:
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--against", metavar="MODULE:FACTORY", help="another implementation")
-    options = parser.parse_known_args()[0]
+    options = parser.parse_args(arguments)
     if options.threads:
         torch.set_num_threads(options.threads)
     there = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
@@ -52,7 +54,7 @@ def _report(options: argparse.Namespace, device: torch.device) -> None:
     dtype = getattr(torch, options.dtype, default)
     others = _others(options, device)
     if device.type == "cpu":
-        _require_room()
+        require_room("inference", memory=MEMORY)
     machine = Machine.measure(device, dtype)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     print(
@@ -93,13 +95,6 @@ def _against(name: str) -> Factory:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
         sys.exit(f"--against {name}: {error}")
-
-
-def _require_room() -> None:
-    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    free = next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
-    if free < MEMORY:
-        sys.exit(f"inference needs {MEMORY / 1e9:.0f} GB of memory, {free / 1e9:.1f} GB are free")
 
 
 def _rows(

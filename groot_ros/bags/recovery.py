@@ -7,6 +7,7 @@ at its end. Everything before is intact, because a writer only ever appends.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -69,11 +70,15 @@ def recover(bag: Path, out: Path) -> BagWriter:
         The closed writer, for its counts.
 
     Raises:
-        BagError: there is no MCAP file, or `out` cannot be written.
+        BagError: there is no MCAP file that can be read, and `out` is not made; or it cannot be
+            written.
 
     """
+    saved = saved_messages(mcap_file(bag))
+    # What cannot be read is refused here, before anything is made.
+    first = list(islice(saved, 1))
     writer = BagWriter(out)
-    for topic, stamp_ns, data in saved_messages(mcap_file(bag)):
+    for topic, stamp_ns, data in chain(first, saved):
         if topic.name not in writer.counts:
             writer.add_topic(topic.name, topic.definition, topic.offered)
         writer.write(topic.name, stamp_ns, data)

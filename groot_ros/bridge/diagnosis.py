@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import State
 
+from groot_ros.bridge.refusals import WISHES
 from groot_ros.msg import PolicyStatus
 from groot_ros.types import ExecutorState, ExecutorStatus
 
@@ -23,17 +24,7 @@ _FAULTS = {
     "not_viable",
     "needs_resume",
     "inference_error",
-}
-#: Refusals that somebody wished.
-_WISHES = {
-    "estopped",
-    "on_hold",
-    "awaiting_step",
-    "before_stop",
-    "instruction_ended",
-    "old_episode",
-    "no_instruction",
-    "superseded",
+    "internal_error",
 }
 #: rad or m between consecutive chunks that is worth a warning.
 _LARGE_SEAM = 0.1
@@ -142,8 +133,8 @@ def _stopped(state: ExecutorState) -> list[Finding]:
     if state.status == ExecutorStatus.ESTOPPED:
         return [Finding(DiagnosticStatus.ERROR, state.reason)]
     if state.status == ExecutorStatus.HOLDING and not state.hold:
-        latched = state.reason.endswith("call resume first")
-        return [Finding(DiagnosticStatus.ERROR if latched else DiagnosticStatus.WARN, state.reason)]
+        level = DiagnosticStatus.ERROR if state.latched else DiagnosticStatus.WARN
+        return [Finding(level, state.reason)]
     if state.status == ExecutorStatus.COASTING:
         return [Finding(DiagnosticStatus.WARN, state.reason)]
     return []
@@ -160,8 +151,11 @@ def _late(msg: PolicyStatus, max_image_age: float) -> list[Finding]:
     if 0.0 < msg.rate < _SLOW * msg.rate_wanted:
         words = f"{msg.rate:.1f} chunks/s where {msg.rate_wanted:.1f} are wanted"
         found.append(Finding(DiagnosticStatus.WARN, words))
-    for name, age in zip(msg.inputs, msg.age, strict=True):
-        if age < 0.0:
+    for name, age, count in zip(msg.inputs, msg.age, msg.input_count, strict=True):
+        if age < 0.0 and count > 0:
+            words = f"nothing usable among {count} messages from {name}"
+            found.append(Finding(DiagnosticStatus.ERROR, words))
+        elif age < 0.0:
             found.append(Finding(DiagnosticStatus.ERROR, f"nothing received from {name}"))
         elif age > max_image_age:
             found.append(Finding(DiagnosticStatus.ERROR, f"{name} is {age:.1f} s old"))
@@ -175,7 +169,7 @@ def _refused(counts: Mapping[str, int]) -> list[Finding]:
             f"refused {count} times: {reason}",
         )
         for reason, count in counts.items()
-        if reason not in _WISHES
+        if reason not in WISHES
     ]
 
 

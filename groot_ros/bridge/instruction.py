@@ -3,15 +3,10 @@
 from dataclasses import dataclass
 from threading import Lock
 
-#: Characters; a policy reads a sentence, not a book: every token costs attention at each chunk.
-LONGEST = 2000
+from groot_ros.types.bounds import LONGEST_INSTRUCTION as LONGEST
+from groot_ros.types.bounds import instruction_problem as problem
 
-
-def problem(text: str) -> str:
-    """Why nobody may be told this, or an empty string."""
-    if len(text) > LONGEST:
-        return f"the instruction has {len(text)} characters, at most {LONGEST}"
-    return ""
+__all__ = ["LONGEST", "Instruction", "InstructionBox", "problem"]
 
 
 @dataclass(frozen=True)

@@ -21,21 +21,21 @@ from groot_ros.types import (
     MalformedError,
     RtcMode,
     StampedInput,
+    time_to_ns,
 )
 from groot_ros.types.chunk import LINK_WIDTH
 from groot_ros.types.invariants import require
 
 #: Far more than any policy proposes, and little enough to plan at once.
 _MOST_STEPS = 1000
+#: Rows of a timeline: a minute of knots a millisecond apart, and more than any executor sends.
+_MOST_ROWS = 100_000
+#: s between two rows; what is closer is one instant, and what is further apart no motion.
+_ROW_RANGE = (1e-5, 1.0)
 #: rad or m, and their rates; what is beyond is no motion, and its square is no number.
 _LARGEST_VALUE = 1e6
 #: A session counts from 1: nothing could ever follow a number near the end of its type.
 _LARGEST_ID, _LARGEST_EPISODE = 2**53, 2**31
-
-
-def time_to_ns(time: Time) -> int:
-    """Stamp to integer nanoseconds."""
-    return int(time.sec) * NS_PER_S + int(time.nanosec)
 
 
 def ns_to_time(nanoseconds: int) -> Time:
@@ -138,9 +138,11 @@ def timeline_to_msg(timeline: CommittedTimeline) -> CommittedTimelineMsg:
 
 
 def timeline_from_msg(msg: CommittedTimelineMsg) -> CommittedTimeline:
-    """CommittedTimeline message to record, or MalformedError."""
+    """A timeline that keeps its invariants and can be sampled, or MalformedError."""
     joints = len(msg.joint_names)
-    return CommittedTimeline(
+    rows = len(msg.positions) // max(1, joints)
+    require(rows <= _MOST_ROWS, "too_long", f"{rows} rows in a timeline, at most {_MOST_ROWS}")
+    timeline = CommittedTimeline(
         stamp_ns=time_to_ns(msg.header.stamp),
         id=int(msg.id),
         session=msg.session,
@@ -152,6 +154,12 @@ def timeline_from_msg(msg: CommittedTimelineMsg) -> CommittedTimeline:
         positions=_matrix(msg.positions, joints, "positions"),
         velocities=_matrix(msg.velocities, joints, "velocities"),
     )
+    low, high = _ROW_RANGE
+    sound = low <= timeline.dt <= high
+    require(sound, "bad_dt", f"rows {timeline.dt:g} s apart, expected {low:g} to {high:g} s")
+    for what, values in (("positions", timeline.positions), ("velocities", timeline.velocities)):
+        _require_motion(values, f"{what} of the timeline")
+    return timeline
 
 
 def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
@@ -209,13 +217,17 @@ def _group_from_msg(msg: ActionGroupMsg, horizon: int) -> ActionGroup:
         values=np.frombuffer(msg.values, dtype=np.float64).reshape(horizon, width),
         frame_id=msg.frame_id,
     )
-    largest = float(np.abs(group.values).max())
+    _require_motion(group.values, f"group '{msg.name}'")
+    return group
+
+
+def _require_motion(values: NDArray[np.float64], what: str) -> None:
+    largest = float(np.abs(values).max())
     require(
         largest <= _LARGEST_VALUE,
         "out_of_range",
-        f"group '{msg.name}' asks for {largest:g}, at most {_LARGEST_VALUE:g}",
+        f"{what}: {largest:g} is no motion, at most {_LARGEST_VALUE:g}",
     )
-    return group
 
 
 def _doubles(values: NDArray[np.float64]) -> array:

@@ -60,6 +60,11 @@ class ObservationBuffer:
             self._images.keep(tolerances)
             self._joints.keep(self._joint_span())
 
+    def arrived(self, view: str, arrival_ns: int) -> None:
+        """One message of one camera, whatever becomes of it; a frame of it is added beside."""
+        with self._lock:
+            self._meters[view].arrived(arrival_ns)
+
     def add_image(self, view: str, header_ns: int, arrival_ns: int, pixels: Pixels) -> None:
         """One frame of one camera; `pixels` is asked only if an observation uses the frame.
 
@@ -69,7 +74,6 @@ class ObservationBuffer:
         """
         camera = self.cameras[view]
         with self._lock:
-            self._meters[view].arrived(arrival_ns)
             if camera.stamp == "header":
                 self._check_stamp(f"camera '{view}'", header_ns, arrival_ns)
             stamp = header_ns if camera.stamp == "header" else arrival_ns

@@ -25,14 +25,10 @@ class Snapshot:
     """
 
     chunks: int = 0
-    executor_status: int = ExecutorState.IDLE
-    executor_reason: str = ""
     chunk_age: float = 0.0
-    policy_rate: float = 0.0
     infer_p50: float = 0.0
     travelled: dict[str, float] = field(default_factory=dict)
     policy_refusals: dict[str, int] = field(default_factory=dict)
-    executor_refusals: dict[str, int] = field(default_factory=dict)
 
 
 class Operator:
@@ -95,18 +91,12 @@ class Operator:
 
     def _on_executor(self, msg: ExecutorState) -> None:
         with self._lock:
-            self._seen.executor_status = msg.status
-            self._seen.executor_reason = msg.reason
             self._seen.chunk_age = msg.chunk_age
-            self._seen.executor_refusals = dict(
-                zip(msg.refusal_reasons, msg.refusal_counts, strict=False)
-            )
         if msg.status == ExecutorState.RUNNING:
             self.running.set()
 
     def _on_policy(self, msg: PolicyStatus) -> None:
         with self._lock:
-            self._seen.policy_rate = msg.rate
             self._seen.infer_p50 = float(sum(msg.p50))
             self._seen.policy_refusals = dict(
                 zip(msg.refusal_reasons, msg.refusal_counts, strict=False)

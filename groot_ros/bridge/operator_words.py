@@ -5,7 +5,7 @@ from groot_ros.types import ExecutorState
 
 def what_moves_it(state: ExecutorState, *, active: bool, otherwise: str) -> str:
     """What the robot waits for now: nothing is promised that another stop still prevents."""
-    if state.estop or state.hold or state.reason.endswith("call resume first"):
+    if state.latched or state.hold:
         return f"it stays stopped: {state.reason}"
     if not active:
         return "it moves once the executor is active"

@@ -23,7 +23,7 @@ A *live* parameter may be changed while the node runs (`ros2 param set`). The ot
 configure: change them while the node is unconfigured, or run cleanup first. `sim_robot_node` and
 `recorder_node` have no lifecycle and read theirs once, at start. A value that is out of range is
 refused with the reason; a double needs no decimal point. All nodes also take ROS's own
-`use_sim_time`, locked like the others; `policy_node` and `executor_node` also `autostart` (bool,
+`use_sim_time`, read once, at start; `policy_node` and `executor_node` also `autostart` (bool,
 default `false`): configure and activate at start.
 """
 

@@ -1,6 +1,22 @@
 """Every parameter of every node, said once; docs/reference/parameters.md is made from this."""
 
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
 from groot_ros.bridge.parameters import Parameter
+from groot_ros.bridge.wanted import Tolerances
+from groot_ros.control.settings import ExecutorSettings
+from groot_ros.types.bounds import MOST_STEPS
+
+
+def _row(record: object, name: str, *row: Any, live: bool = False) -> Parameter:
+    """A row whose default is the field of that name: it is said there and nowhere else."""
+    return replace(Parameter(name, getattr(record, name), *row), live=live)
+
+
+_tolerance = partial(_row, Tolerances())
+_setting = partial(_row, ExecutorSettings())
 
 ROBOT = Parameter("robot", "", "Robot contract: path of a YAML file (config/robots/so101.yaml)")
 
@@ -21,23 +37,29 @@ POLICY = (
     ),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
     Parameter("dtype", "auto", "auto = bf16 on a GPU", choices=("auto", "bfloat16", "float32")),
-    Parameter("torch_threads", 0, "CPU threads of torch, 0 = torch's own choice", "", 0, 256),
-    Parameter("num_inference_steps", 0, "Denoising steps, 0 = the checkpoint's", "", 0, 100),
-    Parameter("rate_hz", 5.0, "Inference rate; a slow inference skips ticks", "Hz", 0.1, 100.0),
-    Parameter("max_image_age", 0.3, "Older images are not acted on", "s", 0.001, 60.0, live=True),
     Parameter(
-        "max_image_skew", 0.05, "Images of one observation agree to this", "s", 0.0, 10.0, live=True
+        "torch_threads",
+        0,
+        "CPU threads of torch, 0 = all cores, one for a checkpoint below 64 MB",
+        "",
+        0,
+        256,
     ),
-    Parameter(
+    Parameter("num_inference_steps", 0, "Denoising steps, 0 = the checkpoint's", "", 0, MOST_STEPS),
+    Parameter("rate_hz", 5.0, "Inference rate; a slow inference skips ticks", "Hz", 0.1, 100.0),
+    _tolerance("max_image_age", "Older images are not acted on", "s", 0.001, 60.0, live=True),
+    _tolerance(
+        "max_image_skew", "Images of one observation agree to this", "s", 0.0, 10.0, live=True
+    ),
+    _tolerance(
         "max_state_gap",
-        0.1,
         "Joint states must surround (or precede) t_obs this closely",
         "s",
         0.001,
         10.0,
         live=True,
     ),
-    Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
+    _tolerance("max_future", "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
     Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
     Parameter(
         "rtc.mode",
@@ -59,57 +81,59 @@ POLICY = (
 EXECUTOR = (
     ROBOT,
     Parameter("rate_hz", 100.0, "How often the timeline is looked after", "Hz", 1.0, 1000.0),
-    Parameter("commit_horizon", 0.3, "Motion sent ahead of the braking tail", "s", 0.05, 5.0),
-    Parameter(
-        "max_chunk_age", 1.0, "Chunks older than this are refused", "s", 0.05, 60.0, live=True
-    ),
-    Parameter("blend_window", 0.25, "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
-    Parameter(
+    _setting("commit_horizon", "Motion sent ahead of the braking tail", "s", 0.05, 5.0),
+    _setting("max_chunk_age", "Chunks older than this are refused", "s", 0.05, 60.0, live=True),
+    _setting("blend_window", "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
+    _setting(
         "blend_acceleration",
-        3.0,
         "A seam that needs more to decay takes up to one and a half windows",
         "rad/s^2 or m/s^2",
         0.1,
         1000.0,
         live=True,
     ),
-    Parameter("max_future", 0.05, "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
-    Parameter(
+    _setting("max_future", "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
+    _setting(
         "max_start_jump",
-        0.5,
         "A chunk that starts further than this from the measured joints is refused",
         "rad or m",
         0.01,
         10.0,
         live=True,
     ),
-    Parameter(
-        "limits_scale", 1.0, "Velocity and acceleration limits times this", "", 0.01, 1.0, live=True
+    _setting(
+        "limits_scale", "Velocity and acceleration limits times this", "", 0.01, 1.0, live=True
     ),
-    Parameter(
-        "joint_state_timeout", 0.5, "Joint states older than this stop the motion", "s", 0.02, 10.0
+    _setting(
+        "joint_state_timeout", "Joint states older than this stop the motion", "s", 0.02, 10.0
     ),
-    Parameter("braking_time", 0.3, "A stop takes this long if limits allow", "s", 0.0, 5.0),
-    Parameter(
+    _setting("braking_time", "A stop takes this long if limits allow", "s", 0.0, 5.0),
+    _setting(
         "max_starvations",
-        0,
         "So many times without a chunk in time need ~/resume; 0 = any number",
         "",
         0,
         1_000_000,
         live=True,
     ),
-    Parameter(
+    _setting(
         "max_following_error",
-        0.3,
         "Joints further than this from their command for 0.5 s stop the motion",
         "rad or m",
         0.001,
         10.0,
         live=True,
     ),
-    Parameter("shadow", False, "Report everything, command nothing"),
-    Parameter("single_step", False, "One chunk for each call of ~/step", live=True),
+    _setting("shadow", "Report everything, command nothing"),
+    _setting("single_step", "One chunk for each call of ~/step", live=True),
+    Parameter(
+        "discovery_time",
+        5.0,
+        "After its start the process commands nothing for so long: another executor may be there",
+        "s",
+        0.0,
+        60.0,
+    ),
     Parameter("realtime_priority", 20, "SCHED_FIFO priority where permitted, 0 = off", "", 0, 98),
 )
 

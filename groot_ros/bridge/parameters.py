@@ -2,7 +2,8 @@
 
 A parameter is live (tunable while the node runs) or locked: a locked one can be set while
 the node is unconfigured, and is refused afterwards with the reason, because what was built
-from it in configure would not follow.
+from it in configure would not follow. ROS's own use_sim_time never changes: timers are made with
+the clock that it names.
 """
 
 import difflib
@@ -107,11 +108,12 @@ class Parameters:
         self._on_change: Callable[[str, Value], None] | None = None
         for row in table:
             self._values[row.name] = _declare(node, row)
+        self._sim_time = node.get_parameter("use_sim_time").value
         node.add_on_set_parameters_callback(self._set)
         self._warn_of_unknown(node)
 
     def lock(self, how_to_change: str = "run cleanup first") -> None:
-        """Refuse changes of the parameters that are not live, and of use_sim_time."""
+        """Refuse changes of the parameters that are not live."""
         self._locked = how_to_change
 
     def unlock(self) -> None:
@@ -128,7 +130,7 @@ class Parameters:
                 node.get_logger().warning(f"parameter {name} is not one of this node's{hint}")
 
     def on_change(self, callback: Callable[[str, Value], None]) -> None:
-        """Call with (name, value) for each accepted change."""
+        """Call with (name, value) for each change; what it refuses with ValueError stays as is."""
         self._on_change = callback
 
     def value(self, name: str) -> Value:
@@ -168,18 +170,29 @@ class Parameters:
         for change in changes:
             row = self._table.get(change.name)
             problem = "" if row is None else row.problem(row.meant(change.value))
-            fixed = change.name == "use_sim_time" if row is None else not row.live
-            if not problem and self._locked and fixed:
+            if not problem and self._locked and row is not None and not row.live:
                 problem = f"{change.name} cannot change now: {self._locked}"
+            if change.name == "use_sim_time" and change.value != self._sim_time:
+                problem = f"use_sim_time cannot change: {READ_ONCE}"
             if problem:
                 return SetParametersResult(successful=False, reason=problem)
         for change in changes:
             if change.name in self._table:
-                value = self._table[change.name].meant(change.value)
-                self._values[change.name] = value
-                if self._on_change is not None:
-                    self._on_change(change.name, value)
+                problem = self._change(change.name, self._table[change.name].meant(change.value))
+                if problem:
+                    return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
+
+    def _change(self, name: str, value: Value) -> str:
+        """Why it was refused, or an empty string."""
+        old, self._values[name] = self._values[name], value
+        try:
+            if self._on_change is not None:
+                self._on_change(name, value)
+        except ValueError as error:
+            self._values[name] = old
+            return str(error)
+        return ""
 
 
 def _declare(node: Node, row: Parameter) -> Value:

@@ -4,6 +4,21 @@ from collections import Counter
 from collections.abc import Collection
 from threading import Lock
 
+#: Reasons that are somebody's wish, not a fault.
+WISHES = frozenset(
+    {
+        "estopped",
+        "on_hold",
+        "awaiting_step",
+        "looking_around",
+        "before_stop",
+        "instruction_ended",
+        "old_episode",
+        "no_instruction",
+        "superseded",
+    }
+)
+
 
 class Refused(Exception):  # noqa: N818 - a refusal is a normal answer, not an error
     """The policy cannot act on what it has.

@@ -2,15 +2,13 @@
 
 import argparse
 import re
-import signal
 import sys
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groot_ros.bringup import record_graph
-from groot_ros.cli.supervisor import Supervisor
+from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
 from groot_ros.robot.reader import is_topic_name
 
 if TYPE_CHECKING:
@@ -92,20 +90,15 @@ def run_record(args: argparse.Namespace) -> int:
         namespace=args.namespace,
         use_sim_time=args.use_sim_time,
     )
-    stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
     clock = RecordingClock(args.duration)
 
     def show(line: str) -> None:
-        print(line, flush=True)
         clock.hear(line, time.monotonic())
+        print(line, flush=True)
 
     supervisor = Supervisor(graph, show)
     supervisor.start()
-    while (dead := supervisor.dead()) is None and not stop.wait(0.1):
-        if clock.ended(time.monotonic()):
-            break
+    dead = wait_until_stopped(supervisor, over=lambda: clock.ended(time.monotonic()))
     supervisor.stop()
     code = supervisor.running[0].process.returncode
     if dead is not None and code < 0:

@@ -37,6 +37,8 @@ _EXAMPLES = """examples:
   groot-ros demo                         # 20 s, results under out/demo
   groot-ros demo --seconds 60 --out /tmp/demo
   groot-ros demo --cut arm_controller/joint_trajectory   # see it fail: commands go nowhere
+
+It never touches your robot: it takes a ROS_DOMAIN_ID that nobody on this machine uses.
 """
 
 
@@ -147,7 +149,7 @@ def _watch(
             time.sleep(_WATCH_PERIOD)
             dead = supervisor.dead()
             now = time.monotonic()
-            if now >= next_instruction:
+            if next_instruction <= now < begin + seconds - _WATCH_PERIOD:
                 operator.instruct(next(instructions))
                 next_instruction += INSTRUCTION_SECONDS
             progress.n = min(now - begin, seconds)

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groot_ros.cli.words import counted
 from groot_ros.evaluation.table import format_table
+from groot_ros.types.bounds import MOST_STEPS
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
+    from groot_ros.robot import RobotContract
     from groot_ros.types import ActionChunk, ActionGroup, Observation
 
 _EXAMPLES = """examples:
@@ -27,9 +30,14 @@ _EXAMPLES = """examples:
 
 The observation is an npz file: image.<view> uint8 RGB [H, W, 3] or [T, H, W, 3], oldest first;
 state.<group> [D] or [T, D]; instruction, a text, where --instruction is not given. State and
-actions are in the checkpoint's own units, with --robot in rad and m.
+actions are in the checkpoint's own units, with --robot in rad and m; joints of the chunk that leave
+the contract's limits are then warned about.
 """
 
+#: More threads than cores only wait for each other; a few times as many is still an experiment.
+_THREADS_PER_CORE = 4
+#: rad or m; less beyond a limit is no more than float32 rounds.
+_ROUNDING = 1e-5
 POSE_COLUMNS = ("x", "y", "z", "r11", "r12", "r13", "r21", "r22", "r23")
 
 
@@ -76,8 +84,8 @@ def run(args: argparse.Namespace) -> int:
     """0 with actions printed and saved, 1 when the model's output cannot be used."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
-    if args.threads is not None and args.threads < 1:
-        raise ValueError(f"--threads must be at least 1, not {args.threads}")
+    require_within("--threads", args.threads, _THREADS_PER_CORE * len(os.sched_getaffinity(0)))
+    require_within("--steps", args.steps, MOST_STEPS)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
     from groot_ros.policy import InferenceError
@@ -90,6 +98,8 @@ def run(args: argparse.Namespace) -> int:
     )
     out = args.out or args.observation.with_name(f"{args.observation.stem}_actions.npz")
     require_writable(out)
+    if out.exists() and out.samefile(args.observation):
+        raise ValueError(f"--out {out}: is the observation itself, which it would overwrite")
     started = time.perf_counter()
     policy = load(args)
     loading = time.perf_counter() - started
@@ -107,6 +117,8 @@ def run(args: argparse.Namespace) -> int:
         print(note)
     first = ns_to_s(chunk.start_ns - chunk.stamp_ns)
     print(describe(policy, chunk))
+    if beyond := beyond_limits(chunk, policy.robot):
+        print(f"groot-ros infer: warning: {beyond}", file=sys.stderr)
     for group in chunk.groups:
         print(f"\n{format_group(group, first, chunk.dt)}")
     print(f"\n{format_stages(chunks, loading)}")
@@ -159,6 +171,29 @@ def require_writable(path: Path) -> None:
         raise ValueError(f"--out {path}: may not be written by this user")
 
 
+def require_within(option: str, value: int | None, most: int) -> None:
+    """Raise ValueError unless the option is absent, or from 1 to `most`."""
+    if value is not None and not 1 <= value <= most:
+        raise ValueError(f"{option} must be from 1 to {most}, not {value}")
+
+
+def beyond_limits(chunk: "ActionChunk", robot: "RobotContract | None") -> str:
+    """In one line, the joints that the chunk would take out of the contract's limits, or ""."""
+    if robot is None:
+        return ""
+    phrases = []
+    for group in chunk.groups:
+        for joint, unit, values in zip(group.names, group.units, group.values.T, strict=False):
+            if joint not in robot.joints:
+                continue
+            limits = robot.joints[joint].limits
+            worst = max(values, key=lambda v: max(limits.lower - v, v - limits.upper))
+            if max(limits.lower - worst, worst - limits.upper) > _ROUNDING:
+                span = f"{limits.lower:.3f} to {limits.upper:.3f}"
+                phrases.append(f"{joint} {worst:.3f} {unit} ({span})")
+    return f"actions leave the limits of robot {robot.robot}: {', '.join(phrases)}" * bool(phrases)
+
+
 def surplus(policy: "Policy", observation: "Observation") -> list[str]:
     """What the file holds beyond the checkpoint's inputs, for a misspelt name is easily missed."""
     beyond = [f"image.{name}" for name in observation.images if name not in policy.processor.views]
@@ -172,8 +207,9 @@ def describe(policy: "Policy", chunk: "ActionChunk") -> str:
     return (
         f"embodiment {chunk.embodiment}{robot}, checkpoint {chunk.checkpoint_hash[:12]}, "
         f"on {policy.device}, {policy.memory_bytes / 1e6:.1f} MB\n"
-        f"'{chunk.instruction}', seed {chunk.noise_seed}, {policy.num_inference_steps} denoising "
-        f"steps, {chunk.horizon} actions every {chunk.dt:.4g} s"
+        f"'{chunk.instruction}', seed {chunk.noise_seed}, "
+        f"{counted(policy.num_inference_steps, 'denoising step')}, "
+        f"{counted(chunk.horizon, 'action')} every {chunk.dt:.4g} s"
     )
 
 

@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from groot_ros.cli.words import counted
 from groot_ros.evaluation.table import format_table
 from groot_ros.types.fields import CheckpointError, Fields
 
@@ -18,8 +21,9 @@ _EXAMPLES = """examples:
   groot-ros inspect --checkpoint nvidia/GR00T-N1.6-3B --embodiment gr1 --columns
   groot-ros inspect --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml
 
-Exit status 1 where nothing of it can be used: the files do not fit each other, or the robot
-lacks a camera, a group or a joint that the checkpoint needs.
+Exit status 0 where, weights aside, `groot-ros infer` would load the same; 1 where files of the VLM
+are still needed, the files do not fit each other, or the robot lacks a camera, a group or a joint
+that the checkpoint needs. Ranges beyond a joint's limits are marked "!" and change no status.
 """
 
 
@@ -95,7 +99,7 @@ def _show_backbone_assets(
         assets = find_backbone_assets(directory, backbone_assets, config.model_name)
     except CheckpointError as error:
         print(f"still needed: {error}")
-        return True
+        return False
     print(f"the VLM's config is {assets.config}, its tokenizer in {assets.tokenizer}")
     try:
         whole = load_config(directory, assets.config)
@@ -111,10 +115,13 @@ def _show_backbone_assets(
 def _head(config: "Gr00tN1d6Config") -> str:
     kind = "alternating text and image" if config.use_alternate_vl_dit else "plain"
     return (
-        f"{config.select_layer} language layers; {config.dit.num_layers} {kind} action layers, "
-        f"{config.num_inference_timesteps} denoising steps of {config.action_horizon} actions; "
-        f"up to {config.max_state_dim} state and {config.max_action_dim} action columns, "
-        f"{config.max_num_embodiments} embodiments"
+        f"{counted(config.select_layer, 'language layer')}; "
+        f"{counted(config.dit.num_layers, f'{kind} action layer')}, "
+        f"{counted(config.num_inference_timesteps, 'denoising step')} of "
+        f"{counted(config.action_horizon, 'action')}; "
+        f"up to {config.max_state_dim} state and "
+        f"{counted(config.max_action_dim, 'action column')}, "
+        f"{counted(config.max_num_embodiments, 'embodiment')}"
     )
 
 
@@ -173,10 +180,7 @@ def _ranges(
             source = codec.reference(group) if modality == "action" else None
             kind = modality if source is None else f"action - {source}"
             how = codec.normalisation(modality, group)
-            names = how.split("/") if how == "q01/q99" else ("min", "max")
-            stored = modality if source is None else "relative_action"
-            low, high = (statistics.get(stored, group, n).reshape(-1, width) for n in names)
-            low, high = low.min(axis=0), high.max(axis=0)
+            low, high = codec.trained_range(modality, group, statistics)
             spans = [(f"{group}[{i}]", 1, low[i], high[i]) for i in range(width)]
             for name, count, a, b in spans if columns else [(group, width, low.min(), high.max())]:
                 yield [name, str(count), kind, how, f"{a:.4g}", f"{b:.4g}"]
@@ -198,7 +202,7 @@ def _show_fit(
         print(f"  {line}")
     rows = list(_joints(codec, statistics, robot))
     if rows:
-        header = ["joint", "unit", "trained from", "to", "limits from", "to", "beyond"]
+        header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "beyond  "]
         print(format_table(header, rows))
     return not problems
 
@@ -206,14 +210,54 @@ def _show_fit(
 def _joints(
     codec: "StateActionCodec", statistics: "Statistics", robot: "RobotContract"
 ) -> Iterator[list[str]]:
-    """States of the training data in rad and m: another range than the joint's is a wrong unit."""
-    for name, width in codec.state_widths.items():
-        group = robot.groups.get(name)
-        if group is None or len(group.joints) != width:
-            continue
-        ends = [robot.to_si(name, statistics.get("state", name, end)) for end in ("min", "max")]
-        for joint, a, b in zip(group.joints, *ends, strict=True):
-            limits, (low, high) = robot.joints[joint].limits, sorted((float(a), float(b)))
-            beyond = max(0.0, limits.lower - low, high - limits.upper)
-            values = (low, high, limits.lower, limits.upper, beyond)
-            yield [joint, robot.joints[joint].unit, *(f"{value:.3f}" for value in values)]
+    """The training data in rad and m beside the limits, joint by joint: states and actions.
+
+    Another range than the joint's is a wrong unit. Relative actions are offsets: the limits are
+    the joint's whole range either way.
+    """
+    for name, group in robot.groups.items():
+        states = list(_state_rows(name, codec, statistics, robot))
+        actions = list(_action_rows(name, codec, statistics, robot))
+        for column in range(len(group.joints)):
+            yield from (rows[column] for rows in (states, actions) if rows)
+
+
+def _state_rows(
+    name: str, codec: "StateActionCodec", statistics: "Statistics", robot: "RobotContract"
+) -> Iterator[list[str]]:
+    group = robot.groups[name]
+    if codec.state_widths.get(name) != len(group.joints):
+        return
+    ends = [robot.to_si(name, statistics.get("state", name, end)) for end in ("min", "max")]
+    for joint, a, b in zip(group.joints, *ends, strict=True):
+        limits = robot.joints[joint].limits
+        yield _beside(joint, robot.joints[joint].unit, "state", (a, b), limits.lower, limits.upper)
+
+
+def _action_rows(
+    name: str, codec: "StateActionCodec", statistics: "Statistics", robot: "RobotContract"
+) -> Iterator[list[str]]:
+    group = robot.groups[name]
+    if codec.action_widths.get(name) != len(group.joints) or codec.is_pose(name):
+        return
+    relative = codec.reference(name) is not None
+    low, high = codec.trained_range("action", name, statistics)
+    zero = robot.to_si(name, np.zeros_like(low)) if relative else np.zeros_like(low)
+    ends = [robot.to_si(name, end) - zero for end in (low, high)]
+    for joint, a, b in zip(group.joints, *ends, strict=True):
+        limits = robot.joints[joint].limits
+        lower, upper = limits.lower, limits.upper
+        if relative:
+            lower, upper = lower - upper, upper - lower
+        of = "offset" if relative else "action"
+        yield _beside(joint, robot.joints[joint].unit, of, (a, b), lower, upper)
+
+
+def _beside(
+    joint: str, unit: str, of: str, ends: "tuple[np.floating, ...]", lower: float, upper: float
+) -> list[str]:
+    """One row; marked where the range leaves the limits by what the table can show."""
+    low, high = sorted(map(float, ends))
+    beyond = f"{max(0.0, lower - low, high - upper):.3f}"
+    values = (f"{value:.3f}" for value in (low, high, lower, upper))
+    return [joint, unit, of, *values, f"{beyond} !" if float(beyond) > 0 else f"{beyond}  "]

@@ -1,9 +1,9 @@
 """Runs a bringup graph as processes: their output prefixed, their deaths told, a safe stop.
 
 Each process has a session of its own, so that Ctrl-C in the terminal reaches the supervisor
-alone, and the stop keeps its order: the policy first, then the executor (whose last message
-is a hold), then the robot. A process outlives a killed supervisor by nothing: the kernel
-sends it SIGTERM.
+alone, and the stop keeps its order: the executor first (whose last message is a hold: a chunk
+under way need not run out), then the policy, then the robot. A process outlives a killed
+supervisor by nothing: the kernel sends it SIGTERM.
 """
 
 import ctypes
@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,7 +43,8 @@ class Supervisor:
 
     Args:
         graph: what to run.
-        show: receives each line of output, already prefixed with the node's name.
+        show: receives each line of output, already prefixed with the node's name. When it raises
+            OSError (a closed pipe, a full disk) it is called no more: the nodes go on.
         remaps: executable -> remap rules ("from:=to") for that process.
 
     """
@@ -56,7 +56,8 @@ class Supervisor:
         remaps: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._graph = graph
-        self._show = show
+        self._shown = show
+        self._show_gone = False
         self._remaps = remaps or {}
         self.running: list[Running] = []
 
@@ -118,6 +119,15 @@ class Supervisor:
         reader.start()
         return Running(spec, process, last_lines, reader)
 
+    def _show(self, line: str) -> None:
+        if self._show_gone:
+            return
+        try:
+            self._shown(line)
+        except OSError:
+            # A reader that died of it would leave a pipe that fills up and blocks the node.
+            self._show_gone = True
+
     def _read(self, name: str, output: IO[str], last_lines: deque[str]) -> None:
         for line in output:
             text = line.rstrip()
@@ -158,17 +168,17 @@ def ending_on_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def wait_until_stopped(supervisor: Supervisor, poll: float = 0.1) -> Running | None:
-    """Until a process dies (returned) or SIGINT, SIGTERM or SIGHUP arrives (None)."""
+def wait_until_stopped(
+    supervisor: Supervisor, over: Callable[[], bool] = lambda: False, poll: float = 0.1
+) -> Running | None:
+    """Until a process dies (returned), or a signal to end arrives or it is `over` (None)."""
     asked = threading.Event()
     for number in _heeded():
         signal.signal(number, lambda *_: asked.set())
-    while not asked.is_set():
-        dead = supervisor.dead()
-        if dead is not None:
-            return dead
-        time.sleep(poll)
-    return None
+    while (dead := supervisor.dead()) is None and not over():
+        if asked.wait(poll):
+            return None
+    return dead
 
 
 def _heeded() -> list[signal.Signals]:

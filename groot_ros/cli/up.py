@@ -11,7 +11,7 @@ _EXAMPLES = """examples:
   groot-ros up --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml --namespace left
   groot-ros up --sim                 # with the simulated robot and its own checkpoint
 
-Ctrl-C stops the policy first, then the executor, whose last message is a hold.
+Ctrl-C stops the executor first, whose last message is a hold, then the policy.
 """
 
 

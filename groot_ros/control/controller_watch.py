@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from groot_ros.control.patience import Patience
 from groot_ros.robot import Controller
-from groot_ros.types import ns_to_s
 
 #: rad or m between our curve and the controller's reference: one control period of fast motion,
 #: and a message under way, are less.
@@ -15,7 +15,7 @@ class ControllerWatch:
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
-        self._astray_since_ns: int | None = None
+        self._patience = Patience()
 
     def judge(
         self,
@@ -36,14 +36,9 @@ class ControllerWatch:
             if joint in reference and joint in intended
         }
         worst = max(gaps, key=gaps.__getitem__, default="")
-        if not worst or not gaps[worst] > _ALLOWED:
-            self._astray_since_ns = None
+        astray = bool(worst) and gaps[worst] > _ALLOWED
+        if not self._patience.is_over(astray, stamp_ns, patience):
             return ""
-        if self._astray_since_ns is None or stamp_ns < self._astray_since_ns:
-            self._astray_since_ns = stamp_ns
-        if ns_to_s(stamp_ns - self._astray_since_ns) < patience:
-            return ""
-        self._astray_since_ns = None
         return (
             f"controller '{self._controller.name}' does not follow: {worst} was sent "
             f"{intended[worst]:.3f}, its reference is {reference[worst]:.3f}; it refused the "

@@ -2,16 +2,15 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-import numpy as np
-
 from groot_ros.control.admission import Admission
 from groot_ros.control.clock import ClockWatch
-from groot_ros.control.controller_watch import ControllerWatch
+from groot_ros.control.curve import Curve
+from groot_ros.control.dispatch import Dispatch
 from groot_ros.control.driven import DrivenJoints
-from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
 from groot_ros.control.measured import MeasuredState
 from groot_ros.control.motion import CommittedMotion
+from groot_ros.control.obedience import Obedience
 from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planning import Planner
 from groot_ros.control.refusal import Refusal
@@ -24,8 +23,6 @@ from groot_ros.types import ActionChunk, ExecutorState, MalformedError, s_to_ns
 
 #: Why it stands still until a reset is done.
 _RESET = "reset: waiting for a new chunk"
-#: rad or m from its last command beyond which a robot at rest was moved by somebody else.
-_MOVED = 0.1
 
 
 class Executor:
@@ -46,15 +43,14 @@ class Executor:
         self._measured = MeasuredState(joints.names)
         self._planner = Planner(joints, self._motion, self._measured)
         self._outputs = Outputs(joints, contract.controllers)
-        self._joints = joints
-        self._following = Following(joints.names, joints.blended)
-        self._controllers = {c.name: ControllerWatch(c) for c in contract.controllers}
+        self._dispatch = Dispatch(self._motion, self._outputs)
+        self._obedience = Obedience(joints, contract.controllers)
         self._admission = Admission(contract, joints.names)
         self._watchdog = Watchdog()
         self._clock = ClockWatch()
         self._tally = Tally()
         self._chunk: ActionChunk | None = None
-        self._executing = self._changed = self._restart = self._may_step = False
+        self._executing = self._restart = self._may_step = False
         self._ending = ""
 
     # What comes in
@@ -105,31 +101,29 @@ class Executor:
         self._admission.accept(chunk)
         self._watchdog.accepted()
         self._chunk = chunk
-        self._executing = self._changed = True
+        self._executing = self._dispatch.due = True
         self._restart = self._may_step = False
         self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
         return None
 
     def watch_controller(
         self, controller: str, stamp_ns: int, reference: Mapping[str, float], now_ns: int
-    ) -> None:
+    ) -> Update | None:
         """Take what a controller says that it follows at stamp_ns: joint -> rad or m.
 
         One that has been elsewhere for `following_patience` has refused what it was sent, or
-        obeys somebody else: motion stops until resume().
+        obeys somebody else: motion stops until resume(), and the stop is handed back.
         """
-        if not self._is_answerable(now_ns):
-            return
-        assert self._outputs.published is not None
-        intended = self._outputs.published.at(stamp_ns)[0]
-        astray = self._controllers[controller].judge(
-            dict(zip(self.joint_names, intended.tolist(), strict=True)),
-            reference,
-            stamp_ns,
-            self.settings.following_patience,
+        commanded = self._answerable(now_ns)
+        if commanded is None:
+            return None
+        astray = self._obedience.controller_astray(
+            controller, commanded, reference, stamp_ns, self.settings
         )
-        if astray:
-            self._distrust(astray, now_ns)
+        if not astray:
+            return None
+        self._distrust(astray, now_ns)
+        return self.update(now_ns)
 
     def end_session(self, session: str) -> None:
         """The policy says that this session is over: another one need not wait."""
@@ -153,11 +147,12 @@ class Executor:
             self._distrust(astray, now_ns)
         elif self._executing:
             self._go_on(now_ns)
-        elif self._restart and self._at_rest(now_ns):
+        self._dispatch.drop_late(now_ns)
+        if self._restart and self._motion.is_at_rest(now_ns):
             self._motion.clear()
             self._watchdog.over(_RESET)
             self._restart = False
-        return self._publish(now_ns) if self._changed else None
+        return self._send(now_ns)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
         """Positions of now for the controllers that take no trajectories; none when at rest."""
@@ -183,7 +178,7 @@ class Executor:
             return
         self._watchdog.hold = on
         why = "held by the operator" if on else "released: waiting for a new chunk"
-        if on or not self._at_rest(now_ns):
+        if on or not self._motion.is_at_rest(now_ns):
             self._halt(now_ns, why, self.settings.braking_time)
         else:
             self._watchdog.halt(why)
@@ -212,6 +207,29 @@ class Executor:
         self._halt(now_ns, reason, self.settings.braking_time)
         return self.update(now_ns)
 
+    def give_way(self, reason: str, now_ns: int) -> None:
+        """Command nothing more, because somebody else commands the robot.
+
+        What was sent ends by itself; a stop would come in between what the other one sends.
+        """
+        self._watch_clock(now_ns)
+        self._forget_motion(now_ns)
+        self._admission.only_after(now_ns)
+        self._watchdog.halt(reason)
+
+    def fail(self, what: str, now_ns: int) -> Update | None:
+        """Stop smoothly because this program is not as it was meant, latched until resume().
+
+        Nothing of it is relied on afterwards: motion begins anew from the measured state. Where
+        even the stop fails, the robot has the braking tail that its controllers were sent.
+        """
+        self.refuse(Refusal("internal_error", what))
+        self._executing = False
+        if self._watchdog.locked:
+            return None
+        self._distrust(f"internal error: {what}", now_ns)
+        return self._send(now_ns)
+
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
         """Follow the operator's instruction.
 
@@ -222,15 +240,12 @@ class Executor:
         if instruction.strip():
             self._admission.begin_instruction()
             chunk = self._chunk
-            if (
-                self._executing
-                and chunk
-                and chunk.instruction.strip() not in ("", instruction.strip())
-            ):
+            if chunk and chunk.instruction.strip() not in ("", instruction.strip()):
                 self._admission.end_instruction()
-                self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
-                self._ending = "the instruction changed: waiting for its first chunk"
-                self._changed = True
+                if self._executing:
+                    self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
+                    self._ending = "the instruction changed: waiting for its first chunk"
+                    self._dispatch.due = True
             return None
         self._admission.end_instruction()
         return self.stop(now_ns, "no instruction")
@@ -248,7 +263,7 @@ class Executor:
 
     def _plan(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
         restart = self._restart or self._was_moved(now_ns)
-        if self.settings.shadow or (restart and self._at_rest(now_ns)):
+        if self.settings.shadow or (restart and self._motion.is_at_rest(now_ns)):
             self._motion.clear()
         if self._motion.sent is not None:
             return self._planner.plan(chunk, now_ns, self.settings)
@@ -257,7 +272,7 @@ class Executor:
             self._watchdog.halt(refusal.detail)
             if self._motion.sent is not None:
                 self._outputs.published = None
-                self._restart = self._changed = True
+                self._restart = self._dispatch.due = True
             return refusal
         refusal = self._planner.plan(chunk, now_ns, self.settings)
         if refusal is None:
@@ -272,7 +287,7 @@ class Executor:
             self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
             return
         if self._motion.refresh(now_ns, self.settings):
-            self._changed = True
+            self._dispatch.due = True
         end_ns = self._motion.end_ns
         if end_ns is None or now_ns < end_ns:
             return
@@ -281,47 +296,39 @@ class Executor:
         else:
             self._watchdog.starved(self.settings.max_starvations)
         self._motion.coast()
-        self._executing, self._changed = False, True
+        self._executing, self._dispatch.due = False, True
 
-    def _is_answerable(self, now_ns: int) -> bool:
-        """Whether the robot must be where it is commanded: in motion and shortly after.
+    def _answerable(self, now_ns: int) -> Curve | None:
+        """The motion that the robot must be following: until shortly after its end.
 
         Later on somebody may have moved it by hand.
         """
         published = self._outputs.published
         if published is None or self._watchdog.locked:
-            return False
+            return None
         grace = 2.0 * self.settings.following_patience
-        return self._executing or now_ns <= published.end_ns + s_to_ns(grace)
+        over = now_ns > published.end_ns + s_to_ns(grace)
+        return published if self._executing or not over else None
 
     def _was_moved(self, now_ns: int) -> bool:
-        """Whether the robot, long at rest, is elsewhere: what was commanded is no place to leave.
-
-        A controller that holds against a load stays within a little of its command.
-        """
+        """Whether somebody else moved the robot since it came to rest."""
         published = self._outputs.published
-        if published is None or self._executing or self._is_answerable(now_ns):
+        if published is None or self._executing or self._answerable(now_ns):
             return False
-        gap = np.abs(published.at(now_ns)[0] - self._measured.position)
-        return bool((gap[self._joints.blended] > _MOVED).any())
+        return self._obedience.was_moved(published, self._measured.position, now_ns)
 
     def _distrust(self, reason: str, now_ns: int) -> None:
         self._watchdog.lock(reason)
-        self._halt(now_ns, reason, self.settings.braking_time)
         self._restart = True
+        self._halt(now_ns, reason, self.settings.braking_time)
 
     def _astray(self, now_ns: int) -> str:
         """Why the robot cannot be following, or an empty string."""
-        published, seen_ns = self._outputs.published, self._measured.oldest_ns
-        if published is None or seen_ns is None or not self._is_answerable(now_ns):
+        commanded, seen_ns = self._answerable(now_ns), self._measured.oldest_ns
+        if commanded is None or seen_ns is None:
             return ""
-        return self._following.judge(
-            published.at(seen_ns)[0],
-            self._measured.position,
-            seen_ns,
-            self.settings.max_following_error,
-            self.settings.following_patience,
-        )
+        measured = self._measured.position
+        return self._obedience.robot_astray(commanded, measured, seen_ns, self.settings)
 
     def _step_refusal(self) -> Refusal | None:
         if self.settings.single_step and not self._may_step:
@@ -341,11 +348,7 @@ class Executor:
         if self._motion.sent is not None:
             hardest = self._watchdog.estop
             self._motion.brake(now_ns, self.settings.lead, 0.0 if hardest else braking)
-            self._changed = True
-
-    def _at_rest(self, now_ns: int) -> bool:
-        rest_ns = self._motion.rest_ns
-        return rest_ns is None or now_ns >= rest_ns
+            self._dispatch.due = True
 
     def _watch_clock(self, now_ns: int) -> None:
         """A clock that jumps makes everything known untrue."""
@@ -361,26 +364,13 @@ class Executor:
         self._motion.clear()
         self._outputs.published = self._chunk = None
         self._outputs.forget_history(now_ns)
-        self._executing = self._changed = self._restart = False
+        self._executing = self._restart = self._dispatch.due = False
 
-    def _publish(self, now_ns: int) -> Update | None:
-        self._changed = False
-        sent, plan = self._motion.sent, self._motion.plan
-        assert sent is not None
-        assert plan is not None
-        if now_ns >= sent.end_ns:
-            # This process stood still until all was over: the controllers have nothing to learn.
-            return None
+    def _send(self, now_ns: int) -> Update | None:
         try:
-            return self._outputs.update(
-                sent, plan, self._chunk, self._planner.row_dt, now_ns, self.settings
-            )
+            return self._dispatch.send(self._chunk, self._planner.row_dt, now_ns, self.settings)
         except MalformedError as error:
             self.refuse(Refusal(f"unsendable_{error.reason}", error.detail))
             self._watchdog.halt(f"the motion could not be sent: {error}")
             self._executing = False
-            if self._outputs.published is not None:
-                self._motion.return_to(self._outputs.published)
-            else:
-                self._motion.clear()
             return None

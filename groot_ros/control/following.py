@@ -6,6 +6,7 @@ import numpy as np
 
 from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Mask
+from groot_ros.control.patience import Patience
 
 
 class Following:
@@ -14,7 +15,7 @@ class Following:
     def __init__(self, joint_names: Sequence[str], watched: Mask) -> None:
         self._joint_names = tuple(joint_names)
         self._watched = watched
-        self._astray_since_ns: int | None = None
+        self._patience = Patience()
 
     def judge(
         self, commanded: Array, measured: Array, seen_ns: int, allowed: float, patience: float
@@ -27,14 +28,8 @@ class Following:
         """
         gap = np.where(self._watched, np.abs(commanded - measured), 0.0)
         worst = int(np.argmax(gap))
-        if gap[worst] <= allowed:
-            self._astray_since_ns = None
+        if not self._patience.is_over(bool(gap[worst] > allowed), seen_ns, patience):
             return ""
-        if self._astray_since_ns is None or seen_ns < self._astray_since_ns:
-            self._astray_since_ns = seen_ns
-        if (seen_ns - self._astray_since_ns) / 1e9 < patience:
-            return ""
-        self._astray_since_ns = None
         return (
             f"{self._joint_names[worst]} does not follow: commanded {commanded[worst]:.3f}, "
             f"measured {measured[worst]:.3f}; is its controller active?"

@@ -180,11 +180,6 @@ class Stop:
         return [t for t, _, _ in self._knots if from_ns < t < to_ns]
 
 
-def quickest_stop(t_ns: int, state: State, bounds: JointBounds) -> Stop:
-    """The hardest stop that acceleration and jerk allow, position and velocity unasked."""
-    return Stop(t_ns, state, stop_pieces(state[1], state[2], bounds))
-
-
 def viable(state: State, bounds: JointBounds) -> bool:
     """Whether the quickest stop from here keeps every limit."""
     return within(state, stop_pieces(state[1], state[2], bounds), bounds)

@@ -8,7 +8,7 @@ from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Limits
 from groot_ros.control.refusal import Refusal
 from groot_ros.types import ns_to_s
-from groot_ros.types.invariants import require
+from groot_ros.types.invariants import require, require_unique
 
 #: rad or m, and per s: what is beyond is no measurement, and its square is no number.
 _LARGEST = 1e6
@@ -45,13 +45,16 @@ class MeasuredState:
     ) -> None:
         """Take one message; joints of no interest, not trusted, or with older news are ignored.
 
-        Raises MalformedError when sizes disagree or a value is not finite, or beyond any robot.
+        Raises MalformedError when sizes disagree, a joint is named twice, or a value is not finite
+        or beyond any robot.
         """
         require(
             len(positions) == len(names) and len(velocities) in (0, len(names)),
             "bad_joint_state",
             f"{len(names)} names with {len(positions)} positions and {len(velocities)} velocities",
         )
+        if len(set(names)) != len(names):
+            require_unique(list(names), "a joint state")
         wanted = self._index if trusted is None else self._index.keys() & set(trusted)
         found = [(i, name) for i, name in enumerate(names) if name in wanted]
         for i, name in found:

@@ -56,6 +56,10 @@ class CommittedMotion:
         """When the published tail is at rest."""
         return None if self.sent is None else int(self.sent.times[-2])
 
+    def is_at_rest(self, now_ns: int) -> bool:
+        """Whether nothing moves by now."""
+        return self.rest_ns is None or now_ns >= self.rest_ns
+
     def begin(self, p: Array, v: Array, now_ns: int, lookback: float, braking: float) -> None:
         """Start from a measured state, coming to rest within `braking` s or as limits demand."""
         start_ns = now_ns - s_to_ns(lookback)

@@ -58,12 +58,11 @@ class Outputs:
     ) -> Update:
         """The messages for `sent` and the timeline of `plan`, rows of row_dt s on the chunk's grid.
 
-        Raises MalformedError where a message must not be sent, and remembers the old one then.
+        Raises MalformedError where a message must not be sent; the old one stays in force then.
         """
         window = sent.since(now_ns - s_to_ns(settings.lookback))
         require_continuous(window, self.published, now_ns)
         trajectories = tuple(prepare(c, self._joints.columns(c), window) for c in self._planned)
-        self.published = None if settings.shadow else sent
         self._timeline_id += 1
         start_ns, positions, velocities = even_rows(
             plan,
@@ -83,6 +82,8 @@ class Outputs:
             positions=positions,
             velocities=velocities,
         )
+        # Last of all: what an error keeps from being sent is not what the controllers follow.
+        self.published = None if settings.shadow else sent
         return Update(timeline, () if settings.shadow else trajectories)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:

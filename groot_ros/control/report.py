@@ -40,4 +40,5 @@ def report(
         accepted=tally.accepted,
         starvations=watchdog.starvations,
         refusals=tally.refusals,
+        latched=watchdog.latched,
     )

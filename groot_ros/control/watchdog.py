@@ -51,10 +51,15 @@ class Watchdog:
 
     def resume(self) -> None:
         """The operator's word that motion may go on."""
-        if self.estop or self.locked:
+        if self.latched:
             self._standing_because = "resumed: waiting for a new chunk"
         self.estop = self.locked = False
         self._since_resume = 0
+
+    @property
+    def latched(self) -> bool:
+        """Whether only resume() ends the stop."""
+        return self.estop or self.locked
 
     def refusal(self) -> Refusal | None:
         """Why no chunk may start motion now, or None."""

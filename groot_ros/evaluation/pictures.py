@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from groot_ros.evaluation.run_figures import commanded_curve, driven_span
+from groot_ros.evaluation.run_figures import commanded_curve, driven_span, without_chunk
 from groot_ros.evaluation.run_log import RunLog
 
 matplotlib.use("Agg")
@@ -46,28 +46,44 @@ def joint_curves(log: RunLog, path: Path) -> None:
     """Per joint: committed and measured position over time, a grey line where a chunk arrived."""
     times, commanded = commanded_curve(log)
     begin, end = driven_span(log)
+    still = without_chunk(log)
     names = log.timelines[0].joint_names if log.timelines else tuple(log.joints)
     figure, axes = plt.subplots(
         len(names), 1, figsize=(11, 1.7 * len(names)), sharex=True, squeeze=False
     )
     for column, (name, axis) in enumerate(zip(names, axes[:, 0], strict=True)):
         for chunk in log.chunks:
-            axis.axvline(chunk.received, color=_SEAM, linewidth=0.4, alpha=0.6)
+            axis.axvline(chunk.received - begin, color=_SEAM, linewidth=0.4, alpha=0.6)
+        for start, stop in still:
+            axis.axvspan(start - begin, stop - begin, color=_SEAM, linewidth=0, alpha=0.25)
         if len(times):
             axis.plot(
-                times, commanded[:, column], color=_COMMANDED, linewidth=1.6, label="committed"
+                times - begin,
+                commanded[:, column],
+                color=_COMMANDED,
+                linewidth=1.6,
+                label="committed",
             )
         if name in log.joints:
             measured = log.joints[name]
             axis.plot(
-                measured[:, 0], measured[:, 1], color=_MEASURED, linewidth=1.0, label="measured"
+                measured[:, 0] - begin,
+                measured[:, 1],
+                color=_MEASURED,
+                linewidth=1.0,
+                label="measured",
             )
-        axis.set_ylabel(f"{name}\n[rad]", size=8)
+        axis.set_ylabel(f"{name}\n[{log.unit(name)}]", size=8)
         axis.tick_params(labelsize=7)
-        axis.set_xlim(begin - _MARGIN_SECONDS, end + _MARGIN_SECONDS)
-    axes[0, 0].legend(loc="upper right", fontsize=7, ncols=2)
-    axes[0, 0].set_title("grey: a new action chunk arrived", size=8, loc="left")
-    axes[-1, 0].set_xlabel("time [s]", size=8)
+        axis.set_xlim(-_MARGIN_SECONDS, end - begin + _MARGIN_SECONDS)
+    lines, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="upper right", fontsize=8, ncols=2, frameon=False)
+    axes[0, 0].set_title(
+        "grey line: a new action chunk arrived; shaded: none to follow, braking or at rest",
+        size=8,
+        loc="left",
+    )
+    axes[-1, 0].set_xlabel("time since the first chunk [s]", size=8)
     figure.tight_layout(pad=0.5)
     figure.savefig(path, dpi=110)
     plt.close(figure)

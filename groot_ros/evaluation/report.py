@@ -1,5 +1,6 @@
 """A run's report from its bag: a table on the terminal, pictures beside it."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +34,12 @@ def write_report(bag: Path, out: Path) -> RunFigures:
         # The last instant of each equal part: what the arm was about then shows best.
         times = np.linspace(begin, end, _SHEET_COLUMNS + 1)[1:]
         frames = read_frames(bag, times)
-        if frames:
-            contact_sheet(frames, times, log, out / "cameras.png")
+        if frames.shown:
+            contact_sheet(frames.shown, times, log, out / "cameras.png")
         steps.update()
         steps.set_postfix_str("run.webp")
         moments = np.arange(begin, min(end, begin + _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
-        moving = read_frames(bag, moments)
+        moving = read_frames(bag, moments).shown
         if moving:
             animation(next(iter(moving.values())), _ANIMATION_FPS, out / "run.webp")
         steps.update()
@@ -46,6 +47,8 @@ def write_report(bag: Path, out: Path) -> RunFigures:
         if log.joints:
             joint_curves(log, out / "joints.png")
         steps.update()
+    for topic, why in frames.refused.items():
+        print(f"an image of {topic} cannot be shown: {why}", file=sys.stderr)
     text = describe(log, figures)
     print(text)
     (out / "table.txt").write_text(text + "\n", encoding="utf-8")
@@ -58,18 +61,18 @@ def describe(log: RunLog, figures: RunFigures) -> str:
         [
             format_table(["run", "value"], _run_rows(log, figures)),
             format_table(["latency by stage", "p50 ms", "p95 ms"], _stage_rows(figures)),
-            format_table(["joint", "travelled", "limit hits"], _joint_rows(log, figures)),
+            format_table(["joint", "travelled", "chunks limited"], _joint_rows(log, figures))
+            + "\n(chunks limited: some part of them asked for more than a limit and was slowed)",
         ]
     )
 
 
 def _run_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
-    images = sum(n for topic, n in log.counts.items() if "image" in topic)
     state, policy = log.executor, log.policy
     age = "/".join(_ms(a) for a in figures.chunk_age)
     rows = [
-        ["recorded", f"{log.duration:.1f} s"],
-        ["images", str(images)],
+        ["recorded, start-up included", f"{log.duration:.1f} s"],
+        ["images", str(log.images)],
         ["observations acted on (chunks)", str(len(log.chunks))],
         ["chunks accepted", str(state.accepted) if state is not None else "-"],
         ["observations refused", _counts(policy)],
@@ -92,7 +95,7 @@ def _joint_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
     if log.executor is not None:
         hits = dict(zip(log.executor.joint_names, log.executor.limit_hits, strict=True))
     return [
-        [name, f"{travel:.2f} rad", str(hits.get(name, "-"))]
+        [name, f"{travel:.2f} {log.unit(name)}", str(hits.get(name, "-"))]
         for name, travel in figures.travelled.items()
     ]
 

@@ -1,5 +1,7 @@
 """Figures of a run, from its log."""
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,20 +46,33 @@ def run_figures(log: RunLog) -> RunFigures:
     )
 
 
-def running_spans(log: RunLog) -> list[tuple[float, float]]:
-    """The (begin, end) times during which the executor said that it follows a chunk."""
+def running_spans(
+    log: RunLog, statuses: Collection[int] = (ExecutorStatus.RUNNING, ExecutorStatus.COASTING)
+) -> list[tuple[float, float]]:
+    """The (begin, end) times during which the executor said that it is in one of these states."""
     spans: list[tuple[float, float]] = []
-    following = (ExecutorStatus.RUNNING, ExecutorStatus.COASTING)
     begin: float | None = None
     for time, status in log.statuses:
-        if status in following and begin is None:
+        if status in statuses and begin is None:
             begin = float(time)
-        elif status not in following and begin is not None:
+        elif status not in statuses and begin is not None:
             spans.append((begin, float(time)))
             begin = None
     if begin is not None:
         spans.append((begin, log.duration))
     return spans
+
+
+def without_chunk(log: RunLog) -> list[tuple[float, float]]:
+    """The (begin, end) times between the first chunk and the last in which none was followed."""
+    begin, end = driven_span(log)
+    running = [
+        (max(a, begin), min(b, end))
+        for a, b in running_spans(log, (ExecutorStatus.RUNNING,))
+        if b > begin and a < end
+    ]
+    # Before the first one it was not waited for.
+    return [(b, a) for (_, b), (a, _) in itertools.pairwise([*running, (end, end)]) if a > b]
 
 
 def driven_span(log: RunLog) -> tuple[float, float]:

@@ -1,6 +1,6 @@
 """Reads a bag of the graph into arrays: what was seen, proposed, sent and done."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,12 +8,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-_NS = 1_000_000_000
+from groot_ros.imaging.images import compressed_to_rgb, image_to_rgb
+from groot_ros.types import ActionKind, MalformedError, ns_to_s, time_to_ns
+
+#: Message type -> what makes RGB of it.
+_TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
+    "sensor_msgs/msg/Image": image_to_rgb,
+    "sensor_msgs/msg/CompressedImage": compressed_to_rgb,
+}
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,8 @@ class RunLog:
         executor: the last ExecutorState, policy: the last PolicyStatus, or None.
         commands: messages on the controllers' topics.
         timing: name -> value of the executor's last timing report on /diagnostics.
-        counts: topic -> messages.
+        units: joint -> unit of its position, as the chunks say it.
+        images: messages of all cameras.
 
     """
 
@@ -66,20 +74,39 @@ class RunLog:
     policy: Any = None
     commands: int = 0
     timing: dict[str, str] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    images: int = 0
+
+    def unit(self, joint: str) -> str:
+        """Of the joint's position; rad where no chunk speaks of it."""
+        return self.units.get(joint, "rad")
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Pictures of a bag.
+
+    Attributes:
+        shown: topic -> the first uint8 RGB [H, W, 3] from each of the times on.
+        refused: topic -> why an image of it could not be shown; the next that could be was taken.
+
+    """
+
+    shown: dict[str, list[NDArray[np.uint8]]]
+    refused: dict[str, str]
 
 
 def read_run(bag: Path) -> RunLog:
     """Everything but the images; ValueError when the directory is not a readable bag."""
     with open_bag(bag) as (reader, types):
-        log = RunLog(reader.start_time, reader.duration / _NS)
-        log.counts = {c.topic: c.msgcount for c in reader.connections}
+        log = RunLog(reader.start_time, ns_to_s(reader.duration))
+        log.images = sum(c.msgcount for c in reader.connections if c.msgtype in _TO_RGB)
         joints: dict[str, list[tuple[float, float]]] = {}
         statuses: list[tuple[float, float]] = []
         ages: list[tuple[float, float]] = []
-        wanted = [c for c in reader.connections if not _is_image(c)]
+        wanted = [c for c in reader.connections if c.msgtype not in _TO_RGB]
         for connection, received_ns, raw in reader.messages(connections=wanted):
-            received = (received_ns - log.start_ns) / _NS
+            received = ns_to_s(received_ns - log.start_ns)
             message: Any = types.deserialize_cdr(raw, connection.msgtype)
             match connection.msgtype:
                 case "sensor_msgs/msg/JointState":
@@ -88,6 +115,7 @@ def read_run(bag: Path) -> RunLog:
                         joints.setdefault(name, []).append((stamp, float(position)))
                 case "groot_ros/msg/ActionChunk":
                     log.chunks.append(_chunk(message, received, log.start_ns))
+                    log.units |= _units(message)
                 case "groot_ros/msg/CommittedTimeline":
                     log.timelines.append(_timeline(message, received, log.start_ns))
                 case "groot_ros/msg/ExecutorState":
@@ -109,21 +137,26 @@ def read_run(bag: Path) -> RunLog:
     return log
 
 
-def read_frames(bag: Path, times: NDArray[np.float64]) -> dict[str, list[NDArray[np.uint8]]]:
-    """Image topic -> the rgb8 frame that was newest at each of `times` (s since the start)."""
-    frames: dict[str, list[NDArray[np.uint8]]] = {}
+def read_frames(bag: Path, times: NDArray[np.float64]) -> Frames:
+    """The pictures at `times` (ascending, s since the start) of every camera in the bag."""
+    frames = Frames({}, {})
     with open_bag(bag) as (reader, types):
-        for connection in filter(_is_image, reader.connections):
+        for connection in reader.connections:
+            to_rgb = _TO_RGB.get(connection.msgtype)
+            if to_rgb is None:
+                continue
             chosen: list[NDArray[np.uint8]] = []
             for _, received_ns, raw in reader.messages(connections=[connection]):
-                due = len(chosen) < len(times)
-                if due and (received_ns - reader.start_time) / _NS >= times[len(chosen)]:
-                    image: Any = types.deserialize_cdr(raw, connection.msgtype)
-                    rows = np.frombuffer(image.data, np.uint8).reshape(image.height, image.step)
-                    pixels = rows[:, : image.width * 3].reshape(image.height, image.width, 3)
-                    chosen.append(pixels.copy())
+                if len(chosen) == len(times):
+                    break
+                if ns_to_s(received_ns - reader.start_time) < times[len(chosen)]:
+                    continue
+                try:
+                    chosen.append(to_rgb(types.deserialize_cdr(raw, connection.msgtype)))
+                except MalformedError as error:
+                    frames.refused[connection.topic] = str(error)
             if chosen:
-                frames[connection.topic] = chosen
+                frames.shown[connection.topic] = chosen
     return frames
 
 
@@ -140,16 +173,19 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
                     new = get_types_from_msg(connection.msgdef.data, connection.msgtype)
                     types.register({k: v for k, v in new.items() if k not in types.fielddefs})
             yield reader, types
-    except ReaderError as error:
+    except (ReaderError, SerdeError) as error:
         raise ValueError(f"bag {bag} cannot be read: {' '.join(str(error).split())}") from error
 
 
-def _is_image(connection: Connection) -> bool:
-    return connection.msgtype == "sensor_msgs/msg/Image"
-
-
 def _seconds(stamp: Any, origin_ns: int) -> float:
-    return (int(stamp.sec) * _NS + int(stamp.nanosec) - origin_ns) / _NS
+    return ns_to_s(time_to_ns(stamp) - origin_ns)
+
+
+def _units(message: Any) -> dict[str, str]:
+    """Joint -> unit, of the groups that say where joints go."""
+    positions = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
+    groups = [group for group in message.groups if group.kind in positions]
+    return {n: u for group in groups for n, u in zip(group.names, group.units, strict=False)}
 
 
 def _chunk(message: Any, received: float, origin_ns: int) -> Chunk:

@@ -7,13 +7,13 @@ data_offsets}}, then the raw data. No code is ever executed.
 import json
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from groot_ros.types.fields import CheckpointError, Fields
+from groot_ros.types.fields import CheckpointError, Fields, unreadable
 
 _DTYPES = {
     "F64": torch.float64,
@@ -77,12 +77,29 @@ def read_header(path: Path) -> dict[str, TensorEntry]:
                 )
             header = Fields(json.loads(file.read(length)), str(path))
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+        raise unreadable(path, error) from error
+    except (ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: is not a safetensors file: {error}") from error
-    return dict(_entries(header, path, 8 + length, size))
+    entries = dict(_entries(header, path, 8 + length, size))
+    _require_whole(path, entries.values(), 8 + length, size)
+    return entries
+
+
+def _require_whole(path: Path, entries: Iterable[TensorEntry], begin: int, size: int) -> None:
+    """The tensors must fill the file, each byte in one of them: the format says so."""
+    before = "the header"
+    for entry in sorted(entries, key=lambda entry: (entry.offset, entry.nbytes)):
+        if entry.offset < begin:
+            raise CheckpointError(f"{path}: '{entry.name}' and {before} share bytes")
+        if entry.offset > begin:
+            raise CheckpointError(
+                f"{path}: {entry.offset - begin} bytes before '{entry.name}' are of no tensor"
+            )
+        before, begin = f"'{entry.name}'", entry.offset + entry.nbytes
+    if begin < size:
+        raise CheckpointError(f"{path}: {size - begin} bytes after {before} are of no tensor")
 
 
 def _entries(header: Fields, path: Path, base: int, size: int) -> Iterator[tuple[str, TensorEntry]]:
@@ -93,8 +110,10 @@ def _entries(header: Fields, path: Path, base: int, size: int) -> Iterator[tuple
         kind = f.text("dtype")
         if kind not in _DTYPES:
             raise f.error("dtype", f"is {kind}, which is not supported")
-        shape = f.items("shape", int)
-        begin, end = f.items("data_offsets", int)
+        shape, offsets = f.items("shape", int), f.items("data_offsets", int)
+        if len(offsets) != 2 or min((*shape, *offsets)) < 0:
+            raise f.error("data_offsets", f"and 'shape' must be sizes: {offsets}, {shape}")
+        begin, end = offsets
         entry = TensorEntry(path, name, _DTYPES[kind], shape, base + begin)
         if end - begin != entry.nbytes:
             raise f.error("data_offsets", f"hold {end - begin} bytes, the shape {entry.nbytes}")
@@ -106,7 +125,19 @@ def _entries(header: Fields, path: Path, base: int, size: int) -> Iterator[tuple
 
 
 def index_checkpoint(directory: Path) -> dict[str, TensorEntry]:
-    """All tensors of a checkpoint directory, single file or sharded."""
+    """All weights of a checkpoint directory, single file or sharded; numbers of no other kind."""
+    entries = _found(directory)
+    for entry in entries.values():
+        if not entry.dtype.is_floating_point:
+            kind = str(entry.dtype).removeprefix("torch.")
+            raise CheckpointError(
+                f"{entry.path}: '{entry.name}' is {kind}; weights must be floating point, "
+                "such as float32 or bfloat16 (quantised ones are not read)"
+            )
+    return entries
+
+
+def _found(directory: Path) -> dict[str, TensorEntry]:
     single = directory / "model.safetensors"
     index = directory / "model.safetensors.index.json"
     if single.exists():
@@ -114,10 +145,12 @@ def index_checkpoint(directory: Path) -> dict[str, TensorEntry]:
     if not index.exists():
         raise CheckpointError(f"{directory}: has neither {single.name} nor {index.name}")
     weight_map = Fields.read(index).section("weight_map")
-    shards = {str(name) for name in weight_map.value.values()}
+    shards = {weight_map.text(name) for name in weight_map.value}
     for shard in sorted(shards):
         if Path(shard).name != shard:
             raise CheckpointError(f"{index}: 'weight_map' names '{shard}', not a file beside it")
+        if not (directory / shard).exists():
+            raise CheckpointError(f"{index}: 'weight_map' names '{shard}', which is not there")
     headers = {shard: read_header(directory / shard) for shard in sorted(shards)}
     entries = {}
     for name, shard in weight_map.value.items():

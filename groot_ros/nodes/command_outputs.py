@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from builtin_interfaces.msg import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 from trajectory_msgs.msg import JointTrajectoryPoint
@@ -30,6 +31,11 @@ class CommandOutputs:
         self._publishers = {
             c.name: node.create_publisher(_TYPES[c.type], c.topic, qos.COMMAND) for c in controllers
         }
+
+    @property
+    def publishers(self) -> list[Publisher]:
+        """One a controller."""
+        return list(self._publishers.values())
 
     @property
     def topics(self) -> list[str]:

@@ -8,19 +8,18 @@ import gc
 import time
 from collections import deque
 from dataclasses import fields, replace
-from functools import partial
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
-from rclpy.subscription import Subscription
+from rclpy.duration import Duration
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from groot_ros.bridge import no_events, qos
-from groot_ros.bridge.controller_state import reference_of, state_topic
+from groot_ros.bridge import qos
+from groot_ros.bridge.controller_state import reference_of
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis
 from groot_ros.bridge.gap import Gap
 from groot_ros.bridge.instruction import problem
@@ -33,26 +32,21 @@ from groot_ros.bridge.messages import (
 )
 from groot_ros.bridge.parameter_tables import EXECUTOR
 from groot_ros.bridge.parameters import Parameters, Value
-from groot_ros.bridge.refusals import RefusalCounts
-from groot_ros.bridge.rivals import Rivals
-from groot_ros.bridge.standing_clock import StandingClock
+from groot_ros.bridge.refusals import WISHES, RefusalCounts
 from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
 from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.command_outputs import CommandOutputs
+from groot_ros.nodes.executor_inputs import ExecutorInputs
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import ask_for_realtime
 from groot_ros.nodes.run import run
+from groot_ros.nodes.surroundings import Surroundings
 from groot_ros.nodes.timer_watch import TimerWatch
 from groot_ros.robot import JointStateSource, load_contract
 from groot_ros.share import robot_path
 from groot_ros.types import NS_PER_S, MalformedError, ns_to_s
 from groot_ros.types import ExecutorState as StateRecord
-
-try:
-    from control_msgs.msg import JointTrajectoryControllerState
-except ImportError:  # not in every installation; without it a refusal is seen in the robot alone
-    JointTrajectoryControllerState = None
 
 #: s between reports of the state, when nothing changes.
 _STATE_PERIOD = 0.1
@@ -60,17 +54,10 @@ _STATE_PERIOD = 0.1
 _DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
-#: Reasons that are somebody's wish, not a fault.
-_WISHES = (
-    "estopped",
-    "on_hold",
-    "awaiting_step",
-    "before_stop",
-    "instruction_ended",
-    "old_episode",
-)
 #: s that deactivation waits for a streamed stop at most.
 _STREAMED_STOP = 2.0
+#: s that deactivation waits for its last messages to arrive at most.
+_LAST_WORDS = 0.5
 #: Parameters that are settings of control/, by the same name.
 _SETTINGS = {row.name for row in EXECUTOR} & {f.name for f in fields(ExecutorSettings)}
 
@@ -80,22 +67,21 @@ class ExecutorNode(ManagedNode):
 
     def __init__(self) -> None:
         super().__init__("executor_node")
+        self._born_ns = time.monotonic_ns()
         self._settings = Parameters(self, EXECUTOR)
         self._settings.on_change(self._on_setting)
         self._told = RefusalCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._control: Executor | None = None
         self._outputs: CommandOutputs | None = None
-        self._inputs: list[Subscription] = []
+        self._inputs: ExecutorInputs | None = None
+        self._surroundings: Surroundings | None = None
         self._ticks: Timer | None = None
         self._watch: TimerWatch | None = None
         self._gap = Gap(1.0)
         self._waiting: deque[ActionChunk] = deque()
         self._reported: StateRecord | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self._rivals = Rivals(self.get_fully_qualified_name())
-        self._standing = StandingClock()
-        self._clock_stands = ""
 
         self._timelines = self.create_publisher(
             CommittedTimeline, "committed_timeline", qos.LATCHED
@@ -125,44 +111,13 @@ class ExecutorNode(ManagedNode):
         self._told = RefusalCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._outputs = CommandOutputs(self, contract.controllers)
-        subscribe = self.create_subscription
-        self._inputs = [
-            subscribe(
-                JointState, source.topic, partial(self._on_joint_state, source), qos.JOINT_STATES
-            )
-            for source in contract.joint_states
-        ]
-        for profile in (qos.LATCHED, qos.SPOKEN):
-            self._inputs.append(
-                subscribe(
-                    String,
-                    "instruction",
-                    self._on_instruction,
-                    profile,
-                    event_callbacks=no_events.SUBSCRIPTION,
-                )
-            )
-        self._inputs.append(subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS))
-        self._inputs.append(
-            subscribe(
-                PolicyStatus,
-                "policy_status",
-                self._on_policy_status,
-                qos.LATCHED,
-                event_callbacks=no_events.SUBSCRIPTION,
-            )
+        self._surroundings = Surroundings(
+            self,
+            [*self._outputs.topics, self._states.topic_name],
+            born_ns=self._born_ns,
+            discovery=self._settings.number("discovery_time"),
         )
-        if JointTrajectoryControllerState is not None:
-            self._inputs += [
-                subscribe(
-                    JointTrajectoryControllerState,
-                    state_topic(c.topic),
-                    partial(self._on_controller_state, c.name),
-                    qos.SENSOR,
-                )
-                for c in contract.controllers
-                if c.type == "joint_trajectory_controller"
-            ]
+        self._inputs = ExecutorInputs(self, contract, self)
         self.get_logger().info(
             f"drives {', '.join(control.joint_names)} through "
             f"{', '.join(c.name for c in contract.controllers)}"
@@ -171,10 +126,9 @@ class ExecutorNode(ManagedNode):
     def start(self) -> None:
         """Take chunks from now on."""
         assert self._control is not None
-        if rivals := self._look_for_rivals():
+        assert self._surroundings is not None
+        if rivals := self._surroundings.begin():
             raise SetupError(f"somebody else commands this robot: {rivals}")
-        self._rivals.begin(time.monotonic_ns())
-        self._standing, self._clock_stands = StandingClock(), ""
         period = 1.0 / self._settings.number("rate_hz")
         self._control.start(self._now())
         self._watch, self._gap = TimerWatch(period), Gap(period)
@@ -197,20 +151,21 @@ class ExecutorNode(ManagedNode):
             self._publish(self._control.stop(self._now(), "deactivated"))
             self._stream_to_rest(self._control)
         self._report()
+        self._wait_until_heard()
         if self._watch is not None:
             self.get_logger().info(f"timing: {self._watch}")
             self._watch = None
 
     def teardown(self) -> None:
         """Listen and command no longer."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
-        self._inputs = []
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
         if self._outputs is not None:
             self._outputs.close()
             self._outputs = None
         self._operator.command(None)
-        self._control = self._reported = None
+        self._control = self._reported = self._surroundings = None
         self._settings.unlock()
         gc.unfreeze()
 
@@ -242,6 +197,19 @@ class ExecutorNode(ManagedNode):
             self._publish(self._control.update(self._now()))
         self._report()
 
+    def _wait_until_heard(self) -> None:
+        """Let the stop arrive: what a publisher has not delivered dies with it."""
+        publishers = [self._timelines, self._states]
+        if self._outputs is not None:
+            publishers = [*self._outputs.publishers, *publishers]
+        end = time.monotonic() + _LAST_WORDS
+        for publisher in publishers:
+            left = max(0.0, end - time.monotonic())
+            if not publisher.wait_for_all_acked(Duration(seconds=left)):
+                self.get_logger().warning(
+                    f"not everybody on {publisher.topic_name} has the last message"
+                )
+
     def _stream_to_rest(self, control: Executor) -> None:
         """Finish a stop that streamed controllers cannot finish by themselves."""
         assert self._outputs is not None
@@ -252,7 +220,8 @@ class ExecutorNode(ManagedNode):
 
     # What comes in
 
-    def _on_chunk(self, msg: ActionChunk) -> None:
+    def on_chunk(self, msg: ActionChunk) -> None:
+        """Take a chunk now, or right after the next tick."""
         if self._ticks is None:
             return
         # A chunk costs more than a tick may be late: one that comes just before a tick waits.
@@ -269,8 +238,7 @@ class ExecutorNode(ManagedNode):
         began = time.perf_counter()
         now = self._now()
         try:
-            if self._rivals.gives_way:
-                raise MalformedError("second_executor", self._rivals.words)
+            self._require_to_be_alone()
             refusal = control.receive(chunk_from_msg(msg), now)
         except MalformedError as error:
             refusal = control.refuse_chunk(Refusal(error.reason, error.detail))
@@ -278,7 +246,20 @@ class ExecutorNode(ManagedNode):
         self._publish(control.update(now))
         self._gap.took(time.perf_counter() - began)
 
-    def _on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
+    def _require_to_be_alone(self) -> None:
+        surroundings = self._surroundings
+        if surroundings is None:
+            return
+        if surroundings.rival:
+            raise MalformedError("second_executor", surroundings.rival)
+        if left := surroundings.unknown:
+            raise MalformedError(
+                "looking_around",
+                f"somebody else may command this robot: known in {left:.1f} s (discovery_time)",
+            )
+
+    def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
+        """Learn where the robot is."""
         if self._control is not None:
             stamp = time_to_ns(msg.header.stamp)
             ahead = ns_to_s(stamp - self._now())
@@ -291,19 +272,31 @@ class ExecutorNode(ManagedNode):
                 self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
             )
 
-    def _on_policy_status(self, msg: PolicyStatus) -> None:
+    def on_policy_status(self, msg: PolicyStatus) -> None:
+        """Learn that a session is over."""
         if self._control is not None and msg.lifecycle != State.PRIMARY_STATE_ACTIVE:
             self._control.end_session(msg.session)
 
-    def _on_controller_state(self, controller: str, msg: Any) -> None:
+    def on_controller_state(self, controller: str, msg: Any) -> None:
+        """Learn what a controller follows."""
         if self._control is not None and self._ticks is not None:
-            stamp = time_to_ns(msg.header.stamp)
-            self._control.watch_controller(controller, stamp, reference_of(msg), self._now())
+            stamp, now = time_to_ns(msg.header.stamp), self._now()
+            reference = reference_of(msg)
+            self._publish(self._control.watch_controller(controller, stamp, reference, now))
 
-    def _on_instruction(self, msg: String) -> None:
+    def on_instruction(self, msg: String) -> None:
+        """Follow the operator's word."""
         # The policy does not follow such a one either, and says so.
         if self._control is not None and not problem(msg.data):
             update = self._control.instruct(msg.data, self._now())
+            if self._ticks is not None:
+                self._publish(update)
+
+    def react(self, what: str) -> None:
+        """Stop the robot, latched: what is wrong with this program nobody knows."""
+        self._waiting.clear()
+        if self._control is not None:
+            update = self._control.fail(what, self._now())
             if self._ticks is not None:
                 self._publish(update)
 
@@ -318,45 +311,24 @@ class ExecutorNode(ManagedNode):
     def _tell(self, refusal: Refusal | None) -> None:
         if refusal is None or not self._told.add(refusal.reason, time.monotonic_ns()):
             return
-        if refusal.reason in _WISHES:
+        if refusal.reason in WISHES:
             self.get_logger().info(f"refused: {refusal}")
         elif refusal.reason in ("second_policy", "second_executor"):
             self.get_logger().error(f"refused: {refusal}")
         else:
             self.get_logger().warning(f"refused: {refusal}")
 
-    def _look_for_rivals(self) -> str:
-        assert self._control is not None
-        assert self._outputs is not None
-        topics = [*self._outputs.topics, self._states.topic_name]
-        speakers = {
-            topic: [
-                f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-                for info in self.get_publishers_info_by_topic(topic)
-            ]
-            for topic in topics
-        }
-        return self._rivals.look(speakers, time.monotonic_ns())
-
     def _watch_surroundings(self) -> None:
-        """Stop for a rival that was there first, and for a /clock that stands."""
-        control = self._control
-        if control is None or self._ticks is None:
+        control, surroundings = self._control, self._surroundings
+        if control is None or surroundings is None or self._ticks is None:
             return
-        gave_way, stood = self._rivals.gives_way, self._clock_stands
-        if gave_way or self._rivals.is_newcomer(time.monotonic_ns()):
-            self._look_for_rivals()
-        if self._sim_time:
-            self._clock_stands = self._standing.look(self._now(), time.monotonic_ns())
-        if self._rivals.gives_way and not gave_way:
-            self._stop_for(f"somebody else commands this robot: {self._rivals.words}")
-        elif self._clock_stands and not stood:
-            self._stop_for(self._clock_stands)
-
-    def _stop_for(self, reason: str) -> None:
-        assert self._control is not None
-        self.get_logger().error(reason)
-        self._publish(self._control.stop(self._now(), reason))
+        if rival := surroundings.new_rival():
+            reason = f"somebody else commands this robot: {rival}"
+            self.get_logger().error(reason)
+            control.give_way(reason, self._now())
+        if reason := surroundings.standing_clock():
+            self.get_logger().error(reason)
+            self._publish(control.stop(self._now(), reason))
 
     def _report(self) -> None:
         if self._control is not None:
@@ -371,12 +343,11 @@ class ExecutorNode(ManagedNode):
             self._report()
 
     def _diagnose(self) -> None:
-        if self._watch is None or self._control is None:
+        if self._watch is None or self._control is None or self._surroundings is None:
             return
         now = self._now()
         timing = self._watch.status(self.get_name())
-        faults = [words for words in (self._look_for_rivals(), self._clock_stands) if words]
-        motion = self._diagnosis.status(self._control.state(now), faults)
+        motion = self._diagnosis.status(self._control.state(now), self._surroundings.faults())
         msg = DiagnosticArray(status=[timing, motion])
         msg.header.stamp = ns_to_time(now)
         self._diagnostics.publish(msg)

@@ -3,14 +3,36 @@
 from collections.abc import Callable
 from threading import Lock
 
-from rclpy.callback_groups import CallbackGroup
+from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.node import Node
 from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.instruction import InstructionBox, problem
 from groot_ros.srv import SetInstruction
+
+
+def hear_instruction(node: Node, hear: Callable[[String], None]) -> list[Subscription]:
+    """Listen to the topic whatever the QoS of who speaks.
+
+    Every word comes twice, each time in its order: by two subscriptions in one group, or a
+    thread with an old word could be overtaken by one with the next. The reliable one is
+    asked last, so the last word is one that nothing can have lost.
+    """
+    group = MutuallyExclusiveCallbackGroup()
+    return [
+        node.create_subscription(
+            String,
+            "instruction",
+            hear,
+            profile,
+            callback_group=group,
+            event_callbacks=no_events.SUBSCRIPTION,
+        )
+        for profile in (qos.SPOKEN, qos.SPOKEN_AND_LATCHED)
+    ]
 
 
 class InstructionChannel:
@@ -30,15 +52,7 @@ class InstructionChannel:
         self._lock = Lock()
         self._said: str | None = None
         self._publisher = self._create_publisher()
-        for profile in (qos.LATCHED, qos.SPOKEN):
-            node.create_subscription(
-                String,
-                "instruction",
-                self._on_topic,
-                profile,
-                callback_group=group,
-                event_callbacks=no_events.SUBSCRIPTION,
-            )
+        hear_instruction(node, self._on_topic)
         node.create_service(
             SetInstruction, "~/set_instruction", self._on_service, callback_group=group
         )

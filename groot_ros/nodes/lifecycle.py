@@ -18,7 +18,8 @@ from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
-from rclpy.node import Node
+
+from groot_ros.nodes.guarded import GuardedNode
 
 try:
     from rclpy.impl.implementation_singleton import rclpy_implementation
@@ -35,11 +36,11 @@ class SetupError(RuntimeError):
     """A transition cannot be made, for a reason that the user can mend; one readable line."""
 
 
-class ManagedNode(LifecycleNodeMixin, Node):
+class ManagedNode(LifecycleNodeMixin, GuardedNode):
     """A lifecycle node with setup/start/stop/teardown hooks."""
 
     def __init__(self, name: str) -> None:
-        Node.__init__(self, name)
+        GuardedNode.__init__(self, name)
         # Reentrant, so that get_state answers while configure loads a model.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
         self._refuse_impossible_transitions()

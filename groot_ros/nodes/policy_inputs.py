@@ -11,7 +11,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.bridge import no_events, qos
-from groot_ros.bridge.images import (
+from groot_ros.bridge.messages import time_to_ns
+from groot_ros.bridge.observation_buffer import ObservationBuffer
+from groot_ros.bridge.refusals import Refused
+from groot_ros.imaging.images import (
     check_compressed,
     check_compression,
     check_encoding,
@@ -19,9 +22,6 @@ from groot_ros.bridge.images import (
     compressed_to_rgb,
     image_to_rgb,
 )
-from groot_ros.bridge.messages import time_to_ns
-from groot_ros.bridge.observation_buffer import ObservationBuffer
-from groot_ros.bridge.refusals import Refused
 from groot_ros.types import MalformedError
 
 Rgb: TypeAlias = NDArray[np.uint8]
@@ -85,6 +85,7 @@ class PolicyInputs:
         self, view: str, msg: Any, check: Callable[[Any], None], to_rgb: Callable[[Any], Rgb]
     ) -> None:
         arrival = self._now()
+        self._buffer.arrived(view, arrival)
         try:
             check(msg)
             stamp = time_to_ns(msg.header.stamp)

@@ -5,8 +5,7 @@ deactivate. Inference has a thread of its own; callbacks only store what arrives
 """
 
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -26,8 +25,7 @@ from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.parameter_tables import POLICY
 from groot_ros.bridge.parameters import Parameters, Value
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
-from groot_ros.bridge.refusals import RefusalCounts
-from groot_ros.bridge.wanted import Tolerances, Wanted
+from groot_ros.bridge.refusals import WISHES, RefusalCounts
 from groot_ros.bridge.worker import Worker
 from groot_ros.control.continuation import Continuation
 from groot_ros.msg import ActionChunk as ActionChunkMsg
@@ -36,6 +34,14 @@ from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.policy_inputs import PolicyInputs
+from groot_ros.nodes.policy_setup import (
+    continuation_of,
+    load,
+    policy_of,
+    take_threads,
+    tolerances_of,
+    wanted_by,
+)
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -45,7 +51,6 @@ from groot_ros.types import (
     ChunkOrigin,
     MalformedError,
     Prefix,
-    RtcMode,
     s_to_ns,
 )
 
@@ -58,15 +63,6 @@ _STATUS_PERIOD = 0.5
 _DIAGNOSTICS_PERIOD = 1.0
 #: One warning per reason in so long.
 _QUIET_NS = 5 * NS_PER_S
-#: Reasons that are somebody's wish, not a fault.
-_WISHES = ("no_instruction", "superseded")
-
-
-def load(*args: object, **kwargs: object) -> "Policy":
-    """groot_ros.policy.load_policy, imported only now: the node answers while torch loads."""
-    from groot_ros.policy import load_policy
-
-    return load_policy(*args, **kwargs)  # type: ignore[arg-type]
 
 
 class PolicyNode(ManagedNode):
@@ -83,7 +79,7 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, POLICY)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
-        self._refusals = RefusalCounts(_QUIET_NS, once=_WISHES)
+        self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -119,33 +115,19 @@ class PolicyNode(ManagedNode):
         """Load the model and listen to its inputs."""
         settings = self._settings
         settings.lock()
-        self._refusals = RefusalCounts(_QUIET_NS, once=_WISHES)
+        self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
         if not settings.text("checkpoint"):
             raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
-        self._limit_threads(settings.integer("torch_threads"))
         try:
+            threads = take_threads(settings)
             contract = load_contract(robot_path(settings.text("robot")))
-            policy = self._policy = self._load_policy(
-                settings.text("checkpoint"),
-                settings.text("embodiment"),
-                robot=contract,
-                device=settings.text("device"),
-                engine=settings.text("engine"),
-                engine_directory=settings.text("engine_directory") or None,
-                allow_unproven_engine=settings.flag("allow_unproven_engine"),
-                dtype=settings.text("dtype"),
-                backbone_assets=settings.text("backbone_assets") or None,
-                num_inference_steps=settings.integer("num_inference_steps") or None,
-                progress=self._on_progress,
+            policy = self._policy = policy_of(
+                settings, contract, self._load_policy, self._on_progress
             )
-            wanted = Wanted(
-                tuple(policy.views),
-                tuple(policy.state_groups),
-                policy.history["video"],
-                policy.history["state"],
-            )
+            wanted = wanted_by(policy)
         except ValueError as error:
             raise SetupError(str(error)) from error
+        self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, as rclpy takes one severity from each place.
             if note in policy.warnings:
@@ -154,16 +136,9 @@ class PolicyNode(ManagedNode):
                 self.get_logger().info(note)
         policy.warm_up()
         self._instructions.put_first(settings.text("instruction"))
-        self._buffer = ObservationBuffer(contract, wanted, self._tolerances())
+        self._buffer = ObservationBuffer(contract, wanted, tolerances_of(settings))
         self._inputs = PolicyInputs(self, self._buffer, self._refuse, self._input_group)
-        self._continuation = Continuation(
-            RtcMode[settings.text("rtc.mode").upper()],
-            {name: contract.groups[name].joints for name in policy.joint_groups},
-            policy.dt,
-            policy.horizon,
-            policy.first_step,
-            None if (frozen := settings.integer("rtc.frozen_steps")) < 0 else frozen,
-        )
+        self._continuation = continuation_of(settings, policy, contract)
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,
             "committed_timeline",
@@ -268,7 +243,7 @@ class PolicyNode(ManagedNode):
 
     def _on_setting(self, name: str, value: Value) -> None:
         if self._buffer is not None:
-            self._buffer.tolerances = self._tolerances()
+            self._buffer.tolerances = tolerances_of(self._settings)
 
     def _on_progress(self, stage: str, fraction: float) -> None:
         quarter = (stage, int(4 * fraction))
@@ -277,8 +252,11 @@ class PolicyNode(ManagedNode):
             self.get_logger().info(f"loading {stage}: {fraction:.0%}")
 
     def _on_worker_error(self, error: Exception) -> None:
-        trace = "".join(traceback.format_exception(error))
-        self.get_logger().error(f"a step of the policy failed: {trace}")
+        self.caught("inference", error)
+
+    def react(self, what: str) -> None:
+        """Count it: no chunk came of it, so the executor brings the robot to rest by itself."""
+        self._refusals.add("internal_error", time.monotonic_ns())
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
@@ -289,7 +267,7 @@ class PolicyNode(ManagedNode):
             return
         if reason == "inference_error":
             self.get_logger().error(f"{reason}: {detail}")
-        elif reason in _WISHES:
+        elif reason in WISHES:
             self.get_logger().info(f"{reason}: {detail}")
         else:
             self.get_logger().warning(f"{reason}: {detail}")
@@ -330,20 +308,6 @@ class PolicyNode(ManagedNode):
             () if buffer is None else buffer.inputs(now),
             self._refusals.as_dict(),
         )
-
-    def _tolerances(self) -> Tolerances:
-        number: Sequence[float] = [
-            self._settings.number(name)
-            for name in ("max_image_age", "max_image_skew", "max_state_gap", "max_future")
-        ]
-        return Tolerances(*number)
-
-    @staticmethod
-    def _limit_threads(count: int) -> None:
-        if count > 0:
-            import torch
-
-            torch.set_num_threads(count)
 
 
 def main() -> None:

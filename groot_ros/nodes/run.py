@@ -8,6 +8,7 @@ ignored, because `timeout`, terminals and `ros2 launch` signal whole groups.
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Callable
 from types import FrameType
 
@@ -53,7 +54,8 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         threading.Thread(target=_autostart, args=(node, failed), daemon=True).start()
     try:
         while not ended and not failed.is_set() and rclpy.ok():
-            _spin_once(executor, node)
+            if not _spin_once(executor, node):
+                break
     finally:
         close = getattr(node, "close", None)
         if close is not None:
@@ -67,13 +69,20 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         sys.exit(1)
 
 
-def _spin_once(executor: Executor, node: Node) -> None:
+def _spin_once(executor: Executor, node: Node) -> bool:
+    """Whether the node can go on."""
     try:
         executor.spin_once(timeout_sec=_SIGNAL_POLL)
     except InvalidHandle as error:
         # rclpy's executor looked at something that a transition was just destroying. The next
         # look is at what is left; to end here would kill a robot's node for a cleanup.
         node.get_logger().debug(f"destroyed while the executor looked at it: {error}")
+    except Exception:
+        # Not of a managed node's callbacks, which are guarded: nothing is known to be heard any
+        # more. The way out stops the robot.
+        node.get_logger().fatal(f"the node ends: {traceback.format_exc()}")
+        return False
+    return True
 
 
 def _ignore_signals() -> None:
@@ -83,5 +92,10 @@ def _ignore_signals() -> None:
 
 
 def _autostart(node: ManagedNode, failed: threading.Event) -> None:
-    if not node.autostart():
+    try:
+        done = node.autostart()
+    except Exception:
+        node.get_logger().fatal(f"autostart failed: {traceback.format_exc()}")
+        done = False
+    if not done:
         failed.set()

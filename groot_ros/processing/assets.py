@@ -6,7 +6,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groot_ros.processing.tokenizer import has_tokenizer, tokenizer_files
-from groot_ros.types.fields import CheckpointError
+from groot_ros.types.fields import CheckpointError, unreadable
+
+#: Files of a checkpoint, beside its weights.
+_READ = (
+    "config.json",
+    "processor_config.json",
+    "statistics.json",
+    "embodiment_id.json",
+    "eagle_config.json",
+    "vocab.json",
+    "merges.txt",
+    "added_tokens.json",
+    "tokenizer.json",
+)
 
 
 @dataclass(frozen=True)
@@ -56,16 +69,31 @@ def resolve(name: str | Path) -> Path | None:
 
 
 def find_checkpoint(name: str | Path) -> Path:
-    """The checkpoint's directory; raises CheckpointError saying what to download."""
-    directory = resolve(name)
-    if directory is not None:
-        return directory
+    """The checkpoint's directory.
+
+    Raises CheckpointError saying what to download, or which of its files may not be read.
+    """
+    try:
+        directory = resolve(name)
+        if directory is not None:
+            _require_readable(directory)
+            return directory
+    except OSError as error:
+        raise unreadable(Path(error.filename or name), error) from error
     if not is_hub_id(name):
         raise CheckpointError(f"checkpoint {name}: no such directory")
     raise CheckpointError(
         f"checkpoint {name}: is neither a directory nor a hub id in {hub_cache()}; "
         f"download it first: hf download {name}"
     )
+
+
+def _require_readable(directory: Path) -> None:
+    """Raise OSError, naming a file of the checkpoint that may not be opened."""
+    for name in os.listdir(directory):
+        if name in _READ or name.endswith((".safetensors", ".safetensors.index.json")):
+            with (directory / name).open("rb"):
+                pass
 
 
 def find_backbone_assets(

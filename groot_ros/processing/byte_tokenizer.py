@@ -7,8 +7,6 @@ is read by the same code.
 import json
 from pathlib import Path
 
-from tokenizers import pre_tokenizers
-
 from groot_ros.processing.prompt import IMAGE_END, IMAGE_START, IMAGE_TOKEN, PAD_TOKEN
 
 SPECIAL_TOKENS = (PAD_TOKEN, "<|im_start|>", "<|im_end|>", IMAGE_TOKEN, IMAGE_START, IMAGE_END)
@@ -19,6 +17,8 @@ IMAGE_TOKEN_INDEX = 256 + SPECIAL_TOKENS.index(IMAGE_TOKEN)
 
 def write_byte_tokenizer(directory: Path) -> None:
     """vocab.json with the 256 byte letters, empty merges, the special tokens after them."""
+    from tokenizers import pre_tokenizers
+
     directory.mkdir(parents=True, exist_ok=True)
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocab = {letter: number for number, letter in enumerate(letters)}

@@ -109,7 +109,13 @@ class ImagePipeline:
         shrunk = smallest_side_size(image.shape[0], image.shape[1], self.edge)
         height, width = (max(1, int(side * self.crop)) for side in shrunk)
         enlarged = smallest_side_size(height, width, self.edge)
-        cells = token_grid_size(*enlarged, self.cell)
+        try:
+            cells = token_grid_size(*enlarged, self.cell)
+        except ValueError as error:
+            raise ValueError(
+                f"a frame of {image.shape[0]} x {image.shape[1]} becomes {enlarged[0]} x "
+                f"{enlarged[1]}, more than {_MAX_RATIO} times as long as wide"
+            ) from error
         return _Sizes(shrunk, (height, width), enlarged, cells)
 
     @staticmethod

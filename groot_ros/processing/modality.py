@@ -214,9 +214,18 @@ class ProcessorConfig:
         """Row of the category-specific weights."""
         if tag not in self.embodiment_ids:
             valid = ", ".join(sorted(self.embodiment_ids))
-            where = self.path("embodiment_id.json")
-            raise CheckpointError(f"{where}: has no embodiment '{tag}' (valid: {valid})")
+            raise CheckpointError(
+                f"{self.ids_from(tag)}: has no embodiment '{tag}' (valid: {valid})"
+            )
         return self.embodiment_ids[tag]
+
+    def ids_from(self, tag: str) -> str:
+        """Where the row of a tag comes from, as errors name it."""
+        path = self.path("embodiment_id.json")
+        if self.directory is None or Path(path).exists():
+            builtin = self.embodiment_ids.get(tag) == BUILTIN_EMBODIMENT_IDS.get(tag, -1)
+            return f"{path}, or the built-in table" if builtin else path
+        return f"the built-in table of embodiments (there is no {path})"
 
     def action_spacing(self, tag: str) -> int:
         """Steps of the training data between the actions of a chunk.

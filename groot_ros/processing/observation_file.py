@@ -1,14 +1,20 @@
 """One observation in an npz file, for trying a checkpoint without a robot."""
 
-import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.processing.npz_file import names_in, read_npz
 from groot_ros.types import MalformedError, Observation
+from groot_ros.types.bounds import instruction_problem
+
+#: Pixels of one frame; no camera has as many.
+_MOST_PIXELS = 100_000_000
+_KEYS = ("image.", "state.")
+#: What `groot-ros infer` saves beside its actions.
+_OF_A_CHUNK = {"dt", "seed", "embodiment", "checkpoint"}
 
 
 def read_observation(
@@ -19,23 +25,28 @@ def read_observation(
     Args:
         path: npz with `image.<view>` uint8 RGB [H, W, 3] or [T, H, W, 3], `state.<group>` [D] or
             [T, D], and perhaps `instruction`, a text. All may have a leading batch dimension.
-            Other keys are ignored.
+            Other keys are not read.
         instruction: instead of the file's.
         sample: row of a file that holds a batch.
 
     Raises:
-        ValueError: one line naming file and key.
+        ValueError: one line naming file and key; so for arrays that declare more than 1 GiB or
+            frames of more than 100 megapixels, which are refused unread.
 
     """
     arrays = _arrays(path)
     images = _samples(path, arrays, "image.", ("T", "H", "W", "3"), sample)
     state = _samples(path, arrays, "state.", ("T", "D"), sample)
     if not images or not state:
+        names = names_in(path)
+        made = "; groot-ros infer wrote it: these are actions" if _is_chunk(names) else ""
         raise ValueError(
             f"{path}: needs 'image.<view>' and 'state.<group>', "
-            f"holds {', '.join(arrays) or 'nothing'}"
+            f"holds {', '.join(names) or 'nothing'}{made}"
         )
     text = _text(path, arrays, sample) if instruction is None else instruction
+    if problem := instruction_problem(text):
+        raise ValueError(f"{path}: {problem}" if instruction is None else problem)
     if sample is not None and not _holds_batch(arrays):
         raise ValueError(f"{path}: holds no batch, there is no sample {sample}")
     try:
@@ -47,12 +58,16 @@ def read_observation(
 def read_observations(path: Path, *, instruction: str | None = None) -> list[Observation]:
     """All observations of an npz file, or of all npz files of a directory, by name.
 
-    Arguments and exceptions as of `read_observation`; a file may hold one or a batch.
+    Arguments and exceptions as of `read_observation`; a file may hold one or a batch. In a
+    directory the actions that `groot-ros infer` saved beside its observations are left out.
     """
     if path.is_dir():
         files = sorted(path.glob("*.npz"))
         if not files:
             raise ValueError(f"{path}: holds no npz file")
+        files = [file for file in files if not _is_chunk(names_in(file))]
+        if not files:
+            raise ValueError(f"{path}: holds only actions that groot-ros infer wrote")
         return [o for file in files for o in read_observations(file, instruction=instruction)]
     counts = {len(a) for key, a in _arrays(path).items() if key.startswith("image.") and a.ndim > 4}
     if not counts:
@@ -63,15 +78,19 @@ def read_observations(path: Path, *, instruction: str | None = None) -> list[Obs
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    if not zipfile.is_zipfile(path):
-        raise ValueError(f"{path}: is not an npz file (numpy.savez writes one)")
-    try:
-        with np.load(path) as file:
-            return dict(file)
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from error
+    return read_npz(path, lambda key: key.startswith(_KEYS) or key == "instruction", _too_large)
+
+
+def _too_large(key: str, shape: tuple[int, ...]) -> str:
+    if key.startswith("image.") and len(shape) >= 3 and shape[-3] * shape[-2] > _MOST_PIXELS:
+        return f"has frames of {shape[-3]} x {shape[-2]}, more than {_MOST_PIXELS} pixels"
+    return ""
+
+
+def _is_chunk(names: Sequence[str]) -> bool:
+    """Whether a file of these keys is what `groot-ros infer` saves."""
+    actions = any(name.startswith("action.") for name in names)
+    return actions and set(names) >= _OF_A_CHUNK and not any(n.startswith(_KEYS) for n in names)
 
 
 def _samples(

@@ -24,6 +24,9 @@ Groups = Mapping[str, NDArray[np.floating]]
 POSE_WIDTH = 9
 
 _log = logging.getLogger(__name__)
+_ENDS = ("min", "max")
+#: Half of what float32 holds, for an action is added to it.
+_LARGEST = float(np.finfo(np.float32).max) / 2
 #: A state is called far outside when it lies a whole range beyond its limits, or 10 sigma away.
 _FAR = {MinMax: 3.0, MeanStd: 10.0}
 
@@ -77,6 +80,21 @@ class StateActionCodec:
             return "min/max" if relative or not self._config.use_percentiles else "q01/q99"
         return "mean/std" if isinstance(scheme, MeanStd) else "sin/cos"
 
+    def trained_range(
+        self, modality: str, group: str, statistics: Statistics
+    ) -> tuple[Array, Array]:
+        """Smallest and largest [D] of a "state" or "action" group, over all steps.
+
+        By the statistics that it is normalised with: a relative group's are offsets.
+        """
+        names = ("q01", "q99") if self.normalisation(modality, group) == "q01/q99" else _ENDS
+        relative = modality == "action" and self.reference(group) is not None
+        stored, widths = modality, getattr(self, f"{modality}_widths")
+        if relative:
+            stored = "relative_action"
+        ends = [statistics.get(stored, group, n).reshape(-1, widths[group]) for n in names]
+        return ends[0].min(axis=0), ends[1].max(axis=0)
+
     def rest(self, group: str, steps: int) -> Array:
         """[steps, D], a state in the middle of the training data (zeros for sin/cos groups)."""
         scheme, width = self._state[group], self.state_widths[group]
@@ -105,7 +123,9 @@ class StateActionCodec:
             scaled = scheme.scale(values)
             if not isinstance(scheme, SinCos) and group not in self._warned:
                 self._warn_if_far(group, _FAR[type(scheme)], scaled, values)
-            columns.append(scheme.limit(scaled))
+            limited = scheme.limit(scaled)
+            _require_float32("state", group, limited, values)
+            columns.append(limited)
         return _pad(np.concatenate(columns, axis=-1), self._config.max_state_dim)
 
     def encode_action(
@@ -316,6 +336,7 @@ class StateActionCodec:
             )
         if not np.isfinite(values).all():
             raise ValueError(f"{what} group '{group}' holds values that are not finite")
+        _require_float32(what, group, values, values)
         return values
 
     def _warn_if_far(self, group: str, limit: float, scaled: Array, values: Array) -> None:
@@ -330,6 +351,17 @@ class StateActionCodec:
                 worst,
                 values[-1, worst],
             )
+
+
+def _require_float32(what: str, group: str, scaled: Array, values: Array) -> None:
+    """Raise ValueError naming the value whose scaled one the model's numbers do not reach."""
+    if len(large := np.argwhere(np.abs(scaled) > _LARGEST)):
+        step, column = large[0]
+        column %= values.shape[1]
+        raise ValueError(
+            f"{what} group '{group}' column {column} is {values[step, column]:g}: more than "
+            f"float32 holds, as it is or normalised ({_LARGEST:.2g} at most)"
+        )
 
 
 def _pad(columns: Array, width: int) -> NDArray[np.float32]:

@@ -114,7 +114,11 @@ class Statistics:
 
     @classmethod
     def read(cls, path: Path, tag: str) -> "Statistics":
-        """The entry of one tag; raises CheckpointError naming file and key."""
+        """The entry of one tag.
+
+        Raises CheckpointError naming file and key; where a column's min, q01 or deviation cannot
+        be one, the column too: the reference would compute with it, and turn the motion round.
+        """
         f = Fields.read(path).section(tag)
         return cls(
             _groups(f, "state"), _groups(f, "action"), _groups(f, "relative_action"), f.where
@@ -136,20 +140,34 @@ class Statistics:
 
 def _groups(f: Fields, modality: str) -> GroupStatistics:
     groups = f.section(modality, {})
-    return {
-        group: {
-            name: _array(groups.section(group), name)
-            for name in groups.section(group).value
-            if isinstance(groups.section(group).value[name], list)
-        }
-        for group in groups.value
-    }
+    return {group: _group(groups.section(group)) for group in groups.value}
+
+
+def _group(f: Fields) -> Mapping[str, Array]:
+    found = {name: _array(f, name) for name in f.value if isinstance(f.value[name], list)}
+    for lower, upper in (("min", "max"), ("q01", "q99")):
+        if lower in found and upper in found:
+            low, high = found[lower], found[upper]
+            if low.shape != high.shape:
+                raise f.error(lower, f"is {list(low.shape)}, '{upper}' {list(high.shape)}")
+            # What the reference takes for a constant column may be rounded either way.
+            for at in np.argwhere((low > high) & ~np.isclose(low, high)):
+                problem = f"is {low[tuple(at)]:g}, above '{upper}' {high[tuple(at)]:g},"
+                raise f.error(lower, f"{problem} {_place(at)}")
+    for at in np.argwhere(found.get("std", np.zeros(1)) < 0):
+        raise f.error("std", f"is {found['std'][tuple(at)]:g}, below 0, {_place(at)}")
+    return found
+
+
+def _place(at: NDArray[np.intp]) -> str:
+    step = f"in step {at[0]}, " if len(at) == 2 else "in "
+    return f"{step}column {at[-1]}"
 
 
 def _array(f: Fields, name: str) -> Array:
     try:
         array = np.array(f.get(name), dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise f.error(name, "must be a list of numbers, or of equally long lists") from None
     if array.ndim not in (1, 2) or not array.size or not np.isfinite(array).all():
         raise f.error(name, "must be a finite list [D] or [T][D]")

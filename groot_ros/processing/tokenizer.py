@@ -1,11 +1,15 @@
 """The Qwen2 byte-level BPE tokenizer, built from the files that lie in a directory."""
 
+from collections.abc import Mapping
 from pathlib import Path
-
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
+from typing import TYPE_CHECKING
 
 from groot_ros.processing.prompt import IMAGE_TOKEN, PAD_TOKEN
 from groot_ros.types.fields import CheckpointError, Fields
+
+# Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 #: How Qwen2 splits text before the merges.
 _SPLIT = (
@@ -34,23 +38,30 @@ class TextTokenizer:
     Attributes:
         pad_id: of <|endoftext|>, which fills up on the left.
         image_id: of <IMG_CONTEXT>.
+        rows: embedding rows that the ids need: the largest + 1.
 
     """
 
-    def __init__(self, tokenizer: Tokenizer, where: Path) -> None:
+    def __init__(self, tokenizer: "Tokenizer", where: Path) -> None:
         self._tokenizer = tokenizer
+        ids = tokenizer.get_vocab(with_added_tokens=True)
+        _require_distinct(ids, where)
+        self.rows = max(ids.values(), default=-1) + 1
         self.pad_id = self._required(PAD_TOKEN, where)
         self.image_id = self._required(IMAGE_TOKEN, where)
 
     @classmethod
     def load(cls, directory: Path) -> "TextTokenizer":
         """From tokenizer.json, else vocab.json, merges.txt and added_tokens.json."""
+        from tokenizers import Tokenizer
+
         ready = directory / "tokenizer.json"
         if ready.exists():
             try:
-                return cls(Tokenizer.from_file(str(ready)), ready)
+                tokenizer = Tokenizer.from_file(str(ready))
             except Exception as error:  # the library raises bare Exceptions
                 raise CheckpointError(f"{ready}: is not a tokenizer: {error}") from error
+            return cls(tokenizer, ready)
         return cls(_from_vocabulary(directory), directory / "vocab.json")
 
     def encode(self, text: str) -> list[int]:
@@ -73,8 +84,19 @@ class TextTokenizer:
         return number
 
 
-def _from_vocabulary(directory: Path) -> Tokenizer:
+def _from_vocabulary(directory: Path) -> "Tokenizer":
+    from tokenizers import (
+        AddedToken,
+        Regex,
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+    )
+
     vocab = Fields.read(directory / "vocab.json")
+    _require_numbered(vocab)
     added = Fields.read(directory / "added_tokens.json")
     try:
         model = models.BPE.from_file(str(directory / "vocab.json"), str(directory / "merges.txt"))
@@ -103,3 +125,20 @@ def _from_vocabulary(directory: Path) -> Tokenizer:
                 "of vocab.json without a gap",
             )
     return tokenizer
+
+
+def _require_numbered(vocab: Fields) -> None:
+    """Ids are rows of the embeddings: from 0 on without a gap, each once; else CheckpointError."""
+    _require_distinct({token: vocab.integer(token) for token in vocab.value}, Path(vocab.where))
+    for token, number in vocab.value.items():
+        if number >= len(vocab.value):
+            raise vocab.error(
+                token, f"has id {number}: {len(vocab.value)} tokens have ids from 0 on, no gaps"
+            )
+
+
+def _require_distinct(ids: Mapping[str, int], where: Path) -> None:
+    first: dict[int, str] = {}
+    for token, number in ids.items():
+        if first.setdefault(number, token) != token:
+            raise CheckpointError(f"{where}: '{first[number]}' and '{token}' both have id {number}")

@@ -79,7 +79,7 @@ def require_same_sizes(
     row = processor.embodiment_id(tag)
     if row >= model.max_num_embodiments:
         raise CheckpointError(
-            f"{directory / 'embodiment_id.json'}: '{tag}' is {row}, max_num_embodiments in "
+            f"{processor.ids_from(tag)}: '{tag}' is {row}, max_num_embodiments in "
             f"config.json is {model.max_num_embodiments}"
         )
 
@@ -91,8 +91,8 @@ def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path
         raise CheckpointError(
             f"{path}: 'image_token_index' is {image}, the tokenizer's is {tokenizer.image_id}"
         )
-    if tokenizer.size > eagle.text.vocab_size:
+    if tokenizer.rows > eagle.text.vocab_size:
         raise CheckpointError(
-            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has "
-            f"{tokenizer.size} tokens"
+            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has ids up to "
+            f"{tokenizer.rows - 1}"
         )

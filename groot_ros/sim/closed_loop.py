@@ -54,7 +54,7 @@ def drive(
         policy: see ChunkPolicy.
         instructions: in their order.
         views: cameras that the policy sees.
-        seconds: per instruction, a whole multiple of `interval`.
+        seconds: per instruction, to the nearest multiple of `interval`.
         interval: s between chunks, a whole multiple of the control period.
         latency: s between the pictures and the chunk's taking over.
         blend: s of fading.

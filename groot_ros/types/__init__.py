@@ -9,7 +9,7 @@ from groot_ros.types.executor_state import ExecutorState, ExecutorStatus
 from groot_ros.types.invariants import MalformedError
 from groot_ros.types.observation import Observation, StampedInput
 from groot_ros.types.prefix import ChunkOrigin, Prefix
-from groot_ros.types.time import NS_PER_S, ns_to_s, s_to_ns
+from groot_ros.types.time import NS_PER_S, ns_to_s, s_to_ns, time_to_ns
 from groot_ros.types.timeline import CommittedTimeline
 
 __all__ = [
@@ -28,4 +28,5 @@ __all__ = [
     "StampedInput",
     "ns_to_s",
     "s_to_ns",
+    "time_to_ns",
 ]

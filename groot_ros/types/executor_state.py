@@ -18,7 +18,12 @@ class ExecutorStatus(IntEnum):
 
 @dataclass(frozen=True)
 class ExecutorState:
-    """One report; the fields are those of ExecutorState.msg."""
+    """One report; the fields are those of ExecutorState.msg, and one more.
+
+    Attributes:
+        latched: only ~/resume ends this stop; the message says so in its reason.
+
+    """
 
     stamp_ns: int
     status: ExecutorStatus
@@ -39,6 +44,7 @@ class ExecutorState:
     accepted: int = 0
     starvations: int = 0
     refusals: dict[str, int] = field(default_factory=dict)
+    latched: bool = False
 
     def __post_init__(self) -> None:
         n = len(self.joint_names)

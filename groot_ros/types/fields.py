@@ -1,6 +1,7 @@
 """Reads the JSON files of a checkpoint key by key, so that every mistake names file and key."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,16 @@ _REQUIRED: Any = object()
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used; the message is one line naming the file and the key."""
+
+
+def unreadable(path: Path, error: OSError) -> CheckpointError:
+    """The error to raise for a file or directory that is there and may not be read."""
+    closed = next((p for p in reversed(path.parents) if not os.access(p, os.X_OK)), path)
+    mend = {
+        PermissionError: f"; let this user read it: chmod u+rX {closed}, as its owner",
+        IsADirectoryError: "; a file is expected there",
+    }.get(type(error), "")
+    return CheckpointError(f"{path}: cannot be read: {error.strerror or error}{mend}")
 
 
 class Fields:
@@ -29,8 +40,10 @@ class Fields:
         except FileNotFoundError:
             raise CheckpointError(f"{path}: no such file") from None
         except OSError as error:
-            raise CheckpointError(f"{path}: cannot be read: {error.strerror}") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise unreadable(path, error) from error
+        except CheckpointError:
+            raise
+        except ValueError as error:  # also of a number with thousands of digits
             raise CheckpointError(f"{path}: is not valid JSON: {error}") from error
         except RecursionError:
             raise CheckpointError(f"{path}: is not valid JSON: nested too deeply") from None
@@ -52,11 +65,15 @@ class Fields:
             raise self.error(key, "is missing")
         return default
 
-    def integer(self, key: str, default: Any = _REQUIRED, *, at_least: int = 0) -> int:
-        """A whole number >= at_least."""
+    def integer(
+        self, key: str, default: Any = _REQUIRED, *, at_least: int = 0, at_most: int | None = None
+    ) -> int:
+        """A whole number >= at_least, and <= at_most where there is one."""
         value = self.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
             raise self.error(key, f"must be a whole number >= {at_least}, not {value!r:.60}")
+        if at_most is not None and value > at_most:
+            raise self.error(key, f"must be at most {at_most}, not {value!r:.60}")
         return value
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:
@@ -64,7 +81,10 @@ class Fields:
         value = self.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.error(key, f"must be a number, not {value!r:.60}")
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise self.error(key, f"is larger than any number here: {value!r:.30}...") from None
 
     def flag(self, key: str, default: Any = _REQUIRED) -> bool:
         """True or false."""

@@ -1,3 +1,4 @@
+import struct
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ from rosbags.rosbag2 import Reader
 
 from groot_ros.bags.contents import read_contents
 from groot_ros.bags.error import BagError
+from groot_ros.bags.mcap_records import MAGIC, Opcode
 from groot_ros.bags.recovery import recover, saved_messages
 from groot_ros.bags.writer import BagWriter
 
@@ -123,8 +125,27 @@ def test_recovery_refuses_what_is_not_an_mcap_file(tmp_path):
     (tmp_path / "bag.mcap").write_text("something else")
     with pytest.raises(BagError, match=r"bag\.mcap is not an MCAP file"):
         recover(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_recovery_refuses_a_compressed_file_and_makes_nothing(tmp_path):
+    head = struct.pack("<QQQII", 0, 0, 0, 0, 4) + b"zstd"
+    record = struct.pack("<BQ", Opcode.CHUNK, len(head) + 8) + head + bytes(8)
+    (tmp_path / "bag.mcap").write_bytes(MAGIC + record)
+    with pytest.raises(BagError, match="is compressed: use the 'mcap recover' command"):
+        recover(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_recovery_refuses_a_directory_without_one_mcap_file(tmp_path):
     with pytest.raises(BagError, match=r"holds 0 \.mcap files"):
         recover(tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_after_a_wrong_path_the_right_one_is_saved_under_the_same_name(tmp_path, bag_file):
+    (tmp_path / "bag").mkdir()
+    (tmp_path / "bag" / "bag.mcap").write_bytes(bag_file)
+    with pytest.raises(BagError, match=r"holds 0 \.mcap files"):
+        recover(tmp_path / "bga", tmp_path / "out")
+    assert sum(recover(tmp_path / "bag", tmp_path / "out").counts.values()) == 40

@@ -163,6 +163,12 @@ def timeline() -> CommittedTimeline:
     )
 
 
+def test_the_longest_and_finest_timeline_of_any_executor_comes_through():
+    rows = np.zeros((100_000, 1))
+    sent = CommittedTimeline(STAMP, 4, "s", 1, 7, STAMP, 1e-5, ("a",), rows, rows)
+    assert len(timeline_from_msg(timeline_to_msg(sent)).positions) == 100_000
+
+
 def test_a_timeline_comes_through_unchanged():
     sent = timeline()
     received = timeline_from_msg(over_the_wire(timeline_to_msg(sent)))
@@ -183,6 +189,18 @@ def test_a_timeline_comes_through_unchanged():
         ({"positions": array("d", [float("nan")] * 6)}, "non_finite"),
         ({"positions": array("d"), "velocities": array("d")}, "sizes_disagree"),
         ({"dt": -0.1}, "bad_dt"),
+        ({"dt": 1e-12}, "bad_dt"),
+        ({"dt": 1.1}, "bad_dt"),
+        ({"positions": array("d", [0.0] * 5 + [1e7])}, "out_of_range"),
+        ({"velocities": array("d", [-1e300] + [0.0] * 5)}, "out_of_range"),
+        (
+            {
+                "joint_names": ["a"],
+                "positions": array("d", bytes(8 * 100_001)),
+                "velocities": array("d", bytes(8 * 100_001)),
+            },
+            "too_long",
+        ),
     ],
 )
 def test_a_malformed_timeline_is_refused_by_reason(changes, reason):

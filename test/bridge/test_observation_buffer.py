@@ -213,12 +213,13 @@ def test_after_clear_only_new_frames_count():
     buffer = filled()
     buffer.clear()
     assert refusal(buffer).reason == "missing_image"
-    assert [i.count for i in buffer.inputs(NOW)] == [1, 1, 2]
+    assert [i.age for i in buffer.inputs(NOW)] == pytest.approx([0.02, 0.03, 0.01])
 
 
 def test_the_inputs_say_their_age_rate_and_what_the_contract_promises():
     buffer = filled(front=())
     for ms in range(0, 1000, 40):
+        buffer.arrived("front", NOW + ms * MS)
         buffer.add_image("front", NOW + ms * MS, NOW + ms * MS, frame(1))
     front, wrist, joints = buffer.inputs(NOW + 960 * MS)
     assert (front.name, front.rate_expected, front.count) == ("front", 30.0, 25)
@@ -226,6 +227,13 @@ def test_the_inputs_say_their_age_rate_and_what_the_contract_promises():
     assert front.age == pytest.approx(0.0)
     assert wrist.age == pytest.approx(0.99)
     assert (joints.name, joints.rate_expected) == ("joint_states", 100.0)
+
+
+def test_what_arrived_and_was_no_frame_counts_and_has_no_age():
+    buffer = filled(front=())
+    buffer.arrived("front", NOW)
+    front = buffer.inputs(NOW)[0]
+    assert (front.count, front.age) == (1, -1.0)
 
 
 def test_an_input_that_never_spoke_is_of_age_minus_one():

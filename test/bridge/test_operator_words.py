@@ -13,9 +13,16 @@ HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
     [
         (HOLDING, "released: waiting for a new chunk", {}, True, "the next chunk may"),
         (HOLDING, "released: waiting for a new chunk", {}, False, "it moves once the executor is"),
-        (ESTOPPED, "emergency stop: call resume first", {"estop": True}, True, "it stays stopped"),
+        (
+            ESTOPPED,
+            "emergency stop: call resume first",
+            {"latched": True},
+            True,
+            "it stays stopped",
+        ),
+        (HOLDING, "a text: call resume first", {}, True, "the next chunk may"),
         (HOLDING, "the operator holds the robot", {"hold": True}, True, "it stays stopped: the op"),
-        (HOLDING, "starved 3 times: call resume first", {}, True, "it stays stopped: starved 3"),
+        (HOLDING, "starved 3 times", {"latched": True}, True, "it stays stopped: starved 3"),
     ],
 )
 def test_what_the_robot_waits_for(status, reason, fields, active, told):

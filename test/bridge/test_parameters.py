@@ -7,7 +7,7 @@ import rclpy
 from rclpy.parameter import Parameter as RosParameter
 
 from groot_ros.bridge.parameter_tables import TABLES
-from groot_ros.bridge.parameters import READ_ONCE, Parameter, Parameters
+from groot_ros.bridge.parameters import Parameter, Parameters
 
 RATE = Parameter("rate", 5.0, "How often", "Hz", 0.1, 100.0)
 TABLE = (
@@ -128,17 +128,26 @@ def test_while_locked_only_live_parameters_change(make):
 
 
 @pytest.mark.ros
-def test_whose_time_counts_does_not_change_under_a_configured_node(make):
-    node, parameters = make()
-    parameters.lock(READ_ONCE)
+def test_whose_time_counts_does_not_change_under_a_node_configured_or_not(make):
+    node, _ = make()
     refused = change(node, use_sim_time=True)[0]
     assert refused.reason == (
-        "use_sim_time cannot change now: it is read once, when the node starts: start it anew"
+        "use_sim_time cannot change: it is read once, when the node starts: start it anew"
     )
     assert not node.get_clock().ros_time_is_active
-    parameters.unlock()
-    assert change(node, use_sim_time=True)[0].successful
-    assert node.get_clock().ros_time_is_active
+    assert change(node, use_sim_time=False)[0].successful
+
+
+@pytest.mark.ros
+def test_a_value_that_the_node_itself_refuses_stays_as_it_was(make):
+    def refuse(name, value):
+        raise ValueError(f"{name} must not be {value}")
+
+    node, parameters = make()
+    parameters.on_change(refuse)
+    refused = change(node, count=7)[0]
+    assert (refused.successful, refused.reason) == (False, "count must not be 7")
+    assert parameters.integer("count") != 7
 
 
 @pytest.mark.ros

@@ -123,6 +123,20 @@ def test_a_killed_recorder_is_told_with_what_saves_its_bag(ros_domain, tmp_path)
 
 
 @pytest.mark.ros
+def test_a_closed_terminal_ends_the_recording_with_a_finished_bag(ros_domain, tmp_path):
+    command = [sys.executable, str(COMMAND), "bag", "record", "--out", str(tmp_path / "bag")]
+    with subprocess.Popen(
+        [*command, "--topics", "nothing"], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert "recording into" in process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        process.stdout.read()
+    assert process.returncode == 0
+    assert read_contents(tmp_path / "bag").finished
+
+
+@pytest.mark.ros
 def test_record_for_a_while_leaves_a_bag_and_status_0(ros_domain, tmp_path):
     options = ["--out", str(tmp_path / "bag"), "--topics", "nothing", "--duration", "0.5"]
     ended = record(*options)

@@ -1,5 +1,6 @@
 """`groot-ros infer`: actions from a file, as the policy itself gives them."""
 
+import json
 import os
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from tiny_checkpoint import HORIZON, TAG, write_tiny_checkpoint
 
 from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
-from groot_ros.processing.observation_file import read_observation
+from groot_ros.processing.observation_file import read_observation, read_observations
 from groot_ros.robot import load_contract
 from groot_ros.runtime.engine import EngineResult
 from groot_ros.runtime.errors import TensorRtError
@@ -98,7 +99,11 @@ def test_other_steps_and_a_drawn_seed_are_told(
         (["--runs", "0"], "--runs must be at least 1, not 0"),
         (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, not -1"),
         (["--sample", "3"], "holds no batch, there is no sample 3"),
-        (["--steps", "0"], "num_inference_steps must be at least 1, not 0"),
+        (["--steps", "0"], "--steps must be from 1 to 100, not 0"),
+        (["--steps", "101"], "--steps must be from 1 to 100, not 101"),
+        (["--threads", "99999999"], "--threads must be from 1 to "),
+        (["--instruction", "a" * 2001], "the instruction has 2001 characters, at most 2000"),
+        (["--instruction", "a\udc80"], "its character 1 is half of a surrogate pair (U+DC80)"),
         (["--out", "/nowhere/x.npz"], "--out /nowhere/x.npz: no such directory /nowhere"),
         (["--out", "/"], "--out /: is a directory"),
         (["--backbone-assets", "/nowhere"], "backbone_assets /nowhere: no such directory"),
@@ -121,7 +126,11 @@ def test_wrong_use_is_one_line(
     ("changes", "problem"),
     [
         ({"image.wrist": None}, "camera 'wrist' is missing; given: front, side"),
-        ({"image.wrist": np.zeros((1, 2000, 3), np.uint8)}, "camera 'wrist': an image of"),
+        (
+            {"image.wrist": np.zeros((1, 2000, 3), np.uint8)},
+            "camera 'wrist': a frame of 1 x 2000 becomes 56 x ",
+        ),
+        ({"state.gripper": [1e39]}, "state group 'gripper' column 0 is 1e+39: more than float32"),
         ({"state.gripper": None}, "state group 'gripper' is missing; given: single_arm"),
         ({"state.gripper": [np.inf]}, "state 'gripper'[0, 0] is inf"),
         ({"state.single_arm": np.zeros((2, 5))}, "has 2 steps, the checkpoint takes 1"),
@@ -225,4 +234,55 @@ def test_no_threads_are_refused(
     checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert infer(checkpoint, seen, "--threads", "0") == 2
-    assert "--threads must be at least 1, not 0" in capsys.readouterr().err
+    assert "--threads must be from 1 to" in capsys.readouterr().err
+
+
+def test_actions_beyond_the_contract_s_limits_are_warned_about(
+    checkpoint: Path, seen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert infer(checkpoint, seen, "--robot", "so101", "--seed", "7") == 0
+    assert "warning" not in capsys.readouterr().err
+    wide = write_tiny_checkpoint(tmp_path / "wide")
+    path = wide / "statistics.json"
+    statistics = json.loads(path.read_text())
+    gripper = statistics[TAG]["action"]["gripper"]
+    gripper["min"], gripper["max"] = [1e6], [2e6]
+    path.write_text(json.dumps(statistics))
+    assert infer(wide, seen, "--robot", "so101", "--seed", "7") == 0
+    values = np.load(seen.with_name("seen_actions.npz"))["action.gripper"]
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert warned == [
+        "groot-ros infer: warning: actions leave the limits of robot so101: "
+        f"gripper {values.max():.3f} rad (-0.170 to 1.750)"
+    ]
+    assert infer(wide, seen, "--seed", "7") == 0
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_the_observation_is_never_overwritten(
+    checkpoint: Path, seen: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = seen.read_bytes()
+    for out in (seen, tmp_path / "." / "seen.npz"):
+        assert infer(checkpoint, seen, "--out", str(out)) == 2
+        assert "is the observation itself" in capsys.readouterr().err
+    assert seen.read_bytes() == before
+
+
+def test_what_infer_saved_is_no_observation_beside_it(checkpoint: Path, seen: Path) -> None:
+    assert infer(checkpoint, seen) == 0
+    assert len(list(seen.parent.glob("*.npz"))) == 2
+    found = read_observations(seen.parent, instruction="go")
+    assert [set(o.images) for o in found] == [{"front", "wrist"}]
+    with pytest.raises(ValueError, match="groot-ros infer wrote it: these are actions"):
+        read_observation(seen.with_name("seen_actions.npz"))
+
+
+def test_more_steps_than_any_checkpoint_takes_are_refused_by_file_and_key(
+    tmp_path: Path, seen: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = write_tiny_checkpoint(tmp_path / "many", num_inference_timesteps=10**9)
+    assert infer(checkpoint, seen) == 2
+    told = f"{checkpoint / 'config.json'}: 'num_inference_timesteps' must be at most 100"
+    assert told in capsys.readouterr().err
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2

@@ -74,8 +74,9 @@ def test_without_the_vlm_s_files_it_says_what_is_still_needed(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (checkpoint / "eagle_config.json").unlink()
-    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
     text = capsys.readouterr().out
+    assert f"embodiment {TAG}, row 10" in text
     assert "still needed: the VLM's config" in text
     assert "Isaac-GR00T sources" in text
 
@@ -86,8 +87,71 @@ def test_a_robot_that_fits_is_shown_with_the_ranges_of_its_joints(
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]) == 0
     text = capsys.readouterr().out
     assert "fits robot so101" in text
-    elbow = ["elbow_flex", "rad", "-1.571", "1.571", "-1.750", "1.570", "0.001"]
+    elbow = ["elbow_flex", "rad", "state", "-1.571", "1.571", "-1.750", "1.570", "0.001", "!"]
     assert elbow in cells(text)
+    offset = ["elbow_flex", "rad", "offset", "-0.349", "0.349", "-3.320", "3.320", "0.000"]
+    assert offset in cells(text)
+    assert ["gripper", "rad", "action", "-0.170", "1.750", "-0.170", "1.750", "0.000"] in cells(
+        text
+    )
+
+
+def test_actions_in_another_unit_stand_out_absolute_or_relative(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The states are in order: only the table of actions can tell."""
+    path = checkpoint / "statistics.json"
+    statistics = json.loads(path.read_text())
+    statistics[TAG]["action"]["gripper"]["max"] = [1e6]
+    for step in statistics[TAG]["relative_action"]["single_arm"]["max"]:
+        step[2] = 1145.9
+    path.write_text(json.dumps(statistics))
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]) == 0
+    rows = [row for row in cells(capsys.readouterr().out) if row[-1:] == ["!"]]
+    offset = ["elbow_flex", "rad", "offset", "-0.349", "20.000", "-3.320", "3.320", "16.680", "!"]
+    assert offset in rows
+    assert [row[2] for row in rows if row[0] == "gripper"] == ["action"]
+
+
+def test_statistics_the_wrong_way_round_are_refused(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "statistics.json"
+    statistics = json.loads(path.read_text())
+    gripper = statistics[TAG]["action"]["gripper"]
+    gripper["min"], gripper["max"] = gripper["max"], gripper["min"]
+    path.write_text(json.dumps(statistics))
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
+    told = f"{path}: {TAG}.action.gripper: 'min' is 100, above 'max' 0, in column 0"
+    assert f"cannot be used: {told}" in capsys.readouterr().out
+
+
+def test_tokens_that_the_embeddings_do_not_reach_cannot_be_loaded(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "vocab.json"
+    vocab = {token: number + 100_000 for token, number in json.loads(path.read_text()).items()}
+    path.write_text(json.dumps(vocab))
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
+    assert f"cannot be loaded: {path}: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "statistics.json"])
+def test_a_directory_in_the_place_of_a_file_is_named(
+    checkpoint: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / name).unlink()
+    (checkpoint / name).mkdir()
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2
+    told = f"groot-ros inspect: {checkpoint / name}: cannot be read: Is a directory; a file is"
+    assert told in capsys.readouterr().err
+
+
+def test_one_is_not_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    changes = {"num_inference_timesteps": 1, "max_num_embodiments": 11}
+    checkpoint = write_tiny_checkpoint(tmp_path / "one", **changes)
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    assert "1 denoising step of 8 actions; " in capsys.readouterr().out
 
 
 def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
@@ -119,7 +183,7 @@ def test_ranges_in_another_unit_stand_out(
 ) -> None:
     path = robot(tmp_path, lambda contract: contract["joints"]["elbow_flex"].pop("model"))
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 0
-    elbow = ["elbow_flex", "rad", "-90.000", "90.000", "-1.750", "1.570", "88.430"]
+    elbow = ["elbow_flex", "rad", "state", "-90.000", "90.000", "-1.750", "1.570", "88.430", "!"]
     assert elbow in cells(capsys.readouterr().out)
 
 

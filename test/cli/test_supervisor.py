@@ -9,11 +9,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from groot_ros.bringup import Graph, NodeProcess
+from groot_ros.bringup import Graph, NodeProcess, demo_graph
 from groot_ros.cli.supervisor import Supervisor
 from groot_ros.share import robot_path
 
@@ -36,6 +37,34 @@ class Lines:
         with self._condition:
             found = self._condition.wait_for(lambda: any(text in s for s in self.seen), timeout)
         assert found, f"'{text}' never came; seen:\n" + "\n".join(self.seen)
+
+
+#: A node that ends on SIGINT, after a while, and says when it is asked and when it ends.
+_NODE = """
+import signal, sys, time
+name = sys.argv[3].split(".")[-1]
+def on_sigint(*_):
+    print(name, "asked", flush=True)
+    time.sleep(0.2)
+    print(name, "ends", flush=True)
+    sys.exit(0)
+signal.signal(signal.SIGINT, on_sigint)
+print(name, "ready", flush=True)
+signal.pause()
+"""
+_TALKATIVE = "for _ in range(5000): print(99 * 'x', flush=True)"
+
+
+@dataclass(frozen=True)
+class StandIn(NodeProcess):
+    """A process of the graph that runs a script instead of its node."""
+
+    script: str = _NODE
+
+    @property
+    def prefix(self) -> list[str]:
+        """What comes before the command of the node is what is run."""
+        return [sys.executable, "-c", self.script]
 
 
 def graph(*processes: NodeProcess) -> Graph:
@@ -90,7 +119,44 @@ def test_a_killed_node_is_reported_as_killed(supervise, lines: Lines) -> None:
     assert "killed by SIGKILL" in supervisor.obituary(dead)
 
 
-def test_stop_ends_every_process_with_status_0_and_in_order(supervise, lines: Lines) -> None:
+def test_the_executor_ends_before_the_policy_is_asked_and_the_policy_before_the_robot(
+    supervise, lines: Lines
+) -> None:
+    processes = demo_graph({}).processes
+    started = [StandIn(p.executable, p.stop_order) for p in reversed(processes)]
+    supervisor = supervise(*started)
+    for process in started:
+        lines.wait_for(f"[{process.executable}] {process.executable} ready")
+    supervisor.stop()
+    told = [line.split("] ")[1] for line in lines.seen if not line.endswith("ready")]
+    assert told == [
+        f"{name} {what}"
+        for name in ("executor_node", "policy_node", "sim_robot_node")
+        for what in ("asked", "ends")
+    ]
+    assert [r.process.returncode for r in supervisor.running] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError, OSError(28, "No space left on device")])
+def test_a_node_goes_on_when_nobody_can_be_shown_its_output(error: Exception) -> None:
+    shown: list[str] = []
+
+    def show(line: str) -> None:
+        shown.append(line)
+        raise error
+
+    talkative = StandIn("policy_node", 0, script=_TALKATIVE)
+    supervisor = Supervisor(graph(talkative), show)
+    supervisor.start()
+    try:
+        assert supervisor.running[0].process.wait(30) == 0
+        assert len(shown) == 1
+        assert f"    {99 * 'x'}" in supervisor.obituary(supervisor.running[0])
+    finally:
+        supervisor.stop()
+
+
+def test_stop_ends_an_active_executor_with_status_0(supervise, lines: Lines) -> None:
     supervisor = supervise(executor_process())
     lines.wait_for("active")
     supervisor.stop()

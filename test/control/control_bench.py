@@ -86,6 +86,13 @@ class Bench:
         self.reports = True
         self._ids = 0
 
+    @classmethod
+    def streaming(cls) -> "Bench":
+        """One whose robot has moved for 0.6 s."""
+        running = cls()
+        running.stream(0.6)
+        return running
+
     @property
     def now_ns(self) -> int:
         return EPOCH_NS + s_to_ns(self.t)
@@ -100,6 +107,30 @@ class Bench:
     @property
     def state(self):
         return self.executor.state(self.now_ns)
+
+    @property
+    def speed(self) -> float:
+        """Of the fastest joint, as commanded."""
+        return float(np.abs(self.sent.at(self.now_ns)[1]).max())
+
+    @property
+    def still(self) -> bool:
+        return self.speed == 0.0
+
+    def standing_chunk(self, **fields: object) -> ActionChunk:
+        """What asks the robot to stay where it is."""
+        return chunk(np.tile(self.measured, (16, 1)), self.t, **fields)
+
+    def reference(self, **changed: float) -> dict[str, float]:
+        """What a controller that follows reports, but for what is changed."""
+        where = self.sent.at(self.now_ns)[0].tolist()
+        return {**dict(zip(JOINTS, where, strict=True)), **changed}
+
+    def stall(self, seconds: float) -> None:
+        """Let the clock go on while nobody ticks, then tick once."""
+        self.t = round(self.t + seconds, 6)
+        self.observe()
+        self._update()
 
     def observe(self) -> None:
         self.executor.observe(

@@ -43,6 +43,16 @@ def test_a_state_from_the_future_means_that_clocks_disagree(measured):
     assert unknown(measured, s_to_ns(0.9)).reason == "clocks_disagree"
 
 
+@pytest.mark.parametrize("twice", ["a", "wheel"])
+def test_a_message_that_names_a_joint_twice_is_refused_whole(measured, twice):
+    measured.observe(5, ["a", "b"], [1.0, 1.0], [])
+    with pytest.raises(MalformedError) as caught:
+        measured.observe(6, ["b", twice, twice], [2.0, 3.0, 4.0], [])
+    assert caught.value.reason == "duplicate_name"
+    assert measured.position.tolist() == [1.0, 1.0]
+    assert measured.oldest_ns == 5
+
+
 def test_an_older_message_changes_nothing(measured):
     measured.observe(5, ["a", "b"], [1.0, 1.0], [])
     measured.observe(4, ["a", "b"], [2.0, 2.0], [])

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from groot_ros.evaluation.run_figures import commanded_curve, run_figures, running_spans
+from groot_ros.evaluation.run_figures import (
+    commanded_curve,
+    run_figures,
+    running_spans,
+    without_chunk,
+)
 from groot_ros.evaluation.run_log import Chunk, RunLog, Timeline
 from groot_ros.types import ExecutorStatus as Status
 
@@ -34,6 +39,15 @@ def test_coasting_on_the_tail_is_still_the_policys_motion() -> None:
 
 def test_an_unfinished_span_ends_with_the_log() -> None:
     assert running_spans(log_with([(1.0, Status.RUNNING)], duration=7.0)) == [(1.0, 7.0)]
+
+
+def test_the_time_without_a_chunk_counts_from_the_first_one_to_the_last() -> None:
+    states = [(0.0, Status.IDLE), (1.0, Status.RUNNING), (3.0, Status.COASTING)]
+    log = log_with([*states, (3.5, Status.HOLDING), (5.0, Status.RUNNING), (8.0, Status.COASTING)])
+    log.chunks = [Chunk(t, t, t, 0.03, 16, "", {}) for t in (0.9, 2.0, 7.0, 9.0)]
+    assert without_chunk(log) == [(3.0, 5.0), (8.0, 9.0)]
+    log.chunks = []
+    assert without_chunk(log_with([])) == []
 
 
 def test_each_timeline_is_in_force_until_the_next_one_arrived() -> None:

@@ -51,6 +51,14 @@ def test_broken_metadata_is_one_line(bag: Path, capsys) -> None:
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+def test_a_message_that_is_not_of_its_type_is_one_line(tmp_path: Path, capsys) -> None:
+    writer = BagWriter(tmp_path / "bag")
+    writer.add_topic("/joint_states", MessageDefinitions().find("sensor_msgs/msg/JointState"))
+    writer.write("/joint_states", 0, b"\0\1\0\0\1")
+    writer.close()
+    assert f"bag {tmp_path / 'bag'} cannot be read: " in refused(tmp_path / "bag", capsys)
+
+
 def test_a_bag_without_joints_is_reported_without_their_curves(bag: Path, capsys) -> None:
     assert main(["report", str(bag)]) == 0
     report = bag.with_name("bag_report")

@@ -5,11 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from golden import fast_form
+from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
+from golden.other_models import other_model
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,
     BackboneOutput,
@@ -24,34 +25,36 @@ from groot_ros.models.safetensors_file import read_header
 from groot_ros.types.fields import Fields
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
-#: What heads of other generations have and this one has not.
-_OTHERS = ("vl_self_attention.", "future_tokens.")
+#: What the loss is taken with, beside what an action is.
+TRAINING = ("action", "action_mask", "train_noise", "train_t")
 
 
 def belongs(folder: Path) -> bool:
     """Whether it is the head of N1.6."""
     names = read_header(folder / "state_dict.safetensors")
-    return "state_encoder.layer1.W" in names and not any(name.startswith(_OTHERS) for name in names)
+    return "state_encoder.layer1.W" in names and other_model(folder) is None
 
 
-def comparisons(folder: Path) -> Iterator[Comparison]:
-    config = Gr00tN1d6Config.parse(Fields.read(folder / "config.json"), EagleConfig())
-    weights = load_file(folder / "state_dict.safetensors")
-    inputs, golden = (load_file(folder / f"{k}.safetensors") for k in ("inputs", "outputs"))
+def comparisons(source: GoldenSet) -> Iterator[Comparison]:
+    config = Gr00tN1d6Config.parse(Fields.read(source.folder / "config.json"), EagleConfig())
+    weights = dict(source.tensors("state_dict.safetensors"))
+    inputs, golden = (source.tensors(f"{k}.safetensors") for k in ("inputs", "outputs"))
     head = ActionHead(config).eval()
     head.load_state_dict(weights)
     backbone = BackboneOutput(inputs["vl_features"], inputs["attention_mask"], inputs["image_mask"])
     context = head.context(backbone, inputs["state"], inputs["embodiment_id"])
-    yield compare("vlln_features", context.features, golden["vlln_features"])
-    yield compare("state_features", context.state, golden["state_features"])
+    yield from golden.optional("vlln_features", context.features)
+    yield from golden.optional("state_features", context.state)
     yield from _denoising(head, context, inputs["init_noise"], golden)
     again = head.denoise(context, inputs["init_noise"])
     yield compare("action_pred (denoise)", again, golden["action_pred"], TOLERANCE)
     fast = fast_form.denoised(config, weights, inputs, config.num_inference_timesteps)
     yield compare("action_pred (fast form)", fast, golden["action_pred"], TOLERANCE)
     yield from _loss(head, backbone, inputs, golden)
-    if (folder / "state_dropout_1.safetensors").exists():
-        golden = load_file(folder / "state_dropout_1.safetensors")
+    if not (source.folder / "state_dropout_1.safetensors").exists():
+        source.lacks("state_dropout_1.safetensors")
+    else:
+        golden = source.tensors("state_dropout_1.safetensors")
         head = ActionHead(replace(config, state_dropout_prob=1.0)).eval()
         head.load_state_dict({**weights, "mask_token": golden["mask_token"]})
         for result in _dropout(head, backbone, inputs, golden):
@@ -59,7 +62,7 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
 
 
 def _denoising(
-    head: ActionHead, context: HeadContext, noise: Tensor, golden: dict[str, Tensor]
+    head: ActionHead, context: HeadContext, noise: Tensor, golden: Arrays
 ) -> Iterator[Comparison]:
     """Every tensor of every step, and every block of the first one."""
     config, actions = head.config, noise
@@ -75,20 +78,20 @@ def _denoising(
         masks = context.attention_mask, context.image_mask
         out = head.model(sequence, context.features, timestep, *masks, trace)
         velocity = head.velocity(context, actions, timestep, per_action)
-        yield same(f"step{i}.timestep", timestep, golden[f"step{i}.timestep"])
+        yield from golden.optional(f"step{i}.timestep", timestep, same)
         for name, value in (
             ("actions_in", actions),
             ("action_encoder_out", encoded),
             ("dit_out", out),
             ("pred_velocity", velocity),
         ):
-            yield compare(f"step{i}.{name}", value, golden[f"step{i}.{name}"])
+            yield from golden.optional(f"step{i}.{name}", value)
         if i == 0:
             temb = head.model.timestep_encoder(timestep)
             found = {"temb": temb, "hidden_in": sequence, "out": out}
             found |= {f"hidden.{k}": hidden for k, hidden in enumerate(trace)}
             for name, value in found.items():
-                yield compare(f"dit0.{name}", value, golden[f"dit0.{name}"])
+                yield from golden.optional(f"dit0.{name}", value)
         now, dt, gain = torch.full((batch,), time), 1.0 / steps, float(steps)
         plain = Conditioning.none(batch, horizon, width, actions.device)
         actions = head.denoise_step(context, actions, now, timestep, dt, gain, plain)
@@ -96,11 +99,10 @@ def _denoising(
 
 
 def _loss(
-    head: ActionHead,
-    backbone: BackboneOutput,
-    inputs: dict[str, Tensor],
-    golden: dict[str, Tensor],
+    head: ActionHead, backbone: BackboneOutput, inputs: Arrays, golden: Arrays
 ) -> Iterator[Comparison]:
+    if not inputs.has(*TRAINING):
+        return
     # A probability between 0 and 1 has no golden value: its draw is not among the inputs.
     dropped = float(head.config.state_dropout_prob == 1.0)
     loss = flow_matching_loss(
@@ -117,17 +119,12 @@ def _loss(
     found = {"loss": loss.loss[None], "action_loss": loss.action_loss}
     found |= {"pred": loss.prediction, "noisy_trajectory": loss.noisy}
     for name, value in found.items():
-        if f"train.{name}" in golden:
-            yield compare(f"train.{name}", value, golden[f"train.{name}"])
-    if "train.t_discretized" in golden:
-        yield same("train.t_discretized", loss.timestep, golden["train.t_discretized"])
+        yield from golden.optional(f"train.{name}", value)
+    yield from golden.optional("train.t_discretized", loss.timestep, same)
 
 
 def _dropout(
-    head: ActionHead,
-    backbone: BackboneOutput,
-    inputs: dict[str, Tensor],
-    golden: dict[str, Tensor],
+    head: ActionHead, backbone: BackboneOutput, inputs: Arrays, golden: Arrays
 ) -> Iterator[Comparison]:
     """With every state replaced the loss changes, also in eval mode; the action does not."""
     yield from _loss(head, backbone, inputs, golden)

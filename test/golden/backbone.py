@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from golden import fast_form
+from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import Comparison, compare, same
 from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
 from groot_ros.models.gr00t_n1d6.eagle import pixel_shuffle
@@ -19,6 +19,7 @@ from groot_ros.models.gr00t_n1d6.siglip2 import window_of_patch
 from groot_ros.types.fields import Fields
 
 FILES = ("backbone_config.json", "eagle_config.json", "state_dict.safetensors")
+_INPUTS, _OUTPUTS, _CONFIG = ".inputs.safetensors", ".outputs.safetensors", ".eagle_config.json"
 
 
 def belongs(folder: Path) -> bool:
@@ -27,32 +28,41 @@ def belongs(folder: Path) -> bool:
     return vision.text("model_type", "") == "siglip2_vision_model"
 
 
-def comparisons(folder: Path) -> Iterator[Comparison]:
+def comparisons(source: GoldenSet) -> Iterator[Comparison]:
+    folder = source.folder
     layers = Fields.read(folder / "backbone_config.json").integer("select_layer")
-    weights = load_file(folder / "state_dict.safetensors")
+    weights = dict(source.tensors("state_dict.safetensors"))
     config = EagleConfig.read(folder / "eagle_config.json")
     model = _model(config, layers, weights)
-    found = {
-        path.name.removesuffix(".inputs.safetensors"): load_file(path)
-        for path in sorted(folder.glob("*.inputs.safetensors"))
-    }
+    cases, variants = (_named(folder, ending) for ending in (_INPUTS, _CONFIG))
+    found = {case: source.tensors(case + _INPUTS) for case in cases}
+    if not found:
+        raise BrokenSetError(f"holds no case (NAME{_INPUTS})")
+    for name in _named(folder, _OUTPUTS):
+        if name not in found and name not in variants:
+            raise BrokenSetError(f"has {name}{_OUTPUTS}, but neither its inputs nor its config")
     for case, inputs in found.items():
-        golden = load_file(folder / f"{case}.outputs.safetensors")
+        golden = source.tensors(case + _OUTPUTS)
         for result in _case(model, inputs, golden, weights):
             yield replace(result, name=f"{case}: {result.name}")
         for result in _fast(_model(config, layers, weights), layers, inputs, golden):
             yield replace(result, name=f"{case}: {result.name}")
-    for path in sorted(folder.glob("*.eagle_config.json")):
-        variant = path.name.removesuffix(".eagle_config.json")
-        golden = load_file(folder / f"{variant}.outputs.safetensors")
-        config = EagleConfig.read(path)
+    if not variants:
+        source.lacks(f"a variant (NAME{_CONFIG})")
+    for variant in variants:
+        golden = source.tensors(variant + _OUTPUTS)
+        config = EagleConfig.read(folder / (variant + _CONFIG))
         images = pixels(found[_case_of(golden, found, config)])
         for result in _vision(_model(config, layers, weights), images, golden):
             yield replace(result, name=f"{variant}: {result.name}")
 
 
+def _named(folder: Path, ending: str) -> list[str]:
+    return [path.name.removesuffix(ending) for path in sorted(folder.glob(f"*{ending}"))]
+
+
 def _fast(
-    model: EagleBackbone, layers: int, inputs: dict[str, Tensor], golden: dict[str, Tensor]
+    model: EagleBackbone, layers: int, inputs: Arrays, golden: Arrays
 ) -> Iterator[Comparison]:
     """Every row at its own length."""
     mask = inputs["attention_mask"]
@@ -62,7 +72,7 @@ def _fast(
         yield compare(f"backbone_features (fast form, row {row})", features, expected)
 
 
-def pixels(inputs: dict[str, Tensor]) -> list[Tensor]:
+def pixels(inputs: Arrays) -> list[Tensor]:
     """pixel_values.0, pixel_values.1, ..."""
     count = sum(name.startswith("pixel_values.") for name in inputs)
     return [inputs[f"pixel_values.{n}"] for n in range(count)]
@@ -75,9 +85,7 @@ def _model(config: EagleConfig, layers: int, weights: dict[str, Tensor]) -> Eagl
     return model
 
 
-def _case_of(
-    golden: dict[str, Tensor], cases: dict[str, dict[str, Tensor]], config: EagleConfig
-) -> str:
+def _case_of(golden: Arrays, cases: dict[str, Arrays], config: EagleConfig) -> str:
     """A variant does not say whose images it saw: as many tokens, mixed sizes before others."""
     cell = config.vision.patch_size * config.shuffle
 
@@ -90,9 +98,7 @@ def _case_of(
     return max(fitting, key=lambda case: len({x.shape for x in pixels(cases[case])}))
 
 
-def _vision(
-    model: EagleBackbone, images: list[Tensor], golden: dict[str, Tensor]
-) -> Iterator[Comparison]:
+def _vision(model: EagleBackbone, images: list[Tensor], golden: Arrays) -> Iterator[Comparison]:
     """Image by image with every hidden state, then all images as the model runs them."""
     tower, config = model.model.vision, model.model.config
     patch = config.vision.patch_size
@@ -115,43 +121,40 @@ def _vision(
     found = {name: torch.cat(parts)[None] for name, parts in rows.items()}
     found["vit.embeddings_window_order"] = found["vit.embeddings_row_major"][:, order]
     for name, value in found.items():
-        if name in golden:
-            yield compare(name, value, golden[name])
+        yield from golden.optional(name, value)
     exact = {
         "reverse_mapping": order.argsort(),
         "spatial_shapes": torch.tensor(shapes),
         "pixel_shuffled_shapes": torch.tensor(shapes) // config.shuffle,
     }
     for name, value in exact.items():
-        if name in golden:
-            yield same(name, value, golden[name])
+        yield from golden.optional(name, value, same)
     yield compare("image_tokens", model.model.image_tokens(images), golden["image_tokens"])
 
 
 def _case(
     model: EagleBackbone,
-    inputs: dict[str, Tensor],
-    golden: dict[str, Tensor],
+    inputs: Arrays,
+    golden: Arrays,
     weights: dict[str, Tensor],
 ) -> Iterator[Comparison]:
     images = pixels(inputs)
     yield from _vision(model, images, golden)
     embedded = model.model.embed(inputs["input_ids"], images)
-    yield compare("llm.inputs_embeds", embedded, golden["llm.inputs_embeds"])
+    yield from golden.optional("llm.inputs_embeds", embedded)
     trace: list[Tensor] = []
     model.model.text(embedded, inputs["attention_mask"] == 1, trace)
     for k, hidden in enumerate(trace):
-        yield compare(f"llm.hidden_states.{k}", hidden, golden[f"llm.hidden_states.{k}"])
+        yield from golden.optional(f"llm.hidden_states.{k}", hidden)
     out = model(inputs["input_ids"], inputs["attention_mask"], images)
     yield compare("backbone_features", out.features, golden["backbone_features"])
-    name = "backbone_attention_mask"
-    yield same(name, out.attention_mask, golden[name])
-    yield same("image_mask", out.image_mask, golden["image_mask"])
+    yield from golden.optional("backbone_attention_mask", out.attention_mask, same)
+    yield from golden.optional("image_mask", out.image_mask, same)
     valid = out.attention_mask
-    if "eager.backbone_features" in golden:
+    if golden.has("eager.backbone_features"):
         eager = golden["eager.backbone_features"][valid]
         yield compare("eager.backbone_features (valid rows)", out.features[valid], eager)
-    if "logits_last" in golden:
+    if golden.has("logits_last"):
         tied = weights["model.language_model.model.embed_tokens.weight"]
         vocabulary = weights.get("model.language_model.lm_head.weight", tied)
         yield compare("logits_last", out.features[:, -1] @ vocabulary.T, golden["logits_last"])

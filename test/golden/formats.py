@@ -1,5 +1,6 @@
 """Which format a folder is in, by the files it holds."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -8,6 +9,7 @@ from golden import action_head, backbone, full, policy, state_action, vision_lan
 
 #: The policy before the checkpoints: it has their files and more.
 FORMATS = (state_action, vision_language, backbone, action_head, policy, full)
+_NAMES = {name for module in FORMATS for name in module.FILES}
 
 
 def name_of(module: ModuleType) -> str:
@@ -23,13 +25,38 @@ def format_of(folder: Path) -> ModuleType | None:
     return None
 
 
-def sets_in(folder: Path) -> Iterator[Path]:
-    """The folder itself where it holds data, whatever its format, else all such folders below."""
-    if any(path.suffix in (".safetensors", ".npz") for path in folder.iterdir()):
+def sets_in(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
+    """Every folder, from this one down, that holds data or a file which only sets have.
+
+    The checkpoints of a set belong to it. Hidden folders are left out; what a link leads to is
+    taken once. A folder that may not be listed is yielded too, so that somebody says so.
+    """
+    seen = set() if seen is None else seen
+    if folder.resolve() in seen:
+        return
+    seen.add(folder.resolve())
+    try:
+        children = sorted(folder.iterdir())
+    except OSError:
         yield folder
         return
-    for child in sorted(path for path in folder.iterdir() if path.is_dir()):
-        yield from sets_in(child)
+    is_set = any(p.suffix in (".safetensors", ".npz") or p.name in _NAMES for p in children)
+    if is_set:
+        yield folder
+    for child in children:
+        if not os.path.isdir(child) or child.name.startswith("."):
+            continue
+        if not (is_set and _is_checkpoint(child)):
+            yield from sets_in(child, seen)
+
+
+def _is_checkpoint(folder: Path) -> bool:
+    """Whether it has a config, and no golden values of its own."""
+    golden = (*action_head.FILES[1:], *backbone.FILES)
+    # os.path, which says no where a Path would raise: somebody else tells of a closed folder.
+    return os.path.isfile(folder / "config.json") and not any(
+        os.path.exists(folder / name) for name in golden if name != "eagle_config.json"
+    )
 
 
 def what_is_missing(folder: Path) -> str:

@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from golden import fast_form
+from golden.action_head import TRAINING
+from golden.arrays import Arrays, GoldenSet
 from golden.backbone import pixels
 from golden.comparison import TOLERANCE, Comparison, compare, same
-from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6Config, load_model
+from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6, Gr00tN1d6Config, load_model
 from groot_ros.models.gr00t_n1d6.checkpoint import load_config
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE
 from groot_ros.runtime.gr00t_n1d6 import load_fast
@@ -32,9 +33,15 @@ def belongs(folder: Path) -> bool:
     return kinds == {MODEL_TYPE}
 
 
-def comparisons(folder: Path) -> Iterator[Comparison]:
-    inputs, golden = (load_file(folder / f"{k}.safetensors") for k in ("inputs", "outputs"))
-    for checkpoint in checkpoints(folder):
+def comparisons(source: GoldenSet) -> Iterator[Comparison]:
+    inputs, golden = (source.tensors(f"{k}.safetensors") for k in ("inputs", "outputs"))
+    found = checkpoints(source.folder)
+    sharded = [(path / "model.safetensors.index.json").is_file() for path in found]
+    if all(sharded):
+        source.lacks("a checkpoint in one file")
+    if not any(sharded):
+        source.lacks("a checkpoint in shards")
+    for checkpoint in found:
         config = load_config(checkpoint, checkpoint / "eagle_config.json")
         for result in _checkpoint(checkpoint, config, inputs, golden):
             yield replace(result, name=f"{checkpoint.name}: {result.name}")
@@ -43,38 +50,24 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
 def _checkpoint(
     checkpoint: Path,
     config: Gr00tN1d6Config,
-    inputs: dict[str, Tensor],
-    golden: dict[str, Tensor],
+    inputs: Arrays,
+    golden: Arrays,
 ) -> Iterator[Comparison]:
     model = load_model(checkpoint, config)
     images, text = pixels(inputs), (inputs["input_ids"], inputs["attention_mask"])
     out = model.backbone(*text, images)
     context = model.action_head.context(out, inputs["state"], inputs["embodiment_id"])
-    loss = model.loss(
-        *text,
-        images,
-        inputs["state"],
-        inputs["action"],
-        inputs["action_mask"],
-        inputs["embodiment_id"],
-        noise=inputs["train_noise"],
-        time=inputs["train_t"],
-        state_dropout_prob=0.0,
-    )
     found = {
         "backbone_features": out.features,
         "vlln_features": context.features,
         "state_features": context.state,
-        "train_loss": loss.loss[None],
-        "train_action_loss": loss.action_loss,
     }
     for name, value in found.items():
-        if name in golden:
-            yield compare(name, value, golden[name])
+        yield from golden.optional(name, value)
     exact = {"backbone_attention_mask": out.attention_mask, "image_mask": out.image_mask}
     for name, value in exact.items():
-        if name in golden:
-            yield same(name, value, golden[name])
+        yield from golden.optional(name, value, same)
+    yield from _loss(model, images, inputs, golden)
     predicted = model.action_head.denoise(context, inputs["init_noise"])
     yield compare("action_pred", predicted, golden["action_pred"], TOLERANCE)
     for row, embodiment in enumerate(inputs["embodiment_id"].tolist()):
@@ -93,3 +86,24 @@ def _checkpoint(
             action = fast_form.inferred(fast, inputs, row, own, steps)
             name = f"action_pred (fast form, row {row}, embodiment {embodiment})"
             yield compare(name, action, golden["action_pred"][one], TOLERANCE)
+
+
+def _loss(
+    model: Gr00tN1d6, images: list[Tensor], inputs: Arrays, golden: Arrays
+) -> Iterator[Comparison]:
+    if not inputs.has(*TRAINING):
+        return
+    loss = model.loss(
+        inputs["input_ids"],
+        inputs["attention_mask"],
+        images,
+        inputs["state"],
+        inputs["action"],
+        inputs["action_mask"],
+        inputs["embodiment_id"],
+        noise=inputs["train_noise"],
+        time=inputs["train_t"],
+        state_dropout_prob=0.0,
+    )
+    yield from golden.optional("train_loss", loss.loss[None])
+    yield from golden.optional("train_action_loss", loss.action_loss)

@@ -1,13 +1,16 @@
 """Recognises golden sets of models that this version does not have."""
 
+from collections import Counter
 from pathlib import Path
 
 from groot_ros.models.safetensors_file import read_header
 from groot_ros.types.fields import CheckpointError, Fields
 
 _N1D5, _VIMA = "GR00T N1.5", "VIMA"
-#: First word of tensor names that only one of them has.
+#: First word of tensor names that only one of them has. One such tensor proves nothing: it may
+#: have strayed into a set of our own, which then is broken.
 _TENSORS = {"future_tokens": _N1D5, "vl_self_attention": _N1D5, "xattn_gpt": _VIMA}
+_ENOUGH = 2
 #: (key, value) of config files.
 _CONFIGS = {
     ("model_type", "gr00t_n1_5"): _N1D5,
@@ -26,7 +29,8 @@ def other_model(folder: Path) -> str | None:
     weights = folder / "state_dict.safetensors"
     try:
         names = read_header(weights) if weights.is_file() else {}
-        found = {_TENSORS.get(name.partition(".")[0]) for name in names} - {None}
+        telling = Counter(_TENSORS.get(name.partition(".")[0]) for name in names)
+        found = {model for model, count in telling.items() if model and count >= _ENOUGH}
         for path in (*folder.glob("*config.json"), *folder.glob("*/config.json")):
             config = Fields.read(path)
             found |= {

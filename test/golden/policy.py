@@ -1,6 +1,5 @@
 """Camera images, text and state to robot actions, in the units of the robot."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +7,9 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 from golden import full
+from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError, compare, same
 from golden.state_action import action_tolerance
 from groot_ros.policy import Policy, load_policy
@@ -28,11 +26,11 @@ def belongs(folder: Path) -> bool:
     return full.belongs(folder)
 
 
-def comparisons(folder: Path) -> Iterator[Comparison]:
-    meta = json.loads((folder / "inputs.json").read_text(encoding="utf-8"))
-    arrays = dict(np.load(folder / "inputs.npz"))
-    golden = load_file(folder / "outputs.safetensors")
-    for checkpoint in full.checkpoints(folder):
+def comparisons(source: GoldenSet) -> Iterator[Comparison]:
+    meta = source.json("inputs.json")
+    arrays = source.arrays("inputs.npz")
+    golden = source.tensors("outputs.safetensors")
+    for checkpoint in full.checkpoints(source.folder):
         policy = _load(checkpoint, meta["embodiment_tag"], "plain")
         samples = [
             Sample(
@@ -69,7 +67,7 @@ def _checkpoint(
     policy: Policy,
     samples: list[Sample],
     noise: np.ndarray,
-    golden: dict[str, Tensor],
+    golden: Arrays,
 ) -> Iterator[Comparison]:
     processor = policy.processor
     batch = collate([processor.encode(s) for s in samples], processor.tokenizer.pad_id)
@@ -96,7 +94,7 @@ def _rows(
     policy: Policy,
     samples: list[Sample],
     noise: np.ndarray,
-    golden: dict[str, Tensor],
+    golden: Arrays,
 ) -> Iterator[Comparison]:
     """Every sample on its own."""
     tolerances = _tolerances(checkpoint, policy)
@@ -108,7 +106,7 @@ def _rows(
                 yield compare(label, values, golden[name][row], tolerances[group])
 
 
-def _inputs(policy: Policy, batch: ModelInputs, golden: dict[str, Tensor]) -> Iterator[Comparison]:
+def _inputs(policy: Policy, batch: ModelInputs, golden: Arrays) -> Iterator[Comparison]:
     """What the model is given, and what the backbone makes of it."""
     yield same("input_ids", batch.input_ids, golden["input_ids"])
     yield same("attention_mask", batch.attention_mask, golden["attention_mask"])
@@ -119,10 +117,8 @@ def _inputs(policy: Policy, batch: ModelInputs, golden: dict[str, Tensor]) -> It
     given = TensorInputs.of(batch)
     model = policy.engine._model
     out = model.backbone(given.input_ids, given.attention_mask, given.images)
-    if "backbone_features" in golden:
-        yield compare("backbone_features", out.features, golden["backbone_features"])
-    if "image_mask" in golden:
-        yield same("image_mask", out.image_mask, golden["image_mask"])
+    yield from golden.optional("backbone_features", out.features)
+    yield from golden.optional("image_mask", out.image_mask, same)
 
 
 def _chunk(policy: Policy, sample: Sample, noise: np.ndarray) -> dict[str, np.ndarray]:

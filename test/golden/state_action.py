@@ -1,10 +1,11 @@
 """Normalisation of states and actions of one embodiment, and decoding."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from groot_ros.processing import ProcessorConfig, StateActionCodec, Statistics
 
@@ -23,11 +24,11 @@ def action_tolerance(codec: StateActionCodec, statistics: Statistics, group: str
     return TOLERANCE * max(1.0, float((high - low).max()) / 2.0)
 
 
-def comparisons(folder: Path) -> Iterator[Comparison]:
-    arrays = dict(np.load(folder / "state_action.npz"))
-    config = ProcessorConfig.read(folder)
+def comparisons(source: GoldenSet) -> Iterator[Comparison]:
+    arrays = source.arrays("state_action.npz")
+    config = ProcessorConfig.read(source.folder)
     tag = _embodiment_of(arrays, config)
-    statistics = Statistics.read(folder / "statistics.json", tag)
+    statistics = Statistics.read(source.folder / "statistics.json", tag)
     codec = StateActionCodec(config, config.embodiment(tag), statistics)
     states = []
     for b in sorted({name.split(".")[0] for name in arrays if name[0].isdigit()}, key=int):
@@ -54,23 +55,27 @@ def comparisons(folder: Path) -> Iterator[Comparison]:
             yield compare(name, values, arrays[name], tolerance)
 
 
-def _embodiment_of(arrays: Mapping[str, np.ndarray], config: ProcessorConfig) -> str:
+def _embodiment_of(arrays: Arrays, config: ProcessorConfig) -> str:
     """The tag whose groups, and number where it is told, are those of the arrays."""
-    number = arrays.get("0.embodiment_id")
+    number = "0.embodiment_id"
     for tag, embodiment in config.embodiments.items():
         names = [f"0.raw_state.{g}" for g in embodiment.state.modality_keys]
         names += [f"0.raw_action.{g}" for g in embodiment.action.modality_keys]
         if all(name in arrays for name in names) and (
-            number is None or config.embodiment_ids.get(tag) == int(number)
+            number not in arrays or config.embodiment_ids.get(tag) == int(arrays[number])
         ):
             return tag
-    raise ValueError("no embodiment of processor_config.json has the groups of state_action.npz")
+    raise BrokenSetError(
+        "no embodiment of processor_config.json has the groups of state_action.npz"
+    )
 
 
 def _by_group(prefix: str, columns, arrays, groups) -> Iterator[Comparison]:
     start = 0
     for group in groups:
         golden = arrays[f"{prefix}.{group}"]
+        if golden.ndim != 2:
+            raise BrokenSetError(f"'{prefix}.{group}' must be [T, D], not {list(golden.shape)}")
         end = start + golden.shape[1]
         yield compare(f"{prefix}.{group}", columns[:, start:end], golden, TOLERANCE)
         start = end

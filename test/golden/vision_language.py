@@ -1,6 +1,5 @@
 """Images through the pipeline, prompts through the tokenizer."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOKENIZER, Comparison, UnavailableError, same
 from groot_ros.processing import ImagePipeline, ProcessorConfig, TextTokenizer
 from groot_ros.processing.images import token_grid_size
@@ -25,20 +25,23 @@ def belongs(folder: Path) -> bool:
     return True
 
 
-def comparisons(folder: Path) -> Iterator[Comparison]:
-    yield from _images(folder)
-    arrays = np.load(folder / "arrays.npz")
-    for name in arrays.files:
-        if name.startswith("pixel_values_"):
-            stem = name.removeprefix("pixel_values_")
-            image = torch.from_numpy(_rgb(folder / "png" / f"{stem}_vlm.png").transpose(2, 0, 1))
-            yield same(name, normalise_pixels(image)[None], arrays[name])
-    yield from _prompts(folder, arrays)
+def comparisons(source: GoldenSet) -> Iterator[Comparison]:
+    yield from _images(source)
+    arrays = source.arrays("arrays.npz")
+    pixels = [name for name in arrays if name.startswith("pixel_values_")]
+    if not pixels:
+        raise BrokenSetError("arrays.npz has no 'pixel_values_*', without which nothing is shown")
+    for name in pixels:
+        stem = name.removeprefix("pixel_values_")
+        path = source.folder / "png" / f"{stem}_vlm.png"
+        image = torch.from_numpy(_rgb(path).transpose(2, 0, 1))
+        yield same(name, normalise_pixels(image)[None], arrays[name])
+    yield from _prompts(source, arrays)
 
 
-def _images(folder: Path) -> Iterator[Comparison]:
-    listed = json.loads((folder / "images.json").read_text(encoding="utf-8"))
-    for entry in listed["geometry"]:
+def _images(source: GoldenSet) -> Iterator[Comparison]:
+    folder, listed = source.folder, source.json("images.json")
+    for entry in _filled(listed, "images.json", "geometry"):
         pipeline = _pipeline(entry.get("config", {}))
         image = _rgb(folder / entry["input"])
         name = Path(entry["vlm_image"]).stem
@@ -47,9 +50,19 @@ def _images(folder: Path) -> Iterator[Comparison]:
         seen = pipeline(image)
         yield same(name, seen.transpose(1, 2, 0), _rgb(folder / entry["vlm_image"]))
         yield same(f"{name}: tokens", pipeline.tokens(seen), entry["num_image_tokens"])
+    if not listed.get("smart_resize_h_w_to_h_w"):
+        source.lacks("smart_resize_h_w_to_h_w")
+        return
     sizes = np.array(listed["smart_resize_h_w_to_h_w"])
     ours = np.array([(h, w, *token_grid_size(h, w, 28)) for h, w in sizes[:, :2].tolist()])
     yield same("smart_resize sizes", ours, sizes)
+
+
+def _filled(listed: dict, file: str, key: str) -> list:
+    """A list that the set exists for."""
+    if not listed.get(key):
+        raise BrokenSetError(f"{file} has no '{key}', without which nothing is shown")
+    return listed[key]
 
 
 def _pipeline(changes: dict) -> ImagePipeline:
@@ -67,8 +80,12 @@ def _rgb(path: Path) -> np.ndarray:
     return np.array(Image.open(path).convert("RGB"))
 
 
-def _prompts(folder: Path, arrays) -> Iterator[Comparison]:
-    golden = json.loads((folder / "prompts.json").read_text(encoding="utf-8"))
+def _prompts(source: GoldenSet, arrays: Arrays) -> Iterator[Comparison]:
+    golden = source.json("prompts.json")
+    for name in ("formalized", "tokenizer_probes", "special_ids"):
+        if not golden[name]:
+            source.lacks(name)
+    runs = _filled(golden, "prompts.json", "runs")
     for text, expected in golden["formalized"].items():
         yield same(f"formalise {text!r}", formalise(text) == expected, True)
     if not has_tokenizer(TOKENIZER):
@@ -80,11 +97,11 @@ def _prompts(folder: Path, arrays) -> Iterator[Comparison]:
     yield same("vocab_len", tokenizer.size, golden["vocab_len"])
     for token, number in golden["special_ids"].items():
         yield same(f"id of {token}", tokenizer.encode(token)[0], number)
-    for run in golden["runs"]:
+    for run in runs:
         yield from _run(run, tokenizer, arrays)
 
 
-def _run(run: dict, tokenizer: TextTokenizer, arrays) -> Iterator[Comparison]:
+def _run(run: dict, tokenizer: TextTokenizer, arrays: Arrays) -> Iterator[Comparison]:
     """Token ids, mask and image sizes of one batch."""
     pipeline = _pipeline(run.get("config", {}))
     seen = [pipeline(np.zeros((h, w, 3), dtype=np.uint8)) for h, w in run["input_hw"]]

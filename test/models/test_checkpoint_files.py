@@ -226,3 +226,66 @@ def test_weights_may_be_read_by_whom_the_umask_lets(tmp_path: Path, limit: int |
     weights = sorted(tmp_path.glob("*.safetensors"))
     assert (len(weights) > 1) == (limit is not None)
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def raw_safetensors(path: Path, entries: dict, data: bytes) -> None:
+    header = json.dumps(entries).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header + data)
+
+
+def floats(begin: int, end: int) -> dict:
+    return {"dtype": "F32", "shape": [(end - begin) // 4], "data_offsets": [begin, end]}
+
+
+@pytest.mark.parametrize(
+    ("entries", "size", "problem"),
+    [
+        ({"a": floats(0, 8), "b": floats(0, 8)}, 8, "'b' and 'a' share bytes"),
+        ({"a": floats(0, 8), "b": floats(4, 12)}, 12, "'b' and 'a' share bytes"),
+        ({"a": floats(0, 8), "b": floats(12, 20)}, 20, "4 bytes before 'b' are of no tensor"),
+        ({"a": floats(0, 8)}, 11, "3 bytes after 'a' are of no tensor"),
+        ({}, 5, "5 bytes after the header are of no tensor"),
+        ({"a": {**floats(0, 8), "data_offsets": [0]}}, 8, "must be sizes"),
+        ({"a": {**floats(0, 8), "data_offsets": [-8, 0]}}, 8, "must be sizes"),
+    ],
+)
+def test_tensors_that_do_not_fill_their_file_are_refused(
+    tmp_path: Path, entries: dict, size: int, problem: str
+) -> None:
+    path = tmp_path / "model.safetensors"
+    raw_safetensors(path, entries, bytes(size))
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        read_header(path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int64, torch.bool])
+def test_weights_that_are_no_floating_point_numbers_are_refused(
+    checkpoint: Path, kind: torch.dtype
+) -> None:
+    change(checkpoint, lambda weights: weights.update({HEAD: weights[HEAD].to(kind)}))
+    with pytest.raises(CheckpointError, match=f"'{HEAD}' is {str(kind)[6:]}; weights must be"):
+        load_model(checkpoint, tiny_config())
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float16, torch.bfloat16])
+def test_weights_of_another_precision_are_read(checkpoint: Path, kind: torch.dtype) -> None:
+    change(checkpoint, lambda weights: weights.update({HEAD: weights[HEAD].to(kind)}))
+    assert load_model(checkpoint, tiny_config()).action_head.state_encoder.layer1.W.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("shard", "problem"),
+    [
+        (3, "'a' must be a string, not 3"),
+        ("model-00001.safetensors", "names 'model-00001.safetensors', which is not there"),
+    ],
+)
+def test_a_wrong_entry_of_the_shard_index_names_the_index(
+    tmp_path: Path, shard: object, problem: str
+) -> None:
+    path = tmp_path / "model.safetensors.index.json"
+    path.write_text(json.dumps({"weight_map": {"a": shard}}))
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        index_checkpoint(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")

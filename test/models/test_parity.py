@@ -4,11 +4,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import parity
 import pytest
 import torch
-from golden.comparison import TOKENIZER, UnavailableError
+from golden.arrays import GoldenSet
+from golden.comparison import TOKENIZER, UnavailableError, compare, same
 from golden.formats import format_of, sets_in
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from groot_ros.processing.prompt import build_prompt, formalise
@@ -28,7 +32,7 @@ def failures(comparisons) -> list[str]:
 def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
     seen = []
     try:
-        seen.extend(format_of(folder).comparisons(folder))
+        seen.extend(format_of(folder).comparisons(GoldenSet(folder)))
     except UnavailableError as reason:
         assert len(seen) > 20
         assert not failures(seen)
@@ -40,7 +44,7 @@ def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
 class RecordedTokenizer:
     """Knows the golden prompts only, so that no vocabulary is needed."""
 
-    pad_id, image_id, size = 151643, 151669, 151680
+    pad_id, image_id, rows = 151643, 151669, 151680
 
     def __init__(self, folder: Path) -> None:
         golden = load_file(folder / "outputs.safetensors")
@@ -78,7 +82,7 @@ def policy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @torch.no_grad()
 def test_images_and_text_become_the_reference_s_robot_actions(policy_set: Path) -> None:
-    seen = list(format_of(policy_set).comparisons(policy_set))
+    seen = list(format_of(policy_set).comparisons(GoldenSet(policy_set)))
     assert [r.name for r in seen if r.name.startswith("action.")] == [
         "action.single_arm",
         "action.gripper",
@@ -108,15 +112,18 @@ def test_a_folder_without_a_golden_set_fails(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("tensor", "model"),
-    [("future_tokens.weight", "GR00T N1.5"), ("xattn_gpt.h.0.weight", "VIMA")],
+    ("tensors", "model"),
+    [
+        (("future_tokens.weight", "vl_self_attention.0.weight"), "GR00T N1.5"),
+        (("xattn_gpt.h.0.weight", "xattn_gpt.h.1.weight"), "VIMA"),
+    ],
 )
 def test_a_set_of_another_model_is_named_and_never_counts_as_passed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensor: str, model: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: tuple[str, ...], model: str
 ) -> None:
     folder = tmp_path / "sets" / "other"
     shutil.copytree(GOLDEN / "n1d6_action_head" / "plain_dit", folder)
-    save_file({tensor: torch.zeros(1)}, folder / "state_dict.safetensors")
+    save_file({name: torch.zeros(1) for name in tensors}, folder / "state_dict.safetensors")
     assert parity.main([str(folder)]) == 1
     told = capsys.readouterr().out.splitlines()
     assert told[0] == (
@@ -125,7 +132,7 @@ def test_a_set_of_another_model_is_named_and_never_counts_as_passed(
     assert told[-1] == "FAIL: 1 UNKNOWN"
     shutil.copytree(GOLDEN / "n1d6_action_head" / "plain_dit", tmp_path / "sets" / "ours")
     assert parity.main([str(tmp_path / "sets")]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "PASS: 1 PASS, 1 UNKNOWN"
+    assert capsys.readouterr().out.splitlines()[-1].startswith("PASS: 1 PASS, 1 UNKNOWN; ")
 
 
 def test_a_set_of_no_recognised_model_fails(
@@ -134,3 +141,306 @@ def test_a_set_of_no_recognised_model_fails(
     save_file({"a": torch.zeros(1)}, tmp_path / "state_dict.safetensors")
     assert parity.main([str(tmp_path)]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "FAIL: 1 FAIL"
+
+
+def damaged(tmp_path: Path, name: str, file: str, edit) -> Path:
+    """A copy of a golden set in which one file of arrays was changed."""
+    folder = tmp_path / Path(name).name
+    shutil.copytree(GOLDEN / name, folder)
+    path = folder / file
+    if path.suffix == ".npz":
+        arrays = dict(np.load(path))
+        edit(arrays)
+        np.savez(path, **arrays)
+    elif path.suffix == ".json":
+        listed = json.loads(path.read_text())
+        edit(listed)
+        path.write_text(json.dumps(listed))
+    else:
+        tensors = load_file(path)
+        edit(tensors)
+        save_file(tensors, path)
+    return folder
+
+
+HEAD, SO100 = "n1d6_action_head/plain_dit", "n1d6_processor/so100_relative"
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("name", ["dit0.out", "vlln_features", "train.loss"])
+def test_a_golden_value_that_is_not_finite_fails_where_ours_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: float
+) -> None:
+    def edit(golden: dict) -> None:
+        golden[name].view(-1)[0] = value
+
+    assert parity.main([str(damaged(tmp_path, HEAD, "outputs.safetensors", edit))]) == 1
+    text = capsys.readouterr().out
+    failed = [line for line in text.splitlines() if line.startswith("  FAIL")]
+    assert len(failed) == 1
+    assert f"{name}: golden has 1 values that are not finite" in failed[0]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(width=32), min_size=1, max_size=6), st.floats(width=32))
+def test_a_comparison_passes_with_itself_and_never_with_a_value_far_off(
+    values: list[float], other: float
+) -> None:
+    golden = np.array(values, dtype=np.float32)
+    assert compare("a", golden, golden).passed
+    assert same("a", golden, golden).passed
+    changed = golden.copy()
+    changed[0] = other
+    finite = float(np.abs(golden[np.isfinite(golden)]).max(initial=1.0))
+    equal = values[0] == other or (np.isnan(values[0]) and np.isnan(other))
+    near = np.isfinite(other) and abs(other - values[0]) <= 1e-5 * finite
+    assert compare("a", changed, golden).passed == bool(equal or near)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "key", "cast"),
+    [
+        (SO100, "state_action.npz", "0.state", lambda a: a.astype(str)),
+        (SO100, "state_action.npz", "0.state", lambda a: a.astype(complex)),
+        (SO100, "state_action.npz", "0.embodiment_id", lambda a: a.astype(np.float32)),
+        (HEAD, "outputs.safetensors", "step0.timestep", lambda a: a.float()),
+    ],
+)
+def test_a_golden_array_of_another_kind_of_number_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, key: str, cast
+) -> None:
+    folder = damaged(tmp_path, name, file, lambda arrays: arrays.update({key: cast(arrays[key])}))
+    assert parity.main([str(folder)]) == 1
+    assert f"{key}: " in capsys.readouterr().out.split("  FAIL")[1].splitlines()[0]
+
+
+def drop(*beginnings: str):
+    """An edit that leaves out what begins so."""
+
+    def edit(arrays: dict) -> None:
+        for name in [name for name in arrays if name.startswith(beginnings)]:
+            del arrays[name]
+
+    return edit
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "edit", "told", "count"),
+    [
+        (HEAD, "outputs.safetensors", drop("train.loss"), "outputs.safetensors: train.loss", 37),
+        (HEAD, "outputs.safetensors", drop("step", "dit0"), "step*.dit_out (4), step*.pred", 10),
+        (HEAD, "inputs.safetensors", drop("train_"), "train_noise, train_t", 33),
+        (
+            "n1d6_full",
+            "outputs.safetensors",
+            drop("b", "v", "state", "train", "image"),
+            "outputs.safetensors: backbone_features, vlln_features, state_features",
+            10,
+        ),
+        (
+            "n1d6_backbone",
+            "same_res.outputs.safetensors",
+            drop("vit.", "logits_last", "eager."),
+            "eager.backbone_features, logits_last",
+            65,
+        ),
+    ],
+)
+def test_what_is_not_the_point_of_a_set_may_be_missing_and_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file, edit, told: str, count: int
+) -> None:
+    folder = damaged(tmp_path, name, file, edit)
+    assert parity.main([str(folder)]) == 0
+    line, total = (x for x in capsys.readouterr().out.splitlines() if x.startswith("PASS"))
+    assert line.startswith(f"PASS {folder}: {count} tensors, ")
+    assert told in line.partition("not compared, as the set lacks it: ")[2]
+    assert "not compared, as sets lack them: " in total
+
+
+def empty(key: str):
+    """An edit that leaves a key with nothing in it."""
+    return lambda listed: listed.update({key: type(listed[key])()})
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "edit", "told"),
+    [
+        (HEAD, "outputs.safetensors", drop("action_pred"), "lacks 'action_pred'"),
+        ("n1d6_full", "outputs.safetensors", drop("action_pred"), "lacks 'action_pred'"),
+        (
+            "n1d6_backbone",
+            "same_res.outputs.safetensors",
+            drop("backbone_features"),
+            "same_res.outputs.safetensors lacks 'backbone_features'",
+        ),
+        (SO100, "state_action.npz", drop("decode.action.gripper"), "lacks 'decode.action.gripper'"),
+        (
+            "n1d6_processor/vision_language",
+            "images.json",
+            empty("geometry"),
+            "images.json has no 'geometry'",
+        ),
+        (
+            "n1d6_processor/vision_language",
+            "arrays.npz",
+            drop("pixel_values_"),
+            "arrays.npz has no 'pixel_values_*'",
+        ),
+        ("n1d6_processor/vision_language", "prompts.json", empty("runs"), "has no 'runs'"),
+    ],
+)
+def test_a_set_without_what_it_exists_for_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, edit, told: str
+) -> None:
+    folder = damaged(tmp_path, name, file, edit)
+    assert parity.main([str(folder)]) == 1
+    line = capsys.readouterr().out.splitlines()[-3]
+    assert line.startswith(f"FAIL {folder}: ")
+    assert told in line
+
+
+def test_outputs_that_no_inputs_belong_to_fail(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "backbone"
+    shutil.copytree(GOLDEN / "n1d6_backbone", folder)
+    (folder / "windows_rope_variant.eagle_config.json").unlink()
+    assert parity.main([str(folder)]) == 1
+    assert "neither its inputs nor its config" in capsys.readouterr().out
+    (folder / "windows_rope_variant.outputs.safetensors").unlink()
+    assert parity.main([str(folder)]) == 0
+    assert "lacks it: a variant (NAME.eagle_config.json)" in capsys.readouterr().out
+
+
+def test_a_set_with_one_form_of_checkpoint_names_the_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "full"
+    shutil.copytree(GOLDEN / "n1d6_full", folder)
+    shutil.rmtree(folder / "checkpoint_sharded")
+    assert parity.main([str(folder)]) == 0
+    assert "12 tensors" in (text := capsys.readouterr().out)
+    assert "not compared, as the set lacks it: a checkpoint in shards" in text
+
+
+def test_an_array_that_nothing_reads_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def rename(golden: dict) -> None:
+        golden["another.temb"] = golden.pop("dit0.temb")
+
+    folder = damaged(tmp_path, HEAD, "outputs.safetensors", rename)
+    np.savez(folder / "more.npz", a=np.zeros(1))
+    assert parity.main([str(folder)]) == 0
+    line, total = (x for x in capsys.readouterr().out.splitlines() if x.startswith("PASS"))
+    assert "lacks it: state_dropout_1.safetensors; outputs.safetensors: dit0.temb; not" in line
+    assert line.endswith("; not read: more.npz; outputs.safetensors: another.temb")
+    assert total.endswith("; not read: 2")
+
+
+def test_a_set_below_a_set_is_found_and_a_link_in_a_circle_is_not_followed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outer = tmp_path / "sets" / "outer"
+    shutil.copytree(GOLDEN / HEAD, outer)
+    inner = damaged(
+        outer, "n1d6_action_head/alternate_n3_8layers", "outputs.safetensors", drop("action_pred")
+    )
+    (outer / "loop").symlink_to(outer.parent)
+    assert parity.main([str(outer.parent)]) == 1
+    text = capsys.readouterr().out
+    assert text.splitlines()[-1].startswith("FAIL: 1 PASS, 1 FAIL; ")
+    assert f"FAIL {inner}: outputs.safetensors lacks 'action_pred'" in text
+
+
+def test_a_set_without_its_data_fails_beside_a_good_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("one", "two"):
+        shutil.copytree(GOLDEN / SO100, tmp_path / name)
+    (tmp_path / "two" / "state_action.npz").unlink()
+    assert parity.main([str(tmp_path)]) == 1
+    assert f"FAIL {tmp_path / 'two'}: not a golden set" in (text := capsys.readouterr().out)
+    assert "nearest to state_action, but without state_action.npz" in text
+
+
+def test_one_stray_tensor_makes_no_other_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stray(weights: dict) -> None:
+        weights["future_tokens.weight"] = torch.zeros(2, 2)
+
+    assert parity.main([str(damaged(tmp_path, HEAD, "state_dict.safetensors", stray))]) == 1
+    line = capsys.readouterr().out.splitlines()[-3]
+    assert "FAIL" in line
+    assert "future_tokens.weight" in line
+
+
+def deflated_badly(path: Path) -> None:
+    """A zip member whose compressed bytes are no deflate stream."""
+    np.savez_compressed(path, a=np.zeros(10_000))
+    content = bytearray(path.read_bytes())
+    content[60:100] = bytes([0xFF] * 40)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "spoil"),
+    [
+        (HEAD, "outputs.safetensors", lambda p: p.write_bytes(p.read_bytes()[:-9])),
+        (HEAD, "outputs.safetensors", lambda p: p.write_bytes(b"")),
+        (SO100, "state_action.npz", lambda p: p.write_bytes(b"")),
+        (SO100, "state_action.npz", lambda p: p.write_bytes(p.read_bytes()[:-90])),
+        (SO100, "state_action.npz", deflated_badly),
+        ("n1d6_processor/vision_language", "images.json", lambda p: p.write_text('{"geometry":5}')),
+        ("n1d6_processor/vision_language", "images.json", lambda p: p.write_text("[]")),
+        ("n1d6_processor/vision_language", "prompts.json", lambda p: p.write_text("{")),
+    ],
+)
+def test_a_file_that_cannot_be_read_fails_in_one_line_and_the_next_set_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, spoil
+) -> None:
+    shutil.copytree(GOLDEN / name, tmp_path / "a")
+    shutil.copytree(GOLDEN / "n1d6_processor/widowx_meanstd", tmp_path / "b")
+    spoil(tmp_path / "a" / file)
+    assert parity.main([str(tmp_path)]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len([line for line in lines if line.startswith(f"FAIL {tmp_path / 'a'}: ")]) == 1
+    assert lines[-1].startswith("FAIL: 1 PASS, 1 FAIL")
+
+
+@pytest.mark.parametrize("number", [torch.tensor([999, 0, 0]), torch.tensor([0.5, 0.0, 0.0])])
+def test_an_embodiment_that_no_weights_are_for_fails_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: torch.Tensor
+) -> None:
+    folder = damaged(
+        tmp_path, HEAD, "inputs.safetensors", lambda inputs: inputs.update(embodiment_id=number)
+    )
+    assert parity.main([str(folder)]) == 1
+    assert capsys.readouterr().out.splitlines()[-3].startswith(f"FAIL {folder}: IndexError: ")
+
+
+def test_a_folder_that_may_not_be_listed_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(GOLDEN / SO100, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    listed = Path.iterdir
+
+    def iterdir(path: Path):
+        if path.name == "b":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    assert parity.main([str(tmp_path)]) == 1
+    text = capsys.readouterr().out
+    assert f"FAIL {tmp_path / 'b'}: " in text
+    assert text.splitlines()[-1].startswith("FAIL: 1 PASS, 1 FAIL")
+
+
+def test_an_empty_name_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        parity.main([""])
+    assert left.value.code == 2
+    assert "an empty name is no folder" in capsys.readouterr().err

@@ -59,7 +59,7 @@ class ExecutorStage:
     def __init__(self, folder: Path, **parameters: object) -> None:
         contract = folder / "stage.yaml"
         contract.write_text(CONTRACT)
-        given = {"robot": contract, **parameters}
+        given = {"robot": contract, "discovery_time": 0.0, **parameters}
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         rclpy.init(args=["--ros-args", *arguments])
         self.node = ExecutorNode()

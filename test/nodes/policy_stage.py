@@ -161,7 +161,13 @@ class PolicyStage:
     """The node under test, the robot and an onlooker, spun in a thread of their own."""
 
     def __init__(self, *, load, images=None, robot=SO101, **parameters) -> None:
-        given = {"checkpoint": "scripted", "robot": robot, "rate_hz": 50.0, **parameters}
+        given = {
+            "checkpoint": "scripted",
+            "robot": robot,
+            "rate_hz": 50.0,
+            "torch_threads": 1,
+            **parameters,
+        }
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         # A namespace of its own: the log of a node is lost on /rosout while an earlier node of
         # the same name is still being destroyed.
@@ -271,6 +277,30 @@ class PolicyStage:
     def refused(self, reason: str) -> PolicyStatus:
         """The first status from now on that counts this reason."""
         return self.statuses.wait(lambda s: reason in s.refusal_reasons, after=len(self.statuses))
+
+
+def stages():
+    """Begin any number of stages; for a fixture, which ends them.
+
+    Each takes the scripted policy or what loads one, and parameters.
+    """
+    begun = []
+
+    def begin(policy=None, *, load=None, **parameters) -> PolicyStage:
+        policy = policy or ScriptedPolicy()
+        begun.append(PolicyStage(load=load or (lambda *_, **__: policy), **parameters))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.end()
+
+
+def active(stage, policy=None, **parameters) -> PolicyStage:
+    """A stage whose node is active and told to pick the cube."""
+    on = stage(policy, **{"instruction": "pick the cube", **parameters})
+    on.bring_up()
+    return on
 
 
 def answer_of(future):

@@ -3,10 +3,12 @@
 The robot plays the ported joint_trajectory_controllers of the SO-101 without any lag.
 """
 
+import signal
 import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +21,7 @@ from rclpy.clock import ClockType
 from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
@@ -51,6 +53,7 @@ class Robot:
         self.stray_joint = False
         self._due_ns = 0
         self.commands: list[tuple[int, np.ndarray]] = []
+        self.heard = Counter[str]()
         self._controllers = {}
         for each in CONTRACT.controllers:
             self._controllers[each.name] = TrajectoryController(each.joints, period=PERIOD)
@@ -69,6 +72,7 @@ class Robot:
     def _accept(self, name: str, msg: JointTrajectory) -> None:
         if self.refuses:
             return
+        self.heard[name] += 1
         points = [
             TrajectoryPoint(
                 p.time_from_start.sec * 1_000_000_000 + p.time_from_start.nanosec,
@@ -150,16 +154,29 @@ class Policy:
 
 
 class NodeProcess:
-    """`python -m groot_ros.nodes.<name>`, active as soon as it can be."""
+    """`python -m groot_ros.nodes.<name>`, or a script; active as soon as it can be."""
 
-    def __init__(self, name: str, log: Path, parameters: dict) -> None:
+    def __init__(self, name: str, log: Path, parameters: dict, script: Path | None = None) -> None:
         self.log = log
         given = {"robot": "so101", "autostart": "true", **parameters}
         flag = {k: "-r" if k in _REMAPPED else "-p" for k in given}
         arguments = [a for k, v in given.items() for a in (flag[k], f"{k}:={v}")]
-        command = [sys.executable, "-m", f"groot_ros.nodes.{name}", "--ros-args", *arguments]
+        what = ["-m", f"groot_ros.nodes.{name}"] if script is None else [str(script)]
+        command = [sys.executable, *what, "--ros-args", *arguments]
         with log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
+
+    @property
+    def lives(self) -> bool:
+        return self._process.poll() is None
+
+    def ended(self) -> int:
+        """Its exit status, awaited."""
+        return self._process.wait(PATIENCE)
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
         self._process.kill()
@@ -222,15 +239,15 @@ class ProcessStage:
     def policy(self) -> Policy:
         return self.policies[0]
 
-    def start(self, name: str, **parameters) -> NodeProcess:
+    def start(self, name: str, *, script: Path | None = None, **parameters) -> NodeProcess:
         log = self._folder / f"{name}.log"
-        self._processes.append(NodeProcess(name, log, parameters))
+        self._processes.append(NodeProcess(name, log, parameters, script))
         return self._processes[-1]
 
-    def start_executor(self, **parameters) -> NodeProcess:
+    def start_executor(self, **options) -> NodeProcess:
         """An executor that hears the robot and is heard by it."""
         before = len(self.states)
-        process = self.start("executor_node", **parameters)
+        process = self.start("executor_node", **{"discovery_time": 0.0, **options})
         self.states.wait(after=before)
         wait_until(lambda: self.policy.heard_by >= 2, "the executor hears chunks")
         return process
@@ -269,6 +286,11 @@ class ProcessStage:
         client = self.node.create_client(Trigger, service)
         assert client.wait_for_service(PATIENCE)
         return answer_of(client.call_async(Trigger.Request()))
+
+    def hold(self, service: str):
+        client = self.node.create_client(SetBool, service)
+        assert client.wait_for_service(PATIENCE)
+        return answer_of(client.call_async(SetBool.Request(data=True)))
 
     def sharpest(self, since_ns: int) -> SimpleNamespace:
         """Largest step of a command since then in rad, and whether the robot rests now."""

@@ -347,6 +347,8 @@ def test_live_parameters_count_at_once_and_bad_ones_are_refused(on):
     assert not refused.successful
     assert "cleanup" in refused.reason
     assert on.set_parameter("limits_scale", 1).successful
+    refused = on.set_parameter("max_future", 0.0)
+    assert refused.reason == "max_future must be finite and above 0, not 0.0"
     assert not on.set_parameter("use_sim_time", True).successful
 
 
@@ -378,12 +380,42 @@ def test_a_newcomer_stops_when_it_finds_somebody_and_goes_on_when_it_is_alone(on
     on.refused("second_executor")
     assert on.diagnosed("motion", "/onlooker") == DiagnosticStatus.ERROR
     stop()
-    wait_until(lambda: not on.node._rivals.gives_way, "it is alone")
+    wait_until(lambda: not on.node._surroundings.rival, "it is alone")
+    on.run()
+
+
+def test_a_newcomer_that_moves_already_sends_nothing_more_when_it_finds_somebody(on, monkeypatch):
+    given_way, late = [], []
+    control, outputs = on.node._control, on.node._outputs
+    give_way, send = control.give_way, outputs.send
+    monkeypatch.setattr(
+        control, "give_way", lambda *given: (give_way(*given), given_way.append(given))
+    )
+    monkeypatch.setattr(
+        outputs, "send", lambda sent: (late.append(sent) if given_way else None, send(sent))
+    )
+    on.run()
+    on.command_the_arm_too()
+    on.states.wait(lambda s: held(s) and "/onlooker publishes on" in s.reason)
+    for _ in range(3):
+        on.states.wait(after=len(on.states))
+    assert len(given_way) == 1
+    assert late == []
+
+
+def test_until_everybody_is_discovered_no_chunk_is_taken(stage):
+    on = stage(discovery_time=60.0)
+    on.bring_up()
+    on.give()
+    state = on.refused("looking_around")
+    assert state.accepted == 0
+    assert not len(on.trajectories)
+    on.node._surroundings._known_ns = 0
     on.run()
 
 
 def test_who_was_there_first_goes_on_and_reports_the_other(on):
-    on.node._rivals.begin(0)
+    on.node._surroundings._rivals.begin(0)
     on.run()
     on.command_the_arm_too()
     assert (
@@ -405,7 +437,7 @@ def test_a_controller_that_says_it_follows_something_else_stops_it(on):
             joint_names=["lift", "pan"],
             reference=SimpleNamespace(positions=[1.0, 1.0]),
         )
-        on.node._on_controller_state("arm", msg)
+        on.node.on_controller_state("arm", msg)
     state = on.states.wait(lambda s: held(s) and "controller 'arm' does not follow" in s.reason)
     assert state.reason.endswith("call resume first")
 

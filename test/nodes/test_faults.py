@@ -5,7 +5,7 @@ import math
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from policy_stage import wait_until
-from process_stage import PERIOD, Policy, ProcessStage
+from process_stage import CONTRACT, PERIOD, Policy, ProcessStage
 
 from groot_ros.msg import ExecutorState
 from groot_ros.types import s_to_ns
@@ -144,11 +144,22 @@ def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(run
 def test_a_second_executor_gives_way_to_the_first(running):
     ran_ns = running.now_ns
     wait_until(lambda: running.now_ns - ran_ns > s_to_ns(6.0), "the first is no newcomer")
+    running.policy.reach = 0.6
     running.start("executor_node", __node="second", executor_state="second_state")
     words = "somebody else commands this robot: "
     # At activation, or as soon as it has discovered the first.
     wait_until(lambda: words in running.log("executor_node"), "the second gives way")
     running.stays(RUNNING)
+    assert running.sharpest(running.began_ns).step < STEP
+
+
+def test_ctrl_c_in_motion_is_a_hold_that_every_controller_and_onlooker_hears(running):
+    before = running.robot.heard.copy()
+    running.executor.interrupt()
+    assert running.executor.ended() == 0
+    running.wait(HOLDING, "deactivated")
+    assert all(running.robot.heard[c.name] > before[c.name] for c in CONTRACT.controllers)
+    wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
     assert running.sharpest(running.began_ns).step < STEP
 
 

@@ -71,7 +71,7 @@ def proposed_by(chunk: ActionChunk) -> np.ndarray:
 @pytest.mark.parametrize("mode", ["native", "guided"])
 def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, slow_robot, mode):
     stage.start_executor(robot=slow_robot)
-    start_policy(stage, checkpoint, rtc_mode=mode, robot=slow_robot)
+    start_policy(stage, checkpoint, robot=slow_robot, **{"rtc.mode": mode})
 
     stage.wait(ExecutorState.RUNNING)
 

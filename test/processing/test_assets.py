@@ -102,3 +102,23 @@ def test_missing_files_are_one_line_saying_what_and_where_from(tmp_path: Path) -
     folder = f"gr00t/model/modules/{VLM} of the Isaac-GR00T sources"
     for part in (str(tmp_path), folder, "vocab.json", "eagle_config.json", "backbone_assets"):
         assert part in message
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "merges.txt"])
+def test_a_file_that_may_not_be_read_is_named_with_what_to_do(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / name).touch()
+    (tmp_path / "notes.txt").mkdir()
+    assert find_checkpoint(tmp_path) == tmp_path
+    opened = Path.open
+
+    def refuse(path: Path, mode: str):
+        if path.name == name:
+            raise PermissionError(13, "Permission denied", str(path))
+        return opened(path, mode)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(CheckpointError, match="Permission denied; let this user read it") as caught:
+        find_checkpoint(tmp_path)
+    assert str(caught.value).startswith(f"{tmp_path / name}: cannot be read: ")

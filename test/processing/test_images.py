@@ -91,3 +91,12 @@ def test_a_frame_of_almost_no_width_is_refused_before_it_is_enlarged(size) -> No
         assert tracemalloc.get_traced_memory()[1] < 1_000_000
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("size", "told"),
+    [((1, 640), "1 x 640 becomes 256 x "), ((2000, 10), "2000 x 10 becomes ")],
+)
+def test_a_frame_that_is_too_narrow_is_told_by_its_own_size(size, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^a frame of {told}.*, more than 200 times as long"):
+        ImagePipeline(256, 0.95)(np.zeros((*size, 3), dtype=np.uint8))

@@ -183,3 +183,18 @@ def test_json_nested_without_end_is_one_line(directory: Path) -> None:
     path.write_text("[" * 100_000, encoding="utf-8")
     with pytest.raises(CheckpointError, match="is not valid JSON: nested too deeply"):
         ProcessorConfig.read(directory)
+
+
+def test_without_embodiment_id_json_the_built_in_table_is_named(directory: Path) -> None:
+    config = ProcessorConfig.read(directory)
+    path = directory / "embodiment_id.json"
+    assert config.ids_from(TAG) == f"{path}, or the built-in table"
+    with pytest.raises(CheckpointError, match=f"^{path}: has no embodiment 'mine'"):
+        config.embodiment_id("mine")
+    path.unlink()
+    bare = ProcessorConfig.read(directory)
+    told = f"the built-in table of embodiments (there is no {path})"
+    assert bare.ids_from(TAG) == told
+    with pytest.raises(CheckpointError, match="has no embodiment 'mine'") as caught:
+        bare.embodiment_id("mine")
+    assert str(caught.value).startswith(f"{told}: ")

@@ -1,12 +1,15 @@
 """An npz file to one observation, and every way in which it can be wrong."""
 
+import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from groot_ros.processing.observation_file import read_observation
+from groot_ros.processing.observation_file import read_observation, read_observations
 
 IMAGE = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
 GIVEN = {"image.front": IMAGE, "state.arm": np.array([1.0, 2.0]), "instruction": "go"}
@@ -101,3 +104,124 @@ def test_a_file_of_another_kind_is_refused(
     with pytest.raises(ValueError, match=problem) as caught:
         read_observation(path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def packed(path: Path, key: str, content: bytes, **more: Any) -> Path:
+    """An npz file with one member of these bytes, and the rest as in GIVEN."""
+    np.savez(path, **{name: value for name, value in {**GIVEN, **more}.items() if name != key})
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
+        file.writestr(f"{key}.npy", content)
+    return path
+
+
+def described(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
+    """The beginning of an array that declares this shape, with no data behind it."""
+    stream = io.BytesIO()
+    about = {"descr": kind, "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, about)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (described((1_000_000, 1_000_000, 3)), r"has 3000000000000 bytes \[1000000, 1000000, 3\]"),
+        (described((20_000, 10_000, 3)), "has frames of 20000 x 10000, more than 100000000 pixels"),
+        (described((-1, 2, 3)), "cannot be read: "),
+        (described((2, 3, 3)), "cannot be read: "),
+        (b"no array", "is not a numpy array"),
+        (b"", "is not a numpy array"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a description of 4294967295 bytes"),
+        (b"\x93NUMPY\x03\x00" + bytes(20), "of format 3.0, which is not supported"),
+        (b"\x93NUMPY\x01\x00\x10\x00" + b"{" * 16, "cannot be read: "),
+    ],
+)
+def test_what_an_array_declares_is_looked_at_before_it_is_unpacked(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
+    path = packed(tmp_path / "seen.npz", "image.front", content)
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=problem) as caught:
+        read_observation(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert str(caught.value).startswith(f"{path}: 'image.front' ")
+    assert "\n" not in str(caught.value)
+    assert peak < 10_000_000
+
+
+def test_an_array_that_nobody_wants_is_not_unpacked(tmp_path: Path) -> None:
+    path = packed(tmp_path / "seen.npz", "depth", described((1_000_000, 1_000_000)))
+    assert read_observation(path).instruction == "go"
+
+
+def spoilt(path: Path, at: bytes, offset: int, value: int) -> None:
+    content = bytearray(path.read_bytes())
+    place = -1
+    while (place := content.find(at, place + 1)) >= 0:
+        content[place + offset : place + offset + 2] = value.to_bytes(2, "little")
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("local", "central", "value"),
+    [((b"PK\x03\x04", 8), (b"PK\x01\x02", 10), 97), ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8), 1)],
+    ids=["an unknown way of packing", "encrypted"],
+)
+def test_a_file_packed_in_a_way_that_cannot_be_undone_is_one_line(
+    tmp_path: Path, local: tuple[bytes, int], central: tuple[bytes, int], value: int
+) -> None:
+    path = write(tmp_path)
+    spoilt(path, *local, value)
+    spoilt(path, *central, value)
+    with pytest.raises(ValueError, match=r"^.*seen.npz: '.*' cannot be read: "):
+        read_observation(path)
+
+
+def test_spoilt_data_is_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "seen.npz"
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 16, (64, 64, 3)).astype(np.uint8)
+    np.savez_compressed(path, **{**GIVEN, "image.front": frame})
+    content = bytearray(path.read_bytes())
+    content[300:400] = bytes([0xFF] * 100)
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"'image.front' cannot be read: "):
+        read_observation(path)
+
+
+def test_a_directory_or_a_file_of_others_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(ValueError, match="cannot be read: Is a directory; a file is expected"):
+        read_observation(tmp_path)
+    path = write(tmp_path)
+
+    def refuse(self: Path, mode: str = "r") -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ValueError, match=r"seen.npz: cannot be read: Permission denied; let this"):
+        read_observation(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [("a" * 2001, "has 2001 characters, at most 2000"), ("go\ud800", "half of a surrogate pair")],
+)
+def test_an_instruction_that_no_node_would_take_is_refused(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    path = write(tmp_path, instruction=text)
+    with pytest.raises(ValueError, match=problem) as caught:
+        read_observation(path)
+    assert str(caught.value).startswith(f"{path}: the instruction ")
+    with pytest.raises(ValueError, match=problem):
+        read_observation(write(tmp_path), instruction=text)
+
+
+def test_a_directory_of_actions_only_says_so(tmp_path: Path) -> None:
+    saved = {"dt": 0.1, "seed": 1, "embodiment": "a", "checkpoint": "b", "action.arm": np.zeros(2)}
+    np.savez(tmp_path / "actions.npz", **saved)
+    with pytest.raises(ValueError, match="holds only actions that groot-ros infer wrote"):
+        read_observations(tmp_path)

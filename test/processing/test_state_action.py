@@ -287,3 +287,22 @@ def test_a_reference_that_is_no_state_group_is_named() -> None:
     action = replace(embodiment.action, action_configs=(relative, ActionConfig()))
     with pytest.raises(CheckpointError, match="relative to state 'elsewhere'"):
         StateActionCodec(config, replace(embodiment, action=action), statistics_of())
+
+
+@pytest.mark.parametrize("value", [3e38, -1e39, 1e300])
+def test_a_state_beyond_float32_is_named(value: float) -> None:
+    state = {**STATE, "single_arm": np.array([[0.0, 1.0, value, 3.0, 4.0]])}
+    told = r"state group 'single_arm' column 2 is .*: more than float32 holds"
+    with pytest.raises(ValueError, match=told):
+        codec().encode_state(state)
+    assert np.isfinite(codec().encode_state({**STATE, "gripper": np.array([[1e38]])})).all()
+
+
+def test_a_state_that_its_normalisation_takes_beyond_float32_is_named() -> None:
+    scored = one_group({"mean_std_embedding_keys": ("a",)}, {})
+    assert np.isfinite(scored.encode_state({"a": np.array([[0.0, 1e37]])})).all()
+    raw = {"state": {"a": columns((2,), -4.0, 4.0)}, "action": {"a": columns((2,), -4.0, 4.0)}}
+    raw["state"]["a"]["std"] = np.full(2, 1e-3)
+    tight = StateActionCodec(scored._config, scored._embodiment, statistics_of(raw))
+    with pytest.raises(ValueError, match=r"column 1 is 1e\+37: more than float32 holds"):
+        tight.encode_state({"a": np.array([[0.0, 1e37]])})

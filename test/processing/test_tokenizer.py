@@ -8,6 +8,7 @@ from golden.comparison import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groot_ros.models.gr00t_n1d6 import EagleConfig, TextConfig
 from groot_ros.processing import (
     IMAGE_TOKEN_INDEX,
     VOCAB_SIZE,
@@ -16,6 +17,7 @@ from groot_ros.processing import (
 )
 from groot_ros.processing.prompt import build_prompt, formalise
 from groot_ros.processing.tokenizer import has_tokenizer
+from groot_ros.runtime.checkpoint_parts import require_same_tokens
 from groot_ros.types.fields import CheckpointError
 
 
@@ -105,3 +107,45 @@ def test_the_real_vocabulary_gives_the_reference_s_ids() -> None:
     assert real.encode("pick up the cube") == [29245, 705, 279, 23739]
     assert real.encode("café 日本語 🤖") == [924, 58858, 75402, 21894, 102819, 11162, 97, 244]
     assert (real.size, real.pad_id, real.image_id) == (151680, 151643, 151669)
+
+
+def change_ids(directory: Path, edit) -> Path:
+    write_byte_tokenizer(directory)
+    path = directory / "vocab.json"
+    path.write_text(json.dumps({t: edit(n) for t, n in json.loads(path.read_text()).items()}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("edit", "problem"),
+    [
+        (lambda number: 1, "both have id 1"),
+        (lambda number: max(number, 1), "both have id 1"),
+        (lambda number: number + 100_000, "has id 100000: 256 tokens have ids from 0 on, no gaps"),
+        (lambda number: -number, "must be a whole number >= 0"),
+        (float, "must be a whole number"),
+    ],
+)
+def test_ids_that_are_no_rows_of_the_embeddings_are_refused(
+    tmp_path: Path, edit, problem: str
+) -> None:
+    path = change_ids(tmp_path, edit)
+    with pytest.raises(CheckpointError, match=problem) as caught:
+        TextTokenizer.load(tmp_path)
+    assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_tokenizer_needs_as_many_rows_as_its_largest_id(
+    directory: Path, tmp_path: Path, tokenizer: TextTokenizer
+) -> None:
+    assert tokenizer.rows == VOCAB_SIZE
+    tokenizer._tokenizer.save(str(tmp_path / "tokenizer.json"))
+    ready = json.loads((tmp_path / "tokenizer.json").read_text())
+    ready["model"]["vocab"] = {t: n + 1000 for t, n in ready["model"]["vocab"].items()}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(ready))
+    far = TextTokenizer.load(tmp_path)
+    assert far.rows == 1256
+    with pytest.raises(CheckpointError, match="'vocab_size' is 262, the tokenizer has ids up to 1"):
+        require_same_tokens(
+            far, EagleConfig(text=TextConfig(vocab_size=VOCAB_SIZE), image_token_index=259), Path()
+        )

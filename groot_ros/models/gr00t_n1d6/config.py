@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from groot_ros.types.bounds import MOST_STEPS
 from groot_ros.types.fields import Fields
 
 MODEL_TYPE = "Gr00tN1d6"
@@ -243,7 +244,9 @@ class Gr00tN1d6Config:
             use_alternate_vl_dit=f.flag("use_alternate_vl_dit", True),
             attend_text_every_n_blocks=f.integer("attend_text_every_n_blocks", 2, at_least=1),
             dit=DiTConfig() if dit is None else DiTConfig.parse(dit),
-            num_inference_timesteps=f.integer("num_inference_timesteps", 4, at_least=1),
+            num_inference_timesteps=f.integer(
+                "num_inference_timesteps", 4, at_least=1, at_most=MOST_STEPS
+            ),
             num_timestep_buckets=f.integer("num_timestep_buckets", 1000, at_least=1),
             noise_beta_alpha=f.number("noise_beta_alpha", 1.5),
             noise_beta_beta=f.number("noise_beta_beta", 1.0),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PillowImage
 
-from groot_ros.bridge.yuv import uyvy_to_rgb, yuyv_to_rgb
+from groot_ros.imaging.yuv import uyvy_to_rgb, yuyv_to_rgb
 from groot_ros.types import MalformedError
 from groot_ros.types.invariants import require
 

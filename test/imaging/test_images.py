@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as PillowImage
 
-from groot_ros.bridge.images import (
+from groot_ros.imaging.images import (
     check_compression,
     check_encoding,
     check_image,

@@ -1,0 +1,17 @@
+"""Whether this machine has the room that a benchmark needs."""
+
+import shutil
+import sys
+from pathlib import Path
+
+
+def require_room(benchmark: str, memory: float, disk: float = 0.0, at: Path = Path()) -> None:
+    """Exit with one line where so many bytes of memory, or of disk below `at`, are not free."""
+    lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    available = next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
+    free = shutil.disk_usage(at).free
+    for what, there, needed in (("disk", free, disk), ("memory", available, memory)):
+        if there < needed:
+            sys.exit(
+                f"{benchmark} needs {needed / 1e9:.0f} GB of {what}, {there / 1e9:.1f} GB are free"
+            )

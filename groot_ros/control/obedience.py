@@ -1,0 +1,62 @@
+"""Whether robot and controllers do what they are commanded, or somebody else moved them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from groot_ros.control.controller_watch import ControllerWatch
+from groot_ros.control.curve import Curve
+from groot_ros.control.driven import DrivenJoints
+from groot_ros.control.following import Following
+from groot_ros.control.interpolation import Array
+from groot_ros.control.settings import ExecutorSettings
+from groot_ros.robot import Controller
+
+#: rad or m from its last command beyond which a robot at rest was moved by somebody else.
+_MOVED = 0.1
+
+
+class Obedience:
+    """Holds against the motion in force what is measured and what controllers report."""
+
+    def __init__(self, joints: DrivenJoints, controllers: Sequence[Controller]) -> None:
+        self._joints = joints
+        self._following = Following(joints.names, joints.blended)
+        self._controllers = {c.name: ControllerWatch(c) for c in controllers}
+
+    def robot_astray(
+        self, commanded: Curve, measured: Array, seen_ns: int, settings: ExecutorSettings
+    ) -> str:
+        """Why the robot, at `measured` [N] at seen_ns, cannot be following; empty if it may be."""
+        return self._following.judge(
+            commanded.at(seen_ns)[0],
+            measured,
+            seen_ns,
+            settings.max_following_error,
+            settings.following_patience,
+        )
+
+    def controller_astray(
+        self,
+        controller: str,
+        commanded: Curve,
+        reference: Mapping[str, float],
+        stamp_ns: int,
+        settings: ExecutorSettings,
+    ) -> str:
+        """Why a controller that follows `reference` at stamp_ns cannot be following, or empty."""
+        intended = commanded.at(stamp_ns)[0].tolist()
+        return self._controllers[controller].judge(
+            dict(zip(self._joints.names, intended, strict=True)),
+            reference,
+            stamp_ns,
+            settings.following_patience,
+        )
+
+    def was_moved(self, commanded: Curve, measured: Array, now_ns: int) -> bool:
+        """Whether a robot long at rest is elsewhere: what was commanded is no place to leave.
+
+        A controller that holds against a load stays within a little of its command.
+        """
+        gap = np.abs(commanded.at(now_ns)[0] - measured)
+        return bool((gap[self._joints.blended] > _MOVED).any())

@@ -1,0 +1,1 @@
+"""What cameras send -> RGB arrays; knows the messages by their fields, not ROS."""

@@ -1,0 +1,197 @@
+"""The executor's own troubles: a late tick, a clock that jumps, motion not to be sent, an error."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from control_bench import (
+    EPOCH_NS,
+    Bench,
+    excess,
+    sway_chunk,
+)
+
+from groot_ros.control import ExecutorSettings
+from groot_ros.types import ExecutorStatus, s_to_ns
+
+IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+
+
+@pytest.fixture
+def bench():
+    return Bench.streaming()
+
+
+@pytest.mark.parametrize(("before", "late"), [(1.0, 0.06), (1.0, 0.9), (0.0, 0.9)])
+def test_a_tick_long_after_a_reset_finds_nothing_left_to_send(bench, before, late):
+    """At rest, and moving."""
+    bench.run(before)
+    bench.executor.reset(bench.now_ns)
+    count = len(bench.updates)
+    bench.stall(late)
+    assert len(bench.updates) == count
+    assert (bench.state.status, bench.state.reason) == (IDLE, "waiting for the first chunk")
+    bench.run(0.01)
+    assert bench.give(bench.standing_chunk(episode=1)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_a_stop_that_came_too_late_to_be_sent_is_no_motion_to_leave(bench):
+    """The controllers are still on the motion before it, and so is the executor."""
+    sent = bench.executor._outputs.published
+    bench.executor.hold(True, bench.now_ns)
+    count = len(bench.updates)
+    bench.stall(0.42)
+    assert len(bench.updates) == count
+    np.testing.assert_array_equal(bench.sent.at(bench.now_ns), sent.at(bench.now_ns))
+    assert (bench.state.status, bench.state.refusals) == (HOLDING, {})
+
+
+def test_a_reset_that_came_too_late_to_be_sent_is_done_when_the_controllers_are():
+    bench = Bench()
+    bench.stream(0.6)
+    rest_ns = bench.executor._motion.rest_ns
+    bench.executor.reset(bench.now_ns)
+    bench.stall(0.37)
+    while bench.state.status == HOLDING:
+        bench.run(0.01)
+    assert 0 <= bench.now_ns - rest_ns < s_to_ns(0.02)
+
+
+def test_a_reset_at_rest_without_any_lead_is_done_at_once():
+    bench = Bench(ExecutorSettings(lead=0.0))
+    bench.stream(0.6)
+    bench.run(2.0)
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    assert bench.state.status == IDLE
+
+
+def test_a_distrusted_controller_at_rest_and_a_late_tick_are_a_stop_like_any_other(bench):
+    """As a timer of 30 Hz has it."""
+    bench.run(0.7)
+    for _ in range(20):
+        bench.executor.watch_controller("arm", bench.now_ns, bench.reference(j2=1.0), bench.now_ns)
+        bench.stall(0.033)
+        if bench.executor._watchdog.locked:
+            break
+    assert bench.state.reason.startswith("controller 'arm' does not follow")
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.1)
+    assert bench.give(bench.standing_chunk()) is None
+
+
+def test_motion_that_would_step_is_never_sent(bench, monkeypatch):
+    def broken(now_ns, settings):
+        motion = bench.executor._motion
+        motion.sent = replace(motion.sent, positions=motion.sent.positions + 0.01)
+        return True
+
+    sent = bench.sent
+    monkeypatch.setattr(bench.executor._motion, "refresh", broken)
+    count = len(bench.updates)
+    bench.run(0.01)
+    assert len(bench.updates) == count
+    assert bench.sent is sent
+    assert bench.state.status == HOLDING
+    assert bench.state.refusals == {"unsendable_step": 1}
+
+
+def test_an_internal_error_is_a_bounded_stop_latched_counted_and_told(bench):
+    update = bench.executor.fail("ValueError in _on_tick", bench.now_ns)
+    assert {t.controller for t in update.trajectories} == {"arm", "finger"}
+    state = bench.state
+    assert (state.status, state.refusals) == (HOLDING, {"internal_error": 1})
+    assert state.reason == "internal error: ValueError in _on_tick: call resume first"
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert not update.trajectories[0].velocities[-1].any()
+    assert bench.executor.fail("the next tick", bench.now_ns) is None
+    bench.run(0.4)
+    assert bench.give(bench.standing_chunk()).reason == "needs_resume"
+    bench.run(0.2)
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(bench.standing_chunk()) is None
+
+
+def test_an_internal_error_in_the_stop_itself_leaves_the_tail_that_was_sent(bench, monkeypatch):
+    def broken(*_):
+        raise IndexError("no such knot")
+
+    tail = bench.executor._outputs.published
+    monkeypatch.setattr(bench.executor._motion, "brake", broken)
+    with pytest.raises(IndexError):
+        bench.executor.fail("the first error", bench.now_ns)
+    count = len(bench.updates)
+    bench.run(0.7)
+    assert len(bench.updates) == count
+    assert not tail.at(bench.now_ns)[1].any()
+    assert "the first error" in bench.state.reason
+
+
+def test_an_internal_error_before_any_motion_only_latches():
+    bench = Bench()
+    assert bench.executor.fail("too early", bench.now_ns) is None
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+
+
+def test_a_jump_of_the_clock_backwards_forgets_everything(bench):
+    bench.t = 0.1
+    bench.run(0.05)
+    assert bench.state.status == HOLDING
+    assert "clock" in bench.state.reason
+    bench.give(sway_chunk(bench.t, id=1, session="b"))
+    assert bench.state.status == RUNNING
+    assert bench.updates[-1][1].timeline.start_ns > EPOCH_NS + s_to_ns(0.05)
+
+
+def test_a_jump_of_the_clock_ahead_forgets_everything(bench):
+    bench.t += 5.0
+    bench.executor.update(bench.now_ns)
+    assert bench.state.status == HOLDING
+    assert "5.0 s ahead" in bench.state.reason
+    assert bench.give(sway_chunk(bench.t - 0.1)).reason == "before_stop"
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.updates[-1][1].timeline.start_ns > bench.now_ns - s_to_ns(0.1)
+
+
+def test_a_short_stall_is_not_a_jump_of_the_clock(bench):
+    bench.t += 0.25
+    bench.run(0.01)
+    assert bench.state.status in (RUNNING, COASTING)
+
+
+def test_a_stall_beyond_the_end_of_all_motion_is_a_starvation_and_nothing_is_sent(bench):
+    bench.t += 0.95
+    count = len(bench.updates)
+    bench.run(0.01)
+    assert bench.state.status == HOLDING
+    assert bench.state.reason == "no chunk came in time: at rest"
+    assert (bench.state.starvations, bench.state.refusals) == (1, {})
+    assert len(bench.updates) == count
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_a_small_correction_of_the_clock_changes_nothing(bench):
+    bench.t -= 0.02
+    bench.run(0.01)
+    assert bench.state.status == RUNNING
+
+
+def test_an_error_before_anything_leaves_does_not_count_as_sent(bench, monkeypatch):
+    def broken(*_):
+        raise ZeroDivisionError
+
+    followed = bench.executor._outputs.published
+    monkeypatch.setattr("groot_ros.control.outputs.even_rows", broken)
+    with pytest.raises(ZeroDivisionError):
+        bench.give(bench.standing_chunk())
+    assert bench.executor._outputs.published is followed
+    monkeypatch.undo()
+    stop = bench.executor.fail("ZeroDivisionError", bench.now_ns)
+    assert stop is None or not stop.trajectories[0].velocities[-1].any()
+    bench.run(0.7)
+    assert bench.state.refusals == {"internal_error": 1}

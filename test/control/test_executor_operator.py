@@ -1,0 +1,220 @@
+"""Hold, emergency stop, instructions, single steps, reset: what the operator asks for."""
+
+import numpy as np
+import pytest
+from control_bench import (
+    DT,
+    Bench,
+    excess,
+    sway,
+    sway_chunk,
+)
+
+from groot_ros.control import ExecutorSettings
+from groot_ros.types import ExecutorStatus, s_to_ns
+
+IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+
+
+@pytest.fixture
+def bench():
+    return Bench.streaming()
+
+
+def test_a_hold_stops_smoothly_and_its_release_waits_for_a_new_chunk(bench):
+    bench.executor.hold(True, bench.now_ns)
+    assert bench.state.status == HOLDING
+    assert bench.state.hold
+    bench.run(0.02)
+    assert bench.give(sway_chunk(bench.t)).reason == "on_hold"
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    bench.run(0.4)
+    assert bench.still
+    seen_during_the_hold = sway_chunk(bench.t - 0.01)
+    bench.executor.hold(False, bench.now_ns)
+    assert bench.give(seen_during_the_hold).reason == "before_stop"
+    bench.run(0.1)
+    assert bench.still
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_holding_twice_is_holding_once(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(0.02)
+    count = len(bench.updates)
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(0.02)
+    assert len(bench.updates) == count
+
+
+def test_an_emergency_stop_is_the_hardest_allowed_and_latched(bench):
+    fast = bench.speed
+    bench.executor.estop(bench.now_ns)
+    bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
+    assert bench.still
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert bench.state.status == ESTOPPED
+    assert bench.state.estop
+    assert bench.give(sway_chunk(bench.t)).reason == "estopped"
+    bench.executor.resume(bench.now_ns)
+    assert bench.state.status == HOLDING
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_a_stop_in_progress_is_not_drawn_out_by_another_one(bench):
+    bench.executor.hold(True, bench.now_ns)
+    rest_ns = bench.executor._motion.rest_ns
+    for _ in range(4):
+        bench.run(0.05)
+        bench.executor.stop(bench.now_ns)
+    assert abs(bench.executor._motion.rest_ns - rest_ns) < s_to_ns(1e-3)
+
+
+def test_nothing_softens_an_emergency_stop(bench):
+    fast = bench.speed
+    bench.executor.estop(bench.now_ns)
+    bench.executor.stop(bench.now_ns)
+    bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
+    assert bench.still
+
+
+def test_a_stop_hands_back_what_to_publish_and_ends_at_rest(bench):
+    update = bench.executor.stop(bench.now_ns)
+    assert {t.controller for t in update.trajectories} == {"arm", "finger"}
+    for trajectory in update.trajectories:
+        assert trajectory.stamp_ns < bench.now_ns < trajectory.end_ns
+        assert not trajectory.velocities[-1].any()
+    assert not update.timeline.velocities[-1].any()
+    bench.run(0.4)
+    assert bench.still
+
+
+def test_an_empty_instruction_stops_and_ends_that_instruction(bench):
+    assert bench.executor.instruct("pick the cube", bench.now_ns) is None
+    assert bench.executor.instruct("  ", bench.now_ns) is not None
+    bench.run(0.4)
+    assert bench.still
+    assert bench.state.status == HOLDING
+    assert bench.give(sway_chunk(bench.t)).reason == "instruction_ended"
+    assert bench.give(sway_chunk(bench.t, instruction_id=1)) is None
+
+
+def test_another_instruction_keeps_what_is_sent_and_the_frozen_steps_of_the_old():
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1, frozen_steps=12))
+    bench.run(0.02)
+    bench.executor.instruct("place", bench.now_ns)
+    assert bench.state.time_to_tail == pytest.approx(12 * DT, abs=DT)
+    bench.run(0.1)
+    assert bench.give(sway_chunk(bench.t, instruction_id=1)).reason == "instruction_ended"
+    bench.run(0.9)
+    assert (bench.state.status, bench.state.starvations) == (HOLDING, 0)
+    assert "instruction changed" in bench.state.reason
+    assert bench.give(sway_chunk(bench.t, instruction="place", instruction_id=2)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_without_frozen_steps_another_instruction_keeps_only_what_is_sent():
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
+    sent = bench.sent
+    bench.executor.instruct("place", bench.now_ns)
+    assert bench.state.time_to_tail == pytest.approx(0.3, abs=DT)
+    bench.run(1.0)
+    np.testing.assert_array_equal(bench.sent.positions[-1], sent.positions[-1])
+
+
+@pytest.mark.parametrize("before", [(), ("",)])
+def test_at_rest_too_another_instruction_ends_the_old_one(before):
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
+    bench.run(1.5)
+    for words in (*before, "place"):
+        bench.executor.instruct(words, bench.now_ns)
+    bench.run(0.05)
+    old = bench.standing_chunk(instruction="pick", instruction_id=1)
+    assert bench.give(old).reason == "instruction_ended"
+    assert bench.state.status == HOLDING
+    assert bench.give(bench.standing_chunk(instruction="place", instruction_id=2)) is None
+
+
+def test_the_same_instruction_again_changes_nothing():
+    bench = Bench()
+    bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
+    before = bench.state.time_to_tail
+    bench.executor.instruct(" pick ", bench.now_ns)
+    assert bench.state.time_to_tail == before
+    assert bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1)) is None
+
+
+def test_single_step_executes_one_chunk_to_its_end_for_each_step():
+    bench = Bench(ExecutorSettings(single_step=True))
+    assert bench.give(sway_chunk(0.0)).reason == "awaiting_step"
+    for _ in range(2):
+        bench.executor.step(bench.now_ns)
+        assert bench.give(sway_chunk(bench.t)).reason == "before_stop"
+        bench.run(0.01)
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.run(0.1)
+        assert bench.give(sway_chunk(bench.t)).reason == "awaiting_step"
+        bench.run(1.0)
+        assert (bench.state.status, bench.state.starvations) == (HOLDING, 0)
+        assert "single step" in bench.state.reason
+        assert bench.still
+
+
+def test_a_reset_stops_forgets_and_starts_from_the_measured_state(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.02)
+    timeline = bench.updates[-1][1].timeline
+    assert timeline.chunk_id == 0
+    assert timeline.start_ns > bench.now_ns - s_to_ns(0.05)
+    bench.run(0.5)
+    assert bench.state.status == IDLE
+    bench.follows = False
+    bench.measured = sway(bench.t) + 0.2
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+def test_a_reset_says_so_until_it_is_done(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    assert (bench.state.status, bench.state.reason) == (HOLDING, "reset: waiting for a new chunk")
+    bench.run(0.5)
+    assert (bench.state.status, bench.state.reason) == (IDLE, "waiting for the first chunk")
+
+
+def test_a_stop_during_a_reset_keeps_its_own_reason(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    bench.executor.stop(bench.now_ns, "no instruction")
+    bench.run(0.5)
+    assert bench.state.reason == "no instruction"
+
+
+def test_a_chunk_right_after_a_reset_leaves_the_stopping_motion_smoothly(bench):
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.02)
+    assert bench.give(sway_chunk(bench.t, episode=1)) is None
+    bench.run(0.3)
+    assert bench.state.status == RUNNING
+    assert max(excess(bench.sent, bench.limits)) < 1e-6
+
+
+def test_starting_anew_takes_the_robot_where_it_is_but_keeps_a_latched_stop(bench):
+    bench.executor.stop(bench.now_ns)
+    bench.run(0.5)
+    bench.executor.estop(bench.now_ns)
+    bench.executor.start(bench.now_ns)
+    count = len(bench.updates)
+    bench.run(0.1)
+    assert len(bench.updates) == count
+    assert bench.state.status == ESTOPPED
+    bench.executor.resume(bench.now_ns)
+    bench.measured = sway(bench.t) + 0.2
+    bench.run(0.1)
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)

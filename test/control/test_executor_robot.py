@@ -1,0 +1,217 @@
+"""A robot that is not known, does not follow, was moved, or cannot stop."""
+
+import numpy as np
+import pytest
+from control_bench import (
+    ARM,
+    EPOCH_NS,
+    JOINTS,
+    Bench,
+    chunk,
+    excess,
+    sway,
+    sway_chunk,
+)
+
+from groot_ros.control import ExecutorSettings
+from groot_ros.types import ExecutorStatus, s_to_ns
+
+IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+
+
+@pytest.fixture
+def bench():
+    return Bench.streaming()
+
+
+def test_a_controller_elsewhere_than_sent_stops_motion_until_somebody_looks(bench):
+    for _ in range(10):
+        assert bench.give(sway_chunk(bench.t)) is None
+        elsewhere = bench.reference(j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
+        stop = bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
+        if bench.state.status == HOLDING:
+            break
+        bench.run(0.1)
+    assert bench.state.reason.startswith("controller 'arm' does not follow: j2 was sent")
+    assert stop is not None
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+    assert not stop.trajectories[0].velocities[-1].any()
+    bench.run(0.5)
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_a_controller_that_follows_or_is_not_commanded_is_no_matter(bench):
+    for _ in range(10):
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.executor.watch_controller("arm", bench.now_ns, bench.reference(), bench.now_ns)
+        bench.run(0.1)
+    assert bench.state.status == RUNNING
+    bench.run(4.0)
+    for _ in range(10):
+        elsewhere = bench.reference(j2=1.0)
+        bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
+        bench.run(0.1)
+    assert bench.state.reason == "no chunk came in time: at rest"
+
+
+def test_a_robot_moved_by_hand_long_after_a_stop_is_taken_where_it_is(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(3.0)
+    bench.follows = False
+    bench.measured = np.add(bench.measured, [0.2, 0.0, 0.0, 0.0])
+    bench.run(0.1)
+    bench.executor.hold(False, bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+def test_a_robot_that_sags_a_little_is_not_let_down_further(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(3.0)
+    bench.follows = False
+    commanded = bench.measured
+    bench.measured = np.add(bench.measured, [0.05, 0.0, 0.0, 0.0])
+    bench.run(0.1)
+    bench.executor.hold(False, bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)) is None
+    np.testing.assert_allclose(bench.sent.at(bench.now_ns)[0], commanded)
+
+
+def test_lost_joint_states_stop_the_motion_and_their_return_ends_that():
+    bench = Bench(ExecutorSettings(max_chunk_age=3.0))
+    bench.give(sway_chunk(0.0, steps=90))
+    bench.reports = False
+    bench.run(0.51)
+    assert bench.state.status == HOLDING
+    assert "j1 was last heard of" in bench.state.reason
+    bench.run(0.4)
+    assert bench.still
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_no_chunk_is_executed_without_fresh_joint_states():
+    bench = Bench()
+    assert bench.executor.receive(sway_chunk(0.0, id=1), EPOCH_NS).reason == "no_joint_state"
+    bench.observe()
+    late = EPOCH_NS + s_to_ns(0.6)
+    refusal = bench.executor.receive(sway_chunk(0.5, id=2), late)
+    assert refusal.reason == "stale_joint_state"
+
+
+def test_joint_states_from_the_future_mean_that_clocks_disagree():
+    bench = Bench()
+    bench.executor.observe(EPOCH_NS + s_to_ns(1.0), list(JOINTS), [0.0] * 4, [])
+    assert bench.executor.receive(sway_chunk(0.0, id=1), EPOCH_NS).reason == "clocks_disagree"
+
+
+def test_malformed_joint_states_are_counted():
+    bench = Bench()
+    assert bench.executor.observe(EPOCH_NS, list(JOINTS), [0.0], []).reason == "bad_joint_state"
+    assert bench.state.refusals == {"bad_joint_state": 1}
+
+
+def test_a_robot_that_does_not_follow_is_not_driven_on(bench):
+    bench.follows = False
+    bench.run(1.0)
+    bench.measured = bench.measured + 0.6
+    values = np.tile(bench.measured, (16, 1))
+    assert bench.give(chunk(values, bench.t)).reason == "not_following"
+
+
+def test_a_robot_that_stands_while_commanded_is_stopped_until_somebody_looks():
+    """A controller that refuses says nothing on its topic."""
+    bench = Bench()
+    bench.follows = False
+    fast = np.cumsum(np.full((31, 4), 0.04), axis=0) + sway(0.0) - 0.04
+    assert bench.give(chunk(fast, 0.0)) is None
+    while bench.state.status == RUNNING:
+        bench.run(0.01)
+    assert bench.t < 1.0
+    assert bench.state.status == HOLDING
+    assert "does not follow" in bench.state.reason
+    assert "call resume" in bench.state.reason
+    bench.run(0.7)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+    bench.executor.resume(bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(chunk(np.tile(bench.measured, (16, 1)), bench.t)) is None
+    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+def test_a_robot_found_elsewhere_right_after_a_stop_is_not_driven_on(bench):
+    bench.follows = False
+    bench.executor.hold(True, bench.now_ns)
+    bench.measured = np.add(bench.measured, [0.4, 0.0, 0.0, 0.0])
+    bench.run(1.0)
+    bench.executor.hold(False, bench.now_ns)
+    bench.run(0.01)
+    assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
+
+
+def test_a_robot_moved_by_hand_long_after_a_stop_is_no_fault(bench):
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(3.0)
+    bench.follows = False
+    bench.measured = np.add(bench.measured, [0.4, 0.0, 0.0, 0.0])
+    bench.run(2.0)
+    bench.executor.hold(False, bench.now_ns)
+    assert bench.state.reason == "released: waiting for a new chunk"
+
+
+def test_a_gripper_that_holds_something_may_stay_behind(bench):
+    bench.follows = False
+    for _ in range(10):
+        bench.measured = bench.sent.at(bench.now_ns)[0] + [0.0, 0.0, 0.0, 0.9]
+        assert bench.give(sway_chunk(bench.t)) is None
+        bench.run(0.01)
+        bench.t = round(bench.t + 0.1, 6)
+    assert bench.state.status == RUNNING
+
+
+@pytest.mark.parametrize(
+    ("start", "velocity"),
+    [
+        ([1.45, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0]),
+        ([0.0, 0.0, 0.0, 0.0], [0.0, 3.5, 0.0, 0.0]),
+    ],
+)
+def test_a_measured_state_that_cannot_stop_in_time_gets_the_hardest_stop(start, velocity):
+    bench = Bench(start=start, velocity=velocity)
+    assert bench.give(sway_chunk(0.0)).reason == "not_viable"
+    assert bench.state.status == HOLDING
+    assert len(bench.updates) == 1
+    stop = bench.sent
+    assert excess(stop, bench.limits)[2] < 1e-6
+    fastest = int(np.argmax(np.abs(velocity)))
+    duration = abs(velocity[fastest]) / 15.0
+    assert not stop.at(EPOCH_NS + s_to_ns(duration + 1e-4))[1].any()
+    assert stop.at(EPOCH_NS + s_to_ns(duration - 1e-3))[1][fastest] > 0
+    assert bench.give(sway_chunk(bench.t)) is not None
+
+
+def test_resting_outside_the_limits_is_not_moved_and_can_be_mended_by_hand():
+    bench = Bench(start=[1.6, 0.0, 0.0, 0.0])
+    assert bench.give(sway_chunk(0.0)).reason == "not_viable"
+    assert (bench.state.status, bench.updates) == (HOLDING, [])
+    assert ARM[0] in bench.state.reason
+    bench.measured = sway(0.0)
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
+
+
+def test_resting_a_hair_outside_the_limits_counts_as_on_the_limit():
+    bench = Bench(ExecutorSettings(max_start_jump=9.0), start=[1.515, 0.0, 0.0, 0.0])
+    assert bench.give(sway_chunk(0.0)) is None
+    assert bench.sent.positions[0][0] == 1.5
+
+
+def test_a_trembling_encoder_does_not_count_as_motion():
+    bench = Bench(velocity=[0.04, -0.04, 0.0, 0.0])
+    bench.give(sway_chunk(0.0))
+    assert not bench.sent.velocities[0].any()

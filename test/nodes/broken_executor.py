@@ -1,0 +1,32 @@
+"""The executor node's process, with defects that a test switches on while it runs.
+
+The file that BROKEN names holds what raises for as long as it is there: a method of the control
+room's executor, or `rclpy`.
+"""
+
+import os
+from pathlib import Path
+
+from rclpy.executors import SingleThreadedExecutor
+
+from groot_ros.control import Executor
+from groot_ros.nodes.executor_node import main
+
+SWITCH = Path(os.environ["BROKEN"])
+
+
+def breakable(kind: type, method: str, name: str) -> None:
+    real = getattr(kind, method)
+
+    def broken(self, *arguments, **options):
+        if SWITCH.is_file() and SWITCH.read_text() == name:
+            raise KeyError(f"{name} is broken")
+        return real(self, *arguments, **options)
+
+    setattr(kind, method, broken)
+
+
+for each in ("update", "observe", "receive", "hold"):
+    breakable(Executor, each, each)
+breakable(SingleThreadedExecutor, "spin_once", "rclpy")
+main()

@@ -1,0 +1,170 @@
+"""The policy node: what it is told, resets and sessions."""
+
+import threading
+
+import pytest
+from policy_stage import (
+    ScriptedPolicy,
+    active,
+    stages,
+    wait_until,
+)
+from std_msgs.msg import String
+
+from groot_ros.nodes import instruction_channel
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def stage(ros_domain):
+    yield from stages()
+
+
+def test_without_an_instruction_nothing_is_inferred_and_the_first_one_begins(stage):
+    policy = ScriptedPolicy()
+    on = active(stage, policy, instruction="''")
+    on.refused("no_instruction")
+    assert not policy.observations
+    on.instruction.publish(String(data="pick the cube"))
+    chunk = on.chunks.wait()
+    assert (chunk.instruction_id, chunk.instruction) == (1, "pick the cube")
+
+
+def test_an_instruction_latched_before_the_node_was_there_counts(stage):
+    on = stage()
+    on.instruction.publish(String(data="said early"))
+    on.bring_up()
+    assert on.chunks.wait().instruction == "said early"
+
+
+def test_the_service_takes_an_instruction_and_repeats_it_on_the_topic(stage):
+    on = active(stage)
+    on.chunks.wait()
+    response = on.instruct("place it")
+    assert (response.success, response.message, response.instruction_id) == (True, "place it", 2)
+    assert on.instructions.wait(lambda m: m.data == "place it")
+    chunk = on.chunks.wait(lambda m: m.instruction_id == 2)
+    assert chunk.instruction == "place it"
+    assert on.instruct("place it").instruction_id == 2
+
+
+def test_a_word_is_not_overtaken_by_the_next_one(stage, monkeypatch):
+    """A thread that is held up with an old word must not have the last one."""
+    go_on, stopped = threading.Event(), threading.Event()
+    heard = []
+
+    def slow(text):
+        heard.append(text)
+        if text == "pick":
+            assert go_on.wait(20)
+        else:
+            stopped.set()
+        return ""
+
+    on = stage()
+    monkeypatch.setattr(instruction_channel, "problem", slow)
+    wait_until(lambda: on.instruction.get_subscription_count() >= 2, "the node listens")
+    on.instruction.publish(String(data="pick"))
+    wait_until(lambda: heard, "the first word is heard")
+    on.instruction.publish(String(data=""))
+    # Long enough for it to overtake, were that possible.
+    assert not stopped.wait(1.0)
+    go_on.set()
+    wait_until(lambda: len(heard) == 4, "both words are heard twice")
+    wait_until(lambda: on.node._instructions.current.id >= 2, "the stop is followed")
+    assert heard[-1] == ""
+    assert on.node._instructions.current.text == ""
+
+
+def test_a_book_is_refused_as_an_instruction_and_the_old_one_stays(stage):
+    on = active(stage)
+    on.chunks.wait()
+    response = on.instruct("a" * 2001)
+    assert (response.success, response.instruction_id) == (False, 1)
+    assert "at most 2000" in response.message
+
+
+def test_an_empty_instruction_stops_the_chunks_until_the_next_one(stage):
+    on = active(stage)
+    on.chunks.wait()
+    response = on.instruct("")
+    assert (response.success, response.instruction_id) == (True, 2)
+    stopped_at = len(on.chunks)
+    on.refused("no_instruction")
+    # One that was on its way may still have arrived, but it was told to do the old thing.
+    assert all(m.instruction_id == 1 for m in on.chunks.all()[stopped_at:])
+    on.instruct("go on")
+    assert on.chunks.wait(lambda m: m.instruction_id == 3).instruction == "go on"
+
+
+def test_a_chunk_of_the_old_instruction_is_dropped_when_a_new_one_comes_while_inferring(stage):
+    inferring, finish = threading.Event(), threading.Event()
+
+    def script(policy, _observation):
+        if len(policy.observations) == 1:
+            inferring.set()
+            assert finish.wait(20)
+
+    on = active(stage, ScriptedPolicy(script=script), instruction="old")
+    assert inferring.wait(20)
+    on.instruct("new")
+    finish.set()
+    assert on.chunks.wait().instruction == "new"
+    on.refused("superseded")
+
+
+def test_a_late_joiner_finds_only_the_newest_word_whoever_said_it(stage):
+    on = active(stage)
+    on.instruct("by service")
+    on.instructions.wait(lambda m: m.data == "by service")
+    on.instruction.publish(String(data="by topic"))
+    on.chunks.wait(lambda m: m.instruction == "by topic")
+    late = on.late_instructions()
+    assert late.wait(lambda m: m.data == "by topic")
+    assert [m.data for m in late.all()] == ["by topic"]
+
+
+def test_a_reset_begins_a_new_episode_and_kills_the_chunk_in_the_making(stage):
+    inferring, finish = threading.Event(), threading.Event()
+
+    def script(policy, _observation):
+        if len(policy.observations) == 1:
+            inferring.set()
+            assert finish.wait(20)
+
+    on = active(stage, ScriptedPolicy(script=script))
+    assert inferring.wait(20)
+    response = on.reset()
+    assert (response.success, response.message) == (True, "episode 1")
+    finish.set()
+    chunk = on.chunks.wait()
+    assert (chunk.episode, chunk.id) == (1, 1)
+    assert on.refused("superseded").episode == 1
+
+
+def test_after_a_reset_only_frames_that_came_later_are_looked_at(stage):
+    policy = ScriptedPolicy()
+    on = active(stage, policy)
+    on.chunks.wait()
+    on.robot.silent.update({"front", "wrist"})
+    on.reset()
+    status = on.refused("missing_image")
+    assert status.episode == 1
+
+
+def test_a_reset_without_a_session_does_no_harm(stage):
+    on = stage()
+    assert on.reset().message == "nothing to reset: not configured"
+    on.configure()
+    assert on.reset().message == "history cleared, no session yet"
+
+
+def test_each_activation_is_a_session_of_its_own(stage):
+    on = active(stage)
+    first = on.chunks.wait().session
+    on.reset()
+    assert on.deactivate()
+    assert on.activate()
+    chunk = on.chunks.wait(lambda m: m.session != first)
+    assert (chunk.id, chunk.episode) == (1, 0)
