@@ -20,6 +20,7 @@ class MeasuredState:
     Attributes:
         position: float64 [N] rad or m.
         velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none.
+        seen_ns: int64 [N], stamp of each joint's position; 0 before the first.
         oldest_ns: stamp of the joint heard of least recently; None while one is missing.
 
     """
@@ -32,6 +33,7 @@ class MeasuredState:
         """Forget everything, as after a jump of the clock."""
         self.position: Array = np.zeros(len(self._index))
         self.velocity: Array = np.zeros(len(self._index))
+        self.seen_ns = np.zeros(len(self._index), dtype=np.int64)
         self._stamps: dict[str, int] = {}
         self.oldest_ns: int | None = None
 
@@ -65,7 +67,7 @@ class MeasuredState:
             if stamp_ns < self._stamps.get(name, stamp_ns):
                 continue
             at = self._index[name]
-            self._stamps[name] = stamp_ns
+            self._stamps[name] = self.seen_ns[at] = stamp_ns
             self.position[at] = positions[i]
             self.velocity[at] = velocities[i] if len(velocities) else 0.0
         if len(self._stamps) == len(self._index):

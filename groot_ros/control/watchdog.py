@@ -11,6 +11,8 @@ class Watchdog:
         hold: the operator's pause; motion resumes with the first chunk after its release.
         estop: latched until resume().
         locked: starved too often, or the robot does not follow; latched until resume().
+        astray: why motion is not continued, while robot or controllers are not where they were
+            sent; the tail that they have is all that they get.
         starvations: times the tail began for want of a chunk, since the start.
 
     """
@@ -19,6 +21,7 @@ class Watchdog:
         self.hold = False
         self.estop = False
         self.locked = False
+        self.astray = ""
         self.starvations = 0
         self._since_resume = 0
         self._locked_because = ""
@@ -88,6 +91,9 @@ class Watchdog:
             return ExecutorStatus.HOLDING, self._standing_because
         if motion_end_ns is None or rest_ns is None:
             return ExecutorStatus.IDLE, "waiting for the first chunk"
+        if self.astray:
+            at_rest = now_ns >= rest_ns
+            return ExecutorStatus.HOLDING if at_rest else ExecutorStatus.COASTING, self.astray
         if now_ns < motion_end_ns:
             return ExecutorStatus.RUNNING, "executing a chunk"
         if now_ns < rest_ns:
