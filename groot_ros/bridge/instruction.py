@@ -1,5 +1,6 @@
 """What the policy is told to do, whoever says it."""
 
+import unicodedata
 from dataclasses import dataclass
 from threading import Lock
 
@@ -11,6 +12,9 @@ def problem(text: str) -> str:
     """Why nobody may be told this, or an empty string."""
     if len(text) > LONGEST:
         return f"the instruction has {len(text)} characters, at most {LONGEST}"
+    control = next((c for c in text.strip() if unicodedata.category(c) == "Cc"), "")
+    if control:
+        return f"the instruction holds the control character {control!r}: say it in one plain line"
     return ""
 
 
@@ -40,7 +44,11 @@ class InstructionBox:
         return self._current
 
     def put(self, text: str) -> bool:
-        """Take a new instruction; False when it is the one in force already."""
+        """Take a new instruction; False when it is the one in force already.
+
+        A blank one is the empty one.
+        """
+        text = text if text.strip() else ""
         with self._lock:
             if self._current.id > 0 and text == self._current.text:
                 return False

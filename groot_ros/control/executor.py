@@ -97,7 +97,7 @@ class Executor:
             or self._plan(chunk, now_ns)
         )
         if refusal is not None:
-            return self.refuse(refusal)
+            return self._refuse_chunk(refusal)
         self._tally.accepted += 1
         self._admission.accept(chunk)
         self._watchdog.accepted()
@@ -137,7 +137,7 @@ class Executor:
     def refuse_chunk(self, refusal: Refusal) -> Refusal:
         """Count a received chunk that was too malformed to become a record."""
         self._tally.received += 1
-        return self.refuse(refusal)
+        return self._refuse_chunk(refusal)
 
     # What goes out
 
@@ -251,6 +251,11 @@ class Executor:
 
     # Inside
 
+    def _refuse_chunk(self, refusal: Refusal) -> Refusal:
+        if refusal.reason != "second_policy":
+            self._watchdog.refused = refusal.reason
+        return self.refuse(refusal)
+
     def _plan(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
         restart = self._restart or self._was_moved(now_ns)
         if self.settings.shadow or (restart and self._motion.is_at_rest(now_ns)):
@@ -278,7 +283,8 @@ class Executor:
             return
         lost = self._unknown_state(now_ns)
         if lost is not None and not self.settings.shadow:
-            self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
+            if not self._clock.is_catching_up(now_ns):
+                self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
             return
         if self._motion.refresh(now_ns, self.settings):
             self._dispatch.due = True

@@ -347,3 +347,32 @@ def test_a_trembling_encoder_does_not_count_as_motion():
     bench = Bench(velocity=[0.04, -0.04, 0.0, 0.0])
     bench.give(sway_chunk(0.0))
     assert not bench.sent.velocities[0].any()
+
+
+def test_after_a_stall_joint_states_are_not_lost_before_they_could_be_read(bench):
+    """The process stood still for half a second: what came meanwhile is read after the tick."""
+    bench.give(sway_chunk(bench.t, steps=30))
+    bench.t = round(bench.t + 0.53, 6)
+    bench._update()
+    assert "lost" not in bench.state.reason
+    bench.run(0.05)
+    assert bench.state.status == RUNNING
+
+
+def test_after_a_stall_joint_states_that_do_not_come_are_lost(bench):
+    bench.give(sway_chunk(bench.t, steps=30))
+    bench.reports = False
+    bench.t = round(bench.t + 0.53, 6)
+    bench._update()
+    bench.run(0.12)
+    assert bench.state.reason.startswith("joint states lost: ")
+
+
+def test_what_is_not_accepted_is_told_from_what_does_not_come(bench):
+    for _ in range(10):
+        bench.give(sway_chunk(bench.t, dt=2.0))
+        bench.run(0.1)
+    assert bench.state.reason == "no chunk was accepted (last refused: bad_dt): at rest"
+    assert bench.give(sway_chunk(bench.t)) is None
+    bench.run(2.0)
+    assert bench.state.reason == "no chunk came in time: at rest"

@@ -36,7 +36,7 @@ def running(stage):
 
 def test_a_policy_that_is_too_late_is_refused_until_it_is_on_time_again(running):
     running.policy.latency = 1.5
-    running.wait(HOLDING, "no chunk came in time", refused="too_old")
+    running.wait(HOLDING, "no chunk was accepted (last refused: too_old)", refused="too_old")
     running.policy.latency = 0.1
     running.wait(RUNNING)
     assert running.sharpest(running.began_ns).step < STEP
@@ -55,7 +55,9 @@ def test_chunks_with_nan_are_refused_and_the_robot_comes_to_rest(running):
         msg.groups[0].values[3] = math.nan
 
     running.policy.spoil = spoil
-    running.wait(HOLDING, "no chunk came in time: at rest", refused="non_finite")
+    running.wait(
+        HOLDING, "no chunk was accepted (last refused: non_finite): at rest", refused="non_finite"
+    )
     wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
     assert running.sharpest(running.began_ns).step < STEP
 
@@ -65,7 +67,11 @@ def test_chunks_of_a_wrong_joint_count_are_refused_and_the_robot_comes_to_rest(r
         msg.groups[0].values = msg.groups[0].values[:-1]
 
     running.policy.spoil = spoil
-    running.wait(HOLDING, "no chunk came in time: at rest", refused="sizes_disagree")
+    running.wait(
+        HOLDING,
+        "no chunk was accepted (last refused: sizes_disagree): at rest",
+        refused="sizes_disagree",
+    )
 
 
 def test_joint_states_of_a_wrong_joint_count_count_as_lost(running):
