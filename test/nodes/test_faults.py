@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from policy_stage import wait_until
-from process_stage import PERIOD, Policy, ProcessStage
+from process_stage import JOINTS, PERIOD, Policy, ProcessStage
 
 from groot_ros.msg import ExecutorState
 from groot_ros.types import s_to_ns
@@ -18,6 +19,8 @@ RUNNING, COASTING, HOLDING = (
 )
 #: rad in one control period at the largest velocity of the SO-101's contract.
 STEP = 4.0 * PERIOD
+#: A gripper may rightly be elsewhere.
+WATCHED = [joint != "gripper" for joint in JOINTS]
 
 
 @pytest.fixture
@@ -145,6 +148,23 @@ def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(run
     running.policy.reach = 0.1
     assert running.trigger("executor_node/resume").success
     running.wait(RUNNING)
+
+
+@pytest.mark.parametrize("length", [0.6, 0.9, 1.2])
+def test_a_controller_that_was_deaf_jumps_by_no_more_than_may_be_its_error(running, length):
+    running.policy.reach = 0.8
+    running.wait(RUNNING)
+    began_ns = running.now_ns
+    wait_until(lambda: running.now_ns - began_ns > s_to_ns(1.0), "it sways")
+    running.robot.refuses = True
+    deaf_ns = running.now_ns
+    wait_until(lambda: running.now_ns - deaf_ns > s_to_ns(length), "it was deaf")
+    running.robot.refuses = False
+    heard_ns = running.now_ns
+    wait_until(lambda: running.now_ns - heard_ns > s_to_ns(1.0), "it could hear again")
+    arm = np.array([row for at, row in list(running.robot.commands) if at > deaf_ns])[:, WATCHED]
+    # What the command moves on between the measurement and the message comes on top.
+    assert np.abs(np.diff(arm, axis=0)).max() < 0.3 + 0.1
 
 
 def test_a_second_executor_gives_way_to_the_first(running):
