@@ -17,6 +17,10 @@ from groot_ros.types import NS_PER_S, ns_to_s, s_to_ns
 Pixels = Callable[[], NDArray[np.uint8]]
 
 
+#: On a side; what is smaller is no camera's picture.
+_FEWEST_PIXELS = 16
+
+
 class ImageHistories:
     """Frames by camera and stamp; a frame stays undecoded until an observation uses it.
 
@@ -126,18 +130,36 @@ class ImageHistories:
         return span, ceil(2 * camera.rate * span / NS_PER_S) + 2
 
 
-def stack(view: str, frames: Sequence[Pixels]) -> NDArray[np.uint8]:
-    """uint8 [T, H, W, 3]; a single frame stays in its own memory.
+class FrameSizes:
+    """What size the frames of each camera have: the first of a run decides."""
 
-    Raises:
-        Refused: image_size_changed.
-        MalformedError: a frame cannot be decoded.
+    def __init__(self) -> None:
+        self._sizes: dict[str, tuple[int, int]] = {}
 
-    """
-    arrays = [frame() for frame in frames]
-    if len(arrays) == 1:
-        return arrays[0][None]
-    sizes = dict.fromkeys(f"{a.shape[1]} x {a.shape[0]}" for a in arrays)
-    if len(sizes) > 1:
-        raise Refused("image_size_changed", f"camera '{view}': {', then '.join(sizes)} pixels")
-    return np.stack(arrays)
+    def stack(self, view: str, frames: Sequence[Pixels]) -> NDArray[np.uint8]:
+        """uint8 [T, H, W, 3]; a single frame stays in its own memory.
+
+        Raises:
+            Refused: image_too_small, image_size_changed.
+            MalformedError: a frame cannot be decoded.
+
+        """
+        arrays = [frame() for frame in frames]
+        for array in arrays:
+            self._check(view, array.shape[1], array.shape[0])
+        return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+    def _check(self, view: str, width: int, height: int) -> None:
+        if min(width, height) < _FEWEST_PIXELS:
+            raise Refused(
+                "image_too_small",
+                f"camera '{view}' sends {width} x {height} pixels, at least "
+                f"{_FEWEST_PIXELS} x {_FEWEST_PIXELS} show something",
+            )
+        first = self._sizes.setdefault(view, (width, height))
+        if (width, height) != first:
+            raise Refused(
+                "image_size_changed",
+                f"camera '{view}' sends {width} x {height} pixels, it began with {first[0]} x "
+                f"{first[1]}: configure the policy anew if this is meant",
+            )

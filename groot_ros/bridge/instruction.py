@@ -35,7 +35,11 @@ class InstructionBox:
         return self._current
 
     def put(self, text: str) -> bool:
-        """Take a new instruction; False when it is the one in force already."""
+        """Take a new instruction; False when it is the one in force already.
+
+        A blank one is the empty one.
+        """
+        text = text if text.strip() else ""
         with self._lock:
             if self._current.id > 0 and text == self._current.text:
                 return False

@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.bridge.image_histories import ImageHistories, Pixels, stack
+from groot_ros.bridge.image_histories import FrameSizes, ImageHistories, Pixels
 from groot_ros.bridge.input_health import InputHealth, InputMeter
 from groot_ros.bridge.joint_histories import JointHistories
 from groot_ros.bridge.refusals import Refused
@@ -44,6 +44,7 @@ class ObservationBuffer:
             s for s in contract.joint_states if joints.intersection(s.joints)
         ]
         self._images = ImageHistories(self.cameras, wanted.image_deltas, self._dt_ns, tolerances)
+        self._sizes = FrameSizes()
         self._joints = JointHistories(self.sources, joints, self._joint_span())
         self._meters = {name: InputMeter(name, c.rate) for name, c in self.cameras.items()}
         self._meters |= {s.topic: InputMeter(s.topic, s.rate) for s in self.sources}
@@ -108,7 +109,7 @@ class ObservationBuffer:
         Raises:
             Refused: no_instruction, missing_image, stale_image, skewed_images,
                 missing_history, missing_joint_state, missing_joint, stale_joint_state,
-                image_size_changed.
+                image_too_small, image_size_changed.
             MalformedError: a frame cannot be decoded.
 
         """
@@ -122,7 +123,7 @@ class ObservationBuffer:
             state, state_inputs = self._state(t_obs)
         return Observation(
             stamp_ns=t_obs,
-            images={view: stack(view, own) for view, own in frames.items()},
+            images={view: self._sizes.stack(view, own) for view, own in frames.items()},
             state=state,
             instruction=instruction,
             inputs=(

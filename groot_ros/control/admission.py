@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from groot_ros.control.refusal import Refusal
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.robot import RobotContract
-from groot_ros.types import ActionChunk, ActionKind, ns_to_s, s_to_ns
+from groot_ros.types import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
 
 _SUPPORTED = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
 #: s per step that a chunk may have; anything else is a mistake of units.
@@ -22,7 +24,7 @@ class Admission:
     """
 
     def __init__(self, contract: RobotContract, joint_names: Sequence[str]) -> None:
-        self._units = {name: joint.unit for name, joint in contract.joints.items()}
+        self._joints = contract.joints
         self._required = tuple(joint_names)
         self.forget()
 
@@ -130,16 +132,31 @@ class Admission:
                     f"{' and '.join(k.name for k in _SUPPORTED)}",
                 )
             for name, unit in zip(group.names, group.units, strict=True):
-                if name not in self._units:
+                if name not in self._joints:
                     return Refusal(
                         "unknown_joint", f"'{name}' of group '{group.name}' is not in the contract"
                     )
-                if unit != self._units[name]:
-                    return Refusal(
-                        "wrong_unit", f"'{name}' comes in '{unit}', expected '{self._units[name]}'"
-                    )
+                expected = self._joints[name].unit
+                if unit != expected:
+                    return Refusal("wrong_unit", f"'{name}' comes in '{unit}', not '{expected}'")
                 present.add(name)
+            if nonsense := self._no_plan(group):
+                return nonsense
         missing = [name for name in self._required if name not in present]
         if missing:
             return Refusal("missing_joint", f"no group commands {', '.join(missing)}")
+        return None
+
+    def _no_plan(self, group: ActionGroup) -> Refusal | None:
+        """Limits would bring a joint to its end at full speed on its way there."""
+        for name, unit, values in zip(group.names, group.units, group.values.T, strict=True):
+            limits = self._joints[name].limits
+            beyond = np.maximum(values - limits.upper, limits.lower - values)
+            step = int(np.argmax(beyond))
+            if beyond[step] > limits.upper - limits.lower:
+                return Refusal(
+                    "out_of_range",
+                    f"'{name}' is sent to {values[step]:g} {unit} in step {step}, its limits are "
+                    f"{limits.lower:g} to {limits.upper:g}",
+                )
         return None

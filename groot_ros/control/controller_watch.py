@@ -16,6 +16,16 @@ class ControllerWatch:
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
         self._patience = Patience()
+        self._found = ""
+
+    @property
+    def astray(self) -> str:
+        """Which joint it leads elsewhere, or did until just now; or an empty string."""
+        return self._found if self._patience.tried else ""
+
+    def forget(self) -> None:
+        """Nothing was sent that counts."""
+        self._patience.forget()
 
     def judge(
         self,
@@ -23,12 +33,11 @@ class ControllerWatch:
         reference: Mapping[str, float],
         stamp_ns: int,
         patience: float,
-    ) -> str:
-        """Why the controller cannot be following, or an empty string.
+    ) -> bool:
+        """Whether the controller cannot be following.
 
         Both say joint -> rad or m at stamp_ns. Joints without a reference are not judged: after
-        a NaN a controller reports none. A message takes a moment, so being elsewhere is a fault
-        only after `patience` s.
+        a NaN a controller reports none. Being elsewhere is a fault after `patience` s.
         """
         gaps = {
             joint: abs(intended[joint] - reference[joint])
@@ -36,11 +45,13 @@ class ControllerWatch:
             if joint in reference and joint in intended
         }
         worst = max(gaps, key=gaps.__getitem__, default="")
-        astray = bool(worst) and gaps[worst] > _ALLOWED
-        if not self._patience.is_over(astray, stamp_ns, patience):
-            return ""
-        return (
-            f"controller '{self._controller.name}' does not follow: {worst} was sent "
-            f"{intended[worst]:.3f}, its reference is {reference[worst]:.3f}; it refused the "
-            "trajectory (its own log says why) or somebody else commands it"
-        )
+        wrong = bool(worst) and gaps[worst] > _ALLOWED
+        tried = self._patience.tried
+        over = self._patience.is_over(wrong, stamp_ns, patience)
+        if wrong and (over or not tried):
+            self._found = (
+                f"controller '{self._controller.name}' does not follow: {worst} was sent "
+                f"{intended[worst]:.3f}, its reference is {reference[worst]:.3f}; it refused the "
+                "trajectory (its own log says why) or somebody else commands it"
+            )
+        return over

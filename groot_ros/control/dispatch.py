@@ -26,18 +26,27 @@ class Dispatch:
             self._take_back()
 
     def send(
-        self, chunk: ActionChunk | None, row_dt: float, now_ns: int, settings: ExecutorSettings
+        self,
+        chunk: ActionChunk | None,
+        row_dt: float,
+        now_ns: int,
+        settings: ExecutorSettings,
+        *,
+        quiet: bool,
     ) -> Update | None:
         """The messages that are due, or None; `row_dt` is of the chunk's knots, s.
 
+        A `quiet` one says only to the policy that the controllers are left with what they have.
         Raises MalformedError for motion that must not be sent, and takes it back.
         """
         due, self.due = self.due, False
+        if due and quiet and self._motion.sent is not self._outputs.published:
+            self._take_back()
         sent, plan = self._motion.sent, self._motion.plan
         if not due or sent is None or plan is None:
             return None
         try:
-            return self._outputs.update(sent, plan, chunk, row_dt, now_ns, settings)
+            return self._outputs.update(sent, plan, chunk, row_dt, now_ns, settings, quiet=quiet)
         except MalformedError:
             self._take_back()
             raise

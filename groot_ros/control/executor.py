@@ -50,7 +50,7 @@ class Executor:
         self._clock = ClockWatch()
         self._tally = Tally()
         self._chunk: ActionChunk | None = None
-        self._executing = self._restart = self._may_step = False
+        self._executing = self._restart = self._may_step = self._left_behind = False
         self._ending = ""
 
     # What comes in
@@ -93,16 +93,17 @@ class Executor:
             or self._watchdog.refusal()
             or self._step_refusal()
             or self._unknown_state(now_ns)
+            or self._not_following(now_ns)
             or self._plan(chunk, now_ns)
         )
         if refusal is not None:
-            return self.refuse(refusal)
+            return self._refuse_chunk(refusal)
         self._tally.accepted += 1
         self._admission.accept(chunk)
         self._watchdog.accepted()
         self._chunk = chunk
         self._executing = self._dispatch.due = True
-        self._restart = self._may_step = False
+        self._restart = self._may_step = self._left_behind = False
         self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
         return None
 
@@ -111,19 +112,19 @@ class Executor:
     ) -> Update | None:
         """Take what a controller says that it follows at stamp_ns: joint -> rad or m.
 
-        One that has been elsewhere for `following_patience` has refused what it was sent, or
-        obeys somebody else: motion stops until resume(), and the stop is handed back.
+        Motion is not continued while it is elsewhere. One that has been for `following_patience`
+        has refused what it was sent, or obeys somebody else: motion ends until resume(). What
+        says so is handed back.
         """
         commanded = self._answerable(now_ns)
         if commanded is None:
             return None
-        astray = self._obedience.controller_astray(
-            controller, commanded, reference, stamp_ns, self.settings
-        )
-        if not astray:
-            return None
-        self._distrust(astray, now_ns)
-        return self.update(now_ns)
+        obedience = self._obedience
+        if obedience.controller_at_fault(controller, commanded, reference, stamp_ns, self.settings):
+            self._distrust(obedience.astray, now_ns)
+            return self.update(now_ns)
+        self._watchdog.astray = obedience.astray
+        return None
 
     def end_session(self, session: str) -> None:
         """The policy says that this session is over: another one need not wait."""
@@ -136,16 +137,15 @@ class Executor:
     def refuse_chunk(self, refusal: Refusal) -> Refusal:
         """Count a received chunk that was too malformed to become a record."""
         self._tally.received += 1
-        return self.refuse(refusal)
+        return self._refuse_chunk(refusal)
 
     # What goes out
 
     def update(self, now_ns: int) -> Update | None:
         """What has changed since the last call, or None. Call at a steady rate."""
         self._watch_clock(now_ns)
-        if astray := self._astray(now_ns):
-            self._distrust(astray, now_ns)
-        elif self._executing:
+        self._watch_robot(now_ns)
+        if self._executing:
             self._go_on(now_ns)
         self._dispatch.drop_late(now_ns)
         if self._restart and self._motion.is_at_rest(now_ns):
@@ -261,6 +261,11 @@ class Executor:
 
     # Inside
 
+    def _refuse_chunk(self, refusal: Refusal) -> Refusal:
+        if refusal.reason != "second_policy":
+            self._watchdog.refused = refusal.reason
+        return self.refuse(refusal)
+
     def _plan(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
         restart = self._restart or self._was_moved(now_ns)
         if self.settings.shadow or (restart and self._motion.is_at_rest(now_ns)):
@@ -282,9 +287,14 @@ class Executor:
         return refusal
 
     def _go_on(self, now_ns: int) -> None:
+        if self._watchdog.astray:
+            if self._motion.is_on_tail(now_ns):
+                self._leave_it_at_that()
+            return
         lost = self._unknown_state(now_ns)
         if lost is not None and not self.settings.shadow:
-            self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
+            if not self._clock.is_catching_up(now_ns):
+                self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
             return
         if self._motion.refresh(now_ns, self.settings):
             self._dispatch.due = True
@@ -304,16 +314,18 @@ class Executor:
         Later on somebody may have moved it by hand.
         """
         published = self._outputs.published
-        if published is None or self._watchdog.locked:
+        if published is None or self._motion.sent is None or self._watchdog.locked:
             return None
         grace = 2.0 * self.settings.following_patience
         over = now_ns > published.end_ns + s_to_ns(grace)
         return published if self._executing or not over else None
 
     def _was_moved(self, now_ns: int) -> bool:
-        """Whether somebody else moved the robot since it came to rest."""
+        """Whether the robot is elsewhere since it came to rest, or did not come to rest there."""
         published = self._outputs.published
-        if published is None or self._executing or self._answerable(now_ns):
+        if published is None or self._executing:
+            return False
+        if self._answerable(now_ns) and not self._left_behind:
             return False
         return self._obedience.was_moved(published, self._measured.position, now_ns)
 
@@ -322,13 +334,21 @@ class Executor:
         self._restart = True
         self._halt(now_ns, reason, self.settings.braking_time)
 
-    def _astray(self, now_ns: int) -> str:
-        """Why the robot cannot be following, or an empty string."""
-        commanded, seen_ns = self._answerable(now_ns), self._measured.oldest_ns
-        if commanded is None or seen_ns is None:
-            return ""
-        measured = self._measured.position
-        return self._obedience.robot_astray(commanded, measured, seen_ns, self.settings)
+    def _watch_robot(self, now_ns: int) -> None:
+        """See whether the robot is where it was commanded to be when it was last measured."""
+        commanded = self._answerable(now_ns)
+        if commanded is None:
+            self._obedience.forget()
+        elif self._measured.oldest_ns is not None and self._obedience.robot_at_fault(
+            commanded, self._measured, self.settings
+        ):
+            self._distrust(self._obedience.astray, now_ns)
+        self._watchdog.astray = self._obedience.astray
+
+    def _not_following(self, now_ns: int) -> Refusal | None:
+        self._watch_robot(now_ns)
+        astray = self._watchdog.astray
+        return self._watchdog.refusal() or (Refusal("not_following", astray) if astray else None)
 
     def _step_refusal(self) -> Refusal | None:
         if self.settings.single_step and not self._may_step:
@@ -345,10 +365,28 @@ class Executor:
         self._watchdog.halt(reason)
         self._admission.only_after(now_ns)
         self._executing = False
-        if self._motion.sent is not None:
-            hardest = self._watchdog.estop
-            self._motion.brake(now_ns, self.settings.lead, 0.0 if hardest else braking)
-            self._dispatch.due = True
+        if self._motion.sent is None:
+            return
+        if self._is_quiet:
+            self._leave_it_at_that()
+            return
+        hardest = self._watchdog.estop
+        self._motion.brake(now_ns, self.settings.lead, 0.0 if hardest else braking)
+        self._dispatch.due = True
+
+    @property
+    def _is_quiet(self) -> bool:
+        """Whether a message may make a robot jump that has heard none for a while.
+
+        An emergency stop is worth it.
+        """
+        return bool(self._obedience.astray) and not self._watchdog.estop
+
+    def _leave_it_at_that(self) -> None:
+        """The tail that the controllers have is the end of this motion."""
+        self._motion.coast()
+        self._executing = False
+        self._dispatch.due = self._left_behind = True
 
     def _watch_clock(self, now_ns: int) -> None:
         """A clock that jumps makes everything known untrue."""
@@ -368,7 +406,13 @@ class Executor:
 
     def _send(self, now_ns: int) -> Update | None:
         try:
-            return self._dispatch.send(self._chunk, self._planner.row_dt, now_ns, self.settings)
+            return self._dispatch.send(
+                self._chunk,
+                self._planner.row_dt,
+                now_ns,
+                self.settings,
+                quiet=self._is_quiet,
+            )
         except MalformedError as error:
             self.refuse(Refusal(f"unsendable_{error.reason}", error.detail))
             self._watchdog.halt(f"the motion could not be sent: {error}")

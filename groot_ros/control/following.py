@@ -16,21 +16,35 @@ class Following:
         self._joint_names = tuple(joint_names)
         self._watched = watched
         self._patience = Patience()
+        self._found = ""
+
+    @property
+    def astray(self) -> str:
+        """Which joint is away from its command, or was until just now; or an empty string."""
+        return self._found if self._patience.tried else ""
+
+    def forget(self) -> None:
+        """Nothing is commanded any more."""
+        self._patience.forget()
 
     def judge(
         self, commanded: Array, measured: Array, seen_ns: int, allowed: float, patience: float
-    ) -> str:
-        """Why the robot cannot be following, or an empty string.
+    ) -> bool:
+        """Whether the robot cannot be following.
 
-        `commanded` and `measured`, both [N] in rad or m, are of the time `seen_ns`. A joint
-        further than `allowed` from its command is a lag for `patience` s, then a fault: a
-        controller that refuses or is not active, a motor without power, an obstacle.
+        `commanded` and `measured`, both [N] in rad or m, are each of the time at which the joint
+        was measured, the first of which is `seen_ns`. A joint further than `allowed` from its
+        command is astray, and after `patience` s at fault: a controller that refuses or is not
+        active, a motor without power, an obstacle.
         """
         gap = np.where(self._watched, np.abs(commanded - measured), 0.0)
         worst = int(np.argmax(gap))
-        if not self._patience.is_over(bool(gap[worst] > allowed), seen_ns, patience):
-            return ""
-        return (
-            f"{self._joint_names[worst]} does not follow: commanded {commanded[worst]:.3f}, "
-            f"measured {measured[worst]:.3f}; is its controller active?"
-        )
+        wrong = bool(gap[worst] > allowed)
+        tried = self._patience.tried
+        over = self._patience.is_over(wrong, seen_ns, patience)
+        if wrong and (over or not tried):
+            self._found = (
+                f"{self._joint_names[worst]} does not follow: commanded {commanded[worst]:.3f}, "
+                f"measured {measured[worst]:.3f}; is its controller active?"
+            )
+        return over

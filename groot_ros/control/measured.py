@@ -1,5 +1,6 @@
 """The measured joint state, gathered by name from any number of sources."""
 
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -19,7 +20,9 @@ class MeasuredState:
 
     Attributes:
         position: float64 [N] rad or m.
-        velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none.
+        velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none, or NaN, as
+            joint_state_broadcaster does of joints without a velocity interface.
+        seen_ns: int64 [N], stamp of each joint's position; 0 before the first.
         oldest_ns: stamp of the joint heard of least recently; None while one is missing.
 
     """
@@ -32,6 +35,7 @@ class MeasuredState:
         """Forget everything, as after a jump of the clock."""
         self.position: Array = np.zeros(len(self._index))
         self.velocity: Array = np.zeros(len(self._index))
+        self.seen_ns = np.zeros(len(self._index), dtype=np.int64)
         self._stamps: dict[str, int] = {}
         self.oldest_ns: int | None = None
 
@@ -45,8 +49,8 @@ class MeasuredState:
     ) -> None:
         """Take one message; joints of no interest, not trusted, or with older news are ignored.
 
-        Raises MalformedError when sizes disagree, a joint is named twice, or a value is not finite
-        or beyond any robot.
+        Raises MalformedError when sizes disagree, a joint is named twice, a position is not finite,
+        or a value beyond any robot.
         """
         require(
             len(positions) == len(names) and len(velocities) in (0, len(names)),
@@ -57,17 +61,18 @@ class MeasuredState:
             require_unique(list(names), "a joint state")
         wanted = self._index if trusted is None else self._index.keys() & set(trusted)
         found = [(i, name) for i, name in enumerate(names) if name in wanted]
+        speeds = [v if math.isfinite(v) else 0.0 for v in velocities] or [0.0] * len(names)
         for i, name in found:
-            values = (positions[i], velocities[i] if len(velocities) else 0.0)
+            values = (positions[i], speeds[i])
             sound = all(abs(value) <= _LARGEST for value in values)
             require(sound, "bad_joint_state", f"joint '{name}' is at {values}")
         for i, name in found:
             if stamp_ns < self._stamps.get(name, stamp_ns):
                 continue
             at = self._index[name]
-            self._stamps[name] = stamp_ns
+            self._stamps[name] = self.seen_ns[at] = stamp_ns
             self.position[at] = positions[i]
-            self.velocity[at] = velocities[i] if len(velocities) else 0.0
+            self.velocity[at] = speeds[i]
         if len(self._stamps) == len(self._index):
             self.oldest_ns = min(self._stamps.values())
 

@@ -56,6 +56,10 @@ class CommittedMotion:
         """When the published tail is at rest."""
         return None if self.sent is None else int(self.sent.times[-2])
 
+    def is_on_tail(self, now_ns: int) -> bool:
+        """Whether what was sent has begun to brake by now."""
+        return now_ns >= self._tail_ns
+
     def is_at_rest(self, now_ns: int) -> bool:
         """Whether nothing moves by now."""
         return self.rest_ns is None or now_ns >= self.rest_ns

@@ -9,6 +9,7 @@ from groot_ros.control.curve import Curve
 from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
+from groot_ros.control.measured import MeasuredState
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.robot import Controller
 
@@ -24,27 +25,43 @@ class Obedience:
         self._following = Following(joints.names, joints.blended)
         self._controllers = {c.name: ControllerWatch(c) for c in controllers}
 
-    def robot_astray(
-        self, commanded: Curve, measured: Array, seen_ns: int, settings: ExecutorSettings
-    ) -> str:
-        """Why the robot, at `measured` [N] at seen_ns, cannot be following; empty if it may be."""
+    @property
+    def astray(self) -> str:
+        """Why nothing may be sent that moves the robot on, or an empty string.
+
+        Whoever has been deaf jumps, when it hears again, to what it hears then.
+        """
+        controllers = (watch.astray for watch in self._controllers.values())
+        return self._following.astray or next(filter(None, controllers), "")
+
+    def forget(self) -> None:
+        """Nothing is in force that anybody must follow."""
+        self._following.forget()
+        for watch in self._controllers.values():
+            watch.forget()
+
+    def robot_at_fault(
+        self, commanded: Curve, measured: MeasuredState, settings: ExecutorSettings
+    ) -> bool:
+        """Whether the robot cannot be following, every joint of it known."""
+        positions, _ = commanded.sample(measured.seen_ns)
         return self._following.judge(
-            commanded.at(seen_ns)[0],
-            measured,
-            seen_ns,
+            np.diagonal(positions),
+            measured.position,
+            int(measured.seen_ns.min()),
             settings.max_following_error,
             settings.following_patience,
         )
 
-    def controller_astray(
+    def controller_at_fault(
         self,
         controller: str,
         commanded: Curve,
         reference: Mapping[str, float],
         stamp_ns: int,
         settings: ExecutorSettings,
-    ) -> str:
-        """Why a controller that follows `reference` at stamp_ns cannot be following, or empty."""
+    ) -> bool:
+        """Whether a controller that follows `reference` at stamp_ns cannot be following."""
         intended = commanded.at(stamp_ns)[0].tolist()
         return self._controllers[controller].judge(
             dict(zip(self._joints.names, intended, strict=True)),

@@ -19,7 +19,8 @@ class Update:
 
     Attributes:
         timeline: past and planned motion, for the policy.
-        trajectories: one per joint_trajectory_controller; none in shadow mode.
+        trajectories: one per joint_trajectory_controller; none in shadow mode,
+            or where the controllers have to do with what they have.
 
     """
 
@@ -55,11 +56,15 @@ class Outputs:
         row_dt: float,
         now_ns: int,
         settings: ExecutorSettings,
+        *,
+        quiet: bool = False,
     ) -> Update:
         """The messages for `sent` and the timeline of `plan`, rows of row_dt s on the chunk's grid.
 
+        A `quiet` one has the timeline alone: the controllers have `sent` already.
         Raises MalformedError where a message must not be sent; the old one stays in force then.
         """
+        silent = quiet or settings.shadow
         window = sent.since(now_ns - s_to_ns(settings.lookback))
         require_continuous(window, self.published, now_ns)
         trajectories = tuple(prepare(c, self._joints.columns(c), window) for c in self._planned)
@@ -84,7 +89,7 @@ class Outputs:
         )
         # Last of all: what an error keeps from being sent is not what the controllers follow.
         self.published = None if settings.shadow else sent
-        return Update(timeline, () if settings.shadow else trajectories)
+        return Update(timeline, () if silent else trajectories)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
         """Positions of now for the controllers that take no trajectories; none when at rest."""

@@ -1,25 +1,50 @@
-"""What is wrong for a moment is a lag; what stays wrong is a fault."""
+"""What is wrong for a moment is a lag; what stays wrong, or comes back at once, is a fault."""
 
 from groot_ros.types import ns_to_s
 
+#: s that it must be right without a break: a command that sways past a standing joint is right
+#: twice a period.
+_RECOVERY = 0.2
+
 
 class Patience:
-    """How long something has been wrong without a break."""
+    """How long something has been wrong, a short while in between notwithstanding."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Begin anew."""
         self._since_ns: int | None = None
+        self._right_since_ns: int | None = None
+        self._last_ns = 0
+
+    @property
+    def tried(self) -> bool:
+        """Whether it is wrong, or was until so recently that it may only seem to be right."""
+        return self._since_ns is not None
 
     def is_over(self, wrong: bool, at_ns: int, seconds: float) -> bool:
-        """Whether it has been wrong for so long; said once, then patience begins anew.
+        """Whether it is wrong, and first was `seconds` ago or longer, without a recovery since.
 
-        So it does after a clock that went back.
+        A recovery is 0.2 s of observations that are all right. A clock that went back begins
+        anew.
         """
+        if at_ns < self._last_ns:
+            self.forget()
+        self._last_ns = at_ns
         if not wrong:
-            self._since_ns = None
+            self._observe_right(at_ns)
             return False
-        if self._since_ns is None or at_ns < self._since_ns:
+        self._right_since_ns = None
+        if self._since_ns is None:
             self._since_ns = at_ns
-        if ns_to_s(at_ns - self._since_ns) < seconds:
-            return False
-        self._since_ns = None
-        return True
+        return ns_to_s(at_ns - self._since_ns) >= seconds
+
+    def _observe_right(self, at_ns: int) -> None:
+        if self._since_ns is None:
+            return
+        if self._right_since_ns is None:
+            self._right_since_ns = at_ns
+        if ns_to_s(at_ns - self._right_since_ns) >= _RECOVERY:
+            self._since_ns = self._right_since_ns = None

@@ -11,6 +11,9 @@ class Watchdog:
         hold: the operator's pause; motion resumes with the first chunk after its release.
         estop: latched until resume().
         locked: starved too often, or the robot does not follow; latched until resume().
+        astray: why motion is not continued, while robot or controllers are not where they were
+            sent; the tail that they have is all that they get.
+        refused: reason of the last refused chunk; empty after an accepted one.
         starvations: times the tail began for want of a chunk, since the start.
 
     """
@@ -19,6 +22,7 @@ class Watchdog:
         self.hold = False
         self.estop = False
         self.locked = False
+        self.astray = self.refused = ""
         self.starvations = 0
         self._since_resume = 0
         self._locked_because = ""
@@ -47,7 +51,7 @@ class Watchdog:
 
     def accepted(self) -> None:
         """A chunk is being executed."""
-        self._standing_because = ""
+        self._standing_because = self.refused = ""
 
     def resume(self) -> None:
         """The operator's word that motion may go on."""
@@ -88,8 +92,14 @@ class Watchdog:
             return ExecutorStatus.HOLDING, self._standing_because
         if motion_end_ns is None or rest_ns is None:
             return ExecutorStatus.IDLE, "waiting for the first chunk"
+        if self.astray:
+            at_rest = now_ns >= rest_ns
+            return ExecutorStatus.HOLDING if at_rest else ExecutorStatus.COASTING, self.astray
         if now_ns < motion_end_ns:
             return ExecutorStatus.RUNNING, "executing a chunk"
+        why = "no chunk came in time"
+        if self.refused:
+            why = f"no chunk was accepted (last refused: {self.refused})"
         if now_ns < rest_ns:
-            return ExecutorStatus.COASTING, "no chunk came in time: braking"
-        return ExecutorStatus.HOLDING, "no chunk came in time: at rest"
+            return ExecutorStatus.COASTING, f"{why}: braking"
+        return ExecutorStatus.HOLDING, f"{why}: at rest"

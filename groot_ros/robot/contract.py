@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from groot_ros.robot.controller import Controller, read_controller
 from groot_ros.robot.distinct_keys import DistinctKeysLoader
-from groot_ros.robot.joint import Joint, read_gripper, read_joint
+from groot_ros.robot.joint import Joint, check_gripper, read_gripper, read_joint
 from groot_ros.robot.limit_sources import (
     StatedLimits,
     read_joint_limits,
@@ -121,6 +121,7 @@ def parse_contract(
     for name, section in grippers.items():
         if name not in joints:
             raise ContractError(f"{section.where}: '{name}' is not under 'joints:' of the contract")
+        check_gripper(section, joints[name])
     contract = RobotContract(
         robot=root.text("robot"),
         action_dt=_action_dt(root),
@@ -134,6 +135,7 @@ def parse_contract(
     _each_once(root, "joint_states", [s.joints for s in contract.joint_states], names)
     _each_once(root, "controllers", [c.joints for c in contract.controllers])
     _each_once(root, "groups", [g.joints for g in contract.groups.values()])
+    _all_driven(root, contract)
     _different(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])
     _different(root, "controllers", "topic", [c.topic for c in contract.controllers])
     _different(root, "controllers", "name", [c.name for c in contract.controllers])
@@ -177,6 +179,16 @@ def _each_once(
     missing = [j for j in complete if j not in owners]
     if missing:
         raise root.error(key, f"no entry covers joint '{missing[0]}'")
+
+
+def _all_driven(root: Section, contract: RobotContract) -> None:
+    driven = {joint for controller in contract.controllers for joint in controller.joints}
+    for group in contract.groups.values():
+        for joint in group.joints:
+            if joint not in driven:
+                raise root.error(
+                    "controllers", f"none of them drives '{joint}' of group '{group.name}'"
+                )
 
 
 def _different(root: Section, key: str, what: str, values: Sequence[str]) -> None:

@@ -45,6 +45,13 @@ class Joint:
         return "rad" if self.kind == "revolute" else "m"
 
 
+#: What can be a robot's: rad/s or m/s, and per s, and per s^2.
+_VELOCITIES, _ACCELERATIONS, _JERKS = (1e-3, 100.0), (1e-2, 1e4), (0.1, 1e6)
+#: m: no joint slides further.
+_FURTHEST = 100.0
+#: rad or m that a gripper's end may lie beyond the position limits: rounded figures.
+_ROUNDED = 0.005
+
 #: No arm's joint turns further than this, rad; a limit in degrees does.
 _MOST_TURNS = 4 * math.pi
 
@@ -62,12 +69,14 @@ def read_joint(
         raise section.error(
             "position", f"[{lower:g}, {upper:g}] is beyond two turns: limits are in rad, not deg"
         )
+    if max(-lower, upper) > _FURTHEST:
+        raise section.error("position", f"[{lower:g}, {upper:g}] is beyond {_FURTHEST:g} m")
     own = StatedLimits(
         lower,
         upper,
-        section.number("velocity", above=0.0),
-        section.number("acceleration", above=0.0),
-        section.number("jerk", above=0.0) if section.has("jerk") else math.inf,
+        section.within("velocity", _VELOCITIES),
+        section.within("acceleration", _ACCELERATIONS),
+        section.within("jerk", _JERKS) if section.has("jerk") else math.inf,
     )
     both = tightest([own] if elsewhere is None else [own, elsewhere])
     if both.lower >= both.upper:
@@ -119,3 +128,15 @@ def read_gripper(section: Section) -> UnitMap:
     if closed_model == open_model:
         raise section.error("open.model", f"equals closed.model ({open_model:g})")
     return UnitMap.through(ends[0], ends[1])
+
+
+def check_gripper(section: Section, joint: Joint) -> None:
+    """Refuse an end that the joint cannot reach."""
+    lower, upper = joint.limits.lower, joint.limits.upper
+    for key in ("closed", "open"):
+        end = section.section(key).number("si")
+        if not lower - _ROUNDED <= end <= upper + _ROUNDED:
+            raise section.error(
+                f"{key}.si",
+                f"{end:g} is beyond the position limits {lower:g} to {upper:g} of '{joint.name}'",
+            )

@@ -86,6 +86,14 @@ class Section:
             raise self.error(key, f"must be at least {at_least:g}, not {value:g}")
         return float(value)
 
+    def within(self, key: str, bounds: tuple[float, float], default: Any = _REQUIRED) -> float:
+        """A number that can be a robot's: from the first to the second of `bounds`."""
+        low, high = bounds
+        value = self.number(key, default)
+        if not low <= value <= high:
+            raise self.error(key, f"{value:g} is no robot's, expected {low:g} to {high:g}")
+        return value
+
     def interval(self, key: str) -> tuple[float, float]:
         """Two finite numbers [low, high], low < high."""
         value = self.get(key)

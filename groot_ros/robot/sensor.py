@@ -6,6 +6,9 @@ from typing import Literal
 from groot_ros.robot.reader import Section
 from groot_ros.types import s_to_ns
 
+#: s from exposure to stamp that a camera can have.
+_LATENCIES = (0.0, 10.0)
+
 ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2")
 
 
@@ -52,7 +55,7 @@ def read_camera(name: str, section: Section) -> Camera:
         section.topic("topic"),
         section.text("encoding", "rgb8", choices=(*ENCODINGS, "jpeg", "png")),
         "arrival" if stamp == "arrival" else "header",
-        s_to_ns(section.number("latency", 0.0, at_least=0.0)),
+        s_to_ns(section.within("latency", _LATENCIES, 0.0)),
         section.number("rate", above=0.0),
     )
     section.finish()

@@ -54,7 +54,7 @@ class Setting:
         return ActionChunk(t_obs, t_obs, 0.05, (group,), stage_seconds={"head": 0.5})
 
     def see(self):
-        self.buffer.add_image("front", self.now, self.now, lambda: np.zeros((2, 2, 3), np.uint8))
+        self.buffer.add_image("front", self.now, self.now, lambda: np.zeros((16, 16, 3), np.uint8))
         self.buffer.add_joint_state("joint_states", self.now, self.now, ["gripper"], [0.0])
 
     def step(self):

@@ -28,3 +28,21 @@ def test_the_parameter_only_speaks_first():
 def test_a_book_is_no_instruction():
     assert problem("a" * LONGEST) == ""
     assert problem("a" * (LONGEST + 1)) == "the instruction has 2001 characters, at most 2000"
+
+
+def test_an_instruction_of_only_spaces_is_the_empty_one():
+    box = InstructionBox()
+    box.put("pick")
+    assert box.put("   ")
+    assert box.current == Instruction(2, "")
+    assert not box.put("")
+    assert not box.put(" \t")
+
+
+def test_control_characters_are_refused_in_one_line():
+    assert problem("pick the cube\n") == ""
+    for text in ("pick\0 the cube", "pick\x1b[2J", "pick\nplace"):
+        told = problem(text)
+        assert told.startswith("the instruction holds the control character '\\")
+        assert "\n" not in told
+        assert "\0" not in told

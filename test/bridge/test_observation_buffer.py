@@ -21,7 +21,7 @@ JOINTS = CONTRACT.joint_names
 WANTED = Wanted(("front", "wrist"), ("single_arm", "gripper"))
 
 
-def frame(value, size=(2, 4)):
+def frame(value, size=(16, 32)):
     return lambda: np.full((*size, 3), value, np.uint8)
 
 
@@ -52,8 +52,8 @@ def test_an_observation_is_stamped_with_its_oldest_image_and_the_state_is_taken_
     assert observation.stamp_ns == NOW - 30 * MS
     assert observation.instruction == "pick the cube"
     assert {v: f.shape for v, f in observation.images.items()} == {
-        "front": (1, 2, 4, 3),
-        "wrist": (1, 2, 4, 3),
+        "front": (1, 16, 32, 3),
+        "wrist": (1, 16, 32, 3),
     }
     assert (observation.images["front"][0, 0, 0, 0], observation.images["wrist"][0, 0, 0, 0]) == (
         80,
@@ -77,7 +77,7 @@ def test_only_the_frames_that_are_used_are_decoded():
     decoded = []
 
     def pixels(ms):
-        return lambda: decoded.append(ms) or np.zeros((1, 1, 3), np.uint8)
+        return lambda: decoded.append(ms) or np.zeros((16, 16, 3), np.uint8)
 
     for ms in (-15, -10, -5):
         buffer.add_image("front", NOW + ms * MS, NOW, pixels(ms))
@@ -182,9 +182,33 @@ def test_a_history_that_is_not_there_yet_is_refused():
 
 def test_a_camera_that_changes_its_size_in_the_middle_of_a_history_is_refused():
     buffer = filled(wanted=replace(WANTED, image_deltas=(-1, 0)), wrist=(-53, -20))
-    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(4, 8)))
+    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
     buffer.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
-    assert refusal(buffer).detail == "camera 'front': 4 x 2, then 8 x 4 pixels"
+    assert refusal(buffer).detail == (
+        "camera 'front' sends 64 x 32 pixels, it began with 32 x 16: configure the policy anew "
+        "if this is meant"
+    )
+
+
+def test_a_camera_that_changes_its_size_is_refused_until_the_policy_is_configured_anew():
+    buffer = filled()
+    buffer.snapshot(NOW, "go")
+    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    buffer.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    assert refusal(buffer).reason == "image_size_changed"
+    anew = filled(front=())
+    anew.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    anew.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    assert anew.snapshot(NOW, "go").images["front"].shape == (1, 32, 64, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 64), (64, 15)])
+def test_a_picture_that_shows_nothing_is_refused(size):
+    buffer = filled(front=())
+    buffer.add_image("front", NOW - 20 * MS, NOW, frame(1, size=size))
+    caught = refusal(buffer)
+    assert caught.reason == "image_too_small"
+    assert f"camera 'front' sends {size[1]} x {size[0]} pixels" in caught.detail
 
 
 def test_a_frame_that_cannot_be_decoded_says_so():

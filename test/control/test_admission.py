@@ -2,7 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import ARM, EPOCH_NS, JOINTS, contract, sway_chunk
+from control_bench import ARM, EPOCH_NS, JOINTS, chunk, contract, sway_chunk
+from hypothesis import given
+from hypothesis import strategies as st
 
 from groot_ros.control import ExecutorSettings
 from groot_ros.control.admission import Admission
@@ -131,3 +133,23 @@ def test_after_a_jump_of_the_clock_everything_is_forgotten(admission):
     admission.only_after(EPOCH_NS + s_to_ns(5.0))
     admission.forget()
     assert judge(admission, sway_chunk(0.0, id=0, session="b")) is None
+
+
+@pytest.mark.parametrize(("value", "reason"), [(100.0, "out_of_range"), (-4.6, "out_of_range")])
+def test_what_lies_beyond_the_limits_by_more_than_the_range_is_no_plan(admission, value, reason):
+    """The limits would hold, and bring the joint to its end at full speed."""
+    values = np.zeros((16, 4))
+    values[14, 1] = value
+    refusal = admission.judge(chunk(values, 0.0), EPOCH_NS, ExecutorSettings())
+    assert refusal.reason == reason
+    assert f"'{ARM[1]}' is sent to {value:g} rad in step 14, its limits are -1.5 to 1.5" in str(
+        refusal
+    )
+
+
+@given(st.floats(-4.5, 4.5))
+def test_what_lies_less_far_beyond_is_left_to_the_limits(value):
+    values = np.zeros((16, 4))
+    values[3, 2] = value
+    fresh = Admission(contract(), JOINTS)
+    assert fresh.judge(chunk(values, 0.0), EPOCH_NS, ExecutorSettings()) is None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from control_bench import (
     ARM,
+    DT,
     EPOCH_NS,
     JOINTS,
     Bench,
@@ -24,23 +25,42 @@ def bench():
     return Bench.streaming()
 
 
-def test_a_controller_elsewhere_than_sent_stops_motion_until_somebody_looks(bench):
-    for _ in range(10):
-        assert bench.give(sway_chunk(bench.t)) is None
-        elsewhere = bench.reference(j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
-        stop = bench.executor.watch_controller("arm", bench.now_ns, elsewhere, bench.now_ns)
-        if bench.state.status == HOLDING:
-            break
-        bench.run(0.1)
+def report(bench, **elsewhere):
+    """A controller's word of now; the update that it causes."""
+    where = bench.reference(**elsewhere)
+    return bench.executor.watch_controller("arm", bench.now_ns, where, bench.now_ns)
+
+
+def test_a_controller_elsewhere_than_sent_is_sent_nothing_until_somebody_looks(bench):
+    bench.give(sway_chunk(bench.t))
+    sent, before = bench.sent, len(bench.updates)
+    while bench.state.status != HOLDING:
+        report(bench, j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
+        if bench.state.status != HOLDING:
+            assert bench.give(sway_chunk(bench.t)).reason == "not_following"
+            bench.run(0.05)
     assert bench.state.reason.startswith("controller 'arm' does not follow: j2 was sent")
-    assert stop is not None
     bench.run(0.01)
     assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
-    assert not stop.trajectories[0].velocities[-1].any()
+    assert bench.sent is sent
+    assert [update.trajectories for _, update in bench.updates[before:]] == [()]
     bench.run(0.5)
     bench.executor.resume(bench.now_ns)
     bench.run(0.01)
     assert bench.give(sway_chunk(bench.t)) is None
+
+
+def test_a_controller_that_comes_back_is_sent_more_after_a_while(bench):
+    report(bench, j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
+    assert bench.state.status == COASTING
+    for _ in range(4):
+        assert bench.give(sway_chunk(bench.t)).reason == "not_following"
+        bench.run(0.05)
+        report(bench)
+    bench.run(0.05)
+    report(bench)
+    assert bench.give(sway_chunk(bench.t)) is None
+    assert bench.state.status == RUNNING
 
 
 def test_a_controller_that_follows_or_is_not_commanded_is_no_matter(bench):
@@ -129,11 +149,14 @@ def test_a_robot_that_stands_while_commanded_is_stopped_until_somebody_looks():
     bench.follows = False
     fast = np.cumsum(np.full((31, 4), 0.04), axis=0) + sway(0.0) - 0.04
     assert bench.give(chunk(fast, 0.0)) is None
-    while bench.state.status == RUNNING:
+    seen = []
+    while "call resume" not in bench.state.reason:
+        seen.append(bench.state.status)
         bench.run(0.01)
     assert bench.t < 1.0
     assert bench.state.status == HOLDING
-    assert "does not follow" in bench.state.reason
+    assert (seen[0], seen[-1]) == (RUNNING, COASTING)
+    assert "j1 does not follow: commanded" in bench.state.reason
     assert "call resume" in bench.state.reason
     bench.run(0.7)
     assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
@@ -141,6 +164,115 @@ def test_a_robot_that_stands_while_commanded_is_stopped_until_somebody_looks():
     bench.run(0.01)
     assert bench.give(chunk(np.tile(bench.measured, (16, 1)), bench.t)) is None
     np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+
+
+class Deaf:
+    """Robot and controllers that hear nothing for a while, then whatever is sent next."""
+
+    def __init__(self, bench, amplitude, frequency):
+        self.bench, self.heard, self.deaf = bench, None, False
+        self.reach, self.turn, self.jump, self.speeds = amplitude, 2 * np.pi * frequency, 0.0, []
+        bench.follows = False
+        bench.measured = np.zeros(4)
+
+    def chunk(self, at):
+        steps = at + DT * np.arange(16)[:, None]
+        return chunk(self.reach * np.sin(self.turn * steps) * [1.0, 0.5, 0.0, 0.0], at)
+
+    def tick(self):
+        bench = self.bench
+        if round(bench.t * 100) % 20 == 0:
+            bench.give(self.chunk(bench.t))
+        bench.run(0.01)
+        if not self.deaf and any(u.trajectories for _, u in bench.updates):
+            self.heard = bench.sent
+        bench.updates.clear()
+        if self.heard is not None:
+            there = self.heard.at(bench.now_ns)[0]
+            self.jump = max(self.jump, float(np.abs(there - bench.measured).max()))
+            bench.measured = there
+
+
+@pytest.mark.parametrize("length", [0.1, 0.3, 0.5, 0.6, 0.75, 0.9, 1.2, 1.5, 2.0])
+@pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.9, 1.2, 1.5])
+def test_a_controller_that_was_deaf_jumps_by_no_more_than_may_be_its_error(length, phase):
+    bench = Bench()
+    robot = Deaf(bench, 0.8, 0.55)
+    for begin in (1.0 + phase, 4.0 + phase):
+        while bench.t < begin:
+            robot.tick()
+        if begin < 4.0:
+            assert robot.jump < 0.04
+        robot.deaf = True
+        while bench.t < begin + length:
+            robot.tick()
+        robot.deaf = False
+    while bench.t < 8.0:
+        robot.tick()
+    # One tick of the fastest motion between the last measurement and what is sent.
+    assert robot.jump < 0.3 + 2.8 * 0.03
+
+
+def test_nothing_is_sent_to_a_robot_that_is_elsewhere_and_what_it_has_brings_it_to_rest(bench):
+    bench.give(sway_chunk(bench.t, steps=30))
+    bench.follows = False
+    bench.measured = np.add(bench.measured, [0.31, 0.0, 0.0, 0.0])
+    sent, before = bench.sent, len(bench.updates)
+    bench.run(0.01)
+    assert bench.state.status == COASTING
+    assert "j1 does not follow: commanded" in bench.state.reason
+    bench.executor.hold(True, bench.now_ns)
+    bench.run(0.05)
+    bench.executor.hold(False, bench.now_ns)
+    assert bench.sent is sent
+    bench.run(0.6)
+    assert not any(update.trajectories for _, update in bench.updates[before:])
+    assert "does not follow" in bench.state.reason
+
+
+def test_an_emergency_stop_is_sent_to_everybody(bench):
+    bench.give(sway_chunk(bench.t, steps=30))
+    bench.follows = False
+    bench.measured = np.add(bench.measured, [0.31, 0.0, 0.0, 0.0])
+    bench.run(0.01)
+    before = len(bench.updates)
+    bench.executor.estop(bench.now_ns)
+    bench.run(0.01)
+    assert bench.updates[before][1].trajectories
+
+
+def test_a_short_excursion_costs_no_motion():
+    bench = Bench(ExecutorSettings(commit_horizon=0.5))
+    bench.give(sway_chunk(0.0, steps=30))
+    bench.run(0.05)
+    bench.follows = False
+    for _ in range(3):
+        bench.measured = bench.sent.at(bench.now_ns + s_to_ns(0.01))[0] + [0.4, 0.0, 0.0, 0.0]
+        bench.run(0.01)
+    assert bench.state.status == COASTING
+    bench.follows = True
+    bench.measured = bench.sent.at(bench.now_ns + s_to_ns(0.01))[0]
+    bench.run(0.25)
+    assert bench.state.status == RUNNING
+    bench.run(0.2)
+    gone = np.abs(bench.sent.at(bench.now_ns)[0] - sway(bench.t)).max()
+    assert gone < 1e-3
+
+
+def test_each_joint_is_held_against_the_command_of_its_own_stamp():
+    """Another source, slower by far, does not make a fast joint look astray."""
+    bench = Bench(ExecutorSettings(max_following_error=0.1))
+    bench.reports = False
+    for step in range(120):
+        if step % 20 == 0:
+            bench.give(sway_chunk(bench.t))
+        slow = ["finger"] if step % 30 == 0 else []
+        names = [*ARM, *slow]
+        bench.executor.observe(
+            bench.now_ns, names, bench.measured[: len(names)].tolist(), [0.0] * len(names)
+        )
+        bench.run(0.01)
+        assert bench.state.status == RUNNING, bench.state.reason
 
 
 def test_a_robot_found_elsewhere_right_after_a_stop_is_not_driven_on(bench):
@@ -215,3 +347,32 @@ def test_a_trembling_encoder_does_not_count_as_motion():
     bench = Bench(velocity=[0.04, -0.04, 0.0, 0.0])
     bench.give(sway_chunk(0.0))
     assert not bench.sent.velocities[0].any()
+
+
+def test_after_a_stall_joint_states_are_not_lost_before_they_could_be_read(bench):
+    """The process stood still for half a second: what came meanwhile is read after the tick."""
+    bench.give(sway_chunk(bench.t, steps=30))
+    bench.t = round(bench.t + 0.53, 6)
+    bench._update()
+    assert "lost" not in bench.state.reason
+    bench.run(0.05)
+    assert bench.state.status == RUNNING
+
+
+def test_after_a_stall_joint_states_that_do_not_come_are_lost(bench):
+    bench.give(sway_chunk(bench.t, steps=30))
+    bench.reports = False
+    bench.t = round(bench.t + 0.53, 6)
+    bench._update()
+    bench.run(0.12)
+    assert bench.state.reason.startswith("joint states lost: ")
+
+
+def test_what_is_not_accepted_is_told_from_what_does_not_come(bench):
+    for _ in range(10):
+        bench.give(sway_chunk(bench.t, dt=2.0))
+        bench.run(0.1)
+    assert bench.state.reason == "no chunk was accepted (last refused: bad_dt): at rest"
+    assert bench.give(sway_chunk(bench.t)) is None
+    bench.run(2.0)
+    assert bench.state.reason == "no chunk came in time: at rest"

@@ -71,7 +71,7 @@ def test_a_source_without_velocities_stands_still(measured):
         ([1.0], []),
         ([1.0, 2.0], [1.0]),
         ([float("nan"), 2.0], []),
-        ([1.0, 2.0], [0.0, float("inf")]),
+        ([1.0, 2.0], [0.0, 1e300]),
         ([1.0, 1e300], []),
     ],
 )
@@ -80,6 +80,14 @@ def test_a_malformed_message_is_refused_whole(measured, positions, velocities):
         measured.observe(5, ["a", "b"], positions, velocities)
     assert caught.value.reason == "bad_joint_state"
     assert unknown(measured).detail == "nothing heard of a, b"
+
+
+@pytest.mark.parametrize("nothing", [float("nan"), float("inf")])
+def test_a_joint_without_a_velocity_interface_stands_still(measured, nothing):
+    """joint_state_broadcaster says NaN where there is none."""
+    measured.observe(5, ["a", "b"], [1.0, 2.0], [nothing, 0.3])
+    assert measured.velocity.tolist() == [0.0, 0.3]
+    assert measured.position.tolist() == [1.0, 2.0]
 
 
 def test_a_joint_that_is_nobodys_business_may_be_nan(measured):

@@ -152,9 +152,9 @@ def topic_of(view: str, image) -> str:
 
 
 def rgb_image(value: int) -> Image:
-    """8 x 6 pixels of one grey."""
-    data = array("B", bytes([value]) * (8 * 6 * 3))
-    return Image(width=8, height=6, step=24, encoding="rgb8", data=data)
+    """16 x 16 pixels of one grey."""
+    data = array("B", bytes([value]) * (16 * 16 * 3))
+    return Image(width=16, height=16, step=48, encoding="rgb8", data=data)
 
 
 class PolicyStage:

@@ -2,10 +2,11 @@
 
 import math
 
+import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from policy_stage import wait_until
-from process_stage import CONTRACT, PERIOD, Policy, ProcessStage
+from process_stage import CONTRACT, HOME, JOINTS, PERIOD, Policy, ProcessStage
 
 from groot_ros.msg import ExecutorState
 from groot_ros.types import s_to_ns
@@ -18,6 +19,8 @@ RUNNING, COASTING, HOLDING = (
 )
 #: rad in one control period at the largest velocity of the SO-101's contract.
 STEP = 4.0 * PERIOD
+#: A gripper may rightly be elsewhere.
+WATCHED = [joint != "gripper" for joint in JOINTS]
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def running(stage):
 
 def test_a_policy_that_is_too_late_is_refused_until_it_is_on_time_again(running):
     running.policy.latency = 1.5
-    running.wait(HOLDING, "no chunk came in time", refused="too_old")
+    running.wait(HOLDING, "no chunk was accepted (last refused: too_old)", refused="too_old")
     running.policy.latency = 0.1
     running.wait(RUNNING)
     assert running.sharpest(running.began_ns).step < STEP
@@ -55,7 +58,9 @@ def test_chunks_with_nan_are_refused_and_the_robot_comes_to_rest(running):
         msg.groups[0].values[3] = math.nan
 
     running.policy.spoil = spoil
-    running.wait(HOLDING, "no chunk came in time: at rest", refused="non_finite")
+    running.wait(
+        HOLDING, "no chunk was accepted (last refused: non_finite): at rest", refused="non_finite"
+    )
     wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
     assert running.sharpest(running.began_ns).step < STEP
 
@@ -65,7 +70,11 @@ def test_chunks_of_a_wrong_joint_count_are_refused_and_the_robot_comes_to_rest(r
         msg.groups[0].values = msg.groups[0].values[:-1]
 
     running.policy.spoil = spoil
-    running.wait(HOLDING, "no chunk came in time: at rest", refused="sizes_disagree")
+    running.wait(
+        HOLDING,
+        "no chunk was accepted (last refused: sizes_disagree): at rest",
+        refused="sizes_disagree",
+    )
 
 
 def test_joint_states_of_a_wrong_joint_count_count_as_lost(running):
@@ -139,6 +148,21 @@ def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(run
     running.policy.reach = 0.1
     assert running.trigger("executor_node/resume").success
     running.wait(RUNNING)
+
+
+@pytest.mark.parametrize("length", [0.6, 0.9, 1.2])
+def test_a_controller_that_was_deaf_jumps_by_no_more_than_may_be_its_error(running, length):
+    running.policy.reach = 0.8
+    wait_until(lambda: running.robot.position[JOINTS[0]] - HOME > 0.75, "it sways")
+    running.robot.refuses = True
+    deaf_ns = running.now_ns
+    wait_until(lambda: running.now_ns - deaf_ns > s_to_ns(length), "it was deaf")
+    running.robot.refuses = False
+    heard_ns = running.now_ns
+    wait_until(lambda: running.now_ns - heard_ns > s_to_ns(1.0), "it could hear again")
+    arm = np.array([row for at, row in list(running.robot.commands) if at > deaf_ns])[:, WATCHED]
+    # What the command moves on between the measurement and the message comes on top.
+    assert np.abs(np.diff(arm, axis=0)).max() < 0.3 + 0.1
 
 
 def test_a_second_executor_gives_way_to_the_first(running):

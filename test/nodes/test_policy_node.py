@@ -104,10 +104,10 @@ def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
     text = SO101.read_text().replace(raw, compressed)
     wrist = "wrist/image_raw, encoding: "
     contract.write_text(text.replace(f"{wrist}rgb8", f"{wrist}bgr8"))
-    colour = np.zeros((6, 8, 3), np.uint8)
+    colour = np.zeros((16, 24, 3), np.uint8)
     colour[...] = (200, 100, 50)
-    bgr = Image(width=1, height=2, step=5, encoding="bgr8")
-    bgr.data = array("B", [3, 2, 1, 255, 255, 6, 5, 4, 255, 255])
+    bgr = Image(width=16, height=16, step=50, encoding="bgr8")
+    bgr.data = array("B", [*[3, 2, 1] * 8, *[6, 5, 4] * 8, 255, 255] * 16)
     policy = ScriptedPolicy()
     on = stage(
         policy, robot=contract, images={"front": png(colour), "wrist": bgr}, instruction="look"
@@ -116,7 +116,7 @@ def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
     on.chunks.wait()
     seen = policy.observations[-1].images
     assert seen["front"].tolist() == colour[None].tolist()
-    assert seen["wrist"].tolist() == [[[[1, 2, 3]], [[4, 5, 6]]]]
+    assert seen["wrist"].tolist() == [[[[1, 2, 3]] * 8 + [[4, 5, 6]] * 8] * 16]
 
 
 def test_an_encoding_that_the_contract_does_not_state_is_refused(stage):

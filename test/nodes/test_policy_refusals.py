@@ -1,5 +1,7 @@
 """The policy node: bad inputs, failed inferences and errors of its own."""
 
+from array import array
+
 import pytest
 from policy_stage import (
     MS,
@@ -8,6 +10,7 @@ from policy_stage import (
     rgb_image,
     stages,
 )
+from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
@@ -53,6 +56,12 @@ def spoil_image(robot):
     robot.image["front"].step = 7
 
 
+def spoil_size(robot):
+    robot.image["front"] = Image(
+        width=1, height=1, step=3, encoding="rgb8", data=array("B", [1, 2, 3])
+    )
+
+
 def spoil_unstamped(robot):
     robot.image["front"] = rgb_image(1)
     robot.offset_ns["front"] = -robot.node.get_clock().now().nanoseconds
@@ -69,6 +78,7 @@ def spoil_unstamped(robot):
         (spoil_joint_state, "missing_joint_state", "nothing received on 'joint_states'"),
         (spoil_joint_age, "stale_joint_state", "s older than the images"),
         (spoil_joint_value, "non_finite", "joint_states: gripper is nan"),
+        (spoil_size, "image_too_small", "camera 'front' sends 1 x 1 pixels"),
         (spoil_image, "step_too_small", "camera 'front': step is 7 bytes"),
     ],
 )

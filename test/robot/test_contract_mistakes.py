@@ -33,6 +33,7 @@ def drop(*path):
 
 JOINT = ("joints", "elbow_flex")
 CAMERA = ("cameras", "front")
+SLIDE = {"type": "prismatic", "velocity": 1.0, "acceleration": 1.0}
 MISTAKES = [
     (drop("robot"), "robot: is missing"),
     (put("robot", ""), "robot: must be a word"),
@@ -59,10 +60,24 @@ MISTAKES = [
     (put(*JOINT, "position", "-1, 1"), "joints.elbow_flex.position: must be two numbers"),
     (put(*JOINT, "position", [False, True]), "joints.elbow_flex.position: must be two numbers"),
     (drop(*JOINT, "velocity"), "joints.elbow_flex.velocity: is missing"),
-    (put(*JOINT, "velocity", 0), "joints.elbow_flex.velocity: must be greater than 0"),
-    (put(*JOINT, "acceleration", -1), "joints.elbow_flex.acceleration: must be greater than 0"),
+    (put(*JOINT, "velocity", 0), "joints.elbow_flex.velocity: 0 is no robot's"),
+    (
+        put(*JOINT, "velocity", 1e9),
+        "joints.elbow_flex.velocity: 1e+09 is no robot's, expected 0.001 to 100",
+    ),
+    (put(*JOINT, "acceleration", 1e12), "joints.elbow_flex.acceleration: 1e+12 is no robot's"),
+    (
+        put(*JOINT, "acceleration", 1e-9),
+        "joints.elbow_flex.acceleration: 1e-09 is no robot's, expected 0.01 to 10000",
+    ),
+    (put(*JOINT, "jerk", 0.05), "joints.elbow_flex.jerk: 0.05 is no robot's, expected 0.1 to"),
+    (
+        put("joints", "elbow_flex", {**SLIDE, "position": [0, 101]}),
+        "joints.elbow_flex.position: [0, 101] is beyond 100 m",
+    ),
+    (put(*JOINT, "acceleration", -1), "joints.elbow_flex.acceleration: -1 is no robot's"),
     (put(*JOINT, "snap", 3), "joints.elbow_flex.snap: is not a key of the contract here"),
-    (put(*JOINT, "jerk", 0), "joints.elbow_flex.jerk: must be greater than 0, not 0"),
+    (put(*JOINT, "jerk", 0), "joints.elbow_flex.jerk: 0 is no robot's"),
     (put(*JOINT, "model", "deg"), "joints.elbow_flex.model: must be a mapping of keys"),
     (put(*JOINT, "model", {"unit": "grad"}), "joints.elbow_flex.model.unit: must be one of"),
     (put(*JOINT, "model", {"unit": "mm"}), "joints.elbow_flex.model.unit: must be one of rad, deg"),
@@ -81,6 +96,10 @@ MISTAKES = [
     (
         put("gripper", "gripper", "open", "si", -0.17),
         "gripper.gripper.open.si: equals closed.si (-0.17): the gripper cannot move",
+    ),
+    (
+        put("gripper", "gripper", "open", "si", 12),
+        "gripper.gripper.open.si: 12 is beyond the position limits",
     ),
     (put("gripper", "gripper", "open", "model", 0), "gripper.gripper.open.model: equals closed"),
     (put("gripper", "gripper", "open", "deg", 1), "gripper.gripper.open.deg: is not a key"),
@@ -120,7 +139,8 @@ MISTAKES = [
     (put(*CAMERA, "topic", "a//b"), "cameras.front.topic: 'a//b' is not a topic name"),
     (put(*CAMERA, "encoding", "rgb16"), "cameras.front.encoding: must be one of rgb8, bgr8"),
     (put(*CAMERA, "stamp", "exposure"), "cameras.front.stamp: must be one of header, arrival"),
-    (put(*CAMERA, "latency", -0.1), "cameras.front.latency: must be at least 0, not -0.1"),
+    (put(*CAMERA, "latency", -0.1), "cameras.front.latency: -0.1 is no robot's"),
+    (put(*CAMERA, "latency", 1e6), "cameras.front.latency: 1e+06 is no robot's, expected 0 to 10"),
     (drop(*CAMERA, "rate"), "cameras.front.rate: is missing"),
     (put(*CAMERA, "rate", 0), "cameras.front.rate: must be greater than 0"),
     (put(*CAMERA, "fps", 30), "cameras.front.fps: is not a key"),
@@ -149,6 +169,10 @@ MISTAKES = [
     (put("controllers", 1, "joints", ["thumb"]), "controllers[1].joints: 'thumb' is not under"),
     (put("controllers", 0, "interpolation", "spline"), "controllers[0].interpolation: must be"),
     (put("controllers", 0, "gains", {}), "controllers[0].gains: is not a key"),
+    (
+        lambda c: c["controllers"][0]["joints"].remove("wrist_roll"),
+        "controllers: none of them drives 'wrist_roll' of group 'single_arm'",
+    ),
     (
         put("controllers", 1, "joints", ["gripper", "wrist_roll"]),
         "controllers: joint 'wrist_roll' appears in more than one entry",
