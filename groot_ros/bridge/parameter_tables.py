@@ -118,7 +118,7 @@ EXECUTOR = (
     ),
     _setting(
         "max_following_error",
-        "Joints further than this from their command for 0.5 s stop the motion",
+        "Joints further than this from their command are sent no more; 0.5 s of it need resume",
         "rad or m",
         0.001,
         10.0,

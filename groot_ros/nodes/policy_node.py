@@ -19,7 +19,7 @@ from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.chunk_figures import ChunkFigures, StepBudget
 from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.inference import Inference
-from groot_ros.bridge.instruction import InstructionBox
+from groot_ros.bridge.instruction import InstructionBox, problem
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
 from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.parameter_tables import POLICY
@@ -118,6 +118,8 @@ class PolicyNode(ManagedNode):
         self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
         if not settings.text("checkpoint"):
             raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
+        if why := problem(settings.text("instruction")):
+            raise SetupError(f"parameter instruction: {why}")
         try:
             threads = take_threads(settings)
             contract = load_contract(robot_path(settings.text("robot")))

@@ -113,6 +113,13 @@ def test_a_checkpoint_is_never_guessed(stage):
     assert "parameter checkpoint is not set" in log.msg
 
 
+def test_a_first_instruction_that_nobody_may_give_fails_configure(stage):
+    on = stage(instruction="a" * 2001)
+    assert not on.configure()
+    log = on.logs.wait(lambda m: m.msg.startswith("configure failed"))
+    assert "parameter instruction: the instruction has 2001 characters, at most 2000" in log.msg
+
+
 def test_a_wrong_robot_contract_fails_configure_with_the_key(stage, tmp_path):
     contract = tmp_path / "bad.yaml"
     contract.write_text(SO101.read_text().replace("action_dt", "action_td"))
