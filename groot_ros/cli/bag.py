@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groot_ros.bringup import record_graph
+from groot_ros.cli.ending import Ending
 from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
 from groot_ros.robot.reader import is_topic_name
 
@@ -97,9 +98,10 @@ def run_record(args: argparse.Namespace) -> int:
         print(line, flush=True)
 
     supervisor = Supervisor(graph, show)
-    supervisor.start()
-    dead = wait_until_stopped(supervisor, over=lambda: clock.ended(time.monotonic()))
-    supervisor.stop()
+    with Ending() as ending:
+        supervisor.start()
+        dead = wait_until_stopped(supervisor, ending, over=lambda: clock.ended(time.monotonic()))
+        supervisor.stop()
     code = supervisor.running[0].process.returncode
     if dead is not None and code < 0:
         print(

@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from groot_ros.bridge.own_domain import use_own_domain
 from groot_ros.bringup import demo_graph
-from groot_ros.cli.supervisor import Asked, Running, Supervisor, ending_on_signals
+from groot_ros.cli.ending import Ending
+from groot_ros.cli.supervisor import Running, Supervisor
 from groot_ros.cli.up import add_bringup_options, bringup_values
 from groot_ros.robot import load_contract
 from groot_ros.share import robot_path
@@ -80,11 +81,11 @@ def run(args: argparse.Namespace) -> int:
 
         remaps = {"executor_node": [f"{args.cut}:={args.cut}_cut"]} if args.cut else {}
         supervisor = Supervisor(graph, show, remaps)
-        try:
-            problem = _run(supervisor, str(graph.processes[0].parameters["robot"]), args)
-        except Asked as asked:
-            print(f"\n{asked}", file=sys.stderr)
-            return 128 + asked.number
+        with Ending() as ending:
+            problem = _run(supervisor, ending, str(graph.processes[0].parameters["robot"]), args)
+    if ending.asked:
+        print(f"\n{ending}", file=sys.stderr)
+        return 128 + ending.number
     if problem:
         print(f"\ndemo FAILED: {problem}\n(all output: {args.out}/nodes.log)", file=sys.stderr)
         return 1
@@ -100,17 +101,16 @@ def _clear(out: Path) -> None:
         shutil.rmtree(out / "bag")
 
 
-def _run(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
+def _run(supervisor: Supervisor, ending: Ending, robot: str, args: argparse.Namespace) -> str:
     """Drive, and stop the processes in order whatever happens."""
-    with ending_on_signals():
-        try:
-            supervisor.start()
-            return _drive(supervisor, robot, args)
-        finally:
-            supervisor.stop()
+    try:
+        supervisor.start()
+        return _drive(supervisor, ending, robot, args)
+    finally:
+        supervisor.stop()
 
 
-def _drive(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
+def _drive(supervisor: Supervisor, ending: Ending, robot: str, args: argparse.Namespace) -> str:
     """Instruct and watch for args.seconds; the problem in words, or an empty string."""
     from groot_ros.bridge.operator import Operator
 
@@ -123,17 +123,20 @@ def _drive(supervisor: Supervisor, robot: str, args: argparse.Namespace) -> str:
         instructions = itertools.cycle(INSTRUCTIONS)
         operator.instruct(next(instructions))
         deadline = time.monotonic() + STARTUP_TIMEOUT
-        while not operator.running.wait(0.2):
+        while not operator.running.wait(_WATCH_PERIOD):
+            if ending.asked:
+                return ""
             dead = supervisor.dead()
             if dead is not None:
                 return supervisor.obituary(dead)
             if time.monotonic() > deadline:
                 return _not_running(operator.snapshot().policy_refusals)
-        return _watch(supervisor, operator, instructions, args.seconds)
+        return _watch(supervisor, ending, operator, instructions, args.seconds)
 
 
 def _watch(
     supervisor: Supervisor,
+    ending: Ending,
     operator: "Operator",
     instructions: "itertools.cycle[str]",
     seconds: float,
@@ -146,7 +149,8 @@ def _watch(
     next_line = begin + interval
     with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110) as progress:
         while dead is None and time.monotonic() - begin < seconds:
-            time.sleep(_WATCH_PERIOD)
+            if ending.wait(_WATCH_PERIOD):
+                break
             dead = supervisor.dead()
             now = time.monotonic()
             if next_instruction <= now < begin + seconds - _WATCH_PERIOD:

@@ -13,13 +13,12 @@ import subprocess
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FrameType
 from typing import IO
 
 from groot_ros.bringup import Graph, NodeProcess
+from groot_ros.cli.ending import END_SIGNALS, Ending
 
 #: s that a process has to stop after SIGINT, and again after SIGTERM.
 STOP_GRACE = 8.0
@@ -73,26 +72,27 @@ class Supervisor:
     def obituary(self, dead: Running) -> str:
         """Which process ended, how, and its last lines."""
         dead.reader.join(timeout=2.0)
-        code = dead.process.returncode
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         lines = "\n".join(f"    {line}" for line in dead.last_lines) or "    (it said nothing)"
-        return f"{dead.spec.executable} died ({how}). Its last lines:\n{lines}"
+        return f"{dead.spec.executable} died ({_how(dead.process)}). Its last lines:\n{lines}"
 
     def stop(self) -> None:
         """SIGINT in stop order, each awaited before the next; then SIGTERM, then SIGKILL."""
         for entry in sorted(self.running, key=lambda r: r.spec.stop_order):
+            if entry.process.poll() is not None:
+                continue
             for number, grace in ((signal.SIGINT, STOP_GRACE), (signal.SIGTERM, TERM_GRACE)):
-                if entry.process.poll() is not None:
-                    break
                 entry.process.send_signal(number)
                 try:
                     entry.process.wait(grace)
+                    break
                 except subprocess.TimeoutExpired:
                     self._show(f"{entry.spec.executable} ignores {number.name}")
             if entry.process.poll() is None:
                 entry.process.kill()
                 entry.process.wait()
             entry.reader.join(timeout=2.0)
+            if entry.process.returncode:
+                self._show(f"{entry.spec.executable} did not end well: {_how(entry.process)}")
 
     def _launch(self, spec: NodeProcess) -> Running:
         command = [*spec.prefix, sys.executable, "-m", f"groot_ros.nodes.{spec.executable}"]
@@ -135,64 +135,27 @@ class Supervisor:
             self._show(f"[{name}] {text}")
 
 
-_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Asked(Exception):  # noqa: N818 - being asked to stop is no error
-    """A signal asked this process to end; `number` says which."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.number = number
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """Raise Asked inside at the first signal to end; later ones change nothing.
-
-    So a `finally` that stops a supervisor runs, and runs to its end.
-    """
-
-    def on_signal(number: int, _frame: FrameType | None) -> None:
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)
-        raise Asked(number)
-
-    before = {number: signal.getsignal(number) for number in _heeded()}
-    for number in before:
-        signal.signal(number, on_signal)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def wait_until_stopped(
-    supervisor: Supervisor, over: Callable[[], bool] = lambda: False, poll: float = 0.1
+    supervisor: Supervisor,
+    ending: Ending,
+    over: Callable[[], bool] = lambda: False,
+    poll: float = 0.1,
 ) -> Running | None:
     """Until a process dies (returned), or a signal to end arrives or it is `over` (None)."""
-    asked = threading.Event()
-    for number in _heeded():
-        signal.signal(number, lambda *_: asked.set())
     while (dead := supervisor.dead()) is None and not over():
-        if asked.wait(poll):
+        if ending.wait(poll):
             return None
     return dead
 
 
-def _heeded() -> list[signal.Signals]:
-    """A closed terminal (SIGHUP) is as much an end as Ctrl-C, unless nohup says otherwise."""
-    return [
-        number
-        for number in _ENDS
-        if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN
-    ]
+def _how(ended: subprocess.Popen[str]) -> str:
+    code = ended.returncode
+    return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
 def _prepare_child() -> None:
     # A background job of a non-interactive shell ignores SIGINT, one of nohup SIGHUP, and
     # children inherit that.
-    for number in _ENDS:
+    for number in END_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

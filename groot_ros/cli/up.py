@@ -4,6 +4,7 @@ import argparse
 import sys
 
 from groot_ros.bringup import ARGUMENTS, demo_graph, policy_graph
+from groot_ros.cli.ending import Ending
 from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
 
 _EXAMPLES = """examples:
@@ -52,12 +53,13 @@ def run(args: argparse.Namespace) -> int:
     values = bringup_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
     supervisor = Supervisor(graph, show=lambda line: print(line, flush=True))
-    try:
-        supervisor.start()
-        dead = wait_until_stopped(supervisor)
-        if dead is not None:
-            print(supervisor.obituary(dead), file=sys.stderr)
-            print("stopping the rest safely", file=sys.stderr)
-    finally:
-        supervisor.stop()
+    with Ending() as ending:
+        try:
+            supervisor.start()
+            dead = wait_until_stopped(supervisor, ending)
+            if dead is not None:
+                print(supervisor.obituary(dead), file=sys.stderr)
+                print("stopping the rest safely", file=sys.stderr)
+        finally:
+            supervisor.stop()
     return 0 if dead is None else 1

@@ -8,6 +8,7 @@ import time
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from threading import Condition
 from typing import Any
 
 from rclpy.node import Node
@@ -25,12 +26,25 @@ _QUIET_NS = 5 * NS_PER_S
 class GuardedNode(Node):
     """A node that guards every timer, subscription and service, those of rclpy itself too."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, **options: Any) -> None:
         self._errors = RefusalCounts(_QUIET_NS)
-        super().__init__(name)
+        self._calls = Condition()
+        self._under_way = 0
+        self._silent = False
+        super().__init__(name, **options)
 
     def react(self, what: str) -> None:
         """Hook: something raised that nobody expected; `what` says where and what in one line."""
+
+    def fall_silent(self, timeout: float) -> bool:
+        """No callback begins any more; whether those under way ended within `timeout` s.
+
+        rclpy's executors do not wait for their threads (jazzy: shutdown() looks at a flag that it
+        has just set), and what these would use is destroyed next.
+        """
+        with self._calls:
+            self._silent = True
+            return self._calls.wait_for(lambda: not self._under_way, timeout)
 
     def caught(self, where: str, error: Exception) -> None:
         """Tell of an error and react to it; whatever the reaction itself raises is told, too."""
@@ -71,11 +85,19 @@ class GuardedNode(Node):
         # rclpy looks at a callback's signature, which wraps() hands on.
         @wraps(callback)
         def guarded(*arguments: Any) -> Any:
+            with self._calls:
+                if self._silent:
+                    return _failed(arguments[-1], "the node ends") if answers else None
+                self._under_way += 1
             try:
                 return callback(*arguments)
             except Exception as error:
                 self.caught(_name(callback), error)
                 return _failed(arguments[-1]) if answers else None
+            finally:
+                with self._calls:
+                    self._under_way -= 1
+                    self._calls.notify_all()
 
         return guarded
 
@@ -85,12 +107,12 @@ class GuardedNode(Node):
             self.get_logger().error(f"internal error: {what}\n{trace}")
 
 
-def _failed(response: Any) -> Any:
+def _failed(response: Any, why: str = "internal error: the node's log has it") -> Any:
     """The answer as far as it had come, and not a success."""
     if hasattr(response, "success"):
         response.success = False
     if hasattr(response, "message"):
-        response.message = "internal error: the node's log has it"
+        response.message = why
     return response
 
 

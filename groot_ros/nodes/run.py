@@ -5,6 +5,7 @@ last message (a hold) could no longer be published. A second signal during the w
 ignored, because `timeout`, terminals and `ros2 launch` signal whole groups.
 """
 
+import faulthandler
 import signal
 import sys
 import threading
@@ -18,15 +19,20 @@ from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecu
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from groot_ros.nodes.guarded import GuardedNode
 from groot_ros.nodes.lifecycle import ManagedNode
 
 #: A signal is noticed within this long, s: the executor's wait cannot be interrupted.
 _SIGNAL_POLL = 0.1
+#: Callbacks under way may take this long to end, s: then they lose what they use.
+_LAST_CALLS = 1.0
 _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
     """Spin the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish."""
+    # A crash in a library is otherwise an end without a word.
+    faulthandler.enable()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     ended: list[int] = []
 
@@ -60,6 +66,8 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         close = getattr(node, "close", None)
         if close is not None:
             close()
+        if isinstance(node, GuardedNode):
+            node.fall_silent(_LAST_CALLS)
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()

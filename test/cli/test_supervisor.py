@@ -137,6 +137,18 @@ def test_the_executor_ends_before_the_policy_is_asked_and_the_policy_before_the_
     assert [r.process.returncode for r in supervisor.running] == [0, 0, 0]
 
 
+def test_a_node_that_crashes_when_asked_to_stop_is_told_and_one_that_ends_is_not(
+    supervise, lines: Lines
+) -> None:
+    crashes = _NODE.replace("sys.exit(0)", "import os; os.abort()")
+    supervisor = supervise(StandIn("executor_node", 0, script=crashes), StandIn("policy_node", 1))
+    for name in ("executor_node", "policy_node"):
+        lines.wait_for(f"[{name}] {name} ready")
+    supervisor.stop()
+    told = [line for line in lines.seen if "did not end well" in line]
+    assert told == ["executor_node did not end well: killed by SIGABRT"]
+
+
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError(28, "No space left on device")])
 def test_a_node_goes_on_when_nobody_can_be_shown_its_output(error: Exception) -> None:
     shown: list[str] = []
@@ -166,13 +178,15 @@ def test_stop_ends_an_active_executor_with_status_0(supervise, lines: Lines) -> 
 def test_a_closed_terminal_ends_up_as_ctrl_c_does(ros_domain: int) -> None:
     code = f"""
 from groot_ros.bringup import Graph, NodeProcess
+from groot_ros.cli.ending import Ending
 from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
 parameters = {{"robot": {str(robot_path("so101"))!r}, "autostart": True}}
 node = NodeProcess("executor_node", 1, parameters=parameters)
 supervisor = Supervisor(Graph((node,), "", "info", {{}}), lambda line: print(line, flush=True))
-supervisor.start()
-dead = wait_until_stopped(supervisor)
-supervisor.stop()
+with Ending() as ending:
+    supervisor.start()
+    dead = wait_until_stopped(supervisor, ending)
+    supervisor.stop()
 print(dead, supervisor.running[0].process.returncode, flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as up:

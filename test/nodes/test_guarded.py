@@ -1,0 +1,80 @@
+"""A node that ends: no callback begins any more, and those under way are awaited."""
+
+import threading
+
+import pytest
+import rclpy
+from policy_stage import wait_until
+from rclpy.executors import MultiThreadedExecutor
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from groot_ros.nodes.guarded import GuardedNode
+
+pytestmark = pytest.mark.ros
+
+
+@pytest.fixture
+def node(ros_domain):
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    made = GuardedNode("ending", context=context)
+    executor = MultiThreadedExecutor(2, context=context)
+    executor.add_node(made)
+    ended = threading.Event()
+
+    def spin():
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=0.05)
+
+    thread = threading.Thread(target=spin)
+    thread.start()
+    yield made
+    ended.set()
+    thread.join()
+    executor.shutdown()
+    made.destroy_node()
+    rclpy.shutdown(context=context)
+
+
+def test_a_callback_under_way_is_awaited_and_the_next_does_not_begin(node):
+    begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
+    begins = []
+
+    def hear(msg):
+        begins.append(msg.data)
+        begun.set()
+        assert may_end.wait(20)
+        ended.set()
+
+    subscription = node.create_subscription(String, "word", hear, 10)
+    publisher = node.create_publisher(String, "word", 10)
+    wait_until(lambda: publisher.get_subscription_count() == 1, "the word is heard")
+    publisher.publish(String(data="first"))
+    assert begun.wait(20)
+    assert not node.fall_silent(0.01)
+    threading.Timer(0.1, may_end.set).start()
+    assert node.fall_silent(20.0)
+    assert ended.is_set()
+    # As a thread of rclpy's pool does that had not yet begun.
+    subscription.callback(String(data="second"))
+    assert begins == ["first"]
+
+
+def test_a_service_of_a_node_that_ends_answers_that_it_did_nothing(node):
+    done = []
+
+    def serve(_, response):
+        done.append(1)
+        response.success = True
+        return response
+
+    node.create_service(Trigger, "~/do", serve)
+    client = node.create_client(Trigger, "ending/do")
+    wait_until(client.service_is_ready, "the service is there")
+    assert node.fall_silent(20.0)
+    future = client.call_async(Trigger.Request())
+    wait_until(future.done, "the service answers")
+    answer = future.result()
+    assert (answer.success, answer.message) == (False, "the node ends")
+    assert done == []
