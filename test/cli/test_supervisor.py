@@ -33,7 +33,7 @@ class Lines:
             self.seen.append(line)
             self._condition.notify_all()
 
-    def wait_for(self, text: str, timeout: float = 30.0) -> None:
+    def wait_for(self, text: str, timeout: float = 60.0) -> None:
         with self._condition:
             found = self._condition.wait_for(lambda: any(text in s for s in self.seen), timeout)
         assert found, f"'{text}' never came; seen:\n" + "\n".join(self.seen)
@@ -101,7 +101,7 @@ def test_a_node_that_dies_is_named_with_its_exit_status_and_last_lines(
 ) -> None:
     supervisor = supervise(executor_process(robot="/no/such/robot.yaml"))
     lines.wait_for("/no/such/robot.yaml")
-    supervisor.running[0].process.wait(20)
+    supervisor.running[0].process.wait(60)
     dead = supervisor.dead()
     assert dead is not None
     obituary = supervisor.obituary(dead)
@@ -113,7 +113,7 @@ def test_a_killed_node_is_reported_as_killed(supervise, lines: Lines) -> None:
     supervisor = supervise(executor_process())
     process = supervisor.running[0].process
     process.kill()
-    process.wait(20)
+    process.wait(60)
     dead = supervisor.dead()
     assert dead is not None
     assert "killed by SIGKILL" in supervisor.obituary(dead)

@@ -35,7 +35,7 @@ MS = 1_000_000
 _STAGES = itertools.count()
 _ROSOUT = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 #: s until something over DDS must be true; reached only by a test that fails.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class ScriptedPolicy:

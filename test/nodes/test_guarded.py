@@ -44,14 +44,14 @@ def test_a_callback_under_way_is_awaited_and_the_next_does_not_begin(node):
     def hear(msg):
         begins.append(msg.data)
         begun.set()
-        assert may_end.wait(20)
+        assert may_end.wait(60)
         ended.set()
 
     subscription = node.create_subscription(String, "word", hear, 10)
     publisher = node.create_publisher(String, "word", 10)
     wait_until(lambda: publisher.get_subscription_count() == 1, "the word is heard")
     publisher.publish(String(data="first"))
-    assert begun.wait(20)
+    assert begun.wait(60)
     assert not node.fall_silent(0.01)
     threading.Timer(0.1, may_end.set).start()
     assert node.fall_silent(20.0)

@@ -57,7 +57,7 @@ def test_a_word_is_not_overtaken_by_the_next_one(stage, monkeypatch):
     def slow(text):
         heard.append(text)
         if text == "pick":
-            assert go_on.wait(20)
+            assert go_on.wait(60)
         else:
             stopped.set()
         return ""
@@ -104,10 +104,10 @@ def test_a_chunk_of_the_old_instruction_is_dropped_when_a_new_one_comes_while_in
     def script(policy, _observation):
         if len(policy.observations) == 1:
             inferring.set()
-            assert finish.wait(20)
+            assert finish.wait(60)
 
     on = active(stage, ScriptedPolicy(script=script), instruction="old")
-    assert inferring.wait(20)
+    assert inferring.wait(60)
     on.instruct("new")
     finish.set()
     assert on.chunks.wait().instruction == "new"
@@ -131,10 +131,10 @@ def test_a_reset_begins_a_new_episode_and_kills_the_chunk_in_the_making(stage):
     def script(policy, _observation):
         if len(policy.observations) == 1:
             inferring.set()
-            assert finish.wait(20)
+            assert finish.wait(60)
 
     on = active(stage, ScriptedPolicy(script=script))
-    assert inferring.wait(20)
+    assert inferring.wait(60)
     response = on.reset()
     assert (response.success, response.message) == (True, "episode 1")
     finish.set()

@@ -78,11 +78,11 @@ def test_nothing_is_published_after_deactivate_even_by_the_inference_in_progress
 
     def script(policy, _observation):
         inferring.set()
-        assert finish.wait(20)
+        assert finish.wait(60)
 
     policy = ScriptedPolicy(script=script)
     on = active(stage, policy)
-    assert inferring.wait(20)
+    assert inferring.wait(60)
     going_down = on.begin_change(Transition.TRANSITION_DEACTIVATE)
     on.statuses.wait(lambda s: s.lifecycle == State.TRANSITION_STATE_DEACTIVATING)
     finish.set()
@@ -144,12 +144,12 @@ def test_the_services_answer_while_a_model_loads(stage):
     def slow(*_, progress, **__):
         progress("weights", 0.5)
         loading.set()
-        assert finish.wait(20)
+        assert finish.wait(60)
         return policy
 
     on = stage(load=slow)
     configuring = on.begin_change(Transition.TRANSITION_CONFIGURE)
-    assert loading.wait(20)
+    assert loading.wait(60)
     assert on.state() == State.TRANSITION_STATE_CONFIGURING
     assert on.statuses.wait(lambda s: s.lifecycle == State.TRANSITION_STATE_CONFIGURING)
     assert on.instruct("be ready").instruction_id == 1

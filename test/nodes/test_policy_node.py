@@ -180,11 +180,11 @@ def test_a_slow_inference_skips_ticks_instead_of_queueing_them(stage):
     def script(policy, _observation):
         if len(policy.observations) == 1:
             first.set()
-            assert finish.wait(20)
+            assert finish.wait(60)
 
     policy = ScriptedPolicy(script=script)
     on = active(stage, policy, rate_hz=2.0)
-    assert first.wait(20)
+    assert first.wait(60)
     # Two ticks and more pass meanwhile: a status comes every half second.
     for _ in range(3):
         on.statuses.wait(after=len(on.statuses))

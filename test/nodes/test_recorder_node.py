@@ -30,7 +30,7 @@ from groot_ros.types import ActionChunk, ActionGroup, ActionKind, StampedInput
 pytestmark = pytest.mark.ros
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
 #: s until a condition over DDS must hold; reached only by a test that fails.
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class Stage:

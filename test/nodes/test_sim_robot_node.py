@@ -26,7 +26,7 @@ from groot_ros.sim import HOME, JOINTS  # noqa: E402
 pytestmark = pytest.mark.ros
 
 ROBOT = str(Path(__file__).parents[2] / "config/robots/so101.yaml")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 class World:
