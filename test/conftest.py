@@ -3,6 +3,7 @@
 import importlib.util
 import itertools
 import os
+from collections.abc import Iterator
 
 import pytest
 
@@ -24,11 +25,11 @@ def pytest_configure() -> None:
 
 
 @pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS_DOMAIN_ID that nobody on this machine uses, for this process and its children."""
     # Here, for without the package pytest_configure is to say so.
-    from groot_ros.bridge.own_domain import free_domain
+    from groot_ros.bridge.own_domain import OwnDomain
 
-    domain = free_domain(next(_DOMAINS))
-    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-    return domain
+    with OwnDomain(next(_DOMAINS)) as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain.number))
+        yield domain.number
