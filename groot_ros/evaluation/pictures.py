@@ -84,6 +84,7 @@ def joint_curves(log: RunLog, path: Path) -> None:
         loc="left",
     )
     axes[-1, 0].set_xlabel("time since the first chunk [s]", size=8)
+    figure.align_ylabels()
     figure.tight_layout(pad=0.5)
     figure.savefig(path, dpi=110)
     plt.close(figure)
