@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 from groot_ros.processing.scratch import Scratch
@@ -74,18 +73,20 @@ class Blocks:
         )
 
     def from_left(self, image: Floats, out: Floats) -> None:
-        """[..., in, n] to [..., out, n]."""
+        """[..., in, n] to [..., out, n]; both contiguous."""
         count, size, sources = self.weights.shape
         *planes, _, width = image.shape
         *strides, down, across = image.strides
-        windows = as_strided(
-            image[..., self.start :, :],
+        windows = _laid_over(
+            image,
+            self.start * down,
             (*planes, count, sources, width),
             (*strides, down * self.stride, down, across),
         )
         *strides, down, across = out.strides
-        pieces = as_strided(
-            out[..., self.begin :, :],
+        pieces = _laid_over(
+            out,
+            self.begin * down,
             (*planes, count, size, width),
             (*strides, down * size, down, across),
         )
@@ -94,21 +95,31 @@ class Blocks:
             np.matmul(weights, image[..., seen, :], out=out[..., outputs, :])
 
     def from_right(self, image: Floats, out: Floats) -> None:
-        """[n, in] to [n, out]."""
+        """[n, in] to [n, out]; both contiguous."""
         count, size, sources = self.weights.shape
         down, across = image.strides
-        windows = as_strided(
-            image[:, self.start :],
+        windows = _laid_over(
+            image,
+            self.start * across,
             (count, len(image), sources),
             (across * self.stride, down, across),
         )
         down, across = out.strides
-        pieces = as_strided(
-            out[:, self.begin :], (count, len(image), size), (across * size, down, across)
+        pieces = _laid_over(
+            out, self.begin * across, (count, len(image), size), (across * size, down, across)
         )
         np.matmul(windows, self.transposed, out=pieces)
         for outputs, seen, weights in self.rest:
             np.matmul(image[:, seen], weights.T, out=out[:, outputs])
+
+
+def _laid_over(
+    array: Floats, offset: int, shape: tuple[int, ...], strides: tuple[int, ...]
+) -> Floats:
+    """A view from `offset` bytes on. As numpy's as_strided, which takes five times as long."""
+    if 0 in shape:
+        return np.empty(shape, np.float32)
+    return np.ndarray(shape, np.float32, array, offset, strides)
 
 
 def _dense(first: Indexes, table: Floats, begin: int, stop: int) -> tuple[slice, slice, Floats]:

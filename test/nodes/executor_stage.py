@@ -224,9 +224,13 @@ class ExecutorStage:
         wait_until(lambda: room._measured.oldest_ns is not None, "joint states are heard")
 
     def run(self) -> ExecutorState:
-        """Give a chunk and wait until it runs."""
-        before = len(self.states)
-        self.give()
+        """Give a chunk until one runs: where a busy machine delays the joints, it is refused."""
+        for _ in range(20):
+            before = len(self.states)
+            self.give()
+            judged = self.states.wait(lambda s: s.received == self._ids, after=before)
+            if judged.accepted:
+                break
         return self.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=before)
 
     def refused(self, reason: str) -> ExecutorState:
