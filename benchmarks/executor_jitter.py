@@ -59,7 +59,7 @@ def node(name: str, **parameters: object) -> Iterator[int]:
     """A node of this package in a process of its own; its process id."""
     given = {"robot": robot_path("so101"), **parameters}
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
-    command = [sys.executable, "-m", f"groot_ros.nodes.{name}", "--ros-args", *arguments]
+    command = [sys.executable, "-m", "groot_ros.nodes", name, "--ros-args", *arguments]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
         try:

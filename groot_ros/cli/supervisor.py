@@ -91,11 +91,12 @@ class Supervisor:
                 entry.process.kill()
                 entry.process.wait()
             entry.reader.join(timeout=2.0)
-            if entry.process.returncode:
+            # Killed by what it was sent, it was not listening yet: it had nothing to lose.
+            if entry.process.returncode not in (0, -signal.SIGINT, -signal.SIGTERM):
                 self._show(f"{entry.spec.executable} did not end well: {_how(entry.process)}")
 
     def _launch(self, spec: NodeProcess) -> Running:
-        command = [*spec.prefix, sys.executable, "-m", f"groot_ros.nodes.{spec.executable}"]
+        command = [*spec.prefix, sys.executable, "-m", "groot_ros.nodes", spec.executable]
         command += self._graph.ros_arguments(spec)
         for rule in self._remaps.get(spec.executable, ()):
             command += ["-r", rule]

@@ -369,7 +369,3 @@ def ahead_of_others() -> ExecutorNode:
 def main() -> None:
     """Entry point of the executable."""
     run(ahead_of_others)
-
-
-if __name__ == "__main__":
-    main()

@@ -144,7 +144,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         service = self._service_change_state
         change_state = service.callback
 
-        def guarded(
+        def refusing(
             request: ChangeState.Request, response: ChangeState.Response
         ) -> ChangeState.Response:
             try:
@@ -155,4 +155,5 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
                 response.success = False
                 return response
 
-        service.callback = guarded
+        # Rclpy makes this service by itself, so not even that it is under way is known otherwise.
+        service.callback = self._guarded(refusing, answers=True)

@@ -316,7 +316,3 @@ def main() -> None:
     """Entry point of the executable."""
     # One for a slow transition, one for inputs, two for services and timers.
     run(PolicyNode, threads=4)
-
-
-if __name__ == "__main__":
-    main()

@@ -203,7 +203,3 @@ def main() -> None:
 
     run(make)
     sys.exit(1 if made[0].failed else 0)
-
-
-if __name__ == "__main__":
-    main()

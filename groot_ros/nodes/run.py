@@ -6,12 +6,14 @@ ignored, because `timeout`, terminals and `ros2 launch` signal whole groups.
 """
 
 import faulthandler
+import os
 import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable
 from types import FrameType
+from typing import NoReturn
 
 import rclpy
 from rclpy.exceptions import InvalidHandle
@@ -24,7 +26,7 @@ from groot_ros.nodes.lifecycle import ManagedNode
 
 #: A signal is noticed within this long, s: the executor's wait cannot be interrupted.
 _SIGNAL_POLL = 0.1
-#: Callbacks under way may take this long to end, s: then they lose what they use.
+#: Callbacks under way, and the start, may take this long to end, s: then the process leaves them.
 _LAST_CALLS = 1.0
 _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
@@ -55,19 +57,22 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
     )
     executor.add_node(node)
     failed = threading.Event()
-    if isinstance(node, ManagedNode) and node.wants_autostart:
-        # Beside the spinning executor, so that services answer while a model loads.
-        threading.Thread(target=_autostart, args=(node, failed), daemon=True).start()
+    # Beside the spinning executor, so that services answer while a model loads.
+    starting = threading.Thread(target=_autostart, args=(node, failed), daemon=True)
+    starting.start()
     try:
         while not ended and not failed.is_set() and rclpy.ok():
             if not _spin_once(executor, node):
                 break
     finally:
+        # What is being started is closed after it, not before.
+        starting.join(_LAST_CALLS)
         close = getattr(node, "close", None)
         if close is not None:
             close()
-        if isinstance(node, GuardedNode):
-            node.fall_silent(_LAST_CALLS)
+        silent = not isinstance(node, GuardedNode) or node.fall_silent(_LAST_CALLS)
+        if starting.is_alive() or not silent:
+            _leave(not ended)
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()
@@ -93,13 +98,23 @@ def _spin_once(executor: Executor, node: Node) -> bool:
     return True
 
 
+def _leave(status: int) -> NoReturn:
+    """Without Python's own end, which aborts while a thread of it loads a model in C++."""
+    rclpy.try_shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
 def _ignore_signals() -> None:
     # Python, while it ends, gives up handlers of its own; what is ignored stays so.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
-def _autostart(node: ManagedNode, failed: threading.Event) -> None:
+def _autostart(node: Node, failed: threading.Event) -> None:
+    if not isinstance(node, ManagedNode) or not node.wants_autostart:
+        return
     try:
         done = node.autostart()
     except Exception:

@@ -258,7 +258,3 @@ def _trajectory(msg: JointTrajectory) -> TrajectoryMessage:
 def main() -> None:
     """Entry point of the executable."""
     run(SimRobotNode)
-
-
-if __name__ == "__main__":
-    main()

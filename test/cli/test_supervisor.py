@@ -42,7 +42,7 @@ class Lines:
 #: A node that ends on SIGINT, after a while, and says when it is asked and when it ends.
 _NODE = """
 import signal, sys, time
-name = sys.argv[3].split(".")[-1]
+name = sys.argv[4]
 def on_sigint(*_):
     print(name, "asked", flush=True)
     time.sleep(0.2)

@@ -161,7 +161,7 @@ class NodeProcess:
         given = {"robot": "so101", "autostart": "true", **parameters}
         flag = {k: "-r" if k in _REMAPPED else "-p" for k in given}
         arguments = [a for k, v in given.items() for a in (flag[k], f"{k}:={v}")]
-        what = ["-m", f"groot_ros.nodes.{name}"] if script is None else [str(script)]
+        what = ["-m", "groot_ros.nodes", name] if script is None else [str(script)]
         command = [sys.executable, *what, "--ros-args", *arguments]
         with log.open("ab") as out:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)

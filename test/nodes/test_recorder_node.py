@@ -255,7 +255,7 @@ def test_topics_that_stayed_silent_are_named_at_the_end(stage, capfd):
     ],
 )
 def test_wrong_parameters_are_one_line_and_status_2(ros_domain, arguments, problem):
-    command = [sys.executable, "-m", "groot_ros.nodes.recorder_node", "--ros-args", *arguments]
+    command = [sys.executable, "-m", "groot_ros.nodes", "recorder_node", "--ros-args", *arguments]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 2
     assert problem in ended.stderr
@@ -272,7 +272,7 @@ class RecorderProcess:
 
         self.process = subprocess.Popen(
             [
-                *(sys.executable, "-m", "groot_ros.nodes.recorder_node", "--ros-args"),
+                *(sys.executable, "-m", "groot_ros.nodes", "recorder_node", "--ros-args"),
                 *("-p", f"output:='{bag}'", "-p", "topics:=[instruction]"),
             ],
             stderr=subprocess.PIPE,

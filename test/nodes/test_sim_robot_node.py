@@ -230,7 +230,7 @@ def test_a_simulation_beside_another_clock_ends_with_the_reason(ros_domain):
     rclpy.init()
     first = rclpy.create_node("first")
     first.create_publisher(Clock, "/clock", qos.DRIVER)
-    command = [sys.executable, "-m", "groot_ros.nodes.sim_robot_node", "--ros-args"]
+    command = [sys.executable, "-m", "groot_ros.nodes", "sim_robot_node", "--ros-args"]
     command += ["-p", f"robot:={ROBOT}", "-p", "publish_clock:=true"]
     try:
         ended = subprocess.run(command, capture_output=True, text=True, timeout=60)

@@ -1,0 +1,80 @@
+"""How a node's process ends when it is told to before it is ready."""
+
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+
+from groot_ros.share import robot_path
+
+pytestmark = pytest.mark.ros
+PARAMETERS = {
+    "checkpoint": "slow",
+    "robot": robot_path("so101"),
+    "torch_threads": 1,
+}
+ARGUMENTS = ["--ros-args", *(a for k, v in PARAMETERS.items() for a in ("-p", f"{k}:={v}"))]
+SLOW = Path(__file__).with_name("slow_policy.py")
+
+
+@contextmanager
+def process(*arguments: str, **options: object):
+    """Python with these arguments; killed at the end if it is still there."""
+    with subprocess.Popen(
+        [sys.executable, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **options,
+    ) as started:
+        try:
+            yield started
+        finally:
+            started.kill()
+
+
+@pytest.fixture
+def operator(ros_domain):
+    """A node that asks another to configure."""
+    rclpy.init()
+    node = rclpy.create_node("operator")
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("by_itself", [True, False])
+def test_a_node_that_is_loading_a_model_ends_at_once_and_without_a_trace(
+    operator, number, by_itself
+):
+    with process(str(SLOW), *ARGUMENTS, "-p", f"autostart:={by_itself}") as node:
+        if not by_itself:
+            client = operator.create_client(ChangeState, "policy_node/change_state")
+            assert client.wait_for_service(60)
+            configure = Transition(id=Transition.TRANSITION_CONFIGURE)
+            client.call_async(ChangeState.Request(transition=configure))
+        assert any("loading" in line for line in node.stdout)
+        node.send_signal(number)
+        code, rest = node.wait(60), node.stdout.read()
+    assert code == 0, rest
+    assert "Traceback" not in rest
+    assert "Fatal" not in rest
+
+
+def test_a_node_that_is_still_importing_ends_at_once_and_without_a_trace(ros_domain, tmp_path):
+    # A module that the node imports, and that takes its time.
+    (tmp_path / "rclpy.py").write_text(
+        "import time\nprint('importing', flush=True)\ntime.sleep(600)\n"
+    )
+    with process("-m", "groot_ros.nodes", "policy_node", *ARGUMENTS, cwd=tmp_path) as node:
+        assert node.stdout.readline() == "importing\n"
+        node.send_signal(signal.SIGINT)
+        assert node.wait(60) == -signal.SIGINT
+        assert node.stdout.read() == ""
