@@ -1,6 +1,7 @@
 """The launch files, where the launch library is installed."""
 
 import importlib.util
+import logging
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,9 @@ from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launch_ros.actions import LifecycleNode, Node
+
+# Launch makes every later logger of the process one that pytest does not hear.
+logging.setLoggerClass(logging.Logger)
 
 
 def description(name: str):
