@@ -35,7 +35,8 @@ class Ending:
         trace: TracebackType | None,
     ) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            # None: of a handler that is not Python's.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
     @property
     def asked(self) -> bool:
