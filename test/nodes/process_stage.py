@@ -269,11 +269,21 @@ class ProcessStage:
         )
 
     def stays(self, status: int, reports: int = 8) -> None:
-        """So many further reports all have this status."""
+        """So many further reports have this status, and none another.
+
+        Not counted is that no chunk came: a busy machine makes this script late.
+        """
         seen = len(self.states)
-        wait_until(lambda: len(self.states) >= seen + reports, "the executor reports")
-        wrong = [(s.status, s.reason) for s in self.states.all()[seen:] if s.status != status]
-        assert not wrong
+
+        def told() -> list[ExecutorState]:
+            late = "no chunk came in time"
+            return [
+                s for s in self.states.all()[seen:] if s.status == status or late not in s.reason
+            ]
+
+        wait_until(lambda: len(told()) >= reports, "the executor reports")
+        wrong = [(s.status, s.reason) for s in told() if s.status != status]
+        assert not wrong, wrong
 
     def diagnosed(self, name: str, words: str) -> bytes:
         """The level of the first diagnosis of this name that says these words."""
