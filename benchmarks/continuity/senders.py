@@ -1,5 +1,6 @@
 """Five ways to make messages to a joint_trajectory_controller of chunks."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,7 +16,7 @@ from groot_ros.types import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, R
 EPOCH_NS = 1_750_000_000_000_000_000
 
 
-class Sender:
+class Sender(ABC):
     """One way to make messages of chunks; `messages` is asked every tick.
 
     Attributes:
@@ -29,11 +30,11 @@ class Sender:
         self.seams: list[Array] = []
         self.conditioned: list[bool] = []
 
+    @abstractmethod
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
         """What is published at t s, with the chunks that arrived since the last tick."""
-        raise NotImplementedError
 
 
 class HardReplacement(Sender):

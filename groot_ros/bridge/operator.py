@@ -2,7 +2,6 @@
 
 import threading
 from dataclasses import dataclass, field
-from types import TracebackType
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
@@ -58,12 +57,7 @@ class Operator:
     def __enter__(self) -> "Operator":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join(timeout=5.0)
         self._executor.shutdown(timeout_sec=2.0)

@@ -2,7 +2,6 @@
 
 import os
 import socket
-from types import TracebackType
 
 #: Higher domains take ports that Linux gives to outgoing connections.
 _DOMAINS = 101
@@ -40,12 +39,7 @@ class OwnDomain:
     def __enter__(self) -> "OwnDomain":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 #: What ends a verb, and what the processes under it must be able to hear.
@@ -28,12 +28,7 @@ class Ending:
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             # None: of a handler that is not Python's.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)

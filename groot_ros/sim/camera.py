@@ -1,7 +1,6 @@
 """Pictures of the scene, in software, without a display."""
 
 import threading
-from types import TracebackType
 
 import mujoco
 import numpy as np
@@ -57,10 +56,5 @@ class CameraRenderer:
     def __enter__(self) -> "CameraRenderer":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -219,6 +219,21 @@ def test_wrong_use_is_one_line(
     assert "Traceback" not in error
 
 
+@pytest.fixture
+def refused_at_once(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., str]:
+    """Runs a verb that must fail and write nothing; gives what it said."""
+
+    def refused(verb: str, *given: str) -> str:
+        arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
+        assert engine(verb, tmp_path / "never", *arguments) == 2
+        assert not (tmp_path / "never").exists()
+        return capsys.readouterr().err
+
+    return refused
+
+
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
@@ -235,16 +250,9 @@ def test_wrong_use_is_one_line(
     ],
 )
 def test_wrong_exports_are_refused_before_any_weight_is_read(
-    checkpoint: Path,
-    tmp_path: Path,
-    given: list[str],
-    problem: str,
-    capsys: pytest.CaptureFixture[str],
+    refused_at_once: Callable[..., str], given: list[str], problem: str
 ) -> None:
-    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
-    assert engine("export", tmp_path / "never", *arguments) == 2
-    assert problem in capsys.readouterr().err
-    assert not (tmp_path / "never").exists()
+    assert problem in refused_at_once("export", *given)
 
 
 @pytest.mark.parametrize(
@@ -257,16 +265,9 @@ def test_wrong_exports_are_refused_before_any_weight_is_read(
     ],
 )
 def test_what_make_would_refuse_in_the_end_it_refuses_at_once(
-    checkpoint: Path,
-    tmp_path: Path,
-    given: list[str],
-    problem: str,
-    capsys: pytest.CaptureFixture[str],
+    refused_at_once: Callable[..., str], given: list[str], problem: str
 ) -> None:
-    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
-    assert engine("make", tmp_path / "never", *arguments) == 2
-    assert problem in capsys.readouterr().err
-    assert not (tmp_path / "never").exists()
+    assert problem in refused_at_once("make", *given)
 
 
 def test_an_export_with_a_size_for_each_view_has_answers_inside_its_own_profile(

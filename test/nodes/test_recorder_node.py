@@ -5,12 +5,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import rclpy
+from policy_stage import wait_until
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
@@ -198,10 +200,8 @@ def test_a_topic_with_two_types_is_refused_and_the_others_are_recorded(stage, ca
     whole.publish(String(data="x"))
     contrarian = rclpy.create_node("contrarian", context=other)
     contrarian.create_publisher(Int32, "torn", 1)
-    deadline = time.monotonic() + PATIENCE
-    while len(stage.publisher.get_publishers_info_by_topic("torn")) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    both = partial(stage.publisher.get_publishers_info_by_topic, "torn")
+    wait_until(lambda: len(both()) == 2, "both publishers are known")
     stage.spin_until(lambda: stage.written.get("/whole") == 1)
     assert [topic for topic, *_ in stage.close()] == ["/whole"]
     contrarian.destroy_node()
@@ -283,11 +283,11 @@ class RecorderProcess:
         rclpy.init()
         node = rclpy.create_node("publisher")
         self._publisher = node.create_publisher(String, "instruction", qos.LATCHED)
-        deadline = time.monotonic() + PATIENCE
-        while self._publisher.get_subscription_count() == 0:
-            assert time.monotonic() < deadline
-            assert self.process.poll() is None
-            time.sleep(0.02)
+        wait_until(self._heard_or_dead, "the recorder listens")
+        assert self.process.poll() is None
+
+    def _heard_or_dead(self) -> bool:
+        return bool(self._publisher.get_subscription_count()) or self.process.poll() is not None
 
     def publish(self, text: str) -> None:
         self._publisher.publish(String(data=text))
