@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from groot_ros.bridge.own_domain import use_own_domain
-from groot_ros.bringup import defaults
+from groot_ros.bridge.isolated_domain import use_isolated_domain
+from groot_ros.bringup.node_graph import defaults
+from groot_ros.core.share import robot_path
 from groot_ros.evaluation.table import format_table
-from groot_ros.share import robot_path
 
 _LOAD = """
 import torch
@@ -88,10 +88,10 @@ def send_chunks() -> None:
 
     from groot_ros.bridge import qos
     from groot_ros.bridge.messages import chunk_to_msg
+    from groot_ros.core import ActionChunk, ActionGroup
     from groot_ros.msg import ActionChunk as ActionChunkMsg
     from groot_ros.robot import load_contract
     from groot_ros.sim import HOME, JOINTS
-    from groot_ros.types import ActionChunk, ActionGroup
 
     contract = load_contract(robot_path("so101"))
     home = dict(zip(JOINTS, HOME, strict=True))
@@ -173,7 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.role:
         send_chunks()
         return
-    use_own_domain()
+    use_isolated_domain()
     nice = int(defaults()["policy_nice"])
     rows = []
     for name, works, loads in (

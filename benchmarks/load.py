@@ -87,8 +87,8 @@ def _write_json(path: Path, value: object) -> None:
 
 def load_and_infer(directory: Path) -> dict[str, float]:
     """Seconds and bytes, in a process that did nothing else."""
+    from groot_ros.core import Observation
     from groot_ros.policy import load_policy
-    from groot_ros.types import Observation
 
     before = _status_bytes("VmRSS")
     started = time.perf_counter()

@@ -26,11 +26,11 @@ from typing import Any
 
 import numpy as np
 
-from groot_ros.bridge.own_domain import use_own_domain
+from groot_ros.bridge.isolated_domain import use_isolated_domain
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, Observation, ns_to_s
+from groot_ros.core.share import robot_path, share_directory
 from groot_ros.evaluation.table import format_table
 from groot_ros.robot import load_contract
-from groot_ros.share import robot_path, share_directory
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind, Observation, ns_to_s
 
 WIDTH, HEIGHT, CAMERA_HZ, JOINT_HZ, RATE_HZ = 640, 480, 30.0, 100.0, 10.0
 #: s that are left out at the beginning: discovery and first allocations.
@@ -220,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         play = play_policy if options.role == "policy" else play_robot
         print(json.dumps(play(options.seconds)), flush=True)
         os._exit(0)
-    use_own_domain()
+    use_isolated_domain()
     header = ["two 640x480 cameras, 30 Hz", "images", "lost", "transport p50 ms", "p99 ms"]
     header += ["chunks", "path p50 ms", "p95 ms"]
     profiles = {

@@ -126,7 +126,7 @@ def _seams_and_frozen_steps(bag: Path) -> tuple[list[float], list[int]]:
             if connection.msgtype.endswith("ActionChunk"):
                 frozen.append(int(message.frozen_steps))
             elif message.chunk_id > 1:
-                jumps = dict(zip(message.joint_names, message.seam_jump, strict=True))
+                jumps = dict(zip(message.joint_names, message.splice_discontinuity, strict=True))
                 seams[int(message.chunk_id)] = max(abs(jumps[name]) for name in _ARM)
     return list(seams.values()), frozen
 

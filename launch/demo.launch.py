@@ -1,4 +1,4 @@
-"""The simulated robot driven by the embedded checkpoint: nothing else is needed.
+"""The simulated robot actuated by the embedded checkpoint: nothing else is needed.
 
 ros2 launch groot_ros demo.launch.py
 ros2 topic pub -1 /instruction std_msgs/msg/String "{data: touch the green cube}"
@@ -6,8 +6,8 @@ ros2 topic pub -1 /instruction std_msgs/msg/String "{data: touch the green cube}
 
 from launch import LaunchDescription
 
-from groot_ros.bringup import demo_graph
-from groot_ros.launching import describe
+from groot_ros.bringup.launch_description import describe
+from groot_ros.bringup.node_graph import demo_graph
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -7,8 +7,8 @@
 
 from launch import LaunchDescription
 
-from groot_ros.bringup import policy_graph
-from groot_ros.launching import describe
+from groot_ros.bringup.launch_description import describe
+from groot_ros.bringup.node_graph import policy_graph
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -7,7 +7,7 @@ Where rosbag2 is not installed, `groot-ros bag record` writes the same topics.
 
 from launch import LaunchDescription
 
-from groot_ros.launching import describe_recording
+from groot_ros.bringup.launch_description import describe_recording
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -28,8 +28,8 @@ def pytest_configure() -> None:
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     """A ROS_DOMAIN_ID that nobody on this machine uses, for this process and its children."""
     # Here, for without the package pytest_configure is to say so.
-    from groot_ros.bridge.own_domain import OwnDomain
+    from groot_ros.bridge.isolated_domain import IsolatedDomain
 
-    with OwnDomain(next(_DOMAINS)) as domain:
+    with IsolatedDomain(next(_DOMAINS)) as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain.number))
         yield domain.number

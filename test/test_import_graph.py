@@ -2,7 +2,14 @@ import re
 from pathlib import Path
 
 import pytest
-from import_graph import ASSEMBLY, EVERYWHERE, MAY_IMPORT, ROS_ROOMS, WITHOUT_TORCH, violations
+from support.import_graph import (
+    ASSEMBLY,
+    EVERYWHERE,
+    MAY_IMPORT,
+    ROS_ROOMS,
+    WITHOUT_TORCH,
+    violations,
+)
 
 PACKAGE = Path(__file__).parents[1] / "groot_ros"
 PAGE = Path(__file__).parents[1] / "docs" / "explanation" / "architecture.md"
@@ -111,9 +118,9 @@ def plant(tmp_path):
         ("bridge/a.py", "import groot_ros.nodes.run", "nothing imports nodes"),
         ("cli/a.py", "from groot_ros.nodes import run", "nothing imports nodes"),
         ("bringup.py", "import groot_ros.nodes", "nothing imports nodes"),
-        ("sim/a.py", "from groot_ros.bringup import x", "nothing imports bringup"),
+        ("sim/a.py", "from groot_ros.bringup.node_graph import x", "nothing imports bringup"),
         ("nodes/a.py", "from groot_ros.cli import x", "nothing imports cli"),
-        ("share.py", "from groot_ros.types import x", "share may import only nothing"),
+        ("share.py", "from groot_ros.core import x", "share may import only nothing"),
         ("robot/a.py", "import rclpy", "ROS belongs into bridge and nodes"),
         ("sim/a.py", "from sensor_msgs.msg import Image", "ROS belongs into bridge and nodes"),
         ("bags/a.py", "from groot_ros.msg import ActionChunk", "ROS belongs into bridge"),
@@ -124,7 +131,7 @@ def plant(tmp_path):
         ("control/a.py", "import torch.nn.functional as F", "control must run without torch"),
         ("processing/a.py", "import torch", "processing must run without torch"),
         ("bridge/a.py", "def f():\n    import torch", "bridge must run without torch"),
-        ("attic/a.py", "import groot_ros.types", "'attic' is not a room"),
+        ("attic/a.py", "import groot_ros.core", "'attic' is not a room"),
     ],
 )
 def test_a_planted_violation_is_found(plant, path, source, problem):
@@ -136,18 +143,21 @@ def test_a_planted_violation_is_found(plant, path, source, problem):
 @pytest.mark.parametrize(
     ("path", "source"),
     [
-        ("types/a.py", "import numpy\nfrom groot_ros.types.time import s_to_ns"),
+        ("types/a.py", "import numpy\nfrom groot_ros.core.time import s_to_ns"),
         ("types/a.py", "from . import time\nfrom .time import s_to_ns"),
-        ("robot/a.py", "from groot_ros.types import ActionKind"),
+        ("robot/a.py", "from groot_ros.core import ActionKind"),
         ("models/a.py", "import torch"),
         ("policy.py", "from groot_ros.runtime import x\nimport groot_ros.processing"),
         ("sim/a.py", "from groot_ros.policy import load_policy"),
         ("bridge/a.py", "from groot_ros.control.settings import ExecutorSettings"),
-        ("evaluation/a.py", "from groot_ros.imaging.images import image_to_rgb"),
+        ("evaluation/a.py", "from groot_ros.vision.encodings import image_to_rgb"),
         ("bridge/a.py", "import rclpy\nfrom std_msgs.msg import String\nimport groot_ros.msg"),
         ("nodes/a.py", "import torch, rclpy\nfrom groot_ros.control import x"),
-        ("cli/a.py", "from groot_ros.bringup import x\nfrom groot_ros import __version__"),
-        ("bags/a.py", "from groot_ros.share import share_directory"),
+        (
+            "cli/a.py",
+            "from groot_ros.bringup.node_graph import x\nfrom groot_ros import __version__",
+        ),
+        ("bags/a.py", "from groot_ros.core.share import share_directory"),
     ],
 )
 def test_what_the_layers_allow_is_not_reported(plant, path, source):

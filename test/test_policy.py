@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_checkpoint import (
+from support.tiny_checkpoint import (
     HORIZON,
     TAG,
     WIDTHS,
@@ -16,6 +16,8 @@ from tiny_checkpoint import (
 )
 
 from groot_ros.control.rtc import schedule
+from groot_ros.core import ActionKind, MalformedError, Observation, Prefix, RtcMode, StampedInput
+from groot_ros.core.fields import CheckpointError
 from groot_ros.policy import InferenceError, Policy, load_policy
 from groot_ros.processing import (
     ActionConfig,
@@ -26,8 +28,6 @@ from groot_ros.processing import (
 )
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.runtime.engine import EngineResult
-from groot_ros.types import ActionKind, MalformedError, Observation, Prefix, RtcMode, StampedInput
-from groot_ros.types.fields import CheckpointError
 
 CONTRACT = Path(__file__).resolve().parents[1] / "config" / "robots" / "so101.yaml"
 MODEL, VLM = "nvidia/GR00T-N1.6-3B", "nvidia/Eagle-Block2A-2B-v2"
@@ -134,7 +134,7 @@ def test_with_a_contract_state_and_actions_are_si(checkpoint: Path, robot: Robot
     )
 
 
-def test_a_state_wider_than_its_joints_is_refused(checkpoint: Path, robot: RobotContract) -> None:
+def test_a_state_wider_than_its_joints_is_rejected(checkpoint: Path, robot: RobotContract) -> None:
     policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
     with pytest.raises(ValueError, match=r"group 'single_arm' must be \[T, 5\], not \[1, 6\]"):
         policy.infer(observation({**STATE, "single_arm": np.zeros((1, 6))}))
@@ -256,7 +256,7 @@ def test_a_group_that_nobody_committed_to_stays_free(
     assert np.ptp(values(chunk, "gripper")[:4]) > 1e-3
 
 
-def test_a_prefix_longer_than_the_horizon_is_refused(policy: Policy) -> None:
+def test_a_prefix_longer_than_the_horizon_is_rejected(policy: Policy) -> None:
     n = HORIZON + 1
     too_long = Prefix(
         {"single_arm": np.zeros((n, 5)), "gripper": np.zeros((n, 1))}, *np.ones((4, n))
@@ -421,7 +421,7 @@ def test_another_model_type_is_said_before_its_assets_are_missed(tmp_path: Path)
         load_policy(tmp_path, TAG)
 
 
-def test_a_processor_of_other_sizes_than_the_model_is_refused(tmp_path: Path) -> None:
+def test_a_processor_of_other_sizes_than_the_model_is_rejected(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path)
     save_processor(tiny_processor_config(max_action_dim=9), tiny_statistics(), tmp_path)
     with pytest.raises(CheckpointError, match=r"'max_action_dim' is 9, config\.json says 8"):

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from benchmarks.continuity.record import RECORDING
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import knot_velocities
+from groot_ros.core.share import robot_path
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.robot.contract import parse_contract
-from groot_ros.share import robot_path
 
 Array = NDArray[np.float64]
 

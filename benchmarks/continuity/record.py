@@ -22,9 +22,9 @@ def record(checkpoint: Path, out: Path) -> int:
     """Write joints, dt, interval and chunks [count, 16, 6] rad; return the count."""
     import torch
 
+    from groot_ros.core.share import robot_path
     from groot_ros.policy import load_policy
     from groot_ros.robot import load_contract
-    from groot_ros.share import robot_path
     from groot_ros.sim import JOINTS
     from groot_ros.sim.closed_loop import drive
     from groot_ros.sim.task import INSTRUCTIONS

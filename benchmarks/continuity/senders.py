@@ -10,8 +10,8 @@ from benchmarks.continuity.policies import DT, HORIZON, Array, Source
 from benchmarks.continuity.stream import Proposal, Stream
 from groot_ros.control import Executor, ExecutorSettings
 from groot_ros.control.continuation import Continuation
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, RtcMode, s_to_ns
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, RtcMode, s_to_ns
 
 EPOCH_NS = 1_750_000_000_000_000_000
 
@@ -135,7 +135,7 @@ class ThisExecutor(Sender):
             chunk = self.prepare(proposal)
             began = chunk.id > 1
             if executor.receive(chunk, now_ns) is None and began:
-                self.seams.append(np.array(executor.state(now_ns).seam_jump))
+                self.seams.append(np.array(executor.state(now_ns).splice_discontinuity))
         update = executor.update(now_ns)
         if update is None:
             return []

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.continuity.policies import DT, HORIZON, Array, Source
-from groot_ros.bridge.chunk_figures import step_budget
+from groot_ros.bridge.inference_stats import step_budget
 
 #: s between chunks where inference is quick enough.
 INFERENCE = 0.2

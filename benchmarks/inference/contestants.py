@@ -12,8 +12,8 @@ from benchmarks.inference.case import Case
 from groot_ros.models.gr00t_n1d6 import BackboneOutput, Conditioning
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.gr00t_n1d6 import (
-    FastModel,
     Runner,
+    StagedModel,
     StageRunner,
     Stages,
     TorchRunner,
@@ -58,12 +58,12 @@ def plain(part: str, case: Case) -> Run:
     return waiting(lambda: head.denoise(head.context(seen, state, row), noise, case.steps), case)
 
 
-def fast(part: str, case: Case) -> FastModel:
+def fast(part: str, case: Case) -> StagedModel:
     """The exact fast form with one part at full size."""
     return make_fast(case.model(part), step_counts=(case.steps,))
 
 
-def through(part: str, case: Case, model: FastModel, runner: Runner) -> Run:
+def through(part: str, case: Case, model: StagedModel, runner: Runner) -> Run:
     """One part through a runner of the fast form."""
     layout = model.host.layouts.of(case.small_ids().numpy(), case.image_sizes)
     if part == "backbone":
@@ -74,7 +74,7 @@ def through(part: str, case: Case, model: FastModel, runner: Runner) -> Run:
     return waiting(lambda: runner.head(layout, tables, features, state, noise, free), case)
 
 
-def stage_by_stage(part: str, case: Case, model: FastModel) -> dict[str, Run]:
+def stage_by_stage(part: str, case: Case, model: StagedModel) -> dict[str, Run]:
     """Each stage of the fast form alone; "denoise" is all its steps."""
     stages = model.stages
     layout = model.host.layouts.of(case.small_ids().numpy(), case.image_sizes)
@@ -146,7 +146,7 @@ def _absent(*_: Tensor) -> Tensor:
     raise AssertionError("this stage belongs to the other part")
 
 
-def _patches(case: Case, model: FastModel) -> list[Tensor]:
+def _patches(case: Case, model: StagedModel) -> list[Tensor]:
     """All views have one size."""
     eagle = model.host.config.eagle
     images = torch.cat(case.images())

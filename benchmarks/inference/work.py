@@ -11,7 +11,7 @@ from torch import nn
 
 from benchmarks.inference.case import Case
 from groot_ros.models.gr00t_n1d6 import build_model
-from groot_ros.runtime.gr00t_n1d6 import FastModel, make_fast
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, make_fast
 from groot_ros.runtime.gr00t_n1d6.packed import can_pack, held_bytes, linear_sizes, pack
 
 
@@ -49,7 +49,7 @@ class Machine:
         return max(work.nbytes / self.bandwidth, work.operations / self.speed)
 
 
-def work_of(part: str, case: Case, model: FastModel) -> dict[str, Work]:
+def work_of(part: str, case: Case, model: StagedModel) -> dict[str, Work]:
     """By stage; a product of n rows with a matrix is 2 n operations a weight."""
     eagle, dit = case.config.eagle, case.config.dit
     tokens, text = len(case.token_ids), case.text_tokens

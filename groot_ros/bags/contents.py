@@ -7,7 +7,7 @@ from rosbags.rosbag2 import Reader, ReaderError
 
 from groot_ros.bags.error import BagError
 from groot_ros.bags.recovery import mcap_file, saved_messages
-from groot_ros.types import ns_to_s
+from groot_ros.core import ns_to_s
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from rosbags.interfaces.typing import FieldDesc, Typesdict
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
 from groot_ros.bags.error import BagError
-from groot_ros.share import share_directory
+from groot_ros.core.share import share_directory
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from rosbags.interfaces import (
     QosTime,
 )
 
-from groot_ros.types import NS_PER_S
+from groot_ros.core import NS_PER_S
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ def recover(bag: Path, out: Path) -> BagWriter:
 
     """
     saved = saved_messages(mcap_file(bag))
-    # What cannot be read is refused here, before anything is made.
+    # What cannot be read is rejected here, before anything is made.
     first = list(islice(saved, 1))
     writer = BagWriter(out)
     for topic, stamp_ns, data in chain(first, saved):

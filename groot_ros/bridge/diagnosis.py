@@ -1,6 +1,6 @@
 """What is wrong and why, in words, for /diagnostics.
 
-A diagnosis compares each report with the one before it: an old refusal is no present fault.
+A diagnosis compares each report with the one before it: an old rejection is no present fault.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import State
 
-from groot_ros.bridge.refusals import WISHES
+from groot_ros.core import ExecutorState, ExecutorStatus
 from groot_ros.msg import PolicyStatus
-from groot_ros.types import ExecutorState, ExecutorStatus
+from groot_ros.observation.rejections import WISHES
 
-#: Refusals that somebody must mend; others may be over with the next chunk.
+#: Rejections that somebody must mend; others may be over with the next chunk.
 _FAULTS = {
     "second_policy",
     "second_executor",
@@ -53,21 +53,22 @@ class ExecutorDiagnosis:
         `faults` are errors that are not seen in the motion.
         """
         before, self._before = self._before, state
-        refused = _new(state.refusals, {} if before is None else before.refusals)
-        starved = state.starvations - (before.starvations if before else 0)
+        rejected = _new(state.rejections, {} if before is None else before.rejections)
+        underrun = state.underruns - (before.underruns if before else 0)
         hits = [
             joint
             for i, joint in enumerate(state.joint_names)
-            if state.limit_hits[i] > (before.limit_hits[i] if before else 0)
+            if state.limited_chunks[i] > (before.limited_chunks[i] if before else 0)
         ]
         accepted = state.accepted - (before.accepted if before else 0)
         seam, joint = max(
-            zip(map(abs, state.seam_jump), state.joint_names, strict=True), default=(0.0, "")
+            zip(map(abs, state.splice_discontinuity), state.joint_names, strict=True),
+            default=(0.0, ""),
         )
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
         findings += [f for f in _stopped(state) if f.words not in faults]
-        findings += _refused(refused)
-        if starved > 0:
+        findings += _rejected(rejected)
+        if underrun > 0:
             findings.append(Finding(DiagnosticStatus.WARN, "no chunk came in time"))
         if hits:
             findings.append(
@@ -80,13 +81,13 @@ class ExecutorDiagnosis:
             "status": state.status.name,
             "reason": state.reason,
             "chunk age": f"{state.chunk_age:.3f} s",
-            "time to tail": f"{state.time_to_tail:.3f} s",
+            "time to tail": f"{state.time_until_braking:.3f} s",
             "seam jump": f"{seam:.4f} ({joint})",
             "received": str(state.received),
             "accepted": str(state.accepted),
-            "starvations": str(state.starvations),
-            "limit hits": str(sum(state.limit_hits)),
-            **{f"refused {reason}": str(count) for reason, count in state.refusals.items()},
+            "underruns": str(state.underruns),
+            "limit hits": str(sum(state.limited_chunks)),
+            **{f"rejected {reason}": str(count) for reason, count in state.rejections.items()},
         }
         return _judged(self._name, findings, state.reason, figures)
 
@@ -96,15 +97,15 @@ class PolicyDiagnosis:
 
     def __init__(self, name: str) -> None:
         self._name = f"{name}: inference"
-        self._refusals: dict[str, int] = {}
+        self._rejections: dict[str, int] = {}
 
     def status(self, msg: PolicyStatus, max_image_age: float) -> DiagnosticStatus:
         """OK, WARN or ERROR with the cause, and the figures."""
-        counts = dict(zip(msg.refusal_reasons, msg.refusal_counts, strict=True))
-        refused, self._refusals = _new(counts, self._refusals), counts
+        counts = dict(zip(msg.rejection_reasons, msg.rejection_counts, strict=True))
+        rejected, self._rejections = _new(counts, self._rejections), counts
         active = msg.lifecycle == State.PRIMARY_STATE_ACTIVE
         latency = sum(msg.p95)
-        findings = _refused(refused)
+        findings = _rejected(rejected)
         if active:
             findings += _late(msg, max_image_age)
         figures = {
@@ -123,7 +124,7 @@ class PolicyDiagnosis:
                 )
             },
             "engine": f"{msg.engine} on {msg.device}",
-            **{f"refused {reason}": str(count) for reason, count in counts.items()},
+            **{f"rejected {reason}": str(count) for reason, count in counts.items()},
         }
         well = f"{msg.rate:.1f} chunks/s, {1e3 * latency:.0f} ms" if active else "not active"
         return _judged(self._name, findings, well, figures)
@@ -135,14 +136,14 @@ def _stopped(state: ExecutorState) -> list[Finding]:
     if state.status == ExecutorStatus.HOLDING and not state.hold:
         level = DiagnosticStatus.ERROR if state.latched else DiagnosticStatus.WARN
         return [Finding(level, state.reason)]
-    if state.status == ExecutorStatus.COASTING:
+    if state.status == ExecutorStatus.BRAKING:
         return [Finding(DiagnosticStatus.WARN, state.reason)]
     return []
 
 
 def _late(msg: PolicyStatus, max_image_age: float) -> list[Finding]:
     found = []
-    if msg.d > 0 and not msg.budget_ok:
+    if msg.d > 0 and not msg.within_budget:
         words = (
             f"too slow for its horizon: a chunk is {msg.d} steps late and lasts {msg.s} of "
             f"{msg.horizon}"
@@ -162,11 +163,11 @@ def _late(msg: PolicyStatus, max_image_age: float) -> list[Finding]:
     return found
 
 
-def _refused(counts: Mapping[str, int]) -> list[Finding]:
+def _rejected(counts: Mapping[str, int]) -> list[Finding]:
     return [
         Finding(
             DiagnosticStatus.ERROR if reason in _FAULTS else DiagnosticStatus.WARN,
-            f"refused {count} times: {reason}",
+            f"rejected {count} times: {reason}",
         )
         for reason, count in counts.items()
         if reason not in WISHES

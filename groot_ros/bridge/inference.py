@@ -7,11 +7,11 @@ from threading import Lock
 from time import perf_counter
 from typing import Protocol
 
-from groot_ros.bridge.chunk_figures import ChunkFigures
-from groot_ros.bridge.instruction import InstructionBox
-from groot_ros.bridge.observation_buffer import ObservationBuffer
-from groot_ros.bridge.refusals import Refused
-from groot_ros.types import ActionChunk, ChunkOrigin, MalformedError, Observation, Prefix
+from groot_ros.bridge.inference_stats import InferenceStats
+from groot_ros.core import ActionChunk, ChunkOrigin, MalformedError, Observation, Prefix
+from groot_ros.observation.instruction import InstructionBox
+from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.rejections import Rejected
 
 
 class Infers(Protocol):
@@ -60,7 +60,7 @@ class Inference:
         self._instructions = instructions
         self._clock = clock
         self._publish = publish
-        self._refuse = refuse
+        self._reject = refuse
         self._seed = seed
         self._continued = continued
         self._lock = Lock()
@@ -70,16 +70,16 @@ class Inference:
         self._publish_seconds = 0.0
         self.session = str(uuid.uuid4())
         self.episode = 0
-        self.figures = ChunkFigures()
+        self.figures = InferenceStats()
 
     def step(self) -> None:
-        """One inference, or one refusal."""
+        """One inference, or one rejection."""
         began = perf_counter()
         ticket = self._ticket()
         try:
             observation = self._buffer.snapshot(self._clock(), ticket.instruction)
-        except (Refused, MalformedError) as refusal:
-            self._refuse(refusal.reason, refusal.detail)
+        except (Rejected, MalformedError) as rejection:
+            self._reject(rejection.reason, rejection.detail)
             return
         snapshot_seconds = perf_counter() - began
         try:
@@ -94,12 +94,12 @@ class Inference:
             chunk = self._policy.infer(observation, prefix, self._seed)
         # Whatever a model does to one observation, the next one gets its chance.
         except Exception as error:
-            self._refuse("inference_error", f"{type(error).__name__}: {error}")
+            self._reject("inference_error", f"{type(error).__name__}: {error}")
             return
         began = perf_counter()
         with self._lock:
             if self._ended or ticket != self._ticket():
-                self._refuse("superseded", "reset, stopped or told otherwise while inferring")
+                self._reject("superseded", "reset, stopped or told otherwise while inferring")
                 return
             self._chunks += 1
             self._followed = ticket.instruction_id

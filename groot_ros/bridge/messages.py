@@ -7,11 +7,7 @@ import numpy as np
 from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
-from groot_ros.msg import ActionChunk as ActionChunkMsg
-from groot_ros.msg import ActionGroup as ActionGroupMsg
-from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
-from groot_ros.msg import ExecutorState as ExecutorStateMsg
-from groot_ros.types import (
+from groot_ros.core import (
     NS_PER_S,
     ActionChunk,
     ActionGroup,
@@ -23,8 +19,12 @@ from groot_ros.types import (
     StampedInput,
     time_to_ns,
 )
-from groot_ros.types.chunk import LINK_WIDTH
-from groot_ros.types.invariants import require
+from groot_ros.core.chunk import LINK_WIDTH
+from groot_ros.core.invariants import require
+from groot_ros.msg import ActionChunk as ActionChunkMsg
+from groot_ros.msg import ActionGroup as ActionGroupMsg
+from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
+from groot_ros.msg import ExecutorState as ExecutorStateMsg
 
 #: Far more than any policy proposes, and little enough to plan at once.
 _MOST_STEPS = 1000
@@ -175,15 +175,15 @@ def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
         chunk_id=state.chunk_id,
         step=float(state.step),
         chunk_age=float(state.chunk_age),
-        time_to_tail=float(state.time_to_tail),
+        time_until_braking=float(state.time_until_braking),
         joint_names=list(state.joint_names),
-        seam_jump=array("d", state.seam_jump),
-        limit_hits=array("Q", state.limit_hits),
+        splice_discontinuity=array("d", state.splice_discontinuity),
+        limited_chunks=array("Q", state.limited_chunks),
         received=state.received,
         accepted=state.accepted,
-        starvations=state.starvations,
-        refusal_reasons=list(state.refusals),
-        refusal_counts=array("Q", state.refusals.values()),
+        underruns=state.underruns,
+        rejection_reasons=list(state.rejections),
+        rejection_counts=array("Q", state.rejections.values()),
     )
     msg.header.stamp = ns_to_time(state.stamp_ns)
     return msg

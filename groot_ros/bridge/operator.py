@@ -19,7 +19,7 @@ class Snapshot:
 
     Attributes:
         travelled: joint -> widest range of its measured position, rad or m.
-        policy_refusals: reason -> count, as the policy reports them.
+        policy_rejections: reason -> count, as the policy reports them.
 
     """
 
@@ -27,7 +27,7 @@ class Snapshot:
     chunk_age: float = 0.0
     infer_p50: float = 0.0
     travelled: dict[str, float] = field(default_factory=dict)
-    policy_refusals: dict[str, int] = field(default_factory=dict)
+    policy_rejections: dict[str, int] = field(default_factory=dict)
 
 
 class Operator:
@@ -92,8 +92,8 @@ class Operator:
     def _on_policy(self, msg: PolicyStatus) -> None:
         with self._lock:
             self._seen.infer_p50 = float(sum(msg.p50))
-            self._seen.policy_refusals = dict(
-                zip(msg.refusal_reasons, msg.refusal_counts, strict=False)
+            self._seen.policy_rejections = dict(
+                zip(msg.rejection_reasons, msg.rejection_counts, strict=False)
             )
 
     def _on_joints(self, msg: JointState) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from groot_ros.bridge.parameter_tables import TABLES
 from groot_ros.bridge.parameters import Parameter, Value
-from groot_ros.share import share_directory
+from groot_ros.core.share import share_directory
 
 _INTRODUCTION = """\
 # Parameters
@@ -22,7 +22,7 @@ change it there.
 A *live* parameter may be changed while the node runs (`ros2 param set`). The others are read in
 configure: change them while the node is unconfigured, or run cleanup first. `sim_robot_node` and
 `recorder_node` have no lifecycle and read theirs once, at start. A value that is out of range is
-refused with the reason; a double needs no decimal point. All nodes also take ROS's own
+rejected with the reason; a double needs no decimal point. All nodes also take ROS's own
 `use_sim_time`, read once, at start; `policy_node` and `executor_node` also `autostart` (bool,
 default `false`): configure and activate at start.
 """

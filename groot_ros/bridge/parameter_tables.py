@@ -5,9 +5,9 @@ from functools import partial
 from typing import Any
 
 from groot_ros.bridge.parameters import Parameter
-from groot_ros.bridge.wanted import Tolerances
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.types.bounds import MOST_STEPS
+from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.observation.spec import SyncTolerances
 
 
 def _row(record: object, name: str, *row: Any, live: bool = False) -> Parameter:
@@ -15,7 +15,7 @@ def _row(record: object, name: str, *row: Any, live: bool = False) -> Parameter:
     return replace(Parameter(name, getattr(record, name), *row), live=live)
 
 
-_tolerance = partial(_row, Tolerances())
+_tolerance = partial(_row, SyncTolerances())
 _setting = partial(_row, ExecutorSettings())
 
 ROBOT = Parameter("robot", "", "Robot contract: path of a YAML file (config/robots/so101.yaml)")
@@ -33,7 +33,9 @@ POLICY = (
     ),
     Parameter("engine_directory", "", "Directory of `groot-ros engine make`; '' = none"),
     Parameter(
-        "allow_unproven_engine", False, "Run the engine even if it gives other answers than stored"
+        "allow_unvalidated_engine",
+        False,
+        "Run the engine even if it gives other answers than stored",
     ),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
     Parameter("dtype", "auto", "auto = bf16 on a GPU", choices=("auto", "bfloat16", "float32")),
@@ -59,7 +61,7 @@ POLICY = (
         10.0,
         live=True,
     ),
-    _tolerance("max_future", "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
+    _tolerance("max_future", "A stamp further ahead is rejected", "s", 0.0, 10.0, live=True),
     Parameter("instruction", "", "Instruction until one arrives; '' = wait for one"),
     Parameter(
         "rtc.mode",
@@ -82,7 +84,7 @@ EXECUTOR = (
     ROBOT,
     Parameter("rate_hz", 100.0, "How often the timeline is looked after", "Hz", 1.0, 1000.0),
     _setting("commit_horizon", "Motion sent ahead of the braking tail", "s", 0.05, 5.0),
-    _setting("max_chunk_age", "Chunks older than this are refused", "s", 0.05, 60.0, live=True),
+    _setting("max_chunk_age", "Chunks older than this are rejected", "s", 0.05, 60.0, live=True),
     _setting("blend_window", "A seam is decayed over this long", "s", 0.0, 2.0, live=True),
     _setting(
         "blend_acceleration",
@@ -92,10 +94,10 @@ EXECUTOR = (
         1000.0,
         live=True,
     ),
-    _setting("max_future", "A stamp further ahead is refused", "s", 0.0, 10.0, live=True),
+    _setting("max_future", "A stamp further ahead is rejected", "s", 0.0, 10.0, live=True),
     _setting(
         "max_start_jump",
-        "A chunk that starts further than this from the measured joints is refused",
+        "A chunk that starts further than this from the measured joints is rejected",
         "rad or m",
         0.01,
         10.0,
@@ -109,7 +111,7 @@ EXECUTOR = (
     ),
     _setting("braking_time", "A stop takes this long if limits allow", "s", 0.0, 5.0),
     _setting(
-        "max_starvations",
+        "max_underruns",
         "So many times without a chunk in time need ~/resume; 0 = any number",
         "",
         0,
@@ -127,7 +129,7 @@ EXECUTOR = (
     _setting("shadow", "Report everything, command nothing"),
     _setting("single_step", "One chunk for each call of ~/step", live=True),
     Parameter(
-        "discovery_time",
+        "discovery_timeout",
         5.0,
         "After its start the process commands nothing for so long: another executor may be there",
         "s",

@@ -1,7 +1,7 @@
 """Declares a table of parameters on a node and keeps its values checked.
 
 A parameter is live (tunable while the node runs) or locked: a locked one can be set while
-the node is unconfigured, and is refused afterwards with the reason, because what was built
+the node is unconfigured, and is rejected afterwards with the reason, because what was built
 from it in configure would not follow. ROS's own use_sim_time never changes: timers are made with
 the clock that it names.
 """
@@ -58,7 +58,7 @@ class Parameter:
         return value
 
     def problem(self, value: object) -> str:
-        """Why the value is refused, or an empty string."""
+        """Why the value is rejected, or an empty string."""
         if isinstance(self.default, float) and type(value) is not float:
             return f"{self.name} must be a number, not {value!r}"
         if isinstance(value, int | float) and not isinstance(value, bool):
@@ -184,7 +184,7 @@ class Parameters:
         return SetParametersResult(successful=True)
 
     def _change(self, name: str, value: Value) -> str:
-        """Why it was refused, or an empty string."""
+        """Why it was rejected, or an empty string."""
         old, self._values[name] = self._values[name], value
         try:
             if self._on_change is not None:

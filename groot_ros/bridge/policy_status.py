@@ -4,10 +4,10 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from groot_ros.bridge.chunk_figures import STAGES, ChunkFigures, StepBudget
-from groot_ros.bridge.input_health import InputHealth
+from groot_ros.bridge.inference_stats import STAGES, InferenceStats, StepBudget
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.msg import PolicyStatus
+from groot_ros.observation.input_health import InputHealth
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,10 @@ def policy_status(
     instruction_id: int,
     loaded: LoadedPolicy,
     rate_wanted: float,
-    figures: ChunkFigures,
+    figures: InferenceStats,
     budget: StepBudget,
     inputs: Sequence[InputHealth],
-    refusals: Mapping[str, int],
+    rejections: Mapping[str, int],
 ) -> PolicyStatus:
     """The message; `lifecycle` is a number of lifecycle_msgs/State."""
     msg = PolicyStatus(
@@ -59,12 +59,12 @@ def policy_status(
         d=budget.d,
         s=budget.s,
         horizon=loaded.horizon,
-        budget_ok=budget.ok,
+        within_budget=budget.ok,
         engine=loaded.engine,
         device=loaded.device,
         memory_bytes=loaded.memory_bytes,
-        refusal_reasons=list(refusals),
-        refusal_counts=array("Q", refusals.values()),
+        rejection_reasons=list(rejections),
+        rejection_counts=array("Q", rejections.values()),
     )
     msg.header.stamp = ns_to_time(now_ns)
     return msg

@@ -28,9 +28,9 @@ COMMAND = _profile(1, reliable=True)
 #: Chunks as the executor receives them: two policies at once must both be seen.
 CHUNKS = _profile(5, reliable=True)
 #: The instruction as any publisher sends it: a stop must not depend on somebody's QoS.
-SPOKEN = _profile(5, reliable=False)
-#: Listened to beside SPOKEN: this alone gets what was said before we joined, and loses nothing.
+INSTRUCTION = _profile(5, reliable=False)
+#: Listened to beside INSTRUCTION: this alone gets what was said before we joined, and loses nothing.
 #: As deep, so that two words in a moment come in their order here, too.
-SPOKEN_AND_LATCHED = _profile(5, reliable=True, latched=True)
+INSTRUCTION_LATCHED = _profile(5, reliable=True, latched=True)
 #: State that a late joiner must see at once: instruction, timeline, status.
 LATCHED = _profile(1, reliable=True, latched=True)

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groot_ros.bringup import record_graph
-from groot_ros.cli.ending import Ending
-from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
+from groot_ros.bringup.node_graph import record_graph
+from groot_ros.bringup.shutdown_signal import ShutdownSignal
+from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
 from groot_ros.robot.reader import is_topic_name
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ def run_record(args: argparse.Namespace) -> int:
         print(line, flush=True)
 
     supervisor = Supervisor(graph, show)
-    with Ending() as ending:
+    with ShutdownSignal() as ending:
         supervisor.start()
         dead = wait_until_stopped(supervisor, ending, over=lambda: clock.ended(time.monotonic()))
         supervisor.stop()
     code = supervisor.running[0].process.returncode
     if dead is not None and code < 0:
         print(
-            f"groot-ros bag: {supervisor.obituary(dead)}\n"
+            f"groot-ros bag: {supervisor.exit_report(dead)}\n"
             f"What was recorded can be saved: groot-ros bag recover {args.out}",
             file=sys.stderr,
         )

@@ -5,10 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.types import NS_PER_S, MalformedError, Observation, s_to_ns
+from groot_ros.core import NS_PER_S, MalformedError, Observation, s_to_ns
 
 if TYPE_CHECKING:
-    from groot_ros.bridge.observation_buffer import ObservationBuffer
+    from groot_ros.observation.observation_buffer import ObservationBuffer
     from groot_ros.policy import Policy
 
 #: Observations are this far apart, s.
@@ -31,20 +31,20 @@ def from_bag(
             no observation; says why.
 
     """
-    from groot_ros.bridge.observation_buffer import ObservationBuffer
-    from groot_ros.bridge.refusals import Refused
-    from groot_ros.bridge.wanted import Tolerances, Wanted
     from groot_ros.evaluation.run_log import open_bag
+    from groot_ros.observation.observation_buffer import ObservationBuffer
+    from groot_ros.observation.rejections import Rejected
+    from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 
     if policy.robot is None:
         raise ValueError("--bag needs --robot: the contract says which topics are which")
-    wanted = Wanted(
+    wanted = ObservationSpec(
         tuple(policy.views),
         tuple(policy.state_groups),
         policy.history["video"],
         policy.history["state"],
     )
-    buffer = ObservationBuffer(policy.robot, wanted, Tolerances())
+    buffer = ObservationBuffer(policy.robot, wanted, SyncTolerances())
     takers = _takers(buffer)
     said, due, found, why = instruction or "", 0, 0, "it is empty"
     with open_bag(bag) as (reader, types):
@@ -67,8 +67,8 @@ def from_bag(
                 if received < due:
                     continue
                 observation = buffer.snapshot(received, said)
-            except (Refused, MalformedError) as refusal:
-                why = f"last refusal: {refusal.reason}, {refusal.detail}"
+            except (Rejected, MalformedError) as rejection:
+                why = f"last rejection: {rejection.reason}, {rejection.detail}"
                 continue
             found, due = found + 1, received + s_to_ns(_SPACING)
             yield observation
@@ -116,7 +116,7 @@ def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
 
 def _takers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:
     """The contract's topic -> what puts a message of it, and when it came, into the buffer."""
-    from groot_ros.imaging.images import compressed_to_rgb, image_to_rgb
+    from groot_ros.vision.encodings import compressed_to_rgb, image_to_rgb
 
     def header_ns(message: Any) -> int:
         stamp = message.header.stamp

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from groot_ros.bridge.own_domain import use_own_domain
-from groot_ros.bringup import demo_graph
-from groot_ros.cli.ending import Ending
-from groot_ros.cli.supervisor import Running, Supervisor
+from groot_ros.bridge.isolated_domain import use_isolated_domain
+from groot_ros.bringup.node_graph import demo_graph
+from groot_ros.bringup.shutdown_signal import ShutdownSignal
+from groot_ros.bringup.supervisor import Running, Supervisor
 from groot_ros.cli.up import add_bringup_options, bringup_values
+from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
-from groot_ros.share import robot_path
 
 if TYPE_CHECKING:
     from groot_ros.bridge.operator import Operator, Snapshot
@@ -29,7 +29,7 @@ INSTRUCTION_SECONDS = 5.0
 STARTUP_TIMEOUT = 90.0
 #: s between looks at the processes.
 _WATCH_PERIOD = 0.2
-#: The robot was driven when this many joints travelled this far (rad), measured.
+#: The robot was actuated when this many joints travelled this far (rad), measured.
 DRIVEN_JOINTS, DRIVEN_TRAVEL = 3, 0.5
 
 _RESULTS = ("cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
@@ -62,10 +62,10 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the robot was really driven, 1 when it was not, 2 for wrong use."""
+    """0 when the robot was really actuated, 1 when it was not, 2 for wrong use."""
     if not 1.0 <= args.seconds <= 3600.0:
         raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
-    use_own_domain()
+    use_isolated_domain()
     topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers]
     if args.cut and args.cut not in topics:
         raise ValueError(f"--cut {args.cut}: not a command topic ({', '.join(topics)})")
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
         remaps = {"executor_node": [f"{args.cut}:={args.cut}_cut"]} if args.cut else {}
         supervisor = Supervisor(graph, show, remaps)
-        with Ending() as ending:
+        with ShutdownSignal() as ending:
             problem = _run(supervisor, ending, str(graph.processes[0].parameters["robot"]), args)
     if ending.asked:
         print(f"\n{ending}", file=sys.stderr)
@@ -101,7 +101,9 @@ def _clear(out: Path) -> None:
         shutil.rmtree(out / "bag")
 
 
-def _run(supervisor: Supervisor, ending: Ending, robot: str, args: argparse.Namespace) -> str:
+def _run(
+    supervisor: Supervisor, ending: ShutdownSignal, robot: str, args: argparse.Namespace
+) -> str:
     """Drive, and stop the processes in order whatever happens."""
     try:
         supervisor.start()
@@ -110,7 +112,9 @@ def _run(supervisor: Supervisor, ending: Ending, robot: str, args: argparse.Name
         supervisor.stop()
 
 
-def _drive(supervisor: Supervisor, ending: Ending, robot: str, args: argparse.Namespace) -> str:
+def _drive(
+    supervisor: Supervisor, ending: ShutdownSignal, robot: str, args: argparse.Namespace
+) -> str:
     """Instruct and watch for args.seconds; the problem in words, or an empty string."""
     from groot_ros.bridge.operator import Operator
 
@@ -128,15 +132,15 @@ def _drive(supervisor: Supervisor, ending: Ending, robot: str, args: argparse.Na
                 return ""
             dead = supervisor.dead()
             if dead is not None:
-                return supervisor.obituary(dead)
+                return supervisor.exit_report(dead)
             if time.monotonic() > deadline:
-                return _not_running(operator.snapshot().policy_refusals)
+                return _not_running(operator.snapshot().policy_rejections)
         return _watch(supervisor, ending, operator, instructions, args.seconds)
 
 
 def _watch(
     supervisor: Supervisor,
-    ending: Ending,
+    ending: ShutdownSignal,
     operator: "Operator",
     instructions: "itertools.cycle[str]",
     seconds: float,
@@ -161,7 +165,7 @@ def _watch(
             if now >= next_line:
                 next_line = now + interval
                 progress.refresh()
-    return "" if dead is None else supervisor.obituary(dead)
+    return "" if dead is None else supervisor.exit_report(dead)
 
 
 def _seen(seen: "Snapshot") -> str:
@@ -176,22 +180,22 @@ def _report(bag: Path, out: Path) -> int:
     from groot_ros.evaluation.report import write_report
 
     run = write_report(bag, out)
-    driven = [j for j, travel in run.travelled.items() if travel >= DRIVEN_TRAVEL]
+    actuated = [j for j, travel in run.travelled.items() if travel >= DRIVEN_TRAVEL]
     print(f"\nresults in {out}/: " + ", ".join([*_RESULTS, "bag/"]))
-    if len(driven) < DRIVEN_JOINTS:
+    if len(actuated) < DRIVEN_JOINTS:
         print(
-            f"demo FAILED: only {len(driven)} joints travelled {DRIVEN_TRAVEL} rad under the "
+            f"demo FAILED: only {len(actuated)} joints travelled {DRIVEN_TRAVEL} rad under the "
             f"policy's commands ({DRIVEN_JOINTS} are needed): does the robot receive them?",
             file=sys.stderr,
         )
         return 1
-    print(f"demo PASSED: {len(driven)} joints travelled more than {DRIVEN_TRAVEL} rad")
+    print(f"demo PASSED: {len(actuated)} joints travelled more than {DRIVEN_TRAVEL} rad")
     return 0
 
 
-def _not_running(refusals: dict[str, int]) -> str:
-    why = ", ".join(f"{reason} x{count}" for reason, count in refusals.items())
+def _not_running(rejections: dict[str, int]) -> str:
+    why = ", ".join(f"{reason} x{count}" for reason, count in rejections.items())
     return (
         f"no chunk was executed within {STARTUP_TIMEOUT:.0f} s; "
-        f"the policy refused: {why or 'nothing'}"
+        f"the policy rejected: {why or 'nothing'}"
     )

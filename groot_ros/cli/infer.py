@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groot_ros.cli.words import counted
+from groot_ros.cli.pluralise import pluralise
+from groot_ros.core.bounds import MOST_STEPS
 from groot_ros.evaluation.table import format_table
-from groot_ros.types.bounds import MOST_STEPS
 
 if TYPE_CHECKING:
+    from groot_ros.core import ActionChunk, ActionGroup, Observation
     from groot_ros.policy import Policy
     from groot_ros.robot import RobotContract
-    from groot_ros.types import ActionChunk, ActionGroup, Observation
 
 _EXAMPLES = """examples:
   groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
@@ -88,10 +88,10 @@ def run(args: argparse.Namespace) -> int:
     require_within("--steps", args.steps, MOST_STEPS)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
+    from groot_ros.core import ns_to_s
     from groot_ros.policy import InferenceError
     from groot_ros.processing.observation_file import read_observation
     from groot_ros.runtime.errors import EngineFilesError
-    from groot_ros.types import ns_to_s
 
     observation = read_observation(
         args.observation, instruction=args.instruction, sample=args.sample
@@ -131,11 +131,11 @@ def load(args: argparse.Namespace) -> "Policy":
     """The policy, with a bar while its weights are read."""
     from tqdm import tqdm
 
+    from groot_ros.core.share import robot_path
     from groot_ros.policy import load_policy
     from groot_ros.processing import find_checkpoint
     from groot_ros.robot import load_contract
     from groot_ros.runtime.threads import threads_for, use_threads
-    from groot_ros.share import robot_path
 
     robot = None if args.robot is None else load_contract(robot_path(args.robot))
     use_threads(args.threads or threads_for(find_checkpoint(args.checkpoint)))
@@ -153,7 +153,7 @@ def load(args: argparse.Namespace) -> "Policy":
             device=args.device,
             engine=args.engine,
             engine_directory=args.engine_directory,
-            allow_unproven_engine=args.allow_unproven_engine,
+            allow_unvalidated_engine=args.allow_unvalidated_engine,
             dtype=args.dtype,
             backbone_assets=args.backbone_assets,
             num_inference_steps=args.steps,
@@ -208,8 +208,8 @@ def describe(policy: "Policy", chunk: "ActionChunk") -> str:
         f"embodiment {chunk.embodiment}{robot}, checkpoint {chunk.checkpoint_hash[:12]}, "
         f"on {policy.device}, {policy.memory_bytes / 1e6:.1f} MB\n"
         f"'{chunk.instruction}', seed {chunk.noise_seed}, "
-        f"{counted(policy.num_inference_steps, 'denoising step')}, "
-        f"{counted(chunk.horizon, 'action')} every {chunk.dt:.4g} s"
+        f"{pluralise(policy.num_inference_steps, 'denoising step')}, "
+        f"{pluralise(chunk.horizon, 'action')} every {chunk.dt:.4g} s"
     )
 
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from groot_ros.cli.words import counted
+from groot_ros.cli.pluralise import pluralise
+from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.evaluation.table import format_table
-from groot_ros.types.fields import CheckpointError, Fields
 
 if TYPE_CHECKING:
     from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
@@ -47,9 +47,9 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """0 where an embodiment can be used (with the robot), 1 where none can."""
+    from groot_ros.core.share import robot_path
     from groot_ros.processing import ProcessorConfig, find_checkpoint
     from groot_ros.robot import load_contract
-    from groot_ros.share import robot_path
 
     robot = None if args.robot is None else load_contract(robot_path(args.robot))
     directory = find_checkpoint(args.checkpoint)
@@ -115,13 +115,13 @@ def _show_backbone_assets(
 def _head(config: "Gr00tN1d6Config") -> str:
     kind = "alternating text and image" if config.use_alternate_vl_dit else "plain"
     return (
-        f"{counted(config.select_layer, 'language layer')}; "
-        f"{counted(config.dit.num_layers, f'{kind} action layer')}, "
-        f"{counted(config.num_inference_timesteps, 'denoising step')} of "
-        f"{counted(config.action_horizon, 'action')}; "
+        f"{pluralise(config.select_layer, 'language layer')}; "
+        f"{pluralise(config.dit.num_layers, f'{kind} action layer')}, "
+        f"{pluralise(config.num_inference_timesteps, 'denoising step')} of "
+        f"{pluralise(config.action_horizon, 'action')}; "
         f"up to {config.max_state_dim} state and "
-        f"{counted(config.max_action_dim, 'action column')}, "
-        f"{counted(config.max_num_embodiments, 'embodiment')}"
+        f"{pluralise(config.max_action_dim, 'action column')}, "
+        f"{pluralise(config.max_num_embodiments, 'embodiment')}"
     )
 
 

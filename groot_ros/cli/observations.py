@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groot_ros.cli.bag_observations import from_bag
-from groot_ros.cli.spread import Spread, evenly
-from groot_ros.types import Observation
+from groot_ros.cli.stream_subsampler import StreamSubsampler, evenly_spaced
+from groot_ros.core import Observation
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -59,7 +59,7 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
 
     sizes = sizes_by_view(policy.views, args.image_size)
     if args.bag is not None:
-        spread: Spread[Observation] = Spread(args.count)
+        spread: StreamSubsampler[Observation] = StreamSubsampler(args.count)
         for observation in from_bag(args.bag, policy, args.instruction, args.namespace):
             spread.add(observation)
         return spread.chosen(), str(args.bag)
@@ -67,5 +67,5 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
         from groot_ros.processing.observation_file import read_observations
 
         found = read_observations(args.observations, instruction=args.instruction)
-        return evenly(found, args.count), str(args.observations)
+        return evenly_spaced(found, args.count), str(args.observations)
     return synthetic(policy, args.count, size=sizes), "states within the statistics, drawn images"

@@ -3,9 +3,9 @@
 import argparse
 import sys
 
-from groot_ros.bringup import ARGUMENTS, demo_graph, policy_graph
-from groot_ros.cli.ending import Ending
-from groot_ros.cli.supervisor import Supervisor, wait_until_stopped
+from groot_ros.bringup.node_graph import ARGUMENTS, demo_graph, policy_graph
+from groot_ros.bringup.shutdown_signal import ShutdownSignal
+from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
 
 _EXAMPLES = """examples:
   groot-ros up --checkpoint ~/checkpoints/pick --robot so101
@@ -53,12 +53,12 @@ def run(args: argparse.Namespace) -> int:
     values = bringup_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
     supervisor = Supervisor(graph, show=lambda line: print(line, flush=True))
-    with Ending() as ending:
+    with ShutdownSignal() as ending:
         try:
             supervisor.start()
             dead = wait_until_stopped(supervisor, ending)
             if dead is not None:
-                print(supervisor.obituary(dead), file=sys.stderr)
+                print(supervisor.exit_report(dead), file=sys.stderr)
                 print("stopping the rest safely", file=sys.stderr)
         finally:
             supervisor.stop()

@@ -2,8 +2,8 @@
 
 from groot_ros.control.executor import Executor
 from groot_ros.control.outputs import Update
-from groot_ros.control.refusal import Refusal
+from groot_ros.control.rejection import Rejection
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.control.trajectory import JointTrajectory
 
-__all__ = ["Executor", "ExecutorSettings", "JointTrajectory", "Refusal", "Update"]
+__all__ = ["Executor", "ExecutorSettings", "JointTrajectory", "Rejection", "Update"]

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from groot_ros.control.refusal import Refusal
+from groot_ros.control.rejection import Rejection
 from groot_ros.control.settings import ExecutorSettings
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
 from groot_ros.robot import RobotContract
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
 
 _SUPPORTED = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
 #: s per step that a chunk may have; anything else is a mistake of units.
@@ -56,8 +56,10 @@ class Admission:
         """Take back end_instruction()."""
         self._ended_instruction = None
 
-    def judge(self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
-        """Why the chunk is refused, or None; what it says of its session is remembered."""
+    def judge(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
+    ) -> Rejection | None:
+        """Why the chunk is rejected, or None; what it says of its session is remembered."""
         return (
             self._judge_session(chunk, now_ns, settings)
             or self._judge_time(chunk, now_ns, settings)
@@ -72,11 +74,11 @@ class Admission:
 
     def _judge_session(
         self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
-    ) -> Refusal | None:
+    ) -> Rejection | None:
         if chunk.session != self._session:
             silent = ns_to_s(now_ns - self._heard_ns)
             if self._session is not None and silent < settings.session_silence:
-                return Refusal(
+                return Rejection(
                     "second_policy",
                     f"session {chunk.session} sends while {self._session} is live "
                     f"({silent:.2f} s ago): two policies drive one robot, stop one",
@@ -85,76 +87,78 @@ class Admission:
             self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
         self._heard_ns = now_ns
         if chunk.episode < self._episode:
-            return Refusal(
+            return Rejection(
                 "old_episode", f"episode {chunk.episode}, the present one is {self._episode}"
             )
         if chunk.episode == self._episode and chunk.id <= self._last_id:
-            return Refusal("out_of_order", f"chunk {chunk.id} after chunk {self._last_id}")
+            return Rejection("out_of_order", f"chunk {chunk.id} after chunk {self._last_id}")
         if chunk.episode == self._episode and self._last_id >= 0:
             leap = chunk.id - self._last_id
             if leap > _LARGEST_LEAP:
-                return Refusal("out_of_order", f"chunk {chunk.id} right after {self._last_id}")
+                return Rejection("out_of_order", f"chunk {chunk.id} right after {self._last_id}")
         if chunk.instruction_id == self._ended_instruction:
-            return Refusal("instruction_ended", f"'{chunk.instruction}' was ended by the operator")
+            return Rejection(
+                "instruction_ended", f"'{chunk.instruction}' was ended by the operator"
+            )
         return None
 
     def _judge_time(
         self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
-    ) -> Refusal | None:
+    ) -> Rejection | None:
         low, high = _STEP_RANGE
         if not low <= chunk.dt <= high:
-            return Refusal("bad_dt", f"steps of {chunk.dt:g} s, expected {low:g} to {high:g} s")
+            return Rejection("bad_dt", f"steps of {chunk.dt:g} s, expected {low:g} to {high:g} s")
         if chunk.horizon < 2:
-            return Refusal("too_short", "a single step says nothing of motion")
+            return Rejection("too_short", "a single step says nothing of motion")
         age = ns_to_s(now_ns - chunk.stamp_ns)
         if age < -settings.max_future:
-            return Refusal(
+            return Rejection(
                 "future_stamp",
                 f"observed {-age:.3f} s from now: the clocks of the machines disagree",
             )
         if age > settings.max_chunk_age:
-            return Refusal(
+            return Rejection(
                 "too_old", f"observed {age:.3f} s ago, max_chunk_age is {settings.max_chunk_age:g}"
             )
         if self._not_before_ns is not None and chunk.stamp_ns <= self._not_before_ns:
-            return Refusal("before_stop", "observed before the last stop or start")
+            return Rejection("before_stop", "observed before the last stop or start")
         if chunk.start_ns - chunk.stamp_ns >= s_to_ns(settings.max_chunk_age):
-            return Refusal("future_start", "its first step lies beyond max_chunk_age")
+            return Rejection("future_start", "its first step lies beyond max_chunk_age")
         return None
 
-    def _judge_joints(self, chunk: ActionChunk) -> Refusal | None:
+    def _judge_joints(self, chunk: ActionChunk) -> Rejection | None:
         present = set()
         for group in chunk.groups:
             if group.kind not in _SUPPORTED:
-                return Refusal(
+                return Rejection(
                     "unsupported_kind",
                     f"group '{group.name}' is {group.kind.name}; this executor drives "
                     f"{' and '.join(k.name for k in _SUPPORTED)}",
                 )
             for name, unit in zip(group.names, group.units, strict=True):
                 if name not in self._joints:
-                    return Refusal(
+                    return Rejection(
                         "unknown_joint", f"'{name}' of group '{group.name}' is not in the contract"
                     )
                 expected = self._joints[name].unit
                 if unit != expected:
-                    return Refusal("wrong_unit", f"'{name}' comes in '{unit}', not '{expected}'")
+                    return Rejection("wrong_unit", f"'{name}' comes in '{unit}', not '{expected}'")
                 present.add(name)
             if nonsense := self._no_plan(group):
                 return nonsense
         missing = [name for name in self._required if name not in present]
         if missing:
-            return Refusal("missing_joint", f"no group commands {', '.join(missing)}")
+            return Rejection("missing_joint", f"no group commands {', '.join(missing)}")
         return None
 
-    def _no_plan(self, group: ActionGroup) -> Refusal | None:
+    def _no_plan(self, group: ActionGroup) -> Rejection | None:
         """Limits would bring a joint to its end at full speed on its way there."""
         for name, unit, values in zip(group.names, group.units, group.values.T, strict=True):
             limits = self._joints[name].limits
             beyond = np.maximum(values - limits.upper, limits.lower - values)
             step = int(np.argmax(beyond))
             if beyond[step] > limits.upper - limits.lower:
-                return Refusal(
+                return Rejection(
                     "out_of_range",
                     f"'{name}' is sent to {values[step]:g} {unit} in step {step}, its limits are "
                     f"{limits.lower:g} to {limits.upper:g}",

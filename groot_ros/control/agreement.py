@@ -6,18 +6,18 @@ import numpy as np
 
 from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Mask
-from groot_ros.control.refusal import Refusal
+from groot_ros.control.rejection import Rejection
 
 
-def disagreement(
+def check_start_state(
     joint_names: Sequence[str],
     watched: Mask,
     measured: Array,
     wanted: Array,
     commanded: Array,
     allowed: float,
-) -> Refusal | None:
-    """A refusal naming the joint that is furthest off, or None.
+) -> Rejection | None:
+    """A rejection naming the joint that is furthest off, or None.
 
     The robot must be within `allowed` rad or m of what the chunk wants at the splice ("jump"),
     and of what it is commanded now ("not_following"). Joints that are not `watched` may be
@@ -30,7 +30,7 @@ def disagreement(
         gap = np.where(watched, np.abs(position - measured), 0.0)
         worst = int(np.argmax(gap))
         if gap[worst] > allowed:
-            return Refusal(
+            return Rejection(
                 reason,
                 f"{what} {joint_names[worst]} at {position[worst]:.3f}, measured "
                 f"{measured[worst]:.3f}: further than max_start_jump {allowed:g}",

@@ -10,7 +10,7 @@ import numpy as np
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
 from groot_ros.control.jerk import (
-    Escape,
+    FailSafeTrajectory,
     JointBounds,
     Stop,
     gentle_pieces,
@@ -19,7 +19,7 @@ from groot_ros.control.jerk import (
     within,
 )
 from groot_ros.control.limits import BRAKING_GRID, Limits, Mask
-from groot_ros.types import NS_PER_S, s_to_ns
+from groot_ros.core import NS_PER_S, s_to_ns
 
 #: s that every tail stands after coming to rest: a late message still ends in the future.
 STANDING = 0.2
@@ -71,7 +71,10 @@ def can_stop(limits: Limits, p: Array, v: Array) -> Mask:
 
 
 def brought_to_rest(
-    curve: Curve, limits: Limits, wanted: float, escapes: Mapping[int, Escape] | None = None
+    curve: Curve,
+    limits: Limits,
+    wanted: float,
+    escapes: Mapping[int, FailSafeTrajectory] | None = None,
 ) -> Curve:
     """The curve with a tail from its last knot to rest; its last two knots stand.
 
@@ -118,8 +121,8 @@ def _jerk_limited_stop(
     joint: int,
     bounds: JointBounds,
     wanted: float,
-    escapes: Mapping[int, Escape] | None,
-) -> Escape:
+    escapes: Mapping[int, FailSafeTrajectory] | None,
+) -> FailSafeTrajectory:
     t_ns = curve.end_ns
     escape = None if escapes is None else escapes[joint]
     state = (

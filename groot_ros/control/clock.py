@@ -1,6 +1,6 @@
 """Whether time went on as it should since the last call."""
 
-from groot_ros.types import ns_to_s
+from groot_ros.core import ns_to_s
 
 #: s between two calls from which on the process stood still, or its clock was set a little.
 _STALL = 0.2

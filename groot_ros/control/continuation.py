@@ -7,7 +7,7 @@ import numpy as np
 
 from groot_ros.control.curve import Curve
 from groot_ros.control.rtc import schedule
-from groot_ros.types import (
+from groot_ros.core import (
     NS_PER_S,
     ChunkOrigin,
     CommittedTimeline,

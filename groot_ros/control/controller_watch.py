@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from groot_ros.control.patience import Patience
+from groot_ros.control.fault_debounce import FaultDebounce
 from groot_ros.robot import Controller
 
 #: rad or m between our curve and the controller's reference: one control period of fast motion,
@@ -15,7 +15,7 @@ class ControllerWatch:
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
-        self._patience = Patience()
+        self._patience = FaultDebounce()
         self._found = ""
 
     @property
@@ -51,7 +51,7 @@ class ControllerWatch:
         if wrong and (over or not tried):
             self._found = (
                 f"controller '{self._controller.name}' does not follow: {worst} was sent "
-                f"{intended[worst]:.3f}, its reference is {reference[worst]:.3f}; it refused the "
+                f"{intended[worst]:.3f}, its reference is {reference[worst]:.3f}; it rejected the "
                 "trajectory (its own log says why) or somebody else commands it"
             )
         return over

@@ -3,7 +3,7 @@
 from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.types import ActionChunk, MalformedError
+from groot_ros.core import ActionChunk, MalformedError
 
 
 class Dispatch:
@@ -19,7 +19,7 @@ class Dispatch:
         self._outputs = outputs
         self.due = False
 
-    def drop_late(self, now_ns: int) -> None:
+    def rollback(self, now_ns: int) -> None:
         """Forget new motion that is over already: the process stood still for as long."""
         if self.due and self._motion.is_at_rest(now_ns):
             self.due = False

@@ -2,24 +2,24 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
+from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.admission import Admission
 from groot_ros.control.clock import ClockWatch
+from groot_ros.control.counters import Counters
 from groot_ros.control.curve import Curve
 from groot_ros.control.dispatch import Dispatch
-from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.interpolation import Array
-from groot_ros.control.measured import MeasuredState
+from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.obedience import Obedience
 from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planning import Planner
-from groot_ros.control.refusal import Refusal
+from groot_ros.control.rejection import Rejection
 from groot_ros.control.report import report
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.control.tally import Tally
 from groot_ros.control.watchdog import Watchdog
+from groot_ros.core import ActionChunk, ExecutorState, MalformedError, s_to_ns
 from groot_ros.robot import Controller, RobotContract
-from groot_ros.types import ActionChunk, ExecutorState, MalformedError, s_to_ns
 
 #: Why it stands still until a reset is done.
 _RESET = "reset: waiting for a new chunk"
@@ -35,7 +35,7 @@ class Executor:
     """
 
     def __init__(self, contract: RobotContract, settings: ExecutorSettings | None = None) -> None:
-        joints = DrivenJoints.of(contract)
+        joints = ActuatedJoints.of(contract)
         self.joint_names = joints.names
         self.settings = settings or ExecutorSettings()
         self._limits = joints.limits
@@ -48,7 +48,7 @@ class Executor:
         self._admission = Admission(contract, joints.names)
         self._watchdog = Watchdog()
         self._clock = ClockWatch()
-        self._tally = Tally()
+        self._tally = Counters()
         self._chunk: ActionChunk | None = None
         self._executing = self._restart = self._may_step = self._left_behind = False
         self._ending = ""
@@ -73,31 +73,31 @@ class Executor:
         positions: Sequence[float],
         velocities: Sequence[float],
         trusted: Collection[str] | None = None,
-    ) -> Refusal | None:
-        """Take a joint state; malformed ones are refused whole.
+    ) -> Rejection | None:
+        """Take a joint state; malformed ones are rejected whole.
 
         A source may be trusted for some joints only; what it says of others is ignored.
         """
         try:
             self._measured.observe(stamp_ns, names, positions, velocities, trusted)
         except MalformedError as error:
-            return self.refuse(Refusal(error.reason, error.detail))
+            return self.reject(Rejection(error.reason, error.detail))
         return None
 
-    def receive(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
+    def receive(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
         """Plan the chunk's motion, or say why not; update() then has what to publish."""
         self._tally.received += 1
         self._watch_clock(now_ns)
-        refusal = (
+        rejection = (
             self._admission.judge(chunk, now_ns, self.settings)
-            or self._watchdog.refusal()
-            or self._step_refusal()
+            or self._watchdog.rejection()
+            or self._step_rejection()
             or self._unknown_state(now_ns)
             or self._not_following(now_ns)
             or self._plan(chunk, now_ns)
         )
-        if refusal is not None:
-            return self._refuse_chunk(refusal)
+        if rejection is not None:
+            return self._refuse_chunk(rejection)
         self._tally.accepted += 1
         self._admission.accept(chunk)
         self._watchdog.accepted()
@@ -112,8 +112,8 @@ class Executor:
     ) -> Update | None:
         """Take what a controller says that it follows at stamp_ns: joint -> rad or m.
 
-        Motion is not continued while it is elsewhere. One that has been for `following_patience`
-        has refused what it was sent, or obeys somebody else: motion ends until resume(). What
+        Motion is not continued while it is elsewhere. One that has been for `tracking_error_timeout`
+        has rejected what it was sent, or obeys somebody else: motion ends until resume(). What
         says so is handed back.
         """
         commanded = self._answerable(now_ns)
@@ -130,14 +130,14 @@ class Executor:
         """The policy says that this session is over: another one need not wait."""
         self._admission.end_session(session)
 
-    def refuse(self, refusal: Refusal) -> Refusal:
-        """Count something refused before it became a record."""
-        return self._tally.refuse(refusal)
+    def reject(self, rejection: Rejection) -> Rejection:
+        """Count something rejected before it became a record."""
+        return self._tally.reject(rejection)
 
-    def refuse_chunk(self, refusal: Refusal) -> Refusal:
+    def reject_chunk(self, rejection: Rejection) -> Rejection:
         """Count a received chunk that was too malformed to become a record."""
         self._tally.received += 1
-        return self._refuse_chunk(refusal)
+        return self._refuse_chunk(rejection)
 
     # What goes out
 
@@ -147,7 +147,7 @@ class Executor:
         self._watch_robot(now_ns)
         if self._executing:
             self._go_on(now_ns)
-        self._dispatch.drop_late(now_ns)
+        self._dispatch.rollback(now_ns)
         if self._restart and self._motion.is_at_rest(now_ns):
             self._motion.clear()
             self._watchdog.over(_RESET)
@@ -198,7 +198,7 @@ class Executor:
         self._admission.only_after(now_ns)
 
     def resume(self, now_ns: int) -> None:
-        """End an emergency stop, or a stop after too many starvations."""
+        """End an emergency stop, or a stop after too many underruns."""
         self._watchdog.resume()
         self._admission.only_after(now_ns)
 
@@ -223,7 +223,7 @@ class Executor:
         Nothing of it is relied on afterwards: motion begins anew from the measured state. Where
         even the stop fails, the robot has the braking tail that its controllers were sent.
         """
-        self.refuse(Refusal("internal_error", what))
+        self.reject(Rejection("internal_error", what))
         self._executing = False
         if self._watchdog.locked:
             return None
@@ -235,7 +235,7 @@ class Executor:
 
         An empty one is a bounded stop now. Another one than that of the running chunk leaves of
         it what is already sent and the frozen steps from now on, which the next chunk begins
-        with; chunks of the old instruction are refused.
+        with; chunks of the old instruction are rejected.
         """
         if instruction.strip():
             self._admission.begin_instruction()
@@ -261,30 +261,30 @@ class Executor:
 
     # Inside
 
-    def _refuse_chunk(self, refusal: Refusal) -> Refusal:
-        if refusal.reason != "second_policy":
-            self._watchdog.refused = refusal.reason
-        return self.refuse(refusal)
+    def _refuse_chunk(self, rejection: Rejection) -> Rejection:
+        if rejection.reason != "second_policy":
+            self._watchdog.rejected = rejection.reason
+        return self.reject(rejection)
 
-    def _plan(self, chunk: ActionChunk, now_ns: int) -> Refusal | None:
+    def _plan(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
         restart = self._restart or self._was_moved(now_ns)
         if self.settings.shadow or (restart and self._motion.is_at_rest(now_ns)):
             self._motion.clear()
         if self._motion.sent is not None:
             return self._planner.plan(chunk, now_ns, self.settings)
-        refusal = self._planner.begin(now_ns, self.settings)
-        if refusal is not None:
-            self._watchdog.halt(refusal.detail)
+        rejection = self._planner.begin(now_ns, self.settings)
+        if rejection is not None:
+            self._watchdog.halt(rejection.detail)
             if self._motion.sent is not None:
                 self._outputs.published = None
                 self._restart = self._dispatch.due = True
-            return refusal
-        refusal = self._planner.plan(chunk, now_ns, self.settings)
-        if refusal is None:
+            return rejection
+        rejection = self._planner.plan(chunk, now_ns, self.settings)
+        if rejection is None:
             self._outputs.published = None
         else:
             self._motion.clear()
-        return refusal
+        return rejection
 
     def _go_on(self, now_ns: int) -> None:
         if self._watchdog.astray:
@@ -304,7 +304,7 @@ class Executor:
         if self._ending:
             self._watchdog.halt(self._ending)
         else:
-            self._watchdog.starved(self.settings.max_starvations)
+            self._watchdog.underrun(self.settings.max_underruns)
         self._motion.coast()
         self._executing, self._dispatch.due = False, True
 
@@ -316,7 +316,7 @@ class Executor:
         published = self._outputs.published
         if published is None or self._motion.sent is None or self._watchdog.locked:
             return None
-        grace = 2.0 * self.settings.following_patience
+        grace = 2.0 * self.settings.tracking_error_timeout
         over = now_ns > published.end_ns + s_to_ns(grace)
         return published if self._executing or not over else None
 
@@ -345,17 +345,19 @@ class Executor:
             self._distrust(self._obedience.astray, now_ns)
         self._watchdog.astray = self._obedience.astray
 
-    def _not_following(self, now_ns: int) -> Refusal | None:
+    def _not_following(self, now_ns: int) -> Rejection | None:
         self._watch_robot(now_ns)
         astray = self._watchdog.astray
-        return self._watchdog.refusal() or (Refusal("not_following", astray) if astray else None)
+        return self._watchdog.rejection() or (
+            Rejection("not_following", astray) if astray else None
+        )
 
-    def _step_refusal(self) -> Refusal | None:
+    def _step_rejection(self) -> Rejection | None:
         if self.settings.single_step and not self._may_step:
-            return Refusal("awaiting_step", "single step: call step for the next chunk")
+            return Rejection("awaiting_step", "single step: call step for the next chunk")
         return None
 
-    def _unknown_state(self, now_ns: int) -> Refusal | None:
+    def _unknown_state(self, now_ns: int) -> Rejection | None:
         return self._measured.unknown(
             now_ns, self.settings.joint_state_timeout, self.settings.max_future
         )
@@ -414,7 +416,7 @@ class Executor:
                 quiet=self._is_quiet,
             )
         except MalformedError as error:
-            self.refuse(Refusal(f"unsendable_{error.reason}", error.detail))
+            self.reject(Rejection(f"unsendable_{error.reason}", error.detail))
             self._watchdog.halt(f"the motion could not be sent: {error}")
             self._executing = False
             return None

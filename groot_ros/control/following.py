@@ -1,12 +1,12 @@
-"""Whether the robot does what it is commanded: a topic does not say that it was refused."""
+"""Whether the robot does what it is commanded: a topic does not say that it was rejected."""
 
 from collections.abc import Sequence
 
 import numpy as np
 
+from groot_ros.control.fault_debounce import FaultDebounce
 from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Mask
-from groot_ros.control.patience import Patience
 
 
 class Following:
@@ -15,7 +15,7 @@ class Following:
     def __init__(self, joint_names: Sequence[str], watched: Mask) -> None:
         self._joint_names = tuple(joint_names)
         self._watched = watched
-        self._patience = Patience()
+        self._patience = FaultDebounce()
         self._found = ""
 
     @property

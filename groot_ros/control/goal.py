@@ -8,8 +8,8 @@ import numpy as np
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array, refine
 from groot_ros.control.limits import Limits
+from groot_ros.core import NS_PER_S, ActionChunk, s_to_ns
 from groot_ros.robot.controller import Interpolation
-from groot_ros.types import NS_PER_S, ActionChunk, s_to_ns
 
 #: s: a chunk's steps are divided into knots no further apart than this.
 KNOT_SPACING = 0.017
@@ -28,7 +28,7 @@ def knot_spacing(limits: Limits) -> float:
     return min(KNOT_SPACING, float((limits.velocity / limits.acceleration).min()))
 
 
-def goal_curve(
+def reference_curve(
     chunk: ActionChunk,
     joint_names: Sequence[str],
     methods: Sequence[Interpolation],

@@ -33,7 +33,7 @@ class JointBounds:
     jerk: float
 
 
-class Escape(Protocol):
+class FailSafeTrajectory(Protocol):
     """A motion to rest that is known to keep every limit."""
 
     end_ns: int

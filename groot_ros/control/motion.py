@@ -4,16 +4,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from groot_ros.control.blending import blend_to
 from groot_ros.control.braking import brought_to_rest
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
-from groot_ros.control.jerk import Escape
+from groot_ros.control.jerk import FailSafeTrajectory
 from groot_ros.control.limits import Limits, Mask, follow
-from groot_ros.control.pursuit import Escapes, Remainder, eased
-from groot_ros.control.refusal import Refusal
-from groot_ros.control.seam import led_over
+from groot_ros.control.pursuit import Escapes, RemainingTrajectory, jerk_limited_tracking
+from groot_ros.control.rejection import Rejection
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.types import NS_PER_S, s_to_ns
+from groot_ros.core import NS_PER_S, s_to_ns
 
 
 class CommittedMotion:
@@ -23,8 +23,8 @@ class CommittedMotion:
         plan: the past, and all of the running chunk after limits; None before the first chunk.
         sent: what the controllers have or are about to get: the plan for the next
             `commit_horizon`, then a tail to rest. This is the motion in force.
-        seam_jump: old minus new position at the last splice, before blending, [N].
-        limit_hits: chunks that limits changed, per joint, int64 [N].
+        splice_discontinuity: old minus new position at the last splice, before blending, [N].
+        limited_chunks: chunks that limits changed, per joint, int64 [N].
 
     """
 
@@ -32,8 +32,8 @@ class CommittedMotion:
         self._limits = limits
         self._jerk_bounds = limits.jerk_bounds()
         self._blended = blended
-        self.seam_jump: Array = np.zeros(len(blended))
-        self.limit_hits = np.zeros(len(blended), dtype=np.int64)
+        self.splice_discontinuity: Array = np.zeros(len(blended))
+        self.limited_chunks = np.zeros(len(blended), dtype=np.int64)
         self.clear()
 
     def clear(self) -> None:
@@ -64,18 +64,18 @@ class CommittedMotion:
         """Whether nothing moves by now."""
         return self.rest_ns is None or now_ns >= self.rest_ns
 
-    def begin(self, p: Array, v: Array, now_ns: int, lookback: float, braking: float) -> None:
+    def begin(self, p: Array, v: Array, now_ns: int, resend_window: float, braking: float) -> None:
         """Start from a measured state, coming to rest within `braking` s or as limits demand."""
-        start_ns = now_ns - s_to_ns(lookback)
+        start_ns = now_ns - s_to_ns(resend_window)
         line = Curve(
             np.array([start_ns, now_ns], dtype=np.int64),
-            np.stack([p - v * lookback, p]),
+            np.stack([p - v * resend_window, p]),
             np.stack([v, v]),
         )
         self.plan = self.sent = brought_to_rest(line, self._limits, braking)
         self._goal, self._tail_ns = None, now_ns
 
-    def splice(self, goal: Curve, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
+    def splice(self, goal: Curve, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
         """Leave the motion in force for the goal, C1 and within limits.
 
         The splice falls on the goal's first knot after `lead`; knots before it are late and
@@ -84,15 +84,15 @@ class CommittedMotion:
         assert self.sent is not None
         at = int(np.searchsorted(goal.times, now_ns + s_to_ns(settings.lead)))
         if at + 1 >= len(goal.times):
-            return Refusal("too_late", "no step of it is left to execute")
+            return Rejection("too_late", "no step of it is left to execute")
         splice_ns = int(goal.times[at])
         p, v = self.sent.at(splice_ns)
         if not self._limits.viable(p, v).all():
-            return Refusal("not_viable", "the robot is still stopping from outside its limits")
+            return Rejection("not_viable", "the robot is still stopping from outside its limits")
         limits = self._limits
         if settings.limits_scale < 1.0:
             limits = limits.slowed(settings.limits_scale, p, v)
-        wanted_p, wanted_v = led_over(
+        wanted_p, wanted_v = blend_to(
             self.sent,
             goal,
             at,
@@ -115,12 +115,12 @@ class CommittedMotion:
         if self._jerk_bounds:
             start = Curve(np.array([splice_ns], dtype=np.int64), p[None], v[None])
             whole = start.followed_by(coming.times, coming.positions, coming.velocities)
-            whole, self._escapes = eased(whole, self.sent, self._jerk_bounds)
+            whole, self._escapes = jerk_limited_tracking(whole, self.sent, self._jerk_bounds)
             coming = Curve(whole.times[1:], whole.positions[1:], whole.velocities[1:])
         self.plan = past.followed_by(coming.times, coming.positions, coming.velocities)
         self._goal = goal
-        self.seam_jump = p - goal.positions[at]
-        self.limit_hits += limited
+        self.splice_discontinuity = p - goal.positions[at]
+        self.limited_chunks += limited
         self._commit(now_ns, settings)
         return None
 
@@ -156,14 +156,14 @@ class CommittedMotion:
         """Come to rest from the motion in force, in `braking` s or as limits demand."""
         assert self.sent is not None
         from_ns = now_ns + s_to_ns(lead)
-        escapes: Mapping[int, Escape] | None
+        escapes: Mapping[int, FailSafeTrajectory] | None
         if from_ns < self._tail_ns:
             # On a knot: only there is the braking distance known to fit to the last micron.
             from_ns = self._knot_from(self.sent, from_ns)
             escapes = self._escapes.get(from_ns)
         else:
             # A stop in progress is never drawn out by another one.
-            escapes = {joint: Remainder(self.sent, joint) for joint in self._jerk_bounds}
+            escapes = {joint: RemainingTrajectory(self.sent, joint) for joint in self._jerk_bounds}
             braking = min(braking, max(0.0, (int(self.sent.times[-2]) - from_ns) / NS_PER_S))
         self.sent = brought_to_rest(self.sent.until(from_ns), self._limits, braking, escapes)
         self._tail_ns = from_ns

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.controller_watch import ControllerWatch
 from groot_ros.control.curve import Curve
-from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
-from groot_ros.control.measured import MeasuredState
+from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.robot import Controller
 
@@ -20,7 +20,7 @@ _MOVED = 0.1
 class Obedience:
     """Holds against the motion in force what is measured and what controllers report."""
 
-    def __init__(self, joints: DrivenJoints, controllers: Sequence[Controller]) -> None:
+    def __init__(self, joints: ActuatedJoints, controllers: Sequence[Controller]) -> None:
         self._joints = joints
         self._following = Following(joints.names, joints.blended)
         self._controllers = {c.name: ControllerWatch(c) for c in controllers}
@@ -50,7 +50,7 @@ class Obedience:
             measured.position,
             int(measured.seen_ns.min()),
             settings.max_following_error,
-            settings.following_patience,
+            settings.tracking_error_timeout,
         )
 
     def controller_at_fault(
@@ -67,7 +67,7 @@ class Obedience:
             dict(zip(self._joints.names, intended, strict=True)),
             reference,
             stamp_ns,
-            settings.following_patience,
+            settings.tracking_error_timeout,
         )
 
     def was_moved(self, commanded: Curve, measured: Array, now_ns: int) -> bool:

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.curve import Curve
-from groot_ros.control.driven import DrivenJoints
 from groot_ros.control.interpolation import Array
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.control.timeline import even_rows
 from groot_ros.control.trajectory import JointTrajectory, prepare, require_continuous
+from groot_ros.core import ActionChunk, CommittedTimeline, s_to_ns
 from groot_ros.robot import Controller
-from groot_ros.types import ActionChunk, CommittedTimeline, s_to_ns
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Outputs:
 
     """
 
-    def __init__(self, joints: DrivenJoints, controllers: Sequence[Controller]) -> None:
+    def __init__(self, joints: ActuatedJoints, controllers: Sequence[Controller]) -> None:
         self._joints = joints
         self._streamed = tuple(c for c in controllers if c.type == "forward_command_controller")
         self._planned = tuple(c for c in controllers if c not in self._streamed)
@@ -65,7 +65,7 @@ class Outputs:
         Raises MalformedError where a message must not be sent; the old one stays in force then.
         """
         silent = quiet or settings.shadow
-        window = sent.since(now_ns - s_to_ns(settings.lookback))
+        window = sent.since(now_ns - s_to_ns(settings.resend_window))
         require_continuous(window, self.published, now_ns)
         trajectories = tuple(prepare(c, self._joints.columns(c), window) for c in self._planned)
         self._timeline_id += 1

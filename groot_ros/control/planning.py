@@ -1,15 +1,15 @@
-"""A chunk becomes planned motion, or is refused for where the robot is."""
+"""A chunk becomes planned motion, or is rejected for where the robot is."""
 
-from groot_ros.control.agreement import disagreement
+from groot_ros.control.actuated_joints import ActuatedJoints
+from groot_ros.control.agreement import check_start_state
 from groot_ros.control.braking import can_stop
 from groot_ros.control.curve import Curve
-from groot_ros.control.driven import DrivenJoints
-from groot_ros.control.goal import goal_curve, knot_spacing
-from groot_ros.control.measured import MeasuredState
+from groot_ros.control.goal import knot_spacing, reference_curve
+from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.motion import CommittedMotion
-from groot_ros.control.refusal import Refusal
+from groot_ros.control.rejection import Rejection
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.types import ActionChunk, s_to_ns
+from groot_ros.core import ActionChunk, s_to_ns
 
 
 class Planner:
@@ -21,49 +21,53 @@ class Planner:
     """
 
     def __init__(
-        self, joints: DrivenJoints, motion: CommittedMotion, measured: MeasuredState
+        self, joints: ActuatedJoints, motion: CommittedMotion, measured: MeasuredState
     ) -> None:
         self._joints = joints
         self._motion = motion
         self._measured = measured
         self._spacing = self.row_dt = knot_spacing(joints.limits)
 
-    def begin(self, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
+    def begin(self, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
         """Take the measured state as the motion in force.
 
-        A state from which the limits do not allow to stop is refused. Then the motion is the
+        A state from which the limits do not allow to stop is rejected. Then the motion is the
         hardest stop, or none where the robot merely stands outside its limits.
         """
         limits = self._joints.limits
         p, v = self._measured.settled(limits, settings.position_slack, settings.rest_velocity)
         viable = can_stop(limits, p, v)
         self._motion.begin(
-            p, v, now_ns, settings.lookback, settings.braking_time if viable.all() else 0.0
+            p, v, now_ns, settings.resend_window, settings.braking_time if viable.all() else 0.0
         )
         if viable.all():
             return None
         if not v.any():
             self._motion.clear()
         names = self._joints.among(~viable)
-        return Refusal("not_viable", f"{names} cannot stop within the position and velocity limits")
+        return Rejection(
+            "not_viable", f"{names} cannot stop within the position and velocity limits"
+        )
 
-    def plan(self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
+    def plan(self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
         """Splice the chunk into the motion in force, or say why not and change nothing."""
-        goal, knot_dt = goal_curve(
+        goal, knot_dt = reference_curve(
             chunk, self._joints.names, self._joints.methods, settings.max_chunk_age, self._spacing
         )
-        refusal = self._disagreement(goal, now_ns, settings)
-        refusal = refusal or self._motion.splice(goal, now_ns, settings)
-        if refusal is None:
+        rejection = self._disagreement(goal, now_ns, settings)
+        rejection = rejection or self._motion.splice(goal, now_ns, settings)
+        if rejection is None:
             self.row_dt = knot_dt
-        return refusal
+        return rejection
 
-    def _disagreement(self, goal: Curve, now_ns: int, settings: ExecutorSettings) -> Refusal | None:
+    def _disagreement(
+        self, goal: Curve, now_ns: int, settings: ExecutorSettings
+    ) -> Rejection | None:
         if settings.shadow:
             return None
         assert self._motion.sent is not None
         splice_ns = max(now_ns + s_to_ns(settings.lead), goal.start_ns)
-        return disagreement(
+        return check_start_state(
             self._joints.names,
             self._joints.blended,
             self._measured.position,

@@ -8,7 +8,7 @@ import numpy as np
 
 from groot_ros.control.curve import Curve
 from groot_ros.control.jerk import (
-    Escape,
+    FailSafeTrajectory,
     JointBounds,
     State,
     Stop,
@@ -17,7 +17,7 @@ from groot_ros.control.jerk import (
     stop_travel,
     within,
 )
-from groot_ros.types import NS_PER_S
+from groot_ros.core import NS_PER_S
 
 #: 1/s: how fast a small error is closed, unless jerk / acceleration is slower.
 _BANDWIDTH = 60.0
@@ -27,8 +27,8 @@ _CLOSING_SHARE = 0.7
 _HALVINGS = 10
 
 
-class Remainder:
-    """What is left of one joint's motion in force, an Escape: it ends in a stop."""
+class RemainingTrajectory:
+    """What is left of one joint's motion in force, an FailSafeTrajectory: it ends in a stop."""
 
     def __init__(self, curve: Curve, joint: int) -> None:
         self._curve = curve.columns([joint])
@@ -48,10 +48,10 @@ class Remainder:
 
 
 #: Instant -> joint -> the stop that is known to keep its limits from there on.
-Escapes = dict[int, dict[int, Escape]]
+Escapes = dict[int, dict[int, FailSafeTrajectory]]
 
 
-def eased(
+def jerk_limited_tracking(
     reference: Curve, in_force: Curve, all_bounds: Mapping[int, JointBounds]
 ) -> tuple[Curve, Escapes]:
     """The reference with the joints of `all_bounds` within their jerk limits.
@@ -61,7 +61,8 @@ def eased(
     the reference's knots.
     """
     own = {
-        j: pursue(reference.columns([j]), Remainder(in_force, j), b) for j, b in all_bounds.items()
+        j: pursue(reference.columns([j]), RemainingTrajectory(in_force, j), b)
+        for j, b in all_bounds.items()
     }
     count = reference.positions.shape[1]
     curves = [own[j][0] if j in own else reference.columns([j]) for j in range(count)]
@@ -72,8 +73,8 @@ def eased(
 
 
 def pursue(
-    reference: Curve, escape: Escape, bounds: JointBounds
-) -> tuple[Curve, dict[int, Escape]]:
+    reference: Curve, escape: FailSafeTrajectory, bounds: JointBounds
+) -> tuple[Curve, dict[int, FailSafeTrajectory]]:
     """One joint's motion from where its escape is now after a reference, and stops on its way.
 
     Each step has the constant jerk that `_closing` picks; it is taken if it and the quickest stop

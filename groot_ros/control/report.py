@@ -1,9 +1,9 @@
 """The executor's report of one instant."""
 
+from groot_ros.control.counters import Counters
 from groot_ros.control.motion import CommittedMotion
-from groot_ros.control.tally import Tally
 from groot_ros.control.watchdog import Watchdog
-from groot_ros.types import ActionChunk, ExecutorState, ExecutorStatus, ns_to_s
+from groot_ros.core import ActionChunk, ExecutorState, ExecutorStatus, ns_to_s
 
 
 def report(
@@ -12,11 +12,11 @@ def report(
     chunk: ActionChunk | None,
     motion: CommittedMotion,
     watchdog: Watchdog,
-    tally: Tally,
+    tally: Counters,
     *,
     shadow: bool,
 ) -> ExecutorState:
-    """What runs, for how long still, and what was refused; `chunk` is the last one accepted."""
+    """What runs, for how long still, and what was rejected; `chunk` is the last one accepted."""
     status, reason = watchdog.status(now_ns, motion.end_ns, motion.rest_ns)
     running = status == ExecutorStatus.RUNNING
     end_ns = motion.end_ns
@@ -25,8 +25,8 @@ def report(
         status=status,
         reason=reason,
         joint_names=joint_names,
-        seam_jump=tuple(motion.seam_jump.tolist()),
-        limit_hits=tuple(motion.limit_hits.tolist()),
+        splice_discontinuity=tuple(motion.splice_discontinuity.tolist()),
+        limited_chunks=tuple(motion.limited_chunks.tolist()),
         shadow=shadow,
         hold=watchdog.hold,
         estop=watchdog.estop,
@@ -35,10 +35,10 @@ def report(
         chunk_id=chunk.id if chunk else 0,
         step=ns_to_s(now_ns - chunk.start_ns) / chunk.dt if chunk and running else 0.0,
         chunk_age=ns_to_s(now_ns - chunk.stamp_ns) if chunk else 0.0,
-        time_to_tail=ns_to_s(end_ns - now_ns) if running and end_ns is not None else 0.0,
+        time_until_braking=ns_to_s(end_ns - now_ns) if running and end_ns is not None else 0.0,
         received=tally.received,
         accepted=tally.accepted,
-        starvations=watchdog.starvations,
-        refusals=tally.refusals,
+        underruns=watchdog.underruns,
+        rejections=tally.rejections,
         latched=watchdog.latched,
     )

@@ -6,7 +6,7 @@ import numpy as np
 
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
-from groot_ros.types import NS_PER_S
+from groot_ros.core import NS_PER_S
 
 
 def even_rows(curve: Curve, from_ns: int, anchor_ns: int, dt: float) -> tuple[int, Array, Array]:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
+from groot_ros.core import NS_PER_S
+from groot_ros.core.invariants import frozen_float_array, require, require_unique
 from groot_ros.robot import Controller
-from groot_ros.types import NS_PER_S
-from groot_ros.types.invariants import frozen_float_array, require, require_unique
 
 #: rad or m, and per s, that a new message may differ from the motion in force at the same time.
 _SAME_POSITION = 1e-6

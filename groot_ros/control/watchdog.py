@@ -1,7 +1,7 @@
 """What the executor is doing and why, and what keeps it from moving."""
 
-from groot_ros.control.refusal import Refusal
-from groot_ros.types import ExecutorStatus
+from groot_ros.control.rejection import Rejection
+from groot_ros.core import ExecutorStatus
 
 
 class Watchdog:
@@ -10,11 +10,11 @@ class Watchdog:
     Attributes:
         hold: the operator's pause; motion resumes with the first chunk after its release.
         estop: latched until resume().
-        locked: starved too often, or the robot does not follow; latched until resume().
+        locked: underrun too often, or the robot does not follow; latched until resume().
         astray: why motion is not continued, while robot or controllers are not where they were
             sent; the tail that they have is all that they get.
-        refused: reason of the last refused chunk; empty after an accepted one.
-        starvations: times the tail began for want of a chunk, since the start.
+        rejected: reason of the last rejected chunk; empty after an accepted one.
+        underruns: times the tail began for want of a chunk, since the start.
 
     """
 
@@ -22,18 +22,18 @@ class Watchdog:
         self.hold = False
         self.estop = False
         self.locked = False
-        self.astray = self.refused = ""
-        self.starvations = 0
+        self.astray = self.rejected = ""
+        self.underruns = 0
         self._since_resume = 0
         self._locked_because = ""
         self._standing_because = ""
 
-    def starved(self, max_starvations: int) -> None:
+    def underrun(self, max_underruns: int) -> None:
         """The tail began for want of a chunk; 0 allows any number."""
-        self.starvations += 1
+        self.underruns += 1
         self._since_resume += 1
-        if not self.locked and 0 < max_starvations <= self._since_resume:
-            self.lock(f"starved {self._since_resume} times")
+        if not self.locked and 0 < max_underruns <= self._since_resume:
+            self.lock(f"underrun {self._since_resume} times")
         self._standing_because = ""
 
     def lock(self, reason: str) -> None:
@@ -51,7 +51,7 @@ class Watchdog:
 
     def accepted(self) -> None:
         """A chunk is being executed."""
-        self._standing_because = self.refused = ""
+        self._standing_because = self.rejected = ""
 
     def resume(self) -> None:
         """The operator's word that motion may go on."""
@@ -65,14 +65,14 @@ class Watchdog:
         """Whether only resume() ends the stop."""
         return self.estop or self.locked
 
-    def refusal(self) -> Refusal | None:
+    def rejection(self) -> Rejection | None:
         """Why no chunk may start motion now, or None."""
         if self.estop:
-            return Refusal("estopped", "emergency stop: call resume first")
+            return Rejection("estopped", "emergency stop: call resume first")
         if self.hold:
-            return Refusal("on_hold", "the operator holds the robot")
+            return Rejection("on_hold", "the operator holds the robot")
         if self.locked:
-            return Refusal("needs_resume", f"{self._locked_because}: call resume first")
+            return Rejection("needs_resume", f"{self._locked_because}: call resume first")
         return None
 
     def status(
@@ -83,23 +83,23 @@ class Watchdog:
         The braking tail begins at motion_end_ns and is at rest at rest_ns; both are None before
         the first chunk.
         """
-        refusal = self.refusal()
-        if self.estop and refusal:
-            return ExecutorStatus.ESTOPPED, refusal.detail
-        if refusal:
-            return ExecutorStatus.HOLDING, refusal.detail
+        rejection = self.rejection()
+        if self.estop and rejection:
+            return ExecutorStatus.ESTOPPED, rejection.detail
+        if rejection:
+            return ExecutorStatus.HOLDING, rejection.detail
         if self._standing_because:
             return ExecutorStatus.HOLDING, self._standing_because
         if motion_end_ns is None or rest_ns is None:
             return ExecutorStatus.IDLE, "waiting for the first chunk"
         if self.astray:
             at_rest = now_ns >= rest_ns
-            return ExecutorStatus.HOLDING if at_rest else ExecutorStatus.COASTING, self.astray
+            return ExecutorStatus.HOLDING if at_rest else ExecutorStatus.BRAKING, self.astray
         if now_ns < motion_end_ns:
             return ExecutorStatus.RUNNING, "executing a chunk"
         why = "no chunk came in time"
-        if self.refused:
-            why = f"no chunk was accepted (last refused: {self.refused})"
+        if self.rejected:
+            why = f"no chunk was accepted (last rejected: {self.rejected})"
         if now_ns < rest_ns:
-            return ExecutorStatus.COASTING, f"{why}: braking"
+            return ExecutorStatus.BRAKING, f"{why}: braking"
         return ExecutorStatus.HOLDING, f"{why}: at rest"

@@ -47,7 +47,7 @@ def write_report(bag: Path, out: Path) -> RunFigures:
         if log.joints:
             joint_curves(log, out / "joints.png")
         steps.update()
-    for topic, why in frames.refused.items():
+    for topic, why in frames.rejected.items():
         print(f"an image of {topic} cannot be shown: {why}", file=sys.stderr)
     text = describe(log, figures)
     print(text)
@@ -75,9 +75,9 @@ def _run_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
         ["images", str(log.images)],
         ["observations acted on (chunks)", str(len(log.chunks))],
         ["chunks accepted", str(state.accepted) if state is not None else "-"],
-        ["observations refused", _counts(policy)],
-        ["chunks refused", _counts(state)],
-        ["starvations", str(state.starvations) if state is not None else "-"],
+        ["observations rejected", _counts(policy)],
+        ["chunks rejected", _counts(state)],
+        ["underruns", str(state.underruns) if state is not None else "-"],
         ["trajectory messages", str(log.commands)],
         ["chunk age p50/p95/max", f"{age} ms"],
     ]
@@ -93,7 +93,7 @@ def _stage_rows(figures: RunFigures) -> list[list[str]]:
 def _joint_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
     hits: dict[str, int] = {}
     if log.executor is not None:
-        hits = dict(zip(log.executor.joint_names, log.executor.limit_hits, strict=True))
+        hits = dict(zip(log.executor.joint_names, log.executor.limited_chunks, strict=True))
     return [
         [name, f"{travel:.2f} {log.unit(name)}", str(hits.get(name, "-"))]
         for name, travel in figures.travelled.items()
@@ -101,8 +101,8 @@ def _joint_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
 
 
 def _counts(message: object) -> str:
-    reasons = getattr(message, "refusal_reasons", ())
-    counts = getattr(message, "refusal_counts", ())
+    reasons = getattr(message, "rejection_reasons", ())
+    counts = getattr(message, "rejection_counts", ())
     pairs = [f"{reason} x{count}" for reason, count in zip(reasons, counts, strict=True) if count]
     return ", ".join(pairs) or "none"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import ExecutorStatus
 from groot_ros.evaluation.run_log import RunLog
-from groot_ros.types import ExecutorStatus
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def run_figures(log: RunLog) -> RunFigures:
 
 
 def running_spans(
-    log: RunLog, statuses: Collection[int] = (ExecutorStatus.RUNNING, ExecutorStatus.COASTING)
+    log: RunLog, statuses: Collection[int] = (ExecutorStatus.RUNNING, ExecutorStatus.BRAKING)
 ) -> list[tuple[float, float]]:
     """The (begin, end) times during which the executor said that it is in one of these states."""
     spans: list[tuple[float, float]] = []

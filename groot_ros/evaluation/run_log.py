@@ -13,8 +13,8 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from groot_ros.imaging.images import compressed_to_rgb, image_to_rgb
-from groot_ros.types import ActionKind, MalformedError, ns_to_s, time_to_ns
+from groot_ros.core import ActionKind, MalformedError, ns_to_s, time_to_ns
+from groot_ros.vision.encodings import compressed_to_rgb, image_to_rgb
 
 #: Message type -> what makes RGB of it.
 _TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
@@ -88,12 +88,12 @@ class Frames:
 
     Attributes:
         shown: topic -> the first uint8 RGB [H, W, 3] from each of the times on.
-        refused: topic -> why an image of it could not be shown; the next that could be was taken.
+        rejected: topic -> why an image of it could not be shown; the next that could be was taken.
 
     """
 
     shown: dict[str, list[NDArray[np.uint8]]]
-    refused: dict[str, str]
+    rejected: dict[str, str]
 
 
 def read_run(bag: Path) -> RunLog:
@@ -154,7 +154,7 @@ def read_frames(bag: Path, times: NDArray[np.float64]) -> Frames:
                 try:
                     chosen.append(to_rgb(types.deserialize_cdr(raw, connection.msgtype)))
                 except MalformedError as error:
-                    frames.refused[connection.topic] = str(error)
+                    frames.rejected[connection.topic] = str(error)
             if chosen:
                 frames.shown[connection.topic] = chosen
     return frames

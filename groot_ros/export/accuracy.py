@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from groot_ros.core import Observation
 from groot_ros.export.figures import Figures, Gatherer
 from groot_ros.export.trace import Trace, as_tuple, recorded
 from groot_ros.models.gr00t_n1d6 import draw_noise
@@ -20,9 +21,8 @@ from groot_ros.policy import Policy
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.gr00t_n1d6 import Stages
 from groot_ros.runtime.names import STAGES
-from groot_ros.runtime.plain_engine import PlainEngine
+from groot_ros.runtime.plain_engine import ReferenceEngine
 from groot_ros.runtime.staged_engine import StagedEngine
-from groot_ros.types import Observation
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def measure_accuracy(
 
     """
     engines = None
-    if reference.engine.name != PlainEngine.name:
+    if reference.engine.name != ReferenceEngine.name:
         engines = _staged(reference), _staged(candidate)
     by_stage: dict[str, Gatherer] = {}
     by_step: dict[int, Gatherer] = {}

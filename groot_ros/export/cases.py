@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import Observation
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
 from groot_ros.runtime.engine import Engine, PrefixInput
-from groot_ros.runtime.oracle import Case, Oracle
-from groot_ros.types import Observation
+from groot_ros.runtime.oracle import Case, ReferenceOutputs
 
 #: Steps of a case with committed motion that are frozen, and over which the pull then decays.
 _FROZEN, _PULLED = 2, 5
@@ -23,7 +23,7 @@ def make_oracle(
     source: str,
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
-) -> Oracle:
+) -> ReferenceOutputs:
     """The answers of a policy's engine; every second case continues committed motion.
 
     Args:
@@ -44,11 +44,11 @@ def make_oracle(
         actions = {n: policy.engine.run(inputs, noise, n, prefix).actions for n in steps}
         cases.append(Case(inputs, noise, prefix, state, actions))
         progress((number + 1) / len(observations))
-    return Oracle(tuple(cases), source)
+    return ReferenceOutputs(tuple(cases), source)
 
 
 def largest_difference(
-    engine: Engine, oracle: Oracle, steps: Sequence[int], used: tuple[int, int]
+    engine: Engine, oracle: ReferenceOutputs, steps: Sequence[int], used: tuple[int, int]
 ) -> float:
     """Of an engine from stored answers, normalised; infinite where a value is not finite."""
     largest = 0.0

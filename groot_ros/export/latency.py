@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from groot_ros.core import Observation
 from groot_ros.export.trace import timed
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
 from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.staged_engine import StagedEngine
-from groot_ros.types import Observation
 
 #: Runs before anything is measured.
 _WARM_UP = 3

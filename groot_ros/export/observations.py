@@ -5,9 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import Observation
 from groot_ros.policy import Policy
 from groot_ros.runtime.profile import IMAGE_SIZE
-from groot_ros.types import Observation
 
 Size = tuple[int, int]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from groot_ros import __version__
+from groot_ros.core import Observation
 from groot_ros.export.cases import largest_difference, make_oracle
 from groot_ros.export.onnx_file import OPSET, export_stage
 from groot_ros.policy import Policy
@@ -19,10 +20,9 @@ from groot_ros.runtime.gr00t_n1d6 import load_fast
 from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
 from groot_ros.runtime.measured import MEASURED, today
 from groot_ros.runtime.names import STAGES
-from groot_ros.runtime.oracle import Oracle
+from groot_ros.runtime.oracle import ReferenceOutputs
 from groot_ros.runtime.precision import DTYPES
 from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
-from groot_ros.types import Observation
 
 #: Called with what is being done and the fraction of it that is done.
 Progress = Callable[[str, float], None]
@@ -151,7 +151,7 @@ def _export_stages(
 
 def _rounding(
     parts: CheckpointParts,
-    oracle: Oracle,
+    oracle: ReferenceOutputs,
     used: tuple[int, int],
     options: ExportOptions,
     device: torch.device,

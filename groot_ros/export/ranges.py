@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.processing import ModelInputs
-from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchRunner
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, TorchRunner
 from groot_ros.runtime.staged_engine import StagedEngine
 
 #: The first and last products of a stage are small, and errors there reach the actions undamped.
@@ -39,7 +39,7 @@ class Product:
 
 
 def calibrate(
-    fast: FastModel,
+    fast: StagedModel,
     inputs: Sequence[ModelInputs],
     steps: int,
     *,

@@ -14,8 +14,8 @@ from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.control import JointTrajectory
 from groot_ros.control.interpolation import Array
+from groot_ros.core import NS_PER_S
 from groot_ros.robot import Controller
-from groot_ros.types import NS_PER_S
 
 _TYPES = {
     "joint_trajectory_controller": JointTrajectoryMsg,

@@ -11,12 +11,12 @@ from std_msgs.msg import String
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.controller_state import state_topic
 from groot_ros.msg import ActionChunk, PolicyStatus
-from groot_ros.nodes.instruction_channel import hear_instruction
+from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.robot import JointStateSource, RobotContract
 
 try:
     from control_msgs.msg import JointTrajectoryControllerState
-except ImportError:  # not in every installation; without it a refusal is seen in the robot alone
+except ImportError:  # not in every installation; without it a rejection is seen in the robot alone
     JointTrajectoryControllerState = None
 
 
@@ -54,7 +54,7 @@ class ExecutorInputs:
             )
             for source in contract.joint_states
         ]
-        self._subscriptions += hear_instruction(node, listener.on_instruction)
+        self._subscriptions += subscribe_instruction(node, listener.on_instruction)
         self._subscriptions += [
             subscribe(ActionChunk, "action_chunk", listener.on_chunk, qos.CHUNKS),
             subscribe(

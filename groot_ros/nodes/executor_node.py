@@ -21,8 +21,6 @@ from std_msgs.msg import String
 from groot_ros.bridge import qos
 from groot_ros.bridge.controller_state import reference_of
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis
-from groot_ros.bridge.gap import Gap
-from groot_ros.bridge.instruction import problem
 from groot_ros.bridge.messages import (
     chunk_from_msg,
     executor_state_to_msg,
@@ -32,21 +30,23 @@ from groot_ros.bridge.messages import (
 )
 from groot_ros.bridge.parameter_tables import EXECUTOR
 from groot_ros.bridge.parameters import Parameters, Value
-from groot_ros.bridge.refusals import WISHES, RefusalCounts
-from groot_ros.control import Executor, ExecutorSettings, Refusal, Update
+from groot_ros.bridge.tick_budget import TickBudget
+from groot_ros.control import Executor, ExecutorSettings, Rejection, Update
+from groot_ros.core import NS_PER_S, MalformedError, ns_to_s
+from groot_ros.core import ExecutorState as StateRecord
+from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.command_outputs import CommandOutputs
 from groot_ros.nodes.executor_inputs import ExecutorInputs
+from groot_ros.nodes.graph_monitor import GraphMonitor
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import ask_for_realtime
 from groot_ros.nodes.run import run
-from groot_ros.nodes.surroundings import Surroundings
 from groot_ros.nodes.timer_watch import TimerWatch
+from groot_ros.observation.instruction import problem
+from groot_ros.observation.rejections import WISHES, RejectionCounts
 from groot_ros.robot import JointStateSource, load_contract
-from groot_ros.share import robot_path
-from groot_ros.types import NS_PER_S, MalformedError, ns_to_s
-from groot_ros.types import ExecutorState as StateRecord
 
 #: s between reports of the state, when nothing changes.
 _STATE_PERIOD = 0.1
@@ -70,15 +70,15 @@ class ExecutorNode(ManagedNode):
         self._born_ns = time.monotonic_ns()
         self._settings = Parameters(self, EXECUTOR)
         self._settings.on_change(self._on_setting)
-        self._told = RefusalCounts(_QUIET_NS)
+        self._told = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._control: Executor | None = None
         self._outputs: CommandOutputs | None = None
         self._inputs: ExecutorInputs | None = None
-        self._surroundings: Surroundings | None = None
+        self._surroundings: GraphMonitor | None = None
         self._ticks: Timer | None = None
         self._watch: TimerWatch | None = None
-        self._gap = Gap(1.0)
+        self._gap = TickBudget(1.0)
         self._waiting: deque[ActionChunk] = deque()
         self._reported: StateRecord | None = None
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -108,14 +108,14 @@ class ExecutorNode(ManagedNode):
             raise SetupError(str(error)) from error
         control = self._control = Executor(contract, settings)
         self._operator.command(control)
-        self._told = RefusalCounts(_QUIET_NS)
+        self._told = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
         self._outputs = CommandOutputs(self, contract.controllers)
-        self._surroundings = Surroundings(
+        self._surroundings = GraphMonitor(
             self,
             [*self._outputs.topics, self._states.topic_name],
             born_ns=self._born_ns,
-            discovery=self._settings.number("discovery_time"),
+            discovery=self._settings.number("discovery_timeout"),
         )
         self._inputs = ExecutorInputs(self, contract, self)
         self.get_logger().info(
@@ -127,11 +127,11 @@ class ExecutorNode(ManagedNode):
         """Take chunks from now on."""
         assert self._control is not None
         assert self._surroundings is not None
-        if rivals := self._surroundings.begin():
-            raise SetupError(f"somebody else commands this robot: {rivals}")
+        if publisher_conflicts := self._surroundings.begin():
+            raise SetupError(f"somebody else commands this robot: {publisher_conflicts}")
         period = 1.0 / self._settings.number("rate_hz")
         self._control.start(self._now())
-        self._watch, self._gap = TimerWatch(period), Gap(period)
+        self._watch, self._gap = TimerWatch(period), TickBudget(period)
         self._waiting.clear()
         # What is there now stays: looking through it for garbage would make ticks late.
         gc.collect()
@@ -239,23 +239,23 @@ class ExecutorNode(ManagedNode):
         now = self._now()
         try:
             self._require_to_be_alone()
-            refusal = control.receive(chunk_from_msg(msg), now)
+            rejection = control.receive(chunk_from_msg(msg), now)
         except MalformedError as error:
-            refusal = control.refuse_chunk(Refusal(error.reason, error.detail))
-        self._tell(refusal)
+            rejection = control.reject_chunk(Rejection(error.reason, error.detail))
+        self._tell(rejection)
         self._publish(control.update(now))
         self._gap.took(time.perf_counter() - began)
 
     def _require_to_be_alone(self) -> None:
-        surroundings = self._surroundings
-        if surroundings is None:
+        graph_monitor = self._surroundings
+        if graph_monitor is None:
             return
-        if surroundings.rival:
-            raise MalformedError("second_executor", surroundings.rival)
-        if left := surroundings.unknown:
+        if graph_monitor.conflicting_publisher:
+            raise MalformedError("second_executor", graph_monitor.conflicting_publisher)
+        if left := graph_monitor.unknown:
             raise MalformedError(
                 "looking_around",
-                f"somebody else may command this robot: known in {left:.1f} s (discovery_time)",
+                f"somebody else may command this robot: known in {left:.1f} s (discovery_timeout)",
             )
 
     def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
@@ -266,7 +266,7 @@ class ExecutorNode(ManagedNode):
             if ahead > self._control.settings.max_future:
                 # Kept, it would hide every later state until its own time comes.
                 detail = f"a joint state comes from {ahead:.3f} s in the future"
-                self._tell(self._control.refuse(Refusal("clocks_disagree", detail)))
+                self._tell(self._control.reject(Rejection("clocks_disagree", detail)))
                 return
             self._tell(
                 self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
@@ -308,25 +308,25 @@ class ExecutorNode(ManagedNode):
 
     # What it says of itself
 
-    def _tell(self, refusal: Refusal | None) -> None:
-        if refusal is None or not self._told.add(refusal.reason, time.monotonic_ns()):
+    def _tell(self, rejection: Rejection | None) -> None:
+        if rejection is None or not self._told.add(rejection.reason, time.monotonic_ns()):
             return
-        if refusal.reason in WISHES:
-            self.get_logger().info(f"refused: {refusal}")
-        elif refusal.reason in ("second_policy", "second_executor"):
-            self.get_logger().error(f"refused: {refusal}")
+        if rejection.reason in WISHES:
+            self.get_logger().info(f"rejected: {rejection}")
+        elif rejection.reason in ("second_policy", "second_executor"):
+            self.get_logger().error(f"rejected: {rejection}")
         else:
-            self.get_logger().warning(f"refused: {refusal}")
+            self.get_logger().warning(f"rejected: {rejection}")
 
     def _watch_surroundings(self) -> None:
-        control, surroundings = self._control, self._surroundings
-        if control is None or surroundings is None or self._ticks is None:
+        control, graph_monitor = self._control, self._surroundings
+        if control is None or graph_monitor is None or self._ticks is None:
             return
-        if rival := surroundings.new_rival():
-            reason = f"somebody else commands this robot: {rival}"
+        if conflicting_publisher := graph_monitor.new_conflict():
+            reason = f"somebody else commands this robot: {conflicting_publisher}"
             self.get_logger().error(reason)
             control.give_way(reason, self._now())
-        if reason := surroundings.standing_clock():
+        if reason := graph_monitor.clock_stall():
             self.get_logger().error(reason)
             self._publish(control.stop(self._now(), reason))
 
@@ -360,9 +360,9 @@ def ahead_of_others() -> ExecutorNode:
     """The node in a process of its own, scheduled before the model beside it if allowed."""
     node = ExecutorNode()
     priority = int(node.get_parameter("realtime_priority").value)
-    refused = ask_for_realtime(priority) if priority else "switched off"
-    if refused:
-        node.get_logger().info(f"no real-time scheduling: {refused}")
+    rejected = ask_for_realtime(priority) if priority else "switched off"
+    if rejected:
+        node.get_logger().info(f"no real-time scheduling: {rejected}")
     return node
 
 

@@ -16,8 +16,8 @@ from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
-from groot_ros.bridge.refusals import RefusalCounts
-from groot_ros.types import NS_PER_S
+from groot_ros.core import NS_PER_S
+from groot_ros.observation.rejections import RejectionCounts
 
 #: The same error is told with its trace once in so long.
 _QUIET_NS = 5 * NS_PER_S
@@ -27,7 +27,7 @@ class GuardedNode(Node):
     """A node that guards every timer, subscription and service, those of rclpy itself too."""
 
     def __init__(self, name: str, **options: Any) -> None:
-        self._errors = RefusalCounts(_QUIET_NS)
+        self._errors = RejectionCounts(_QUIET_NS)
         self._calls = Condition()
         self._under_way = 0
         self._silent = False
@@ -36,7 +36,7 @@ class GuardedNode(Node):
     def react(self, what: str) -> None:
         """Hook: something raised that nobody expected; `what` says where and what in one line."""
 
-    def fall_silent(self, timeout: float) -> bool:
+    def drain_callbacks(self, timeout: float) -> bool:
         """No callback begins any more; whether those under way ended within `timeout` s.
 
         rclpy's executors do not wait for their threads (jazzy: shutdown() looks at a flag that it

@@ -10,11 +10,11 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from groot_ros.bridge import no_events, qos
-from groot_ros.bridge.instruction import InstructionBox, problem
+from groot_ros.observation.instruction import InstructionBox, problem
 from groot_ros.srv import SetInstruction
 
 
-def hear_instruction(node: Node, hear: Callable[[String], None]) -> list[Subscription]:
+def subscribe_instruction(node: Node, hear: Callable[[String], None]) -> list[Subscription]:
     """Listen to the topic whatever the QoS of who speaks.
 
     Every word comes twice, each time in its order: by two subscriptions in one group, or a
@@ -31,7 +31,7 @@ def hear_instruction(node: Node, hear: Callable[[String], None]) -> list[Subscri
             callback_group=group,
             event_callbacks=no_events.SUBSCRIPTION,
         )
-        for profile in (qos.SPOKEN, qos.SPOKEN_AND_LATCHED)
+        for profile in (qos.INSTRUCTION, qos.INSTRUCTION_LATCHED)
     ]
 
 
@@ -52,7 +52,7 @@ class InstructionChannel:
         self._lock = Lock()
         self._said: str | None = None
         self._publisher = self._create_publisher()
-        hear_instruction(node, self._on_topic)
+        subscribe_instruction(node, self._on_topic)
         node.create_service(
             SetInstruction, "~/set_instruction", self._on_service, callback_group=group
         )
@@ -64,7 +64,7 @@ class InstructionChannel:
 
     def _on_topic(self, msg: String) -> None:
         if why := problem(msg.data):
-            self._node.get_logger().error(f"instruction refused: {why}")
+            self._node.get_logger().error(f"instruction rejected: {why}")
             return
         with self._lock:
             if self._said is not None and msg.data != self._said:

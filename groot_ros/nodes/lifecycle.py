@@ -144,16 +144,16 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         service = self._service_change_state
         change_state = service.callback
 
-        def refusing(
+        def rejecting(
             request: ChangeState.Request, response: ChangeState.Response
         ) -> ChangeState.Response:
             try:
                 return change_state(request, response)
             except RCLError as error:
                 first_line = str(error).splitlines()[0]
-                self.get_logger().warning(f"transition refused: {first_line}")
+                self.get_logger().warning(f"transition rejected: {first_line}")
                 response.success = False
                 return response
 
         # Rclpy makes this service by itself, so not even that it is under way is known otherwise.
-        service.callback = self._guarded(refusing, answers=True)
+        service.callback = self._guarded(rejecting, answers=True)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from groot_ros.bridge.operator_words import what_moves_it
+from groot_ros.bridge.operator_responses import what_moves_it
 from groot_ros.control import Executor
 
 _ONE_CHUNK = "the next chunk is executed to its end"

@@ -1,4 +1,4 @@
-"""The policy's subscriptions: messages into the observation buffer, refusals out."""
+"""The policy's subscriptions: messages into the observation buffer, rejections out."""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,9 +12,10 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.bridge import no_events, qos
 from groot_ros.bridge.messages import time_to_ns
-from groot_ros.bridge.observation_buffer import ObservationBuffer
-from groot_ros.bridge.refusals import Refused
-from groot_ros.imaging.images import (
+from groot_ros.core import MalformedError
+from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.rejections import Rejected
+from groot_ros.vision.encodings import (
     check_compressed,
     check_compression,
     check_encoding,
@@ -22,7 +23,6 @@ from groot_ros.imaging.images import (
     compressed_to_rgb,
     image_to_rgb,
 )
-from groot_ros.types import MalformedError
 
 Rgb: TypeAlias = NDArray[np.uint8]
 #: Hears (reason, detail).
@@ -37,7 +37,7 @@ class PolicyInputs:
     ) -> None:
         self._node = node
         self._buffer = buffer
-        self._refuse = refuse
+        self._reject = refuse
         self._subscriptions = [
             node.create_subscription(
                 CompressedImage if camera.compressed else Image,
@@ -90,17 +90,17 @@ class PolicyInputs:
             check(msg)
             stamp = time_to_ns(msg.header.stamp)
             self._buffer.add_image(view, stamp, arrival, partial(to_rgb, msg))
-        except Refused as refusal:
-            self._refuse(refusal.reason, refusal.detail)
+        except Rejected as rejection:
+            self._reject(rejection.reason, rejection.detail)
         except MalformedError as error:
-            self._refuse(error.reason, f"camera '{view}': {error.detail}")
+            self._reject(error.reason, f"camera '{view}': {error.detail}")
 
     def _on_joint_state(self, topic: str, msg: JointState) -> None:
         try:
             stamp = time_to_ns(msg.header.stamp)
             self._buffer.add_joint_state(topic, stamp, self._now(), msg.name, msg.position)
-        except (Refused, MalformedError) as refusal:
-            self._refuse(refusal.reason, refusal.detail)
+        except (Rejected, MalformedError) as rejection:
+            self._reject(rejection.reason, rejection.detail)
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

@@ -16,18 +16,24 @@ from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from groot_ros.bridge import no_events, qos
-from groot_ros.bridge.chunk_figures import ChunkFigures, StepBudget
 from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.inference import Inference
-from groot_ros.bridge.instruction import InstructionBox, problem
+from groot_ros.bridge.inference_stats import InferenceStats, StepBudget
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
-from groot_ros.bridge.observation_buffer import ObservationBuffer
 from groot_ros.bridge.parameter_tables import POLICY
 from groot_ros.bridge.parameters import Parameters, Value
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
-from groot_ros.bridge.refusals import WISHES, RefusalCounts
 from groot_ros.bridge.worker import Worker
 from groot_ros.control.continuation import Continuation
+from groot_ros.core import (
+    NS_PER_S,
+    ActionChunk,
+    ChunkOrigin,
+    MalformedError,
+    Prefix,
+    s_to_ns,
+)
+from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import PolicyStatus
@@ -38,21 +44,15 @@ from groot_ros.nodes.policy_setup import (
     continuation_of,
     load,
     policy_of,
-    take_threads,
+    set_threads,
     tolerances_of,
     wanted_by,
 )
 from groot_ros.nodes.run import run
+from groot_ros.observation.instruction import InstructionBox, problem
+from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.rejections import WISHES, RejectionCounts
 from groot_ros.robot import load_contract
-from groot_ros.share import robot_path
-from groot_ros.types import (
-    NS_PER_S,
-    ActionChunk,
-    ChunkOrigin,
-    MalformedError,
-    Prefix,
-    s_to_ns,
-)
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -79,7 +79,7 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, POLICY)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
-        self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
+        self._rejections = RejectionCounts(_QUIET_NS, once=WISHES)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -115,13 +115,13 @@ class PolicyNode(ManagedNode):
         """Load the model and listen to its inputs."""
         settings = self._settings
         settings.lock()
-        self._refusals = RefusalCounts(_QUIET_NS, once=WISHES)
+        self._rejections = RejectionCounts(_QUIET_NS, once=WISHES)
         if not settings.text("checkpoint"):
             raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
         if why := problem(settings.text("instruction")):
             raise SetupError(f"parameter instruction: {why}")
         try:
-            threads = take_threads(settings)
+            threads = set_threads(settings)
             contract = load_contract(robot_path(settings.text("robot")))
             policy = self._policy = policy_of(
                 settings, contract, self._load_policy, self._on_progress
@@ -137,9 +137,9 @@ class PolicyNode(ManagedNode):
             else:
                 self.get_logger().info(note)
         policy.warm_up()
-        self._instructions.put_first(settings.text("instruction"))
+        self._instructions.set_if_unset(settings.text("instruction"))
         self._buffer = ObservationBuffer(contract, wanted, tolerances_of(settings))
-        self._inputs = PolicyInputs(self, self._buffer, self._refuse, self._input_group)
+        self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
         self._continuation = continuation_of(settings, policy, contract)
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,
@@ -162,7 +162,7 @@ class PolicyNode(ManagedNode):
             self._instructions,
             self._now,
             self._publish_chunk,
-            self._refuse,
+            self._reject,
             None if seed < 0 else seed,
             self._continued,
         )
@@ -205,7 +205,7 @@ class PolicyNode(ManagedNode):
         try:
             continuation.take(timeline_from_msg(msg))
         except MalformedError as error:
-            self._refuse(error.reason, f"committed timeline: {error.detail}")
+            self._reject(error.reason, f"committed timeline: {error.detail}")
 
     def _continued(self, origin: ChunkOrigin) -> Prefix | None:
         policy, inference, continuation = self._policy, self._inference, self._continuation
@@ -258,14 +258,14 @@ class PolicyNode(ManagedNode):
 
     def react(self, what: str) -> None:
         """Count it: no chunk came of it, so the executor brings the robot to rest by itself."""
-        self._refusals.add("internal_error", time.monotonic_ns())
+        self._rejections.add("internal_error", time.monotonic_ns())
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
-        self._refusals.over()
+        self._rejections.over()
 
-    def _refuse(self, reason: str, detail: str) -> None:
-        if not self._refusals.add(reason, time.monotonic_ns()):
+    def _reject(self, reason: str, detail: str) -> None:
+        if not self._rejections.add(reason, time.monotonic_ns()):
             return
         if reason == "inference_error":
             self.get_logger().error(f"{reason}: {detail}")
@@ -289,7 +289,7 @@ class PolicyNode(ManagedNode):
         policy, inference, buffer = self._policy, self._inference, self._buffer
         rate_wanted = self._settings.number("rate_hz")
         loaded, activation = LoadedPolicy(), Activation()
-        figures, budget = ChunkFigures(), StepBudget(0, 0, 0)
+        figures, budget = InferenceStats(), StepBudget(0, 0, 0)
         if policy is not None:
             loaded = LoadedPolicy(
                 policy.engine.name, policy.device, policy.memory_bytes, policy.horizon
@@ -308,7 +308,7 @@ class PolicyNode(ManagedNode):
             figures,
             budget,
             () if buffer is None else buffer.inputs(now),
-            self._refusals.as_dict(),
+            self._rejections.as_dict(),
         )
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from groot_ros.bridge.parameters import Parameters
-from groot_ros.bridge.wanted import Tolerances, Wanted
 from groot_ros.control.continuation import Continuation
+from groot_ros.core import RtcMode
+from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.processing.assets import find_checkpoint
 from groot_ros.robot import RobotContract
-from groot_ros.types import RtcMode
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -35,7 +35,7 @@ def policy_of(
         device=settings.text("device"),
         engine=settings.text("engine"),
         engine_directory=settings.text("engine_directory") or None,
-        allow_unproven_engine=settings.flag("allow_unproven_engine"),
+        allow_unvalidated_engine=settings.flag("allow_unvalidated_engine"),
         dtype=settings.text("dtype"),
         backbone_assets=settings.text("backbone_assets") or None,
         num_inference_steps=settings.integer("num_inference_steps") or None,
@@ -43,7 +43,7 @@ def policy_of(
     )
 
 
-def take_threads(settings: Parameters) -> int:
+def set_threads(settings: Parameters) -> int:
     """Of torch, from now on in every new thread: how many; raises ValueError in one line."""
     from groot_ros.runtime.threads import threads_for, use_threads
 
@@ -53,9 +53,9 @@ def take_threads(settings: Parameters) -> int:
     return count
 
 
-def wanted_by(policy: "Policy") -> Wanted:
+def wanted_by(policy: "Policy") -> ObservationSpec:
     """What an observation for this policy must hold."""
-    return Wanted(
+    return ObservationSpec(
         tuple(policy.views),
         tuple(policy.state_groups),
         policy.history["video"],
@@ -63,9 +63,9 @@ def wanted_by(policy: "Policy") -> Wanted:
     )
 
 
-def tolerances_of(settings: Parameters) -> Tolerances:
+def tolerances_of(settings: Parameters) -> SyncTolerances:
     """How far the inputs of an observation may disagree."""
-    return Tolerances(
+    return SyncTolerances(
         max_image_age=settings.number("max_image_age"),
         max_image_skew=settings.number("max_image_skew"),
         max_state_gap=settings.number("max_state_gap"),

@@ -27,9 +27,9 @@ from groot_ros.bags.topics import graph_topics
 from groot_ros.bags.writer import BagWriter
 from groot_ros.bridge.parameter_tables import RECORDER
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
+from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
-from groot_ros.share import robot_path
 
 #: s between looks for publishers.
 _DISCOVERY_PERIOD = 0.2

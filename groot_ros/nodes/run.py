@@ -70,7 +70,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         close = getattr(node, "close", None)
         if close is not None:
             close()
-        silent = not isinstance(node, GuardedNode) or node.fall_silent(_LAST_CALLS)
+        silent = not isinstance(node, GuardedNode) or node.drain_callbacks(_LAST_CALLS)
         if starting.is_alive() or not silent:
             _leave(not ended)
         executor.shutdown(timeout_sec=1.0)

@@ -21,18 +21,18 @@ from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
 from groot_ros.bridge.parameter_tables import SIM_ROBOT
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
-from groot_ros.bridge.rivals import Rivals
+from groot_ros.bridge.publisher_conflicts import PublisherConflicts
+from groot_ros.core import NS_PER_S
+from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
-from groot_ros.share import robot_path
-from groot_ros.sim.cadence import Cadence
 from groot_ros.sim.frames import FrameThread
-from groot_ros.sim.pacing import Pacer
+from groot_ros.sim.periodic_timer import PeriodicTimer
+from groot_ros.sim.real_time_pacer import RealTimePacer
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRefused
+from groot_ros.sim.trajectory_checks import TrajectoryRejected
 from groot_ros.sim.trajectory_controller import Distro
-from groot_ros.types import NS_PER_S
 
 #: /clock does not begin at 0: a zero stamp means "now" to a trajectory.
 _SIM_START_NS = NS_PER_S
@@ -57,23 +57,25 @@ class SimRobotNode(Node):
             control_rate=parameters.number("control_rate"),
             seed=parameters.integer("seed"),
         )
-        self._pacer = Pacer(self._robot.period_ns, factor)
+        self._pacer = RealTimePacer(self._robot.period_ns, factor)
         parameters.lock(READ_ONCE)
-        self._refusals: dict[str, tuple[int, str]] = {c.name: (0, "") for c in contract.controllers}
+        self._rejections: dict[str, tuple[int, str]] = {
+            c.name: (0, "") for c in contract.controllers
+        }
 
         rate = parameters.number("joint_state_rate")
         self._joint_states = [
             (
                 self.create_publisher(JointState, source.topic, qos.DRIVER),
                 source.joints,
-                Cadence(rate, start_ns),
+                PeriodicTimer(rate, start_ns),
             )
             for source in contract.joint_states
         ]
         self._cameras = {
             name: (
                 self.create_publisher(Image, camera.topic, qos.DRIVER),
-                Cadence(camera.rate, start_ns),
+                PeriodicTimer(camera.rate, start_ns),
             )
             for name, camera in contract.cameras.items()
         }
@@ -97,7 +99,7 @@ class SimRobotNode(Node):
         self._clock_publisher = (
             self.create_publisher(ClockMsg, "/clock", qos.DRIVER) if self._publishes_clock else None
         )
-        self._rivals = Rivals(self.get_fully_qualified_name())
+        self._rivals = PublisherConflicts(self.get_fully_qualified_name())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -174,20 +176,20 @@ class SimRobotNode(Node):
     def _on_trajectory(self, controller: str, msg: JointTrajectory) -> None:
         try:
             self._robot.accept_trajectory(controller, _trajectory(msg))
-        except TrajectoryRefused as refusal:
-            self._count_refusal(controller, str(refusal))
+        except TrajectoryRejected as rejection:
+            self._count_rejection(controller, str(rejection))
 
     def _on_values(self, controller: str, msg: Float64MultiArray) -> None:
         try:
             self._robot.accept_values(controller, msg.data)
-        except ValueError as refusal:
-            self._count_refusal(controller, str(refusal))
+        except ValueError as rejection:
+            self._count_rejection(controller, str(rejection))
 
-    def _count_refusal(self, controller: str, reason: str) -> None:
-        count = self._refusals[controller][0] + 1
-        self._refusals[controller] = (count, reason)
+    def _count_rejection(self, controller: str, reason: str) -> None:
+        count = self._rejections[controller][0] + 1
+        self._rejections[controller] = (count, reason)
         self.get_logger().warning(
-            f"{controller} refused a command ({count} so far): {reason}",
+            f"{controller} rejected a command ({count} so far): {reason}",
             throttle_duration_sec=1.0,
         )
 
@@ -200,13 +202,13 @@ class SimRobotNode(Node):
                 return
         array_msg = DiagnosticArray()
         array_msg.header.stamp = ns_to_time(self._robot.now_ns)
-        for controller, (count, reason) in self._refusals.items():
+        for controller, (count, reason) in self._rejections.items():
             array_msg.status.append(
                 DiagnosticStatus(
                     level=DiagnosticStatus.WARN if count else DiagnosticStatus.OK,
                     name=f"{self.get_name()}: {controller}",
-                    message=f"last refusal: {reason}" if count else "no command was refused",
-                    values=[KeyValue(key="refused", value=str(count))],
+                    message=f"last rejection: {reason}" if count else "no command was rejected",
+                    values=[KeyValue(key="rejected", value=str(count))],
                 )
             )
         if self._rivals.words:
@@ -235,8 +237,8 @@ class SimRobotNode(Node):
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._robot.busy:
-            # It would be driven back at once, from wherever home is.
-            response.message = "the arm is being driven: hold the executor first"
+            # It would be actuated back at once, from wherever home is.
+            response.message = "the arm is being actuated: hold the executor first"
             return response
         self._robot.reset()
         places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self._robot.cubes.items()}

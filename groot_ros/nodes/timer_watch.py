@@ -4,7 +4,7 @@ import time
 
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
-from groot_ros.bridge.latency import LatencyWindow
+from groot_ros.observation.latency import LatencyWindow
 
 #: A timer that is late by more than this share of its period, once in a hundred, is a warning.
 _LATE_SHARE = 0.2

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import ActionChunk, ActionGroup, Observation, Prefix, RtcMode, s_to_ns
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, draw_noise
 from groot_ros.processing import (
     ModelInputs,
@@ -17,8 +18,7 @@ from groot_ros.processing import (
 from groot_ros.processing.robot_columns import RobotColumns
 from groot_ros.robot import RobotContract
 from groot_ros.runtime.engine import Engine, PrefixInput
-from groot_ros.runtime.oracle import Oracle, Verdict
-from groot_ros.types import ActionChunk, ActionGroup, Observation, Prefix, RtcMode, s_to_ns
+from groot_ros.runtime.oracle import ReferenceOutputs, ValidationResult
 
 #: Seconds between actions where no robot contract says it.
 DEFAULT_ACTION_DT = 1.0 / 30.0
@@ -45,7 +45,7 @@ class Policy:
 
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    verdict: Verdict | None = None
+    verdict: ValidationResult | None = None
 
     def __init__(
         self,
@@ -198,8 +198,8 @@ class Policy:
             for name, values in decoded.items()
         )
 
-    def prove(self, oracle: Oracle, steps: int, tolerance: float) -> Verdict:
-        """How far this policy's engine is from stored answers; see `Oracle.prove`."""
+    def prove(self, oracle: ReferenceOutputs, steps: int, tolerance: float) -> ValidationResult:
+        """How far this policy's engine is from stored answers; see `ReferenceOutputs.prove`."""
         used = self.horizon, sum(self.action_groups.values())
 
         def joints(

@@ -13,7 +13,7 @@ from groot_ros.runtime.engines import EngineFiles, load_engine, obstacle
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.measured import seconds_here
 from groot_ros.runtime.names import ENGINES
-from groot_ros.runtime.oracle import Oracle, Verdict, tolerance_of
+from groot_ros.runtime.oracle import ReferenceOutputs, ValidationResult, tolerance_of
 from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
 
 
@@ -25,7 +25,7 @@ def load_policy(
     device: str = "auto",
     engine: str = "torch",
     engine_directory: str | Path | None = None,
-    allow_unproven_engine: bool = False,
+    allow_unvalidated_engine: bool = False,
     dtype: str = "auto",
     backbone_assets: str | Path | None = None,
     num_inference_steps: int | None = None,
@@ -42,7 +42,7 @@ def load_policy(
         engine: one of `ENGINES`, or "auto": the fastest that is proven here.
         engine_directory: exported files; every engine is then compared with the answers stored
             there before it is taken.
-        allow_unproven_engine: run the engine asked for even where it gives other answers.
+        allow_unvalidated_engine: run the engine asked for even where it gives other answers.
         dtype: "auto" (bfloat16 on a GPU, else float32), "float32" or "bfloat16".
         backbone_assets: directory or hub id of the VLM's config and tokenizer, where the
             checkpoint does not hold them.
@@ -54,7 +54,7 @@ def load_policy(
         CheckpointError: one line naming file and key.
         EngineFilesError: one line naming what does not agree, and how to rebuild.
         EngineFailedError: the engine broke while it was loaded or proven.
-        UnprovenEngineError: the engine does not give the stored answers.
+        UnvalidatedEngineError: the engine does not give the stored answers.
         ValueError: an argument is wrong.
 
     """
@@ -73,8 +73,8 @@ def load_policy(
         # All of it before the weights are read, which takes long.
         files = EngineFiles(Path(engine_directory), Manifest.read(Path(engine_directory)))
         files.manifest.require_checkpoint(files.directory, parts.directory, digest, embodiment)
-        oracle = Oracle.load(files.directory, files.manifest)
-        if engine == "auto" or not allow_unproven_engine:
+        oracle = ReferenceOutputs.load(files.directory, files.manifest)
+        if engine == "auto" or not allow_unvalidated_engine:
             files.manifest.require_steps(files.directory, steps)
     report("config", 1.0)
 
@@ -91,7 +91,7 @@ def load_policy(
             action_dt=action_dt,
         )
 
-    def prove(built: Engine) -> Verdict | None:
+    def prove(built: Engine) -> ValidationResult | None:
         if files is None or oracle is None:
             return None
         files.manifest.require_steps(files.directory, steps)
@@ -115,7 +115,7 @@ def load_policy(
         prove,
         obstacle=lambda name: obstacle(name, target, files),
         order=order_of(measured),
-        allow_unproven=allow_unproven_engine,
+        allow_unvalidated=allow_unvalidated_engine,
     )
     policy = policy_with(choice.engine)
     policy.notes, policy.warnings = choice.notes, choice.warnings

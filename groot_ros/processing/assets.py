@@ -5,8 +5,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from groot_ros.core.fields import CheckpointError, unreadable
 from groot_ros.processing.tokenizer import has_tokenizer, tokenizer_files
-from groot_ros.types.fields import CheckpointError, unreadable
 
 #: Files of a checkpoint, beside its weights.
 _READ = (

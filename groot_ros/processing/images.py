@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing.modality import ProcessorConfig
-from groot_ros.processing.resize import Image, resize_area, resize_bicubic, to_planar
-from groot_ros.types.fields import CheckpointError
+from groot_ros.vision.resize import Image, resize_area, resize_bicubic, to_planar
 
 _MAX_SIDE = 7000
 _MAX_RATIO = 200

@@ -6,9 +6,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from groot_ros.core import MalformedError, Observation
+from groot_ros.core.bounds import instruction_problem
 from groot_ros.processing.npz_file import names_in, read_npz
-from groot_ros.types import MalformedError, Observation
-from groot_ros.types.bounds import instruction_problem
 
 #: Pixels of one frame; no camera has as many.
 _MOST_PIXELS = 100_000_000
@@ -31,7 +31,7 @@ def read_observation(
 
     Raises:
         ValueError: one line naming file and key; so for arrays that declare more than 1 GiB or
-            frames of more than 100 megapixels, which are refused unread.
+            frames of more than 100 megapixels, which are rejected unread.
 
     """
     arrays = _arrays(path)

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import ActionGroup, ActionKind
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing.processor import Processor
 from groot_ros.processing.state_action import StateActionCodec
 from groot_ros.robot import RobotContract
-from groot_ros.types import ActionGroup, ActionKind
-from groot_ros.types.fields import CheckpointError
 
 Array = NDArray[np.float64]
 _POSE_UNITS = ("m",) * 3 + ("1",) * 6

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing import pose
 from groot_ros.processing.modality import (
     ActionConfig,
@@ -17,7 +18,6 @@ from groot_ros.processing.modality import (
     Representation,
 )
 from groot_ros.processing.statistics import MeanStd, MinMax, SinCos, Statistics
-from groot_ros.types.fields import CheckpointError
 
 Array = NDArray[np.float64]
 Groups = Mapping[str, NDArray[np.floating]]

@@ -8,6 +8,7 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
+from groot_ros.core import ActionKind
 from groot_ros.robot.controller import Controller, read_controller
 from groot_ros.robot.distinct_keys import DistinctKeysLoader
 from groot_ros.robot.joint import Joint, check_gripper, read_gripper, read_joint
@@ -19,7 +20,6 @@ from groot_ros.robot.limit_sources import (
 )
 from groot_ros.robot.reader import ContractError, Section
 from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
-from groot_ros.types import ActionKind
 
 #: s between the steps of a chunk.
 _STEP_RANGE = (0.001, 1.0)
@@ -182,10 +182,10 @@ def _each_once(
 
 
 def _all_driven(root: Section, contract: RobotContract) -> None:
-    driven = {joint for controller in contract.controllers for joint in controller.joints}
+    actuated = {joint for controller in contract.controllers for joint in controller.joints}
     for group in contract.groups.values():
         for joint in group.joints:
-            if joint not in driven:
+            if joint not in actuated:
                 raise root.error(
                     "controllers", f"none of them drives '{joint}' of group '{group.name}'"
                 )

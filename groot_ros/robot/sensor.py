@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from groot_ros.core import s_to_ns
 from groot_ros.robot.reader import Section
-from groot_ros.types import s_to_ns
 
 #: s from exposure to stamp that a camera can have.
 _LATENCIES = (0.0, 10.0)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig
@@ -17,7 +18,6 @@ from groot_ros.processing import (
 )
 from groot_ros.processing.robot_columns import require_counterparts
 from groot_ros.robot import RobotContract
-from groot_ros.types.fields import CheckpointError, Fields
 
 
 @dataclass(frozen=True)

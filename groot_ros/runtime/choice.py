@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.errors import (
     EngineFailedError,
     EngineFilesError,
     StepsNotStoredError,
-    UnprovenEngineError,
+    UnvalidatedEngineError,
 )
-from groot_ros.runtime.oracle import Verdict
-from groot_ros.types.fields import CheckpointError
+from groot_ros.runtime.oracle import ValidationResult
 
 #: Fastest first, as far as one can say without having measured it.
 USUAL_ORDER = ("tensorrt", "cuda_graph", "torch", "onnxruntime")
@@ -32,7 +32,7 @@ class Choice:
     """
 
     engine: Engine
-    verdict: Verdict | None
+    verdict: ValidationResult | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...] = ()
 
@@ -46,11 +46,11 @@ def order_of(seconds: Mapping[str, float]) -> tuple[str, ...]:
 def choose_engine(
     wanted: str,
     make: Callable[[str], Engine],
-    prove: Callable[[Engine], Verdict | None],
+    prove: Callable[[Engine], ValidationResult | None],
     *,
     obstacle: Callable[[str], str],
     order: Sequence[str] = USUAL_ORDER,
-    allow_unproven: bool = False,
+    allow_unvalidated: bool = False,
 ) -> Choice:
     """Make and prove the engine that was asked for; with "auto", the first that can be proven.
 
@@ -60,19 +60,19 @@ def choose_engine(
         prove: compares it with stored answers; None where there are none.
         obstacle: why an engine cannot run here, in words; empty if nothing is known against it.
         order: of the candidates for "auto".
-        allow_unproven: run the engine that was asked for even if it is not proven: it gives other
+        allow_unvalidated: run the engine that was asked for even if it is not proven: it gives other
             answers, or none are stored for this number of denoising steps.
 
     Raises:
         EngineFilesError: the engine that was asked for cannot run here, or with "auto" none can.
         EngineFailedError: the engine that was asked for broke.
-        UnprovenEngineError: it does not give the stored answers.
+        UnvalidatedEngineError: it does not give the stored answers.
         CheckpointError: the weights that every engine needs cannot be read.
 
     """
     if wanted != "auto":
         try:
-            return _asked_for(wanted, make, prove, allow_unproven)
+            return _asked_for(wanted, make, prove, allow_unvalidated)
         except (RuntimeError, OSError) as error:
             raise EngineFailedError(f"engine '{wanted}': {_one_line(error)}") from error
     notes: list[str] = []
@@ -95,35 +95,35 @@ def choose_engine(
 def _asked_for(
     name: str,
     make: Callable[[str], Engine],
-    prove: Callable[[Engine], Verdict | None],
-    allow_unproven: bool,
+    prove: Callable[[Engine], ValidationResult | None],
+    allow_unvalidated: bool,
 ) -> Choice:
     engine = make(name)
     with _closed_on_failure(engine):
         try:
             verdict = prove(engine)
         except StepsNotStoredError as error:
-            if not allow_unproven:
+            if not allow_unvalidated:
                 raise
             return _unproven(engine, None, f"engine {name} runs UNPROVEN: {error}")
         if verdict is None or verdict.proven:
             return Choice(engine, verdict, (_taken(name, verdict),))
-        if not allow_unproven:
-            raise UnprovenEngineError(name, verdict)
+        if not allow_unvalidated:
+            raise UnvalidatedEngineError(name, verdict)
     return _unproven(engine, verdict, f"engine {name} runs UNPROVEN: {verdict}")
 
 
-def _unproven(engine: Engine, verdict: Verdict | None, warning: str) -> Choice:
+def _unproven(engine: Engine, verdict: ValidationResult | None, warning: str) -> Choice:
     return Choice(engine, verdict, (warning,), (warning,))
 
 
 def _try(
-    name: str, make: Callable[[str], Engine], prove: Callable[[Engine], Verdict | None]
+    name: str, make: Callable[[str], Engine], prove: Callable[[Engine], ValidationResult | None]
 ) -> Choice | str:
     """The choice, or the reason against it."""
     try:
-        return _asked_for(name, make, prove, allow_unproven=False)
-    except UnprovenEngineError as error:
+        return _asked_for(name, make, prove, allow_unvalidated=False)
+    except UnvalidatedEngineError as error:
         return f"not proven: {error.verdict}"
     except CheckpointError:
         # Every engine reads the same weights.
@@ -146,7 +146,7 @@ def _closed_on_failure(engine: Engine) -> Iterator[None]:
         raise
 
 
-def _taken(name: str, verdict: Verdict | None) -> str:
+def _taken(name: str, verdict: ValidationResult | None) -> str:
     if verdict is None:
         return f"engine {name} taken; no stored answers to prove it with (no engine_directory)"
     return f"engine {name} taken, proven: {verdict}, shortest run {1e3 * verdict.seconds:.1f} ms"

@@ -13,11 +13,11 @@ from groot_ros.runtime.commands import make_command
 from groot_ros.runtime.cuda_graph import CudaGraphEngine
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.gr00t_n1d6 import FastModel, load_fast
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, load_fast
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.names import ENGINES, FROM_FILES, STAGES
 from groot_ros.runtime.onnxruntime_engine import load_onnxruntime
-from groot_ros.runtime.plain_engine import PlainEngine
+from groot_ros.runtime.plain_engine import ReferenceEngine
 from groot_ros.runtime.precision import DTYPES
 from groot_ros.runtime.tensorrt import unavailable
 from groot_ros.runtime.tensorrt.machine import this_machine
@@ -66,7 +66,7 @@ def load_engine(
 
     """
     if name == "plain":
-        return PlainEngine(
+        return ReferenceEngine(
             load_model(
                 directory,
                 config,
@@ -103,7 +103,7 @@ def load_engine(
     return _tensorrt(files, device, rest)
 
 
-def _tensorrt(files: EngineFiles, device: torch.device, rest: Callable[[], FastModel]) -> Engine:
+def _tensorrt(files: EngineFiles, device: torch.device, rest: Callable[[], StagedModel]) -> Engine:
     # Importable only where TensorRT is; `obstacle` asked for that.
     from groot_ros.runtime.tensorrt.engine import TensorRtEngine
 

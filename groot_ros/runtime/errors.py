@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from groot_ros.runtime.oracle import Verdict
+    from groot_ros.runtime.oracle import ValidationResult
 
 
 class EngineFilesError(ValueError):
@@ -22,7 +22,7 @@ class EngineFailedError(ValueError):
     """An engine broke while it was loaded or proven, be it for lack of memory."""
 
 
-class UnprovenEngineError(ValueError):
+class UnvalidatedEngineError(ValueError):
     """An engine does not give the stored answers.
 
     Attributes:
@@ -30,9 +30,9 @@ class UnprovenEngineError(ValueError):
 
     """
 
-    def __init__(self, name: str, verdict: "Verdict") -> None:
+    def __init__(self, name: str, verdict: "ValidationResult") -> None:
         super().__init__(
             f"engine '{name}' does not give the stored answers: {verdict}; make its files anew, "
-            "take another engine, or set allow_unproven_engine"
+            "take another engine, or set allow_unvalidated_engine"
         )
         self.verdict = verdict

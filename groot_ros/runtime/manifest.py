@@ -1,7 +1,7 @@
 """The manifest beside exported engine files: what they were made from, for which machine.
 
 An engine belongs to one checkpoint and embodiment, and once built to one GPU and one TensorRT
-version. Whatever does not agree is refused with the field, both values, and the command that
+version. Whatever does not agree is rejected with the field, both values, and the command that
 mends it.
 """
 
@@ -12,13 +12,13 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.models.digest import file_sample
 from groot_ros.runtime.commands import build_command, engine_command, make_command
 from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError
 from groot_ros.runtime.names import ATTENTION, PRECISIONS, QUANTISED, STAGES
 from groot_ros.runtime.tensorrt.machine import Machine
 from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
-from groot_ros.types.fields import CheckpointError, Fields
 
 MANIFEST = "manifest.json"
 FORMAT = 1

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import torch
 
+from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.manifest import is_readable
-from groot_ros.runtime.oracle import Verdict
+from groot_ros.runtime.oracle import ValidationResult
 from groot_ros.runtime.placement import in_words
-from groot_ros.types.fields import CheckpointError, Fields
 
 MEASURED = "measured.json"
 _LOG = logging.getLogger(__name__)
@@ -27,7 +27,7 @@ class Measured:
     Attributes:
         machine: see `machine_in_words`.
         seconds: median time of one inference, without processing; None before it was measured.
-        error: see `Verdict`.
+        error: see `ValidationResult`.
         date: day, UTC.
 
     """
@@ -65,7 +65,7 @@ def today() -> str:
 def remember(
     directory: Path,
     engine: str,
-    verdict: Verdict,
+    verdict: ValidationResult,
     device: torch.device,
     seconds: float | None = None,
 ) -> None:

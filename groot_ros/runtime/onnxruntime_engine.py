@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
-from groot_ros.runtime.gr00t_n1d6 import FastModel, StageRunner, Stages
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, StageRunner, Stages
 from groot_ros.runtime.gr00t_n1d6.stages import Stage
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage, onnxruntime_stages
@@ -16,7 +16,7 @@ from groot_ros.runtime.staged_engine import StagedEngine
 class OnnxruntimeRunner(StageRunner):
     """Stages that were exported run in onnxruntime, the others in PyTorch."""
 
-    def __init__(self, fast: FastModel, exported: Mapping[str, OnnxruntimeStage]) -> None:
+    def __init__(self, fast: StagedModel, exported: Mapping[str, OnnxruntimeStage]) -> None:
         stages: dict[str, Stage] = {**fast.modules, **exported}
         super().__init__(Stages(**stages))
         self._nbytes = fast.nbytes + sum(stage.nbytes for stage in exported.values())
@@ -37,7 +37,7 @@ def load_onnxruntime(
     manifest: Manifest,
     config: Gr00tN1d6Config,
     device: torch.device,
-    rest: Callable[[], FastModel],
+    rest: Callable[[], StagedModel],
 ) -> StagedEngine:
     """Engine files through onnxruntime; `rest` reads the host's part and the other stages.
 

@@ -48,7 +48,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ValidationResult:
     """How far an engine is from the stored answers.
 
     Attributes:
@@ -79,7 +79,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Oracle:
+class ReferenceOutputs:
     """Stored cases."""
 
     cases: tuple[Case, ...]
@@ -97,7 +97,7 @@ class Oracle:
         return hashlib.sha256(data).hexdigest()
 
     @classmethod
-    def load(cls, directory: Path, manifest: Manifest) -> "Oracle":
+    def load(cls, directory: Path, manifest: Manifest) -> "ReferenceOutputs":
         """Read the file.
 
         Raises:
@@ -142,7 +142,7 @@ class Oracle:
         tolerance: float,
         used: tuple[int, int],
         decode: Decode | None = None,
-    ) -> Verdict:
+    ) -> ValidationResult:
         """Run every case through an engine.
 
         Args:
@@ -168,7 +168,7 @@ class Oracle:
                     groups[name] = np.maximum(groups.get(name, 0.0), worst)
         # argmax takes the first NaN, which is what is wanted.
         worst_case = int(np.argmax(errors))
-        return Verdict(errors[worst_case], tolerance, worst_case, groups, min(seconds))
+        return ValidationResult(errors[worst_case], tolerance, worst_case, groups, min(seconds))
 
 
 def _worst(
@@ -177,8 +177,8 @@ def _worst(
     return {name: np.abs(one[name] - other[name]).max(axis=0) for name in one}
 
 
-def _parsed(data: bytes) -> Oracle:
-    """What `Oracle.save` wrote; raises whatever it comes upon."""
+def _parsed(data: bytes) -> ReferenceOutputs:
+    """What `ReferenceOutputs.save` wrote; raises whatever it comes upon."""
     length = int.from_bytes(data[:8], "little")
     text = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["groot_ros"])
     cases: dict[int, dict[str, NDArray]] = {}
@@ -187,7 +187,9 @@ def _parsed(data: bytes) -> Oracle:
         cases.setdefault(int(number), {})[rest] = array
     if not cases or text["cases"] != len(cases):
         raise ValueError(f"it says {text['cases']} observations and has {len(cases)}")
-    return Oracle(tuple(_case(cases[number]) for number in range(len(cases))), str(text["source"]))
+    return ReferenceOutputs(
+        tuple(_case(cases[number]) for number in range(len(cases))), str(text["source"])
+    )
 
 
 def _flat(case: Case) -> dict[str, NDArray]:

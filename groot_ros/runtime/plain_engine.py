@@ -14,7 +14,7 @@ from groot_ros.runtime.placement import in_words
 from groot_ros.runtime.tensors import TensorInputs, to_conditioning
 
 
-class PlainEngine:
+class ReferenceEngine:
     """Engine "plain"; the model was loaded for one embodiment (row 0)."""
 
     name = "plain"

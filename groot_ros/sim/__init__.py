@@ -3,9 +3,9 @@
 `headless` must have chosen how to draw before mujoco is imported, hence the order here.
 """
 
-from groot_ros.sim.headless import choose_gl_backend
+from groot_ros.sim.rendering_backend import choose_rendering_backend
 
-choose_gl_backend()
+choose_rendering_backend()
 
 from groot_ros.sim.arm import SimulatedArm  # noqa: E402
 from groot_ros.sim.camera import CameraRenderer  # noqa: E402
@@ -17,6 +17,6 @@ __all__ = [
     "JOINTS",
     "CameraRenderer",
     "SimulatedArm",
-    "choose_gl_backend",
+    "choose_rendering_backend",
     "load_model",
 ]

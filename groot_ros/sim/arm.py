@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from groot_ros.core import s_to_ns
 from groot_ros.sim.scene import CUBE_HALF_SIZE, CUBES, HOME, JOINTS, joint_limits, load_model
-from groot_ros.types import s_to_ns
 
 #: s; beyond it the stiff servos are no longer integrated well.
 _LARGEST_TIMESTEP = 0.002

@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import s_to_ns
 from groot_ros.robot import RobotContract
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.forward_controller import ForwardController
@@ -15,7 +16,6 @@ from groot_ros.sim.scene import JOINTS
 from groot_ros.sim.task import place_cubes
 from groot_ros.sim.trajectory import TrajectoryMessage
 from groot_ros.sim.trajectory_controller import RULES, Distro, TrajectoryController
-from groot_ros.types import s_to_ns
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class SimulatedRobot:
             )
 
     def accept_trajectory(self, controller: str, message: TrajectoryMessage) -> None:
-        """Give a joint_trajectory_controller a message; raises TrajectoryRefused."""
+        """Give a joint_trajectory_controller a message; raises TrajectoryRejected."""
         with self._lock:
             self._trajectory[controller].accept(message, self._now_ns)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.types import NS_PER_S
+from groot_ros.core import NS_PER_S
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ takes here too: a duplicated joint name, NaN and infinity, a first knot far from
 
 from collections.abc import Sequence
 
+from groot_ros.core import NS_PER_S
 from groot_ros.sim.trajectory import TrajectoryMessage
-from groot_ros.types import NS_PER_S
 
 #: The largest speed that counts as rest at the end: the controller compares with a float's epsilon.
 REST = 1.1920929e-07
 
 
-class TrajectoryRefused(ValueError):  # noqa: N818 - it is an answer, not a fault of the program
+class TrajectoryRejected(ValueError):  # noqa: N818 - it is an answer, not a fault of the program
     """The controller would not take this message; the running trajectory goes on."""
 
 
@@ -25,22 +25,24 @@ def check_trajectory(
     *,
     allow_nonzero_velocity_at_end: bool,
 ) -> None:
-    """Raise TrajectoryRefused for what the controller of `joints` would refuse at `now_ns`."""
+    """Raise TrajectoryRejected for what the controller of `joints` would refuse at `now_ns`."""
     names = list(message.joint_names)
     if len(names) != len(joints):
-        raise TrajectoryRefused("Joints on incoming trajectory don't match the controller joints.")
+        raise TrajectoryRejected("Joints on incoming trajectory don't match the controller joints.")
     if not message.points:
-        raise TrajectoryRefused("Empty trajectory received.")
+        raise TrajectoryRejected("Empty trajectory received.")
     last = message.points[-1]
     end_ns = message.stamp_ns + last.time_from_start_ns
     if message.stamp_ns != 0 and end_ns < now_ns:
-        raise TrajectoryRefused(
+        raise TrajectoryRejected(
             f"Received trajectory with non-zero start time ({message.stamp_ns / NS_PER_S:f}) "
             f"that ends in the past ({end_ns / NS_PER_S:f})"
         )
     for name in names:
         if name not in joints:
-            raise TrajectoryRefused(f"Incoming joint {name} doesn't match the controller's joints.")
+            raise TrajectoryRejected(
+                f"Incoming joint {name} doesn't match the controller's joints."
+            )
     if not allow_nonzero_velocity_at_end:
         _check_rest(names, last.velocities)
     _check_points(message, len(names))
@@ -50,11 +52,11 @@ def _check_rest(names: Sequence[str], velocities: Sequence[float]) -> None:
     for i, velocity in enumerate(velocities):
         if abs(velocity) > REST:
             if i >= len(names):
-                raise TrajectoryRefused(
+                raise TrajectoryRejected(
                     f"{len(velocities)} velocities for {len(names)} joints in the last point: "
                     "the real controller_manager would abort here"
                 )
-            raise TrajectoryRefused(
+            raise TrajectoryRejected(
                 f"Velocity of last trajectory point of joint {names[i]} is not zero: "
                 f"{velocity:.15f}"
             )
@@ -64,7 +66,7 @@ def _check_points(message: TrajectoryMessage, width: int) -> None:
     previous_ns = 0
     for i, point in enumerate(message.points):
         if i > 0 and point.time_from_start_ns <= previous_ns:
-            raise TrajectoryRefused(
+            raise TrajectoryRejected(
                 f"Time between points {i - 1} and {i} is not strictly increasing, it is "
                 f"{previous_ns / NS_PER_S:f} and {point.time_from_start_ns / NS_PER_S:f} "
                 "respectively"
@@ -76,12 +78,12 @@ def _check_points(message: TrajectoryMessage, width: int) -> None:
             ("accelerations", point.accelerations, True),
         ):
             if len(values) != width and not (may_be_empty and len(values) == 0):
-                raise TrajectoryRefused(
+                raise TrajectoryRejected(
                     f"Mismatch between joint_names size ({width}) and {field} ({len(values)}) "
                     f"at point #{i}."
                 )
         if len(point.effort):
-            raise TrajectoryRefused(
+            raise TrajectoryRejected(
                 "Trajectories with effort fields are only supported for controllers using the "
                 "'effort' command interface."
             )

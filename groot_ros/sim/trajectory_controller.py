@@ -12,9 +12,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from groot_ros.core import s_to_ns
 from groot_ros.sim.trajectory import Knot, SampledTrajectory, TrajectoryMessage
 from groot_ros.sim.trajectory_checks import check_trajectory
-from groot_ros.types import s_to_ns
 
 Distro = Literal["jazzy", "humble"]
 
@@ -72,7 +72,7 @@ class TrajectoryController:
         """Take a message; it counts from the next update on.
 
         Raises:
-            TrajectoryRefused: with the controller's words; nothing changes then.
+            TrajectoryRejected: with the controller's words; nothing changes then.
 
         """
         check_trajectory(

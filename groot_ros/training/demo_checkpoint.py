@@ -14,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from groot_ros.core import Observation
+from groot_ros.core.share import robot_path
 from groot_ros.models.gr00t_n1d6 import build_model, save_model
 from groot_ros.policy import Policy, load_policy
 from groot_ros.processing import Processor, TextTokenizer
@@ -21,7 +23,6 @@ from groot_ros.processing.byte_tokenizer import write_byte_tokenizer
 from groot_ros.processing.images import ImagePipeline
 from groot_ros.processing.save import save_processor
 from groot_ros.robot import RobotContract, load_contract
-from groot_ros.share import robot_path
 from groot_ros.sim import JOINTS
 from groot_ros.sim.closed_loop import ChunkPolicy, Leg, drive
 from groot_ros.sim.task import INSTRUCTIONS
@@ -30,7 +31,6 @@ from groot_ros.training.demo_data import DemoData, generate
 from groot_ros.training.demo_model import TAG, model_config, processor_config, statistics
 from groot_ros.training.initialise import initialise
 from groot_ros.training.stages import train_backbone, train_head
-from groot_ros.types import Observation
 
 #: A cube counts as reached when the grasp point ends so near its top, m (2.5 cm is perfect).
 REACHED = 0.04

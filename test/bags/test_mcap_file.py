@@ -124,7 +124,7 @@ def test_a_disk_that_takes_a_part_at_a_time_gets_everything(tmp_path, monkeypatc
     assert parts.replace(b"parts", b"whole") == (tmp_path / "whole" / "whole.mcap").read_bytes()
 
 
-def test_compression_is_refused_rather_than_ignored(tmp_path):
+def test_compression_is_rejected_rather_than_ignored(tmp_path):
     with pytest.raises(ValueError, match="bags are written uncompressed"):
         McapFile(tmp_path, CompressionMode.FILE)
 

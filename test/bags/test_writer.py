@@ -112,7 +112,7 @@ def test_a_bag_without_messages_can_be_read(tmp_path):
     assert read(tmp_path / "bag") == []
 
 
-def test_an_existing_directory_is_refused_and_left_alone(tmp_path):
+def test_an_existing_directory_is_rejected_and_left_alone(tmp_path):
     kept = tmp_path / "bag" / "precious"
     kept.parent.mkdir()
     kept.write_text("data")
@@ -128,7 +128,7 @@ def test_a_place_that_cannot_hold_a_directory_is_named(tmp_path):
     assert "\n" not in str(error.value)
 
 
-def test_a_disk_that_is_almost_full_is_refused_before_anything_is_made(tmp_path):
+def test_a_disk_that_is_almost_full_is_rejected_before_anything_is_made(tmp_path):
     with pytest.raises(BagError, match="MiB are free on the disk"):
         BagWriter(tmp_path / "bag", min_free_bytes=2**62)
     assert not (tmp_path / "bag").exists()

@@ -50,7 +50,7 @@ def test_wrong_use_is_one_line_and_runs_nothing(ran, arguments, told) -> None:
 
 
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
-def test_a_misspelt_option_is_refused_by_name(name, capsys) -> None:
+def test_a_misspelt_option_is_rejected_by_name(name, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module(f"benchmarks.{name}").main(["--caess", "10"])
     error = capsys.readouterr().err

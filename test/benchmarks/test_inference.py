@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 import torch
-from tiny_checkpoint import tiny_config
+from support.tiny_checkpoint import tiny_config
 
 from benchmarks.inference import Case, main
 from benchmarks.inference.contestants import fast, plain, through

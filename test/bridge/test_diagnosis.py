@@ -7,15 +7,19 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State
 
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis, PolicyDiagnosis
+from groot_ros.core import ExecutorState, ExecutorStatus
 from groot_ros.msg import PolicyStatus
-from groot_ros.types import ExecutorState, ExecutorStatus
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 ES = ExecutorStatus
 
 
 def executor(status=ES.RUNNING, reason="executing a chunk", **fields) -> ExecutorState:
-    plain = {"joint_names": ("pan", "lift"), "seam_jump": (0.0, 0.01), "limit_hits": (0, 0)}
+    plain = {
+        "joint_names": ("pan", "lift"),
+        "splice_discontinuity": (0.0, 0.01),
+        "limited_chunks": (0, 0),
+    }
     return ExecutorState(1, status, reason, **{**plain, **fields})
 
 
@@ -34,7 +38,7 @@ def policy(**fields) -> PolicyStatus:
         "d": 5,
         "s": 6,
         "horizon": 16,
-        "budget_ok": True,
+        "within_budget": True,
         "engine": "torch",
         "device": "cpu",
     }
@@ -51,17 +55,17 @@ def figures(status: DiagnosticStatus) -> dict[str, str]:
         (executor(), OK, "executing a chunk"),
         (executor(ES.IDLE, "waiting for the first chunk"), OK, "waiting for the first chunk"),
         (executor(ES.HOLDING, "the operator holds", hold=True), OK, "the operator holds"),
-        (executor(ES.COASTING, "braking"), WARN, "braking"),
+        (executor(ES.BRAKING, "braking"), WARN, "braking"),
         (executor(ES.HOLDING, "no chunk came in time: at rest"), WARN, "no chunk came in time"),
-        (executor(ES.HOLDING, "starved 3 times", latched=True), ERROR, "starved 3 times"),
+        (executor(ES.HOLDING, "underrun 3 times", latched=True), ERROR, "underrun 3 times"),
         (executor(ES.HOLDING, "a text: call resume first"), WARN, "a text"),
         (executor(ES.ESTOPPED, "emergency stop"), ERROR, "emergency stop"),
-        (executor(refusals={"too_old": 4}), WARN, "refused 4 times: too_old"),
-        (executor(refusals={"second_policy": 1}), ERROR, "refused 1 times: second_policy"),
-        (executor(refusals={"before_stop": 9}), OK, "executing a chunk"),
-        (executor(starvations=1), WARN, "no chunk came in time"),
-        (executor(limit_hits=(0, 2)), WARN, "limits changed chunks of lift"),
-        (executor(seam_jump=(-0.3, 0.0), accepted=1), WARN, "disagree by 0.30 at pan"),
+        (executor(rejections={"too_old": 4}), WARN, "rejected 4 times: too_old"),
+        (executor(rejections={"second_policy": 1}), ERROR, "rejected 1 times: second_policy"),
+        (executor(rejections={"before_stop": 9}), OK, "executing a chunk"),
+        (executor(underruns=1), WARN, "no chunk came in time"),
+        (executor(limited_chunks=(0, 2)), WARN, "limits changed chunks of lift"),
+        (executor(splice_discontinuity=(-0.3, 0.0), accepted=1), WARN, "disagree by 0.30 at pan"),
     ],
 )
 def test_the_executor_says_the_cause(state, level, words):
@@ -72,22 +76,22 @@ def test_the_executor_says_the_cause(state, level, words):
 
 def test_what_is_over_is_no_fault_any_more_but_stays_in_the_figures():
     diagnosis = ExecutorDiagnosis("e")
-    state = executor(refusals={"too_old": 4}, starvations=2, limit_hits=(1, 0), accepted=3)
+    state = executor(rejections={"too_old": 4}, underruns=2, limited_chunks=(1, 0), accepted=3)
     assert diagnosis.status(state).level == WARN
     later = diagnosis.status(state)
     assert (later.level, later.message) == (OK, "executing a chunk")
     assert figures(later)["refused too_old"] == "4"
-    assert figures(later)["starvations"] == "2"
-    again = executor(refusals={"too_old": 5}, starvations=2, limit_hits=(1, 0), accepted=3)
-    assert diagnosis.status(again).message == "refused 1 times: too_old"
+    assert figures(later)["underruns"] == "2"
+    again = executor(rejections={"too_old": 5}, underruns=2, limited_chunks=(1, 0), accepted=3)
+    assert diagnosis.status(again).message == "rejected 1 times: too_old"
 
 
 def test_the_worst_comes_first():
     status = ExecutorDiagnosis("e").status(
-        executor(starvations=1, refusals={"too_old": 1, "second_policy": 2})
+        executor(underruns=1, rejections={"too_old": 1, "second_policy": 2})
     )
     assert status.level == ERROR
-    assert status.message.startswith("refused 2 times: second_policy; ")
+    assert status.message.startswith("rejected 2 times: second_policy; ")
 
 
 @pytest.mark.parametrize(
@@ -95,8 +99,8 @@ def test_the_worst_comes_first():
     [
         ({}, OK, "5.0 chunks/s, 120 ms"),
         ({"lifecycle": State.PRIMARY_STATE_INACTIVE, "rate": 0.0}, OK, "not active"),
-        ({"d": 10, "s": 10, "budget_ok": False}, WARN, "10 steps late and lasts 10 of 16"),
-        ({"d": 0, "s": 0, "budget_ok": False}, OK, "chunks/s"),
+        ({"d": 10, "s": 10, "within_budget": False}, WARN, "10 steps late and lasts 10 of 16"),
+        ({"d": 0, "s": 0, "within_budget": False}, OK, "chunks/s"),
         ({"rate": 2.0}, WARN, "2.0 chunks/s where 5.0 are wanted"),
         ({"age": array("f", [1.5, 0.0])}, ERROR, "front is 1.5 s old"),
         (
@@ -110,12 +114,12 @@ def test_the_worst_comes_first():
             "nothing usable among 7 messages from front",
         ),
         (
-            {"refusal_reasons": ["inference_error"], "refusal_counts": array("Q", [2])},
+            {"rejection_reasons": ["inference_error"], "rejection_counts": array("Q", [2])},
             ERROR,
-            "refused 2 times: inference_error",
+            "rejected 2 times: inference_error",
         ),
         (
-            {"refusal_reasons": ["no_instruction"], "refusal_counts": array("Q", [2])},
+            {"rejection_reasons": ["no_instruction"], "rejection_counts": array("Q", [2])},
             OK,
             "chunks/s",
         ),

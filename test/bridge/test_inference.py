@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from groot_ros.bridge.inference import Inference
-from groot_ros.bridge.instruction import InstructionBox
-from groot_ros.bridge.observation_buffer import ObservationBuffer
-from groot_ros.bridge.wanted import Tolerances, Wanted
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin
+from groot_ros.observation.instruction import InstructionBox
+from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import load_contract
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind, ChunkOrigin
 
 MS = 1_000_000
 NOW = 1_000_000 * MS
@@ -23,10 +23,10 @@ class Setting:
     def __init__(self, instruction="pick"):
         self.instructions = InstructionBox()
         self.instructions.put(instruction)
-        wanted = Wanted(("front",), ("gripper",))
-        self.buffer = ObservationBuffer(CONTRACT, wanted, Tolerances())
+        wanted = ObservationSpec(("front",), ("gripper",))
+        self.buffer = ObservationBuffer(CONTRACT, wanted, SyncTolerances())
         self.published: list[ActionChunk] = []
-        self.refused: list[tuple[str, str]] = []
+        self.rejected: list[tuple[str, str]] = []
         self.while_inferring = lambda: None
         self.origins: list[ChunkOrigin] = []
         self.prefixes: list[object] = []
@@ -37,7 +37,7 @@ class Setting:
             self.instructions,
             lambda: self.now,
             self.published.append,
-            lambda *refusal: self.refused.append(refusal),
+            lambda *rejection: self.rejected.append(rejection),
             seed=5,
             continued=self.continued,
         )
@@ -103,11 +103,11 @@ def test_the_stages_are_those_of_the_chunk_but_publishing_is_that_of_the_one_bef
     assert second["publish"] > 0.0
 
 
-def test_an_observation_that_cannot_be_made_is_a_refusal_and_no_inference():
+def test_an_observation_that_cannot_be_made_is_a_rejection_and_no_inference():
     setting = Setting()
     setting.while_inferring = pytest.fail
     setting.inference.step()
-    assert setting.refused == [("missing_image", "nothing received from camera 'front'")]
+    assert setting.rejected == [("missing_image", "nothing received from camera 'front'")]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_what_was_inferred_for_something_that_is_over_is_dropped(spoil):
     setting.while_inferring = lambda: spoil(setting)
     setting.step()
     assert not setting.published
-    assert [reason for reason, _ in setting.refused] == ["superseded"]
+    assert [reason for reason, _ in setting.rejected] == ["superseded"]
 
 
 def test_the_first_chunk_after_a_reset_is_of_the_new_episode_and_sees_nothing_older():
@@ -132,12 +132,12 @@ def test_the_first_chunk_after_a_reset_is_of_the_new_episode_and_sees_nothing_ol
     setting.step()
     setting.inference.reset()
     setting.inference.step()
-    assert setting.refused[-1][0] == "missing_image"
+    assert setting.rejected[-1][0] == "missing_image"
     setting.step()
     assert [(c.episode, c.id) for c in setting.published] == [(0, 1), (1, 2)]
 
 
-def test_whatever_a_policy_raises_is_a_refusal_with_its_words():
+def test_whatever_a_policy_raises_is_a_rejection_with_its_words():
     setting = Setting()
 
     def broken():
@@ -145,7 +145,7 @@ def test_whatever_a_policy_raises_is_a_refusal_with_its_words():
 
     setting.while_inferring = broken
     setting.step()
-    assert setting.refused == [("inference_error", "ZeroDivisionError: by nothing")]
+    assert setting.rejected == [("inference_error", "ZeroDivisionError: by nothing")]
     setting.while_inferring = lambda: None
     setting.step()
     assert len(setting.published) == 1

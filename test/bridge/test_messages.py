@@ -1,4 +1,4 @@
-"""Records survive the way through a message; a malformed message is refused by reason."""
+"""Records survive the way through a message; a malformed message is rejected by reason."""
 
 from array import array
 
@@ -17,9 +17,7 @@ from groot_ros.bridge.messages import (
     timeline_from_msg,
     timeline_to_msg,
 )
-from groot_ros.msg import ActionChunk as ActionChunkMsg
-from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
-from groot_ros.types import (
+from groot_ros.core import (
     ActionChunk,
     ActionGroup,
     ActionKind,
@@ -30,6 +28,8 @@ from groot_ros.types import (
     RtcMode,
     StampedInput,
 )
+from groot_ros.msg import ActionChunk as ActionChunkMsg
+from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 
 STAMP = 1_700_000_000_123_456_789
 
@@ -150,7 +150,7 @@ def spoiled(**changes) -> ActionChunkMsg:
         ({"group_values": array("d", [0.0] * 7 + [-1e300])}, "out_of_range"),
     ],
 )
-def test_a_malformed_chunk_is_refused_by_reason(changes, reason):
+def test_a_malformed_chunk_is_rejected_by_reason(changes, reason):
     with pytest.raises(MalformedError) as caught:
         chunk_from_msg(spoiled(**changes))
     assert caught.value.reason == reason
@@ -203,7 +203,7 @@ def test_a_timeline_comes_through_unchanged():
         ),
     ],
 )
-def test_a_malformed_timeline_is_refused_by_reason(changes, reason):
+def test_a_malformed_timeline_is_rejected_by_reason(changes, reason):
     msg: CommittedTimelineMsg = timeline_to_msg(timeline())
     for name, value in changes.items():
         setattr(msg, name, value)
@@ -218,20 +218,25 @@ def test_an_executor_state_says_all_it_knows():
         status=ExecutorStatus.HOLDING,
         reason="no chunk in time",
         joint_names=("a", "b"),
-        seam_jump=(0.1, 0.2),
-        limit_hits=(3, 4),
+        splice_discontinuity=(0.1, 0.2),
+        limited_chunks=(3, 4),
         hold=True,
         session="a session",
         chunk_id=7,
         step=2.5,
-        time_to_tail=0.25,
-        starvations=1,
-        refusals={"too_old": 2, "other_session": 5},
+        time_until_braking=0.25,
+        underruns=1,
+        rejections={"too_old": 2, "other_session": 5},
     )
     msg = over_the_wire(executor_state_to_msg(state))
     assert time_to_ns(msg.header.stamp) == STAMP
     assert (msg.status, msg.reason, msg.hold, msg.shadow) == (3, "no chunk in time", True, False)
-    assert (list(msg.seam_jump), list(msg.limit_hits)) == ([0.1, 0.2], [3, 4])
-    assert (msg.session, msg.chunk_id, msg.step, msg.time_to_tail) == ("a session", 7, 2.5, 0.25)
-    refusals = dict(zip(msg.refusal_reasons, msg.refusal_counts, strict=True))
-    assert (refusals, msg.starvations) == ({"too_old": 2, "other_session": 5}, 1)
+    assert (list(msg.splice_discontinuity), list(msg.limited_chunks)) == ([0.1, 0.2], [3, 4])
+    assert (msg.session, msg.chunk_id, msg.step, msg.time_until_braking) == (
+        "a session",
+        7,
+        2.5,
+        0.25,
+    )
+    rejections = dict(zip(msg.rejection_reasons, msg.rejection_counts, strict=True))
+    assert (rejections, msg.underruns) == ({"too_old": 2, "other_session": 5}, 1)

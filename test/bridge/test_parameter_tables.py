@@ -6,13 +6,13 @@ import pytest
 import yaml
 
 from groot_ros.bridge.parameter_tables import EXECUTOR, POLICY, TABLES
-from groot_ros.bridge.wanted import Tolerances
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.share import share_directory
+from groot_ros.core.share import share_directory
+from groot_ros.observation.spec import SyncTolerances
 
 
 @pytest.mark.parametrize(
-    ("table", "record"), [(POLICY, Tolerances()), (EXECUTOR, ExecutorSettings())]
+    ("table", "record"), [(POLICY, SyncTolerances()), (EXECUTOR, ExecutorSettings())]
 )
 def test_a_default_that_a_record_has_too_is_the_records(table, record) -> None:
     shared = {row.name: row.default for row in table}

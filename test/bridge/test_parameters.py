@@ -63,7 +63,7 @@ def test_off_is_a_word_also_where_yaml_takes_it_for_false(make):
 
 @pytest.mark.ros
 @pytest.mark.parametrize("value", ["true", "5", "maybe"])
-def test_what_is_no_word_of_the_choice_is_refused(make, value):
+def test_what_is_no_word_of_the_choice_is_rejected(make, value):
     with pytest.raises(ValueError, match=f"mode must be one of off, on, not '(?i:{value})'"):
         make(f"mode:={value}", table=MODE)
 
@@ -88,13 +88,13 @@ def test_a_bad_value_is_one_line_that_names_its_parameter(make, argument, told):
 
 
 @pytest.mark.ros
-def test_an_accepted_change_is_seen_and_told_and_a_refused_one_is_neither(make):
+def test_an_accepted_change_is_seen_and_told_and_a_rejected_one_is_neither(make):
     node, parameters = make()
     seen = []
     parameters.on_change(lambda name, value: seen.append((name, value)))
-    accepted, refused = change(node, count=7, engine="abacus")
+    accepted, rejected = change(node, count=7, engine="abacus")
     assert accepted.successful
-    assert refused.reason == "engine must be one of auto, torch, not 'abacus'"
+    assert rejected.reason == "engine must be one of auto, torch, not 'abacus'"
     assert (parameters.integer("count"), parameters.text("engine")) == (7, "auto")
     assert seen == [("count", 7)]
 
@@ -105,11 +105,11 @@ def test_a_number_needs_no_decimal_point(make):
     assert parameters.number("rate") == 2.0
     seen = []
     parameters.on_change(lambda name, value: seen.append(value))
-    accepted, refused, word = change(node, rate=3), change(node, rate=101), change(node, rate="3")
+    accepted, rejected, word = change(node, rate=3), change(node, rate=101), change(node, rate="3")
     assert accepted[0].successful
     assert seen == [3.0]
     assert isinstance(seen[0], float)
-    assert refused[0].reason == "rate must be at most 100, not 101"
+    assert rejected[0].reason == "rate must be at most 100, not 101"
     assert word[0].reason == "rate must be a number, not '3'"
     assert parameters.number("rate") == 3.0
 
@@ -130,8 +130,8 @@ def test_while_locked_only_live_parameters_change(make):
 @pytest.mark.ros
 def test_whose_time_counts_does_not_change_under_a_node_configured_or_not(make):
     node, _ = make()
-    refused = change(node, use_sim_time=True)[0]
-    assert refused.reason == (
+    rejected = change(node, use_sim_time=True)[0]
+    assert rejected.reason == (
         "use_sim_time cannot change: it is read once, when the node starts: start it anew"
     )
     assert not node.get_clock().ros_time_is_active
@@ -140,13 +140,13 @@ def test_whose_time_counts_does_not_change_under_a_node_configured_or_not(make):
 
 @pytest.mark.ros
 def test_a_value_that_the_node_itself_refuses_stays_as_it_was(make):
-    def refuse(name, value):
+    def reject(name, value):
         raise ValueError(f"{name} must not be {value}")
 
     node, parameters = make()
-    parameters.on_change(refuse)
-    refused = change(node, count=7)[0]
-    assert (refused.successful, refused.reason) == (False, "count must not be 7")
+    parameters.on_change(reject)
+    rejected = change(node, count=7)[0]
+    assert (rejected.successful, rejected.reason) == (False, "count must not be 7")
     assert parameters.integer("count") != 7
 
 

@@ -14,15 +14,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from tiny_checkpoint import TAG
-from tiny_engine import write_lively_checkpoint
+from support.tiny_checkpoint import TAG
+from support.tiny_engine import write_lively_checkpoint
 
 from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import read_measured
-from groot_ros.runtime.oracle import Oracle
+from groot_ros.runtime.oracle import ReferenceOutputs
 from groot_ros.runtime.profile import require_inside
 
 
@@ -220,18 +220,18 @@ def test_wrong_use_is_one_line(
 
 
 @pytest.fixture
-def refused_at_once(
+def rejected_at_once(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
     """Runs a verb that must fail and write nothing; gives what it said."""
 
-    def refused(verb: str, *given: str) -> str:
+    def rejected(verb: str, *given: str) -> str:
         arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
         assert engine(verb, tmp_path / "never", *arguments) == 2
         assert not (tmp_path / "never").exists()
         return capsys.readouterr().err
 
-    return refused
+    return rejected
 
 
 @pytest.mark.parametrize(
@@ -249,10 +249,10 @@ def refused_at_once(
         (["--engine-directory", "/dev/null/x"], "/dev/null is not a directory; name another"),
     ],
 )
-def test_wrong_exports_are_refused_before_any_weight_is_read(
-    refused_at_once: Callable[..., str], given: list[str], problem: str
+def test_wrong_exports_are_rejected_before_any_weight_is_read(
+    rejected_at_once: Callable[..., str], given: list[str], problem: str
 ) -> None:
-    assert problem in refused_at_once("export", *given)
+    assert problem in rejected_at_once("export", *given)
 
 
 @pytest.mark.parametrize(
@@ -265,9 +265,9 @@ def test_wrong_exports_are_refused_before_any_weight_is_read(
     ],
 )
 def test_what_make_would_refuse_in_the_end_it_refuses_at_once(
-    refused_at_once: Callable[..., str], given: list[str], problem: str
+    rejected_at_once: Callable[..., str], given: list[str], problem: str
 ) -> None:
-    assert problem in refused_at_once("make", *given)
+    assert problem in rejected_at_once("make", *given)
 
 
 def test_an_export_with_a_size_for_each_view_has_answers_inside_its_own_profile(
@@ -280,12 +280,12 @@ def test_an_export_with_a_size_for_each_view_has_answers_inside_its_own_profile(
     assert manifest.image_sizes == ("48x64", "64x160")
     parts = open_checkpoint(checkpoint, TAG)
     image_id = parts.config.eagle.image_token_index
-    for case in Oracle.load(tmp_path, manifest).cases:
+    for case in ReferenceOutputs.load(tmp_path, manifest).cases:
         assert len({image.shape for image in case.inputs.images}) == 2
         require_inside(manifest.profile, case.inputs, parts.processor, image_id)
 
 
-def test_an_export_proven_with_what_does_not_fit_its_profile_is_refused(
+def test_an_export_proven_with_what_does_not_fit_its_profile_is_rejected(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = {f"image.{v}": np.zeros((48, 160, 3), np.uint8) for v in ("front", "wrist")}

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoint import HORIZON, TAG, write_tiny_checkpoint
+from support.tiny_checkpoint import HORIZON, TAG, write_tiny_checkpoint
 
 from groot_ros.cli.main import main
+from groot_ros.core.share import robot_path
 from groot_ros.policy import load_policy
 from groot_ros.processing.observation_file import read_observation, read_observations
 from groot_ros.robot import load_contract
 from groot_ros.runtime.engine import EngineResult
 from groot_ros.runtime.errors import TensorRtError
-from groot_ros.share import robot_path
 
 
 @pytest.fixture(scope="module")
@@ -207,10 +207,10 @@ def test_what_an_engine_refuses_is_one_line_that_blames_the_right_file(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def refuse(*_: object) -> EngineResult:
+    def reject(*_: object) -> EngineResult:
         raise failure
 
-    monkeypatch.setattr("groot_ros.runtime.torch_engine.TorchEngine.run", refuse)
+    monkeypatch.setattr("groot_ros.runtime.torch_engine.TorchEngine.run", reject)
     assert infer(checkpoint, seen) == 2
     error = capsys.readouterr().err.splitlines()
     assert line in error[-1]
@@ -230,7 +230,7 @@ def test_a_small_model_takes_one_thread_and_any_number_may_be_asked_for(
     assert torch.get_num_threads() == 3
 
 
-def test_no_threads_are_refused(
+def test_no_threads_are_rejected(
     checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert infer(checkpoint, seen, "--threads", "0") == 2
@@ -278,7 +278,7 @@ def test_what_infer_saved_is_no_observation_beside_it(checkpoint: Path, seen: Pa
         read_observation(seen.with_name("seen_actions.npz"))
 
 
-def test_more_steps_than_any_checkpoint_takes_are_refused_by_file_and_key(
+def test_more_steps_than_any_checkpoint_takes_are_rejected_by_file_and_key(
     tmp_path: Path, seen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "many", num_inference_timesteps=10**9)

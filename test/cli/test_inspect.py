@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
+from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 
 from groot_ros.cli.main import main
+from groot_ros.core.share import robot_path
 from groot_ros.models.gr00t_n1d6 import build_model
 from groot_ros.models.safetensors_file import TensorEntry
-from groot_ros.share import robot_path
 
 
 @pytest.fixture
@@ -113,7 +113,7 @@ def test_actions_in_another_unit_stand_out_absolute_or_relative(
     assert [row[2] for row in rows if row[0] == "gripper"] == ["action"]
 
 
-def test_statistics_the_wrong_way_round_are_refused(
+def test_statistics_the_wrong_way_round_are_rejected(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = checkpoint / "statistics.json"

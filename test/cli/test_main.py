@@ -47,6 +47,6 @@ def test_a_report_of_something_that_is_no_bag_is_one_line(
     assert "is not a bag: it has no metadata.yaml" in capsys.readouterr().err
 
 
-def test_a_demo_of_no_time_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_of_no_time_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--seconds", "0"]) == 2
     assert "--seconds must be from 1 to 3600" in capsys.readouterr().err

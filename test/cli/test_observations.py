@@ -9,13 +9,13 @@ import pytest
 import torch
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
-from tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.cli.bag_observations import from_bag, robot_namespace, under
 from groot_ros.cli.observations import add_source_options, gather, size
+from groot_ros.core.share import robot_path
 from groot_ros.policy import Policy, load_policy
 from groot_ros.robot import load_contract
-from groot_ros.share import robot_path
 
 START = 1_700_000_000_000_000_000
 TYPES = get_typestore(Stores.ROS2_JAZZY)
@@ -209,13 +209,13 @@ def test_drawn_observations_fit_the_policy_and_repeat(policy: Policy) -> None:
 
 
 @pytest.mark.parametrize("text", ["480", "480x", "0x4", "axb", "4x5x6"])
-def test_a_wrong_size_is_refused(text: str) -> None:
+def test_a_wrong_size_is_rejected(text: str) -> None:
     with pytest.raises(argparse.ArgumentTypeError, match="such as 480x640"):
         size(text)
     assert size("480x640") == (480, 640)
 
 
-def test_a_number_of_sizes_that_fits_no_camera_is_refused_even_where_none_is_drawn(
+def test_a_number_of_sizes_that_fits_no_camera_is_rejected_even_where_none_is_drawn(
     tmp_path: Path, policy: Policy
 ) -> None:
     sizes = ["--image-size", "4x4", "5x5", "6x6"]

@@ -2,13 +2,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import ARM, EPOCH_NS, JOINTS, chunk, contract, sway_chunk
 from hypothesis import given
 from hypothesis import strategies as st
+from support.control_bench import ARM, EPOCH_NS, JOINTS, chunk, contract, sway_chunk
 
 from groot_ros.control import ExecutorSettings
 from groot_ros.control.admission import Admission
-from groot_ros.types import ActionGroup, ActionKind, s_to_ns
+from groot_ros.core import ActionGroup, ActionKind, s_to_ns
 
 SETTINGS = ExecutorSettings()
 
@@ -19,10 +19,10 @@ def admission():
 
 
 def judge(admission, chunk, at=0.1):
-    refusal = admission.judge(chunk, EPOCH_NS + s_to_ns(at), SETTINGS)
-    if refusal is None:
+    rejection = admission.judge(chunk, EPOCH_NS + s_to_ns(at), SETTINGS)
+    if rejection is None:
         admission.accept(chunk)
-    return refusal and refusal.reason
+    return rejection and rejection.reason
 
 
 def group(kind=ActionKind.JOINT_POSITION, names=("extra",), units=("rad",), width=1):
@@ -46,11 +46,11 @@ def test_a_new_episode_counts_from_the_beginning_and_kills_the_old_one(admission
     assert judge(admission, sway_chunk(0.0, id=10)) == "old_episode"
 
 
-def test_two_policies_at_once_are_refused_as_such(admission):
+def test_two_policies_at_once_are_rejected_as_such(admission):
     judge(admission, sway_chunk(0.0, id=1))
-    refusal = admission.judge(sway_chunk(0.1, id=1, session="b"), EPOCH_NS + 2 * 10**8, SETTINGS)
-    assert refusal.reason == "second_policy"
-    assert "session b" in refusal.detail
+    rejection = admission.judge(sway_chunk(0.1, id=1, session="b"), EPOCH_NS + 2 * 10**8, SETTINGS)
+    assert rejection.reason == "second_policy"
+    assert "session b" in rejection.detail
     assert judge(admission, sway_chunk(0.1, id=2), at=0.2) is None
 
 
@@ -61,7 +61,7 @@ def test_a_restarted_policy_is_admitted_once_the_old_one_has_gone_silent(admissi
     assert judge(admission, sway_chunk(1.2, id=8, episode=3), at=1.3) == "second_policy"
 
 
-def test_a_session_whose_chunks_are_refused_is_live_all_the_same(admission):
+def test_a_session_whose_chunks_are_rejected_is_live_all_the_same(admission):
     judge(admission, sway_chunk(0.0, id=1), at=0.1)
     assert judge(admission, sway_chunk(0.0, id=1), at=1.0) == "out_of_order"
     assert judge(admission, sway_chunk(1.4, id=1, session="b"), at=1.5) == "second_policy"
@@ -96,7 +96,7 @@ def test_the_same_instruction_may_be_given_again(admission):
     assert judge(admission, sway_chunk(0.1, id=2, instruction_id=4), at=0.2) is None
 
 
-def test_steps_of_absurd_length_are_refused(admission):
+def test_steps_of_absurd_length_are_rejected(admission):
     assert judge(admission, sway_chunk(0.0, dt=1e-6)) == "bad_dt"
     assert judge(admission, sway_chunk(0.0, dt=33.3)) == "bad_dt"
 
@@ -123,9 +123,9 @@ def test_every_group_must_be_one_that_the_executor_can_drive(admission, extra, r
 
 def test_every_driven_joint_must_be_commanded(admission):
     lone = replace(sway_chunk(0.0), groups=sway_chunk(0.0).groups[:1])
-    refusal = admission.judge(lone, EPOCH_NS, SETTINGS)
-    assert refusal.reason == "missing_joint"
-    assert all(joint in refusal.detail for joint in ARM)
+    rejection = admission.judge(lone, EPOCH_NS, SETTINGS)
+    assert rejection.reason == "missing_joint"
+    assert all(joint in rejection.detail for joint in ARM)
 
 
 def test_after_a_jump_of_the_clock_everything_is_forgotten(admission):
@@ -140,10 +140,10 @@ def test_what_lies_beyond_the_limits_by_more_than_the_range_is_no_plan(admission
     """The limits would hold, and bring the joint to its end at full speed."""
     values = np.zeros((16, 4))
     values[14, 1] = value
-    refusal = admission.judge(chunk(values, 0.0), EPOCH_NS, ExecutorSettings())
-    assert refusal.reason == reason
+    rejection = admission.judge(chunk(values, 0.0), EPOCH_NS, ExecutorSettings())
+    assert rejection.reason == reason
     assert f"'{ARM[1]}' is sent to {value:g} rad in step 14, its limits are -1.5 to 1.5" in str(
-        refusal
+        rejection
     )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
-from control_bench import EPOCH_NS, excess, seconds, viable_states
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.control_bench import EPOCH_NS, excess, seconds, viable_states
 
 from groot_ros.control.braking import (
     LEAST_SHARE,

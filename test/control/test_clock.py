@@ -1,7 +1,7 @@
 import pytest
 
 from groot_ros.control.clock import ClockWatch
-from groot_ros.types import s_to_ns
+from groot_ros.core import s_to_ns
 
 
 @pytest.mark.parametrize(

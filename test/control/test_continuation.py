@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import ARM, DT, EPOCH_NS, GRIPPER, Bench, sway_chunk
+from support.control_bench import ARM, DT, EPOCH_NS, GRIPPER, Bench, sway_chunk
 
 from groot_ros.control.continuation import Continuation
-from groot_ros.types import ChunkOrigin, CommittedTimeline, RtcMode, s_to_ns
+from groot_ros.core import ChunkOrigin, CommittedTimeline, RtcMode, s_to_ns
 
 GROUPS = {"arm": ARM, "gripper": (GRIPPER,)}
 HORIZON = 16

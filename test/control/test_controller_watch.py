@@ -3,8 +3,8 @@
 import pytest
 
 from groot_ros.control.controller_watch import ControllerWatch
+from groot_ros.core import s_to_ns
 from groot_ros.robot.controller import Controller
-from groot_ros.types import s_to_ns
 
 PATIENCE = 0.5
 

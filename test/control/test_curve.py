@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from control_bench import EPOCH_NS
+from support.control_bench import EPOCH_NS
 
 from groot_ros.control.curve import Curve
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import (
+from support.control_bench import (
     ARM,
     Bench,
     chunk,
@@ -14,10 +14,10 @@ from control_bench import (
     sway_chunk,
 )
 
-from groot_ros.control import ExecutorSettings, Refusal
-from groot_ros.types import ExecutorStatus
+from groot_ros.control import ExecutorSettings, Rejection
+from groot_ros.core import ExecutorStatus
 
-IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
 
 
 @pytest.fixture
@@ -40,14 +40,14 @@ def test_it_runs_and_reports_where_in_the_chunk_it_is(bench):
     assert state.session == "a"
     assert state.step == pytest.approx(3.0)
     assert state.chunk_age == pytest.approx(0.1)
-    assert state.time_to_tail == pytest.approx(0.4)
+    assert state.time_until_braking == pytest.approx(0.4)
     assert (state.received, state.accepted) == (4, 4)
 
 
 def test_without_a_new_chunk_it_coasts_to_rest_and_says_so(bench):
     bench.run(0.22)
-    assert bench.state.status == COASTING
-    assert bench.state.starvations == 1
+    assert bench.state.status == BRAKING
+    assert bench.state.underruns == 1
     bench.run(0.3)
     assert bench.state.status == HOLDING
     assert "at rest" in bench.state.reason
@@ -56,14 +56,14 @@ def test_without_a_new_chunk_it_coasts_to_rest_and_says_so(bench):
 
 def test_a_chunk_that_comes_during_the_tail_is_taken_up_smoothly(bench):
     bench.run(0.35)
-    assert bench.state.status == COASTING
+    assert bench.state.status == BRAKING
     assert bench.give(sway_chunk(bench.t - 0.05)) is None
     assert bench.state.status == RUNNING
     assert max(excess(bench.sent, bench.limits)) < 1e-6
 
 
 def test_too_many_starvations_need_a_resume():
-    bench = Bench(ExecutorSettings(max_starvations=2))
+    bench = Bench(ExecutorSettings(max_underruns=2))
     for _ in range(2):
         bench.give(sway_chunk(bench.t))
         bench.run(1.0)
@@ -77,32 +77,32 @@ def test_too_many_starvations_need_a_resume():
 
 def test_a_policy_that_ended_its_session_may_begin_another_at_once(bench):
     bench.run(0.1)
-    refusal = bench.give(sway_chunk(bench.t, session="b", id=1))
-    assert refusal.reason == "second_policy"
+    rejection = bench.give(sway_chunk(bench.t, session="b", id=1))
+    assert rejection.reason == "second_policy"
     bench.executor.end_session("somebody else's")
     assert bench.give(sway_chunk(bench.t, session="b", id=1)).reason == "second_policy"
     bench.executor.end_session("a")
     assert bench.give(sway_chunk(bench.t, session="b", id=1)) is None
 
 
-def test_a_number_that_nothing_could_follow_is_refused_and_the_session_goes_on(bench):
+def test_a_number_that_nothing_could_follow_is_rejected_and_the_session_goes_on(bench):
     assert bench.give(sway_chunk(bench.t, id=2**52)).reason == "out_of_order"
     assert bench.give(sway_chunk(bench.t)) is None
 
 
-def test_a_chunk_far_from_the_measured_state_is_refused_naming_the_joint(bench):
+def test_a_chunk_far_from_the_measured_state_is_rejected_naming_the_joint(bench):
     values = sway(bench.t + np.arange(16) / 30)
     values[:, 1] += 0.6
-    refusal = bench.give(chunk(values, bench.t))
-    assert refusal.reason == "jump"
-    assert ARM[1] in refusal.detail
+    rejection = bench.give(chunk(values, bench.t))
+    assert rejection.reason == "jump"
+    assert ARM[1] in rejection.detail
     assert bench.state.status == RUNNING
     values[:, 1] -= 0.6
     values[:, 3] += 0.9
     assert bench.give(chunk(values, bench.t)) is None
 
 
-def test_a_refused_first_chunk_leaves_it_idle():
+def test_a_rejected_first_chunk_leaves_it_idle():
     bench = Bench(start=[0.9, 0.9, 0.9, 0.0])
     assert bench.give(sway_chunk(0.0)).reason == "jump"
     assert bench.state.status == IDLE
@@ -114,20 +114,20 @@ def test_a_chunk_with_nothing_left_to_execute_is_too_late(bench):
     assert bench.state.status == RUNNING
 
 
-def test_refusals_are_counted_by_reason(bench):
+def test_rejections_are_counted_by_reason(bench):
     bench.give(sway_chunk(bench.t, session="b"))
     bench.give(sway_chunk(bench.t - 5.0))
-    bench.executor.refuse_chunk(Refusal("non_finite", "the chunk holds NaN"))
-    assert bench.state.refusals == {"non_finite": 1, "second_policy": 1, "too_old": 1}
+    bench.executor.reject_chunk(Rejection("non_finite", "the chunk holds NaN"))
+    assert bench.state.rejections == {"non_finite": 1, "second_policy": 1, "too_old": 1}
     assert (bench.state.received, bench.state.accepted) == (6, 3)
 
 
 def test_limit_hits_count_chunks_per_joint(bench):
-    before = bench.state.limit_hits
+    before = bench.state.limited_chunks
     values = sway(bench.t + np.arange(16) / 30)
     values[8:, 2] += 0.4
     bench.give(chunk(values, bench.t))
-    assert tuple(np.subtract(bench.state.limit_hits, before)) == (0, 0, 1, 0)
+    assert tuple(np.subtract(bench.state.limited_chunks, before)) == (0, 0, 1, 0)
 
 
 def test_in_shadow_everything_is_reported_and_nothing_commanded():
@@ -170,9 +170,9 @@ def test_only_driven_joints_are_its_business():
         ("max_chunk_age", float("nan")),
         ("limits_scale", 1.5),
         ("lead", 0.4),
-        ("lookback", 2.0),
+        ("resend_window", 2.0),
     ],
 )
-def test_settings_out_of_range_are_refused_by_name(field, value):
+def test_settings_out_of_range_are_rejected_by_name(field, value):
     with pytest.raises(ValueError, match=field):
         ExecutorSettings(**{field: value})

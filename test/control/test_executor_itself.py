@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import (
+from support.control_bench import (
     EPOCH_NS,
     Bench,
     excess,
@@ -12,9 +12,9 @@ from control_bench import (
 )
 
 from groot_ros.control import ExecutorSettings
-from groot_ros.types import ExecutorStatus, s_to_ns
+from groot_ros.core import ExecutorStatus, s_to_ns
 
-IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_a_stop_that_came_too_late_to_be_sent_is_no_motion_to_leave(bench):
     bench.stall(0.42)
     assert len(bench.updates) == count
     np.testing.assert_array_equal(bench.sent.at(bench.now_ns), sent.at(bench.now_ns))
-    assert (bench.state.status, bench.state.refusals) == (HOLDING, {})
+    assert (bench.state.status, bench.state.rejections) == (HOLDING, {})
 
 
 def test_a_reset_that_came_too_late_to_be_sent_is_done_when_the_controllers_are():
@@ -94,14 +94,14 @@ def test_motion_that_would_step_is_never_sent(bench, monkeypatch):
     assert len(bench.updates) == count
     assert bench.sent is sent
     assert bench.state.status == HOLDING
-    assert bench.state.refusals == {"unsendable_step": 1}
+    assert bench.state.rejections == {"unsendable_step": 1}
 
 
 def test_an_internal_error_is_a_bounded_stop_latched_counted_and_told(bench):
     update = bench.executor.fail("ValueError in _on_tick", bench.now_ns)
     assert {t.controller for t in update.trajectories} == {"arm", "finger"}
     state = bench.state
-    assert (state.status, state.refusals) == (HOLDING, {"internal_error": 1})
+    assert (state.status, state.rejections) == (HOLDING, {"internal_error": 1})
     assert state.reason == "internal error: ValueError in _on_tick: call resume first"
     assert max(excess(bench.sent, bench.limits)) < 1e-6
     assert not update.trajectories[0].velocities[-1].any()
@@ -160,7 +160,7 @@ def test_a_jump_of_the_clock_ahead_forgets_everything(bench):
 def test_a_short_stall_is_not_a_jump_of_the_clock(bench):
     bench.t += 0.25
     bench.run(0.01)
-    assert bench.state.status in (RUNNING, COASTING)
+    assert bench.state.status in (RUNNING, BRAKING)
 
 
 def test_a_stall_beyond_the_end_of_all_motion_is_a_starvation_and_nothing_is_sent(bench):
@@ -169,7 +169,7 @@ def test_a_stall_beyond_the_end_of_all_motion_is_a_starvation_and_nothing_is_sen
     bench.run(0.01)
     assert bench.state.status == HOLDING
     assert bench.state.reason == "no chunk came in time: at rest"
-    assert (bench.state.starvations, bench.state.refusals) == (1, {})
+    assert (bench.state.underruns, bench.state.rejections) == (1, {})
     assert len(bench.updates) == count
     assert bench.give(sway_chunk(bench.t)) is None
     assert bench.state.status == RUNNING
@@ -194,4 +194,4 @@ def test_an_error_before_anything_leaves_does_not_count_as_sent(bench, monkeypat
     stop = bench.executor.fail("ZeroDivisionError", bench.now_ns)
     assert stop is None or not stop.trajectories[0].velocities[-1].any()
     bench.run(0.7)
-    assert bench.state.refusals == {"internal_error": 1}
+    assert bench.state.rejections == {"internal_error": 1}

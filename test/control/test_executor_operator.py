@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from control_bench import (
+from support.control_bench import (
     DT,
     Bench,
     excess,
@@ -11,9 +11,9 @@ from control_bench import (
 )
 
 from groot_ros.control import ExecutorSettings
-from groot_ros.types import ExecutorStatus, s_to_ns
+from groot_ros.core import ExecutorStatus, s_to_ns
 
-IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
 
 
 @pytest.fixture
@@ -106,11 +106,11 @@ def test_another_instruction_keeps_what_is_sent_and_the_frozen_steps_of_the_old(
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1, frozen_steps=12))
     bench.run(0.02)
     bench.executor.instruct("place", bench.now_ns)
-    assert bench.state.time_to_tail == pytest.approx(12 * DT, abs=DT)
+    assert bench.state.time_until_braking == pytest.approx(12 * DT, abs=DT)
     bench.run(0.1)
     assert bench.give(sway_chunk(bench.t, instruction_id=1)).reason == "instruction_ended"
     bench.run(0.9)
-    assert (bench.state.status, bench.state.starvations) == (HOLDING, 0)
+    assert (bench.state.status, bench.state.underruns) == (HOLDING, 0)
     assert "instruction changed" in bench.state.reason
     assert bench.give(sway_chunk(bench.t, instruction="place", instruction_id=2)) is None
     assert bench.state.status == RUNNING
@@ -121,7 +121,7 @@ def test_without_frozen_steps_another_instruction_keeps_only_what_is_sent():
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
     sent = bench.sent
     bench.executor.instruct("place", bench.now_ns)
-    assert bench.state.time_to_tail == pytest.approx(0.3, abs=DT)
+    assert bench.state.time_until_braking == pytest.approx(0.3, abs=DT)
     bench.run(1.0)
     np.testing.assert_array_equal(bench.sent.positions[-1], sent.positions[-1])
 
@@ -143,9 +143,9 @@ def test_at_rest_too_another_instruction_ends_the_old_one(before):
 def test_the_same_instruction_again_changes_nothing():
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
-    before = bench.state.time_to_tail
+    before = bench.state.time_until_braking
     bench.executor.instruct(" pick ", bench.now_ns)
-    assert bench.state.time_to_tail == before
+    assert bench.state.time_until_braking == before
     assert bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1)) is None
 
 
@@ -160,7 +160,7 @@ def test_single_step_executes_one_chunk_to_its_end_for_each_step():
         bench.run(0.1)
         assert bench.give(sway_chunk(bench.t)).reason == "awaiting_step"
         bench.run(1.0)
-        assert (bench.state.status, bench.state.starvations) == (HOLDING, 0)
+        assert (bench.state.status, bench.state.underruns) == (HOLDING, 0)
         assert "single step" in bench.state.reason
         assert bench.still
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from control_bench import (
+from support.control_bench import (
     ARM,
     DT,
     EPOCH_NS,
@@ -15,9 +15,9 @@ from control_bench import (
 )
 
 from groot_ros.control import ExecutorSettings
-from groot_ros.types import ExecutorStatus, s_to_ns
+from groot_ros.core import ExecutorStatus, s_to_ns
 
-IDLE, RUNNING, COASTING, HOLDING, ESTOPPED = ExecutorStatus
+IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_a_controller_elsewhere_than_sent_is_sent_nothing_until_somebody_looks(b
 
 def test_a_controller_that_comes_back_is_sent_more_after_a_while(bench):
     report(bench, j2=bench.sent.at(bench.now_ns)[0][1] + 0.1)
-    assert bench.state.status == COASTING
+    assert bench.state.status == BRAKING
     for _ in range(4):
         assert bench.give(sway_chunk(bench.t)).reason == "not_following"
         bench.run(0.05)
@@ -119,8 +119,8 @@ def test_no_chunk_is_executed_without_fresh_joint_states():
     assert bench.executor.receive(sway_chunk(0.0, id=1), EPOCH_NS).reason == "no_joint_state"
     bench.observe()
     late = EPOCH_NS + s_to_ns(0.6)
-    refusal = bench.executor.receive(sway_chunk(0.5, id=2), late)
-    assert refusal.reason == "stale_joint_state"
+    rejection = bench.executor.receive(sway_chunk(0.5, id=2), late)
+    assert rejection.reason == "stale_joint_state"
 
 
 def test_joint_states_from_the_future_mean_that_clocks_disagree():
@@ -132,7 +132,7 @@ def test_joint_states_from_the_future_mean_that_clocks_disagree():
 def test_malformed_joint_states_are_counted():
     bench = Bench()
     assert bench.executor.observe(EPOCH_NS, list(JOINTS), [0.0], []).reason == "bad_joint_state"
-    assert bench.state.refusals == {"bad_joint_state": 1}
+    assert bench.state.rejections == {"bad_joint_state": 1}
 
 
 def test_a_robot_that_does_not_follow_is_not_driven_on(bench):
@@ -155,7 +155,7 @@ def test_a_robot_that_stands_while_commanded_is_stopped_until_somebody_looks():
         bench.run(0.01)
     assert bench.t < 1.0
     assert bench.state.status == HOLDING
-    assert (seen[0], seen[-1]) == (RUNNING, COASTING)
+    assert (seen[0], seen[-1]) == (RUNNING, BRAKING)
     assert "j1 does not follow: commanded" in bench.state.reason
     assert "call resume" in bench.state.reason
     bench.run(0.7)
@@ -219,7 +219,7 @@ def test_nothing_is_sent_to_a_robot_that_is_elsewhere_and_what_it_has_brings_it_
     bench.measured = np.add(bench.measured, [0.31, 0.0, 0.0, 0.0])
     sent, before = bench.sent, len(bench.updates)
     bench.run(0.01)
-    assert bench.state.status == COASTING
+    assert bench.state.status == BRAKING
     assert "j1 does not follow: commanded" in bench.state.reason
     bench.executor.hold(True, bench.now_ns)
     bench.run(0.05)
@@ -249,7 +249,7 @@ def test_a_short_excursion_costs_no_motion():
     for _ in range(3):
         bench.measured = bench.sent.at(bench.now_ns + s_to_ns(0.01))[0] + [0.4, 0.0, 0.0, 0.0]
         bench.run(0.01)
-    assert bench.state.status == COASTING
+    assert bench.state.status == BRAKING
     bench.follows = True
     bench.measured = bench.sent.at(bench.now_ns + s_to_ns(0.01))[0]
     bench.run(0.25)
@@ -372,7 +372,7 @@ def test_what_is_not_accepted_is_told_from_what_does_not_come(bench):
     for _ in range(10):
         bench.give(sway_chunk(bench.t, dt=2.0))
         bench.run(0.1)
-    assert bench.state.reason == "no chunk was accepted (last refused: bad_dt): at rest"
+    assert bench.state.reason == "no chunk was accepted (last rejected: bad_dt): at rest"
     assert bench.give(sway_chunk(bench.t)) is None
     bench.run(2.0)
     assert bench.state.reason == "no chunk came in time: at rest"

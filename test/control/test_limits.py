@@ -2,10 +2,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import contract, viable_states
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from support.control_bench import contract, viable_states
 
 from groot_ros.control.interpolation import cubic, end_accelerations, knot_velocities
 from groot_ros.control.jerk import JointBounds

@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.control_bench import (
     DT,
     EPOCH_NS,
     JOINTS,
@@ -17,13 +19,11 @@ from control_bench import (
     sway_chunk,
     viable_states,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from groot_ros.control import ExecutorSettings
 from groot_ros.control.curve import Curve
 from groot_ros.control.limits import Limits
-from groot_ros.types import ns_to_s, s_to_ns
+from groot_ros.core import ns_to_s, s_to_ns
 
 LIMITS = Limits.of([contract().joints[name] for name in JOINTS])
 
@@ -49,7 +49,7 @@ def test_a_chunk_within_limits_that_agrees_with_the_motion_passes_unchanged():
 
     bench = Bench(start=ramp(np.zeros(1))[0])
     for _ in range(5):
-        hits = bench.state.limit_hits
+        hits = bench.state.limited_chunks
         bench.give(chunk(ramp(bench.t - 0.1 + DT * np.arange(16)), bench.t - 0.1))
         bench.run(0.35)
     t = 1.45 + np.arange(30) / 100
@@ -58,7 +58,7 @@ def test_a_chunk_within_limits_that_agrees_with_the_motion_passes_unchanged():
     )
     np.testing.assert_allclose(commanded, ramp(t), atol=1e-9)
     np.testing.assert_allclose(velocity, np.tile([0.3, -0.2, 0.1, 0.4], (30, 1)), atol=1e-9)
-    assert bench.state.limit_hits == hits
+    assert bench.state.limited_chunks == hits
 
 
 def test_the_first_chunk_leaves_standstill_without_a_step():
@@ -90,7 +90,7 @@ def test_a_disagreement_decays_within_the_blend_window():
     bench.stream(1.0)
     at = bench.t
     bench.give(sway_chunk(at - 0.1, offset=0.02))
-    np.testing.assert_allclose(bench.state.seam_jump, -0.02, atol=1e-3)
+    np.testing.assert_allclose(bench.state.splice_discontinuity, -0.02, atol=1e-3)
     t = np.array([at, at + 0.1, at + 0.29])
     commanded, _ = bench.executor._motion.plan.sample(EPOCH_NS + (t * 1e9).astype(np.int64))
     off = commanded[:, :3] - sway(t)[:, :3]
@@ -226,7 +226,7 @@ def test_whatever_happens_the_motion_in_force_keeps_every_limit(data, seed, nois
             assert velocity < 1e-6
             assert acceleration < 1e-6
             assert not sent.velocities[-1].any()
-    assert not [r for r in bench.state.refusals if r.startswith("unsendable")]
+    assert not [r for r in bench.state.rejections if r.startswith("unsendable")]
 
 
 def test_the_timeline_is_what_was_and_will_be_sent_on_the_chunks_own_grid():

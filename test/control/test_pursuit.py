@@ -4,7 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import (
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.control_bench import (
     EPOCH_NS,
     Bench,
     chunk,
@@ -14,8 +16,6 @@ from control_bench import (
     sway,
     sway_chunk,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from groot_ros.control import ExecutorSettings
 from groot_ros.control.curve import Curve
@@ -23,8 +23,8 @@ from groot_ros.control.interpolation import end_accelerations
 from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
 from groot_ros.control.limits import Limits
 from groot_ros.control.pursuit import pursue
+from groot_ros.core import s_to_ns
 from groot_ros.robot import RobotContract
-from groot_ros.types import s_to_ns
 
 BOUNDS = JointBounds(-1.0, 1.0, 2.0, 10.0, 200.0)
 LIMITS = Limits(*(np.array([x]) for x in (-1.0, 1.0, 2.0, 10.0)))
@@ -145,7 +145,7 @@ def test_whatever_happens_what_is_sent_keeps_jerk_limits_too(seed, jerk, noise, 
             assert sharpest < jerk * (1.0 + 1e-6)
             assert step < 1e-5
             assert not bench.sent.velocities[-1].any()
-    assert not [r for r in bench.state.refusals if r.startswith("unsendable")]
+    assert not [r for r in bench.state.rejections if r.startswith("unsendable")]
 
 
 @pytest.mark.parametrize(("jerk", "within"), [(100.0, 6e-3), (200.0, 2e-3), (3000.0, 5e-4)])
@@ -169,7 +169,7 @@ def test_an_emergency_stop_takes_the_time_that_jerk_needs():
     assert roughness(bench.sent, [0, 1], EPOCH_NS)[0] < 100.0 * (1 + 1e-6)
 
 
-def test_a_start_that_only_a_jerk_could_save_is_refused():
+def test_a_start_that_only_a_jerk_could_save_is_rejected():
     # 2 rad/s stop in 0.133 rad at 15 rad/s2, but not when the brakes take 0.15 s to bite.
     state = {"start": [1.3, 0.0, 0.0, 0.0], "velocity": [2.0, 0.0, 0.0, 0.0]}
     free, jerky = Bench(**state), Bench(robot=limited(100.0), **state)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.control.rtc import guidance_weights, ramp, schedule
-from groot_ros.types import RtcMode
+from groot_ros.core import RtcMode
 
 
 @st.composite

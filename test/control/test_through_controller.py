@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from control_bench import ARM, DT, EPOCH_NS, Bench, contract, sway, sway_chunk
+from support.control_bench import ARM, DT, EPOCH_NS, Bench, contract, sway, sway_chunk
 
 from groot_ros.control import ExecutorSettings, JointTrajectory
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint

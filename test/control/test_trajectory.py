@@ -2,12 +2,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from control_bench import ARM, EPOCH_NS, contract
+from support.control_bench import ARM, EPOCH_NS, contract
 
 from groot_ros.control import JointTrajectory
 from groot_ros.control.curve import Curve
 from groot_ros.control.trajectory import prepare, require_continuous
-from groot_ros.types import MalformedError
+from groot_ros.core import MalformedError
 
 GOOD = JointTrajectory(
     controller="arm",
@@ -81,7 +81,7 @@ def test_the_same_motion_may_be_sent_again():
         (line(), EPOCH_NS + 10**8, "not_in_force"),
     ],
 )
-def test_a_message_that_would_make_the_robot_step_is_refused(new, now_ns, reason):
+def test_a_message_that_would_make_the_robot_step_is_rejected(new, now_ns, reason):
     with pytest.raises(MalformedError) as caught:
         require_continuous(new, line(), now_ns)
     assert caught.value.reason == reason

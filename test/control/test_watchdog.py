@@ -1,14 +1,14 @@
 import pytest
 
 from groot_ros.control.watchdog import Watchdog
-from groot_ros.types import ExecutorStatus
+from groot_ros.core import ExecutorStatus
 
 
 @pytest.mark.parametrize(
     ("now", "status"),
     [
         (10, ExecutorStatus.RUNNING),
-        (20, ExecutorStatus.COASTING),
+        (20, ExecutorStatus.BRAKING),
         (30, ExecutorStatus.HOLDING),
     ],
 )
@@ -26,7 +26,7 @@ def test_before_the_first_chunk_it_is_idle():
 def test_a_hold_is_holding_whatever_moves():
     watchdog = Watchdog()
     watchdog.hold = True
-    assert watchdog.refusal().reason == "on_hold"
+    assert watchdog.rejection().reason == "on_hold"
     assert watchdog.status(10, 20, 30)[0] == ExecutorStatus.HOLDING
 
 
@@ -35,15 +35,15 @@ def test_an_emergency_stop_outranks_a_hold_and_lasts_until_resumed():
     watchdog.hold = watchdog.estop = True
     assert watchdog.status(10, 20, 30)[0] == ExecutorStatus.ESTOPPED
     watchdog.accepted()
-    assert watchdog.refusal().reason == "estopped"
+    assert watchdog.rejection().reason == "estopped"
     watchdog.resume()
-    assert watchdog.refusal().reason == "on_hold"
+    assert watchdog.rejection().reason == "on_hold"
 
 
 def test_a_halt_holds_with_its_reason_until_a_chunk_is_accepted():
     watchdog = Watchdog()
     watchdog.halt("joint states lost")
-    assert watchdog.refusal() is None
+    assert watchdog.rejection() is None
     assert watchdog.status(10, 20, 30) == (ExecutorStatus.HOLDING, "joint states lost")
     watchdog.accepted()
     assert watchdog.status(10, 20, 30)[0] == ExecutorStatus.RUNNING
@@ -51,19 +51,19 @@ def test_a_halt_holds_with_its_reason_until_a_chunk_is_accepted():
 
 def test_so_many_starvations_need_a_word_from_the_operator():
     watchdog = Watchdog()
-    watchdog.starved(2)
-    assert watchdog.refusal() is None
-    watchdog.starved(2)
-    assert watchdog.refusal().reason == "needs_resume"
+    watchdog.underrun(2)
+    assert watchdog.rejection() is None
+    watchdog.underrun(2)
+    assert watchdog.rejection().reason == "needs_resume"
     watchdog.resume()
-    assert watchdog.refusal() is None
-    watchdog.starved(2)
-    assert watchdog.refusal() is None
-    assert watchdog.starvations == 3
+    assert watchdog.rejection() is None
+    watchdog.underrun(2)
+    assert watchdog.rejection() is None
+    assert watchdog.underruns == 3
 
 
 def test_zero_allows_any_number_of_starvations():
     watchdog = Watchdog()
     for _ in range(100):
-        watchdog.starved(0)
-    assert watchdog.refusal() is None
+        watchdog.underrun(0)
+    assert watchdog.rejection() is None

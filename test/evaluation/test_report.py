@@ -68,7 +68,7 @@ def test_a_frame_is_the_first_from_its_time_on_and_a_damaged_one_gives_way(bag_o
     bag = bag_of([("/front", float(t), message) for t, message in levels])
     frames = read_frames(bag, np.array([0.5, 2.5, 4.5]))
     assert [int(f[0, 0, 0]) for f in frames.shown["/front"]] == [10, 40, 50]
-    assert frames.refused["/front"].startswith("data_short: ")
+    assert frames.rejected["/front"].startswith("data_short: ")
 
 
 def test_a_bag_of_any_cameras_is_reported(bag_of, capsys) -> None:

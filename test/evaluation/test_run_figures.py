@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from groot_ros.core import ExecutorStatus as Status
 from groot_ros.evaluation.run_figures import (
     commanded_curve,
     run_figures,
@@ -10,7 +11,6 @@ from groot_ros.evaluation.run_figures import (
     without_chunk,
 )
 from groot_ros.evaluation.run_log import Chunk, RunLog, Timeline
-from groot_ros.types import ExecutorStatus as Status
 
 
 def log_with(statuses: list[tuple[float, Status]], duration: float = 10.0) -> RunLog:
@@ -33,7 +33,7 @@ def test_a_robot_that_was_never_in_command_travelled_nothing() -> None:
 
 
 def test_coasting_on_the_tail_is_still_the_policys_motion() -> None:
-    log = log_with([(1.0, Status.RUNNING), (2.0, Status.COASTING), (3.0, Status.HOLDING)])
+    log = log_with([(1.0, Status.RUNNING), (2.0, Status.BRAKING), (3.0, Status.HOLDING)])
     assert running_spans(log) == [(1.0, 3.0)]
 
 
@@ -42,8 +42,8 @@ def test_an_unfinished_span_ends_with_the_log() -> None:
 
 
 def test_the_time_without_a_chunk_counts_from_the_first_one_to_the_last() -> None:
-    states = [(0.0, Status.IDLE), (1.0, Status.RUNNING), (3.0, Status.COASTING)]
-    log = log_with([*states, (3.5, Status.HOLDING), (5.0, Status.RUNNING), (8.0, Status.COASTING)])
+    states = [(0.0, Status.IDLE), (1.0, Status.RUNNING), (3.0, Status.BRAKING)]
+    log = log_with([*states, (3.5, Status.HOLDING), (5.0, Status.RUNNING), (8.0, Status.BRAKING)])
     log.chunks = [Chunk(t, t, t, 0.03, 16, "", {}) for t in (0.9, 2.0, 7.0, 9.0)]
     assert without_chunk(log) == [(3.0, 5.0), (8.0, 9.0)]
     log.chunks = []

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_engine import export, write_lively_checkpoint
+from support.tiny_engine import export, write_lively_checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny_engine import load
+from support.tiny_engine import load
 
 from groot_ros.export.accuracy import measure_accuracy
 from groot_ros.export.figures import Gatherer

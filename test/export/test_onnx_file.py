@@ -8,14 +8,14 @@ import onnx
 import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
-from tiny_checkpoint import TAG, tiny_config
+from support.tiny_checkpoint import TAG, tiny_config
 
 from groot_ros.export.onnx_file import attention_form, export_stage
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, build_model
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
 from groot_ros.runtime.contract import StageSpec, stage_specs
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.gr00t_n1d6 import Attend, FastModel, load_fast, make_fast
+from groot_ros.runtime.gr00t_n1d6 import Attend, StagedModel, load_fast, make_fast
 from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage
 from groot_ros.runtime.precision import DTYPES
@@ -28,7 +28,7 @@ MORE = {"views": 3, "cells": 7, "patches": 28, "tokens": 31, "states": 2}
 MORE |= {"text_tokens": 10, "image_tokens": 21, "all_tokens": 31}
 
 
-def fast_model(config: Gr00tN1d6Config, dtype: torch.dtype = torch.float32) -> FastModel:
+def fast_model(config: Gr00tN1d6Config, dtype: torch.dtype = torch.float32) -> StagedModel:
     """Weights large enough for every part to matter."""
     model = build_model(replace(config, max_num_embodiments=1), seed=3)
     with torch.no_grad():
@@ -71,7 +71,7 @@ def windowed() -> Gr00tN1d6Config:
     return replace(config, eagle=replace(config.eagle, vision=vision))
 
 
-def require_same_numbers(fast: FastModel, name: str, path: Path) -> None:
+def require_same_numbers(fast: StagedModel, name: str, path: Path) -> None:
     """At the least sizes and at larger ones."""
     spec = stage_specs(fast.host.config)[name]
     stage = OnnxruntimeStage(spec, path, "float32", SQUARE, torch.device("cpu"), 1)
@@ -152,7 +152,7 @@ def test_float16_is_executed(tmp_path: Path) -> None:
     torch.testing.assert_close(stage(*inputs), expected, rtol=1e-2, atol=1e-2)
 
 
-def test_bfloat16_is_refused_by_onnxruntime_on_a_cpu_and_right_in_the_reference(
+def test_bfloat16_is_rejected_by_onnxruntime_on_a_cpu_and_right_in_the_reference(
     tmp_path: Path,
 ) -> None:
     config = tiny_config()
@@ -176,7 +176,7 @@ def test_bfloat16_is_refused_by_onnxruntime_on_a_cpu_and_right_in_the_reference(
         )
 
 
-def refused_stage(config: Gr00tN1d6Config, name: str, path: Path, precision: str) -> str:
+def rejected_stage(config: Gr00tN1d6Config, name: str, path: Path, precision: str) -> str:
     with pytest.raises(EngineFilesError) as caught:
         OnnxruntimeStage(stage_specs(config)[name], path, precision, SQUARE, torch.device("cpu"), 1)
     text = str(caught.value)
@@ -185,28 +185,28 @@ def refused_stage(config: Gr00tN1d6Config, name: str, path: Path, precision: str
     return text
 
 
-def test_the_file_of_another_stage_precision_or_checkpoint_is_refused_by_what_differs(
+def test_the_file_of_another_stage_precision_or_checkpoint_is_rejected_by_what_differs(
     engine_directory: Path,
 ) -> None:
     config, denoise = tiny_config(), engine_directory / "denoise.onnx"
-    assert "it has 'actions', unlike stage 'context'" in refused_stage(
+    assert "it has 'actions', unlike stage 'context'" in rejected_stage(
         config, "context", denoise, "float32"
     )
-    assert "is tensor(float) [" in (text := refused_stage(config, "denoise", denoise, "float16"))
+    assert "is tensor(float) [" in (text := rejected_stage(config, "denoise", denoise, "float16"))
     assert "in stage 'denoise' it is tensor(float16) [" in text
     longer = replace(config, action_horizon=config.action_horizon + 1)
-    text = refused_stage(longer, "denoise", denoise, "float32")
+    text = rejected_stage(longer, "denoise", denoise, "float32")
     was, now = config.action_horizon, longer.action_horizon
     assert f"'actions' is tensor(float) [1, {was}, " in text
     assert f"it is tensor(float) [1, {now}, " in text
 
 
-def test_a_file_without_an_output_is_refused(engine_directory: Path, tmp_path: Path) -> None:
+def test_a_file_without_an_output_is_rejected(engine_directory: Path, tmp_path: Path) -> None:
     model = onnx.load(engine_directory / "context.onnx")
     lacking = model.graph.output.pop().name
     path = tmp_path / "context.onnx"
     onnx.save(model, path)
-    text = refused_stage(tiny_config(), "context", path, "float32")
+    text = rejected_stage(tiny_config(), "context", path, "float32")
     assert f"it lacks '{lacking}', unlike stage 'context'" in text
 
 

@@ -11,8 +11,8 @@ for needed in ("onnx", "onnxscript", "onnxruntime"):
 
 import onnx
 import onnxruntime
-from fast_tiny import fast_model
 from onnx import TensorProto, helper
+from support.fast_tiny import fast_model
 
 from groot_ros.export.onnx_file import OPSET, export_stage
 from groot_ros.export.parser_form import give_every_norm_a_bias
@@ -102,7 +102,7 @@ def test_a_bias_of_zeros_changes_no_number(kind: int) -> None:
     assert len(model.graph.initializer) == 2
 
 
-def test_a_computed_scale_without_a_bias_is_refused() -> None:
+def test_a_computed_scale_without_a_bias_is_rejected() -> None:
     norm = helper.make_node("LayerNormalization", ["x", "scale"], ["y"], name="odd")
     model = helper.make_model(helper.make_graph([norm], "norm", [], []))
     with pytest.raises(ValueError, match="LayerNormalization 'odd' has no bias"):

@@ -10,21 +10,21 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from forbidden import forbid
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
-from tiny_engine import STEPS, export, load
+from support.forbidden import forbid
+from support.tiny_engine import STEPS, export, load
 
+from groot_ros.core import Observation
 from groot_ros.export.cases import committed_motion
 from groot_ros.export.observations import synthetic
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime.errors import EngineFilesError, UnprovenEngineError
+from groot_ros.runtime.errors import EngineFilesError, UnvalidatedEngineError
 from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import remember
-from groot_ros.runtime.oracle import Oracle, Verdict
-from groot_ros.types import Observation
+from groot_ros.runtime.oracle import ReferenceOutputs, ValidationResult
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_the_head_alone_can_be_exported(
 
 def test_the_stored_answers_cover_steps_and_committed_motion(engine_directory: Path) -> None:
     manifest = Manifest.read(engine_directory)
-    oracle = Oracle.load(engine_directory, manifest)
+    oracle = ReferenceOutputs.load(engine_directory, manifest)
     assert manifest.steps == STEPS
     assert [case.prefix is not None for case in oracle.cases] == [False, True, False]
     assert all(set(case.actions) == set(STEPS) for case in oracle.cases)
@@ -115,25 +115,25 @@ def test_the_stored_answers_cover_steps_and_committed_motion(engine_directory: P
     assert manifest.tolerance == 1e-4
 
 
-def test_an_engine_that_gives_other_answers_is_refused_unless_allowed(
+def test_an_engine_that_gives_other_answers_is_rejected_unless_allowed(
     checkpoint: Path, engine_directory: Path, tmp_path: Path
 ) -> None:
     directory = a_copy(engine_directory, tmp_path)
     spoilt(directory, 1.5)
-    with pytest.raises(UnprovenEngineError, match="does not give the stored answers: max abs"):
+    with pytest.raises(UnvalidatedEngineError, match="does not give the stored answers: max abs"):
         load(checkpoint, "onnxruntime", directory)
-    policy = load(checkpoint, "onnxruntime", directory, allow_unproven_engine=True)
+    policy = load(checkpoint, "onnxruntime", directory, allow_unvalidated_engine=True)
     assert "UNPROVEN" in policy.notes[0]
     assert policy.verdict is not None
     assert policy.verdict.error > 1e-3
 
 
-def test_an_engine_that_gives_nan_is_refused(
+def test_an_engine_that_gives_nan_is_rejected(
     checkpoint: Path, engine_directory: Path, tmp_path: Path
 ) -> None:
     directory = a_copy(engine_directory, tmp_path)
     spoilt(directory, float("nan"))
-    with pytest.raises(UnprovenEngineError, match="max abs error nan"):
+    with pytest.raises(UnvalidatedEngineError, match="max abs error nan"):
         load(checkpoint, "onnxruntime", directory)
 
 
@@ -161,11 +161,11 @@ def test_the_weights_of_the_time_are_read_once_whatever_the_number_of_steps(
 ) -> None:
     read: list[TimeTower] = []
 
-    def counted(*given: Any) -> TimeTower:
+    def counting(*given: Any) -> TimeTower:
         read.append(TimeTower(*given))
         return read[-1]
 
-    monkeypatch.setattr("groot_ros.runtime.gr00t_n1d6.build.TimeTower", counted)
+    monkeypatch.setattr("groot_ros.runtime.gr00t_n1d6.build.TimeTower", counting)
     policy = load(checkpoint, "torch", engine_directory, num_inference_steps=STEPS[1])
     assert policy.verdict is not None
     assert policy.verdict.proven
@@ -190,13 +190,13 @@ def load_error(checkpoint: Path, engine: str, directory: Path | None = None, **m
     ("field", "value"),
     [("checkpoint_sha256", "0" * 64), ("embodiment", "gr1")],
 )
-def test_files_of_another_checkpoint_are_refused_whatever_the_engine(
+def test_files_of_another_checkpoint_are_rejected_whatever_the_engine(
     checkpoint: Path, engine_directory: Path, tmp_path: Path, field: str, value: str
 ) -> None:
     directory = a_copy(engine_directory, tmp_path)
     replace(Manifest.read(directory), **{field: value}).write(directory)
     for engine in ("torch", "onnxruntime"):
-        text = load_error(checkpoint, engine, directory, allow_unproven_engine=True)
+        text = load_error(checkpoint, engine, directory, allow_unvalidated_engine=True)
         assert f"'{field}' is {value[:12]}, here it is" in text
         assert "rebuild with: groot-ros engine export" in text
 
@@ -209,7 +209,7 @@ def test_another_number_of_steps_is_named(checkpoint: Path, engine_directory: Pa
         "onnxruntime",
         engine_directory,
         num_inference_steps=9,
-        allow_unproven_engine=True,
+        allow_unvalidated_engine=True,
     )
     assert "UNPROVEN" in policy.notes[0]
 
@@ -219,15 +219,15 @@ def test_what_no_engine_can_mend_is_said_once_before_any_weight_is_read(
 ) -> None:
     seen: list[str] = []
 
-    def refusal(directory: Path, **more: Any) -> str:
+    def rejection(directory: Path, **more: Any) -> str:
         given = {**more, "progress": lambda stage, _: seen.append(stage)}
-        return load_error(checkpoint, "auto", directory, allow_unproven_engine=True, **given)
+        return load_error(checkpoint, "auto", directory, allow_unvalidated_engine=True, **given)
 
-    text = refusal(engine_directory, num_inference_steps=9)
+    text = rejection(engine_directory, num_inference_steps=9)
     assert text.count("'steps' is 4, 3, here it is 9") == 1
     directory = a_copy(engine_directory, tmp_path)
     (directory / "oracle.safetensors").unlink()
-    assert refusal(directory).count("oracle.safetensors: no such file") == 1
+    assert rejection(directory).count("oracle.safetensors: no such file") == 1
     assert set(seen) == {"config"}
 
 
@@ -248,7 +248,7 @@ def test_another_onnx_file_or_other_answers_than_the_manifest_s_are_named(
     save_file({name: array + 1 for name, array in arrays.items()}, path)
     assert "'oracle_sha256' is" in load_error(checkpoint, "onnxruntime", directory)
     path.unlink()
-    text = load_error(checkpoint, "torch", directory, allow_unproven_engine=True)
+    text = load_error(checkpoint, "torch", directory, allow_unvalidated_engine=True)
     assert "oracle.safetensors: no such file" in text
 
 
@@ -273,7 +273,7 @@ def put_in_place(directory: Path, stage: str, other: str) -> None:
 
 def preferring_onnxruntime(directory: Path) -> Path:
     """As a benchmark leaves it in which onnxruntime was the fastest."""
-    verdict = Verdict(1e-6, 1e-4, 0, {}, 0.1)
+    verdict = ValidationResult(1e-6, 1e-4, 0, {}, 0.1)
     remember(directory, "onnxruntime", verdict, torch.device("cpu"), 0.1)
     return directory
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_engine import load
+from support.tiny_engine import load
 
 from groot_ros.export import plans
 from groot_ros.export.plans import build_plans

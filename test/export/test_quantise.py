@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
-from tiny_engine import load
+from support.tiny_engine import load
 
 from groot_ros.export.calibration import calibrate_files
 from groot_ros.export.observations import synthetic
@@ -18,7 +18,7 @@ from groot_ros.export.ranges import Product, calibrate, coverage
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.checkpoint_parts import CheckpointParts, open_checkpoint
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.gr00t_n1d6 import FastModel, load_fast
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, load_fast
 from groot_ros.runtime.manifest import Manifest
 
 
@@ -33,7 +33,7 @@ def inputs(checkpoint: Path) -> list[ModelInputs]:
     return [policy.encode(o)[0] for o in synthetic(policy, 3, size=(48, 64), seed=4)]
 
 
-def fast(parts: CheckpointParts) -> FastModel:
+def fast(parts: CheckpointParts) -> StagedModel:
     return load_fast(parts.directory, parts.config, embodiment=parts.processor.embodiment_id)
 
 
@@ -96,7 +96,7 @@ def test_weights_are_stored_in_eight_bits_and_near_the_old_ones(
     assert operators.count("DequantizeLinear") == operators.count("QuantizeLinear") + count
 
 
-def test_other_weights_than_those_calibrated_are_refused(
+def test_other_weights_than_those_calibrated_are_rejected(
     engine_directory: Path, tmp_path: Path, products: dict[str, list[Product]]
 ) -> None:
     source, layers = engine_directory / "denoise.onnx", list(products["denoise"])

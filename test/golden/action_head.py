@@ -11,6 +11,7 @@ from golden import fast_form
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import other_model
+from groot_ros.core.fields import Fields
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,
     BackboneOutput,
@@ -22,7 +23,6 @@ from groot_ros.models.gr00t_n1d6 import (
 )
 from groot_ros.models.gr00t_n1d6.flow import bucket, step_times
 from groot_ros.models.safetensors_file import read_header
-from groot_ros.types.fields import Fields
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 #: What the loss is taken with, beside what an action is.

@@ -11,10 +11,10 @@ from groot_ros.models.gr00t_n1d6.eagle import EagleBackbone
 from groot_ros.runtime.gr00t_n1d6 import (
     Context,
     Denoise,
-    FastModel,
     Language,
     Layout,
     Layouts,
+    StagedModel,
     Stages,
     Vision,
     run_backbone,
@@ -98,7 +98,7 @@ def denoised(
 
 
 def inferred(
-    fast: FastModel, inputs: dict[str, Tensor], row: int, images: Sequence[Tensor], steps: int
+    fast: StagedModel, inputs: dict[str, Tensor], row: int, images: Sequence[Tensor], steps: int
 ) -> Tensor:
     """Actions [1, H, A] of one row of a whole model's inputs, from its pixels on."""
     config, one = fast.host.config, slice(row, row + 1)

@@ -12,11 +12,11 @@ from golden import full
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError, compare, same
 from golden.state_action import action_tolerance
+from groot_ros.core import Observation
 from groot_ros.policy import Policy, load_policy
 from groot_ros.processing import ModelInputs, Sample, Statistics, collate
 from groot_ros.processing.tokenizer import has_tokenizer
 from groot_ros.runtime.tensors import TensorInputs
-from groot_ros.types import Observation
 
 FILES = ("inputs.npz", "inputs.json", "outputs.safetensors")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_checkpoint import tiny_config
+from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,

@@ -13,12 +13,12 @@ from golden.comparison import TOKENIZER
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.models.gr00t_n1d6 import TextConfig, VisionConfig
 from groot_ros.models.gr00t_n1d6.qwen3 import Qwen3
 from groot_ros.models.gr00t_n1d6.siglip2 import Siglip2, to_patches
 from groot_ros.processing import TextTokenizer, write_byte_tokenizer
 from groot_ros.processing.tokenizer import has_tokenizer
-from groot_ros.types.fields import CheckpointError, Fields
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed")
 
@@ -87,14 +87,14 @@ def test_their_defaults_are_ours_where_a_key_is_left_out() -> None:
     assert VisionConfig().layer_norm_eps == transformers.Siglip2VisionConfig().layer_norm_eps
 
 
-def test_scaled_rotary_positions_are_refused_as_they_write_them() -> None:
+def test_scaled_rotary_positions_are_rejected_as_they_write_them() -> None:
     scaling = {"rope_type": "yarn", "factor": 4.0, "rope_theta": 5e5}
     written = text_config(rope_scaling=scaling).to_dict()
     with pytest.raises(CheckpointError, match=r"rope_type|rope_scaling"):
         TextConfig.parse(Fields(written, "config.json"))
 
 
-def test_sliding_windows_are_refused_as_they_write_them() -> None:
+def test_sliding_windows_are_rejected_as_they_write_them() -> None:
     written = text_config(use_sliding_window=True, sliding_window=4, max_window_layers=1).to_dict()
     with pytest.raises(CheckpointError, match="'use_sliding_window' is True"):
         TextConfig.parse(Fields(written, "config.json"))

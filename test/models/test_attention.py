@@ -121,13 +121,13 @@ def test_without_the_package_causal_means_the_same() -> None:
 def test_an_installed_package_is_found_but_not_used_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def refuse(*_: object, **__: object) -> Tensor:
+    def reject(*_: object, **__: object) -> Tensor:
         raise AssertionError("called for a tensor on the CPU")
 
     package = ModuleType("flash_attn")
-    package.flash_attn_func = refuse  # type: ignore[attr-defined]
+    package.flash_attn_func = reject  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "flash_attn", package)
-    assert flash_function() is refuse
+    assert flash_function() is reject
     q, k, v = (t.bfloat16() for t in tensors())
     assert attention(q, k, v).isfinite().all()
 

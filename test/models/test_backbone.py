@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_checkpoint import tiny_config
+from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import EagleBackbone, build_model
 

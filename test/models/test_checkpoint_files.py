@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
+from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6, build_model, draw_noise, load_model, save_model
 from groot_ros.models.safetensors_file import index_checkpoint, read_header
 from groot_ros.processing import BackboneAssets
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.types.fields import CheckpointError
 
 HEAD = "action_head.state_encoder.layer1.W"
 
@@ -136,13 +136,13 @@ def test_a_wrong_shape_names_both_shapes(checkpoint: Path) -> None:
         load_model(checkpoint, tiny_config(max_state_dim=9))
 
 
-def test_weights_that_are_not_finite_are_refused(checkpoint: Path) -> None:
+def test_weights_that_are_not_finite_are_rejected(checkpoint: Path) -> None:
     change(checkpoint, lambda w: w[HEAD].view(-1)[3:4].fill_(float("nan")))
     with pytest.raises(CheckpointError, match=f"'{HEAD}' holds values that are not finite"):
         load_model(checkpoint, tiny_config())
 
 
-def test_an_embodiment_beyond_the_weights_is_refused(checkpoint: Path) -> None:
+def test_an_embodiment_beyond_the_weights_is_rejected(checkpoint: Path) -> None:
     with pytest.raises(CheckpointError, match=r"max_num_embodiments.*12.*embodiment 12"):
         load_model(checkpoint, tiny_config(), embodiment=12)
 
@@ -155,7 +155,7 @@ def test_a_truncated_file_says_so(checkpoint: Path, keep: int) -> None:
         load_model(checkpoint, tiny_config())
 
 
-def test_a_file_of_another_kind_is_refused(checkpoint: Path) -> None:
+def test_a_file_of_another_kind_is_rejected(checkpoint: Path) -> None:
     path = checkpoint / "model.safetensors"
     path.write_bytes((20).to_bytes(8, "little") + b"not a header at all." + bytes(100))
     with pytest.raises(CheckpointError, match="is not a safetensors file"):
@@ -168,7 +168,7 @@ def test_pickled_weights_are_never_looked_at(tmp_path: Path) -> None:
         index_checkpoint(tmp_path)
 
 
-def test_a_shard_outside_the_directory_is_refused(tmp_path: Path) -> None:
+def test_a_shard_outside_the_directory_is_rejected(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "../elsewhere.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
     with pytest.raises(CheckpointError, match="not a file beside it"):
@@ -249,7 +249,7 @@ def floats(begin: int, end: int) -> dict:
         ({"a": {**floats(0, 8), "data_offsets": [-8, 0]}}, 8, "must be sizes"),
     ],
 )
-def test_tensors_that_do_not_fill_their_file_are_refused(
+def test_tensors_that_do_not_fill_their_file_are_rejected(
     tmp_path: Path, entries: dict, size: int, problem: str
 ) -> None:
     path = tmp_path / "model.safetensors"
@@ -260,7 +260,7 @@ def test_tensors_that_do_not_fill_their_file_are_refused(
 
 
 @pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int64, torch.bool])
-def test_weights_that_are_no_floating_point_numbers_are_refused(
+def test_weights_that_are_no_floating_point_numbers_are_rejected(
     checkpoint: Path, kind: torch.dtype
 ) -> None:
     change(checkpoint, lambda weights: weights.update({HEAD: weights[HEAD].to(kind)}))

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tiny_checkpoint import tiny_config
+from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import (
     BackboneOutput,

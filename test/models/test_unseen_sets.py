@@ -12,7 +12,7 @@ import parity
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny_checkpoint import TAG, tiny_config, tiny_processor_config, tiny_statistics
+from support.tiny_checkpoint import TAG, tiny_config, tiny_processor_config, tiny_statistics
 
 from groot_ros.models.gr00t_n1d6 import build_model, flow_matching_loss, save_model
 from groot_ros.policy import load_policy

@@ -1,9 +1,9 @@
 """What controllers report of themselves, in their own message type, over real processes."""
 
 import pytest
-from policy_stage import wait_until
-from process_stage import CONTRACT, PERIOD, ProcessStage
 from rclpy.clock import Clock, ClockType
+from support.policy_stage import wait_until
+from support.process_stage import CONTRACT, PERIOD, ProcessStage
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.controller_state import state_topic

@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from executor_stage import ExecutorStage
 from lifecycle_msgs.msg import State, Transition
-from policy_stage import wait_until
+from support.executor_stage import ExecutorStage
+from support.policy_stage import wait_until
 
 from groot_ros.bridge.messages import ns_to_time, time_to_ns, timeline_from_msg
+from groot_ros.core import NS_PER_S, s_to_ns
 from groot_ros.msg import ExecutorState, PolicyStatus
-from groot_ros.types import NS_PER_S, s_to_ns
 
 pytestmark = pytest.mark.ros
 
@@ -91,9 +91,9 @@ def test_the_committed_timeline_says_what_the_controllers_were_told(on):
 
 def test_without_a_further_chunk_it_coasts_to_rest_and_says_so(on):
     on.run()
-    on.states.wait(lambda s: s.status == ExecutorState.COASTING)
+    on.states.wait(lambda s: s.status == ExecutorState.BRAKING)
     state = on.states.wait(held)
-    assert state.starvations == 1
+    assert state.underruns == 1
     assert "no chunk" in state.reason
 
 
@@ -153,30 +153,30 @@ def lose_group(msg):
         (last_of_all, "bad_number"),
     ],
 )
-def test_a_malformed_chunk_is_refused_whole_counted_and_told_once(on, change, reason, capfd):
+def test_a_malformed_chunk_is_rejected_whole_counted_and_told_once(on, change, reason, capfd):
     for _ in range(3):
         on.give(change)
-        count = on.refused(reason).refusal_counts[0]
-    on.states.wait(lambda s: list(s.refusal_counts) == [3])
+        count = on.rejected(reason).rejection_counts[0]
+    on.states.wait(lambda s: list(s.rejection_counts) == [3])
     assert count <= 3
     assert len(on.trajectories) == 0
-    told = [line for line in capfd.readouterr().err.splitlines() if f"refused: {reason}" in line]
+    told = [line for line in capfd.readouterr().err.splitlines() if f"rejected: {reason}" in line]
     assert len(told) == 1
     assert told[0].startswith("[WARN]")
 
 
-def test_stamps_from_the_future_and_the_past_are_refused(on):
+def test_stamps_from_the_future_and_the_past_are_rejected(on):
     on.give(latency=-1.0)
-    on.refused("future_stamp")
+    on.rejected("future_stamp")
     on.give(latency=5.0)
-    on.refused("too_old")
+    on.rejected("too_old")
     assert len(on.trajectories) == 0
 
 
-def test_two_policies_at_once_are_refused_loudly(on, capfd):
+def test_two_policies_at_once_are_rejected_loudly(on, capfd):
     on.run()
     on.give(session="b")
-    on.refused("second_policy")
+    on.rejected("second_policy")
     told = [line for line in capfd.readouterr().err.splitlines() if "second_policy" in line]
     assert told[0].startswith("[ERROR]")
 
@@ -187,7 +187,7 @@ def test_a_policy_that_says_it_ended_may_begin_again_at_once(on):
     wait_until(lambda: on.node._control._admission._session is None, "the session is over")
     on.give(session="b")
     state = on.states.wait(lambda s: s.session == "b")
-    assert list(state.refusal_reasons) == []
+    assert list(state.rejection_reasons) == []
 
 
 def test_a_restarted_policy_is_admitted(on):
@@ -215,7 +215,7 @@ def test_a_hold_stops_the_robot_until_it_is_released(on):
     last = on.trajectories.all()[-1]
     assert list(last.points[-1].velocities) == [0.0, 0.0]
     on.give()
-    on.refused("on_hold")
+    on.rejected("on_hold")
     assert on.switch("hold", False).message == "the next chunk may move it"
     on.give()
     on.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=len(on.states))
@@ -265,10 +265,10 @@ def test_an_emergency_stop_outlives_cleanup_and_configure(on):
     assert state.status == ExecutorState.ESTOPPED
 
 
-def test_one_joint_state_from_the_future_is_refused_and_the_next_ones_count(on):
+def test_one_joint_state_from_the_future_is_rejected_and_the_next_ones_count(on):
     on.run()
     on.speak_from_the_future()
-    on.states.wait(lambda s: "clocks_disagree" in s.refusal_reasons)
+    on.states.wait(lambda s: "clocks_disagree" in s.rejection_reasons)
     state = on.states.wait(lambda s: True, after=len(on.states))
     assert "joint states" not in state.reason
 
@@ -337,18 +337,18 @@ def test_without_a_configuration_services_answer_why(stage):
         assert response.message == "not configured"
 
 
-def test_live_parameters_count_at_once_and_bad_ones_are_refused(on):
+def test_live_parameters_count_at_once_and_bad_ones_are_rejected(on):
     assert on.set_parameter("max_chunk_age", 0.2).successful
     assert on.node._control.settings.max_chunk_age == 0.2
     on.give(latency=0.3)
-    on.refused("too_old")
+    on.rejected("too_old")
     assert not on.set_parameter("limits_scale", 1.5).successful
-    refused = on.set_parameter("commit_horizon", 0.5)
-    assert not refused.successful
-    assert "cleanup" in refused.reason
+    rejected = on.set_parameter("commit_horizon", 0.5)
+    assert not rejected.successful
+    assert "cleanup" in rejected.reason
     assert on.set_parameter("limits_scale", 1).successful
-    refused = on.set_parameter("max_future", 0.0)
-    assert refused.reason == "max_future must be finite and above 0, not 0.0"
+    rejected = on.set_parameter("max_future", 0.0)
+    assert rejected.reason == "max_future must be finite and above 0, not 0.0"
     assert not on.set_parameter("use_sim_time", True).successful
 
 
@@ -377,10 +377,10 @@ def test_a_newcomer_stops_when_it_finds_somebody_and_goes_on_when_it_is_alone(on
     state = on.states.wait(lambda s: held(s) and "/onlooker publishes on" in s.reason)
     assert state.accepted == 1
     on.give()
-    on.refused("second_executor")
+    on.rejected("second_executor")
     assert on.diagnosed("motion", "/onlooker") == DiagnosticStatus.ERROR
     stop()
-    wait_until(lambda: not on.node._surroundings.rival, "it is alone")
+    wait_until(lambda: not on.node._surroundings.conflicting_publisher, "it is alone")
     on.run()
 
 
@@ -404,10 +404,10 @@ def test_a_newcomer_that_moves_already_sends_nothing_more_when_it_finds_somebody
 
 
 def test_until_everybody_is_discovered_no_chunk_is_taken(stage):
-    on = stage(discovery_time=60.0)
+    on = stage(discovery_timeout=60.0)
     on.bring_up()
     on.give()
-    state = on.refused("looking_around")
+    state = on.rejected("looking_around")
     assert state.accepted == 0
     assert not len(on.trajectories)
     on.node._surroundings._known_ns = 0
@@ -425,7 +425,7 @@ def test_who_was_there_first_goes_on_and_reports_the_other(on):
     before = len(on.states)
     on.give()
     state = on.states.wait(lambda s: s.accepted >= 2, after=before)
-    assert "second_executor" not in state.refusal_reasons
+    assert "second_executor" not in state.rejection_reasons
 
 
 def test_a_controller_that_says_it_follows_something_else_stops_it(on):
@@ -462,7 +462,7 @@ def test_under_simulated_time_it_lives_by_the_clock(stage):
     wait_until(lambda: on.node._control.state(start).accepted == 1, "the chunk is taken")
     for step in range(1, 30):
         on.tell_time(start + step * s_to_ns(0.1))
-    state = on.states.wait(lambda s: held(s) and s.starvations == 1)
+    state = on.states.wait(lambda s: held(s) and s.underruns == 1)
     assert time_to_ns(state.header.stamp) < start + s_to_ns(3.0)
     on.tell_time(start)
     on.tell_time(start + s_to_ns(0.1))

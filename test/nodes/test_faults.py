@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_stage import wait_until
-from process_stage import CONTRACT, HOME, JOINTS, PERIOD, Policy, ProcessStage
+from support.policy_stage import wait_until
+from support.process_stage import CONTRACT, HOME, JOINTS, PERIOD, Policy, ProcessStage
 
+from groot_ros.core import s_to_ns
 from groot_ros.msg import ExecutorState
-from groot_ros.types import s_to_ns
 
 pytestmark = pytest.mark.ros
-RUNNING, COASTING, HOLDING = (
+RUNNING, BRAKING, HOLDING = (
     ExecutorState.RUNNING,
-    ExecutorState.COASTING,
+    ExecutorState.BRAKING,
     ExecutorState.HOLDING,
 )
 #: rad in one control period at the largest velocity of the SO-101's contract.
@@ -37,9 +37,9 @@ def running(stage):
     return stage
 
 
-def test_a_policy_that_is_too_late_is_refused_until_it_is_on_time_again(running):
+def test_a_policy_that_is_too_late_is_rejected_until_it_is_on_time_again(running):
     running.policy.latency = 1.5
-    running.wait(HOLDING, "no chunk was accepted (last refused: too_old)", refused="too_old")
+    running.wait(HOLDING, "no chunk was accepted (last rejected: too_old)", rejected="too_old")
     running.policy.latency = 0.1
     running.wait(RUNNING)
     assert running.sharpest(running.began_ns).step < STEP
@@ -47,55 +47,55 @@ def test_a_policy_that_is_too_late_is_refused_until_it_is_on_time_again(running)
 
 def test_a_policy_that_pauses_is_taken_up_again_from_the_tail(running):
     running.policy.on = False
-    running.wait(COASTING)
+    running.wait(BRAKING)
     running.policy.on = True
     running.wait(RUNNING)
     assert running.sharpest(running.began_ns).step < STEP
 
 
-def test_chunks_with_nan_are_refused_and_the_robot_comes_to_rest(running):
+def test_chunks_with_nan_are_rejected_and_the_robot_comes_to_rest(running):
     def spoil(msg):
         msg.groups[0].values[3] = math.nan
 
     running.policy.spoil = spoil
     running.wait(
-        HOLDING, "no chunk was accepted (last refused: non_finite): at rest", refused="non_finite"
+        HOLDING, "no chunk was accepted (last rejected: non_finite): at rest", rejected="non_finite"
     )
     wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
     assert running.sharpest(running.began_ns).step < STEP
 
 
-def test_chunks_of_a_wrong_joint_count_are_refused_and_the_robot_comes_to_rest(running):
+def test_chunks_of_a_wrong_joint_count_are_rejected_and_the_robot_comes_to_rest(running):
     def spoil(msg):
         msg.groups[0].values = msg.groups[0].values[:-1]
 
     running.policy.spoil = spoil
     running.wait(
         HOLDING,
-        "no chunk was accepted (last refused: sizes_disagree): at rest",
-        refused="sizes_disagree",
+        "no chunk was accepted (last rejected: sizes_disagree): at rest",
+        rejected="sizes_disagree",
     )
 
 
 def test_joint_states_of_a_wrong_joint_count_count_as_lost(running):
     running.robot.stray_joint = True
-    running.wait(HOLDING, "joint states lost", refused="bad_joint_state")
+    running.wait(HOLDING, "joint states lost", rejected="bad_joint_state")
 
 
 def test_lost_joint_states_stop_the_robot_until_they_return(running):
     running.robot.silent.add("joints")
-    running.wait(HOLDING, "joint states lost", refused="stale_joint_state")
+    running.wait(HOLDING, "joint states lost", rejected="stale_joint_state")
     running.stays(HOLDING)
     running.robot.silent.clear()
     running.wait(RUNNING)
     assert running.sharpest(running.began_ns).step < STEP
 
 
-def test_of_two_policies_the_first_goes_on_and_the_second_is_refused(running):
+def test_of_two_policies_the_first_goes_on_and_the_second_is_rejected(running):
     second = Policy(running, session="b")
     second.on = True
     running.policies.append(second)
-    state = running.wait(RUNNING, refused="second_policy")
+    state = running.wait(RUNNING, rejected="second_policy")
     assert state.session == "a"
     running.stays(RUNNING)
     assert "two policies drive one robot" in running.log("executor_node")
@@ -109,7 +109,7 @@ def test_another_policy_takes_over_when_the_first_is_silent(running):
     running.policies.append(second)
     second.on = True
     state = running.states.wait(lambda s: s.session == "b" and s.status == RUNNING)
-    assert state.starvations == 1
+    assert state.underruns == 1
 
 
 def test_a_killed_executor_leaves_a_robot_that_comes_to_rest(running):
@@ -167,7 +167,9 @@ def test_a_controller_that_was_deaf_jumps_by_no_more_than_may_be_its_error(runni
 
 def test_a_second_executor_gives_way_to_the_first(running):
     ran_ns = running.now_ns
-    wait_until(lambda: running.now_ns - ran_ns > s_to_ns(6.0), "the first is no newcomer")
+    wait_until(
+        lambda: running.now_ns - ran_ns > s_to_ns(6.0), "the first is no conflicting_publisher"
+    )
     running.policy.reach = 0.6
     running.start("executor_node", __node="second", executor_state="second_state")
     words = "somebody else commands this robot: "

@@ -4,10 +4,10 @@ import threading
 
 import pytest
 import rclpy
-from policy_stage import wait_until
 from rclpy.executors import MultiThreadedExecutor
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
+from support.policy_stage import wait_until
 
 from groot_ros.nodes.guarded import GuardedNode
 
@@ -52,9 +52,9 @@ def test_a_callback_under_way_is_awaited_and_the_next_does_not_begin(node):
     wait_until(lambda: publisher.get_subscription_count() == 1, "the word is heard")
     publisher.publish(String(data="first"))
     assert begun.wait(60)
-    assert not node.fall_silent(0.01)
+    assert not node.drain_callbacks(0.01)
     threading.Timer(0.1, may_end.set).start()
-    assert node.fall_silent(20.0)
+    assert node.drain_callbacks(20.0)
     assert ended.is_set()
     # As a thread of rclpy's pool does that had not yet begun.
     subscription.callback(String(data="second"))
@@ -72,7 +72,7 @@ def test_a_service_of_a_node_that_ends_answers_that_it_did_nothing(node):
     node.create_service(Trigger, "~/do", serve)
     client = node.create_client(Trigger, "ending/do")
     wait_until(client.service_is_ready, "the service is there")
-    assert node.fall_silent(20.0)
+    assert node.drain_callbacks(20.0)
     future = client.call_async(Trigger.Request())
     wait_until(future.done, "the service answers")
     answer = future.result()

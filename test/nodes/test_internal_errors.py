@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_stage import wait_until
-from process_stage import PERIOD, ProcessStage
+from support.policy_stage import wait_until
+from support.process_stage import PERIOD, ProcessStage
 
+from groot_ros.core import s_to_ns
 from groot_ros.msg import ExecutorState
-from groot_ros.types import s_to_ns
 
 pytestmark = pytest.mark.ros
 RUNNING, HOLDING = ExecutorState.RUNNING, ExecutorState.HOLDING
@@ -54,7 +54,7 @@ def test_an_error_in_a_callback_is_a_latched_stop_and_the_process_lives(
     switch(method)
     state = running.wait(HOLDING, "internal error: KeyError in " + callback)
     assert state.reason.endswith("call resume first")
-    assert "internal_error" in state.refusal_reasons
+    assert "internal_error" in state.rejection_reasons
     level = running.diagnosed("executor_node: motion", f"{method} is broken")
     assert level == DiagnosticStatus.ERROR
     wait_until(lambda: rests(running), "the robot rests")

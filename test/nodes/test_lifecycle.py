@@ -158,7 +158,7 @@ def test_autostart_goes_up_to_active_and_says_when_it_cannot(make):
     assert not make("start").autostart()
 
 
-def test_an_impossible_transition_by_service_is_refused_and_the_node_answers_on(make):
+def test_an_impossible_transition_by_service_is_rejected_and_the_node_answers_on(make):
     node = make()
     client_node = rclpy.create_node("client")
     client = client_node.create_client(ChangeState, "recorded/change_state")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from policy_stage import PolicyStage
 from rcl_interfaces.msg import Log
-from tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.policy_stage import PolicyStage
+from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.export.cases import make_oracle
 from groot_ros.export.observations import synthetic
@@ -15,7 +15,7 @@ from groot_ros.nodes.policy_node import load
 from groot_ros.policy import load_policy
 from groot_ros.runtime.manifest import Manifest, StageFiles
 from groot_ros.runtime.measured import remember
-from groot_ros.runtime.oracle import Verdict
+from groot_ros.runtime.oracle import ValidationResult
 
 pytestmark = pytest.mark.ros
 
@@ -91,17 +91,17 @@ def test_the_override_configures_it_and_the_log_says_so(
     stage, checkpoint: Path, tmp_path: Path
 ) -> None:
     directory = stored(checkpoint, tmp_path, 0.01)
-    on = stage(directory, engine="torch", allow_unproven_engine="true")
+    on = stage(directory, engine="torch", allow_unvalidated_engine="true")
     assert on.configure()
     assert said(on, "engine torch runs UNPROVEN: max abs error 0.01")
 
 
-def test_files_of_another_checkpoint_are_refused_in_one_line(
+def test_files_of_another_checkpoint_are_rejected_in_one_line(
     stage, checkpoint: Path, tmp_path: Path
 ) -> None:
     directory = stored(checkpoint, tmp_path, 0.0)
     replace(Manifest.read(directory), checkpoint_sha256="0" * 64).write(directory)
-    on = stage(directory, allow_unproven_engine="true")
+    on = stage(directory, allow_unvalidated_engine="true")
     assert not on.configure()
     assert said(on, "'checkpoint_sha256' is 000000000000, here it is")
 
@@ -112,7 +112,7 @@ def test_a_broken_engine_that_auto_passes_by_is_a_warning(
     directory = stored(checkpoint, tmp_path, 0.0)
     broken = {"denoise": StageFiles("denoise.onnx", "0" * 64)}
     replace(Manifest.read(directory), stages=broken).write(directory)
-    fastest = Verdict(0.0, 1e-4, 0, {}, 0.01)
+    fastest = ValidationResult(0.0, 1e-4, 0, {}, 0.01)
     remember(directory, "onnxruntime", fastest, torch.device("cpu"), 0.01)
     on = stage(directory)
     assert on.configure()

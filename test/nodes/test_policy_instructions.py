@@ -3,13 +3,13 @@
 import threading
 
 import pytest
-from policy_stage import (
+from std_msgs.msg import String
+from support.policy_stage import (
     ScriptedPolicy,
     active,
     stages,
     wait_until,
 )
-from std_msgs.msg import String
 
 from groot_ros.nodes import instruction_channel
 
@@ -24,7 +24,7 @@ def stage(ros_domain):
 def test_without_an_instruction_nothing_is_inferred_and_the_first_one_begins(stage):
     policy = ScriptedPolicy()
     on = active(stage, policy, instruction="''")
-    on.refused("no_instruction")
+    on.rejected("no_instruction")
     assert not policy.observations
     on.instruction.publish(String(data="pick the cube"))
     chunk = on.chunks.wait()
@@ -77,7 +77,7 @@ def test_a_word_is_not_overtaken_by_the_next_one(stage, monkeypatch):
     assert on.node._instructions.current.text == ""
 
 
-def test_a_book_is_refused_as_an_instruction_and_the_old_one_stays(stage):
+def test_a_book_is_rejected_as_an_instruction_and_the_old_one_stays(stage):
     on = active(stage)
     on.chunks.wait()
     response = on.instruct("a" * 2001)
@@ -91,7 +91,7 @@ def test_an_empty_instruction_stops_the_chunks_until_the_next_one(stage):
     response = on.instruct("")
     assert (response.success, response.instruction_id) == (True, 2)
     stopped_at = len(on.chunks)
-    on.refused("no_instruction")
+    on.rejected("no_instruction")
     # One that was on its way may still have arrived, but it was told to do the old thing.
     assert all(m.instruction_id == 1 for m in on.chunks.all()[stopped_at:])
     on.instruct("go on")
@@ -111,7 +111,7 @@ def test_a_chunk_of_the_old_instruction_is_dropped_when_a_new_one_comes_while_in
     on.instruct("new")
     finish.set()
     assert on.chunks.wait().instruction == "new"
-    on.refused("superseded")
+    on.rejected("superseded")
 
 
 def test_a_late_joiner_finds_only_the_newest_word_whoever_said_it(stage):
@@ -140,7 +140,7 @@ def test_a_reset_begins_a_new_episode_and_kills_the_chunk_in_the_making(stage):
     finish.set()
     chunk = on.chunks.wait()
     assert (chunk.episode, chunk.id) == (1, 1)
-    assert on.refused("superseded").episode == 1
+    assert on.rejected("superseded").episode == 1
 
 
 def test_after_a_reset_only_frames_that_came_later_are_looked_at(stage):
@@ -149,7 +149,7 @@ def test_after_a_reset_only_frames_that_came_later_are_looked_at(stage):
     on.chunks.wait()
     on.robot.silent.update({"front", "wrist"})
     on.reset()
-    status = on.refused("missing_image")
+    status = on.rejected("missing_image")
     assert status.episode == 1
 
 

@@ -6,7 +6,9 @@ import weakref
 
 import pytest
 from lifecycle_msgs.msg import State, Transition
-from policy_stage import (
+from rcl_interfaces.srv import GetParameters
+from rclpy.parameter import Parameter
+from support.policy_stage import (
     SO101,
     ScriptedPolicy,
     active,
@@ -14,9 +16,7 @@ from policy_stage import (
     stages,
     wait_until,
 )
-from rcl_interfaces.srv import GetParameters
-from rclpy.parameter import Parameter
-from tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.nodes.policy_node import load
 
@@ -129,7 +129,7 @@ def test_a_wrong_robot_contract_fails_configure_with_the_key(stage, tmp_path):
     assert log.msg == f"configure failed: {contract}: action_dt: is missing"
 
 
-def test_an_impossible_transition_is_refused_and_the_node_lives_on(stage):
+def test_an_impossible_transition_is_rejected_and_the_node_lives_on(stage):
     on = stage()
     assert not on.activate()
     assert not on.deactivate()

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from lifecycle_msgs.msg import State
 from PIL import Image as PillowImage
-from policy_stage import (
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image
+from support.policy_stage import (
     JOINTS,
     MS,
     SO101,
@@ -17,9 +19,7 @@ from policy_stage import (
     active,
     stages,
 )
-from rclpy.parameter import Parameter
-from sensor_msgs.msg import CompressedImage, Image
-from tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.bridge.messages import chunk_from_msg
 from groot_ros.nodes.policy_node import load
@@ -119,11 +119,11 @@ def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
     assert seen["wrist"].tolist() == [[[[1, 2, 3]] * 8 + [[4, 5, 6]] * 8] * 16]
 
 
-def test_an_encoding_that_the_contract_does_not_state_is_refused(stage):
+def test_an_encoding_that_the_contract_does_not_state_is_rejected(stage):
     bgr = Image(width=1, height=1, step=3, encoding="bgr8", data=array("B", [3, 2, 1]))
     on = stage(ScriptedPolicy(), images={"front": bgr}, instruction="look")
     on.bring_up()
-    on.refused("wrong_encoding")
+    on.rejected("wrong_encoding")
     status = on.statuses.wait(lambda s: s.input_count and s.input_count[0] > 5)
     assert (status.inputs[0], status.age[0]) == ("front", -1.0)
 
@@ -143,12 +143,12 @@ def test_joints_are_matched_by_name_whatever_their_order_and_company(stage):
 def test_what_was_built_in_configure_is_locked_and_tolerances_are_not(stage):
     on = active(stage)
     on.chunks.wait()
-    refused, accepted = on.node.set_parameters(
+    rejected, accepted = on.node.set_parameters(
         [Parameter("rate_hz", value=10.0), Parameter("max_image_age", value=0.001)]
     )
-    assert refused.reason == "rate_hz cannot change now: run cleanup first"
+    assert rejected.reason == "rate_hz cannot change now: run cleanup first"
     assert accepted.successful
-    on.refused("stale_image")
+    on.rejected("stale_image")
 
 
 def test_a_deactivated_policy_says_which_session_is_over(stage):
@@ -170,7 +170,7 @@ def test_the_status_tells_what_comes_in_and_what_goes_out(stage):
     assert list(status.stages) == list(on.chunks.wait().stages)
     assert (status.rate_wanted, status.horizon, status.device) == (50.0, 8, "cpu")
     assert status.s >= status.d >= 1
-    assert status.budget_ok == (status.d <= status.s <= 8 - status.d)
+    assert status.within_budget == (status.d <= status.s <= 8 - status.d)
     assert (status.memory_bytes, status.instruction_id) == (123, 1)
 
 

@@ -3,14 +3,14 @@
 from array import array
 
 import pytest
-from policy_stage import (
+from sensor_msgs.msg import Image
+from support.policy_stage import (
     MS,
     ScriptedPolicy,
     active,
     rgb_image,
     stages,
 )
-from sensor_msgs.msg import Image
 
 pytestmark = pytest.mark.ros
 
@@ -82,22 +82,22 @@ def spoil_unstamped(robot):
         (spoil_image, "step_too_small", "camera 'front': step is 7 bytes"),
     ],
 )
-def test_a_bad_input_is_refused_by_reason_told_once_and_no_chunk_comes_of_it(
+def test_a_bad_input_is_rejected_by_reason_told_once_and_no_chunk_comes_of_it(
     stage, spoil, reason, told
 ):
     policy = ScriptedPolicy()
     on = stage(policy, instruction="go", max_image_age=10.0)
     spoil(on.robot)
     on.bring_up()
-    status = on.refused(reason)
-    assert status.refusal_counts[status.refusal_reasons.index(reason)] >= 1
+    status = on.rejected(reason)
+    assert status.rejection_counts[status.rejection_reasons.index(reason)] >= 1
     log = on.logs.wait(lambda m: m.msg.startswith(f"{reason}: "))
     assert told in log.msg
     # Five more ticks at least, and still nothing.
     later = on.statuses.wait(
-        lambda s: sum(s.refusal_counts) > sum(status.refusal_counts) + 5, after=len(on.statuses)
+        lambda s: sum(s.rejection_counts) > sum(status.rejection_counts) + 5, after=len(on.statuses)
     )
-    assert reason in later.refusal_reasons
+    assert reason in later.rejection_reasons
     assert not policy.observations
     assert not len(on.chunks)
     told_again = [m for m in on.logs.all() if m.msg.startswith(f"{reason}: ")]
@@ -108,7 +108,7 @@ def test_once_the_input_is_mended_the_chunks_come(stage):
     on = stage(instruction="go")
     on.robot.silent.add("wrist")
     on.bring_up()
-    on.refused("missing_image")
+    on.rejected("missing_image")
     on.robot.silent.clear()
     assert on.chunks.wait().id == 1
 
@@ -120,8 +120,8 @@ def test_an_inference_that_fails_is_counted_and_the_next_one_gets_its_chance(sta
 
     on = active(stage, ScriptedPolicy(script=script))
     assert on.chunks.wait().id == 1
-    status = on.refused("inference_error")
-    assert status.refusal_counts[status.refusal_reasons.index("inference_error")] == 3
+    status = on.rejected("inference_error")
+    assert status.rejection_counts[status.rejection_reasons.index("inference_error")] == 3
     log = on.logs.wait(lambda m: m.msg.startswith("inference_error"))
     assert log.msg == "inference_error: RuntimeError: the model's output is not finite"
 
@@ -133,11 +133,11 @@ def test_an_error_in_a_callback_is_told_counted_and_ends_nothing(stage, monkeypa
     on = active(stage)
     on.chunks.wait()
     monkeypatch.setattr(on.node._buffer, "add_joint_state", broken)
-    on.refused("internal_error")
+    on.rejected("internal_error")
     log = on.logs.wait(lambda m: m.msg.startswith("internal error: "))
     assert "KeyError in _on_joint_state: 'no such joint'" in log.msg
     assert "Traceback" in log.msg
-    on.refused("stale_joint_state")
+    on.rejected("stale_joint_state")
     monkeypatch.undo()
     assert on.chunks.wait(after=len(on.chunks))
 
@@ -149,6 +149,6 @@ def test_an_error_in_publishing_a_chunk_is_counted_too(stage, monkeypatch):
     on = active(stage)
     on.chunks.wait()
     monkeypatch.setattr("groot_ros.nodes.policy_node.chunk_to_msg", broken)
-    on.refused("internal_error")
+    on.rejected("internal_error")
     log = on.logs.wait(lambda m: m.msg.startswith("internal error: "))
     assert "TypeError in inference: not a message" in log.msg

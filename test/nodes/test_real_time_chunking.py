@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
-from policy_stage import Inbox, wait_until
-from process_stage import JOINTS, ProcessStage
-from tiny_checkpoint import write_tiny_checkpoint
+from support.policy_stage import Inbox, wait_until
+from support.process_stage import JOINTS, ProcessStage
+from support.tiny_checkpoint import write_tiny_checkpoint
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_from_msg, timeline_from_msg
 from groot_ros.control.curve import Curve
+from groot_ros.core import NS_PER_S, ActionChunk, CommittedTimeline, RtcMode, s_to_ns
+from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import ExecutorState
-from groot_ros.share import robot_path
-from groot_ros.types import NS_PER_S, ActionChunk, CommittedTimeline, RtcMode, s_to_ns
 
 pytestmark = pytest.mark.ros
 OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN

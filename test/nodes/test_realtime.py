@@ -8,11 +8,11 @@ import os, threading
 from groot_ros.nodes.realtime import ask_for_realtime
 waiting = threading.Event()
 threading.Thread(target=waiting.wait, daemon=True).start()
-refused = ask_for_realtime({priority})
+rejected = ask_for_realtime({priority})
 threads = [int(t) for t in os.listdir("/proc/self/task")]
 waiting.set()
 fifo = [os.sched_getscheduler(t) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO for t in threads]
-print(len(fifo), sum(fifo), refused)
+print(len(fifo), sum(fifo), rejected)
 """
 
 
@@ -23,15 +23,15 @@ def ask(priority: int, *before: str) -> list[str]:
 
 
 def test_every_thread_runs_ahead_of_others_or_the_reason_is_told():
-    threads, fifo, *refused = ask(20)
+    threads, fifo, *rejected = ask(20)
     assert int(threads) >= 2
-    if refused:
-        assert "rtprio" in refused[0]
+    if rejected:
+        assert "rtprio" in rejected[0]
         assert fifo == "0"
     else:
         assert fifo == threads
 
 
-def test_a_priority_that_does_not_exist_is_a_mistake_not_a_refusal():
+def test_a_priority_that_does_not_exist_is_a_mistake_not_a_rejection():
     with pytest.raises(subprocess.CalledProcessError):
         ask(1000)

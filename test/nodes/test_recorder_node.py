@@ -12,7 +12,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import rclpy
-from policy_stage import wait_until
 from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
@@ -21,13 +20,14 @@ from rosbags.rosbag2 import Reader
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Int32, String
+from support.policy_stage import wait_until
 
 from groot_ros.bags.recovery import recover
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_from_msg, chunk_to_msg
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, StampedInput
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.nodes.recorder_node import RecorderNode
-from groot_ros.types import ActionChunk, ActionGroup, ActionKind, StampedInput
 
 pytestmark = pytest.mark.ros
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
@@ -190,7 +190,7 @@ def test_a_publisher_that_joins_later_and_offers_less_is_heard_too(stage):
     assert names[:2] == [["reliable"], ["best effort"]]
 
 
-def test_a_topic_with_two_types_is_refused_and_the_others_are_recorded(stage, capfd):
+def test_a_topic_with_two_types_is_rejected_and_the_others_are_recorded(stage, capfd):
     # One process cannot publish two types on one topic.
     other = rclpy.Context()
     rclpy.init(context=other)

@@ -11,7 +11,7 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
-from groot_ros.share import robot_path
+from groot_ros.core.share import robot_path
 
 pytestmark = pytest.mark.ros
 PARAMETERS = {

@@ -161,7 +161,7 @@ def test_it_follows_a_trajectory(world):
     world.wait(lambda: abs(world.position("shoulder_pan") - 0.6) < 0.01)
 
 
-def test_a_bad_trajectory_is_refused_in_words_and_moves_nothing(world):
+def test_a_bad_trajectory_is_rejected_in_words_and_moves_nothing(world):
     world.wait_for("joint_states")
     world.command(0, 0.6, velocity=1.0)
 
@@ -258,7 +258,7 @@ def test_as_the_source_of_the_clock_no_picture_is_missed_however_fast(world):
     assert time_to_ns(world.seen["joint_states"][-1].header.stamp) < 600e9
 
 
-def test_a_parameter_that_would_change_nothing_is_refused(world):
+def test_a_parameter_that_would_change_nothing_is_rejected(world):
     from rclpy.parameter import Parameter
 
     (answer,) = world.robot.set_parameters([Parameter("control_rate", value=100.0)])

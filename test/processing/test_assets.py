@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing import find_backbone_assets, find_checkpoint, write_byte_tokenizer
 from groot_ros.processing.assets import hub_cache
-from groot_ros.types.fields import CheckpointError
 
 VLM = "nvidia/Eagle-Block2A-2B-v2"
 
@@ -113,12 +113,12 @@ def test_a_file_that_may_not_be_read_is_named_with_what_to_do(
     assert find_checkpoint(tmp_path) == tmp_path
     opened = Path.open
 
-    def refuse(path: Path, mode: str):
+    def reject(path: Path, mode: str):
         if path.name == name:
             raise PermissionError(13, "Permission denied", str(path))
         return opened(path, mode)
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "open", reject)
     with pytest.raises(CheckpointError, match="Permission denied; let this user read it") as caught:
         find_checkpoint(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path / name}: cannot be read: ")

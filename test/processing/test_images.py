@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing import ImagePipeline, ProcessorConfig
 from groot_ros.processing.images import smallest_side_size, token_grid_size
-from groot_ros.types.fields import CheckpointError
 
 
 @pytest.mark.parametrize(
@@ -75,13 +75,13 @@ def test_neither_old_nor_new_keys_is_an_error_naming_them(key: str) -> None:
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01, float("nan")])
-def test_a_crop_of_nothing_or_of_more_than_the_image_is_refused(fraction: float) -> None:
+def test_a_crop_of_nothing_or_of_more_than_the_image_is_rejected(fraction: float) -> None:
     with pytest.raises(CheckpointError, match=r"'crop_fraction' .* above 0 and at most 1"):
         ImagePipeline.of(ProcessorConfig({}, crop_fraction=fraction))
 
 
 @pytest.mark.parametrize("size", [(1, 2000), (100_000, 2)])
-def test_a_frame_of_almost_no_width_is_refused_before_it_is_enlarged(size) -> None:
+def test_a_frame_of_almost_no_width_is_rejected_before_it_is_enlarged(size) -> None:
     pipeline = ImagePipeline(256, 0.95)
     frame = np.zeros((*size, 3), dtype=np.uint8)
     tracemalloc.start()

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
+from support.tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing import ProcessorConfig, Statistics, save_processor
-from groot_ros.types.fields import CheckpointError
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def test_a_wrong_value_is_one_line_naming_file_and_key(directory, change, proble
     assert "\n" not in str(caught.value)
 
 
-def test_another_processor_class_is_refused(directory: Path) -> None:
+def test_another_processor_class_is_rejected(directory: Path) -> None:
     path = directory / "processor_config.json"
     edit(path, lambda value: value.update(processor_class="Gr00tN1d7Processor"))
     with pytest.raises(CheckpointError, match="only 'Gr00tN1d6Processor' is supported"):

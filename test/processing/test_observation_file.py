@@ -95,7 +95,7 @@ def test_a_file_without_images_or_instruction_says_what_it_holds(tmp_path: Path)
     ("content", "problem"),
     [(None, "no such file"), (b"PK\x03\x04 cut off", "not an npz"), (b"text", "not an npz file")],
 )
-def test_a_file_of_another_kind_is_refused(
+def test_a_file_of_another_kind_is_rejected(
     tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
     path = tmp_path / "seen.npz"
@@ -197,10 +197,10 @@ def test_a_directory_or_a_file_of_others_is_named(
         read_observation(tmp_path)
     path = write(tmp_path)
 
-    def refuse(self: Path, mode: str = "r") -> None:
+    def reject(self: Path, mode: str = "r") -> None:
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(Path, "open", reject)
     with pytest.raises(ValueError, match=r"seen.npz: cannot be read: Permission denied; let this"):
         read_observation(path)
 
@@ -209,7 +209,7 @@ def test_a_directory_or_a_file_of_others_is_named(
     ("text", "problem"),
     [("a" * 2001, "has 2001 characters, at most 2000"), ("go\ud800", "half of a surrogate pair")],
 )
-def test_an_instruction_that_no_node_would_take_is_refused(
+def test_an_instruction_that_no_node_would_take_is_rejected(
     tmp_path: Path, text: str, problem: str
 ) -> None:
     path = write(tmp_path, instruction=text)

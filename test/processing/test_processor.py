@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
+from support.tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
 
 from groot_ros.processing import (
     Processor,
@@ -90,7 +90,7 @@ def test_actions_and_their_mask_come_along_when_training(processor: Processor) -
     assert batch.action_mask.sum() == HORIZON * 6
 
 
-def test_a_batch_half_with_actions_is_refused(processor: Processor) -> None:
+def test_a_batch_half_with_actions_is_rejected(processor: Processor) -> None:
     encoded = [processor.encode(sample(action=ACTION)), processor.encode(sample())]
     with pytest.raises(ValueError, match="some samples of the batch have actions"):
         collate(encoded, 256)

@@ -1,4 +1,4 @@
-"""States and actions to the model's columns and back, and what is refused."""
+"""States and actions to the model's columns and back, and what is rejected."""
 
 import logging
 from dataclasses import replace
@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
+from support.tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.processing import (
     ActionConfig,
     ActionFormat,
@@ -21,7 +22,6 @@ from groot_ros.processing import (
     StateActionCodec,
     Statistics,
 )
-from groot_ros.types.fields import CheckpointError
 
 STATE = {"single_arm": np.full((1, 5), 10.0), "gripper": np.full((1, 1), 40.0)}
 RELATIVE_POSE = ActionConfig(Representation.RELATIVE, ActionType.EEF, ActionFormat.XYZ_ROT6D)
@@ -129,7 +129,7 @@ def test_a_group_missing_from_a_prefix_is_masked() -> None:
 @pytest.mark.parametrize(
     ("steps", "problem"), [((2, 3), "differ in steps"), ((HORIZON + 1,) * 2, "horizon is 8")]
 )
-def test_a_prefix_of_a_wrong_length_is_refused(steps, problem) -> None:
+def test_a_prefix_of_a_wrong_length_is_rejected(steps, problem) -> None:
     arm, gripper = steps
     with pytest.raises(ValueError, match=problem):
         codec().encode_prefix(

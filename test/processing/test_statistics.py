@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
+from support.tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
 
+from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.processing import Statistics
 from groot_ros.processing.state_action import StateActionCodec
-from groot_ros.types.fields import CheckpointError, Fields
 
 
 def plain() -> dict:

@@ -8,6 +8,7 @@ from golden.comparison import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.models.gr00t_n1d6 import EagleConfig, TextConfig
 from groot_ros.processing import (
     IMAGE_TOKEN_INDEX,
@@ -18,7 +19,6 @@ from groot_ros.processing import (
 from groot_ros.processing.prompt import build_prompt, formalise
 from groot_ros.processing.tokenizer import has_tokenizer
 from groot_ros.runtime.checkpoint_parts import require_same_tokens
-from groot_ros.types.fields import CheckpointError
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def test_a_tokenizer_json_is_read_where_there_is_one(directory: Path, tmp_path: 
     assert TextTokenizer.load(tmp_path).encode(text) == TextTokenizer.load(directory).encode(text)
 
 
-def test_added_tokens_with_a_gap_are_refused(tmp_path: Path) -> None:
+def test_added_tokens_with_a_gap_are_rejected(tmp_path: Path) -> None:
     write_byte_tokenizer(tmp_path)
     path = tmp_path / "added_tokens.json"
     added = json.loads(path.read_text())
@@ -71,7 +71,7 @@ def test_added_tokens_with_a_gap_are_refused(tmp_path: Path) -> None:
         TextTokenizer.load(tmp_path)
 
 
-def test_a_tokenizer_without_image_tokens_is_refused(tmp_path: Path) -> None:
+def test_a_tokenizer_without_image_tokens_is_rejected(tmp_path: Path) -> None:
     write_byte_tokenizer(tmp_path)
     (tmp_path / "added_tokens.json").write_text(json.dumps({"<|endoftext|>": 256}))
     with pytest.raises(CheckpointError, match="has no token '<IMG_CONTEXT>'"):
@@ -126,7 +126,7 @@ def change_ids(directory: Path, edit) -> Path:
         (float, "must be a whole number"),
     ],
 )
-def test_ids_that_are_no_rows_of_the_embeddings_are_refused(
+def test_ids_that_are_no_rows_of_the_embeddings_are_rejected(
     tmp_path: Path, edit, problem: str
 ) -> None:
     path = change_ids(tmp_path, edit)

@@ -87,7 +87,7 @@ def test_nothing_stated_bounds_nothing():
         (URDF.replace('"-1.0" upper="9.0"', '"7.0" upper="9.0"'), "nothing in common"),
     ],
 )
-def test_a_urdf_that_cannot_be_meant_is_refused_in_one_line(write, load_changed, text, told):
+def test_a_urdf_that_cannot_be_meant_is_rejected_in_one_line(write, load_changed, text, told):
     write("r.urdf", text)
     with pytest.raises(ContractError, match=told) as caught:
         load_changed(lambda value: value.update(urdf="r.urdf"))
@@ -103,7 +103,7 @@ def test_a_urdf_that_cannot_be_meant_is_refused_in_one_line(write, load_changed,
         ("{", "is not valid YAML"),
     ],
 )
-def test_joint_limits_that_cannot_be_meant_are_refused(write, load_changed, text, told):
+def test_joint_limits_that_cannot_be_meant_are_rejected(write, load_changed, text, told):
     write("limits.yaml", text)
     with pytest.raises(ContractError, match=told):
         load_changed(lambda value: value.update(joint_limits="limits.yaml"))

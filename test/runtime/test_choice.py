@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.runtime.choice import choose_engine, order_of
 from groot_ros.runtime.errors import (
     EngineFailedError,
     EngineFilesError,
     StepsNotStoredError,
     TensorRtError,
-    UnprovenEngineError,
+    UnvalidatedEngineError,
 )
-from groot_ros.runtime.oracle import Verdict
-from groot_ros.types.fields import CheckpointError
+from groot_ros.runtime.oracle import ValidationResult
 
 NO_FILES = EngineFilesError("there are no files")
 #: What engines were seen to fail with, each by a class of its own.
@@ -51,11 +51,11 @@ class Shop:
             raise self.broken[name]
         return SimpleNamespace(name=name, close=lambda: self.closed.append(name))
 
-    def prove(self, engine) -> Verdict | None:
+    def prove(self, engine) -> ValidationResult | None:
         error = self.errors[engine.name]
         if isinstance(error, BaseException):
             raise error
-        return None if error is None else Verdict(error, 1e-4, 0, {}, 0.01)
+        return None if error is None else ValidationResult(error, 1e-4, 0, {}, 0.01)
 
     def choose(self, wanted: str, **more):
         more = {"obstacle": lambda name: "", **more}
@@ -72,17 +72,17 @@ def test_what_is_asked_for_is_taken_when_proven() -> None:
 
 
 @pytest.mark.parametrize("error", [2e-4, np.nan, np.inf])
-def test_what_is_asked_for_is_refused_when_not_proven_and_gives_its_memory_back(
+def test_what_is_asked_for_is_rejected_when_not_proven_and_gives_its_memory_back(
     error: float,
 ) -> None:
     shop = Shop({"tensorrt": error})
-    with pytest.raises(UnprovenEngineError, match="allow_unproven_engine"):
+    with pytest.raises(UnvalidatedEngineError, match="allow_unvalidated_engine"):
         shop.choose("tensorrt")
     assert shop.closed == ["tensorrt"]
 
 
 def test_the_brave_get_it_with_a_warning() -> None:
-    choice = Shop({"tensorrt": 0.5}).choose("tensorrt", allow_unproven=True)
+    choice = Shop({"tensorrt": 0.5}).choose("tensorrt", allow_unvalidated=True)
     assert choice.engine.name == "tensorrt"
     assert choice.notes[0].startswith("engine tensorrt runs UNPROVEN: max abs error 0.5")
     assert choice.warnings == choice.notes
@@ -111,7 +111,7 @@ def test_auto_never_takes_an_unproven_engine_even_for_the_brave() -> None:
     with pytest.raises(
         EngineFilesError, match="no engine can run here: torch, onnxruntime: not proven: max abs"
     ):
-        shop.choose("auto", order=("torch", "onnxruntime"), allow_unproven=True)
+        shop.choose("auto", order=("torch", "onnxruntime"), allow_unvalidated=True)
     assert shop.closed == ["torch", "onnxruntime"]
 
 
@@ -177,10 +177,10 @@ def test_weights_that_cannot_be_read_are_no_engine_s_fault() -> None:
 
 def test_the_brave_may_take_other_steps_than_those_stored_but_no_other_files() -> None:
     shop = Shop({"tensorrt": StepsNotStoredError("'steps' is 4, here it is 8")})
-    choice = shop.choose("tensorrt", allow_unproven=True)
+    choice = shop.choose("tensorrt", allow_unvalidated=True)
     assert choice.notes == ("engine tensorrt runs UNPROVEN: 'steps' is 4, here it is 8",)
     assert shop.closed == []
     other = Shop({"tensorrt": EngineFilesError("oracle.safetensors: no such file")})
     with pytest.raises(EngineFilesError, match="no such file"):
-        other.choose("tensorrt", allow_unproven=True)
+        other.choose("tensorrt", allow_unvalidated=True)
     assert other.closed == ["tensorrt"]

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from fast_tiny import fast_model, noise, observation, prefix
-from pretend_recorder import PretendRecorder
-from tiny_checkpoint import HORIZON
+from support.fast_tiny import fast_model, noise, observation, prefix
+from support.pretend_recorder import PretendRecorder
+from support.tiny_checkpoint import HORIZON
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.runtime.cuda_graph import CudaGraphEngine
@@ -215,7 +215,7 @@ def test_the_engine_replays_what_the_torch_engine_does(plain: StagedEngine) -> N
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_the_engine_gives_the_actions_of_the_cpu(plain: StagedEngine) -> None:
-    from tiny_checkpoint import tiny_config
+    from support.tiny_checkpoint import tiny_config
 
     from groot_ros.models.gr00t_n1d6 import build_model
     from groot_ros.runtime.gr00t_n1d6 import make_fast

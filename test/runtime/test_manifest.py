@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from a_manifest import ORIN, manifest, parsed_hint
-from forbidden import forbid
+from support.a_manifest import ORIN, manifest, parsed_hint
+from support.forbidden import forbid
 
 from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
 
 
-def refusal(call, *args) -> str:
+def rejection(call, *args) -> str:
     with pytest.raises(EngineFilesError) as caught:
         call(*args)
     text = str(caught.value)
@@ -51,7 +51,7 @@ def test_a_plan_of_another_machine_names_the_field_and_the_command(
     tmp_path: Path, field: str, value: object
 ) -> None:
     whole = manifest(tmp_path)
-    text = refusal(whole.require_plans, tmp_path, replace(ORIN, **{field: value}))
+    text = rejection(whole.require_plans, tmp_path, replace(ORIN, **{field: value}))
     assert f"'stages.denoise.plan.machine.{field}' is {getattr(ORIN, field)}, here it is" in text
     assert text.endswith(f"rebuild with: groot-ros engine build --engine-directory {tmp_path}")
 
@@ -59,15 +59,15 @@ def test_a_plan_of_another_machine_names_the_field_and_the_command(
 def test_a_plan_that_is_missing_stale_or_changed_is_named(tmp_path: Path) -> None:
     whole = manifest(tmp_path)
     bare = replace(whole.stages["denoise"], plan=None)
-    text = refusal(whole.with_stage("denoise", bare).require_plans, tmp_path, ORIN)
+    text = rejection(whole.with_stage("denoise", bare).require_plans, tmp_path, ORIN)
     assert "'stages.denoise.plan' is missing, here it is needed" in text
     newer = replace(whole.stages["denoise"], sha256="c" * 64)
-    text = refusal(whole.with_stage("denoise", newer).require_plans, tmp_path, ORIN)
+    text = rejection(whole.with_stage("denoise", newer).require_plans, tmp_path, ORIN)
     assert "'stages.denoise.plan.onnx_sha256' is" in text
     (tmp_path / "denoise.plan").write_text("other")
-    assert "'stages.denoise.plan.sha256' is" in refusal(whole.require_plans, tmp_path, ORIN)
+    assert "'stages.denoise.plan.sha256' is" in rejection(whole.require_plans, tmp_path, ORIN)
     (tmp_path / "denoise.plan").unlink()
-    assert "denoise.plan: no such file" in refusal(whole.require_plans, tmp_path, ORIN)
+    assert "denoise.plan: no such file" in rejection(whole.require_plans, tmp_path, ORIN)
 
 
 @pytest.mark.parametrize(
@@ -80,14 +80,14 @@ def test_a_plan_that_is_missing_stale_or_changed_is_named(tmp_path: Path) -> Non
 def test_another_checkpoint_is_named(
     tmp_path: Path, arguments: tuple[str, str], named: str
 ) -> None:
-    text = refusal(manifest(tmp_path).require_checkpoint, tmp_path, Path("my pick"), *arguments)
+    text = rejection(manifest(tmp_path).require_checkpoint, tmp_path, Path("my pick"), *arguments)
     assert named in text
     hint = parsed_hint(text)
     assert (hint.action, hint.checkpoint, hint.embodiment) == ("export", "my pick", arguments[1])
 
 
 def test_other_steps_are_named_with_the_command_that_adds_them(tmp_path: Path) -> None:
-    text = refusal(manifest(tmp_path).require_steps, tmp_path, 8)
+    text = rejection(manifest(tmp_path).require_steps, tmp_path, 8)
     assert "'steps' is 4, 2, here it is 8: no answers are stored to prove an engine with" in text
     hint = parsed_hint(text)
     assert (hint.action, hint.steps, hint.engine_directory) == ("export", [4, 2, 8], tmp_path)
@@ -105,14 +105,14 @@ def test_a_plan_built_for_other_sizes_names_the_dimension(
     tmp_path: Path, name: str, there: str
 ) -> None:
     whole = replace(manifest(tmp_path), profile={name: Range(90, 110, 150)})
-    text = refusal(whole.require_plans, tmp_path, ORIN)
+    text = rejection(whole.require_plans, tmp_path, ORIN)
     assert f"plan.profile.{name}' is {there}, here it is 90 to 150, mostly 110" in text
 
 
 def test_a_changed_onnx_file_is_named_and_so_are_its_external_weights(tmp_path: Path) -> None:
     whole = manifest(tmp_path)
     (tmp_path / "denoise.onnx.data").write_bytes(b"weights")
-    assert "'stages.denoise.sha256' is" in refusal(whole.require_onnx, tmp_path)
+    assert "'stages.denoise.sha256' is" in rejection(whole.require_onnx, tmp_path)
 
 
 def test_the_digest_sees_a_change_at_either_end_of_a_large_file(tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_the_digest_sees_a_change_at_either_end_of_a_large_file(tmp_path: Path) 
 )
 def test_a_broken_manifest_is_one_line(tmp_path: Path, text: str, problem: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
-    found = refusal(Manifest.read, tmp_path)
+    found = rejection(Manifest.read, tmp_path)
     assert problem in found
     assert "groot-ros engine make" in found
     (tmp_path / "manifest.json").unlink()
-    assert "no such file" in refusal(Manifest.read, tmp_path)
+    assert "no such file" in rejection(Manifest.read, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_a_manifest_that_asks_for_what_there_is_not_names_the_key(
         inner = inner[key]
     inner[keys[-1]] = value
     path.write_text(json.dumps(whole))
-    assert problem in refusal(Manifest.read, tmp_path)
+    assert problem in rejection(Manifest.read, tmp_path)
 
 
 def with_value(directory: Path, key: str, value: object) -> Path:
@@ -198,16 +198,16 @@ def with_value(directory: Path, key: str, value: object) -> Path:
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf, 10**400, 0.0051, 1e9, True, "1"])
-def test_a_tolerance_beyond_what_the_precision_allows_is_refused(
+def test_a_tolerance_beyond_what_the_precision_allows_is_rejected(
     tmp_path: Path, value: object
 ) -> None:
-    text = refusal(Manifest.read, with_value(tmp_path, "tolerance", value))
+    text = rejection(Manifest.read, with_value(tmp_path, "tolerance", value))
     assert "'tolerance' must be from 1e-07 to 0.005 here, not " in text
 
 
 @pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf, 0.11, 10**400])
-def test_a_rounding_that_would_allow_anything_is_refused(tmp_path: Path, value: object) -> None:
-    text = refusal(Manifest.read, with_value(tmp_path, "rounding", value))
+def test_a_rounding_that_would_allow_anything_is_rejected(tmp_path: Path, value: object) -> None:
+    text = rejection(Manifest.read, with_value(tmp_path, "rounding", value))
     assert "'rounding' must be from 0 to 0.1 here, not " in text
 
 
@@ -226,12 +226,14 @@ def test_the_tolerance_may_be_all_that_precision_rounding_and_quantisation_allow
     manifest(tmp_path, tolerance=allowed, **changes).write(tmp_path)
     assert Manifest.read(tmp_path).tolerance == allowed
     manifest(tmp_path, tolerance=1.01 * allowed, **changes).write(tmp_path)
-    assert f"'tolerance' must be from 1e-07 to {allowed:g} here" in refusal(Manifest.read, tmp_path)
+    assert f"'tolerance' must be from 1e-07 to {allowed:g} here" in rejection(
+        Manifest.read, tmp_path
+    )
 
 
 def test_float32_loses_nothing_to_its_own_precision(tmp_path: Path) -> None:
     manifest(tmp_path, precision="float32", rounding=1e-3, tolerance=1e-4).write(tmp_path)
-    assert "'rounding' must be from 0 to 0 here, not 0.001" in refusal(Manifest.read, tmp_path)
+    assert "'rounding' must be from 0 to 0 here, not 0.001" in rejection(Manifest.read, tmp_path)
 
 
 @pytest.mark.parametrize("name", ["denoise.onnx", "denoise.onnx.data", "denoise.plan"])
@@ -246,7 +248,7 @@ def test_a_file_that_may_not_be_read_is_named(
     whole = whole.with_stage("denoise", replace(files, plan=plan))
     forbid(monkeypatch, tmp_path / name)
     check = (whole.require_plans, tmp_path, ORIN) if name.endswith("plan") else ()
-    text = refusal(*(check or (whole.require_onnx, tmp_path)))
+    text = rejection(*(check or (whole.require_onnx, tmp_path)))
     assert f"{name}: cannot be read: Permission denied" in text
 
 
@@ -255,7 +257,7 @@ def test_a_directory_that_may_not_be_looked_into_is_named(
 ) -> None:
     manifest(tmp_path).write(tmp_path)
     forbid(monkeypatch, tmp_path / "manifest.json")
-    assert "manifest.json: cannot be read: Permission denied" in refusal(Manifest.read, tmp_path)
+    assert "manifest.json: cannot be read: Permission denied" in rejection(Manifest.read, tmp_path)
 
 
 def test_a_missing_onnx_file_says_how_to_export_it_again(tmp_path: Path) -> None:
@@ -266,6 +268,6 @@ def test_a_missing_onnx_file_says_how_to_export_it_again(tmp_path: Path) -> None
         profile={"text_tokens": Range(30, 46, 50)},
     )
     (tmp_path / "denoise.onnx").unlink()
-    hint = parsed_hint(refusal(whole.require_onnx, tmp_path))
+    hint = parsed_hint(rejection(whole.require_onnx, tmp_path))
     assert (hint.backbone_assets, hint.attention, hint.steps) == ("/the vlm", "by_hand", [4, 2])
     assert (hint.image_size, hint.instruction_tokens) == ([(48, 64), (112, 400)], 20)

@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from groot_ros.runtime.measured import MEASURED, read_measured, remember, seconds_here
-from groot_ros.runtime.oracle import Verdict
+from groot_ros.runtime.oracle import ValidationResult
 
 CPU = torch.device("cpu")
 
 
-def verdict(error: float) -> Verdict:
+def verdict(error: float) -> ValidationResult:
     """Of a proof whose shortest inference took 1 ms."""
-    return Verdict(error, 1e-4, 0, {}, 0.001)
+    return ValidationResult(error, 1e-4, 0, {}, 0.001)
 
 
 def test_a_proof_keeps_the_median_that_was_measured_before(tmp_path: Path) -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from a_manifest import manifest, parsed_hint
-from forbidden import forbid
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from support.a_manifest import manifest, parsed_hint
+from support.forbidden import forbid
 
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.oracle import ORACLE, Case, Oracle
+from groot_ros.runtime.oracle import ORACLE, Case, ReferenceOutputs
 
 SHAPE = (1, 4, 3)
 
@@ -43,8 +43,8 @@ def case(seed: int, continued: bool) -> Case:
     )
 
 
-def oracle() -> Oracle:
-    return Oracle((case(0, False), case(1, True)), "drawn here")
+def oracle() -> ReferenceOutputs:
+    return ReferenceOutputs((case(0, False), case(1, True)), "drawn here")
 
 
 class Echo:
@@ -52,7 +52,9 @@ class Echo:
 
     name, device, memory_bytes = "echo", "cpu", 0
 
-    def __init__(self, stored: Oracle, offsets: Mapping[tuple[int, int, int], float]) -> None:
+    def __init__(
+        self, stored: ReferenceOutputs, offsets: Mapping[tuple[int, int, int], float]
+    ) -> None:
         self._stored, self._offsets = stored, offsets
         self.prepared: list[tuple[ModelInputs, int | None]] = []
 
@@ -80,7 +82,7 @@ class Echo:
 
 def test_it_reads_back_what_it_wrote(tmp_path: Path) -> None:
     written = oracle()
-    read = Oracle.load(tmp_path, manifest(tmp_path, oracle_sha256=written.save(tmp_path)))
+    read = ReferenceOutputs.load(tmp_path, manifest(tmp_path, oracle_sha256=written.save(tmp_path)))
     assert read.source == "drawn here"
     for one, other in zip(written.cases, read.cases, strict=True):
         np.testing.assert_array_equal(one.inputs.input_ids, other.inputs.input_ids)
@@ -138,11 +140,11 @@ def test_the_engine_is_prepared_for_the_steps_that_it_will_run() -> None:
     assert steps == 2
 
 
-def test_another_file_than_the_manifest_s_is_refused_and_so_is_none(tmp_path: Path) -> None:
+def test_another_file_than_the_manifest_s_is_rejected_and_so_is_none(tmp_path: Path) -> None:
     expected = manifest(tmp_path, oracle_sha256="0" * 64)
     for problem in ("no such file", "'oracle_sha256' is 000000000000 in the manifest"):
         with pytest.raises(EngineFilesError, match=problem) as caught:
-            Oracle.load(tmp_path, expected)
+            ReferenceOutputs.load(tmp_path, expected)
         assert parsed_hint(str(caught.value)).engine_directory == tmp_path
         oracle().save(tmp_path)
 
@@ -172,7 +174,7 @@ def test_a_file_that_is_no_oracle_is_named_even_if_the_manifest_says_it_is(
     (tmp_path / ORACLE).write_bytes(data)
     own = manifest(tmp_path, oracle_sha256=hashlib.sha256(data).hexdigest())
     with pytest.raises(EngineFilesError) as caught:
-        Oracle.load(tmp_path, own)
+        ReferenceOutputs.load(tmp_path, own)
     text = str(caught.value)
     assert text.startswith(f"{tmp_path / ORACLE}: is not a file of stored answers")
     assert problem in text
@@ -188,13 +190,13 @@ def test_a_file_that_is_no_oracle_is_named_even_if_the_manifest_says_it_is(
     ],
     ids=["steps", "nan", "shape"],
 )
-def test_answers_that_no_engine_could_give_are_refused(
+def test_answers_that_no_engine_could_give_are_rejected(
     tmp_path: Path, actions: dict[int, NDArray], problem: str
 ) -> None:
     first, second = oracle().cases
-    spoilt = Oracle((first, replace(second, actions=actions)), "drawn")
+    spoilt = ReferenceOutputs((first, replace(second, actions=actions)), "drawn")
     with pytest.raises(EngineFilesError, match=problem):
-        Oracle.load(tmp_path, manifest(tmp_path, oracle_sha256=spoilt.save(tmp_path)))
+        ReferenceOutputs.load(tmp_path, manifest(tmp_path, oracle_sha256=spoilt.save(tmp_path)))
 
 
 def test_a_file_that_may_not_be_read_is_named(
@@ -203,4 +205,4 @@ def test_a_file_that_may_not_be_read_is_named(
     own = manifest(tmp_path, oracle_sha256=oracle().save(tmp_path))
     forbid(monkeypatch, tmp_path / ORACLE)
     with pytest.raises(EngineFilesError, match=r"oracle.safetensors: cannot be read: Permission"):
-        Oracle.load(tmp_path, own)
+        ReferenceOutputs.load(tmp_path, own)

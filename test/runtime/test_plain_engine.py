@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_checkpoint import HORIZON, tiny_config, write_tiny_checkpoint
+from support.tiny_checkpoint import HORIZON, tiny_config, write_tiny_checkpoint
 
 from groot_ros.models.gr00t_n1d6 import draw_noise, load_model
 from groot_ros.processing import IMAGE_TOKEN_INDEX, ModelInputs
 from groot_ros.runtime.engine import PrefixInput
-from groot_ros.runtime.plain_engine import PlainEngine
+from groot_ros.runtime.plain_engine import ReferenceEngine
 from groot_ros.runtime.tensors import TensorInputs
 
 EMBODIMENT = 10
@@ -22,8 +22,8 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(checkpoint: Path) -> PlainEngine:
-    return PlainEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
+def engine(checkpoint: Path) -> ReferenceEngine:
+    return ReferenceEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
 
 
 def inputs() -> ModelInputs:
@@ -42,7 +42,9 @@ def noise() -> np.ndarray:
     return draw_noise((1, HORIZON, 8), 1).numpy()
 
 
-def test_it_runs_the_embodiment_it_was_loaded_for(engine: PlainEngine, checkpoint: Path) -> None:
+def test_it_runs_the_embodiment_it_was_loaded_for(
+    engine: ReferenceEngine, checkpoint: Path
+) -> None:
     tensors = TensorInputs.of(inputs())
     whole = load_model(checkpoint, tiny_config())
     with torch.no_grad():
@@ -62,8 +64,8 @@ def test_it_runs_the_embodiment_it_was_loaded_for(engine: PlainEngine, checkpoin
 
 
 def test_preparing_changes_no_result(checkpoint: Path) -> None:
-    def fresh() -> PlainEngine:
-        return PlainEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
+    def fresh() -> ReferenceEngine:
+        return ReferenceEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
 
     prepared = fresh()
     prepared.prepare(inputs())
@@ -71,7 +73,7 @@ def test_preparing_changes_no_result(checkpoint: Path) -> None:
     np.testing.assert_array_equal(again, fresh().run(inputs(), noise(), 4).actions)
 
 
-def test_a_frozen_prefix_comes_out_unchanged(engine: PlainEngine) -> None:
+def test_a_frozen_prefix_comes_out_unchanged(engine: ReferenceEngine) -> None:
     full = np.zeros((1, HORIZON, 8), dtype=np.float32)
     frozen = full.copy()
     frozen[:, :2] = 1.0
@@ -81,7 +83,7 @@ def test_a_frozen_prefix_comes_out_unchanged(engine: PlainEngine) -> None:
     assert not (actions[:, 2:] == 0.25).any()
 
 
-def test_memory_is_that_of_the_weights_and_goes_with_them(engine: PlainEngine) -> None:
+def test_memory_is_that_of_the_weights_and_goes_with_them(engine: ReferenceEngine) -> None:
     count = sum(p.numel() for p in engine._model.parameters())
     assert engine.memory_bytes == 4 * count
     assert engine.device == "cpu"

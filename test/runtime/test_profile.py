@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.processing import Sample, collate
 from groot_ros.runtime.checkpoint_parts import CheckpointParts, open_checkpoint
@@ -64,7 +64,7 @@ def test_the_number_of_sizes_must_fit_the_views(parts: CheckpointParts) -> None:
         ([(64, 160), (48, 64)], 21, "'text_tokens' is "),
     ],
 )
-def test_observations_outside_of_the_profile_are_refused(
+def test_observations_outside_of_the_profile_are_rejected(
     parts: CheckpointParts, seen: list[tuple[int, int]], words: int, problem: str
 ) -> None:
     sizes = [(48, 64), (64, 160)]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from pretend_recorder import PretendRecorder
+from support.pretend_recorder import PretendRecorder
 from torch import Tensor
 
 from groot_ros.runtime.errors import TensorRtError
@@ -77,13 +77,13 @@ def test_every_shape_and_key_has_its_own_recording(recorder: PretendRecorder) ->
 def test_only_the_first_shape_is_warmed_up_at_length(recorder: PretendRecorder) -> None:
     calls: list[int] = []
 
-    def counted(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
+    def counting(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
         calls.append(len(inputs[0]))
         return inputs[0] * 2
 
     replays = Replays("head", recorder)
     for size in (3, 5, 3):
-        replays(counted, [], [random(size, seed=1)])
+        replays(counting, [], [random(size, seed=1)])
     # Warm-up, recording, and the replays that this recorder does by the work itself.
     assert calls == [3] * (3 + 1 + 1) + [5] * (1 + 1 + 1) + [3]
 

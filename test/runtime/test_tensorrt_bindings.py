@@ -6,8 +6,8 @@ Regressions pinned: a flag, method or argument that one of the versions does not
 from pathlib import Path
 
 import pytest
-from api_check import ABSENT, ENGINE_CODE, ROOT, faults, misspell, write_stubs
-from true_bindings import Bindings, UnobtainableError, obtain
+from support.api_check import ABSENT, ENGINE_CODE, ROOT, faults, misspell, write_stubs
+from support.true_bindings import Bindings, UnobtainableError, obtain
 
 pytest.importorskip("mypy", reason="mypy is not installed: requirements/dev.txt")
 
@@ -15,7 +15,7 @@ WHEEL = "tensorrt-cu12-bindings"
 VERSIONS = ("10.3.0", "10.13.3.9", "11.4.0.106")
 
 #: Versions -> code that they refuse, and what mypy says of it.
-REFUSED = {
+REJECTED = {
     "trt.BuilderFlag.FP16": (("11.4.0.106",), 'has no attribute "FP16"'),
     "trt.BuilderFlag.BF16": (("11.4.0.106",), 'has no attribute "BF16"'),
     "trt.NetworkDefinitionCreationFlag.EXPLICIT_BATCH": (
@@ -77,9 +77,9 @@ def test_what_a_version_does_not_have_is_found(
     head += ["    builder: trt.Builder, network: trt.INetworkDefinition,"]
     head += ["    config: trt.IBuilderConfig, engine: trt.ICudaEngine,"]
     head += ["    context: trt.IExecutionContext,", ") -> None:"]
-    code.write_text("\n".join([*head, *(f"    {line}" for line in REFUSED)]), encoding="utf-8")
+    code.write_text("\n".join([*head, *(f"    {line}" for line in REJECTED)]), encoding="utf-8")
     found = {fault.line: fault.text for fault in faults(code, stubs, tmp_path)}
-    for line, (use, (versions, text)) in enumerate(REFUSED.items(), start=len(head) + 1):
+    for line, (use, (versions, text)) in enumerate(REJECTED.items(), start=len(head) + 1):
         if bindings.version in versions:
             assert text in found.pop(line, f"nothing is found in {use}")
     assert found == {}

@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from fast_tiny import fast_model, noise, observation, prefix
-from pretend_recorder import PretendRecorder
-from pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write_onnx
-from tensorrt_stage import STREAM, pretended
+from support.fast_tiny import fast_model, noise, observation, prefix
+from support.pretend_recorder import PretendRecorder
+from support.pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write_onnx
+from support.tensorrt_stage import STREAM, pretended
 
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.errors import TensorRtError
-from groot_ros.runtime.gr00t_n1d6 import FastModel, TorchRunner
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, TorchRunner
 from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.staged_engine import StagedEngine
 
@@ -38,18 +38,18 @@ def one_thread() -> None:
 
 
 @pytest.fixture
-def fast() -> FastModel:
+def fast() -> StagedModel:
     return fast_model()
 
 
 @pytest.fixture
-def tensorrt(fast: FastModel) -> Iterator[PretendTensorRt]:
+def tensorrt(fast: StagedModel) -> Iterator[PretendTensorRt]:
     module = PretendTensorRt(fast.modules, stage_specs(fast.host.config))
     with pretended(module):
         yield module
 
 
-def build(folder: Path, name: str, fast: FastModel, **options: Any) -> Path:
+def build(folder: Path, name: str, fast: StagedModel, **options: Any) -> Path:
     from groot_ros.runtime.tensorrt.build import build_plan
 
     stage = stage_specs(fast.host.config)[name]
@@ -60,11 +60,11 @@ def build(folder: Path, name: str, fast: FastModel, **options: Any) -> Path:
 
 
 @pytest.fixture
-def plans(tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path) -> dict[str, Path]:
+def plans(tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path) -> dict[str, Path]:
     return {name: build(tmp_path, name, fast) for name in STAGES}
 
 
-def engine(plans: dict[str, Path], fast: FastModel, recorder: PretendRecorder) -> Any:
+def engine(plans: dict[str, Path], fast: StagedModel, recorder: PretendRecorder) -> Any:
     from groot_ros.runtime.tensorrt.engine import TensorRtEngine
 
     return TensorRtEngine(plans, fast, recorder)
@@ -72,7 +72,7 @@ def engine(plans: dict[str, Path], fast: FastModel, recorder: PretendRecorder) -
 
 @pytest.mark.parametrize("stages", [STAGES, ("context", "denoise"), ("denoise",)])
 def test_engines_give_what_the_modules_give(
-    stages: tuple[str, ...], plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+    stages: tuple[str, ...], plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
 ) -> None:
     plain = StagedEngine("torch", fast.host, TorchRunner(fast))
     built = engine({name: plans[name] for name in stages}, fast, PretendRecorder())
@@ -95,7 +95,7 @@ def test_engines_give_what_the_modules_give(
 
 
 def test_addresses_are_said_once_and_shapes_only_when_they_change(
-    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
 ) -> None:
     built = engine(plans, fast, PretendRecorder(fault=RuntimeError("plainly")))
     built.run(observation(), noise(), 4)
@@ -115,7 +115,7 @@ def test_addresses_are_said_once_and_shapes_only_when_they_change(
 
 
 def test_what_one_engine_writes_the_next_reads_where_it_lies(
-    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
 ) -> None:
     engine(plans, fast, PretendRecorder())
     found = {name: context.addresses for name, context in tensorrt.contexts.items()}
@@ -126,7 +126,7 @@ def test_what_one_engine_writes_the_next_reads_where_it_lies(
 
 
 def test_engines_run_on_the_current_stream(
-    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
 ) -> None:
     engine(plans, fast, PretendRecorder()).run(observation(), noise(), 4)
     streams = {stream for context in tensorrt.contexts.values() for stream in context.streams}
@@ -134,7 +134,7 @@ def test_engines_run_on_the_current_stream(
 
 
 def test_memory_counts_engines_buffers_and_the_modules_that_stay(
-    plans: dict[str, Path], fast: FastModel
+    plans: dict[str, Path], fast: StagedModel
 ) -> None:
     built = engine(plans, fast, PretendRecorder())
     files = sum(plan.stat().st_size for plan in plans.values())
@@ -145,8 +145,8 @@ def test_memory_counts_engines_buffers_and_the_modules_that_stay(
         built.run(observation(), noise(), 4)
 
 
-def test_an_observation_beyond_the_profile_is_refused_by_name(
-    plans: dict[str, Path], fast: FastModel
+def test_an_observation_beyond_the_profile_is_rejected_by_name(
+    plans: dict[str, Path], fast: StagedModel
 ) -> None:
     built = engine(plans, fast, PretendRecorder())
     with pytest.raises(
@@ -157,7 +157,7 @@ def test_an_observation_beyond_the_profile_is_refused_by_name(
     assert np.isfinite(built.run(given, noise(), 4).actions).all(), "the next one runs"
 
 
-def test_shapes_that_are_refused_change_nothing(plans: dict[str, Path], fast: FastModel) -> None:
+def test_shapes_that_are_rejected_change_nothing(plans: dict[str, Path], fast: StagedModel) -> None:
     session = load(plans["context"], fast, "context")
     shapes = {
         "features": (1, 9, 16),
@@ -172,7 +172,7 @@ def test_shapes_that_are_refused_change_nothing(plans: dict[str, Path], fast: Fa
 
 
 def test_a_stage_needs_a_file_or_weights(
-    plans: dict[str, Path], fast: FastModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
 ) -> None:
     from dataclasses import replace
 
@@ -184,13 +184,13 @@ def test_a_stage_needs_a_file_or_weights(
         TensorRtRunner(plans, bare)
 
 
-def load(plan: Path, fast: FastModel, name: str = "vision", weights: Any = torch.float32) -> Any:
+def load(plan: Path, fast: StagedModel, name: str = "vision", weights: Any = torch.float32) -> Any:
     from groot_ros.runtime.tensorrt.session import Session
 
     return Session(plan, stage_specs(fast.host.config)[name], weights)
 
 
-def test_a_damaged_file_is_named(plans: dict[str, Path], fast: FastModel) -> None:
+def test_a_damaged_file_is_named(plans: dict[str, Path], fast: StagedModel) -> None:
     plans["vision"].write_bytes(b"no engine")
     with pytest.raises(
         TensorRtError, match=r"vision.plan: TensorRT 10.3.0 does not load it: Serial"
@@ -198,19 +198,21 @@ def test_a_damaged_file_is_named(plans: dict[str, Path], fast: FastModel) -> Non
         load(plans["vision"], fast)
 
 
-def test_an_engine_of_another_precision_is_refused(plans: dict[str, Path], fast: FastModel) -> None:
+def test_an_engine_of_another_precision_is_rejected(
+    plans: dict[str, Path], fast: StagedModel
+) -> None:
     with pytest.raises(
         TensorRtError, match=r"'patches' is torch.float32 in the engine but torch.bfloat16"
     ):
         load(plans["vision"], fast, weights=torch.bfloat16)
 
 
-def test_an_engine_of_another_stage_is_refused(plans: dict[str, Path], fast: FastModel) -> None:
+def test_an_engine_of_another_stage_is_rejected(plans: dict[str, Path], fast: StagedModel) -> None:
     with pytest.raises(TensorRtError, match=r"its tensors are cos, embeddings.*stage 'vision' has"):
         load(plans["language"], fast)
 
 
-def test_a_type_without_a_buffer_is_refused(plans: dict[str, Path], fast: FastModel) -> None:
+def test_a_type_without_a_buffer_is_rejected(plans: dict[str, Path], fast: StagedModel) -> None:
     content = json.loads(plans["vision"].read_text())
     content["inputs"]["patches"] = "float8"
     plans["vision"].write_text(json.dumps(content))
@@ -231,7 +233,7 @@ def test_two_engines_must_agree_on_a_buffer() -> None:
 
 
 def test_a_build_is_strongly_typed_and_says_what_it_is_for(
-    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     from groot_ros.runtime.tensorrt.build import BuildOptions, build_plan
 
@@ -263,7 +265,7 @@ def test_a_build_is_strongly_typed_and_says_what_it_is_for(
 
 
 def test_the_timing_cache_is_kept_and_one_of_another_machine_is_not_used(
-    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from groot_ros.runtime.tensorrt.build import BuildOptions
 
@@ -277,7 +279,7 @@ def test_the_timing_cache_is_kept_and_one_of_another_machine_is_not_used(
     assert "timing.cache: written by another TensorRT or GPU, timed anew" in caplog.text
 
 
-def test_ctrl_c_ends_a_build(tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_build(tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path) -> None:
     def interrupt(phase: str, fraction: float) -> None:
         raise KeyboardInterrupt
 
@@ -287,19 +289,19 @@ def test_ctrl_c_ends_a_build(tensorrt: PretendTensorRt, fast: FastModel, tmp_pat
 
 
 def test_a_build_that_fails_tells_the_reason_and_the_likely_cure(
-    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
-    tensorrt.refusal = "Could not find any implementation for node {ForeignNode[...]}"
+    tensorrt.rejection = "Could not find any implementation for node {ForeignNode[...]}"
     with pytest.raises(TensorRtError, match=r"Could not find any implementation.*stop other prog"):
         build(tmp_path, "vision", fast)
-    tensorrt.refusal = "Unsupported"
+    tensorrt.rejection = "Unsupported"
     with pytest.raises(TensorRtError, match=r"TensorRT built no engine: Unsupported$"):
         build(tmp_path, "vision", fast)
 
 
 def test_little_free_memory_is_said_before_the_build(
     tensorrt: PretendTensorRt,
-    fast: FastModel,
+    fast: StagedModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -313,7 +315,7 @@ def test_little_free_memory_is_said_before_the_build(
 
 
 def test_a_file_that_is_no_onnx_is_named(
-    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     from groot_ros.runtime.tensorrt.build import build_plan
 
@@ -324,8 +326,8 @@ def test_a_file_that_is_no_onnx_is_named(
         build_plan(onnx, tmp_path / "x.plan", stage, torch.float32, SIZES, device=CPU)
 
 
-def test_an_onnx_file_of_another_contract_is_refused(
-    tensorrt: PretendTensorRt, fast: FastModel, tmp_path: Path
+def test_an_onnx_file_of_another_contract_is_rejected(
+    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     from groot_ros.runtime.tensorrt.build import build_plan
 

@@ -9,7 +9,7 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
-from import_graph import imports
+from support.import_graph import imports
 
 from groot_ros.runtime.contract import StageSpec, TensorSpec, sizes_of
 from groot_ros.runtime.errors import TensorRtError
@@ -100,7 +100,7 @@ def test_a_torch_without_cuda_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("version", ["8.6.2", "10.2.0"])
-def test_an_old_version_is_refused(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_an_old_version_is_rejected(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
     install(monkeypatch, version)
     assert f"TensorRT {version} is too old: 10.3 (JetPack 6.2) or newer" in str(unavailable())
 

@@ -8,20 +8,20 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from observations import lively_model, noise_for, observations, prefix_for, vision_config
-from tiny_checkpoint import tiny_config
+from support.observations import lively_model, noise_for, observations, prefix_for, vision_config
+from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import DiTConfig, Gr00tN1d6, Gr00tN1d6Config, save_model
 from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast
-from groot_ros.runtime.plain_engine import PlainEngine
+from groot_ros.runtime.plain_engine import ReferenceEngine
 from groot_ros.runtime.torch_engine import TorchEngine
 
 TOLERANCE = 1e-5
 ONE = [(4, [(2, 3), (2, 3)], 5)]
 
 
-def both(model: Gr00tN1d6) -> tuple[PlainEngine, TorchEngine]:
-    return PlainEngine(copy.deepcopy(model)), TorchEngine(make_fast(model))
+def both(model: Gr00tN1d6) -> tuple[ReferenceEngine, TorchEngine]:
+    return ReferenceEngine(copy.deepcopy(model)), TorchEngine(make_fast(model))
 
 
 def largest_difference(config: Gr00tN1d6Config, samples=ONE, steps=4, kind="none", states=1):
@@ -119,7 +119,7 @@ def test_grouped_heads_and_biases_of_the_language_model_are_followed() -> None:
 def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_model_is() -> None:
     config = tiny_config()
     inputs, noise = observations(config, ONE), noise_for(config)
-    exact = PlainEngine(lively_model(config)).run(inputs, noise, 4).actions
+    exact = ReferenceEngine(lively_model(config)).run(inputs, noise, 4).actions
     plain, fast = both(lively_model(config).bfloat16())
     errors = [np.abs(e.run(inputs, noise, 4).actions - exact).mean() for e in (plain, fast)]
     assert errors[0] > 1e-4
@@ -145,7 +145,7 @@ def test_preparing_changes_no_result() -> None:
     )
 
 
-def test_images_that_do_not_fit_the_prompt_are_refused() -> None:
+def test_images_that_do_not_fit_the_prompt_are_rejected() -> None:
     config = tiny_config()
     inputs = observations(config, ONE)
     inputs.images.pop()

@@ -18,7 +18,7 @@ def test_hold_forgets_the_command():
     assert controller.update([0.5]).tolist() == [0.5]
 
 
-def test_a_command_of_another_size_is_refused_and_changes_nothing():
+def test_a_command_of_another_size_is_rejected_and_changes_nothing():
     controller = ForwardController(("a", "b"))
     controller.accept([1.0, 2.0])
     with pytest.raises(ValueError, match=r"command size \(1\)"):

@@ -11,7 +11,7 @@ from groot_ros.sim import CUBES, HOME, JOINTS
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.task import place_cubes
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRefused
+from groot_ros.sim.trajectory_checks import TrajectoryRejected
 
 CONTRACT = load_contract(Path(__file__).parents[2] / "config/robots/so101.yaml")
 START = 1_000_000_000
@@ -58,8 +58,8 @@ def test_a_reading_has_the_joints_asked_for_in_their_order(robot):
     assert reading.velocities.shape == reading.efforts.shape == (2,)
 
 
-def test_a_refused_trajectory_moves_nothing(robot):
-    with pytest.raises(TrajectoryRefused, match="don't match the controller joints"):
+def test_a_rejected_trajectory_moves_nothing(robot):
+    with pytest.raises(TrajectoryRejected, match="don't match the controller joints"):
         robot.accept_trajectory("arm_controller", go_to(("gripper",), [1.0]))
     run(robot, 0.3)
     np.testing.assert_allclose(robot.reading(JOINTS).positions, HOME, atol=0.004)
@@ -79,7 +79,7 @@ def test_a_forward_controller_gets_values():
 def test_humble_takes_a_moving_end_and_jazzy_does_not():
     moving = TrajectoryMessage(0, ("gripper",), [TrajectoryPoint(100_000_000, (0.3,), (1.0,))])
     SimulatedRobot(CONTRACT, START, distro="humble").accept_trajectory("gripper_controller", moving)
-    with pytest.raises(TrajectoryRefused, match="is not zero"):
+    with pytest.raises(TrajectoryRejected, match="is not zero"):
         SimulatedRobot(CONTRACT, START).accept_trajectory("gripper_controller", moving)
 
 

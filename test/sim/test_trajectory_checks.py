@@ -1,11 +1,11 @@
-"""Each refusal of joint_trajectory_controller in its own words, and what it takes silently."""
+"""Each rejection of joint_trajectory_controller in its own words, and what it takes silently."""
 
 from dataclasses import replace
 
 import pytest
 
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRefused, check_trajectory
+from groot_ros.sim.trajectory_checks import TrajectoryRejected, check_trajectory
 
 JOINTS = ("j1", "j2", "j3")
 SECOND = 1_000_000_000
@@ -62,10 +62,10 @@ def check(message, allow=False):
         (with_point(2, velocities=(0.0, 0.0, 0.0, 0.5)), "would abort here"),
     ],
 )
-def test_is_refused_with_the_controllers_words(message, words):
-    with pytest.raises(TrajectoryRefused) as refusal:
+def test_is_rejected_with_the_controllers_words(message, words):
+    with pytest.raises(TrajectoryRejected) as rejection:
         check(message)
-    assert words in str(refusal.value)
+    assert words in str(rejection.value)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from streaming import (
+from support.streaming import (
     DT,
     EPOCH_NS,
     HORIZON,
@@ -23,10 +23,10 @@ from streaming import (
     with_rest_tail,
 )
 
+from groot_ros.core import s_to_ns
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRefused
+from groot_ros.sim.trajectory_checks import TrajectoryRejected
 from groot_ros.sim.trajectory_controller import RULES, TrajectoryController
-from groot_ros.types import s_to_ns
 
 JAZZY, HUMBLE = RULES["jazzy"], RULES["humble"]
 LAG = 0.05
@@ -85,7 +85,7 @@ def test_each_style_errs_as_it_did_on_the_real_controller(
     style, lag, desired, rms_mrad, acceleration, excess_mrad
 ):
     run = stream(style, rules=replace(JAZZY, interpolate_from_desired_state=desired), lag=lag)
-    assert run.refused == []
+    assert run.rejected == []
     assert run.rms * 1e3 == pytest.approx(rms_mrad, rel=0.2)
     assert run.acceleration_ratio == pytest.approx(acceleration, rel=0.2)
     assert run.excess_step * 1e3 == pytest.approx(excess_mrad, rel=0.2, abs=0.005)
@@ -107,14 +107,14 @@ def test_each_style_errs_as_it_did_on_the_real_controller(
 )
 def test_humble_repeats_a_command_where_it_blends(style, lag, desired, acceleration):
     run = stream(style, rules=replace(HUMBLE, interpolate_from_desired_state=desired), lag=lag)
-    assert run.refused == []
+    assert run.rejected == []
     assert run.acceleration_ratio == pytest.approx(acceleration, rel=0.2)
 
 
-def test_a_moving_end_is_refused_each_time_and_the_robot_never_moves():
+def test_a_moving_end_is_rejected_each_time_and_the_robot_never_moves():
     run = stream(past_with_velocities_no_tail, until=2.0)
-    assert len(run.refused) == 10
-    assert all("is not zero" in reason for reason in run.refused)
+    assert len(run.rejected) == 10
+    assert all("is not zero" in reason for reason in run.rejected)
     assert np.ptp(run.commands, axis=0).max() == 0.0
 
 
@@ -188,7 +188,7 @@ def test_not_a_number_is_written_to_the_command():
     assert command[1:].tolist() == [2.0, 3.0]
 
 
-def test_a_refused_message_leaves_the_running_trajectory_alone():
+def test_a_rejected_message_leaves_the_running_trajectory_alone():
     def run(disturbed):
         controller = TrajectoryController(JOINTS)
         controller.accept(past_with_velocities(0.0, 0.0), EPOCH_NS)
@@ -196,7 +196,7 @@ def test_a_refused_message_leaves_the_running_trajectory_alone():
         for cycle in range(50):
             now = EPOCH_NS + cycle * s_to_ns(PERIOD)
             if disturbed and cycle == 20:
-                with pytest.raises(TrajectoryRefused):
+                with pytest.raises(TrajectoryRejected):
                     controller.accept(TrajectoryMessage(0, JOINTS, []), now)
             commands.append(controller.update(now, np.zeros(3), np.zeros(3)))
         return np.array(commands)

@@ -36,8 +36,8 @@ def device_of(args: argparse.Namespace) -> Any:
 
 def open_robot(args: argparse.Namespace) -> Any:
     """The contract asked for, None without one."""
+    from groot_ros.core.share import robot_path
     from groot_ros.robot import load_contract
-    from groot_ros.share import robot_path
 
     return None if args.robot is None else load_contract(robot_path(args.robot))
 
@@ -72,7 +72,7 @@ def open_policy(
         device=args.device,
         engine=engine,
         engine_directory=args.engine_directory if proven else None,
-        allow_unproven_engine=True,
+        allow_unvalidated_engine=True,
         dtype=dtype,
         backbone_assets=manifest.backbone_assets or None,
         num_inference_steps=manifest.steps[0],

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from groot_ros.export.accuracy import Accuracy
     from groot_ros.export.latency import Latency
     from groot_ros.runtime.manifest import Manifest
-    from groot_ros.runtime.oracle import Verdict
+    from groot_ros.runtime.oracle import ValidationResult
 
 
 _READ_AS = (
@@ -71,7 +71,7 @@ def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
     )
 
 
-def verdict_line(engine: str, verdict: "Verdict") -> str:
+def verdict_line(engine: str, verdict: "ValidationResult") -> str:
     """Passed or not, and by how much."""
     word = "PROVEN" if verdict.proven else "NOT PROVEN"
     return f"{word}: engine {engine}, {verdict}, shortest run {1e3 * verdict.seconds:.1f} ms"

@@ -27,7 +27,7 @@ from groot_ros.cli.observations import add_source_options, gather, require_sourc
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
     from groot_ros.runtime.manifest import Manifest
-    from groot_ros.runtime.oracle import Verdict
+    from groot_ros.runtime.oracle import ValidationResult
 
 
 def add(actions: Any) -> None:
@@ -87,13 +87,13 @@ def run(args: argparse.Namespace) -> int:
     return 0 if all(one["proven"] for one in results.values()) else 1
 
 
-def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "Verdict":
+def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "ValidationResult":
     """Over all numbers of denoising steps that are stored; the policy itself proved the first."""
-    from groot_ros.runtime.oracle import Oracle
+    from groot_ros.runtime.oracle import ReferenceOutputs
 
     first = policy.verdict
     assert first is not None
-    oracle = Oracle.load(directory, manifest)
+    oracle = ReferenceOutputs.load(directory, manifest)
     others = [policy.prove(oracle, n, first.tolerance) for n in manifest.steps[1:]]
     # The first that is not proven, for an error may be NaN; else the largest error.
     return max((first, *others), key=lambda v: (not v.proven, v.error))

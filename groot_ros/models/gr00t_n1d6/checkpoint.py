@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from groot_ros.core.fields import CheckpointError
 from groot_ros.models.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.models.gr00t_n1d6.model import Gr00tN1d6, build_model
 from groot_ros.models.safetensors_file import TensorEntry, index_checkpoint
-from groot_ros.types.fields import CheckpointError
 
 #: In real checkpoints, never used: the vocabulary head and Siglip2's pooling head.
 _UNUSED = re.compile(

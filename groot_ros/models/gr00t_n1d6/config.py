@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from groot_ros.types.bounds import MOST_STEPS
-from groot_ros.types.fields import Fields
+from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.core.fields import Fields
 
 MODEL_TYPE = "Gr00tN1d6"
 
@@ -265,7 +265,7 @@ class Gr00tN1d6Config:
 
     @classmethod
     def read(cls, path: Path, eagle: EagleConfig) -> "Gr00tN1d6Config":
-        """Read config.json; another model type is refused."""
+        """Read config.json; another model type is rejected."""
         f = Fields.read(path)
         f.expect("model_type", MODEL_TYPE, None)
         config = cls.parse(f, eagle)

@@ -1,7 +1,7 @@
 """The exact fast form of GR00T N1.6: four stages that give the plain model's numbers."""
 
 from groot_ros.runtime.gr00t_n1d6.attend import Attend
-from groot_ros.runtime.gr00t_n1d6.build import FastModel, Host, load_fast, make_fast
+from groot_ros.runtime.gr00t_n1d6.build import Host, StagedModel, load_fast, make_fast
 from groot_ros.runtime.gr00t_n1d6.context import Context
 from groot_ros.runtime.gr00t_n1d6.denoise import Denoise
 from groot_ros.runtime.gr00t_n1d6.language import Language
@@ -15,13 +15,13 @@ __all__ = [
     "Attend",
     "Context",
     "Denoise",
-    "FastModel",
     "Host",
     "Language",
     "Layout",
     "Layouts",
     "Runner",
     "StageRunner",
+    "StagedModel",
     "Stages",
     "TimeTableCache",
     "TimeTables",

@@ -66,7 +66,7 @@ class Host:
 
 
 @dataclass(frozen=True)
-class FastModel:
+class StagedModel:
     """The four stages as PyTorch modules; those that were not asked for are None."""
 
     host: Host
@@ -94,7 +94,7 @@ class FastModel:
         """Memory on the device: weights of the stages and what the host keeps there."""
         return sum(map(held_bytes, self.modules.values())) + self.host.nbytes
 
-    def pack(self) -> "FastModel":
+    def pack(self) -> "StagedModel":
         """Reorder the weights for the CPU's kernels where that is possible; returns itself."""
         if can_pack(self.host.device):
             for module in self.modules.values():
@@ -104,7 +104,7 @@ class FastModel:
 
 def make_fast(
     plain: Gr00tN1d6, *, embodiment: int = 0, step_counts: Collection[int] = ()
-) -> FastModel:
+) -> StagedModel:
     """Take the weights of a plain model over; it cannot run any more.
 
     The weights of the time stay where they are, out of the stages.
@@ -138,7 +138,7 @@ def load_fast(
     stages: Collection[str] = STAGES,
     step_counts: Collection[int] = (),
     progress: Callable[[float], None] | None = None,
-) -> FastModel:
+) -> StagedModel:
     """The fast form of a checkpoint; the weights of stages not asked for are never read.
 
     The weights of the time are read, used and dropped before the others come; another number of
@@ -178,9 +178,11 @@ def _fits(*patterns: re.Pattern[str]) -> Callable[[str], bool]:
 
 
 @torch.no_grad()
-def _assemble(plain: Gr00tN1d6, host: Host, embodiment: int, stages: Collection[str]) -> FastModel:
+def _assemble(
+    plain: Gr00tN1d6, host: Host, embodiment: int, stages: Collection[str]
+) -> StagedModel:
     config, eagle, head = plain.config, plain.backbone.model, plain.action_head
-    fast = FastModel(
+    fast = StagedModel(
         host,
         vision=Vision(config.eagle, eagle) if "vision" in stages else None,
         language=Language(config.eagle.text, eagle.text) if "language" in stages else None,

@@ -6,7 +6,7 @@ from typing import Protocol
 from torch import Tensor
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
-from groot_ros.runtime.gr00t_n1d6.build import FastModel
+from groot_ros.runtime.gr00t_n1d6.build import StagedModel
 from groot_ros.runtime.gr00t_n1d6.layout import Layout
 from groot_ros.runtime.gr00t_n1d6.stages import Stages, run_backbone, run_head
 from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTables
@@ -63,9 +63,9 @@ class StageRunner:
 class TorchRunner(StageRunner):
     """The four stages as eager PyTorch modules."""
 
-    def __init__(self, fast: FastModel) -> None:
+    def __init__(self, fast: StagedModel) -> None:
         super().__init__(fast.stages)
-        self._fast: FastModel | None = fast
+        self._fast: StagedModel | None = fast
 
     @property
     def memory_bytes(self) -> int:

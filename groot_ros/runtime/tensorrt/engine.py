@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from groot_ros.runtime.gr00t_n1d6 import FastModel
+from groot_ros.runtime.gr00t_n1d6 import StagedModel
 from groot_ros.runtime.graph_recorder import CudaGraphRecorder, GraphRecorder
 from groot_ros.runtime.graph_runner import GraphRunner
 from groot_ros.runtime.graphed_engine import GraphedEngine
@@ -14,7 +14,7 @@ class TensorRtEngine(GraphedEngine):
     """Where recording fails TensorRT's engines are launched one by one."""
 
     def __init__(
-        self, plans: Mapping[str, Path], fast: FastModel, recorder: GraphRecorder | None = None
+        self, plans: Mapping[str, Path], fast: StagedModel, recorder: GraphRecorder | None = None
     ) -> None:
         """See `TensorRtRunner`; records with CUDA where no recorder is given."""
         # A context belongs to one shape at a time, so one graph of each kind.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.gr00t_n1d6 import FastModel, StageRunner, Stages
+from groot_ros.runtime.gr00t_n1d6 import StagedModel, StageRunner, Stages
 from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.tensorrt.buffers import Buffers
 from groot_ros.runtime.tensorrt.session import Session
@@ -21,7 +21,7 @@ class TensorRtRunner(StageRunner):
     Buffers are shared by name: what one engine writes, the next reads where it lies.
     """
 
-    def __init__(self, plans: Mapping[str, Path], fast: FastModel) -> None:
+    def __init__(self, plans: Mapping[str, Path], fast: StagedModel) -> None:
         """Load the engine files.
 
         Args:
@@ -36,7 +36,7 @@ class TensorRtRunner(StageRunner):
         missing = [name for name in STAGES if name not in plans and name not in fast.modules]
         if missing:
             raise ValueError(f"stage '{missing[0]}' has neither an engine file nor weights")
-        self._fast: FastModel | None = fast
+        self._fast: StagedModel | None = fast
         self._buffers = Buffers(fast.host.device)
         specs = stage_specs(fast.host.config)
         by_size = sorted(plans, key=lambda name: plans[name].stat().st_size, reverse=True)
@@ -69,7 +69,7 @@ class TensorRtRunner(StageRunner):
         self._buffers = Buffers(self._buffers.device)
         self._fast = None
 
-    def _stage(self, name: str, fast: FastModel) -> Callable[..., Any]:
+    def _stage(self, name: str, fast: StagedModel) -> Callable[..., Any]:
         session = self._sessions.get(name)
         if session is None:
             return fast.modules[name]

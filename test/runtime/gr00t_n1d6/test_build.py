@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from observations import lively_model, vision_config
-from tiny_checkpoint import tiny_config
+from support.observations import lively_model, vision_config
+from support.tiny_checkpoint import tiny_config
 from torch import nn
 
 from groot_ros.models.gr00t_n1d6 import Conditioning, Gr00tN1d6Config, build_model, save_model

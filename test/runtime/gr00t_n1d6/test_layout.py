@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from observations import lively_model
-from tiny_checkpoint import tiny_config
+from support.observations import lively_model
+from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6.eagle import pixel_shuffle
 from groot_ros.models.gr00t_n1d6.siglip2 import to_patches
@@ -80,6 +80,6 @@ def test_too_few_image_tokens_are_said(layouts: Layouts) -> None:
         layouts.of(prompt(3), [(56, 56)])
 
 
-def test_an_image_that_is_no_multiple_of_a_cell_is_refused(layouts: Layouts) -> None:
+def test_an_image_that_is_no_multiple_of_a_cell_is_rejected(layouts: Layouts) -> None:
     with pytest.raises(ValueError, match="42 x 56 does not divide into cells of 2 x 2 patches"):
         layouts.of(prompt(2), [(42, 56)])

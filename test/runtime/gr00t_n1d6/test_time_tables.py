@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from observations import lively_model
+from support.observations import lively_model
 
 from groot_ros.models.gr00t_n1d6.flow import bucket, step_times
 from groot_ros.runtime.gr00t_n1d6 import TimeTableCache
@@ -46,7 +46,7 @@ def test_steps_and_their_times_are_those_of_the_flow() -> None:
     assert (tables.dt.item(), tables.gain.item()) == (0.25, 4.0)
 
 
-def test_fewer_than_one_step_is_refused() -> None:
+def test_fewer_than_one_step_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 1, not 0"):
         TimeTower(lively_model().action_head, 0).tables(0, CPU, torch.float32)
 

@@ -1,0 +1,1 @@
+"""The node graph, its launch description, and supervision of its processes."""

@@ -1,0 +1,43 @@
+"""What is wrong with a record, as one countable reason and one readable line."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+
+class MalformedError(ValueError):
+    """A record breaks its own invariants.
+
+    Attributes:
+        reason: short snake_case name, stable, for counting rejections by reason.
+
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+def require(condition: bool, reason: str, detail: str) -> None:
+    """Raise MalformedError(reason, detail) unless the condition holds."""
+    if not condition:
+        raise MalformedError(reason, detail)
+
+
+def require_unique(names: Sequence[str], what: str) -> None:
+    """Every name once and none empty: a controller takes duplicates silently."""
+    require(all(names), "empty_name", f"{what} contains an empty name: {list(names)}")
+    repeated = sorted({n for n in names if names.count(n) > 1})
+    require(not repeated, "duplicate_name", f"{what} names {repeated} more than once")
+
+
+def frozen_float_array(values: ArrayLike, what: str) -> NDArray[np.float64]:
+    """A read-only float64 copy; non-finite values are malformed."""
+    array = np.array(values, dtype=np.float64)
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise MalformedError("non_finite", f"{what}{list(where)} is {array[where]}")
+    array.setflags(write=False)
+    return array

@@ -1,0 +1,1 @@
+"""Observation buffers: history, synchronisation and input health, without ROS."""

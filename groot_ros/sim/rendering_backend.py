@@ -1,0 +1,33 @@
+"""Drawing without a display: MuJoCo reads MUJOCO_GL once, when it is first imported."""
+
+import os
+import sys
+from ctypes.util import find_library
+
+#: Software rendering first: it needs no driver and its pixels are the same everywhere.
+_BACKENDS = (("osmesa", "OSMesa"), ("egl", "EGL"))
+
+
+def choose_rendering_backend() -> str:
+    """Set MUJOCO_GL unless the user has; return the choice.
+
+    Raises:
+        ImportError: mujoco was imported before without a choice, or no library is installed.
+
+    """
+    chosen = os.environ.get("MUJOCO_GL", "")
+    if chosen:
+        return chosen
+    if "mujoco" in sys.modules:
+        raise ImportError(
+            "mujoco was imported before groot_ros.sim, so it expects a display: "
+            "import groot_ros.sim first, or set MUJOCO_GL=osmesa"
+        )
+    for backend, library in _BACKENDS:
+        if find_library(library):
+            os.environ["MUJOCO_GL"] = backend
+            return backend
+    raise ImportError(
+        "the simulator cannot draw: neither libOSMesa nor libEGL is installed; "
+        "run 'apt-get install libosmesa6'"
+    )

@@ -1,0 +1,22 @@
+from types import SimpleNamespace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from groot_ros.core import NS_PER_S, ns_to_s, s_to_ns, time_to_ns
+
+
+def test_a_thirtieth_of_a_second_is_rounded_to_the_nearest_nanosecond():
+    assert s_to_ns(1 / 30) == 33_333_333
+    assert s_to_ns(2 / 30) == 66_666_667
+    assert s_to_ns(-0.5) == -500_000_000
+
+
+@given(st.integers(-(10**6) * NS_PER_S, 10**6 * NS_PER_S))
+def test_durations_up_to_eleven_days_come_back_to_the_nanosecond(nanoseconds):
+    assert s_to_ns(ns_to_s(nanoseconds)) == nanoseconds
+
+
+def test_a_stamp_is_known_by_its_fields_and_keeps_every_nanosecond():
+    stamp = SimpleNamespace(sec=1_750_000_000, nanosec=999_999_999)
+    assert time_to_ns(stamp) == 1_750_000_000_999_999_999

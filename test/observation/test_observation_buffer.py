@@ -1,0 +1,300 @@
+"""The observation at t_obs, and a rejection with its reason whenever there is none."""
+
+import weakref
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from groot_ros.core import MalformedError, StampedInput
+from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.rejections import Rejected
+from groot_ros.observation.spec import ObservationSpec, SyncTolerances
+from groot_ros.robot import load_contract
+
+MS = 1_000_000
+#: Far from zero: a stamp of zero means that nobody stamped.
+NOW = 1_000_000 * MS
+CONTRACT = load_contract(Path(__file__).parents[2] / "config" / "robots" / "so101.yaml")
+JOINTS = CONTRACT.joint_names
+WANTED = ObservationSpec(("front", "wrist"), ("single_arm", "gripper"))
+
+
+def frame(value, size=(16, 32)):
+    return lambda: np.full((*size, 3), value, np.uint8)
+
+
+def filled(*, front=(-20,), wrist=(-30,), joints=(-40, -10), wanted=WANTED, **tolerances):
+    """A buffer whose stamps are given in ms before NOW; pixels say 100 + the stamp."""
+    buffer = ObservationBuffer(CONTRACT, wanted, SyncTolerances(**tolerances))
+    for view, stamps in (("front", front), ("wrist", wrist)):
+        for ms in stamps:
+            buffer.add_image(view, NOW + ms * MS, NOW, frame((100 + ms) % 256))
+    for ms in joints:
+        buffer.add_joint_state("joint_states", NOW + ms * MS, NOW, JOINTS, [ms / 1000] * 6)
+    return buffer
+
+
+def rejection(buffer, now=NOW, instruction="pick the cube"):
+    with pytest.raises(Rejected) as caught:
+        buffer.snapshot(now, instruction)
+    return caught.value
+
+
+def with_camera(**changes):
+    cameras = {**CONTRACT.cameras, "wrist": replace(CONTRACT.cameras["wrist"], **changes)}
+    return replace(CONTRACT, cameras=cameras)
+
+
+def test_an_observation_is_stamped_with_its_oldest_image_and_the_state_is_taken_there():
+    observation = filled().snapshot(NOW, "pick the cube")
+    assert observation.stamp_ns == NOW - 30 * MS
+    assert observation.instruction == "pick the cube"
+    assert {v: f.shape for v, f in observation.images.items()} == {
+        "front": (1, 16, 32, 3),
+        "wrist": (1, 16, 32, 3),
+    }
+    assert (observation.images["front"][0, 0, 0, 0], observation.images["wrist"][0, 0, 0, 0]) == (
+        80,
+        70,
+    )
+    np.testing.assert_allclose(observation.state["single_arm"], np.full((1, 5), -0.03))
+    np.testing.assert_allclose(observation.state["gripper"], [[-0.03]])
+
+
+def test_every_frame_and_sample_used_is_named_with_its_stamp():
+    assert filled().snapshot(NOW, "go").inputs == (
+        StampedInput("front", NOW - 20 * MS),
+        StampedInput("wrist", NOW - 30 * MS),
+        StampedInput("joint_states", NOW - 40 * MS),
+        StampedInput("joint_states", NOW - 10 * MS),
+    )
+
+
+def test_only_the_frames_that_are_used_are_decoded():
+    buffer = filled(front=(-20,), wrist=(-20,))
+    decoded = []
+
+    def pixels(ms):
+        return lambda: decoded.append(ms) or np.zeros((16, 16, 3), np.uint8)
+
+    for ms in (-15, -10, -5):
+        buffer.add_image("front", NOW + ms * MS, NOW, pixels(ms))
+        buffer.add_image("wrist", NOW + ms * MS, NOW, pixels(ms))
+    buffer.snapshot(NOW, "go")
+    assert decoded == [-5, -5]
+
+
+@pytest.mark.parametrize("instruction", ["", "  "])
+def test_without_an_instruction_there_is_no_observation(instruction):
+    assert rejection(filled(), instruction=instruction).reason == "no_instruction"
+
+
+def test_a_camera_that_never_spoke_is_named():
+    caught = rejection(filled(wrist=()))
+    assert (caught.reason, caught.detail) == (
+        "missing_image",
+        "nothing received from camera 'wrist'",
+    )
+
+
+def test_a_camera_that_stopped_is_named_with_its_age():
+    caught = rejection(filled(wrist=(-301,)))
+    assert caught.reason == "stale_image"
+    assert "camera 'wrist' is 0.301 s old (max_image_age 0.3 s)" in caught.detail
+
+
+def test_images_that_do_not_agree_are_rejected_with_their_skew():
+    caught = rejection(filled(front=(-20,), wrist=(-71,)))
+    assert caught.reason == "skewed_images"
+    assert "camera 'wrist' is 0.051 s behind camera 'front'" in caught.detail
+
+
+def test_an_agreement_that_is_too_old_does_not_count():
+    buffer = filled(front=(-310, -10), wrist=(-310, -100), joints=(-320, 0))
+    assert rejection(buffer).reason == "skewed_images"
+
+
+def test_the_tolerances_can_change_while_running():
+    buffer = filled(front=(-20,), wrist=(-71,), joints=(-80, 0))
+    assert rejection(buffer).reason == "skewed_images"
+    buffer.tolerances = SyncTolerances(max_image_skew=0.06)
+    assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 71 * MS
+
+
+def test_a_stamp_from_the_future_is_rejected_and_leaves_nothing_behind():
+    buffer = filled()
+    with pytest.raises(Rejected, match=r"future_stamp: camera 'front' is stamped 2.000 s ahead"):
+        buffer.add_image("front", NOW + 2000 * MS, NOW, frame(1))
+    with pytest.raises(Rejected, match="future_stamp: 'joint_states'"):
+        buffer.add_joint_state("joint_states", NOW + 51 * MS, NOW, JOINTS, [0.0] * 6)
+    assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 30 * MS
+
+
+def test_a_stamp_within_max_future_is_accepted():
+    buffer = filled(wrist=(-20,), front=(50,), max_image_skew=0.1)
+    assert buffer.snapshot(NOW, "go").images["front"][0, 0, 0, 0] == 150
+
+
+def test_an_unstamped_camera_is_told_how_to_be_mended():
+    with pytest.raises(Rejected, match=r"zero_stamp: camera 'front'.*stamp: arrival"):
+        filled().add_image("front", 0, NOW, frame(1))
+
+
+def test_a_camera_stamped_by_arrival_needs_no_stamp_and_its_latency_is_taken_off():
+    contract = with_camera(stamp="arrival", latency_ns=15 * MS)
+    buffer = ObservationBuffer(
+        contract, ObservationSpec(("wrist",), ("gripper",)), SyncTolerances()
+    )
+    buffer.add_image("wrist", 0, NOW - 5 * MS, frame(1))
+    buffer.add_joint_state("joint_states", NOW - 30 * MS, NOW, JOINTS, [0.5] * 6)
+    assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 20 * MS
+
+
+def test_a_camera_latency_is_taken_off_the_header_stamp():
+    contract = with_camera(latency_ns=25 * MS)
+    buffer = ObservationBuffer(
+        contract, ObservationSpec(("wrist",), ("gripper",)), SyncTolerances()
+    )
+    buffer.add_image("wrist", NOW, NOW, frame(1))
+    buffer.add_joint_state("joint_states", NOW - 30 * MS, NOW, JOINTS, [0.5] * 6)
+    assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 25 * MS
+
+
+def test_joint_rejections_come_through():
+    assert rejection(filled(joints=())).reason == "missing_joint_state"
+    assert rejection(filled(joints=(-200,))).reason == "stale_joint_state"
+
+
+def test_history_frames_are_picked_by_time_not_by_position():
+    wanted = replace(WANTED, image_deltas=(-2, 0), state_deltas=(-1, 0))
+    stamps = tuple(range(-200, 0, 10))
+    buffer = filled(front=stamps, wrist=stamps, joints=stamps, wanted=wanted)
+    observation = buffer.snapshot(NOW, "go")
+    # Two steps of 33.3 ms before t_obs = -10 ms: -77 ms, and the frame nearest to it.
+    assert observation.images["front"][:, 0, 0, 0].tolist() == [100 - 80, 100 - 10]
+    np.testing.assert_allclose(observation.state["gripper"][:, 0], [-0.0433333, -0.01], atol=1e-6)
+
+
+def test_a_history_that_is_not_there_yet_is_rejected():
+    wanted = replace(WANTED, image_deltas=(-15, 0))
+    caught = rejection(filled(wanted=wanted))
+    assert caught.reason == "missing_history"
+    assert "no frame 0.500 s before t_obs" in caught.detail
+
+
+def test_a_camera_that_changes_its_size_in_the_middle_of_a_history_is_rejected():
+    buffer = filled(wanted=replace(WANTED, image_deltas=(-1, 0)), wrist=(-53, -20))
+    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    buffer.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    assert rejection(buffer).detail == (
+        "camera 'front' sends 64 x 32 pixels, it began with 32 x 16: configure the policy anew "
+        "if this is meant"
+    )
+
+
+def test_a_camera_that_changes_its_size_is_rejected_until_the_policy_is_configured_anew():
+    buffer = filled()
+    buffer.snapshot(NOW, "go")
+    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    buffer.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    assert rejection(buffer).reason == "image_size_changed"
+    anew = filled(front=())
+    anew.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    anew.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    assert anew.snapshot(NOW, "go").images["front"].shape == (1, 32, 64, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (15, 64), (64, 15)])
+def test_a_picture_that_shows_nothing_is_rejected(size):
+    buffer = filled(front=())
+    buffer.add_image("front", NOW - 20 * MS, NOW, frame(1, size=size))
+    caught = rejection(buffer)
+    assert caught.reason == "image_too_small"
+    assert f"camera 'front' sends {size[1]} x {size[0]} pixels" in caught.detail
+
+
+def test_a_frame_that_cannot_be_decoded_says_so():
+    def broken():
+        raise MalformedError("undecodable_image", "truncated")
+
+    buffer = filled(front=())
+    buffer.add_image("front", NOW - 20 * MS, NOW, broken)
+    with pytest.raises(MalformedError, match="undecodable_image"):
+        buffer.snapshot(NOW, "go")
+
+
+def test_a_bag_that_starts_again_is_followed_from_its_beginning():
+    buffer = filled()
+    then = NOW - 100_000 * MS
+    buffer.add_image("front", then, then, frame(1))
+    # The wrist's frames and the joints are of the old time, now in the future.
+    assert rejection(buffer, then).detail == "nothing received from camera 'wrist'"
+    buffer.add_image("wrist", then, then, frame(2))
+    assert rejection(buffer, then).reason in ("missing_joint_state", "missing_joint")
+    buffer.add_joint_state("joint_states", then, then, JOINTS, [0.0] * 6)
+    assert buffer.snapshot(then, "go").stamp_ns == then
+
+
+def test_after_clear_only_new_frames_count():
+    buffer = filled()
+    buffer.clear()
+    assert rejection(buffer).reason == "missing_image"
+    assert [i.age for i in buffer.inputs(NOW)] == pytest.approx([0.02, 0.03, 0.01])
+
+
+def test_the_inputs_say_their_age_rate_and_what_the_contract_promises():
+    buffer = filled(front=())
+    for ms in range(0, 1000, 40):
+        buffer.arrived("front", NOW + ms * MS)
+        buffer.add_image("front", NOW + ms * MS, NOW + ms * MS, frame(1))
+    front, wrist, joints = buffer.inputs(NOW + 960 * MS)
+    assert (front.name, front.rate_expected, front.count) == ("front", 30.0, 25)
+    assert front.rate == pytest.approx(25.0)
+    assert front.age == pytest.approx(0.0)
+    assert wrist.age == pytest.approx(0.99)
+    assert (joints.name, joints.rate_expected) == ("joint_states", 100.0)
+
+
+def test_what_arrived_and_was_no_frame_counts_and_has_no_age():
+    buffer = filled(front=())
+    buffer.arrived("front", NOW)
+    front = buffer.inputs(NOW)[0]
+    assert (front.count, front.age) == (1, -1.0)
+
+
+def test_an_input_that_never_spoke_is_of_age_minus_one():
+    assert ObservationBuffer(CONTRACT, WANTED, SyncTolerances()).inputs(NOW)[0].age == -1.0
+
+
+def test_frames_are_bounded_whatever_a_camera_does():
+    alive = weakref.WeakSet()
+    buffer = filled(front=())
+    for ms in range(1000):
+        pixels = frame(1)
+        alive.add(pixels)
+        buffer.add_image("front", NOW + ms * MS, NOW + ms * MS, pixels)
+    # Twice the 30 Hz of the contract for 0.3 + 0.05 + 0.05 s, and two.
+    del pixels
+    assert len(alive) == 26
+
+
+def test_joints_that_no_group_uses_are_not_asked_for():
+    wanted = ObservationSpec(("front",), ("gripper",))
+    buffer = ObservationBuffer(CONTRACT, wanted, SyncTolerances())
+    buffer.add_image("front", NOW, NOW, frame(1))
+    buffer.add_joint_state("joint_states", NOW, NOW, ["gripper"], [0.25])
+    assert buffer.snapshot(NOW, "go").state["gripper"].tolist() == [[0.25]]
+    assert list(buffer.cameras) == ["front"]
+
+
+@pytest.mark.parametrize("deltas", [(), (0, -1), (-1, -1, 0), (0, 1), (-1,)])
+def test_deltas_that_make_no_sense_are_rejected(deltas):
+    with pytest.raises(ValueError, match="deltas must"):
+        replace(WANTED, image_deltas=deltas)
+
+
+def test_a_view_that_the_contract_lacks_is_a_key_error():
+    with pytest.raises(KeyError, match="head"):
+        ObservationBuffer(CONTRACT, replace(WANTED, views=("head",)), SyncTolerances())

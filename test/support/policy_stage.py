@@ -1,0 +1,319 @@
+"""A policy node on a stage: a scripted policy inside, a scripted robot around it."""
+
+import itertools
+import threading
+import time
+from array import array
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import rclpy
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import Log
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.executors import MultiThreadedExecutor
+from rclpy.qos import QoSDurabilityPolicy, QoSProfile
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from groot_ros.bridge import qos
+from groot_ros.bridge.messages import ns_to_time
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind
+from groot_ros.msg import ActionChunk as ActionChunkMsg
+from groot_ros.msg import PolicyStatus
+from groot_ros.nodes.policy_node import PolicyNode
+from groot_ros.srv import SetInstruction
+
+SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
+JOINTS = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll", "gripper")
+HORIZON = 8
+MS = 1_000_000
+_STAGES = itertools.count()
+_ROSOUT = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
+#: s until something over DDS must be true; reached only by a test that fails.
+PATIENCE = 60.0
+
+
+class ScriptedPolicy:
+    """What load_policy gives, without a model: it answers with the state it saw."""
+
+    views = ("front", "wrist")
+    history = {"video": (0,), "state": (0,)}  # noqa: RUF012
+    state_groups = {"single_arm": 5, "gripper": 1}  # noqa: RUF012
+    joint_groups = ("single_arm", "gripper")
+    horizon = HORIZON
+    first_step = 0.0
+    dt = 1 / 30
+    device = "cpu"
+    memory_bytes = 123
+    notes = ()
+    engine = SimpleNamespace(name="scripted")
+
+    def __init__(self, *, script=None) -> None:
+        self.script = script or (lambda _policy, _observation: None)
+        self.observations = []
+        self.seeds = []
+        self.warm = self.closed = False
+
+    def warm_up(self) -> None:
+        self.warm = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def infer(self, observation, prefix=None, seed=None) -> ActionChunk:
+        self.observations.append(observation)
+        self.seeds.append(seed)
+        self.script(self, observation)
+        arm = np.repeat(observation.state["single_arm"][-1:], HORIZON, axis=0)
+        group = ActionGroup(ActionKind.JOINT_POSITION, "single_arm", JOINTS[:5], ("rad",) * 5, arm)
+        return ActionChunk(
+            stamp_ns=observation.stamp_ns,
+            start_ns=observation.stamp_ns,
+            dt=self.dt,
+            groups=(group,),
+            engine="scripted",
+            stage_seconds={"preprocess": 0.0, "backbone": 0.0, "head": 0.0, "decode": 0.0},
+        )
+
+
+class Inbox:
+    """Messages as they come, and a way to wait for one."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Condition()
+        self._messages: list = []
+
+    def put(self, message) -> None:
+        with self._arrived:
+            self._messages.append(message)
+            self._arrived.notify_all()
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def all(self) -> list:
+        return list(self._messages)
+
+    def wait(self, wanted=lambda _: True, *, after: int = 0):
+        """The first message from index `after` on that is wanted."""
+        seen = after
+
+        def found():
+            nonlocal seen
+            while seen < len(self._messages):
+                if wanted(self._messages[seen]):
+                    return True
+                seen += 1
+            return False
+
+        with self._arrived:
+            assert self._arrived.wait_for(found, PATIENCE), (
+                f"never came; the last of {len(self._messages)} was {self._messages[-1:]}"
+            )
+            return self._messages[seen]
+
+
+class Robot:
+    """Two small cameras and a joint state, every 20 ms; tests change what they say."""
+
+    def __init__(self, images) -> None:
+        self.node = rclpy.create_node("robot")
+        self.silent: set[str] = set()
+        self.offset_ns = {"front": 0, "wrist": 0, "joints": 0}
+        self.joints = dict.fromkeys(JOINTS, 0.25)
+        self.image = {"front": rgb_image(10), "wrist": rgb_image(20), **images}
+        self._cameras = {
+            view: self.node.create_publisher(type(image), topic_of(view, image), qos.DRIVER)
+            for view, image in self.image.items()
+        }
+        self._joints = self.node.create_publisher(JointState, "joint_states", qos.DRIVER)
+        self.node.create_timer(0.02, self.speak)
+
+    def speak(self) -> None:
+        now = self.node.get_clock().now().nanoseconds
+        if "joints" not in self.silent:
+            msg = JointState(name=list(self.joints), position=list(self.joints.values()))
+            msg.header.stamp = ns_to_time(now + self.offset_ns["joints"])
+            self._joints.publish(msg)
+        for view, publisher in self._cameras.items():
+            if view not in self.silent:
+                self.image[view].header.stamp = ns_to_time(now + self.offset_ns[view])
+                publisher.publish(self.image[view])
+
+
+def topic_of(view: str, image) -> str:
+    """A topic has one type."""
+    return f"{view}/image_raw" if isinstance(image, Image) else f"{view}/compressed"
+
+
+def rgb_image(value: int) -> Image:
+    """16 x 16 pixels of one grey."""
+    data = array("B", bytes([value]) * (16 * 16 * 3))
+    return Image(width=16, height=16, step=48, encoding="rgb8", data=data)
+
+
+class PolicyStage:
+    """The node under test, the robot and an onlooker, spun in a thread of their own."""
+
+    def __init__(self, *, load, images=None, robot=SO101, **parameters) -> None:
+        given = {
+            "checkpoint": "scripted",
+            "robot": robot,
+            "rate_hz": 50.0,
+            "torch_threads": 1,
+            **parameters,
+        }
+        arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
+        # A namespace of its own: the log of a node is lost on /rosout while an earlier node of
+        # the same name is still being destroyed.
+        namespace = f"stage_{next(_STAGES)}"
+        rclpy.init(args=["--ros-args", "-r", f"__ns:=/{namespace}", *arguments])
+        self.node = PolicyNode(load)
+        self.robot = Robot(images or {})
+        self.chunks, self.statuses, self.instructions, self.logs = (Inbox() for _ in range(4))
+        self._onlooker = rclpy.create_node("onlooker")
+        group = ReentrantCallbackGroup()
+        for kind, topic, inbox, profile in (
+            (ActionChunkMsg, "action_chunk", self.chunks, qos.CHUNKS),
+            (PolicyStatus, "policy_status", self.statuses, qos.LATCHED),
+            (String, "instruction", self.instructions, qos.LATCHED),
+            (Log, "/rosout", self.logs, _ROSOUT),
+        ):
+            self._onlooker.create_subscription(
+                kind, topic, inbox.put, profile, callback_group=group
+            )
+        self.instruction = self._onlooker.create_publisher(String, "instruction", qos.LATCHED)
+        self._clock = self._onlooker.create_publisher(Clock, "/clock", qos.LATCHED)
+        self._clients: dict = {}
+        self._executor = MultiThreadedExecutor(num_threads=5)
+        for node in (self.node, self.robot.node, self._onlooker):
+            self._executor.add_node(node)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._spin, name="stage")
+        self._thread.start()
+
+    def end(self) -> None:
+        self.robot.silent.update({"front", "wrist", "joints"})
+        self.node.close()
+        self._ended.set()
+        self._thread.join()
+        self._executor.shutdown()
+        for node in (self.node, self.robot.node, self._onlooker):
+            node.destroy_node()
+        rclpy.shutdown()
+
+    def _spin(self) -> None:
+        # An executor that is shut down while it spins in another thread may raise InvalidHandle.
+        while not self._ended.is_set():
+            self._executor.spin_once(timeout_sec=0.1)
+
+    def late_instructions(self) -> Inbox:
+        """What somebody hears who begins to listen to the instruction topic only now."""
+        inbox = Inbox()
+        self._onlooker.create_subscription(String, "instruction", inbox.put, qos.LATCHED)
+        return inbox
+
+    def tell_time(self, now_ns: int) -> None:
+        """Publish /clock and wait until the node and the robot have heard it."""
+        clocks = [node.get_clock() for node in (self.node, self.robot.node)]
+        self._clock.publish(Clock(clock=ns_to_time(now_ns)))
+        wait_until(
+            lambda: all(clock.now().nanoseconds == now_ns for clock in clocks), "/clock is heard"
+        )
+
+    def begin_call(self, kind, name, request):
+        """A future of the service's response."""
+        if name not in self._clients:
+            self._clients[name] = self._onlooker.create_client(kind, name)
+        assert self._clients[name].wait_for_service(PATIENCE), f"{name} is not there"
+        return self._clients[name].call_async(request)
+
+    def call(self, kind, name, request):
+        return answer_of(self.begin_call(kind, name, request))
+
+    def begin_change(self, transition: int):
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.begin_call(ChangeState, "policy_node/change_state", request)
+
+    def change(self, transition: int) -> bool:
+        return answer_of(self.begin_change(transition)).success
+
+    def state(self) -> int:
+        response = self.call(GetState, "policy_node/get_state", GetState.Request())
+        return response.current_state.id
+
+    def configure(self) -> bool:
+        return self.change(Transition.TRANSITION_CONFIGURE)
+
+    def activate(self) -> bool:
+        return self.change(Transition.TRANSITION_ACTIVATE)
+
+    def deactivate(self) -> bool:
+        return self.change(Transition.TRANSITION_DEACTIVATE)
+
+    def cleanup(self) -> bool:
+        return self.change(Transition.TRANSITION_CLEANUP)
+
+    def bring_up(self) -> None:
+        assert self.configure(), self.state()
+        assert self.activate(), self.state()
+        assert self.state() == State.PRIMARY_STATE_ACTIVE
+
+    def instruct(self, text: str):
+        return self.call(
+            SetInstruction,
+            "policy_node/set_instruction",
+            SetInstruction.Request(instruction=text),
+        )
+
+    def reset(self):
+        return self.call(Trigger, "policy_node/reset", Trigger.Request())
+
+    def rejected(self, reason: str) -> PolicyStatus:
+        """The first status from now on that counts this reason."""
+        return self.statuses.wait(lambda s: reason in s.rejection_reasons, after=len(self.statuses))
+
+
+def stages():
+    """Begin any number of stages; for a fixture, which ends them.
+
+    Each takes the scripted policy or what loads one, and parameters.
+    """
+    begun = []
+
+    def begin(policy=None, *, load=None, **parameters) -> PolicyStage:
+        policy = policy or ScriptedPolicy()
+        begun.append(PolicyStage(load=load or (lambda *_, **__: policy), **parameters))
+        return begun[-1]
+
+    yield begin
+    for each in begun:
+        each.end()
+
+
+def active(stage, policy=None, **parameters) -> PolicyStage:
+    """A stage whose node is active and told to pick the cube."""
+    on = stage(policy, **{"instruction": "pick the cube", **parameters})
+    on.bring_up()
+    return on
+
+
+def answer_of(future):
+    """The response, awaited while somebody else spins."""
+    done = threading.Event()
+    future.add_done_callback(lambda _: done.set())
+    assert done.wait(PATIENCE), "the service never answered"
+    return future.result()
+
+
+def wait_until(condition, what: str) -> None:
+    """For what DDS discovery changes without telling anybody."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"never came true: {what}"
+        threading.Event().wait(0.01)
