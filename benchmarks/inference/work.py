@@ -12,7 +12,7 @@ from torch import nn
 from benchmarks.inference.case import Case
 from groot_ros.models.gr00t_n1d6 import build_model
 from groot_ros.runtime.gr00t_n1d6 import StagedModel, make_fast
-from groot_ros.runtime.gr00t_n1d6.packed import can_pack, held_bytes, linear_sizes, pack
+from groot_ros.layers.packed_linear import can_pack, held_bytes, linear_sizes, pack
 
 
 @dataclass(frozen=True)

@@ -255,7 +255,7 @@ def _checkpoint(value: str) -> str:
             "checkpoint is not set: give the directory of your checkpoint "
             f"(the simulated robot's own is {demo_checkpoint()})"
         )
-    from groot_ros.processing.assets import find_checkpoint
+    from groot_ros.checkpoint.locate import find_checkpoint
 
     directory = find_checkpoint(value)
     if not (directory / "config.json").is_file():

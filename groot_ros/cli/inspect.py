@@ -65,9 +65,9 @@ def run(args: argparse.Namespace) -> int:
 def _show_model(directory: Path, backbone_assets: str | None) -> "tuple[Gr00tN1d6Config, bool]":
     """Its config, and False where its files contradict each other; prints all it is."""
     from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config
-    from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE
-    from groot_ros.models.gr00t_n1d6.parts import parts_of
-    from groot_ros.models.safetensors_file import index_checkpoint
+    from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
+    from groot_ros.families.gr00t_n1d6.parts import parts_of
+    from groot_ros.checkpoint.safetensors_file import index_checkpoint
 
     fields = Fields.read(directory / "config.json")
     fields.expect("model_type", MODEL_TYPE, None)
@@ -90,8 +90,8 @@ def _show_backbone_assets(
     directory: Path, config: "Gr00tN1d6Config", backbone_assets: str | None
 ) -> bool:
     """What is still to be got, or else whether all files fit each other."""
-    from groot_ros.models.digest import checkpoint_digest
-    from groot_ros.models.gr00t_n1d6.checkpoint import fitting_tensors, load_config
+    from groot_ros.checkpoint.digest import checkpoint_digest
+    from groot_ros.families.gr00t_n1d6.weights import fitting_tensors, load_config
     from groot_ros.processing import TextTokenizer, find_backbone_assets
     from groot_ros.runtime.checkpoint_parts import require_same_tokens
 
@@ -193,7 +193,7 @@ def _show_fit(
     robot: "RobotContract",
 ) -> bool:
     """What has no counterpart, and the ranges of the training data beside the joints' limits."""
-    from groot_ros.processing.robot_columns import missing_counterparts, unused_parts
+    from groot_ros.policy.robot_columns import missing_counterparts, unused_parts
 
     views = embodiment.video.modality_keys
     problems = missing_counterparts(views, codec, robot)

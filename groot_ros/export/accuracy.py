@@ -1,7 +1,7 @@
-"""How far an engine is from the exact form: stage by stage, step by step, joint by joint.
+"""Compare an engine with a reference: by segment, by denoising step, and by joint.
 
-The reference is the exact fast form in float32, which has the same stages. That one itself is held
-against the plain form, which has none: only their actions compare.
+The reference is engine "torch" in float32, which has the same segments. It is itself compared with
+engine "reference", which has none: there only the actions compare.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,20 +14,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from groot_ros.core import Observation
-from groot_ros.export.figures import Figures, Gatherer
+from groot_ros.core.program import ProgramSpec
+from groot_ros.export.error_metrics import ErrorAccumulator, ErrorMetrics
 from groot_ros.export.trace import Trace, as_tuple, recorded
-from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
 from groot_ros.runtime.engine import Engine
-from groot_ros.runtime.gr00t_n1d6 import Stages
-from groot_ros.runtime.names import STAGES
-from groot_ros.runtime.plain_engine import ReferenceEngine
-from groot_ros.runtime.staged_engine import StagedEngine
+from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 
 
 @dataclass(frozen=True)
 class JointError:
-    """Largest error of one joint (or column), in its unit."""
+    """Largest error of one joint or column, in its unit."""
 
     group: str
     name: str
@@ -37,13 +34,13 @@ class JointError:
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Against a reference in float32 with the same noise.
+    """Errors against a reference in float32 with the same random inputs.
 
     Attributes:
-        reference: name of its engine, "torch" or "plain".
-        stages: each fed with the reference's inputs, so that errors do not add up; none against
-            the plain form.
-        steps: normalised actions after every denoising step of a whole run; none likewise.
+        reference: name of its engine, "torch" or "reference".
+        segments: each fed with the reference's inputs, so that errors do not add up; empty against
+            engine "reference".
+        steps: normalised actions after every denoising step of a whole run; likewise.
         actions: normalised actions at the end of a run.
         joints: over all observations and steps of the chunk; NaN where an action was not finite.
         observations: how many.
@@ -51,9 +48,9 @@ class Accuracy:
     """
 
     reference: str
-    stages: Mapping[str, Figures]
-    steps: tuple[Figures, ...]
-    actions: Figures
+    segments: Mapping[str, ErrorMetrics]
+    steps: tuple[ErrorMetrics, ...]
+    actions: ErrorMetrics
     joints: tuple[JointError, ...]
     observations: int
 
@@ -66,7 +63,7 @@ class Accuracy:
         return last / first if first else float("nan")
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, for a file."""
+        """Return everything, for a file."""
         return {**asdict(self), "growth": self.growth}
 
 
@@ -78,82 +75,100 @@ def measure_accuracy(
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Accuracy:
-    """Run both on the same observations and noise.
+    """Run both policies on the same observations and random inputs.
 
     Args:
-        reference: in float32, engine "torch", or "plain" for the actions alone.
+        reference: in float32, engine "torch", or "reference" for the actions alone.
         candidate: another engine of the same checkpoint.
         observations: in both policies' units.
-        seed: of the noise.
+        seed: of the random inputs.
         progress: called with the fraction that is done.
 
     """
     engines = None
-    if reference.engine.name != ReferenceEngine.name:
-        engines = _staged(reference), _staged(candidate)
-    by_stage: dict[str, Gatherer] = {}
-    by_step: dict[int, Gatherer] = {}
-    at_end = Gatherer()
+    if isinstance(reference.engine, ProgramEngine):
+        engines = reference.engine.without_graphs(), _by_segment(candidate).without_graphs()
+    by_segment: dict[str, ErrorAccumulator] = {}
+    by_step: dict[int, ErrorAccumulator] = {}
+    at_end = ErrorAccumulator()
     joints: dict[tuple[str, str, str], float] = {}
-    kept = slice(0, candidate.horizon), slice(0, sum(candidate.action_groups.values()))
+    used = candidate.checkpoint.processor.used
     for number, observation in enumerate(observations):
-        noise = draw_noise(
-            (1, candidate.config.action_horizon, candidate.config.max_action_dim), seed + number
-        ).numpy()
+        drawn = candidate.checkpoint.processor.draw(seed + number)
         if engines is None:
-            expected, actions = (
-                _run(p, p.engine, observation, noise) for p in (reference, candidate)
+            expected, given = (
+                _run(p, p.engine, observation, drawn) for p in (reference, candidate)
             )
         else:
-            with recorded(engines[0].stage_runner) as wanted:
-                expected = _run(reference, engines[0], observation, noise)
-            with recorded(engines[1].stage_runner) as given:
-                actions = _run(candidate, engines[1], observation, noise)
-            _compare_stages(engines[1].stage_runner.stages, wanted, given, by_stage)
-            pairs = zip(given.calls["denoise"], wanted.calls["denoise"], strict=True)
-            for step, (a, b) in enumerate(pairs):
-                one, other = a.outputs[0][0][kept], b.outputs[0][0][kept]
-                by_step.setdefault(step, Gatherer()).add(one, other)
-        at_end.add(torch.from_numpy(actions[0][kept]), torch.from_numpy(expected[0][kept]))
-        _compare_joints(candidate, observation, actions, expected, joints)
+            runners = [engine.segment_runner for engine in engines]
+            with recorded(runners[0]) as wanted_trace:
+                expected = _run(reference, engines[0], observation, drawn)
+            with recorded(runners[1]) as given_trace:
+                given = _run(candidate, engines[1], observation, drawn)
+            _compare_segments(runners[1], wanted_trace, given_trace, by_segment)
+            for step, (one, other) in enumerate(
+                zip(
+                    _step_results(candidate, given_trace),
+                    _step_results(candidate, wanted_trace),
+                    strict=True,
+                )
+            ):
+                by_step.setdefault(step, ErrorAccumulator()).add_pair(one, other)
+        at_end.add_pair(torch.from_numpy(used(given)), torch.from_numpy(used(expected)))
+        _compare_joints(candidate, observation, given, expected, joints)
         progress((number + 1) / len(observations))
     return Accuracy(
         reference.engine.name,
-        {name: gathered.figures for name, gathered in by_stage.items()},
-        tuple(gathered.figures for gathered in by_step.values()),
-        at_end.figures,
+        {name: errors.metrics for name, errors in by_segment.items()},
+        tuple(errors.metrics for errors in by_step.values()),
+        at_end.metrics,
         tuple(JointError(*key, worst) for key, worst in joints.items()),
         len(observations),
     )
 
 
-def _staged(policy: Policy) -> StagedEngine:
-    if not isinstance(policy.engine, StagedEngine):
+def _by_segment(policy: Policy) -> ProgramEngine:
+    if not isinstance(policy.engine, ProgramEngine):
         raise ValueError(
-            f"engine '{policy.engine.name}' does not run stage by stage: only its actions can be "
-            "validated"
+            f"engine '{policy.engine.name}' does not run segment by segment: only its actions can "
+            "be validated"
         )
-    return policy.engine.launched_singly()
+    return policy.engine
 
 
 def _run(
-    policy: Policy, engine: Engine, observation: Observation, noise: NDArray[np.float32]
-) -> NDArray[np.float32]:
+    policy: Policy, engine: Engine, observation: Observation, drawn: Mapping[str, NDArray[Any]]
+) -> Mapping[str, NDArray[Any]]:
     inputs, _ = policy.encode(observation)
-    return engine.run(inputs, noise, policy.num_inference_steps).actions
+    return engine.run({**inputs, **drawn}, policy.num_inference_steps).outputs
+
+
+def _step_results(policy: Policy, trace: Trace) -> list[Tensor]:
+    """Return the values in use after each denoising step; nothing without denoising steps."""
+    program: ProgramSpec = policy.checkpoint.program
+    last = program.segments[-1]
+    if last.per != "step":
+        return []
+    names = [tensor.name for tensor in last.outputs]
+    used = policy.checkpoint.processor.used
+    return [
+        torch.from_numpy(
+            used({n: t.float().cpu().numpy() for n, t in zip(names, call.outputs, strict=True)})
+        )
+        for call in trace.calls[last.name]
+    ]
 
 
 @torch.inference_mode()
-def _compare_stages(
-    stages: Stages, wanted: Trace, given: Trace, gatherers: dict[str, Gatherer]
+def _compare_segments(
+    runner: SegmentRunner, wanted: Trace, given: Trace, errors: dict[str, ErrorAccumulator]
 ) -> None:
-    for name in STAGES:
-        gatherer = gatherers.setdefault(name, Gatherer())
+    for name, executor in runner.executors.items():
+        accumulator = errors.setdefault(name, ErrorAccumulator())
         for reference, own in zip(wanted.calls[name], given.calls[name], strict=True):
             inputs = [_like(a, b) for a, b in zip(reference.inputs, own.inputs, strict=True)]
-            outputs = as_tuple(getattr(stages, name)(*inputs))
-            for a, b in zip(outputs, reference.outputs, strict=True):
-                gatherer.add(a, b)
+            for a, b in zip(as_tuple(executor(*inputs)), reference.outputs, strict=True):
+                accumulator.add_pair(a, b)
 
 
 def _like(tensor: Tensor, other: Tensor) -> Tensor:
@@ -163,17 +178,16 @@ def _like(tensor: Tensor, other: Tensor) -> Tensor:
 def _compare_joints(
     policy: Policy,
     observation: Observation,
-    actions: NDArray[np.float32],
-    expected: NDArray[np.float32],
+    given: Mapping[str, NDArray[Any]],
+    expected: Mapping[str, NDArray[Any]],
     joints: dict[tuple[str, str, str], float],
 ) -> None:
     _, state = policy.encode(observation)
-    wanted = policy.decode(expected[0], state)
-    used = actions[0, : policy.horizon, : sum(policy.action_groups.values())]
-    # What is not finite cannot be decoded.
-    given = policy.decode(actions[0], state) if np.isfinite(used).all() else None
-    for index, one in enumerate(wanted):
-        values = np.full_like(one.values, np.nan) if given is None else given[index].values
+    finite = np.isfinite(policy.checkpoint.processor.used(given)).all()
+    # Values that are not finite cannot be decoded.
+    decoded = policy.decode(given, state) if finite else None
+    for index, one in enumerate(policy.decode(expected, state)):
+        values = np.full_like(one.values, np.nan) if decoded is None else decoded[index].values
         worst = np.abs(one.values - values).max(axis=0)
         names = one.names if len(one.names) == one.width else [f"{i}" for i in range(one.width)]
         units = one.units if len(one.units) == one.width else ["1"] * one.width

@@ -1,4 +1,4 @@
-"""Stages of an engine directory to 8 bits."""
+"""Quantise segments of an engine directory to 8 bits."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -6,83 +6,80 @@ from pathlib import Path
 
 import torch
 
-from groot_ros.export.observations import in_words
-from groot_ros.export.pipeline import Progress
+from groot_ros.core.program import ModelInputs
+from groot_ros.export.export_engine import Progress
 from groot_ros.export.quantise import quantise
 from groot_ros.export.ranges import calibrate, coverage
-from groot_ros.processing import ModelInputs
-from groot_ros.runtime.checkpoint_parts import CheckpointParts
-from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.gr00t_n1d6 import load_fast
-from groot_ros.runtime.manifest import Manifest, StageFiles, file_digest
-from groot_ros.runtime.measured import MEASURED
+from groot_ros.export.reference_cases import describe_source
+from groot_ros.families.family import Checkpoint
+from groot_ros.runtime.engine import EngineFilesError
+from groot_ros.runtime.engine_benchmarks import ENGINE_BENCHMARKS
+from groot_ros.runtime.manifest import Manifest, SegmentFiles, file_digest
 from groot_ros.runtime.tolerances import TOLERANCES
 
 
 def calibrate_files(
     directory: Path,
     manifest: Manifest,
-    parts: CheckpointParts,
+    checkpoint: Checkpoint,
     inputs: Sequence[ModelInputs],
     source: str,
     *,
     kind: str,
-    stages: Collection[str],
+    segments: Collection[str],
     method: str,
     device: torch.device,
     progress: Progress,
 ) -> list[str]:
-    """Write STAGE.KIND.onnx beside the exported files and the manifest that names them.
+    """Write SEGMENT.KIND.onnx next to the exported files, and name them in the manifest.
 
     Args:
         directory: of the engine files.
         manifest: of the directory; its exported files stay as they are.
-        parts: of its checkpoint.
-        inputs: batches of one to calibrate with.
-        source: where they come from, in words.
+        checkpoint: of its manifest.
+        inputs: observations to calibrate with, random inputs included.
+        source: where they come from, for people.
         kind: "int8" or "fp8".
-        stages: to be quantised; others keep the precision of the export.
+        segments: to be quantised; others keep the precision of the export.
         method: see `ranges.calibrate`.
         device: where the calibration runs.
         progress: see `Progress`.
 
     Returns:
-        One line a stage: what was done.
+        One line per segment about what was done.
 
     Raises:
-        EngineFilesError: a stage was not exported.
+        EngineFilesError: a segment was not exported.
 
     """
-    absent = [name for name in stages if name not in manifest.stages]
+    absent = [name for name in segments if name not in manifest.segments]
     if absent:
-        export = manifest.export_command(directory, stages=(*manifest.stages, *absent))
+        export = manifest.export_command(directory, segments=(*manifest.segments, *absent))
         raise EngineFilesError(
-            f"{directory}: stage '{absent[0]}' was not exported ({', '.join(manifest.stages)} "
+            f"{directory}: segment '{absent[0]}' was not exported ({', '.join(manifest.segments)} "
             f"were); export it with: {export}"
         )
-    fast = load_fast(
-        parts.directory, parts.config, embodiment=parts.processor.embodiment_id, device=device
-    )
+    program = checkpoint.load_program(device=device, dtype=torch.float32)
     products = calibrate(
-        fast,
+        program,
         inputs,
         manifest.steps[0],
         method=method,
         progress=lambda fraction: progress("calibrating", fraction),
     )
-    del fast
+    del program
     shares = coverage(products)
     lines = []
-    for number, name in enumerate(stages):
-        progress(f"quantising {name}", number / len(stages))
+    for number, name in enumerate(segments):
+        progress(f"quantising {name}", number / len(segments))
         plain, path = directory / f"{name}.onnx", directory / f"{name}.{kind}.onnx"
         count = quantise(plain, path, products[name], kind)
-        manifest = manifest.with_stage(name, StageFiles(path.name, file_digest(path), kind))
+        manifest = manifest.with_segment(name, SegmentFiles(path.name, file_digest(path), kind))
         lines.append(
             f"{path}: {count} of {len(products[name])} products in {kind}, "
-            f"{shares[name]:.0%} of their weights; {in_words(len(inputs), source)}"
+            f"{shares[name]:.0%} of their weights; {describe_source(len(inputs), source)}"
         )
     tolerance = max(manifest.tolerance, TOLERANCES[kind])
     replace(manifest, tolerance=tolerance).write(directory)
-    (directory / MEASURED).unlink(missing_ok=True)
+    (directory / ENGINE_BENCHMARKS).unlink(missing_ok=True)
     return lines

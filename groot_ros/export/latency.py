@@ -1,6 +1,6 @@
-"""How long the stages of an engine take on this machine."""
+"""Measure how long the stages and segments of an engine take on this machine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,8 @@ import torch
 
 from groot_ros.core import Observation
 from groot_ros.export.trace import timed
-from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime.names import STAGES
-from groot_ros.runtime.staged_engine import StagedEngine
+from groot_ros.runtime.program_engine import ProgramEngine
 
 #: Runs before anything is measured.
 _WARM_UP = 3
@@ -19,26 +17,25 @@ _WARM_UP = 3
 
 @dataclass(frozen=True)
 class Latency:
-    """Medians, s.
+    """Median times, s.
 
     Attributes:
-        stages: vision and denoise are sums over their runs in one inference; empty for an engine
-            that does not run stage by stage.
-        backbone, head: as the engine measures them, with nothing recorded in between.
+        segments: sums over the runs of each in one inference; empty for an engine that does not
+            run segment by segment.
+        stages: as the engine measures them, with nothing recorded in between.
         whole: of `Policy.infer`, processing included.
         runs: how many were measured.
 
     """
 
-    stages: dict[str, float]
-    backbone: float
-    head: float
+    segments: Mapping[str, float]
+    stages: Mapping[str, float]
     whole: float
     runs: int
 
     @property
     def hertz(self) -> float:
-        """Inferences a second, one after the other."""
+        """Inferences per second, one after the other."""
         return 1.0 / self.whole
 
 
@@ -50,39 +47,39 @@ def measure_latency(
     device: torch.device,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Latency:
-    """Median times over observations in turn, after a warm-up."""
-    wholes, backbones, heads = [], [], []
+    """Return median times over observations in turn, after a warm-up."""
+    names = [stage.name for stage in policy.checkpoint.program.stages]
+    wholes: list[float] = []
+    stages: dict[str, list[float]] = {name: [] for name in names}
     for number in range(_WARM_UP + runs):
         chunk = policy.infer(observations[number % len(observations)], seed=0)
         if number >= _WARM_UP:
             wholes.append(sum(chunk.stage_seconds.values()))
-            backbones.append(chunk.stage_seconds["backbone"])
-            heads.append(chunk.stage_seconds["head"])
+            for name in names:
+                stages[name].append(chunk.stage_seconds[name])
         progress((number + 1) / (_WARM_UP + 2 * runs))
-    stages = _stages(policy, observations[0], runs, device)
+    segments = _segments(policy, observations[0], runs, device)
     progress(1.0)
     return Latency(
-        stages,
-        float(np.median(backbones)),
-        float(np.median(heads)),
+        segments,
+        {name: float(np.median(values)) for name, values in stages.items()},
         float(np.median(wholes)),
         runs,
     )
 
 
-def _stages(
+def _segments(
     policy: Policy, observation: Observation, runs: int, device: torch.device
 ) -> dict[str, float]:
-    if not isinstance(policy.engine, StagedEngine):
+    if not isinstance(policy.engine, ProgramEngine):
         return {}
-    engine = policy.engine.launched_singly()
+    engine = policy.engine.without_graphs()
     inputs, _ = policy.encode(observation)
-    shape = (1, policy.config.action_horizon, policy.config.max_action_dim)
-    noise = draw_noise(shape, 0).numpy()
-    sums: dict[str, list[float]] = {name: [] for name in STAGES}
+    inputs = {**inputs, **policy.checkpoint.processor.draw(0)}
+    sums: dict[str, list[float]] = {}
     for _ in range(runs):
-        with timed(engine.stage_runner, device) as seconds:
-            engine.run(inputs, noise, policy.num_inference_steps)
+        with timed(engine.segment_runner, device) as seconds:
+            engine.run(inputs, policy.num_inference_steps)
         for name, values in seconds.items():
-            sums[name].append(sum(values))
+            sums.setdefault(name, []).append(sum(values))
     return {name: float(np.median(values)) for name, values in sums.items()}

@@ -1,143 +1,136 @@
-"""One stage as an ONNX file with the names of the contract."""
+"""Write a segment as an ONNX file with the names of its specification."""
 
 import contextlib
 import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import onnx
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from groot_ros.export.parser_form import give_every_norm_a_bias
-from groot_ros.runtime.contract import StageSpec, TensorSpec
-from groot_ros.runtime.gr00t_n1d6.attend import Attend
-from groot_ros.runtime.names import ATTENTION
-from groot_ros.runtime.precision import DTYPES
+from groot_ros.core.program import FreeDim, ProgramSpec, Segment, TensorSpec
+from groot_ros.export.tensorrt_parser_compat import give_every_norm_a_bias
+from groot_ros.layers.attention import Attention
+from groot_ros.runtime import ATTENTION
+from groot_ros.runtime.device import DTYPES
 
 #: LayerNormalization came with 17; the parser of TensorRT 10.3 reads up to 20.
 OPSET = 18
-#: Files with more weights than this keep them beside, in NAME.onnx.data (ONNX's own limit: 2 GB).
+#: Larger weights are stored in NAME.onnx.data (the limit of ONNX itself is 2 GB).
 _EMBEDDED_BYTES = 256 * 2**20
 
 
 class _Positional(nn.Module):
-    """Inputs as one tuple, whatever the arguments of the stage are called."""
+    """Takes the inputs as one tuple, whatever the arguments of the module are called."""
 
-    def __init__(self, stage: nn.Module) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.stage = stage
+        self.module = module
 
     def forward(self, *tensors: Tensor) -> Tensor | tuple[Tensor, ...]:
-        return self.stage(*tensors)
+        return self.module(*tensors)
 
 
-def export_stage(
-    stage: nn.Module,
-    spec: StageSpec,
+def export_segment(
+    module: nn.Module,
+    program: ProgramSpec,
+    name: str,
     path: Path,
     *,
-    square: int,
     precision: str = "float32",
-    attention: str = "by_hand",
+    attention: str = "math",
 ) -> None:
-    """Write an ONNX file whose free dimensions are those of the spec.
+    """Write an ONNX file whose free dimensions are those of the program.
 
     Args:
-        stage: takes and returns the tensors of the spec; its weights are in `precision`.
-        spec: of this stage.
+        module: takes and returns the tensors of the segment; its weights are in `precision`.
+        program: that the segment belongs to.
+        name: of the segment.
         path: of the file; large weights go to PATH.data.
-        square: patches that become one image token.
-        precision: that "weights" stands for in the spec.
-        attention: "by_hand" spells it out in products and a softmax, as TensorRT before 10.8
-            needs it; "fused" leaves the choice to the exporter.
+        precision: that "weights" stands for in the specification.
+        attention: "math" writes products and a softmax, as TensorRT before 10.8 needs; "fused"
+            leaves the choice to the exporter.
 
     """
-    free = _free_dimensions(spec, square)
-    example = tuple(_example(tensor, precision, square, stage) for tensor in spec.inputs)
+    segment = program.segment(name)
+    free = _free_dimensions(segment, program.free_dims)
+    example = tuple(_example(t, precision, program.free_dims, module) for t in segment.inputs)
     shapes = tuple(
         {axis: free[d] for axis, d in enumerate(tensor.dims) if isinstance(d, str)}
-        for tensor in spec.inputs
+        for tensor in segment.inputs
     )
-    with attention_form(stage, attention), _silence(), torch.no_grad():
-        program = torch.onnx.export(
-            _Positional(stage).eval(),
+    with attention_form(module, attention), _silence(), torch.no_grad():
+        exported = torch.onnx.export(
+            _Positional(module).eval(),
             example,
             dynamo=True,
             dynamic_shapes=(shapes,),
-            input_names=[tensor.name for tensor in spec.inputs],
-            output_names=[tensor.name for tensor in spec.outputs],
+            input_names=[tensor.name for tensor in segment.inputs],
+            output_names=[tensor.name for tensor in segment.outputs],
             opset_version=OPSET,
             verbose=False,
         )
-    assert program is not None
+    assert exported is not None
     for stale in (path, path.with_name(f"{path.name}.data")):
         stale.unlink(missing_ok=True)
-    weights = sum(p.nbytes for p in stage.parameters())
-    program.save(str(path), external_data=weights > _EMBEDDED_BYTES)
-    _name_dimensions(path, spec)
+    weights = sum(p.nbytes for p in module.parameters())
+    exported.save(str(path), external_data=weights > _EMBEDDED_BYTES)
+    _name_dimensions(path, segment)
 
 
 @contextlib.contextmanager
-def attention_form(stage: nn.Module, form: str) -> Iterator[None]:
-    """All attention of a stage in one of the forms of `ATTENTION`, for a while."""
+def attention_form(module: nn.Module, form: str) -> Iterator[None]:
+    """Use one of the forms of `ATTENTION` in all attention of a module, within the context."""
     if form not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, not '{form}'")
-    layers = [module for module in stage.modules() if isinstance(module, Attend)]
-    before = [layer.by_hand for layer in layers]
+    layers = [layer for layer in module.modules() if isinstance(layer, Attention)]
+    before = [layer.math for layer in layers]
     for layer in layers:
-        layer.by_hand = form == "by_hand"
+        layer.math = form == "math"
     try:
         yield
     finally:
         for layer, was in zip(layers, before, strict=True):
-            layer.by_hand = was
+            layer.math = was
 
 
-def example_sizes(square: int) -> dict[str, int]:
-    """Different sizes above one for every free dimension: the tracer takes 1 for a constant."""
-    cells, text, image = 3, 5, 6
-    return {
-        "views": 2,
-        "cells": cells,
-        "patches": square * cells,
-        "tokens": text + image,
-        "text_tokens": text,
-        "image_tokens": image,
-        "all_tokens": text + image,
-        "states": 2,
-    }
-
-
-def _free_dimensions(spec: StageSpec, square: int) -> Mapping[str, Dim]:
-    names = {d for tensor in spec.inputs for d in tensor.dims if isinstance(d, str)}
-    free = {name: Dim(name, min=1) for name in names}
-    if "patches" in free:
-        free["patches"] = square * Dim("cells", min=1)
+def _free_dimensions(segment: Segment, free_dims: Mapping[str, FreeDim]) -> Mapping[str, Any]:
+    """Return the symbolic dimensions of a segment's inputs."""
+    names = {d for tensor in segment.inputs for d in tensor.dims if isinstance(d, str)}
+    free: dict[str, Any] = {}
+    for name in names:
+        dim = free_dims[name]
+        bounds = {"min": 1} | ({"max": dim.maximum} if dim.maximum else {})
+        base = Dim(dim.multiple_of or name, **bounds)
+        free[name] = dim.factor * base if dim.multiple_of else base
     return free
 
 
-def _example(tensor: TensorSpec, precision: str, square: int, stage: nn.Module) -> Tensor:
-    sizes = example_sizes(square)
-    shape = [d if isinstance(d, int) else sizes[d] for d in tensor.dims]
+def _example(
+    tensor: TensorSpec, precision: str, free_dims: Mapping[str, FreeDim], module: nn.Module
+) -> Tensor:
+    shape = [d if isinstance(d, int) else free_dims[d].example for d in tensor.dims]
     dtype = DTYPES[precision if tensor.kind == "weights" else tensor.kind]
-    device = next(stage.parameters()).device
+    device = next(module.parameters()).device
     if dtype == torch.bool:
         return torch.ones(shape, dtype=dtype, device=device)
     if dtype == torch.int64:
-        return torch.arange(shape[0], device=device)
+        return torch.arange(prod(shape), device=device).reshape(shape)
     return torch.rand(shape, device=device).to(dtype)
 
 
-def _name_dimensions(path: Path, spec: StageSpec) -> None:
-    """Free dimensions by the contract's names; what the tracer called them inside is forgotten."""
+def _name_dimensions(path: Path, segment: Segment) -> None:
+    """Name the free dimensions as the program does, and drop the tracer's internal names."""
     model = onnx.load(str(path), load_external_data=False)
     pairs: Sequence[tuple[onnx.ValueInfoProto, TensorSpec]] = [
-        *zip(_in_order(model.graph.input, spec.inputs), spec.inputs, strict=True),
-        *zip(_in_order(model.graph.output, spec.outputs), spec.outputs, strict=True),
+        *zip(_in_order(model.graph.input, segment.inputs), segment.inputs, strict=True),
+        *zip(_in_order(model.graph.output, segment.outputs), segment.outputs, strict=True),
     ]
     for value, tensor in pairs:
         for dim, wanted in zip(value.type.tensor_type.shape.dim, tensor.dims, strict=True):
@@ -147,7 +140,7 @@ def _name_dimensions(path: Path, spec: StageSpec) -> None:
                 dim.dim_value = wanted
     del model.graph.value_info[:]
     give_every_norm_a_bias(model)
-    model.doc_string = f"groot_ros stage '{spec.name}'"
+    model.doc_string = f"groot_ros segment '{segment.name}'"
     onnx.save(model, str(path))
 
 
@@ -160,7 +153,7 @@ def _in_order(
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The exporter tells of its passes and of packages that it does without."""
+    """Suppress the exporter's reports of its passes and of optional packages."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Q/DQ pairs in an ONNX file: products in INT8 or FP8, said in the graph itself.
+"""Insert Q/DQ pairs into an ONNX file: products in INT8 or FP8.
 
 TensorRT (strongly typed) and onnxruntime read the same file. Weights are stored in 8 bits;
 activations are quantised per tensor, weights per output channel for INT8 and per tensor for FP8.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from groot_ros.export.ranges import Product
-from groot_ros.runtime.names import QUANTISED
+from groot_ros.runtime import QUANTISED
 
 #: Opset that has FP8 in QuantizeLinear; what the files use besides is the same in 18.
 OPSET = 19
@@ -24,20 +24,20 @@ _EMBEDDED_BYTES = 256 * 2**20
 
 
 class QuantiseError(ValueError):
-    """An ONNX file is not the export of the stage that was calibrated."""
+    """An ONNX file is not the export of the segment that was calibrated."""
 
 
 def quantise(source: Path, target: Path, products: Sequence[Product], kind: str) -> int:
     """Write `target` with the products of `source` in 8 bits; returns how many.
 
     Args:
-        source: an exported stage, with the weights that were calibrated.
+        source: an exported segment, with the weights that were calibrated.
         target: of the new file.
         products: in the order in which they run.
-        kind: one of `names.QUANTISED`.
+        kind: one of `runtime.QUANTISED`.
 
     Raises:
-        QuantiseError: the file's products are others than those calibrated.
+        QuantiseError: the file's products differ from those calibrated.
         ValueError: there is no such kind.
 
     """
@@ -49,8 +49,8 @@ def quantise(source: Path, target: Path, products: Sequence[Product], kind: str)
     found = list(_products(graph, weights))
     if len(found) != len(products):
         raise QuantiseError(
-            f"{source}: has {len(found)} products with weights, the stage {len(products)}: "
-            "export it anew with this version"
+            f"{source}: has {len(found)} products with weights, the segment {len(products)}: "
+            "export it again with this version"
         )
     new = _Insertions(weights, kind)
     for (node, weight, transposed), product in zip(found, products, strict=True):
@@ -98,7 +98,7 @@ def _require_same(source: Path, tensor: TensorProto, product: Product, transpose
     if mine.shape != expected.shape or not np.array_equal(mine, expected):
         raise QuantiseError(
             f"{source}: the weight '{tensor.name}' is not that of '{product.name}' in the "
-            "checkpoint: export it anew"
+            "checkpoint: export it again"
         )
 
 

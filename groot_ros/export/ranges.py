@@ -1,6 +1,5 @@
-"""Calibration: how large the inputs of every product become over real observations."""
+"""Calibration: measure the range of the inputs of every product over observations."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -8,13 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from groot_ros.models.gr00t_n1d6 import draw_noise
-from groot_ros.processing import ModelInputs
-from groot_ros.runtime.gr00t_n1d6 import StagedModel, TorchRunner
-from groot_ros.runtime.staged_engine import StagedEngine
+from groot_ros.core.program import ModelInputs, Program
+from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 
-#: The first and last products of a stage are small, and errors there reach the actions undamped.
-SKIPPED = r"embed|encode2?|decode2?|state[12]|second"
 #: Share of an input's values that its range covers, unless asked otherwise.
 PERCENTILE = 99.99
 METHODS = ("percentile", "max")
@@ -24,12 +19,12 @@ _MOST_VALUES = 2**23
 
 @dataclass(frozen=True)
 class Product:
-    """One linear layer as it was seen.
+    """One linear layer and the range of its inputs.
 
     Attributes:
-        name: of the module in its stage.
+        name: of the module in its segment.
         weight: [out, in], float32.
-        largest: that its input is allowed to be; 0 where the layer is to stay as it is.
+        largest: limit of its inputs; 0 where the layer keeps its precision.
 
     """
 
@@ -39,43 +34,40 @@ class Product:
 
 
 def calibrate(
-    fast: StagedModel,
+    program: Program,
     inputs: Sequence[ModelInputs],
     steps: int,
     *,
     method: str = "percentile",
-    skipped: str = SKIPPED,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, list[Product]]:
-    """Stage -> its linear layers in the order in which they run.
+    """Return segment -> its linear layers in the order in which they run.
 
     Args:
-        fast: all four stages in float32, not packed.
-        inputs: batches of one.
-        steps: denoising steps; every one of them counts.
+        program: all segments in float32, not packed.
+        inputs: observations, random inputs included.
+        steps: denoising steps; all of them are measured.
         method: "max" covers every value, "percentile" `PERCENTILE` of each run's.
-        skipped: regular expression; layers whose whole last name it matches stay as they are.
         progress: called with the fraction that is done.
 
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, not '{method}'")
-    largest: dict[str, dict[str, float]] = {name: {} for name in fast.modules}
-    engine = StagedEngine("calibration", fast.host, TorchRunner(fast))
-    config = fast.host.config
+    modules = program.modules
+    largest: dict[str, dict[str, float]] = {name: {} for name in modules}
+    engine = ProgramEngine("calibration", program, SegmentRunner(program))
     with ExitStack() as hooks:
-        for stage, module in fast.modules.items():
+        for segment, module in modules.items():
             for name, layer in module.named_modules():
                 if isinstance(layer, nn.Linear):
-                    hook = _hook(largest[stage], name, method)
+                    hook = _hook(largest[segment], name, method)
                     hooks.callback(layer.register_forward_pre_hook(hook).remove)
         for number, one in enumerate(inputs):
-            noise = draw_noise((1, config.action_horizon, config.max_action_dim), number).numpy()
-            engine.run(one, noise, steps)
+            engine.run(one, steps)
             progress((number + 1) / len(inputs))
     return {
-        stage: [_product(fast.modules[stage], name, seen, skipped) for name, seen in found.items()]
-        for stage, found in largest.items()
+        segment: [_product(modules[segment], name, found) for name, found in seen.items()]
+        for segment, seen in largest.items()
     }
 
 
@@ -88,24 +80,24 @@ def _hook(
             value = float(sizes.max())
         else:
             value = float(torch.quantile(sizes, PERCENTILE / 100.0))
-        # The first to come stays first: a dict keeps the order of the layers.
+        # A dict keeps the order of first insertion, which is that of the layers.
         largest[name] = max(largest.get(name, 0.0), value)
 
     return look
 
 
-def _product(stage: nn.Module, name: str, largest: float, skipped: str) -> Product:
-    layer: nn.Module = stage.get_submodule(name)
+def _product(segment: nn.Module, name: str, largest: float) -> Product:
+    layer: nn.Module = segment.get_submodule(name)
     assert isinstance(layer, nn.Linear)
-    skip = re.fullmatch(skipped, name.rpartition(".")[2]) is not None
-    return Product(name, layer.weight.detach().cpu(), 0.0 if skip else largest)
+    exempt = getattr(layer, "keep_precision", False)
+    return Product(name, layer.weight.detach().cpu(), 0.0 if exempt else largest)
 
 
 def coverage(products: Mapping[str, Sequence[Product]]) -> dict[str, float]:
-    """Stage -> share of the weights of its products that will be quantised."""
+    """Return segment -> share of the weights of its products that will be quantised."""
     shares = {}
-    for stage, layers in products.items():
+    for segment, layers in products.items():
         total = sum(layer.weight.numel() for layer in layers)
         done = sum(layer.weight.numel() for layer in layers if layer.largest)
-        shares[stage] = done / total if total else 0.0
+        shares[segment] = done / total if total else 0.0
     return shares

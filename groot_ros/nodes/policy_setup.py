@@ -7,7 +7,7 @@ from groot_ros.bridge.parameters import Parameters
 from groot_ros.control.continuation import Continuation
 from groot_ros.core import RtcMode
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
-from groot_ros.processing.assets import find_checkpoint
+from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.robot import RobotContract
 
 if TYPE_CHECKING:

@@ -1,132 +1,164 @@
-"""A checkpoint directory to a policy: its files, the engine that was asked for, and the proof."""
+"""Load a policy: a checkpoint's files, the requested engine, and its validation."""
 
 from collections.abc import Callable
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.policy.facade import DEFAULT_ACTION_DT, Policy
+import torch
+
+from groot_ros.checkpoint.locate import find_checkpoint
+from groot_ros.core import PolicyConfig
+from groot_ros.families.family import Checkpoint, weight_bytes
+from groot_ros.families.registry import find_family
+from groot_ros.policy.policy import DEFAULT_ACTION_DT, Policy
+from groot_ros.policy.robot_columns import require_counterparts
 from groot_ros.robot import RobotContract
-from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.choice import choose_engine, order_of
+from groot_ros.runtime import AUTO
+from groot_ros.runtime.device import choose_device, choose_dtype, default_threads
 from groot_ros.runtime.engine import Engine
-from groot_ros.runtime.engines import EngineFiles, load_engine, obstacle
+from groot_ros.runtime.engine_benchmarks import seconds_here
+from groot_ros.runtime.engines import (
+    EngineFiles,
+    LoadRequest,
+    candidates,
+    get_engine,
+    unavailable_reason,
+)
 from groot_ros.runtime.manifest import Manifest
-from groot_ros.runtime.measured import seconds_here
-from groot_ros.runtime.names import ENGINES
-from groot_ros.runtime.oracle import ReferenceOutputs, ValidationResult, tolerance_of
-from groot_ros.runtime.placement import DTYPES, choose_device, choose_dtype
+from groot_ros.runtime.reference_outputs import (
+    ReferenceOutputs,
+    ValidationResult,
+    tolerance_of,
+)
+from groot_ros.runtime.selection import order_of, select_engine
+
+#: Called with the stage ("config", "weights") and the fraction of it that is done.
+LoadProgress = Callable[[str, float], None]
+
+
+def open_checkpoint(config: PolicyConfig, robot: RobotContract | None = None) -> Checkpoint:
+    """Read everything of a checkpoint but its weights, and check it against the robot.
+
+    Raises:
+        CheckpointError: one line naming file and key.
+
+    """
+    path = find_checkpoint(config.checkpoint)
+    checkpoint = find_family(path).open(
+        path,
+        embodiment=config.embodiment,
+        assets=config.backbone_assets or None,
+        base=config.base_checkpoint or None,
+    )
+    if robot is not None:
+        require_counterparts(checkpoint.spec, robot)
+    return checkpoint
+
+
+def set_threads(config: PolicyConfig) -> int:
+    """Set the number of torch's CPU threads for this process; returns it."""
+    count = config.torch_threads or default_threads(
+        weight_bytes(find_checkpoint(config.checkpoint))
+    )
+    torch.set_num_threads(count)
+    return count
 
 
 def load_policy(
-    checkpoint: str | Path,
-    embodiment: str,
+    config: PolicyConfig,
     *,
     robot: RobotContract | None = None,
-    device: str = "auto",
-    engine: str = "torch",
-    engine_directory: str | Path | None = None,
-    allow_unvalidated_engine: bool = False,
-    dtype: str = "auto",
-    backbone_assets: str | Path | None = None,
-    num_inference_steps: int | None = None,
     action_dt: float = DEFAULT_ACTION_DT,
-    progress: Callable[[str, float], None] | None = None,
+    progress: LoadProgress = lambda stage, fraction: None,
 ) -> Policy:
     """Load a checkpoint for one embodiment.
 
     Args:
-        checkpoint: directory, or a hub id that was downloaded before.
-        embodiment: tag, as in processor_config.json.
+        config: checkpoint, embodiment, engine, device, ...; fields of the node alone are ignored.
         robot: gives joint names, units and the time step; checked against the checkpoint.
-        device: "auto" (the GPU if there is one), "cpu", "cuda", "cuda:1", ...
-        engine: one of `ENGINES`, or "auto": the fastest that is proven here.
-        engine_directory: exported files; every engine is then compared with the answers stored
-            there before it is taken.
-        allow_unvalidated_engine: run the engine asked for even where it gives other answers.
-        dtype: "auto" (bfloat16 on a GPU, else float32), "float32" or "bfloat16".
-        backbone_assets: directory or hub id of the VLM's config and tokenizer, where the
-            checkpoint does not hold them.
-        num_inference_steps: denoising steps, the checkpoint's own number if None.
         action_dt: seconds between actions where there is no robot contract.
-        progress: called with the stage ("config", "weights") and the fraction of it that is done.
+        progress: see `LoadProgress`.
 
     Raises:
         CheckpointError: one line naming file and key.
-        EngineFilesError: one line naming what does not agree, and how to rebuild.
-        EngineFailedError: the engine broke while it was loaded or proven.
-        UnvalidatedEngineError: the engine does not give the stored answers.
+        EngineFilesError: one line naming what does not match, and how to rebuild.
+        EngineFailedError: the engine failed while it was loaded or validated.
+        UnvalidatedEngineError: the engine does not reproduce the reference outputs.
         ValueError: an argument is wrong.
 
     """
-    report = progress if progress is not None else _silent
-    report("config", 0.0)
-    _require_choice("engine", engine, ("auto", *ENGINES))
-    _require_choice("dtype", dtype, DTYPES)
-    if num_inference_steps is not None and num_inference_steps < 1:
-        raise ValueError(f"num_inference_steps must be at least 1, not {num_inference_steps}")
-    target = choose_device(device)
-    parts = open_checkpoint(checkpoint, embodiment, backbone_assets=backbone_assets, robot=robot)
-    digest = parts.digest()
-    steps = num_inference_steps or parts.config.num_inference_timesteps
-    files = oracle = None
-    if engine_directory:
-        # All of it before the weights are read, which takes long.
-        files = EngineFiles(Path(engine_directory), Manifest.read(Path(engine_directory)))
-        files.manifest.require_checkpoint(files.directory, parts.directory, digest, embodiment)
-        oracle = ReferenceOutputs.load(files.directory, files.manifest)
-        if engine == "auto" or not allow_unvalidated_engine:
-            files.manifest.require_steps(files.directory, steps)
-    report("config", 1.0)
+    progress("config", 0.0)
+    device = choose_device(config.device)
+    if config.engine != AUTO:
+        get_engine(config.engine)
+    checkpoint = open_checkpoint(config, robot)
+    digest = checkpoint.digest()
+    steps = config.num_inference_steps or checkpoint.spec.sampling_steps
+    # All of it before the weights are read, which takes long.
+    stored = _read_engine_files(config, checkpoint, digest, steps)
+    progress("config", 1.0)
+    dtype = choose_dtype(config.dtype, device)
+    files = None if stored is None else stored.files
 
-    weights = choose_dtype(dtype, target)
-
-    def policy_with(built: Engine) -> Policy:
+    def policy_with(engine: Engine) -> Policy:
         return Policy(
-            parts.processor,
-            built,
-            parts.config,
+            checkpoint,
+            engine,
             robot=robot,
             checkpoint_hash=digest,
-            num_inference_steps=num_inference_steps,
+            num_inference_steps=steps,
             action_dt=action_dt,
         )
 
-    def prove(built: Engine) -> ValidationResult | None:
-        if files is None or oracle is None:
+    def validate(engine: Engine) -> ValidationResult | None:
+        if stored is None:
             return None
-        files.manifest.require_steps(files.directory, steps)
-        tolerance = tolerance_of(files.manifest, built.name, weights)
-        return policy_with(built).prove(oracle, steps, tolerance)
+        manifest = stored.files.manifest
+        manifest.require_steps(stored.files.directory, steps)
+        tolerance = tolerance_of(manifest, get_engine(engine.name).needs_files, dtype)
+        return policy_with(engine).validate(stored.outputs, steps, tolerance)
 
-    measured = seconds_here(files.directory, target) if files and engine == "auto" else {}
-    choice = choose_engine(
-        engine,
-        partial(
-            load_engine,
-            directory=parts.directory,
-            config=parts.config,
-            embodiment=parts.processor.embodiment_id,
-            device=target,
-            dtype=weights,
-            step_counts=(steps,),
-            progress=lambda fraction: report("weights", fraction),
-            files=files,
-        ),
-        prove,
-        obstacle=lambda name: obstacle(name, target, files),
-        order=order_of(measured),
-        allow_unvalidated=allow_unvalidated_engine,
+    request = LoadRequest(
+        checkpoint,
+        device,
+        dtype,
+        step_counts=(steps,),
+        progress=lambda fraction: progress("weights", fraction),
+        files=files,
     )
-    policy = policy_with(choice.engine)
-    policy.notes, policy.warnings = choice.notes, choice.warnings
-    policy.verdict = choice.verdict
+    measured = seconds_here(files.directory, device) if files and config.engine == AUTO else {}
+    selection = select_engine(
+        config.engine,
+        lambda name: get_engine(name).load(request),
+        validate,
+        unavailable_reason=lambda name: unavailable_reason(name, device, files),
+        order=order_of(measured, candidates()),
+        allow_unvalidated=config.allow_unvalidated_engine,
+    )
+    policy = policy_with(selection.engine)
+    policy.notes, policy.warnings = selection.notes, selection.warnings
+    policy.validation = selection.validation
     return policy
 
 
-def _require_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, not '{value}'")
+@dataclass(frozen=True)
+class _Stored:
+    files: EngineFiles
+    outputs: ReferenceOutputs
 
 
-def _silent(stage: str, fraction: float) -> None:
-    """No progress wanted."""
+def _read_engine_files(
+    config: PolicyConfig, checkpoint: Checkpoint, digest: str, steps: int
+) -> _Stored | None:
+    """Read manifest and reference outputs, where an engine directory is set."""
+    if not config.engine_directory:
+        return None
+    directory = Path(config.engine_directory)
+    manifest = Manifest.read(directory)
+    manifest.require_checkpoint(
+        directory, checkpoint.path, digest, config.embodiment, checkpoint.program
+    )
+    outputs = ReferenceOutputs.load(directory, manifest)
+    if config.engine == AUTO or not config.allow_unvalidated_engine:
+        manifest.require_steps(directory, steps)
+    return _Stored(EngineFiles(directory, manifest), outputs)

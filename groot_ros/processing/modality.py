@@ -1,27 +1,11 @@
-"""What a checkpoint expects and produces: processor_config.json and embodiment_id.json."""
+"""Modalities of an embodiment: cameras, state and action groups, and how each is represented."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import Enum
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-from groot_ros.core.fields import CheckpointError, Fields
-
-#: Projector row of every tag that the reference knows; a checkpoint may add or override.
-BUILTIN_EMBODIMENT_IDS = {
-    "robocasa_panda_omron": 13,
-    "gr1": 20,
-    "behavior_r1_pro": 24,
-    "unitree_g1": 8,
-    "libero_panda": 2,
-    "oxe_google": 0,
-    "oxe_widowx": 1,
-    "oxe_droid": 16,
-    "new_embodiment": 10,
-}
-
+from groot_ros.core.fields import Fields
 
 class Representation(str, Enum):
     """Of an action group; DELTA is accepted but, as in the reference, treated as ABSOLUTE."""
@@ -146,19 +130,20 @@ def _with_groups(f: Fields) -> ModalityConfig:
 
 
 @dataclass(frozen=True)
-class ProcessorConfig:
-    """processor_config.json with embodiment_id.json; defaults are the reference's.
+class CodecConfig:
+    """How states and actions become the model's columns; the defaults are the reference's.
 
-    `directory` is where they were read; errors name it.
+    Attributes:
+        max_state_dim, max_action_dim: columns of the model; groups in use are padded to them.
+        max_action_horizon: steps that an encoded action is padded to.
+        use_percentiles: normalise by q01 and q99 instead of minimum and maximum.
+        clip_outliers: clip normalised values to [-1, 1].
+        apply_sincos_state_encoding: encode state groups listed for it as sine and cosine.
+        use_relative_action: treat groups that are RELATIVE as offsets from the state.
+        where: file that errors name.
+
     """
 
-    embodiments: Mapping[str, Embodiment]
-    embodiment_ids: Mapping[str, int] = field(default_factory=lambda: dict(BUILTIN_EMBODIMENT_IDS))
-    shortest_image_edge: int | None = 512
-    crop_fraction: float | None = 0.95
-    image_crop_size: tuple[int, int] | None = None
-    image_target_size: tuple[int, int] | None = None
-    formalize_language: bool = True
     max_state_dim: int = 29
     max_action_dim: int = 29
     max_action_horizon: int = 40
@@ -166,99 +151,7 @@ class ProcessorConfig:
     clip_outliers: bool = True
     apply_sincos_state_encoding: bool = False
     use_relative_action: bool = False
-    directory: Path | None = field(default=None, compare=False)
-
-    @classmethod
-    def read(cls, directory: Path) -> "ProcessorConfig":
-        """From a checkpoint directory; CheckpointError names file and key."""
-        outer = Fields.read(directory / "processor_config.json")
-        if outer.has("processor_class"):
-            outer.expect("processor_class", "Gr00tN1d6Processor", None)
-        f = outer.section("processor_kwargs")
-        # Without albumentations the reference letterboxes instead; that path is not offered.
-        f.expect("use_albumentations", True, False)
-        configs = f.section("modality_configs")
-        edge = (
-            f.integer("shortest_image_edge", at_least=1) if f.has("shortest_image_edge") else None
-        )
-        fraction = f.number("crop_fraction") if f.has("crop_fraction") else None
-        return cls(
-            embodiments={tag: Embodiment.parse(configs.section(tag)) for tag in configs.value},
-            embodiment_ids=_read_embodiment_ids(directory / "embodiment_id.json"),
-            shortest_image_edge=edge if "shortest_image_edge" in f.value else 512,
-            crop_fraction=fraction if "crop_fraction" in f.value else 0.95,
-            image_crop_size=_size(f, "image_crop_size"),
-            image_target_size=_size(f, "image_target_size"),
-            formalize_language=f.flag("formalize_language", True),
-            max_state_dim=f.integer("max_state_dim", 29, at_least=1),
-            max_action_dim=f.integer("max_action_dim", 29, at_least=1),
-            max_action_horizon=f.integer("max_action_horizon", 40, at_least=1),
-            use_percentiles=f.flag("use_percentiles", False),
-            clip_outliers=f.flag("clip_outliers", True),
-            apply_sincos_state_encoding=f.flag("apply_sincos_state_encoding", False),
-            use_relative_action=f.flag("use_relative_action", False),
-            directory=directory,
-        )
-
-    def embodiment(self, tag: str) -> Embodiment:
-        """The modalities of a tag; a wrong tag is an error that lists the valid ones."""
-        if tag not in self.embodiments:
-            valid = ", ".join(sorted(self.embodiments))
-            raise CheckpointError(
-                f"{self.path('processor_config.json')}: 'modality_configs' has no embodiment "
-                f"'{tag}' (valid: {valid})"
-            )
-        return self.embodiments[tag]
-
-    def embodiment_id(self, tag: str) -> int:
-        """Row of the category-specific weights."""
-        if tag not in self.embodiment_ids:
-            valid = ", ".join(sorted(self.embodiment_ids))
-            raise CheckpointError(
-                f"{self.ids_from(tag)}: has no embodiment '{tag}' (valid: {valid})"
-            )
-        return self.embodiment_ids[tag]
-
-    def ids_from(self, tag: str) -> str:
-        """Where the row of a tag comes from, as errors name it."""
-        path = self.path("embodiment_id.json")
-        if self.directory is None or Path(path).exists():
-            builtin = self.embodiment_ids.get(tag) == BUILTIN_EMBODIMENT_IDS.get(tag, -1)
-            return f"{path}, or the built-in table" if builtin else path
-        return f"the built-in table of embodiments (there is no {path})"
-
-    def action_spacing(self, tag: str) -> int:
-        """Steps of the training data between the actions of a chunk.
-
-        Raises CheckpointError where it is not one number: a chunk has one time step, and to fill
-        the gaps would be to invent actions.
-        """
-        deltas = self.embodiment(tag).action.delta_indices
-        gaps = {after - before for before, after in pairwise(deltas)} or {1}
-        if len(gaps) > 1 or min(gaps) < 1:
-            raise CheckpointError(
-                f"{self.path('processor_config.json')}: the action's 'delta_indices' "
-                f"{list(deltas)} of '{tag}' are not evenly spaced: a chunk has one time step"
-            )
-        return gaps.pop()
-
-    def path(self, name: str) -> str:
-        """A file of the checkpoint, as errors name it."""
-        return name if self.directory is None else str(self.directory / name)
-
-    def to_json(self) -> dict[str, Any]:
-        """The processor_config.json that `read` reads back."""
-        kwargs = asdict(self)
-        del kwargs["embodiment_ids"], kwargs["directory"]
-        configs = kwargs.pop("embodiments")
-        return {
-            "processor_class": "Gr00tN1d6Processor",
-            "processor_kwargs": {
-                "modality_configs": _plain(configs),
-                "use_albumentations": True,
-                **_plain(kwargs),
-            },
-        }
+    where: str = field(default="", compare=False)
 
 
 def _member(f: Fields, key: str, kind: type[Enum]) -> Any:
@@ -266,29 +159,3 @@ def _member(f: Fields, key: str, kind: type[Enum]) -> Any:
     if name not in kind.__members__:
         raise f.error(key, f"must be one of {', '.join(kind.__members__)}, not '{name}'")
     return kind[name]
-
-
-def _size(f: Fields, key: str) -> tuple[int, int] | None:
-    if not f.has(key):
-        return None
-    size = f.items(key, int)
-    if len(size) != 2 or min(size) < 1:
-        raise f.error(key, f"must be [height, width], not {list(size)}")
-    return size[0], size[1]
-
-
-def _read_embodiment_ids(path: Path) -> dict[str, int]:
-    if not path.exists():
-        return dict(BUILTIN_EMBODIMENT_IDS)
-    f = Fields.read(path)
-    return BUILTIN_EMBODIMENT_IDS | {tag: f.integer(tag) for tag in f.value}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, tuple | list):
-        return [_plain(entry) for entry in value]
-    return value

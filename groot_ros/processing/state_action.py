@@ -13,8 +13,8 @@ from groot_ros.processing.modality import (
     ActionConfig,
     ActionFormat,
     ActionType,
+    CodecConfig,
     Embodiment,
-    ProcessorConfig,
     Representation,
 )
 from groot_ros.processing.statistics import MeanStd, MinMax, SinCos, Statistics
@@ -41,10 +41,10 @@ class StateActionCodec:
     """
 
     def __init__(
-        self, config: ProcessorConfig, embodiment: Embodiment, statistics: Statistics
+        self, config: CodecConfig, embodiment: Embodiment, statistics: Statistics
     ) -> None:
         self._config = config
-        self._where = config.path("processor_config.json")
+        self._where = config.where
         self._embodiment = embodiment
         self._warned: set[str] = set()
         self.state_widths = {

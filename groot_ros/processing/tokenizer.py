@@ -1,16 +1,30 @@
-"""The Qwen2 byte-level BPE tokenizer, built from the files that lie in a directory."""
+"""The Qwen2 byte-level BPE tokenizer, built from the files in a directory.
 
+`write_byte_tokenizer` writes a small one, one token per byte, in the same files.
+"""
+
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groot_ros.core.fields import CheckpointError, Fields
-from groot_ros.processing.prompt import IMAGE_TOKEN, PAD_TOKEN
 
 # Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+#: Special tokens of the vision-language models that GR00T builds on.
+IMAGE_START, IMAGE_TOKEN, IMAGE_END = "<img>", "<IMG_CONTEXT>", "</img>"
+PAD_TOKEN = "<|endoftext|>"
+SPECIAL_TOKENS = (PAD_TOKEN, "<|im_start|>", "<|im_end|>", IMAGE_TOKEN, IMAGE_START, IMAGE_END)
+#: Ids of the byte tokenizer.
+VOCAB_SIZE = 256 + len(SPECIAL_TOKENS)
+#: `image_token_index` of a model that uses the byte tokenizer.
+IMAGE_TOKEN_INDEX = 256 + SPECIAL_TOKENS.index(IMAGE_TOKEN)
+
+#: Files that hold a tokenizer, in either form.
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json")
 #: How Qwen2 splits text before the merges.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -142,3 +156,17 @@ def _require_distinct(ids: Mapping[str, int], where: Path) -> None:
     for token, number in ids.items():
         if first.setdefault(number, token) != token:
             raise CheckpointError(f"{where}: '{first[number]}' and '{token}' both have id {number}")
+
+
+def write_byte_tokenizer(directory: Path) -> None:
+    """Write vocab.json with the 256 byte letters, empty merges, and the special tokens."""
+    from tokenizers import pre_tokenizers
+
+    directory.mkdir(parents=True, exist_ok=True)
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab = {letter: number for number, letter in enumerate(letters)}
+    added = {token: 256 + number for number, token in enumerate(SPECIAL_TOKENS)}
+    for name, value in (("vocab.json", vocab), ("added_tokens.json", added)):
+        text = json.dumps(value, ensure_ascii=False, indent=1)
+        (directory / name).write_text(text + "\n", encoding="utf-8")
+    (directory / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")

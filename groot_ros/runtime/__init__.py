@@ -1,1 +1,24 @@
-"""How a model is executed: every engine offers the same small interface."""
+"""How programs are executed: engines, their files, validation and selection.
+
+Importable without torch; `engine_names` lists the engines without importing any.
+"""
+
+import pkgutil
+from functools import cache
+from pathlib import Path
+
+#: What an option or parameter may name besides an engine: the fastest that is validated here.
+AUTO = "auto"
+#: Of exported weights and tensors.
+PRECISIONS = ("float32", "bfloat16", "float16")
+#: Element types that matrix products of an exported segment can be stored in.
+QUANTISED = ("int8", "fp8")
+#: How exported files express attention: as products and a softmax, or as one operator.
+ATTENTION = ("math", "fused")
+
+
+@cache
+def engine_names() -> tuple[str, ...]:
+    """Return the names of all engines: the modules of `runtime.engines`."""
+    folder = Path(__file__).parent / "engines"
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(folder)])))

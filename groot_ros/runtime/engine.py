@@ -1,39 +1,20 @@
-"""What every way of running the model offers."""
+"""What every engine offers, and what can go wrong with one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.processing import ModelInputs
-
-
-@dataclass(frozen=True)
-class PrefixInput:
-    """Committed motion in the model's own terms; see `models.gr00t_n1d6.Conditioning`.
-
-    Attributes:
-        prefix: float32 [B, H, A], normalised.
-        start, weight, strength: float32 [B, H, A].
-        clean: float32 [B, H].
-
-    """
-
-    prefix: NDArray[np.float32]
-    start: NDArray[np.float32]
-    weight: NDArray[np.float32]
-    strength: NDArray[np.float32]
-    clean: NDArray[np.float32]
+from groot_ros.core.program import ModelInputs
 
 
 @dataclass(frozen=True)
 class EngineResult:
-    """Normalised actions, float32 [B, H, A], and the seconds that the two stages took."""
+    """Results of a program by name, and the seconds that each stage took."""
 
-    actions: NDArray[np.float32]
-    backbone_seconds: float
-    head_seconds: float
+    outputs: Mapping[str, NDArray[Any]]
+    seconds: Mapping[str, float]
 
 
 class Engine(Protocol):
@@ -41,7 +22,7 @@ class Engine(Protocol):
 
     Attributes:
         name: as in `load_policy(engine=...)` and in every chunk.
-        device: in words, such as "cpu" or "cuda:0 (name of the GPU)".
+        device: for people, such as "cpu" or "cuda:0 (name of the GPU)".
 
     """
 
@@ -52,23 +33,38 @@ class Engine(Protocol):
     def memory_bytes(self) -> int:
         """Memory held on the device."""
 
-    def prepare(self, inputs: ModelInputs, steps: int | None = None) -> None:
+    def prepare(self, inputs: ModelInputs, steps: int) -> None:
         """Allocate and warm up for inputs of this shape; later shapes still work.
 
         Args:
             inputs: like those to come.
-            steps: denoising steps to come, the checkpoint's own number if None.
+            steps: denoising steps to come.
 
         """
 
-    def run(
-        self,
-        inputs: ModelInputs,
-        noise: NDArray[np.float32],
-        steps: int,
-        prefix: PrefixInput | None = None,
-    ) -> EngineResult:
-        """Denoise `noise` [B, H, A] in `steps` steps."""
+    def run(self, inputs: ModelInputs, steps: int) -> EngineResult:
+        """Run one observation with this many denoising steps; RuntimeError after `close`."""
 
     def close(self) -> None:
-        """Give the device's memory back; the engine cannot run any more."""
+        """Release the device's memory; the engine cannot run any more."""
+
+
+class EngineFilesError(ValueError):
+    """Engine files cannot be used. The message is one line: what, where, how to fix it."""
+
+
+class StepsNotStoredError(EngineFilesError):
+    """No reference outputs are stored for this number of denoising steps."""
+
+
+class TensorRtError(EngineFilesError):
+    """TensorRT cannot do what was requested."""
+
+
+class EngineFailedError(ValueError):
+    """An engine failed while it was loaded or validated, for lack of memory for example."""
+
+
+def one_line(error: Exception) -> str:
+    """Return the message of an exception on one line; torch's spread over several."""
+    return " ".join(str(error).split())

@@ -1,4 +1,4 @@
-"""Where work runs and how it is recorded: a CUDA stream and its graphs."""
+"""CUDA graphs: run work on a stream that nothing else uses, record it, replay it."""
 
 import contextlib
 from collections.abc import Callable
@@ -16,10 +16,10 @@ class GraphRecording(Protocol):
     """Work that can be repeated without the host launching its parts."""
 
     def replay(self) -> None:
-        """Do it again, on the tensors that it was recorded with."""
+        """Repeat the work on the tensors that it was recorded with."""
 
     def release(self) -> None:
-        """Give its memory back; it cannot be replayed any more."""
+        """Release its memory; it cannot be replayed any more."""
 
 
 class GraphRecorder(Protocol):
@@ -28,20 +28,20 @@ class GraphRecorder(Protocol):
     device: torch.device
 
     def run(self, work: Callable[[], R]) -> R:
-        """Do it now, after what the caller's stream was given and before what it is given next."""
+        """Run work now, in order with the work before and after it on the caller's stream."""
 
     def record(self, work: Callable[[], R]) -> tuple[GraphRecording, R]:
-        """Record it without doing it; what it returns is filled by every replay.
+        """Record work without running it; every replay fills what it returned.
 
         Raises:
             RuntimeError: something in it cannot be recorded.
-            TensorRtError: likewise.
+            TensorRtError: TensorRT reports the same.
 
         """
 
 
 class CudaGraphRecorder:
-    """One stream of its own, never the default one: TensorRT would synchronise on that."""
+    """Records on one stream, never the default one, which TensorRT would synchronise."""
 
     def __init__(self, device: torch.device) -> None:
         if device.type != "cuda":
@@ -62,8 +62,8 @@ class CudaGraphRecorder:
     def record(self, work: Callable[[], R]) -> tuple[GraphRecording, R]:
         """See `GraphRecorder.record`; the graphs of one recorder share a memory pool.
 
-        They may: they run one after the other, and what a graph returns stays referenced, so no
-        other graph is given its memory.
+        They run one after the other, and what a graph returns stays referenced, so no other graph
+        reuses its memory.
         """
         graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(self.device)
@@ -80,11 +80,11 @@ class CudaGraphRecorder:
         return CudaGraphRecording(graph, self._stream.synchronize), result
 
     def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
-        """Undo what torch leaves behind when the end of a capture fails.
+        """Undo what torch leaves behind when ending a capture fails.
 
         `CUDAGraph.capture_end` then raises before it takes the graph's pool away from the
-        allocators: no memory could be given back to the device, and no capture could begin in
-        this pool, for the rest of the process. The allocators also keep a pointer to the graph.
+        allocators: for the rest of the process no memory could be returned to the device and no
+        capture could begin in this pool. The allocators also keep a pointer to the graph.
         """
         _ABANDONED.append(graph)
         abandoned, self._pool = self._pool, torch.cuda.graph_pool_handle()
@@ -92,7 +92,7 @@ class CudaGraphRecorder:
             torch._C, "_cuda_endAllocateCurrentStreamToPool", None
         )
         if end is not None:
-            # It raises where the capture had come far enough to do it itself.
+            # Raises where the capture had already done it.
             with contextlib.suppress(RuntimeError):
                 end(self.device.index or 0, abandoned)
 
@@ -111,7 +111,7 @@ class CudaGraphRecording:
         self._graph.replay()
 
     def release(self) -> None:
-        """Before the memory that it works on, and before any TensorRT context inside it."""
+        """Release it; before the memory that it works on and any TensorRT context inside it."""
         if self._graph is not None:
             self._finish()
             self._graph.reset()

@@ -1,38 +1,33 @@
-"""The manifest beside exported engine files: what they were made from, for which machine.
+"""The manifest of an engine directory: what its files were made from, and for which machine.
 
 An engine belongs to one checkpoint and embodiment, and once built to one GPU and one TensorRT
-version. Whatever does not agree is rejected with the field, both values, and the command that
-mends it.
+version. A mismatch is an error that names the field, both values, and the command that fixes it.
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import logging
+import shlex
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
+from groot_ros.checkpoint.digest import file_sample
 from groot_ros.core.fields import CheckpointError, Fields
-from groot_ros.models.digest import file_sample
-from groot_ros.runtime.commands import build_command, engine_command, make_command
-from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError
-from groot_ros.runtime.names import ATTENTION, PRECISIONS, QUANTISED, STAGES
-from groot_ros.runtime.tensorrt.machine import Machine
+from groot_ros.core.program import ProgramSpec, Range
+from groot_ros.runtime import ATTENTION, PRECISIONS, QUANTISED
+from groot_ros.runtime.engine import EngineFilesError, StepsNotStoredError
+from groot_ros.runtime.tensorrt.availability import Machine
 from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
 
 MANIFEST = "manifest.json"
-FORMAT = 1
-MODEL = "gr00t_n1d6"
+FORMAT = 2
+#: Accepted for one version, with a warning: its names are translated.
+OLD_FORMAT = 1
+_OLD_ATTENTION = {"by_hand": "math"}
+_LOG = logging.getLogger(__name__)
 #: A tolerance below float32's own resolution would refuse everything.
 _FINEST = 1e-7
-
-
-class Range(NamedTuple):
-    """Sizes of one free dimension: the least, the usual, the most."""
-
-    low: int
-    usual: int
-    high: int
 
 
 @dataclass(frozen=True)
@@ -48,8 +43,8 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class StageFiles:
-    """One exported stage.
+class SegmentFiles:
+    """One exported segment.
 
     Attributes:
         onnx: file name; its weights may lie beside it.
@@ -66,21 +61,21 @@ class StageFiles:
 
 @dataclass(frozen=True)
 class Manifest:
-    """Everything that must agree before engine files run.
+    """Everything that must match before engine files run.
 
     Attributes:
-        checkpoint: where it lay when it was exported.
-        checkpoint_sha256: see `models.digest`.
+        checkpoint: its path when it was exported.
+        checkpoint_sha256: see `checkpoint.digest`.
         precision: of weights and tensors, float32, bfloat16 or float16.
-        steps: numbers of denoising steps that the stored outputs prove.
-        attention: "by_hand" or "fused".
-        tolerance: largest error against the stored outputs, in normalised units; at most
-            `tolerance_for` precision, rounding and what the stages are quantised to.
-        rounding: error of the plain form itself in this precision, where that was measured.
+        steps: numbers of denoising steps with stored reference outputs.
+        attention: one of `ATTENTION`.
+        tolerance: largest error against the reference outputs, in normalised units; at most
+            `tolerance_for` precision, rounding and what the segments are quantised to.
+        rounding: error of the reference model in this precision, where it was measured.
         profile: free dimension -> its sizes.
-        stages: those that were exported; PyTorch runs the others.
-        image_sizes: of the cameras, as "480x640", one for all or one a view.
-        versions: of what exported them.
+        segments: those that were exported; PyTorch executes the others.
+        image_sizes: of the cameras, as "480x640", one for all or one per view.
+        versions: of the packages that exported them.
 
     """
 
@@ -93,11 +88,11 @@ class Manifest:
     opset: int
     tolerance: float
     rounding: float
-    oracle_sha256: str
+    reference_sha256: str
     profile: Mapping[str, Range]
-    stages: Mapping[str, StageFiles]
+    segments: Mapping[str, SegmentFiles]
     date: str
-    model: str = MODEL
+    family: str = ""
     format: int = FORMAT
     backbone_assets: str = ""
     image_sizes: tuple[str, ...] = ()
@@ -105,32 +100,37 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":
-        """From DIRECTORY/manifest.json; raises EngineFilesError naming file and key."""
+        """Read DIRECTORY/manifest.json; EngineFilesError names file and key."""
         path, again = directory / MANIFEST, make_command(directory)
         if not is_readable(path):
             raise EngineFilesError(f"{path}: no such file; make engine files with: {again}")
         try:
             return _parse(Fields.read(path))
         except CheckpointError as error:
-            raise EngineFilesError(f"{error}; make it anew with: {again}") from error
+            raise EngineFilesError(f"{error}; rebuild with: {again}") from error
 
     def write(self, directory: Path) -> None:
-        """To DIRECTORY/manifest.json."""
+        """Write DIRECTORY/manifest.json."""
         path = directory / MANIFEST
+        if self.format != FORMAT:
+            raise EngineFilesError(
+                f"{path}: written by groot_ros 0.1 and cannot be changed by this version; rebuild "
+                f"with: {self.export_command(directory)}"
+            )
         values = asdict(self)
         values["profile"] = _named(self.profile)
-        for name, files in self.stages.items():
+        for name, files in self.segments.items():
             if files.plan is not None:
-                values["stages"][name]["plan"]["profile"] = _named(files.plan.profile)
+                values["segments"][name]["plan"]["profile"] = _named(files.plan.profile)
         path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
-    def with_stage(self, name: str, files: StageFiles) -> "Manifest":
-        """The same with one stage replaced or added."""
-        return replace(self, stages={**self.stages, name: files})
+    def with_segment(self, name: str, files: SegmentFiles) -> "Manifest":
+        """Return a copy with one segment replaced or added."""
+        return replace(self, segments={**self.segments, name: files})
 
-    def with_plan(self, stage: str, plan: Plan) -> "Manifest":
-        """The same with a TensorRT engine for one stage."""
-        return self.with_stage(stage, replace(self.stages[stage], plan=plan))
+    def with_plan(self, segment: str, plan: Plan) -> "Manifest":
+        """Return a copy with a TensorRT engine for one segment."""
+        return self.with_segment(segment, replace(self.segments[segment], plan=plan))
 
     def export_command(
         self,
@@ -139,9 +139,9 @@ class Manifest:
         checkpoint: str | Path = "",
         embodiment: str = "",
         steps: Iterable[int] = (),
-        stages: Iterable[str] = (),
+        segments: Iterable[str] = (),
     ) -> str:
-        """What exports the same again, with another checkpoint, embodiment, steps or stages."""
+        """Return the command that exports the same again, with the given changes."""
         text = self.profile.get("text_tokens")
         return engine_command(
             "export",
@@ -152,49 +152,60 @@ class Manifest:
             precision=self.precision,
             attention=self.attention,
             steps=tuple(steps) or self.steps,
-            stages=tuple(stages) or tuple(self.stages),
+            segments=tuple(segments) or tuple(self.segments),
             image_size=self.image_sizes,
             instruction_tokens=None if text is None else text.high - text.low,
         )
 
     def require_checkpoint(
-        self, directory: Path, checkpoint: Path, sha256: str, embodiment: str
+        self,
+        directory: Path,
+        checkpoint: Path,
+        sha256: str,
+        embodiment: str,
+        program: ProgramSpec,
     ) -> None:
-        """Exported from the checkpoint that lies there, for this embodiment."""
+        """Require an export of the checkpoint at this path, for this embodiment."""
         export = self.export_command(directory, checkpoint=checkpoint, embodiment=embodiment)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
         _agree(directory, "embodiment", self.embodiment, embodiment, export)
+        for name in self.segments:
+            if name not in program.names:
+                raise EngineFilesError(
+                    f"{directory / MANIFEST}: 'segments.{name}' is not a segment of this "
+                    f"checkpoint ({', '.join(program.names)}); rebuild with: {export}"
+                )
 
     def require_steps(self, directory: Path, steps: int) -> None:
-        """The stored outputs prove this number of denoising steps."""
+        """Require stored reference outputs for this number of denoising steps."""
         if steps not in self.steps:
             there = ", ".join(map(str, self.steps))
             again = self.export_command(directory, steps=(*self.steps, steps))
             raise StepsNotStoredError(
-                f"{directory / MANIFEST}: 'steps' is {there}, here it is {steps}: no answers are "
-                f"stored to prove an engine with for that number; rebuild with: {again}"
+                f"{directory / MANIFEST}: 'steps' is {there}, here it is {steps}: no reference "
+                f"outputs are stored for that number; rebuild with: {again}"
             )
 
     def require_onnx(self, directory: Path) -> None:
-        """The ONNX files are those of the manifest."""
+        """Require the ONNX files to be those of the manifest."""
         export = self.export_command(directory)
-        for name, stage in self.stages.items():
-            path = directory / stage.onnx
+        for name, segment in self.segments.items():
+            path = directory / segment.onnx
             if not is_readable(path):
                 raise EngineFilesError(
-                    f"{path}: no such file, {directory / MANIFEST} names it as stage '{name}'; "
+                    f"{path}: no such file, {directory / MANIFEST} names it as segment '{name}'; "
                     f"rebuild with: {export}"
                 )
-            _agree(directory, f"stages.{name}.sha256", stage.sha256, file_digest(path), export)
+            _agree(directory, f"segments.{name}.sha256", segment.sha256, file_digest(path), export)
 
     def require_plans(self, directory: Path, machine: Machine) -> None:
-        """Every stage has a TensorRT engine, of its ONNX file, for this very machine."""
+        """Require a TensorRT engine of every segment's ONNX file, built for this machine."""
         build = build_command(directory)
-        for name, stage in self.stages.items():
-            plan, where = stage.plan, f"stages.{name}.plan"
+        for name, segment in self.segments.items():
+            plan, where = segment.plan, f"segments.{name}.plan"
             if plan is None:
                 raise EngineFilesError(_mismatch(directory, where, "missing", "needed", build))
-            _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, stage.sha256, build)
+            _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, segment.sha256, build)
             for name_of_size, sizes in self.profile.items():
                 there = plan.profile.get(name_of_size, "missing")
                 _agree(directory, f"{where}.profile.{name_of_size}", there, sizes, build)
@@ -208,24 +219,24 @@ class Manifest:
 
 
 def file_digest(path: Path) -> str:
-    """Sha256, hex, of `file_sample` of a file and of the `NAME.data` beside it.
+    """Return the sha256, hex, of `file_sample` of a file and of its `NAME.data`.
 
-    So that gigabytes are checked at every start.
+    Sampling keeps the check of gigabytes short enough for every start.
     """
     parts = (path, path.with_name(f"{path.name}.data"))
     return hashlib.sha256(b"".join(file_sample(p) for p in parts if is_readable(p))).hexdigest()
 
 
 def is_readable(path: Path) -> bool:
-    """Whether there is such a file; raises EngineFilesError where it may not be read."""
+    """Tell whether the file exists; EngineFilesError where it may not be read."""
     try:
         if not path.is_file():
             return False
         path.open("rb").close()
     except OSError as error:
         raise EngineFilesError(
-            f"{path}: cannot be read: {error.strerror}; give this user the right to, or take "
-            "another engine_directory"
+            f"{path}: cannot be read: {error.strerror}; give this user read permission, or "
+            "use another engine_directory"
         ) from error
     return True
 
@@ -251,18 +262,22 @@ def _shown(value: object) -> str:
 
 
 def _parse(f: Fields) -> Manifest:
-    f.expect("format", FORMAT, None)
-    f.expect("model", MODEL, None)
-    stages = f.section("stages")
-    for name in stages.value:
-        if name not in STAGES:
-            raise stages.error(name, f"is not a stage: {', '.join(STAGES)}")
+    old = f.get("format") == OLD_FORMAT
+    if old:
+        _LOG.warning(
+            "%s: written by groot_ros 0.1, which the next version will not read; rebuild the "
+            "engine files",
+            f.where,
+        )
+    else:
+        f.expect("format", FORMAT, None)
+    segments = f.section("stages" if old else "segments")
     steps = f.items("steps", int)
     if not steps or min(steps) < 1 or bool in map(type, steps):
         raise f.error("steps", f"must be whole numbers from 1 on, not {list(steps)}")
     versions = f.section("versions", {})
     precision = _one_of(PRECISIONS, f, "precision")
-    files = {name: _stage(stages.section(name)) for name in stages.value}
+    files = {name: _segment(segments.section(name)) for name in segments.value}
     rounding = _between(f, "rounding", 0.0, largest_rounding(precision))
     largest = tolerance_for(precision, rounding, (one.quantised for one in files.values()))
     return Manifest(
@@ -271,18 +286,26 @@ def _parse(f: Fields) -> Manifest:
         embodiment=f.text("embodiment"),
         precision=precision,
         steps=steps,
-        attention=_one_of(ATTENTION, f, "attention"),
+        attention=_attention(f, old),
         opset=f.integer("opset", at_least=1),
         tolerance=_between(f, "tolerance", _FINEST, largest),
         rounding=rounding,
-        oracle_sha256=f.text("oracle_sha256"),
+        reference_sha256=f.text("oracle_sha256" if old else "reference_sha256"),
         profile=_profile(f.section("profile")),
-        stages=files,
+        segments=files,
         date=f.text("date"),
         backbone_assets=f.text("backbone_assets", ""),
         image_sizes=f.items("image_sizes", str, ()),
+        family=f.text("model" if old else "family"),
+        format=OLD_FORMAT if old else FORMAT,
         versions={name: versions.text(name) for name in versions.value},
     )
+
+
+def _attention(f: Fields, old: bool) -> str:
+    if old and f.text("attention") in _OLD_ATTENTION:
+        return _OLD_ATTENTION[f.text("attention")]
+    return _one_of(ATTENTION, f, "attention")
 
 
 def _named(profile: Mapping[str, Range]) -> dict[str, dict[str, int]]:
@@ -299,22 +322,22 @@ def _range(f: Fields) -> Range:
     return Range(low, usual, f.integer("high", at_least=usual))
 
 
-def _stage(f: Fields) -> StageFiles:
+def _segment(f: Fields) -> SegmentFiles:
     plan = _plan(f.section("plan")) if f.has("plan") else None
     quantised = _one_of(("", *QUANTISED), f, "quantised")
-    return StageFiles(_file_beside(f, "onnx"), f.text("sha256"), quantised, plan)
+    return SegmentFiles(_file_beside(f, "onnx"), f.text("sha256"), quantised, plan)
 
 
 def _file_beside(f: Fields, key: str) -> str:
-    """A bare name: whoever writes a manifest must not choose which files elsewhere are read."""
+    """Return a bare file name: a manifest must not choose files in other directories."""
     name = f.text(key)
     if Path(name).name != name or name in ("", ".."):
-        raise f.error(key, f"is '{name}', not the name of a file beside the manifest")
+        raise f.error(key, f"is '{name}', not the name of a file in the manifest's directory")
     return name
 
 
 def _between(f: Fields, key: str, low: float, high: float) -> float:
-    """Compared as it was written: JSON has integers that are no floats."""
+    """Compare the number as written: JSON has integers that are too large for a float."""
     value = f.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise f.error(key, f"must be from {low:g} to {high:g} here, not {value!r:.60}")
@@ -345,3 +368,33 @@ def _plan(f: Fields) -> Plan:
         _profile(f.section("profile")),
         f.text("date"),
     )
+
+
+def engine_command(action: str, **options: object) -> str:
+    """Return a shell command such as "groot-ros engine build --engine-directory engines/pick".
+
+    Args:
+        action: of `groot-ros engine`.
+        options: by name with _ for -, several values as a collection; those that are None or empty
+            are left out.
+
+    """
+    words = ["groot-ros", "engine", action]
+    for name, value in options.items():
+        if isinstance(value, str | Path) or not isinstance(value, Collection):
+            value = () if value in (None, "") else (value,)
+        if value:
+            words += [f"--{name.replace('_', '-')}", *(shlex.quote(str(one)) for one in value)]
+    return " ".join(words)
+
+
+def make_command(directory: Path | None = None) -> str:
+    """Return the command that runs all steps, with placeholders for what is unknown."""
+    return engine_command(
+        "make", checkpoint="CHECKPOINT", embodiment="TAG", engine_directory=directory
+    )
+
+
+def build_command(directory: Path) -> str:
+    """Return the command that rebuilds TensorRT engines from the ONNX files."""
+    return engine_command("build", engine_directory=directory)

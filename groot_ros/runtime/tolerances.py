@@ -1,23 +1,23 @@
-"""How far an engine may be from the plain form in float32, and how far a manifest may allow it."""
+"""Permitted errors of engines against the reference model in float32."""
 
 from collections.abc import Iterable
 
 #: Largest error in normalised units (training data span [-1, 1]), by precision;
-#: docs/how-to/engines.md says why these.
+#: docs/how-to/engines.md gives the reasons.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 5e-2, "fp8": 5e-2}
-#: A tolerance may be this many times what the plain form itself loses in a precision.
+#: A tolerance may be this many times the error of the reference model in a precision.
 _ROUNDINGS = 2.0
-#: Nothing is proven by agreeing to less than a tenth of the range of the data.
+#: Agreement to a tenth of the range of the data validates nothing.
 _COARSEST = 0.2
 
 
 def tolerance_for(precision: str, rounding: float = 0.0, quantised: Iterable[str] = ()) -> float:
-    """What files may err: by their precision, or twice what was measured to be lost by it.
+    """Return the permitted error of files: by precision, or twice the measured rounding.
 
     Args:
         precision: of weights and tensors.
-        rounding: error of the plain form itself in this precision.
-        quantised: what products of stages are stored in, "" where in nothing else.
+        rounding: error of the reference model in this precision.
+        quantised: element types of quantised products, "" where there are none.
 
     """
     kinds = (precision, *filter(None, quantised))
@@ -25,5 +25,5 @@ def tolerance_for(precision: str, rounding: float = 0.0, quantised: Iterable[str
 
 
 def largest_rounding(precision: str) -> float:
-    """What can be measured to be lost: nothing in float32, for that is the measure."""
+    """Return the largest rounding that can be validated; 0 in float32, which is the reference."""
     return 0.0 if precision == "float32" else _COARSEST / _ROUNDINGS

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,22 +17,21 @@ from tqdm import tqdm
 
 from groot_ros.core import Observation
 from groot_ros.core.share import robot_path
-from groot_ros.models.gr00t_n1d6 import build_model, save_model
+from groot_ros.families.family import DataLayout, Demonstrations
+from groot_ros.families.registry import get_family
 from groot_ros.policy import Policy, load_policy
-from groot_ros.processing import Processor, TextTokenizer
-from groot_ros.processing.byte_tokenizer import write_byte_tokenizer
-from groot_ros.processing.images import ImagePipeline
-from groot_ros.processing.save import save_processor
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.sim import JOINTS
 from groot_ros.sim.closed_loop import ChunkPolicy, Leg, drive
 from groot_ros.sim.task import INSTRUCTIONS
-from groot_ros.training.demo_batches import DemoBatches
-from groot_ros.training.demo_data import DemoData, generate
-from groot_ros.training.demo_model import TAG, model_config, processor_config, statistics
-from groot_ros.training.initialise import initialise
-from groot_ros.training.stages import train_backbone, train_head
+from groot_ros.training.coloured_cells import describe_cells
+from groot_ros.training.demo_data import HORIZON, VIEWS, DemoData, generate
 
+TAG = "new_embodiment"
+#: Actions of this group are offsets from the state.
+RELATIVE_GROUP = "single_arm"
+#: Images that are described at a time.
+_PART = 100
 #: A cube counts as reached when the grasp point ends so near its top, m (2.5 cm is perfect).
 REACHED = 0.04
 _CHECK = tuple(INSTRUCTIONS[i] for i in (0, 1, 2, 0, 2, 1))
@@ -58,37 +58,98 @@ def make_checkpoint(
 
     """
     contract = load_contract(robot_path("so101"))
-    config = model_config()
-    pipeline = ImagePipeline.of(
-        processor_config(), config.eagle.vision.patch_size * config.eagle.shuffle
-    )
+    family = get_family()
     if data_file is not None and data_file.exists():
         data = DemoData.load(data_file)
     else:
+        transform = family.small_trainer(data_layout(contract), seed).transform
         with _bar("demonstrations", states) as bar:
-            data = generate(states, seed, transform=pipeline, progress=bar.update)
+            data = generate(states, seed, transform=transform, progress=bar.update)
         if data_file is not None:
             data.save(data_file)
     with tempfile.TemporaryDirectory() as scratch, torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         directory = Path(scratch) / "checkpoint"
-        save_processor(processor_config(), statistics(contract, data), directory)
-        write_byte_tokenizer(directory)
-        processor = Processor.load(directory, TAG, TextTokenizer.load(directory), pipeline.cell)
-        batches = DemoBatches(processor, contract, data)
-        model = build_model(config, seed=seed)
-        initialise(model, seed)
+        trainer = family.small_trainer(data_layout(contract, data), seed)
+        demonstrations = encode_demonstrations(contract, data, trainer.cell)
         generator = torch.Generator().manual_seed(seed)
         for stage, steps, train in (
-            ("backbone", backbone_steps, train_backbone),
-            ("action head", head_steps, train_head),
+            ("backbone", backbone_steps, trainer.train_backbone),
+            ("action head", head_steps, trainer.train_head),
         ):
             with _bar(stage, steps) as bar:
-                train(model, batches, steps, generator, _reporter(bar))
-        save_model(model, directory)
+                train(demonstrations, steps, generator, _reporter(bar))
+        trainer.save(directory)
         shutil.rmtree(out, ignore_errors=True)
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copytree(directory, out)
+
+
+def data_layout(contract: RobotContract, data: DemoData | None = None) -> DataLayout:
+    """Return the layout of the demonstrations: the arm relative to its state, the gripper absolute.
+
+    Units are those of a real SO-101 checkpoint: degrees, and 0 to 100 for the gripper.
+    """
+    widths = {name: len(group.joints) for name, group in contract.groups.items()}
+    return DataLayout(
+        TAG,
+        VIEWS,
+        widths,
+        widths,
+        HORIZON,
+        frozenset({RELATIVE_GROUP}),
+        {} if data is None else statistics(contract, data),
+        image_edge=112,
+    )
+
+
+def encode_demonstrations(contract: RobotContract, data: DemoData, cell: int) -> Demonstrations:
+    """Return the demonstrations in the checkpoint's units; `cell` is an image token's side."""
+    parts = [data.images[i : i + _PART] for i in range(0, len(data.images), _PART)]
+    return Demonstrations(
+        data.images,
+        to_groups(contract, data.states),
+        to_groups(contract, data.actions),
+        data.instructions,
+        data.goals,
+        np.concatenate([describe_cells(part, cell) for part in parts]),
+    )
+
+
+def to_groups(
+    contract: RobotContract, joints: NDArray[np.float64]
+) -> dict[str, NDArray[np.float64]]:
+    """Convert [..., 6] rad in the order of JOINTS to group -> [..., D] in the checkpoint's units."""
+    return {
+        name: contract.to_model(name, joints[..., [JOINTS.index(j) for j in group.joints]])
+        for name, group in contract.groups.items()
+    }
+
+
+def statistics(contract: RobotContract, data: DemoData) -> dict[str, Any]:
+    """Return the statistics of the data in the checkpoint's units."""
+    state = to_groups(contract, data.states)
+    action = to_groups(contract, data.actions)
+    relative = action[RELATIVE_GROUP] - state[RELATIVE_GROUP][:, None, None]
+    return {
+        "state": {name: _describe(values) for name, values in state.items()},
+        "action": {
+            name: _describe(values.reshape(-1, values.shape[-1])) for name, values in action.items()
+        },
+        "relative_action": {RELATIVE_GROUP: _describe(relative.reshape(-1, *relative.shape[-2:]))},
+    }
+
+
+def _describe(samples: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """Reduce [N, ...] to statistic -> [...]."""
+    return {
+        "min": samples.min(0),
+        "max": samples.max(0),
+        "mean": samples.mean(0),
+        "std": samples.std(0),
+        "q01": np.quantile(samples, 0.01, axis=0),
+        "q99": np.quantile(samples, 0.99, axis=0),
+    }
 
 
 def as_chunk_policy(policy: Policy, contract: RobotContract) -> ChunkPolicy:
@@ -138,7 +199,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; 0 when the check in closed loop passes."""
     parser = argparse.ArgumentParser(
         prog="python -m groot_ros.training.demo_checkpoint",
-        description="Render demonstrations of the scripted expert, train a small GR00T N1.6 on "
+        description="Render demonstrations of the scripted expert, train a small model on "
         "them, write the checkpoint, and drive the simulated arm with it. About 13 minutes of one "
         "CPU core.",
         epilog="example:\n  python -m groot_ros.training.demo_checkpoint "

@@ -186,7 +186,7 @@ def test_output_that_is_not_finite_is_never_saved(
     def broken(*_: object) -> EngineResult:
         return EngineResult(np.full((1, HORIZON, 8), np.nan, np.float32), 0.1, 0.1)
 
-    monkeypatch.setattr("groot_ros.runtime.torch_engine.TorchEngine.run", broken)
+    monkeypatch.setattr("groot_ros.runtime.engines.torch.TorchEngine.run", broken)
     assert infer(checkpoint, seen) == 1
     assert "the model's output is not finite" in capsys.readouterr().err
     assert not seen.with_name("seen_actions.npz").exists()
@@ -210,7 +210,7 @@ def test_what_an_engine_refuses_is_one_line_that_blames_the_right_file(
     def reject(*_: object) -> EngineResult:
         raise failure
 
-    monkeypatch.setattr("groot_ros.runtime.torch_engine.TorchEngine.run", reject)
+    monkeypatch.setattr("groot_ros.runtime.engines.torch.TorchEngine.run", reject)
     assert infer(checkpoint, seen) == 2
     error = capsys.readouterr().err.splitlines()
     assert line in error[-1]

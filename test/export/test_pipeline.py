@@ -16,15 +16,15 @@ from support.forbidden import forbid
 from support.tiny_engine import STEPS, export, load
 
 from groot_ros.core import Observation
-from groot_ros.export.cases import committed_motion
+from groot_ros.export.reference_cases import committed_motion
 from groot_ros.export.observations import synthetic
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
 from groot_ros.runtime.errors import EngineFilesError, UnvalidatedEngineError
-from groot_ros.runtime.gr00t_n1d6.time_tables import TimeTower
+from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.runtime.manifest import Manifest, file_digest
-from groot_ros.runtime.measured import remember
-from groot_ros.runtime.oracle import ReferenceOutputs, ValidationResult
+from groot_ros.runtime.engine_benchmarks import remember
+from groot_ros.runtime.reference_outputs import ReferenceOutputs, ValidationResult
 
 
 @pytest.fixture(scope="module")
@@ -165,7 +165,7 @@ def test_the_weights_of_the_time_are_read_once_whatever_the_number_of_steps(
         read.append(TimeTower(*given))
         return read[-1]
 
-    monkeypatch.setattr("groot_ros.runtime.gr00t_n1d6.build.TimeTower", counting)
+    monkeypatch.setattr("groot_ros.families.gr00t_n1d6.program.TimeTower", counting)
     policy = load(checkpoint, "torch", engine_directory, num_inference_steps=STEPS[1])
     assert policy.verdict is not None
     assert policy.verdict.proven

@@ -21,8 +21,8 @@ from groot_ros.models.gr00t_n1d6 import (
     HeadContext,
     flow_matching_loss,
 )
-from groot_ros.models.gr00t_n1d6.flow import bucket, step_times
-from groot_ros.models.safetensors_file import read_header
+from groot_ros.layers.flow_matching import bucket, step_times
+from groot_ros.checkpoint.safetensors_file import read_header
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 #: What the loss is taken with, beside what an action is.

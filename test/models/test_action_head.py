@@ -16,7 +16,7 @@ from groot_ros.models.gr00t_n1d6 import (
     build_model,
     draw_noise,
 )
-from groot_ros.models.gr00t_n1d6.flow import bucket, step_times
+from groot_ros.layers.flow_matching import bucket, step_times
 
 H, A, S = 8, 8, 6
 

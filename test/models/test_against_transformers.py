@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from groot_ros.core.fields import CheckpointError, Fields
 from groot_ros.models.gr00t_n1d6 import TextConfig, VisionConfig
-from groot_ros.models.gr00t_n1d6.qwen3 import Qwen3
-from groot_ros.models.gr00t_n1d6.siglip2 import Siglip2, to_patches
+from groot_ros.layers.qwen3 import Qwen3
+from groot_ros.layers.siglip2 import Siglip2, to_patches
 from groot_ros.processing import TextTokenizer, write_byte_tokenizer
 from groot_ros.processing.tokenizer import has_tokenizer
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from groot_ros.core.fields import CheckpointError
-from groot_ros.runtime.choice import choose_engine, order_of
+from groot_ros.runtime.selection import choose_engine, order_of
 from groot_ros.runtime.errors import (
     EngineFailedError,
     EngineFilesError,
@@ -16,7 +16,7 @@ from groot_ros.runtime.errors import (
     TensorRtError,
     UnvalidatedEngineError,
 )
-from groot_ros.runtime.oracle import ValidationResult
+from groot_ros.runtime.reference_outputs import ValidationResult
 
 NO_FILES = EngineFilesError("there are no files")
 #: What engines were seen to fail with, each by a class of its own.

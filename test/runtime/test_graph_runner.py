@@ -10,7 +10,7 @@ from support.pretend_recorder import PretendRecorder
 from support.tiny_checkpoint import HORIZON
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
-from groot_ros.runtime.cuda_graph import CudaGraphEngine
+from groot_ros.runtime.engines.cuda_graph import CudaGraphEngine
 from groot_ros.runtime.gr00t_n1d6 import TorchRunner, run_backbone, run_head
 from groot_ros.runtime.graph_runner import GraphRunner
 from groot_ros.runtime.layout_tensors import structure_of, tensors_of, with_tensors

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from groot_ros.runtime.measured import MEASURED, read_measured, remember, seconds_here
-from groot_ros.runtime.oracle import ValidationResult
+from groot_ros.runtime.engine_benchmarks import MEASURED, read_measured, remember, seconds_here
+from groot_ros.runtime.reference_outputs import ValidationResult
 
 CPU = torch.device("cpu")
 

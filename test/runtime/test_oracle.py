@@ -16,7 +16,7 @@ from support.forbidden import forbid
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
 from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.oracle import ORACLE, Case, ReferenceOutputs
+from groot_ros.runtime.reference_outputs import ORACLE, Case, ReferenceOutputs
 
 SHAPE = (1, 4, 3)
 

@@ -10,7 +10,7 @@ from support.tiny_checkpoint import HORIZON, tiny_config, write_tiny_checkpoint
 from groot_ros.models.gr00t_n1d6 import draw_noise, load_model
 from groot_ros.processing import IMAGE_TOKEN_INDEX, ModelInputs
 from groot_ros.runtime.engine import PrefixInput
-from groot_ros.runtime.plain_engine import ReferenceEngine
+from groot_ros.runtime.engines.reference import ReferenceEngine
 from groot_ros.runtime.tensors import TensorInputs
 
 EMBODIMENT = 10

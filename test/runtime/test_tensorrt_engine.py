@@ -65,7 +65,7 @@ def plans(tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path) -> dict[
 
 
 def engine(plans: dict[str, Path], fast: StagedModel, recorder: PretendRecorder) -> Any:
-    from groot_ros.runtime.tensorrt.engine import TensorRtEngine
+    from groot_ros.runtime.engines.tensorrt import TensorRtEngine
 
     return TensorRtEngine(plans, fast, recorder)
 

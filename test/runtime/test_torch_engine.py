@@ -13,8 +13,8 @@ from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import DiTConfig, Gr00tN1d6, Gr00tN1d6Config, save_model
 from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast
-from groot_ros.runtime.plain_engine import ReferenceEngine
-from groot_ros.runtime.torch_engine import TorchEngine
+from groot_ros.runtime.engines.reference import ReferenceEngine
+from groot_ros.runtime.engines.torch import TorchEngine
 
 TOLERANCE = 1e-5
 ONE = [(4, [(2, 3), (2, 3)], 5)]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from groot_ros.processing.images import ImagePipeline
+from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.vision.resize import resize_area, resize_bicubic, to_planar
 
 REFERENCE = (

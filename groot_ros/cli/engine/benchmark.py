@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     )
     from groot_ros.export.accuracy import measure_accuracy
     from groot_ros.export.latency import measure_latency
-    from groot_ros.runtime.measured import machine_in_words, remember, today
+    from groot_ros.runtime.engine_benchmarks import machine_in_words, remember, today
     from groot_ros.runtime.tensorrt.machine import jetpack
 
     require_runs(args)
@@ -103,7 +103,7 @@ def require_runs(args: argparse.Namespace) -> None:
 
 def _threads(device: Any) -> str:
     """How many a CPU runs with; nothing for a GPU."""
-    from groot_ros.runtime.measured import threads_in_words
+    from groot_ros.runtime.engine_benchmarks import threads_in_words
 
     return "" if device.type == "cuda" else f", {threads_in_words()}"
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from groot_ros.export.accuracy import Accuracy
     from groot_ros.export.latency import Latency
     from groot_ros.runtime.manifest import Manifest
-    from groot_ros.runtime.oracle import ValidationResult
+    from groot_ros.runtime.reference_outputs import ValidationResult
 
 
 _READ_AS = (

@@ -27,7 +27,7 @@ from groot_ros.cli.observations import add_source_options, gather, require_sourc
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
     from groot_ros.runtime.manifest import Manifest
-    from groot_ros.runtime.oracle import ValidationResult
+    from groot_ros.runtime.reference_outputs import ValidationResult
 
 
 def add(actions: Any) -> None:
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """0 when every engine is proven, 1 when one is not."""
     from groot_ros.cli.engine.tables import accuracy_tables, describe, verdict_line
     from groot_ros.export.accuracy import measure_accuracy
-    from groot_ros.runtime.measured import remember
+    from groot_ros.runtime.engine_benchmarks import remember
 
     require_source(args)
     if args.json is not None:
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "ValidationResult":
     """Over all numbers of denoising steps that are stored; the policy itself proved the first."""
-    from groot_ros.runtime.oracle import ReferenceOutputs
+    from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
     first = policy.verdict
     assert first is not None

@@ -1,29 +1,29 @@
-"""An ONNX file to an engine file, for this GPU and this TensorRT only."""
+"""Build a TensorRT engine file from an ONNX file, for this GPU and this TensorRT version."""
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import tensorrt as trt
 import torch
 
-from groot_ros.runtime.contract import StageSpec
-from groot_ros.runtime.errors import TensorRtError
-from groot_ros.runtime.precision import dtype_of
-from groot_ros.runtime.tensorrt.dtypes import torch_dtype
-from groot_ros.runtime.tensorrt.log import Log
-from groot_ros.runtime.tensorrt.machine import Machine, this_machine
-from groot_ros.runtime.tensorrt.presence import require
-from groot_ros.runtime.tensorrt.profile import shapes_of
-from groot_ros.runtime.tensorrt.progress import Progress, Report
+from groot_ros.core.program import Segment
+from groot_ros.runtime.device import dtype_of
+from groot_ros.runtime.engine import TensorRtError
+from groot_ros.runtime.tensorrt.api import Log, shapes_of, torch_dtype
+from groot_ros.runtime.tensorrt.availability import Machine, require, this_machine
 
 _LOG = logging.getLogger(__name__)
 
 #: Weights are held twice while a builder times its kernels.
 _MEMORY_FACTOR = 2.0
 _GIB = 2**30
+
+#: Called with the name of the outermost phase and the fraction of its steps that is done.
+Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class BuildOptions:
 def build_plan(
     onnx: Path,
     plan: Path,
-    stage: StageSpec,
+    segment: Segment,
     weights: torch.dtype,
     sizes: Mapping[str, Sequence[int]],
     *,
@@ -53,17 +53,17 @@ def build_plan(
     options: BuildOptions | None = None,
     progress: Report | None = None,
 ) -> Machine:
-    """Build one stage; returns what the file belongs to, for the manifest.
+    """Build one segment; returns what the file belongs to, for the manifest.
 
     The network is strongly typed: every tensor has the type that the ONNX file gives it, and no
     flag changes that; TF32, which would round inside float32, is off.
 
     Args:
-        onnx: the stage as exported; its external data lie beside it.
+        onnx: the segment as exported, with its external data in the same directory.
         plan: where the engine goes.
-        stage: names, dimensions and types that the file must have.
-        weights: element type that the stage was exported in.
-        sizes: smallest, usual and largest of every free dimension of the stage.
+        segment: names, dimensions and types that the file must have.
+        weights: element type that the segment was exported in.
+        sizes: smallest, usual and largest of every free dimension of the segment.
         device: which GPU, the first if None.
         options: see `BuildOptions`.
         progress: called with the builder's phase and the fraction of it that is done.
@@ -79,13 +79,13 @@ def build_plan(
     with torch.cuda.device(device):
         _warn_if_memory_is_short(onnx, device)
         log = Log()
-        _write(plan, _serialized(onnx, stage, weights, sizes, options, progress, log))
+        _write(plan, _serialized(onnx, segment, weights, sizes, options, progress, log))
         return this_machine(trt.__version__, device)
 
 
 def _serialized(
     onnx: Path,
-    stage: StageSpec,
+    segment: Segment,
     weights: torch.dtype,
     sizes: Mapping[str, Sequence[int]],
     options: BuildOptions,
@@ -98,7 +98,7 @@ def _serialized(
     if not parser.parse_from_file(str(onnx)):
         faults = [parser.get_error(i).desc() for i in range(parser.num_errors)]
         raise TensorRtError(f"{onnx}: TensorRT cannot read it: {'; '.join(faults)}")
-    _require_contract(network, onnx, stage, weights)
+    _require_contract(network, onnx, segment, weights)
 
     config = builder.create_builder_config()
     config.builder_optimization_level = options.optimisation_level
@@ -106,7 +106,7 @@ def _serialized(
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
-    config.add_optimization_profile(_profile(builder, stage, sizes))
+    config.add_optimization_profile(_profile(builder, segment, sizes))
     monitor = None
     if progress is not None:
         monitor = Progress(progress)
@@ -130,30 +130,30 @@ def _builder(log: Log) -> trt.Builder:
 
 
 def _profile(
-    builder: trt.Builder, stage: StageSpec, sizes: Mapping[str, Sequence[int]]
+    builder: trt.Builder, segment: Segment, sizes: Mapping[str, Sequence[int]]
 ) -> trt.IOptimizationProfile:
     profile = builder.create_optimization_profile()
-    for tensor in stage.inputs:
+    for tensor in segment.inputs:
         if any(isinstance(dim, str) for dim in tensor.dims):
             profile.set_shape(tensor.name, *shapes_of(tensor, sizes))
     return profile
 
 
 def _require_contract(
-    network: trt.INetworkDefinition, onnx: Path, stage: StageSpec, weights: torch.dtype
+    network: trt.INetworkDefinition, onnx: Path, segment: Segment, weights: torch.dtype
 ) -> None:
     inputs = [network.get_input(i) for i in range(network.num_inputs)]
     outputs = [network.get_output(i) for i in range(network.num_outputs)]
     for what, tensors, specs in (
-        ("inputs", inputs, stage.inputs),
-        ("outputs", outputs, stage.outputs),
+        ("inputs", inputs, segment.inputs),
+        ("outputs", outputs, segment.outputs),
     ):
         given = {tensor.name: torch_dtype(tensor.dtype) for tensor in tensors}
         expected = {spec.name: dtype_of(spec, weights) for spec in specs}
         if given != expected:
             raise ValueError(
-                f"{onnx}: the {what} are {_listed(given)}, stage '{stage.name}' has "
-                f"{_listed(expected)}: export it anew with this version"
+                f"{onnx}: the {what} are {_listed(given)}, segment '{segment.name}' has "
+                f"{_listed(expected)}: export it again with this version"
             )
 
 
@@ -208,3 +208,46 @@ def _failure(onnx: Path, reason: str) -> str:
     if "Could not find any implementation" in reason or "emory" in reason:
         hint = " (often for lack of free memory: stop other programs, or add swap)"
     return f"{onnx}: TensorRT built no engine: {reason}{hint}"
+
+
+class Progress(trt.IProgressMonitor):
+    """Reports the outermost phase only; Ctrl-C ends the build at the next step.
+
+    TensorRT calls it from several threads.
+    """
+
+    def __init__(self, report: Report) -> None:
+        trt.IProgressMonitor.__init__(self)
+        self._report = report
+        self._lock = Lock()
+        self._steps: dict[str, int] = {}
+        self.interrupted = False
+
+    def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
+        """A phase without a parent is an outermost one."""
+        if parent_phase is None:
+            with self._lock:
+                self._steps[phase_name] = max(num_steps, 1)
+            self._say(phase_name, 0.0)
+
+    def phase_finish(self, phase_name: str) -> None:
+        """Done, whether or not every step was seen."""
+        with self._lock:
+            outermost = self._steps.pop(phase_name, None) is not None
+        if outermost:
+            self._say(phase_name, 1.0)
+
+    def step_complete(self, phase_name: str, step: int) -> bool:
+        """False asks TensorRT to stop the build."""
+        with self._lock:
+            steps = self._steps.get(phase_name)
+        if steps is not None:
+            self._say(phase_name, min((step + 1) / steps, 1.0))
+        return not self.interrupted
+
+    def _say(self, phase: str, fraction: float) -> None:
+        # An exception must not travel through TensorRT's C++ frames.
+        try:
+            self._report(phase, fraction)
+        except KeyboardInterrupt:
+            self.interrupted = True

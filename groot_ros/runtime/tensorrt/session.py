@@ -1,20 +1,58 @@
-"""One engine file, loaded: what it takes, what it gives, and one run on a stream."""
+"""One TensorRT engine file, loaded, and the device buffers that engines share."""
 
 import mmap
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import tensorrt as trt
 import torch
+from torch import Tensor
 
-from groot_ros.runtime.contract import StageSpec, TensorSpec
-from groot_ros.runtime.errors import TensorRtError
-from groot_ros.runtime.precision import dtype_of
-from groot_ros.runtime.tensorrt.buffers import Buffers
-from groot_ros.runtime.tensorrt.dtypes import torch_dtype
-from groot_ros.runtime.tensorrt.log import Log
-from groot_ros.runtime.tensorrt.presence import require
-from groot_ros.runtime.tensorrt.profile import Shape, Shapes
+from groot_ros.core.program import Segment, TensorSpec
+from groot_ros.runtime.device import dtype_of
+from groot_ros.runtime.engine import TensorRtError
+from groot_ros.runtime.tensorrt.api import Log, Shape, Shapes, torch_dtype
+from groot_ros.runtime.tensorrt.availability import require
+
+
+class Buffers:
+    """Device memory by tensor name, allocated once and shared: one engine reads what another wrote."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self._storage: dict[str, Tensor] = {}
+
+    def reserve(self, name: str, largest: Shape, dtype: torch.dtype) -> None:
+        """Room for a tensor; of two engines that name it, the larger wins.
+
+        Raises:
+            ValueError: another engine has it in another element type.
+
+        """
+        found = self._storage.get(name)
+        if found is not None and found.dtype != dtype:
+            raise ValueError(f"one engine has '{name}' as {found.dtype}, another as {dtype}")
+        if found is None or found.numel() < prod(largest):
+            self._storage[name] = torch.empty(prod(largest), dtype=dtype, device=self.device)
+
+    def tensor(self, name: str, shape: Shape) -> Tensor:
+        """The beginning of a piece, seen in a shape; the address is the same for every shape."""
+        return self._storage[name][: prod(shape)].view(shape)
+
+    def address(self, name: str) -> int:
+        """Of the first element."""
+        return self._storage[name].data_ptr()
+
+    def release(self) -> None:
+        """Drop all pieces."""
+        self._storage.clear()
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all pieces."""
+        return sum(t.nbytes for t in self._storage.values())
 
 
 class Session:
@@ -24,29 +62,29 @@ class Session:
     TensorRT once and never change.
 
     Attributes:
-        stage: the contract that the engine follows.
+        segment: the specification that the engine follows.
         nbytes: what the engine holds on the device besides the buffers: weights and scratch
             memory, as far as TensorRT says.
 
     """
 
-    def __init__(self, plan: Path, stage: StageSpec, weights: torch.dtype) -> None:
+    def __init__(self, plan: Path, segment: Segment, weights: torch.dtype) -> None:
         """Load a file; `weights` is the element type that it was built from.
 
         Raises:
             TensorRtError: TensorRT cannot run here, or the file is not for this machine or not
-                for this stage.
+                for this segment.
 
         """
         require()
-        self.stage = stage
+        self.segment = segment
         self._plan = plan
         self._log = Log()
         self._runtime = self._new_runtime()
         self._engine = self._load()
         self.nbytes = plan.stat().st_size + self._engine.device_memory_size_v2
         self._require_contract(weights)
-        self._spans = {spec.name: self._span(spec.name) for spec in stage.inputs}
+        self._spans = {spec.name: self._span(spec.name) for spec in segment.inputs}
         self._context = self._new_context()
         self._shapes: dict[str, Shape] = {}
         self._output_shapes: dict[str, Shape] = {}
@@ -85,7 +123,7 @@ class Session:
                 raise TensorRtError(f"{self._plan}: no shapes for {', '.join(missing)}")
             self._output_shapes = {
                 spec.name: tuple(self._context.get_tensor_shape(spec.name))
-                for spec in self.stage.outputs
+                for spec in self.segment.outputs
             }
         return self._output_shapes
 
@@ -115,7 +153,7 @@ class Session:
             version = trt.__version__
             raise TensorRtError(
                 f"{self._plan}: TensorRT {version} does not load it: {self._log.last_error()}; "
-                "build it anew on this machine"
+                "rebuild it on this machine"
             )
         return engine
 
@@ -134,17 +172,17 @@ class Session:
         if names != set(expected):
             raise TensorRtError(
                 f"{self._plan}: its tensors are {', '.join(sorted(names))}; stage "
-                f"'{self.stage.name}' has {', '.join(sorted(expected))}: export and build it anew"
+                f"'{self.segment.name}' has {', '.join(sorted(expected))}: export and build it again"
             )
         for name, dtype in expected.items():
             if self._dtype(name) != dtype:
                 raise TensorRtError(
                     f"{self._plan}: '{name}' is {self._dtype(name)} in the engine but {dtype} in "
-                    "the contract: export and build it anew"
+                    "the contract: export and build it again"
                 )
 
     def _specs(self) -> tuple[TensorSpec, ...]:
-        return (*self.stage.inputs, *self.stage.outputs)
+        return (*self.segment.inputs, *self.segment.outputs)
 
     def _dtype(self, name: str) -> torch.dtype:
         return torch_dtype(self._engine.get_tensor_dtype(name))
@@ -164,3 +202,28 @@ class Session:
             f"observation has {list(shape)}: build it for more (another camera size, or a longer "
             "instruction)"
         )
+
+
+class TensorRtSegment:
+    """Executes a segment on the current stream; tensors in the order of its specification.
+
+    Outputs stay in the engine's buffers until the segment runs again; inputs that are already in
+    the shared buffer of their name are not copied.
+    """
+
+    def __init__(self, session: Session, buffers: Buffers) -> None:
+        self._session, self._buffers = session, buffers
+        self._names = [spec.name for spec in session.segment.inputs]
+
+    def __call__(self, *inputs: Tensor) -> Any:
+        """One run; one output comes bare, several as a tuple."""
+        given = dict(zip(self._names, inputs, strict=True))
+        shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
+        self._session.segment.sizes(shapes)
+        outputs = self._session.set_shapes(shapes)
+        for name, tensor in given.items():
+            if tensor.data_ptr() != self._buffers.address(name):
+                self._buffers.tensor(name, shapes[name]).copy_(tensor, non_blocking=True)
+        self._session.enqueue(torch.cuda.current_stream(self._buffers.device).cuda_stream)
+        result = tuple(self._buffers.tensor(name, shape) for name, shape in outputs.items())
+        return result[0] if len(result) == 1 else result

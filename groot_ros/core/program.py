@@ -1,0 +1,354 @@
+"""A model as engines see it: an ordered list of segments with named tensors.
+
+A model family describes its network as a `Program`; an engine executes programs and knows nothing
+else about the model. This module is importable without torch: tensors appear in annotations only.
+"""
+
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+#: Host arrays by name, one observation at a time (batch dimensions are 1).
+ModelInputs = Mapping[str, NDArray[Any]]
+#: Tensors by name; the outputs of a repeated segment that is not a step are a list.
+Tensors = Mapping[str, Any]
+
+#: Called with the fraction of the work that is done.
+Progress = Callable[[float], None]
+
+#: Element type of a tensor; "weights" is the precision that the engine runs in.
+Kind = Literal["weights", "float32", "int64", "bool"]
+#: How often a segment runs: once per prompt, once per observation, or once per denoising step.
+Per = Literal["prompt", "observation", "step"]
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """Name, dimensions and element type of one tensor; a dimension is a size or a free name."""
+
+    name: str
+    dims: tuple[int | str, ...]
+    kind: Kind = "weights"
+
+
+@dataclass(frozen=True)
+class FreeDim:
+    """One free dimension of a program.
+
+    Attributes:
+        example: size used to trace the segments; 2 or more, as the tracer specialises 0 and 1.
+        multiple_of: name of another free dimension that this one is `factor` times as large as.
+        factor: see `multiple_of`.
+        maximum: largest size that the program supports, 0 for no limit of its own.
+
+    """
+
+    example: int
+    multiple_of: str = ""
+    factor: int = 1
+    maximum: int = 0
+
+
+class Range(NamedTuple):
+    """Sizes of one free dimension that engines are built for: least, usual, most."""
+
+    low: int
+    usual: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One exportable part of a network.
+
+    Attributes:
+        name: also the stem of exported files.
+        stage: group of consecutive segments that is timed, and recorded as one CUDA graph.
+        inputs: tensors that the module takes, in order.
+        outputs: tensors that it returns, in order.
+        per: how often it runs. Outputs of a "prompt" stage are cached until the prompt changes.
+        repeat: key of `Binding.counts`: run that many times; "" runs once.
+        constants: host tensors it reads that stay the same while prompt, input shapes and number
+            of steps do.
+        observed: host tensors it reads that are new with every observation.
+
+    """
+
+    name: str
+    stage: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    per: Per = "observation"
+    repeat: str = ""
+    constants: tuple[str, ...] = ()
+    observed: tuple[str, ...] = ()
+
+    def sizes(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
+        """Return the free dimensions that the given shapes of all inputs imply.
+
+        Raises:
+            ValueError: a shape does not match the specification, or two tensors disagree.
+
+        """
+        sizes: dict[str, int] = {}
+        for tensor in self.inputs:
+            given = tuple(shapes[tensor.name])
+            if len(given) != len(tensor.dims):
+                raise ValueError(f"{self.name}: '{tensor.name}' is {given}, expected {tensor.dims}")
+            for dim, size in zip(tensor.dims, given, strict=True):
+                expected = sizes.setdefault(dim, size) if isinstance(dim, str) else dim
+                if size != expected:
+                    raise ValueError(
+                        f"{self.name}: '{tensor.name}' is {given}, but '{dim}' is {expected}"
+                    )
+        return sizes
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Consecutive segments that are timed and recorded together.
+
+    Attributes:
+        name: as in `ActionChunk.stage_seconds`.
+        segments: in order of execution.
+        carried: names of tensors it reads that earlier stages computed.
+        results: names of tensors that later stages, or the caller, read.
+
+    """
+
+    name: str
+    segments: tuple[Segment, ...]
+    carried: tuple[str, ...]
+    results: tuple[str, ...]
+
+    @property
+    def per_prompt(self) -> bool:
+        """Whether its results depend on the prompt alone."""
+        return all(segment.per == "prompt" for segment in self.segments)
+
+    @property
+    def constants(self) -> frozenset[str]:
+        """Names of the host tensors that rarely change."""
+        return frozenset(name for segment in self.segments for name in segment.constants)
+
+    @property
+    def observed(self) -> frozenset[str]:
+        """Names of the host tensors that are new with every observation."""
+        return frozenset(name for segment in self.segments for name in segment.observed)
+
+    def loops(self) -> Iterator[tuple[Segment, ...]]:
+        """Yield segments to run in turn: consecutive "step" segments form one loop."""
+        group: list[Segment] = []
+        for segment in self.segments:
+            if group and (segment.per != "step" or group[-1].per != "step"):
+                yield tuple(group)
+                group = []
+            group.append(segment)
+        yield tuple(group)
+
+
+@dataclass(frozen=True)
+class ProgramSpec:
+    """What a program computes, without its weights.
+
+    Attributes:
+        segments: in order of execution.
+        results: names of the tensors that the caller receives.
+        free_dims: every free dimension of the segments, by name.
+
+    """
+
+    segments: tuple[Segment, ...]
+    results: tuple[str, ...]
+    free_dims: Mapping[str, FreeDim] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [segment.name for segment in self.segments]
+        if len(set(names)) != len(names):
+            raise ValueError(f"segments must have distinct names, not {', '.join(names)}")
+        stages = [name for name, _ in self._grouped()]
+        if len(set(stages)) != len(stages):
+            raise ValueError("the segments of one stage must follow one another")
+        for segment in self.segments:
+            for tensor in (*segment.inputs, *segment.outputs):
+                unknown = [d for d in tensor.dims if isinstance(d, str) and d not in self.free_dims]
+                if unknown:
+                    raise ValueError(f"{segment.name}: '{unknown[0]}' is not in free_dims")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the segments."""
+        return tuple(segment.name for segment in self.segments)
+
+    def segment(self, name: str) -> Segment:
+        """Return the segment of this name."""
+        return next(segment for segment in self.segments if segment.name == name)
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """Segments by stage, with the tensors that pass between stages."""
+        grouped = self._grouped()
+        stages = []
+        for index, (name, segments) in enumerate(grouped):
+            made = {t.name for s in segments for t in s.outputs}
+            before = {t.name for _, own in grouped[:index] for s in own for t in s.outputs}
+            after = {t.name for _, own in grouped[index + 1 :] for s in own for t in s.inputs}
+            read = dict.fromkeys(t.name for s in segments for t in s.inputs)
+            stages.append(
+                Stage(
+                    name,
+                    segments,
+                    tuple(tensor for tensor in read if tensor in before and tensor not in made),
+                    tuple(
+                        t.name
+                        for s in segments
+                        for t in s.outputs
+                        if t.name in after or t.name in self.results
+                    ),
+                )
+            )
+        return tuple(stages)
+
+    def complete(self, sizes: Mapping[str, int]) -> dict[str, int]:
+        """Add the free dimensions that are multiples, or divisors, of known ones."""
+        full = dict(sizes)
+        for name, dim in self.free_dims.items():
+            if dim.multiple_of and name in full:
+                full.setdefault(dim.multiple_of, full[name] // dim.factor)
+            elif dim.multiple_of in full:
+                full[name] = full[dim.multiple_of] * dim.factor
+        return full
+
+    def _grouped(self) -> list[tuple[str, tuple[Segment, ...]]]:
+        groups: list[tuple[str, list[Segment]]] = []
+        for segment in self.segments:
+            if not groups or groups[-1][0] != segment.stage:
+                groups.append((segment.stage, []))
+            groups[-1][1].append(segment)
+        return [(name, tuple(segments)) for name, segments in groups]
+
+
+@dataclass(frozen=True)
+class Binding:
+    """One observation bound to a program; a tensor of repetition i may be named "NAME#i".
+
+    Attributes:
+        constants: tensors on the program's device; the same objects as long as they are the same.
+        observed: tensors on the host.
+        counts: how often each `Segment.repeat` runs.
+        structure: what besides shapes decides which operations run.
+        prompt: identifies the prompt, for the cache of prompt stages.
+
+    """
+
+    constants: Mapping[str, "Tensor"]
+    observed: Mapping[str, "Tensor"]
+    counts: Mapping[str, int] = field(default_factory=dict)
+    structure: Hashable = ()
+    prompt: Hashable = ()
+
+    def count(self, segment: Segment) -> int:
+        """Return how often a segment runs."""
+        return self.counts[segment.repeat] if segment.repeat else 1
+
+
+def select_tensors(tensors: Mapping[str, "Tensor"], names: frozenset[str]) -> dict[str, "Tensor"]:
+    """Return the tensors with these names, repetitions ("NAME#i") included."""
+    return {name: t for name, t in tensors.items() if name.partition("#")[0] in names}
+
+
+class Program(Protocol):
+    """A network with its weights, as far as they were loaded, on one device.
+
+    Attributes:
+        spec: what it computes.
+        device: where the segments run.
+        dtype: element type of the weights.
+        modules: loaded segments by name; the others are executed from exported files.
+        nbytes: memory held on the device.
+
+    """
+
+    spec: ProgramSpec
+    device: "torch.device"
+    dtype: "torch.dtype"
+
+    @property
+    def modules(self) -> Mapping[str, "nn.Module"]: ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def bind(self, inputs: ModelInputs, steps: int) -> Binding:
+        """Prepare the tensors of one observation; the host's share of the work."""
+
+    def arguments(self, segment: str, index: int, tensors: Tensors) -> Sequence["Tensor"]:
+        """Return the inputs of repetition `index` of a segment, in order.
+
+        Runs between segments, on the device, and is recorded with them: for the same shapes and
+        `Binding.structure` it must launch the same operations.
+        """
+
+    def pack(self) -> None:
+        """Reorder the weights for the CPU's kernels, where that is possible."""
+
+
+class ReferenceModel(Protocol):
+    """A network as written: slow, and what every engine is compared with."""
+
+    @property
+    def device(self) -> "torch.device": ...
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def run(
+        self, inputs: ModelInputs, steps: int, mark: Callable[[str], None]
+    ) -> Mapping[str, "Tensor"]:
+        """Return the results of the program; call `mark(stage)` at the end of each stage."""
+
+
+class ProgramSource(Protocol):
+    """Whatever can load a program and the reference model that it is compared with.
+
+    Attributes:
+        program: segments of the staged model.
+
+    """
+
+    @property
+    def program(self) -> ProgramSpec: ...
+
+    def load_program(
+        self,
+        *,
+        device: "torch.device",
+        dtype: "torch.dtype",
+        segments: Collection[str] | None = None,
+        step_counts: Collection[int] = (),
+        progress: Progress | None = None,
+    ) -> Program:
+        """Read the weights of the staged model.
+
+        Args:
+            device: where the segments run.
+            dtype: of the weights.
+            segments: names of those to load, all if None; weights of others are never read.
+            step_counts: numbers of denoising steps to prepare for; others work, later.
+            progress: see `Progress`.
+
+        Raises:
+            CheckpointError: tensors are missing, unexpected, misshapen or not finite.
+
+        """
+
+    def load_reference(
+        self, *, device: "torch.device", dtype: "torch.dtype", progress: Progress | None = None
+    ) -> ReferenceModel:
+        """Read the weights of the reference model; raises as `load_program`."""

@@ -1,0 +1,290 @@
+"""A GR00T N1.6 checkpoint of which everything but the weights was read and checked."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from groot_ros.checkpoint.digest import checkpoint_digest
+from groot_ros.checkpoint.locate import BackboneAssets, find_backbone_assets
+from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.program import ModelInputs, ProgramSpec, Range
+from groot_ros.families.family import PolicySpec, Progress
+from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.processor import Processor
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.processing.state_action import StateActionCodec
+from groot_ros.processing.tokenizer import TextTokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
+    from groot_ros.families.gr00t_n1d6.program import StagedModel
+
+FAMILY = "gr00t_n1d6"
+#: Tokens of a short instruction, for the size that engines are optimised for.
+_USUAL_TOKENS = 16
+
+
+@dataclass(frozen=True)
+class Gr00tN1d6Checkpoint:
+    """See `families.family.Checkpoint`.
+
+    Attributes:
+        path: directory.
+        config: of the network.
+        processor: for the embodiment.
+        assets: the VLM's config and tokenizer.
+        quantised: "denoise", which is bound by the bandwidth of its weights.
+
+    """
+
+    path: Path
+    config: Gr00tN1d6Config
+    processor: Processor
+    assets: BackboneAssets
+    quantised: tuple[str, ...] = ("denoise",)
+
+    @cached_property
+    def spec(self) -> PolicySpec:
+        """What it expects and produces."""
+        return policy_spec(self.config, self.processor.config, self.processor.codec, self.tag)
+
+    @property
+    def tag(self) -> str:
+        """Embodiment."""
+        return self.processor.tag
+
+    @cached_property
+    def program(self) -> ProgramSpec:
+        """Segments of the staged model."""
+        # Torch is imported only where a program is needed.
+        from groot_ros.families.gr00t_n1d6.program import program_spec
+
+        return program_spec(self.config)
+
+    def digest(self) -> str:
+        """See `checkpoint.digest`; reads samples of the weights."""
+        return checkpoint_digest(self.path, self.assets.files)
+
+    def load_program(
+        self,
+        *,
+        device: "torch.device",
+        dtype: "torch.dtype",
+        segments: Collection[str] | None = None,
+        step_counts: Collection[int] = (),
+        progress: Progress | None = None,
+    ) -> "StagedModel":
+        """See `families.family.Checkpoint.load_program`."""
+        from groot_ros.families.gr00t_n1d6.program import SEGMENTS, load_staged
+
+        return load_staged(
+            self.path,
+            self.config,
+            embodiment=self.processor.embodiment_id,
+            device=device,
+            dtype=dtype,
+            segments=SEGMENTS if segments is None else segments,
+            step_counts=step_counts,
+            progress=progress,
+        )
+
+    def load_reference(
+        self, *, device: "torch.device", dtype: "torch.dtype", progress: Progress | None = None
+    ) -> "ReferenceModel":
+        """See `families.family.Checkpoint.load_reference`."""
+        from groot_ros.families.gr00t_n1d6.weights import load_model
+
+        model = load_model(
+            self.path,
+            self.config,
+            embodiment=self.processor.embodiment_id,
+            device=device,
+            dtype=dtype,
+            progress=progress,
+        )
+        return ReferenceModel(model)
+
+    def profile(
+        self, image_sizes: Sequence[tuple[int, int]], instruction_tokens: int
+    ) -> dict[str, Range]:
+        """See `families.family.Checkpoint.profile`."""
+        processor = self.processor
+        frames = len(processor.embodiment.video.delta_indices)
+        views = processor.views
+        if len(image_sizes) not in (1, len(views)):
+            raise ValueError(
+                f"image sizes: give one, or one for each of {', '.join(views)}, "
+                f"not {len(image_sizes)}"
+            )
+        sizes = list(image_sizes) * (len(views) if len(image_sizes) == 1 else 1)
+        cells = [self._cells(size) for size in sizes]
+        group = max(sum(n == m for m in cells) for n in cells) * frames
+        square = self.config.eagle.shuffle**2
+        image_tokens = sum(cells) * frames
+        bare = len(processor.tokens("", cells * frames)) - image_tokens
+        usual = bare + min(_USUAL_TOKENS, instruction_tokens)
+        text = Range(bare, usual, bare + instruction_tokens)
+        states = len(processor.embodiment.state.delta_indices)
+        whole = Range(*(n + image_tokens for n in (text.low, text.usual, text.high)))
+        return {
+            "views": Range(1, group, group),
+            "patches": Range(square * min(cells), square * max(cells), square * max(cells)),
+            "cells": Range(min(cells), max(cells), max(cells)),
+            "tokens": whole,
+            "text_tokens": text,
+            "image_tokens": Range(image_tokens, image_tokens, image_tokens),
+            "all_tokens": whole,
+            "states": Range(states, states, states),
+        }
+
+    def sizes(self, inputs: ModelInputs) -> dict[str, list[int]]:
+        """See `families.family.Checkpoint.sizes`."""
+        images = [array for name, array in inputs.items() if name.startswith("image.")]
+        shapes = [image.shape for image in images]
+        tokens = int(inputs["attention_mask"].sum())
+        image_tokens = int((inputs["input_ids"] == self.config.eagle.image_token_index).sum())
+        return {
+            "views": [max(map(shapes.count, shapes))],
+            "cells": [self.processor.images.tokens(image) for image in images],
+            "image_tokens": [image_tokens],
+            "text_tokens": [tokens - image_tokens],
+        }
+
+    def _cells(self, size: tuple[int, int]) -> int:
+        """Return the image tokens of one view, by processing an empty image."""
+        images = self.processor.images
+        return images.tokens(images(np.zeros((*size, 3), dtype=np.uint8)))
+
+
+class ReferenceModel:
+    """The network as written, for one embodiment (row 0 of the weights)."""
+
+    def __init__(self, model: "Gr00tN1d6") -> None:
+        self.model = model.eval()
+
+    @property
+    def device(self) -> "torch.device":
+        """Device of the weights."""
+        return self.model.device
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the weights."""
+        return sum(parameter.nbytes for parameter in self.model.parameters())
+
+    def run(
+        self, inputs: ModelInputs, steps: int, mark: Callable[[str], None]
+    ) -> Mapping[str, "Tensor"]:
+        """See `families.family.ReferenceModel.run`."""
+        import torch
+
+        from groot_ros.families.gr00t_n1d6.action_head import Conditioning
+        from groot_ros.families.gr00t_n1d6.network import normalise_pixels
+        from groot_ros.families.gr00t_n1d6.program import CONDITIONING
+
+        def move(name: str) -> "Tensor":
+            return torch.from_numpy(inputs[name]).to(self.device)
+
+        head = self.model.action_head
+        names = [name for name in inputs if name.startswith("image.")]
+        images = [normalise_pixels(move(name))[None].to(head.dtype) for name in names]
+        backbone = self.model.backbone(move("input_ids"), move("attention_mask"), images)
+        mark("backbone")
+        embodiment = torch.zeros_like(move("embodiment_id"))
+        context = head.context(backbone, move("state"), embodiment)
+        given = Conditioning(*(move(name) for name in CONDITIONING)) if "prefix" in inputs else None
+        actions = head.denoise(context, move("noise"), steps, given)
+        mark("head")
+        return {"next_actions": actions}
+
+
+def open_checkpoint(
+    directory: Path, embodiment: str, assets: str | Path | None = None
+) -> Gr00tN1d6Checkpoint:
+    """Read a checkpoint's own files except the weights, and check that they agree.
+
+    Raises:
+        CheckpointError: one line naming file and key.
+
+    """
+    fields = Fields.read(directory / "config.json")
+    fields.expect("model_type", MODEL_TYPE, None)
+    model_name = fields.text("model_name", Gr00tN1d6Config.model_name)
+    found = find_backbone_assets(directory, assets, model_name)
+    config = Gr00tN1d6Config.read(directory / "config.json", EagleConfig.read(found.config))
+    tokenizer = TextTokenizer.load(found.tokenizer)
+    require_same_tokens(tokenizer, config.eagle, found.config)
+    cell = config.eagle.vision.patch_size * config.eagle.shuffle
+    shape = config.action_horizon, config.max_action_dim
+    processor = Processor.load(directory, embodiment, tokenizer, cell, shape)
+    require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
+    return Gr00tN1d6Checkpoint(directory, config, processor, found)
+
+
+def policy_spec(
+    config: Gr00tN1d6Config, processor: ProcessorConfig, codec: StateActionCodec, tag: str
+) -> PolicySpec:
+    """Return what a checkpoint expects and produces for one embodiment."""
+    embodiment = processor.embodiment(tag)
+    return PolicySpec(
+        family=FAMILY,
+        embodiment=tag,
+        views=embodiment.video.modality_keys,
+        image_history=embodiment.video.delta_indices,
+        state_history=embodiment.state.delta_indices,
+        state_groups=dict(codec.state_widths),
+        action_groups=dict(codec.action_widths),
+        action_space={g: "pose" if codec.is_pose(g) else "joint" for g in codec.action_widths},
+        horizon=codec.horizon,
+        first_step=embodiment.action.delta_indices[0],
+        step_spacing=processor.action_spacing(tag),
+        sampling_steps=config.num_inference_timesteps,
+        supports_prefix=True,
+    )
+
+
+def require_same_sizes(
+    tag: str,
+    processor: ProcessorConfig,
+    codec: StateActionCodec,
+    model: Gr00tN1d6Config,
+    directory: Path,
+) -> None:
+    """Raise CheckpointError unless the processor's files agree with the model's."""
+    where = directory / "processor_config.json"
+    for key in ("max_state_dim", "max_action_dim"):
+        given, expected = getattr(processor, key), getattr(model, key)
+        if given != expected:
+            raise CheckpointError(f"{where}: '{key}' is {given}, config.json says {expected}")
+    if codec.horizon > model.action_horizon:
+        raise CheckpointError(
+            f"{where}: the action's 'delta_indices' of '{tag}' are {codec.horizon}, "
+            f"action_horizon in config.json is {model.action_horizon}"
+        )
+    row = processor.embodiment_id(tag)
+    if row >= model.max_num_embodiments:
+        raise CheckpointError(
+            f"{processor.ids_from(tag)}: '{tag}' is {row}, max_num_embodiments in "
+            f"config.json is {model.max_num_embodiments}"
+        )
+
+
+def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path) -> None:
+    """Raise CheckpointError unless the tokenizer is that of the VLM's config at `path`."""
+    image = eagle.image_token_index
+    if tokenizer.image_id != image:
+        raise CheckpointError(
+            f"{path}: 'image_token_index' is {image}, the tokenizer's is {tokenizer.image_id}"
+        )
+    if tokenizer.rows > eagle.text.vocab_size:
+        raise CheckpointError(
+            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has ids up to "
+            f"{tokenizer.rows - 1}"
+        )

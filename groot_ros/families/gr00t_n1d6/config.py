@@ -1,0 +1,206 @@
+"""What a GR00T N1.6 checkpoint's config.json and its VLM's own config say."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.core.fields import Fields
+from groot_ros.layers.dit import DiTConfig
+from groot_ros.layers.qwen3 import TextConfig
+from groot_ros.layers.siglip2 import VisionConfig
+
+MODEL_TYPE = "Gr00tN1d6"
+
+
+@dataclass(frozen=True)
+class EagleConfig:
+    """The VLM; its config is not part of a GR00T checkpoint."""
+
+    vision: VisionConfig = field(
+        default_factory=lambda: VisionConfig(use_rope=False, use_windows_attn=False)
+    )
+    text: TextConfig = field(default_factory=TextConfig)
+    image_token_index: int = 151669
+    downsample_ratio: float = 0.5
+
+    @property
+    def shuffle(self) -> int:
+        """Side of the square of patches that becomes one token."""
+        return round(1 / self.downsample_ratio)
+
+    @classmethod
+    def parse(cls, f: Fields) -> "EagleConfig":
+        """From the VLM's config.json (or eagle_config.json)."""
+        f.expect("model_type", "eagle_3_vl", "eagle_3_vl")
+        f.expect("select_layer", -1, -1)
+        f.expect("use_pixel_shuffle", True, True)
+        f.expect("use_backbone_lora", 0, 0)
+        f.expect("use_llm_lora", 0, 0)
+        return cls(
+            vision=VisionConfig.parse(f.section("vision_config")),
+            text=TextConfig.parse(f.section("text_config")),
+            image_token_index=f.integer("image_token_index"),
+            downsample_ratio=_one_over_a_whole_number(f, "downsample_ratio", 0.5),
+        )
+
+    @classmethod
+    def read(cls, path: Path) -> "EagleConfig":
+        """Read the VLM's config file; CheckpointError names file and key."""
+        return cls.parse(Fields.read(path))
+
+    def to_json(self) -> dict[str, Any]:
+        """The file that `read` reads back."""
+        return {
+            "model_type": "eagle_3_vl",
+            "image_token_index": self.image_token_index,
+            "downsample_ratio": self.downsample_ratio,
+            "select_layer": -1,
+            "use_pixel_shuffle": True,
+            "vision_config": {"model_type": "siglip2_vision_model", **asdict(self.vision)},
+            "text_config": {"model_type": "qwen3", **asdict(self.text)},
+        }
+
+
+def _one_over_a_whole_number(f: Fields, key: str, default: float) -> float:
+    value = f.number(key, default)
+    if not 0.001 < value <= 1.0 or abs(1 / value - round(1 / value)) > 1e-6:
+        raise f.error(key, f"is {value:g}, not one over a whole number, such as 0.5")
+    return value
+
+
+@dataclass(frozen=True)
+class Gr00tN1d6Config:
+    """config.json of a checkpoint; only values that differ from these defaults are written there.
+
+    Attributes:
+        select_layer: how many layers of the language model are kept.
+        action_horizon: steps that the head denoises; an embodiment may use fewer.
+        hidden_size: width inside the state encoder and action decoder.
+        input_embedding_dim: width of the state and action tokens, equal to the DiT's.
+
+    """
+
+    eagle: EagleConfig = field(default_factory=EagleConfig)
+    model_name: str = "nvidia/Eagle-Block2A-2B-v2"
+    select_layer: int = 16
+    backbone_embedding_dim: int = 2048
+    max_state_dim: int = 29
+    max_action_dim: int = 29
+    action_horizon: int = 16
+    hidden_size: int = 1024
+    input_embedding_dim: int = 1536
+    max_seq_len: int = 1024
+    max_num_embodiments: int = 32
+    add_pos_embed: bool = True
+    use_vlln: bool = True
+    use_alternate_vl_dit: bool = True
+    attend_text_every_n_blocks: int = 2
+    dit: DiTConfig = field(default_factory=DiTConfig)
+    num_inference_timesteps: int = 4
+    num_timestep_buckets: int = 1000
+    noise_beta_alpha: float = 1.5
+    noise_beta_beta: float = 1.0
+    noise_s: float = 0.999
+    state_dropout_prob: float = 0.0
+    state_additive_noise_scale: float = 0.0
+    tune_llm: bool = False
+    tune_visual: bool = False
+    tune_top_llm_layers: int = 4
+    tune_projector: bool = True
+    tune_diffusion_model: bool = True
+    tune_vlln: bool = True
+
+    @classmethod
+    def parse(cls, f: Fields, eagle: EagleConfig) -> "Gr00tN1d6Config":
+        """From a checkpoint's config.json and the VLM's config; CheckpointError names the key."""
+        dit = f.section("diffusion_model_cfg") if f.has("diffusion_model_cfg") else None
+        config = cls(
+            eagle=eagle,
+            model_name=f.text("model_name", cls.model_name),
+            select_layer=f.integer("select_layer", 16, at_least=1),
+            backbone_embedding_dim=f.integer("backbone_embedding_dim", 2048, at_least=1),
+            max_state_dim=f.integer("max_state_dim", 29, at_least=1),
+            max_action_dim=f.integer("max_action_dim", 29, at_least=1),
+            action_horizon=f.integer("action_horizon", 16, at_least=1),
+            hidden_size=f.integer("hidden_size", 1024, at_least=1),
+            input_embedding_dim=f.integer("input_embedding_dim", 1536, at_least=1),
+            max_seq_len=f.integer("max_seq_len", 1024, at_least=1),
+            max_num_embodiments=f.integer("max_num_embodiments", 32, at_least=1),
+            add_pos_embed=f.flag("add_pos_embed", True),
+            use_vlln=f.flag("use_vlln", True),
+            use_alternate_vl_dit=f.flag("use_alternate_vl_dit", True),
+            attend_text_every_n_blocks=f.integer("attend_text_every_n_blocks", 2, at_least=1),
+            dit=DiTConfig() if dit is None else DiTConfig.parse(dit),
+            num_inference_timesteps=f.integer(
+                "num_inference_timesteps", 4, at_least=1, at_most=MOST_STEPS
+            ),
+            num_timestep_buckets=f.integer("num_timestep_buckets", 1000, at_least=1),
+            noise_beta_alpha=f.number("noise_beta_alpha", 1.5),
+            noise_beta_beta=f.number("noise_beta_beta", 1.0),
+            noise_s=f.number("noise_s", 0.999),
+            state_dropout_prob=f.number("state_dropout_prob", 0.0),
+            state_additive_noise_scale=f.number("state_additive_noise_scale", 0.0),
+            tune_llm=f.flag("tune_llm", False),
+            tune_visual=f.flag("tune_visual", False),
+            tune_top_llm_layers=f.integer("tune_top_llm_layers", 4),
+            tune_projector=f.flag("tune_projector", True),
+            tune_diffusion_model=f.flag("tune_diffusion_model", True),
+            tune_vlln=f.flag("tune_vlln", True),
+        )
+        config.check(f)
+        return config
+
+    @classmethod
+    def read(cls, path: Path, eagle: EagleConfig) -> "Gr00tN1d6Config":
+        """Read config.json; another model type is rejected."""
+        f = Fields.read(path)
+        f.expect("model_type", MODEL_TYPE, None)
+        config = cls.parse(f, eagle)
+        if config.backbone_embedding_dim != eagle.text.hidden_size:
+            raise f.error(
+                "backbone_embedding_dim",
+                f"is {config.backbone_embedding_dim}, the VLM's hidden_size is "
+                f"{eagle.text.hidden_size}",
+            )
+        return config
+
+    def check(self, f: Fields) -> None:
+        """Sizes that must agree between the parts."""
+        for key, value, other, expected in (
+            (
+                "input_embedding_dim",
+                self.input_embedding_dim,
+                "num_attention_heads x attention_head_dim of diffusion_model_cfg",
+                self.dit.inner_dim,
+            ),
+            (
+                "hidden_size",
+                self.hidden_size,
+                "output_dim of diffusion_model_cfg",
+                self.dit.output_dim,
+            ),
+        ):
+            if value != expected:
+                raise f.error(key, f"is {value} but {other} is {expected}")
+        if self.add_pos_embed and self.action_horizon > self.max_seq_len:
+            raise f.error(
+                "action_horizon", f"{self.action_horizon} exceeds max_seq_len {self.max_seq_len}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The config.json that `read` reads back, given the same VLM config."""
+        values = asdict(self)
+        del values["eagle"]
+        dit = values.pop("dit")
+        return {
+            "model_type": MODEL_TYPE,
+            "architectures": [MODEL_TYPE],
+            **values,
+            "diffusion_model_cfg": {
+                **dit,
+                "norm_type": "ada_norm",
+                "positional_embeddings": None,
+                "interleave_self_attention": True,
+            },
+        }

@@ -1,0 +1,129 @@
+"""Camera frames to the images that the vision tower sees, as in the reference's evaluation."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groot_ros.core.fields import CheckpointError
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.vision.resize import Image, resize_area, resize_bicubic, to_planar
+
+_MAX_SIDE = 7000
+_MAX_RATIO = 200
+_MIN_CELLS, _MAX_CELLS = 4, 4096
+
+
+def smallest_side_size(h: int, w: int, edge: int) -> tuple[int, int]:
+    """Size whose smaller side is `edge`; rounded half to even."""
+    scale = edge / float(min(h, w))
+    return (h, w) if scale == 1.0 else (round(h * scale), round(w * scale))
+
+
+def token_grid_size(h: int, w: int, cell: int) -> tuple[int, int]:
+    """Size in whole cells (patch x shuffle pixels) with 4 to 4096 of them, close to the image's.
+
+    Raises ValueError when one side is more than 200 times the other.
+    """
+    if max(h, w) / min(h, w) > _MAX_RATIO:
+        raise ValueError(f"an image of {h} x {w} is more than {_MAX_RATIO} times as long as wide")
+    rows, columns = (min(max(cell, round(v / cell) * cell), _MAX_SIDE) for v in (h, w))
+    if rows * columns > _MAX_CELLS * cell * cell:
+        shrink = math.sqrt(rows * columns / (_MAX_CELLS * cell * cell))
+        rows, columns = (math.floor(v / shrink / cell) * cell for v in (rows, columns))
+    elif rows * columns < _MIN_CELLS * cell * cell:
+        grow = math.sqrt(_MIN_CELLS * cell * cell / (h * w))
+        rows, columns = (math.ceil(v * grow / cell) * cell for v in (h, w))
+    return rows, columns
+
+
+class _Sizes(NamedTuple):
+    """Height and width after every step of the pipeline."""
+
+    shrunk: tuple[int, int]
+    crop: tuple[int, int]
+    enlarged: tuple[int, int]
+    cells: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class ImagePipeline:
+    """Shrink to an edge, crop, enlarge back, then to whole cells.
+
+    Attributes:
+        edge: smaller side before and after the crop.
+        crop: fraction of either side that is kept.
+        cell: side in pixels of what becomes one image token.
+
+    """
+
+    edge: int
+    crop: float
+    cell: int = 28
+
+    @classmethod
+    def of(cls, config: ProcessorConfig, cell: int = 28) -> "ImagePipeline":
+        """Missing edge and fraction come from the older crop and target sizes."""
+        edge, fraction = config.shortest_image_edge, config.crop_fraction
+        where = config.path("processor_config.json")
+        if edge is None:
+            if config.image_target_size is None:
+                raise CheckpointError(
+                    f"{where}: 'shortest_image_edge' and 'image_target_size' are both missing"
+                )
+            edge = config.image_target_size[0]
+        if fraction is None:
+            if config.image_crop_size is None or config.image_target_size is None:
+                raise CheckpointError(
+                    f"{where}: 'crop_fraction' is missing, and so are 'image_crop_size' and "
+                    "'image_target_size'"
+                )
+            fraction = config.image_crop_size[0] / config.image_target_size[0]
+        if not 0.0 < fraction <= 1.0:
+            raise CheckpointError(
+                f"{where}: 'crop_fraction' (or 'image_crop_size' over 'image_target_size') must be "
+                f"above 0 and at most 1, not {fraction:g}"
+            )
+        return cls(edge, fraction, cell)
+
+    def transform(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
+        """Uint8 RGB [H, W, 3] of any size to planar [3, h, w], cropped, smaller side = edge.
+
+        `at` places the crop: (0.5, 0.5) is the centre (evaluation), training draws it in [0, 1].
+        Raises ValueError as `__call__` does.
+        """
+        return self._cropped(image, self._sizes(image), at).astype(np.uint8)
+
+    def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
+        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells.
+
+        Raises ValueError, before any pixel is touched, when `token_grid_size` does.
+        """
+        sizes = self._sizes(image)
+        return resize_bicubic(self._cropped(image, sizes, at), *sizes.cells).astype(np.uint8)
+
+    def _sizes(self, image: Image) -> "_Sizes":
+        # All before the first pixel: a frame of one line, enlarged, would fill the memory.
+        shrunk = smallest_side_size(image.shape[0], image.shape[1], self.edge)
+        height, width = (max(1, int(side * self.crop)) for side in shrunk)
+        enlarged = smallest_side_size(height, width, self.edge)
+        try:
+            cells = token_grid_size(*enlarged, self.cell)
+        except ValueError as error:
+            raise ValueError(
+                f"a frame of {image.shape[0]} x {image.shape[1]} becomes {enlarged[0]} x "
+                f"{enlarged[1]}, more than {_MAX_RATIO} times as long as wide"
+            ) from error
+        return _Sizes(shrunk, (height, width), enlarged, cells)
+
+    @staticmethod
+    def _cropped(image: Image, sizes: "_Sizes", at: tuple[float, float]) -> NDArray[Any]:
+        (height, width), (ch, cw) = sizes.shrunk, sizes.crop
+        window = int((height - ch) * at[0]), int((width - cw) * at[1]), ch, cw
+        return resize_area(resize_area(to_planar(image), height, width, window), *sizes.enlarged)
+
+    def tokens(self, image: Image) -> int:
+        """Image tokens of an image that went through the pipeline."""
+        return image.shape[1] * image.shape[2] // (self.cell * self.cell)

@@ -1,0 +1,195 @@
+"""Constants that depend on the instruction and the image sizes, cached for both."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from groot_ros.families.gr00t_n1d6.config import EagleConfig
+from groot_ros.layers.qwen3 import rope_1d
+from groot_ros.layers.siglip2 import Embeddings, Grid
+from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
+
+#: Layouts that stay in memory.
+_KEPT = 8
+
+
+def cell_order(x: Tensor, h: int, w: int, factor: int) -> Tensor:
+    """Reorder the first dimension from row-major patches of an [h, w] grid to cell by cell."""
+    grid = x.reshape(h // factor, factor, w // factor, factor, *x.shape[1:])
+    return grid.transpose(1, 2).reshape(x.shape)
+
+
+def to_cell_patches(images: Tensor, patch: int, factor: int) -> Tensor:
+    """Cut [V, C, H, W] into [V, H/p * W/p, p*p*C], cell by cell, a patch in (y, x, channel) order."""
+    views, channels, height, width = images.shape
+    rows, columns = height // (patch * factor), width // (patch * factor)
+    grid = images.reshape(views, channels, rows, factor, patch, columns, factor, patch)
+    return grid.permute(0, 2, 5, 3, 6, 4, 7, 1).reshape(
+        views, rows * columns * factor**2, patch**2 * channels
+    )
+
+
+class PatchGrid:
+    """Positions, rotary angles and windows of one image size, in the order of the patches.
+
+    Attributes:
+        inputs: positions [N, C] and, where the checkpoint has them, rotary cosines and sines
+            [N, d/2] and which patches share a window, bool [N, N].
+        cells: image tokens per view.
+
+    """
+
+    def __init__(
+        self, config: EagleConfig, embeddings: Embeddings, height: int, width: int
+    ) -> None:
+        h, w = height // embeddings.patch, width // embeddings.patch
+        if h % config.shuffle or w % config.shuffle:
+            raise ValueError(
+                f"an image of {height} x {width} does not divide into cells of "
+                f"{config.shuffle} x {config.shuffle} patches of {embeddings.patch} pixels"
+            )
+        weight = embeddings.position_embedding.weight
+        grid = Grid(config.vision, h, w, weight.device)
+        tables = [embeddings.positions(h, w), *(grid.rope or ())]
+        ordered = [cell_order(table, h, w, config.shuffle) for table in tables]
+        if grid.same_window is not None:
+            rows = cell_order(grid.same_window, h, w, config.shuffle)
+            ordered.append(cell_order(rows.T.contiguous(), h, w, config.shuffle).T.contiguous())
+        self.inputs = tuple(table.contiguous() for table in ordered)
+        self.cells = h * w // config.shuffle**2
+
+
+@dataclass(frozen=True)
+class ViewBatch:
+    """Views of one size: which of the images they are, and their grid."""
+
+    views: tuple[int, ...]
+    grid: PatchGrid
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One instruction with images of given sizes, on the device of the stages.
+
+    Attributes:
+        batches: images by size.
+        order: int64 [Si], place in the image tokens of all batches of every image token of the
+            sequence, None where that is the order anyway.
+        embeddings: [1, S, D] of the text, arbitrary at image tokens.
+        image_index: int64 [Si], positions of image tokens.
+        indexes: int64, positions of the tokens of every group of `staged_head.token_groups`.
+        cos, sin: [S, d].
+
+    """
+
+    batches: tuple[ViewBatch, ...]
+    order: Tensor | None
+    embeddings: Tensor
+    image_index: Tensor
+    indexes: tuple[Tensor, ...]
+    cos: Tensor
+    sin: Tensor
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Sizes of the token groups."""
+        return tuple(len(index) for index in self.indexes)
+
+
+class Layouts:
+    """Cache of layouts; token and position embeddings stay on the host."""
+
+    def __init__(
+        self,
+        config: Gr00tN1d6Config,
+        tokens: nn.Embedding,
+        patches: Embeddings,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self._config, self._device, self._dtype = config, device, dtype
+        self._tokens, self._positions = tokens, patches
+        self._kept: OrderedDict[tuple, Layout] = OrderedDict()
+        self._grids: OrderedDict[tuple[int, int], PatchGrid] = OrderedDict()
+
+    def of(self, ids: NDArray[np.int64], sizes: Sequence[tuple[int, int]]) -> Layout:
+        """Return the layout of token ids [S] without padding and images (height, width).
+
+        Raises:
+            ValueError: the images do not give as many tokens as the ids ask for.
+
+        """
+        key = (ids.tobytes(), tuple(sizes))
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        layout = self._make(torch.from_numpy(ids), sizes)
+        self._kept[key] = layout
+        while len(self._kept) > _KEPT:
+            self._kept.popitem(last=False)
+        return layout
+
+    @torch.no_grad()
+    def _make(self, ids: Tensor, sizes: Sequence[tuple[int, int]]) -> Layout:
+        eagle = self._config.eagle
+        is_image = ids == eagle.image_token_index
+        image_index, text_index = is_image.nonzero()[:, 0], (~is_image).nonzero()[:, 0]
+        by_size: dict[tuple[int, int], list[int]] = {}
+        for view, size in enumerate(sizes):
+            by_size.setdefault(size, []).append(view)
+        batches = tuple(
+            ViewBatch(tuple(views), self._grid(*size)) for size, views in by_size.items()
+        )
+        cells = {view: batch.grid.cells for batch in batches for view in batch.views}
+        if sum(cells.values()) != len(image_index):
+            raise ValueError(
+                f"the images give {sum(cells.values())} tokens but input_ids hold "
+                f"{len(image_index)} of id {eagle.image_token_index} (image_token_index)"
+            )
+        text = eagle.text
+        cos, sin = rope_1d(len(ids), text.head_dim, text.rope_theta, torch.device("cpu"))
+        embeddings = self._tokens(ids.to(self._tokens.weight.device))[None]
+        alternate = self._config.use_alternate_vl_dit
+        groups = (text_index, image_index) if alternate else (torch.arange(len(ids)),)
+        order = _order(batches, cells)
+        return Layout(
+            batches=batches,
+            order=None if order is None else order.to(self._device),
+            embeddings=embeddings.to(self._device, self._dtype),
+            image_index=image_index.to(self._device),
+            indexes=tuple(index.to(self._device) for index in groups),
+            cos=cos.to(self._device, self._dtype),
+            sin=sin.to(self._device, self._dtype),
+        )
+
+    def _grid(self, height: int, width: int) -> PatchGrid:
+        size = (height, width)
+        if size not in self._grids:
+            grid = PatchGrid(self._config.eagle, self._positions, height, width)
+            grid.inputs = tuple(table.to(self._device) for table in grid.inputs)
+            self._grids[size] = grid
+            while len(self._grids) > _KEPT:
+                self._grids.popitem(last=False)
+        return self._grids[size]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the embeddings on the host."""
+        return sum(p.nbytes for m in (self._tokens, self._positions) for p in m.parameters())
+
+
+def _order(batches: Sequence[ViewBatch], cells: dict[int, int]) -> Tensor | None:
+    """Return the index that orders the tokens of all batches by image; None if they are in order."""
+    views = [view for batch in batches for view in batch.views]
+    if views == sorted(views):
+        return None
+    starts, total = {}, 0
+    for view in views:
+        starts[view] = total
+        total += cells[view]
+    return torch.cat([starts[v] + torch.arange(cells[v]) for v in sorted(views)])

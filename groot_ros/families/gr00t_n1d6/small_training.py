@@ -1,0 +1,395 @@
+"""Train a small GR00T N1.6 from random weights on a CPU, in two stages.
+
+A real GR00T starts from a pretrained vision-language model, which it keeps frozen while the action
+head learns. Here stage one, "grounding", teaches the backbone through linear read-outs that are
+discarded afterwards: from every image token what its cell shows, and from every token after the
+instruction where that leads. Stage two teaches the head by flow matching on the backbone's
+features, computed once.
+"""
+
+import copy
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from groot_ros.families.family import DataLayout, Demonstrations, Progress
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.family import CheckpointConfig
+from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model, normalise_pixels
+from groot_ros.families.gr00t_n1d6.processor import Processor
+from groot_ros.families.gr00t_n1d6.processor_config import save_processor
+from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
+from groot_ros.families.gr00t_n1d6.weights import save_model
+from groot_ros.layers.category_specific import CategoryLinear
+from groot_ros.layers.dit import DiTConfig
+from groot_ros.layers.qwen3 import TextConfig
+from groot_ros.layers.siglip2 import VisionConfig
+from groot_ros.processing.tokenizer import (
+    IMAGE_TOKEN_INDEX,
+    VOCAB_SIZE,
+    TextTokenizer,
+    write_byte_tokenizer,
+)
+
+#: Widths of the language tower, the vision tower and the action head.
+_TEXT, _VISION, _DIT = 64, 64, 64
+
+
+def small_network(layout: DataLayout) -> Gr00tN1d6Config:
+    """Return under a million parameters; 20 image tokens per image of 112 x 140."""
+    vision = VisionConfig(
+        hidden_size=_VISION,
+        intermediate_size=2 * _VISION,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_patches=64,
+        use_rope=False,
+        use_windows_attn=False,
+        full_attention_indexes=(),
+    )
+    text = TextConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=_TEXT,
+        intermediate_size=2 * _TEXT,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=_TEXT // 4,
+    )
+    return Gr00tN1d6Config(
+        eagle=EagleConfig(vision, text, image_token_index=IMAGE_TOKEN_INDEX),
+        select_layer=text.num_hidden_layers,
+        backbone_embedding_dim=_TEXT,
+        max_state_dim=_columns(layout.state_groups),
+        max_action_dim=_columns(layout.action_groups),
+        action_horizon=layout.horizon,
+        hidden_size=_DIT,
+        input_embedding_dim=_DIT,
+        max_seq_len=32,
+        max_num_embodiments=1,
+        dit=DiTConfig(
+            num_layers=6,
+            num_attention_heads=4,
+            attention_head_dim=_DIT // 4,
+            output_dim=_DIT,
+            dropout=0.0,
+        ),
+    )
+
+
+def _columns(groups: Mapping[str, int]) -> int:
+    """Return the width of the padded state or action: a multiple of 8."""
+    return -(-sum(groups.values()) // 8) * 8
+
+
+class SmallTrainer:
+    """See `families.family.SmallTrainer`."""
+
+    def __init__(self, config: CheckpointConfig, seed: int) -> None:
+        self._config = config
+        eagle = config.network.eagle
+        self.cell = eagle.vision.patch_size * eagle.shuffle
+        self._images = ImagePipeline.of(config.processor, self.cell)
+        self.model = build_model(config.network, seed=seed)
+        _initialise(self.model, seed)
+        self._batches: tuple[Demonstrations, Batches] | None = None
+
+    def transform(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See `families.family.SmallTrainer.transform`."""
+        return self._images(image)
+
+    def train_backbone(
+        self, data: Demonstrations, steps: int, generator: torch.Generator, report: Progress
+    ) -> None:
+        """Run stage one."""
+        _train_backbone(self.model, self._encoded(data), steps, generator, report)
+
+    def train_head(
+        self, data: Demonstrations, steps: int, generator: torch.Generator, report: Progress
+    ) -> None:
+        """Run stage two."""
+        _train_head(self.model, self._encoded(data), steps, generator, report)
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint directory, with the byte tokenizer."""
+        self._save_processor(path)
+        save_model(self.model, path)
+
+    def _save_processor(self, path: Path) -> None:
+        save_processor(self._config.processor, self._config.statistics, path)
+        write_byte_tokenizer(path)
+
+    def _encoded(self, data: Demonstrations) -> "Batches":
+        if self._batches is None or self._batches[0] is not data:
+            (tag,) = self._config.processor.embodiments
+            with tempfile.TemporaryDirectory() as folder:
+                directory = Path(folder)
+                self._save_processor(directory)
+                tokenizer = TextTokenizer.load(directory)
+                processor = Processor.load(directory, tag, tokenizer, self.cell)
+            self._batches = data, Batches(processor, data)
+        return self._batches[1]
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the head is taught, B samples: [B, 1, max_state_dim] and [B, H, max_action_dim]."""
+
+    state: Tensor
+    action: Tensor
+    action_mask: Tensor
+    embodiment: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What the backbone sees and is taught, B samples.
+
+    Attributes:
+        input_ids, attention_mask: int64 [B, S], left padded.
+        images: one tensor [B * views, 3, h, w] in [-1, 1].
+        goal: [B, joints], scaled to zero mean and unit deviation.
+        cells: [B, image tokens, WIDTH] of coloured_cells, scaled to unit deviation.
+
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    images: list[Tensor]
+    goal: Tensor
+    cells: Tensor
+
+
+class Batches:
+    """Demonstrations encoded once, by the processor that inference uses.
+
+    Samples are indexed by state ("rows") and instruction ("texts"), int64 [B] each.
+    """
+
+    def __init__(self, processor: Processor, data: Demonstrations) -> None:
+        self._images = torch.from_numpy(data.images)
+        tokens = [processor.images.tokens(image) for image in data.images[0]]
+        prompts = [processor.tokens(text, tokens) for text in data.instructions]
+        length = max(map(len, prompts))
+        pad = processor.tokenizer.pad_id
+        self._ids = torch.tensor([[pad] * (length - len(p)) + p for p in prompts])
+        self._mask = torch.tensor([[0] * (length - len(p)) + [1] * len(p) for p in prompts])
+        codec = processor.codec
+        state, action, mask = [], [], []
+        for row in range(len(data.images)):
+            groups = {name: values[row][None] for name, values in data.state.items()}
+            state.append(codec.encode_state(groups))
+            encoded = [
+                codec.encode_action({n: v[row, text] for n, v in data.action.items()}, groups)
+                for text in range(len(prompts))
+            ]
+            action.append([values for values, _ in encoded])
+            mask.append([used for _, used in encoded])
+        self._state = torch.from_numpy(np.array(state))
+        self._action = torch.from_numpy(np.array(action))
+        self._action_mask = torch.from_numpy(np.array(mask))
+        goals = torch.from_numpy(data.goals).float()
+        self._goal = (goals - goals.mean((0, 1))) / goals.std((0, 1))
+        self._cells = torch.from_numpy(data.cells / data.cells.std((0, 1)))
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    @property
+    def instructions(self) -> int:
+        """How many instructions each state comes with."""
+        return len(self._ids)
+
+    @property
+    def goal_width(self) -> int:
+        """Numbers per goal."""
+        return self._goal.shape[-1]
+
+    @property
+    def cell_width(self) -> int:
+        """Numbers per image token."""
+        return self._cells.shape[-1]
+
+    def draw_indices(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Random states, each with a random instruction."""
+        rows = torch.randint(len(self), (size,), generator=generator)
+        return rows, torch.randint(self.instructions, (size,), generator=generator)
+
+    def draw(self, size: int, generator: torch.Generator) -> Batch:
+        """A random batch for the backbone."""
+        return self.select(*self.draw_indices(size, generator))
+
+    def select(self, rows: Tensor, texts: Tensor) -> Batch:
+        """What the backbone sees of these samples."""
+        return Batch(
+            self._ids[texts],
+            self._mask[texts],
+            [normalise_pixels(self._images[rows].flatten(0, 1))],
+            self._goal[rows, texts],
+            self._cells[rows],
+        )
+
+    def target(self, rows: Tensor, texts: Tensor) -> Target:
+        """What the head is taught about these samples."""
+        return Target(
+            self._state[rows],
+            self._action[rows, texts],
+            self._action_mask[rows, texts],
+            torch.zeros_like(rows),
+        )
+
+
+_GROUNDING_BATCH, _GROUNDING_RATE = 16, 2e-3
+_HEAD_BATCH, _HEAD_RATE = 64, 2e-3
+_FEATURE_BATCH = 64
+
+
+def _train_backbone(
+    model: Gr00tN1d6, data: Batches, steps: int, generator: torch.Generator, report: Progress
+) -> None:
+    """Stage one; the model's backbone holds the result."""
+    width = model.config.backbone_embedding_dim
+    goal, cells = nn.Linear(width, data.goal_width), nn.Linear(width, data.cell_width)
+    optimiser = Optimiser([model.backbone, goal, cells], steps, _GROUNDING_RATE)
+    for _ in range(steps):
+        batch = data.draw(_GROUNDING_BATCH, generator)
+        seen = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
+        where = (goal(seen.features) - batch.goal[:, None]) ** 2
+        # The instruction comes before the pictures, and attention is causal; the last token has
+        # seen all of both.
+        behind = seen.image_mask.cumsum(1) > 0
+        what = (cells(seen.features[seen.image_mask]) - batch.cells.flatten(0, 1)) ** 2
+        report(optimiser.step(where[behind].mean() + where[:, -1].mean() + what.mean()))
+    model.backbone.load_state_dict(optimiser.averaged[0].state_dict())
+
+
+def _train_head(
+    model: Gr00tN1d6, data: Batches, steps: int, generator: torch.Generator, report: Progress
+) -> None:
+    """Stage two; the model's action head holds the result."""
+    features = Features.of(model, data)
+    optimiser = Optimiser([model.action_head], steps, _HEAD_RATE)
+    for _ in range(steps):
+        rows, texts = data.draw_indices(_HEAD_BATCH, generator)
+        target = data.target(rows, texts)
+        loss = flow_matching_loss(
+            model.action_head,
+            features.of_samples(rows, texts),
+            target.state,
+            target.action,
+            target.action_mask,
+            target.embodiment,
+            generator=generator,
+        ).loss
+        report(optimiser.step(loss))
+    model.action_head.load_state_dict(optimiser.averaged[0].state_dict())
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the backbone makes of each state with each instruction, in half precision.
+
+    Attributes:
+        values: float16 [instructions, N, S, C].
+        attention_mask, image_mask: bool [instructions, S].
+
+    """
+
+    values: Tensor
+    attention_mask: Tensor
+    image_mask: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, model: Gr00tN1d6, data: Batches) -> "Features":
+        """Run the backbone over everything."""
+        values, attention, image = [], [], []
+        for text in range(data.instructions):
+            parts = []
+            for rows in torch.arange(len(data)).split(_FEATURE_BATCH):
+                batch = data.select(rows, torch.full_like(rows, text))
+                seen = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
+                parts.append(seen.features.half())
+            values.append(torch.cat(parts))
+            attention.append(seen.attention_mask[0])
+            image.append(seen.image_mask[0])
+        return cls(torch.stack(values), torch.stack(attention), torch.stack(image))
+
+    def of_samples(self, rows: Tensor, texts: Tensor) -> BackboneOutput:
+        """What the head sees of samples, int64 [B] each."""
+        return BackboneOutput(
+            self.values[texts, rows].float(), self.attention_mask[texts], self.image_mask[texts]
+        )
+
+
+@torch.no_grad()
+def _initialise(model: Gr00tN1d6, seed: int) -> None:
+    """Set unit gain in every linear layer, no bias, and no time modulation.
+
+    A real GR00T starts from pretrained weights; the small initial values of its category-specific
+    layers (0.02) would hide a narrow head's inputs from it for thousands of steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, CategoryLinear):
+            gain = module.W.shape[1] ** -0.5
+            nn.init.normal_(module.W, std=gain, generator=generator)
+    for name, parameter in model.action_head.model.named_parameters():
+        if name.endswith("norm1.linear.weight") or name == "proj_out_1.weight":
+            nn.init.zeros_(parameter)
+
+
+_WARM_UP = 50
+_FINAL_SHARE = 0.02
+_AVERAGE_KEEP = 0.998
+
+
+class Optimiser:
+    """Trains modules in place; `averaged` holds the weights to keep, module by module."""
+
+    def __init__(self, modules: list[nn.Module], steps: int, peak_rate: float) -> None:
+        self._modules = modules
+        self.averaged = [copy.deepcopy(module).requires_grad_(False).eval() for module in modules]
+        self._parameters = [p for module in modules for p in module.parameters()]
+        self._steps, self._peak_rate, self._done = steps, peak_rate, 0
+        self._adam = torch.optim.AdamW(
+            self._parameters, lr=peak_rate, betas=(0.9, 0.98), weight_decay=1e-4
+        )
+
+    def step(self, loss: Tensor) -> float:
+        """One update; returns the loss as a number."""
+        for group in self._adam.param_groups:
+            group["lr"] = self._peak_rate * rate_share(self._done, self._steps)
+        self._adam.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self._parameters, 1.0)
+        self._adam.step()
+        self._done += 1
+        # A short memory at first, or the average would still hold the initial weights.
+        self._average(min(_AVERAGE_KEEP, (1 + self._done) / (10 + self._done)))
+        return float(loss.detach())
+
+    @torch.no_grad()
+    def _average(self, keep: float) -> None:
+        for kept, module in zip(self.averaged, self._modules, strict=True):
+            for target, source in zip(kept.parameters(), module.parameters(), strict=True):
+                target.lerp_(source, 1.0 - keep)
+
+
+def rate_share(step: int, steps: int) -> float:
+    """Return the share of the peak learning rate: a linear rise, then half a cosine down."""
+    fall = 0.5 * (1.0 + math.cos(math.pi * min(step, steps) / steps))
+    return min(1.0, (step + 1) / _WARM_UP) * (_FINAL_SHARE + (1.0 - _FINAL_SHARE) * fall)

@@ -1,0 +1,72 @@
+"""Backbone segments of the staged model: "vision" and "language"."""
+
+from torch import Tensor, nn
+
+from groot_ros.families.gr00t_n1d6.backbone import Eagle
+from groot_ros.families.gr00t_n1d6.config import EagleConfig
+from groot_ros.layers import qwen3, siglip2
+from groot_ros.layers.fusion import keep_precision, linear, take_layers
+from groot_ros.layers.staged import LanguageLayer, VisionLayer
+
+
+class Vision(nn.Module):
+    """Vision tower and connector; takes over the weights of `eagle`.
+
+    Patches come cell by cell (the square of patches that becomes one token), so the pixel
+    shuffle is a reshape; the connector's first layers are permuted to match.
+    """
+
+    def __init__(self, config: EagleConfig, eagle: Eagle) -> None:
+        super().__init__()
+        tower = eagle.vision
+        self.use_rope = config.vision.use_rope
+        self.use_windows = config.vision.use_windows_attn
+        self.full = frozenset(config.vision.full_attention_indexes)
+        self.cell = config.shuffle**2
+        self.embed = tower.embeddings.patch_embedding
+        del tower.embeddings.patch_embedding
+        layers = take_layers(tower.encoder.layers, siglip2.Layer)
+        self.layers = nn.ModuleList(map(VisionLayer, layers))
+        self.norm = tower.post_layernorm
+        norm, first, self.act, self.second = eagle.mlp1
+        assert isinstance(norm, nn.LayerNorm)
+        assert isinstance(first, nn.Linear)
+
+        def cell_major(x: Tensor) -> Tensor:
+            """Last dimension from (channel, patch of the cell) to (patch of the cell, channel)."""
+            split = x.unflatten(-1, (-1, self.cell))
+            return split.transpose(-1, -2).flatten(-2).contiguous()
+
+        self.cell_norm = nn.LayerNorm(norm.normalized_shape, eps=norm.eps, device="meta")
+        self.cell_norm.weight = nn.Parameter(cell_major(norm.weight), requires_grad=False)
+        self.cell_norm.bias = nn.Parameter(cell_major(norm.bias), requires_grad=False)
+        self.first = linear(cell_major(first.weight), first.bias)
+        keep_precision(self.embed, self.second)
+
+    def forward(self, patches: Tensor, positions: Tensor, *grid: Tensor) -> Tensor:
+        """[V, N, P] and [N, C] to [V, N / cell, D]; see `program_spec` for `grid`."""
+        rope = (grid[0], grid[1]) if self.use_rope else None
+        same_window = grid[-1] if self.use_windows else None
+        x = self.embed(patches) + positions
+        for index, layer in enumerate(self.layers):
+            x = layer(x, rope, None if index in self.full else same_window)
+        x = self.norm(x)
+        cells = x.reshape(x.shape[0], -1, self.cell * x.shape[2])
+        return self.second(self.act(self.first(self.cell_norm(cells))))
+
+
+class Language(nn.Module):
+    """Language tower; takes over the weights of `qwen`, except its token embeddings."""
+
+    def __init__(self, config: qwen3.TextConfig, qwen: qwen3.Qwen3) -> None:
+        super().__init__()
+        layers = take_layers(qwen.layers, qwen3.Layer)
+        self.layers = nn.ModuleList(LanguageLayer(config, layer) for layer in layers)
+        self.norm = qwen.norm
+
+    def forward(self, embeddings: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[1, S, D], [S, d] and [S, d] to [1, S, D]."""
+        x = embeddings
+        for layer in self.layers:
+            x = layer(x, cos, sin)
+        return self.norm(x)

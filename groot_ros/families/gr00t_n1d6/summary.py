@@ -1,0 +1,134 @@
+"""Summarise a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from groot_ros.checkpoint.digest import checkpoint_digest
+from groot_ros.checkpoint.locate import find_backbone_assets
+from groot_ros.checkpoint.safetensors_file import index_checkpoint
+from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.families.family import CheckpointSummary, EmbodimentSummary, GroupRange
+from groot_ros.families.gr00t_n1d6.checkpoint import (
+    policy_spec,
+    require_same_sizes,
+    require_same_tokens,
+)
+from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.families.gr00t_n1d6.weights import fitting_tensors, load_config, weight_groups
+from groot_ros.processing.modality import Embodiment
+from groot_ros.processing.state_action import StateActionCodec
+from groot_ros.processing.statistics import Statistics
+from groot_ros.processing.tokenizer import TextTokenizer
+
+
+def describe(
+    directory: Path, *, embodiment: str | None, assets: str | Path | None
+) -> CheckpointSummary:
+    """See `families.family.Family.describe`."""
+    fields = Fields.read(directory / "config.json")
+    fields.expect("model_type", MODEL_TYPE, None)
+    config = Gr00tN1d6Config.parse(fields, EagleConfig())
+    entries = list(index_checkpoint(directory).values())
+    notes, problem = _assets(directory, config, assets)
+    processor = ProcessorConfig.read(directory)
+    if embodiment is not None:
+        processor.embodiment(embodiment)
+    tags = processor.embodiments if embodiment is None else [embodiment]
+    return CheckpointSummary(
+        path=directory,
+        model=MODEL_TYPE,
+        architecture=_architecture(config),
+        files=tuple(sorted({entry.path.name for entry in entries})),
+        weights=weight_groups(entries),
+        notes=notes,
+        problem=problem,
+        embodiments=tuple(_embodiment(directory, processor, config, tag) for tag in tags),
+    )
+
+
+def _assets(
+    directory: Path, config: Gr00tN1d6Config, assets: str | Path | None
+) -> tuple[tuple[str, ...], str]:
+    """Return where the VLM's files are, and what is missing or does not fit ("" if nothing)."""
+    try:
+        found = find_backbone_assets(directory, assets, config.model_name)
+    except CheckpointError as error:
+        return (), f"still needed: {error}"
+    note = f"the VLM's config is {found.config}, its tokenizer in {found.tokenizer}"
+    try:
+        whole = load_config(directory, found.config)
+        fitting_tensors(directory, whole)
+        require_same_tokens(TextTokenizer.load(found.tokenizer), whole.eagle, found.config)
+    except CheckpointError as error:
+        return (note,), f"cannot be loaded: {error}"
+    digest = checkpoint_digest(directory, found.files)
+    return (note, f"digest of all these files {digest}"), ""
+
+
+def _architecture(config: Gr00tN1d6Config) -> str:
+    kind = "alternating text and image" if config.use_alternate_vl_dit else "plain"
+
+    def count(number: int, noun: str) -> str:
+        return f"{number} {noun}" + ("" if number == 1 else "s")
+
+    return (
+        f"{count(config.select_layer, 'language layer')}; "
+        f"{count(config.dit.num_layers, f'{kind} action layer')}, "
+        f"{count(config.num_inference_timesteps, 'denoising step')} of "
+        f"{count(config.action_horizon, 'action')}; "
+        f"up to {config.max_state_dim} state and "
+        f"{count(config.max_action_dim, 'action column')}, "
+        f"{count(config.max_num_embodiments, 'embodiment')}"
+    )
+
+
+def _embodiment(
+    directory: Path, processor: ProcessorConfig, model: Gr00tN1d6Config, tag: str
+) -> EmbodimentSummary:
+    embodiment = processor.embodiment(tag)
+    lines: list[str] = []
+    try:
+        row = processor.embodiment_id(tag)
+        lines += [f"embodiment {tag}, row {row} of the weights", _modalities(embodiment)]
+        statistics = Statistics.read(directory / "statistics.json", tag)
+        codec = StateActionCodec(processor.codec(), embodiment, statistics)
+        spec = policy_spec(model, processor, codec, tag)
+        require_same_sizes(tag, processor, codec, model, directory)
+    except CheckpointError as error:
+        return EmbodimentSummary(tag, tuple(lines), problem=str(error))
+    return EmbodimentSummary(tag, tuple(lines), tuple(_ranges(codec, statistics)), spec)
+
+
+def _modalities(embodiment: Embodiment) -> str:
+    language = embodiment.language
+    instruction = "" if language is None else f"; instruction {', '.join(language.modality_keys)}"
+    return (
+        f"cameras {', '.join(embodiment.video.modality_keys)} "
+        f"at {_steps(embodiment.video.delta_indices)}; "
+        f"state at {_steps(embodiment.state.delta_indices)}; "
+        f"actions at {_steps(embodiment.action.delta_indices)}{instruction}"
+    )
+
+
+def _steps(deltas: tuple[int, ...]) -> str:
+    """Return "step 0", "steps -10, 0" or "16 steps, 0 to 15"."""
+    if len(deltas) > 2 and deltas == tuple(range(deltas[0], deltas[-1] + 1)):
+        return f"{len(deltas)} steps, {deltas[0]} to {deltas[-1]}"
+    return f"step{'s' if len(deltas) > 1 else ''} {', '.join(map(str, deltas))}"
+
+
+def _ranges(codec: StateActionCodec, statistics: Statistics) -> Iterator[GroupRange]:
+    for group in codec.state_widths:
+        low, high = codec.trained_range("state", group, statistics)
+        extremes = (
+            statistics.get("state", group, "min"),
+            statistics.get("state", group, "max"),
+        )
+        how = codec.normalisation("state", group)
+        yield GroupRange("state", group, "", how, low, high, extremes)
+    for group in codec.action_widths:
+        low, high = codec.trained_range("action", group, statistics)
+        how = codec.normalisation("action", group)
+        source = codec.reference(group) or ""
+        yield GroupRange("action", group, source, how, low, high, (low, high))

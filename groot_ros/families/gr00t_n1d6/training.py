@@ -1,0 +1,237 @@
+"""Train GR00T N1.6: the flow matching loss, which parameters learn, and the trainer.
+
+The objective is to predict the velocity from noise to action at a random time.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from groot_ros.families.family import Episode
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
+from groot_ros.families.gr00t_n1d6.processor import EncodedSample, Processor, Sample, collate
+from groot_ros.families.gr00t_n1d6.processor_config import copy_processor
+from groot_ros.families.gr00t_n1d6.weights import save_model
+
+
+@dataclass(frozen=True)
+class LossOutput:
+    """The loss and what it was made of.
+
+    Attributes:
+        loss: scalar.
+        action_loss: [B, H, A], squared error, zero where masked.
+        prediction: [B, H, A], predicted velocity.
+        noisy: [B, H, A], the trajectory that the network saw.
+        timestep: int64 [B].
+
+    """
+
+    loss: Tensor
+    action_loss: Tensor
+    prediction: Tensor
+    noisy: Tensor
+    timestep: Tensor
+
+
+def sample_time(
+    config: Gr00tN1d6Config, batch: int, generator: torch.Generator | None = None
+) -> Tensor:
+    """Time t = (1 - x) s, x ~ Beta(a, b), float32 [batch] on the CPU; more weight near noise."""
+    shape = torch.tensor([config.noise_beta_alpha, config.noise_beta_beta])
+    gamma = torch._standard_gamma(shape.expand(batch, 2).contiguous(), generator=generator)
+    return (1.0 - gamma[:, 0] / gamma.sum(1)) * config.noise_s
+
+
+def flow_matching_loss(
+    head: ActionHead,
+    backbone: BackboneOutput,
+    state: Tensor,
+    action: Tensor,
+    action_mask: Tensor,
+    embodiment: Tensor,
+    *,
+    noise: Tensor | None = None,
+    time: Tensor | None = None,
+    state_dropout_prob: float | None = None,
+    generator: torch.Generator | None = None,
+) -> LossOutput:
+    """Masked mean squared error of the velocity.
+
+    Args:
+        head: the action head.
+        backbone: features of the batch.
+        state: [B, T_state, max_state_dim], normalised.
+        action: [B, H, max_action_dim], normalised.
+        action_mask: [B, H, max_action_dim], 1 where the error counts.
+        embodiment: int64 [B].
+        noise: [B, H, A], drawn if None.
+        time: [B] in [0, 1), drawn from the config's Beta distribution if None.
+        state_dropout_prob: overrides the config's; as in the reference it acts in eval mode too.
+        generator: CPU generator of every draw, the global one if None.
+
+    """
+    config, device, dtype = head.config, action.device, head.dtype
+    batch = len(action)
+    probability = config.state_dropout_prob if state_dropout_prob is None else state_dropout_prob
+    if noise is None:
+        noise = torch.randn(action.shape, generator=generator).to(device)
+    if time is None:
+        time = sample_time(config, batch, generator).to(device)
+
+    context = head.context(backbone, state, embodiment)
+    tokens = context.state
+    if probability > 0:
+        if head.mask_token is None:
+            raise ValueError("state_dropout_prob is positive but the model has no mask_token")
+        drop = torch.rand(batch, generator=generator).to(device) < probability
+        tokens = torch.where(drop[:, None, None], head.mask_token, tokens)
+    if head.training and config.state_additive_noise_scale > 0:
+        draw = torch.randn(tokens.shape, generator=generator).to(device, dtype)
+        tokens = tokens + draw * config.state_additive_noise_scale
+
+    t = time[:, None, None]
+    noisy = (1 - t) * noise + t * action
+    timestep = (time * config.num_timestep_buckets).long()
+    action_tokens = head.encode_actions(
+        noisy.to(dtype), timestep[:, None].expand(-1, action.shape[1]), embodiment
+    )
+    out = head.model(
+        torch.cat([tokens, action_tokens], dim=1),
+        context.features,
+        timestep,
+        context.attention_mask,
+        context.image_mask,
+    )
+    prediction = head.action_decoder(out, embodiment)[:, -action.shape[1] :]
+    action_loss = (prediction - (action - noise)) ** 2 * action_mask
+    loss = action_loss.sum() / (action_mask.sum() + 1e-6)
+    return LossOutput(loss, action_loss, prediction, noisy, timestep)
+
+
+def frozen_modules(model: Gr00tN1d6, config: Gr00tN1d6Config) -> Iterator[nn.Module]:
+    """The parts whose switch is off."""
+    eagle, head = model.backbone.model, model.action_head
+    if not config.tune_llm:
+        yield eagle.language_model
+    if not config.tune_visual:
+        yield from (eagle.vision_model, eagle.mlp1)
+    if not config.tune_projector:
+        yield from (head.state_encoder, head.action_encoder, head.action_decoder)
+        if config.add_pos_embed:
+            yield head.position_embedding
+    if not config.tune_diffusion_model:
+        yield head.model
+    if not config.tune_vlln:
+        yield head.vlln
+
+
+def apply_tuning(model: Gr00tN1d6) -> list[nn.Parameter]:
+    """Set requires_grad by the config's switches; returns the parameters that learn.
+
+    The top `tune_top_llm_layers` of the language model learn even where `tune_llm` is off.
+    """
+    config = model.config
+    model.requires_grad_(True)
+    for module in frozen_modules(model, config):
+        module.requires_grad_(False)
+    if model.action_head.mask_token is not None:
+        model.action_head.mask_token.requires_grad_(config.tune_projector)
+    if config.tune_top_llm_layers > 0:
+        for layer in list(model.backbone.model.text.layers)[-config.tune_top_llm_layers :]:
+            layer.requires_grad_(True)
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def train_mode(model: Gr00tN1d6) -> None:
+    """Training mode, with the frozen parts kept in eval mode (no dropout there)."""
+    model.train()
+    for module in frozen_modules(model, model.config):
+        module.eval()
+
+
+class Trainer:
+    """See `families.family.Trainer`."""
+
+    def __init__(self, model: Gr00tN1d6, processor: Processor, source: Path) -> None:
+        """Train a model; `source` is the checkpoint whose processor files are kept."""
+        self.model = model
+        self._processor, self._source = processor, source
+
+    def training_sample(
+        self, episode: Episode, index: int, rng: np.random.Generator | None = None
+    ) -> EncodedSample:
+        """See `families.family.Trainer.training_sample`; steps beyond an end repeat the end."""
+        embodiment = self._processor.embodiment
+        length = min(len(values) for values in (*episode.state.values(), *episode.action.values()))
+
+        def rows(deltas: Sequence[int]) -> np.ndarray:
+            return np.clip(index + np.asarray(deltas), 0, length - 1)
+
+        action_rows = index + np.asarray(embodiment.action.delta_indices)
+        known = action_rows[action_rows < length]
+        sample = Sample(
+            {
+                view: episode.images[view][rows(embodiment.video.delta_indices)]
+                for view in self._processor.views
+            },
+            {
+                group: values[rows(embodiment.state.delta_indices)]
+                for group, values in episode.state.items()
+            },
+            episode.instruction,
+            {group: values[known] for group, values in episode.action.items()},
+        )
+        return self._processor.encode_sample(sample, rng)
+
+    def collate(self, samples: Sequence[EncodedSample]) -> TensorBatch:
+        """See `families.family.Trainer.collate`."""
+        batch = collate(samples, self._processor.tokenizer.pad_id)
+        return TensorBatch.of(batch, self.model.device)
+
+    def loss(
+        self, batch: TensorBatch, generator: torch.Generator | None = None
+    ) -> dict[str, Tensor]:
+        """See `families.family.Trainer.loss`; raises ValueError for a batch without actions."""
+        return {"loss": training_loss(self.model, batch, generator=generator).loss}
+
+    def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """See `families.family.Trainer.parameter_groups`; switches are the config's `tune_*`."""
+        self.model.config = replace(self.model.config, **switches)
+        learning = apply_tuning(self.model)
+        train_mode(self.model)
+        return [{"params": learning}]
+
+    def save(self, path: Path) -> None:
+        """See `families.family.Trainer.save`."""
+        save_model(self.model, path)
+        copy_processor(self._source, path)
+
+
+def training_loss(model: Gr00tN1d6, batch: TensorBatch, **draws: Any) -> LossOutput:
+    """Return the loss of a batch; `draws` as in `flow_matching_loss`.
+
+    Raises:
+        ValueError: the batch has no actions.
+
+    """
+    if batch.action is None or batch.action_mask is None:
+        raise ValueError("the batch has no actions: it cannot be trained on")
+    backbone = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
+    return flow_matching_loss(
+        model.action_head,
+        backbone,
+        batch.state,
+        batch.action,
+        batch.action_mask,
+        batch.embodiment,
+        **draws,
+    )

@@ -1,0 +1,102 @@
+"""Transformer layers as engines run them: fused products, no masks beyond what is needed.
+
+Each takes over the weights of the layer as written, which cannot run afterwards.
+"""
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from groot_ros.layers import qwen3, siglip2
+from groot_ros.layers.attention import Attention
+from groot_ros.layers.dit import GELU, Block
+from groot_ros.layers.fusion import stack
+
+#: LayerNorm of AdaLayerNorm, as in `layers.dit`.
+_ADAPTIVE_EPS = 1e-5
+
+
+class VisionLayer(nn.Module):
+    """Layer of a vision tower with query, key and value in one product."""
+
+    def __init__(self, layer: siglip2.Layer) -> None:
+        super().__init__()
+        attention = layer.self_attn
+        self.heads = attention.heads
+        self.norm1, self.norm2 = layer.layer_norm1, layer.layer_norm2
+        self.qkv = stack([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.out = attention.out_proj
+        self.fc1, self.fc2 = layer.mlp.fc1, layer.mlp.fc2
+        self.attend = Attention()
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor] | None, mask: Tensor | None) -> Tensor:
+        """[V, N, C] to [V, N, C]."""
+        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k, v = (t.transpose(1, 2) for t in (q, k, v))
+        if rope is not None:
+            q, k = siglip2.rotate_pairs(q, *rope), siglip2.rotate_pairs(k, *rope)
+        x = x + self.out(self.attend(q, k, v, mask))
+        return x + self.fc2(F.gelu(self.fc1(self.norm2(x)), approximate="tanh"))
+
+
+class LanguageLayer(nn.Module):
+    """Layer of a language tower with query, key and value in one product, gate and up in another."""
+
+    def __init__(self, config: qwen3.TextConfig, layer: qwen3.Layer) -> None:
+        super().__init__()
+        attention, mlp = layer.self_attn, layer.mlp
+        self.head_dim = config.head_dim
+        self.heads, self.groups = config.num_attention_heads, config.num_key_value_heads
+        self.norm1, self.norm2 = layer.input_layernorm, layer.post_attention_layernorm
+        self.q_norm, self.k_norm = attention.q_norm, attention.k_norm
+        self.qkv = stack([attention.q_proj, attention.k_proj, attention.v_proj])
+        self.out = attention.o_proj
+        self.gate_up = stack([mlp.gate_proj, mlp.up_proj])
+        self.down = mlp.down_proj
+        self.attend = Attention(causal=True)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """[1, S, C] to [1, S, C]."""
+        heads = self.qkv(self.norm1(x)).unflatten(-1, (-1, self.head_dim))
+        q, k, v = heads.split([self.heads, self.groups, self.groups], dim=2)
+        q = qwen3.rotate_half(self.q_norm(q).transpose(1, 2), cos, sin)
+        k = qwen3.rotate_half(self.k_norm(k).transpose(1, 2), cos, sin)
+        x = x + self.out(self.attend(q, k, v.transpose(1, 2)))
+        gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
+        return x + self.down(F.silu(gate) * up)
+
+
+class DenoiseBlock(nn.Module):
+    """Block of a diffusion transformer whose modulation is an input.
+
+    A block that attends to the backbone takes keys and values as inputs, too.
+    """
+
+    def __init__(self, block: Block, cross: bool) -> None:
+        super().__init__()
+        attention = block.attn1
+        self.heads, self.cross = attention.heads, cross
+        self.query = (
+            attention.to_q if cross else stack([attention.to_q, attention.to_k, attention.to_v])
+        )
+        self.out = attention.to_out[0]
+        self.norm_eps = block.norm3.eps
+        self.up, self.down = cast(GELU, block.ff.net[0]).proj, block.ff.net[2]
+        self.attend = Attention()
+
+    def forward(self, x: Tensor, modulation: Tensor, keys_and_values: Sequence[Tensor]) -> Tensor:
+        """[1, T, C], (1 + scale, shift) [2, C] and twice [1, heads, S, d] to [1, T, C]."""
+        width = (x.shape[-1],)
+        normed = F.layer_norm(x, width, modulation[0], modulation[1], _ADAPTIVE_EPS)
+        projected = self.query(normed)
+        if self.cross:
+            q = projected.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            k, v = keys_and_values
+        else:
+            parts = projected.unflatten(-1, (3, self.heads, -1)).unbind(2)
+            q, k, v = (t.transpose(1, 2) for t in parts)
+        x = x + self.out(self.attend(q, k, v))
+        wide = F.gelu(self.up(F.layer_norm(x, width, eps=self.norm_eps)), approximate="tanh")
+        return x + self.down(wide)

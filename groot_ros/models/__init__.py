@@ -1,1 +1,0 @@
-"""The neural networks: plain PyTorch, no ROS, no input or output beyond safetensors and JSON."""
