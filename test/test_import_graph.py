@@ -149,7 +149,7 @@ def test_a_planted_violation_is_found(plant, path, source, problem):
         ("models/a.py", "import torch"),
         ("policy.py", "from groot_ros.runtime import x\nimport groot_ros.processing"),
         ("sim/a.py", "from groot_ros.policy import load_policy"),
-        ("bridge/a.py", "from groot_ros.control.settings import ExecutorSettings"),
+        ("bridge/a.py", "from groot_ros.control.settings import ExecutorConfig"),
         ("evaluation/a.py", "from groot_ros.vision.encodings import image_to_rgb"),
         ("bridge/a.py", "import rclpy\nfrom std_msgs.msg import String\nimport groot_ros.msg"),
         ("nodes/a.py", "import torch, rclpy\nfrom groot_ros.control import x"),

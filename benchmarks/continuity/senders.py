@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.continuity.policies import DT, HORIZON, Array, Source
 from benchmarks.continuity.stream import Proposal, Stream
-from groot_ros.control import Executor, ExecutorSettings
+from groot_ros.control import Executor, ExecutorConfig
 from groot_ros.control.continuation import Continuation
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, RtcMode, s_to_ns
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
@@ -97,7 +97,7 @@ class ThisExecutor(Sender):
     def __init__(self, mode: RtcMode, source: Source, stream: Stream) -> None:
         super().__init__(source)
         self._budget = stream.budget
-        self._executor = Executor(source.contract, ExecutorSettings(max_start_jump=2.0))
+        self._executor = Executor(source.contract, ExecutorConfig(max_start_jump=2.0))
         self._continuation = Continuation(mode, {"arm": source.joints}, DT, HORIZON)
 
     def prepare(self, proposal: Proposal) -> ActionChunk:

@@ -1,15 +1,13 @@
-"""Declares a table of parameters on a node and keeps its values checked.
+"""ROS parameters of a node, derived from its configuration dataclass (`core.config`).
 
-A parameter is live (tunable while the node runs) or locked: a locked one can be set while
-the node is unconfigured, and is rejected afterwards with the reason, because what was built
-from it in configure would not follow. ROS's own use_sim_time never changes: timers are made with
-the clock that it names.
+A live parameter can change while the node is configured. Changes of the others are rejected then,
+because what configure built from them would not follow; they can change after cleanup.
 """
 
 import difflib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Generic, TypeVar
 
 from rcl_interfaces.msg import (
     FloatingPointRange,
@@ -21,187 +19,161 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
-#: For lock(): of nodes without a lifecycle.
-READ_ONCE = "it is read once, when the node starts: start it anew"
+from groot_ros.core.config import Parameter, parameters_of
 
-Value: TypeAlias = bool | int | float | str | list[str]
+#: Argument of lock() for nodes without a lifecycle.
+READ_ONCE = "it is read when the node starts; restart the node to change it"
 
-
-@dataclass(frozen=True)
-class Parameter:
-    """One row of a node's parameter table.
-
-    Attributes:
-        default: its type is the parameter's type.
-        unit: for the reader, "" when it has none.
-        minimum, maximum: bounds of a number, both inclusive; None = open.
-        choices: the words allowed; empty = any.
-        live: tunable while the node is configured.
-
-    """
-
-    name: str
-    default: Value
-    description: str
-    unit: str = ""
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    live: bool = False
-
-    def meant(self, value: Value) -> Value:
-        """The value; "off" for YAML's false of an unquoted off, and 1.0 for a 1 without a point."""
-        if value is False and "off" in self.choices:
-            return "off"
-        if isinstance(self.default, float) and type(value) is int:
-            return float(value)
-        return value
-
-    def problem(self, value: object) -> str:
-        """Why the value is rejected, or an empty string."""
-        if isinstance(self.default, float) and type(value) is not float:
-            return f"{self.name} must be a number, not {value!r}"
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            if self.minimum is not None and not value >= self.minimum:
-                return f"{self.name} must be at least {self.minimum:g}, not {value:g}"
-            if self.maximum is not None and not value <= self.maximum:
-                return f"{self.name} must be at most {self.maximum:g}, not {value:g}"
-        if self.choices and value not in self.choices:
-            return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
-        return ""
-
-    @property
-    def _takes_any_type(self) -> bool:
-        # rclpy refuses an int for a double, and false for the word off, before anybody is asked.
-        return isinstance(self.default, float) or "off" in self.choices
-
-    def descriptor(self) -> ParameterDescriptor:
-        """What `ros2 param describe` and rqt_reconfigure show."""
-        text = f"{self.description} [{self.unit}]" if self.unit else self.description
-        descriptor = ParameterDescriptor(description=text, dynamic_typing=self._takes_any_type)
-        if self.choices:
-            descriptor.additional_constraints = f"one of {', '.join(self.choices)}"
-        if self.minimum is not None and self.maximum is not None:
-            if isinstance(self.default, float):
-                descriptor.floating_point_range = [
-                    FloatingPointRange(from_value=float(self.minimum), to_value=float(self.maximum))
-                ]
-            elif isinstance(self.default, int) and not isinstance(self.default, bool):
-                descriptor.integer_range = [
-                    IntegerRange(from_value=int(self.minimum), to_value=int(self.maximum), step=1)
-                ]
-        return descriptor
+C = TypeVar("C")
 
 
-class Parameters:
-    """The checked values of one node's table.
+class Parameters(Generic[C]):
+    """Parameters of one node, and the configuration that they currently give.
+
+    Args:
+        node: declares every exposed field of the configuration.
+        config_type: a configuration dataclass.
 
     Raises:
-        ValueError: a value of the command line or the user's file; names its row.
+        ValueError: a value of the command line or of a parameter file; names the parameter.
 
     """
 
-    def __init__(self, node: Node, table: Sequence[Parameter]) -> None:
-        self._table = {p.name: p for p in table}
-        self._values: dict[str, Value] = {}
+    def __init__(self, node: Node, config_type: type[C]) -> None:
+        self._parameters = {p.name: p for p in parameters_of(config_type) if p.exposed}
         self._locked = ""
-        self._on_change: Callable[[str, Value], None] | None = None
-        for row in table:
-            self._values[row.name] = _declare(node, row)
+        self._on_change: Callable[[C], None] | None = None
+        values = {p.field_name: _declare(node, p) for p in self._parameters.values()}
+        self._config = config_type(**values)
+        # Timers are created with the clock that use_sim_time names, so it cannot change either.
         self._sim_time = node.get_parameter("use_sim_time").value
         node.add_on_set_parameters_callback(self._set)
         self._warn_of_unknown(node)
 
+    @property
+    def config(self) -> C:
+        """The current configuration; a change replaces it."""
+        return self._config
+
     def lock(self, how_to_change: str = "run cleanup first") -> None:
-        """Refuse changes of the parameters that are not live."""
+        """Reject changes of parameters that are not live."""
         self._locked = how_to_change
 
     def unlock(self) -> None:
-        """Take changes of every parameter again."""
+        """Accept changes of all parameters again."""
         self._locked = ""
 
-    @staticmethod
-    def _warn_of_unknown(node: Node) -> None:
-        """Name what a file or command line sets and nobody declares: a typo, most likely."""
-        for name in node._parameter_overrides:
-            if not node.has_parameter(name) and not name.startswith("qos_overrides."):
-                near = difflib.get_close_matches(name, node._parameters, n=1)
-                hint = f"; did you mean {near[0]}?" if near else ""
-                node.get_logger().warning(f"parameter {name} is not one of this node's{hint}")
+    def on_change(self, callback: Callable[[C], None]) -> None:
+        """Call with the new configuration after each change.
 
-    def on_change(self, callback: Callable[[str, Value], None]) -> None:
-        """Call with (name, value) for each change; what it refuses with ValueError stays as is."""
+        A change for which the callback raises ValueError is rejected with that message.
+        """
         self._on_change = callback
 
-    def value(self, name: str) -> Value:
-        """Any parameter."""
-        return self._values[name]
-
-    def number(self, name: str) -> float:
-        """A float parameter."""
-        value = self._values[name]
-        assert isinstance(value, float), name
-        return value
-
-    def integer(self, name: str) -> int:
-        """An int parameter."""
-        value = self._values[name]
-        assert isinstance(value, int), name
-        return value
-
-    def flag(self, name: str) -> bool:
-        """A bool parameter."""
-        value = self._values[name]
-        assert isinstance(value, bool), name
-        return value
-
-    def text(self, name: str) -> str:
-        """A string parameter."""
-        value = self._values[name]
-        assert isinstance(value, str), name
-        return value
-
-    def names(self, name: str) -> list[str]:
-        """A list-of-strings parameter."""
-        value = self._values[name]
-        return [str(v) for v in value] if isinstance(value, list | tuple) else []
+    def _warn_of_unknown(self, node: Node) -> None:
+        """Warn of values that no parameter takes: most likely a misspelt name."""
+        former = {p.former_name for p in self._parameters.values()}
+        for name in node._parameter_overrides:
+            if name in former or name.startswith("qos_overrides.") or node.has_parameter(name):
+                continue
+            near = difflib.get_close_matches(name, node._parameters, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            node.get_logger().warning(f"this node has no parameter {name}{hint}")
 
     def _set(self, changes: list[RosParameter]) -> SetParametersResult:
         for change in changes:
-            row = self._table.get(change.name)
-            problem = "" if row is None else row.problem(row.meant(change.value))
-            if not problem and self._locked and row is not None and not row.live:
-                problem = f"{change.name} cannot change now: {self._locked}"
-            if change.name == "use_sim_time" and change.value != self._sim_time:
-                problem = f"use_sim_time cannot change: {READ_ONCE}"
-            if problem:
+            if problem := self._problem(change):
                 return SetParametersResult(successful=False, reason=problem)
         for change in changes:
-            if change.name in self._table:
-                problem = self._change(change.name, self._table[change.name].meant(change.value))
+            if change.name in self._parameters:
+                problem = self._change(self._parameters[change.name], change.value)
                 if problem:
                     return SetParametersResult(successful=False, reason=problem)
         return SetParametersResult(successful=True)
 
-    def _change(self, name: str, value: Value) -> str:
-        """Why it was rejected, or an empty string."""
-        old, self._values[name] = self._values[name], value
+    def _problem(self, change: RosParameter) -> str:
+        if change.name == "use_sim_time" and change.value != self._sim_time:
+            return f"use_sim_time cannot change: {READ_ONCE}"
+        declared = self._parameters.get(change.name)
+        if declared is None:
+            return ""
+        problem = declared.problem(declared.parsed(change.value))
+        if not problem and self._locked and not declared.live:
+            problem = f"{change.name} cannot change now: {self._locked}"
+        return problem
+
+    def _change(self, declared: Parameter, value: Any) -> str:
+        """Apply one change; return why it was rejected, or an empty string."""
+        before = self._config
+        change: dict[str, Any] = {declared.field_name: declared.parsed(value)}
         try:
+            self._config = replace(before, **change)  # type: ignore[type-var]
             if self._on_change is not None:
-                self._on_change(name, value)
+                self._on_change(self._config)
         except ValueError as error:
-            self._values[name] = old
+            self._config = before
             return str(error)
         return ""
 
 
-def _declare(node: Node, row: Parameter) -> Value:
+def descriptor(parameter: Parameter) -> ParameterDescriptor:
+    """Return what `ros2 param describe` and rqt_reconfigure show."""
+    unit = f" [{parameter.unit}]" if parameter.unit else ""
+    described = ParameterDescriptor(
+        description=parameter.description + unit,
+        # rclpy would reject an integer for a double, and false for the choice "off", before
+        # _set() sees it.
+        dynamic_typing=isinstance(parameter.default, float) or "off" in parameter.choices,
+    )
+    if parameter.choices:
+        described.additional_constraints = f"one of {', '.join(parameter.choices)}"
+    low, high = parameter.minimum, parameter.maximum
+    if low is not None and high is not None:
+        if isinstance(parameter.default, float):
+            described.floating_point_range = [
+                FloatingPointRange(from_value=float(low), to_value=float(high))
+            ]
+        else:
+            described.integer_range = [
+                IntegerRange(from_value=int(low), to_value=int(high), step=1)
+            ]
+    return described
+
+
+def _declare(node: Node, parameter: Parameter) -> Any:
+    """Declare a parameter; return its parsed value."""
+    former = _former_value(node, parameter)
+    default = parameter.default if former is None else former
+    if isinstance(default, tuple):
+        # ROS cannot tell the type of an empty list.
+        default = list(default) or [""]
     try:
-        declared = node.declare_parameter(row.name, row.default, row.descriptor())
+        given = node.declare_parameter(parameter.name, default, descriptor(parameter)).value
     except ParameterException as error:
-        raise ValueError(f"{row.name} must be like {row.default!r}: {error}") from error
-    value = row.meant(declared.value)
-    problem = row.problem(value)
-    if problem:
+        raise ValueError(f"{parameter.name} must be {parameter.type_name}: {error}") from error
+    value = parameter.parsed(given)
+    if problem := parameter.problem(value):
         raise ValueError(problem)
+    if warning := parameter.rename_warning(given):
+        node.get_logger().warning(warning)
+    return value
+
+
+def _former_value(node: Node, parameter: Parameter) -> Any:
+    """Return the checked value given under the parameter's former name, or None."""
+    name = parameter.former_name
+    if not name:
+        return None
+    node.declare_parameter(name, None, ParameterDescriptor(dynamic_typing=True))
+    value = node.get_parameter(name).value
+    node.undeclare_parameter(name)
+    if value is None:
+        return None
+    node.get_logger().warning(
+        f"parameter {name} is now called {parameter.name}; please rename it: the old name will "
+        "be removed in the next version"
+    )
+    value = parameter.parsed(value)
+    if problem := parameter.problem(value):
+        raise ValueError(f"{name}: {problem}")
     return value

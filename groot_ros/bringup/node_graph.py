@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from groot_ros.core.node_config import ENGINE_CHOICES
 from groot_ros.core.share import robot_path, share_directory
-from groot_ros.runtime.names import ENGINES
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ ARGUMENTS = (
         "engine",
         "auto",
         "How the model is executed; auto = the fastest proven here",
-        ("auto", *ENGINES),
+        # The node accepts the former name "plain" for one version.
+        (*ENGINE_CHOICES, "plain"),
     ),
     Argument("engine_directory", "", "Directory of `groot-ros engine make`; empty = none"),
     Argument("allow_unvalidated_engine", "false", "Run it whatever it answers", ("true", "false")),

@@ -3,7 +3,7 @@
 from groot_ros.control.executor import Executor
 from groot_ros.control.outputs import Update
 from groot_ros.control.rejection import Rejection
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.control.trajectory import JointTrajectory
 
-__all__ = ["Executor", "ExecutorSettings", "JointTrajectory", "Rejection", "Update"]
+__all__ = ["Executor", "ExecutorConfig", "JointTrajectory", "Rejection", "Update"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from groot_ros.control.rejection import Rejection
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
 from groot_ros.robot import RobotContract
 
@@ -19,7 +19,7 @@ _LARGEST_LEAP = 1_000_000
 class Admission:
     """Judges chunks one by one and remembers whose turn it is.
 
-    One session is live. It stays so until it has been silent for `session_silence`; a chunk of
+    One session is live. It stays so until it has been silent for `session_timeout`; a chunk of
     another one before that means two policies at once.
     """
 
@@ -56,9 +56,7 @@ class Admission:
         """Take back end_instruction()."""
         self._ended_instruction = None
 
-    def judge(
-        self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
-    ) -> Rejection | None:
+    def judge(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         """Why the chunk is rejected, or None; what it says of its session is remembered."""
         return (
             self._judge_session(chunk, now_ns, settings)
@@ -73,11 +71,11 @@ class Admission:
         self._instruction_id = chunk.instruction_id
 
     def _judge_session(
-        self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
     ) -> Rejection | None:
         if chunk.session != self._session:
             silent = ns_to_s(now_ns - self._heard_ns)
-            if self._session is not None and silent < settings.session_silence:
+            if self._session is not None and silent < settings.session_timeout:
                 return Rejection(
                     "second_policy",
                     f"session {chunk.session} sends while {self._session} is live "
@@ -103,7 +101,7 @@ class Admission:
         return None
 
     def _judge_time(
-        self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
     ) -> Rejection | None:
         low, high = _STEP_RANGE
         if not low <= chunk.dt <= high:

@@ -2,7 +2,7 @@
 
 from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.outputs import Outputs, Update
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import ActionChunk, MalformedError
 
 
@@ -30,7 +30,7 @@ class Dispatch:
         chunk: ActionChunk | None,
         row_dt: float,
         now_ns: int,
-        settings: ExecutorSettings,
+        settings: ExecutorConfig,
         *,
         quiet: bool,
     ) -> Update | None:

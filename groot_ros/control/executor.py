@@ -16,7 +16,7 @@ from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planning import Planner
 from groot_ros.control.rejection import Rejection
 from groot_ros.control.report import report
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.control.watchdog import Watchdog
 from groot_ros.core import ActionChunk, ExecutorState, MalformedError, s_to_ns
 from groot_ros.robot import Controller, RobotContract
@@ -34,10 +34,10 @@ class Executor:
 
     """
 
-    def __init__(self, contract: RobotContract, settings: ExecutorSettings | None = None) -> None:
+    def __init__(self, contract: RobotContract, settings: ExecutorConfig | None = None) -> None:
         joints = ActuatedJoints.of(contract)
         self.joint_names = joints.names
-        self.settings = settings or ExecutorSettings()
+        self.settings = settings or ExecutorConfig()
         self._limits = joints.limits
         self._motion = CommittedMotion(joints.limits, joints.blended)
         self._measured = MeasuredState(joints.names)
@@ -373,7 +373,7 @@ class Executor:
             self._leave_it_at_that()
             return
         hardest = self._watchdog.estop
-        self._motion.brake(now_ns, self.settings.lead, 0.0 if hardest else braking)
+        self._motion.brake(now_ns, self.settings.splice_lead_time, 0.0 if hardest else braking)
         self._dispatch.due = True
 
     @property

@@ -12,7 +12,7 @@ from groot_ros.control.jerk import FailSafeTrajectory
 from groot_ros.control.limits import Limits, Mask, follow
 from groot_ros.control.pursuit import Escapes, RemainingTrajectory, jerk_limited_tracking
 from groot_ros.control.rejection import Rejection
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import NS_PER_S, s_to_ns
 
 
@@ -75,14 +75,14 @@ class CommittedMotion:
         self.plan = self.sent = brought_to_rest(line, self._limits, braking)
         self._goal, self._tail_ns = None, now_ns
 
-    def splice(self, goal: Curve, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
+    def splice(self, goal: Curve, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         """Leave the motion in force for the goal, C1 and within limits.
 
         The splice falls on the goal's first knot after `lead`; knots before it are late and
         dropped. Returns why it cannot be done, and changes nothing then.
         """
         assert self.sent is not None
-        at = int(np.searchsorted(goal.times, now_ns + s_to_ns(settings.lead)))
+        at = int(np.searchsorted(goal.times, now_ns + s_to_ns(settings.splice_lead_time)))
         if at + 1 >= len(goal.times):
             return Rejection("too_late", "no step of it is left to execute")
         splice_ns = int(goal.times[at])
@@ -124,7 +124,7 @@ class CommittedMotion:
         self._commit(now_ns, settings)
         return None
 
-    def refresh(self, now_ns: int, settings: ExecutorSettings) -> bool:
+    def refresh(self, now_ns: int, settings: ExecutorConfig) -> bool:
         """Commit more of the plan before what was sent begins to brake; whether it did.
 
         Called too late (the process was stalled), it leaves the tail for the goal again.
@@ -132,7 +132,7 @@ class CommittedMotion:
         if self._goal is None or self.plan is None or self._tail_ns == self.plan.end_ns:
             return False
         left_ns = self._tail_ns - now_ns
-        lead_ns = s_to_ns(settings.lead)
+        lead_ns = s_to_ns(settings.splice_lead_time)
         if left_ns > max(s_to_ns(settings.commit_horizon) // 3, 2 * lead_ns):
             return False
         if left_ns > lead_ns:
@@ -174,7 +174,7 @@ class CommittedMotion:
         self.sent = curve
         self.coast()
 
-    def _commit(self, now_ns: int, settings: ExecutorSettings) -> None:
+    def _commit(self, now_ns: int, settings: ExecutorConfig) -> None:
         assert self.plan is not None
         self._tail_ns = self._knot_from(self.plan, now_ns + s_to_ns(settings.commit_horizon))
         self.sent = brought_to_rest(

@@ -10,7 +10,7 @@ from groot_ros.control.curve import Curve
 from groot_ros.control.following import Following
 from groot_ros.control.interpolation import Array
 from groot_ros.control.joint_state import MeasuredState
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.robot import Controller
 
 #: rad or m from its last command beyond which a robot at rest was moved by somebody else.
@@ -41,7 +41,7 @@ class Obedience:
             watch.forget()
 
     def robot_at_fault(
-        self, commanded: Curve, measured: MeasuredState, settings: ExecutorSettings
+        self, commanded: Curve, measured: MeasuredState, settings: ExecutorConfig
     ) -> bool:
         """Whether the robot cannot be following, every joint of it known."""
         positions, _ = commanded.sample(measured.seen_ns)
@@ -49,7 +49,7 @@ class Obedience:
             np.diagonal(positions),
             measured.position,
             int(measured.seen_ns.min()),
-            settings.max_following_error,
+            settings.max_tracking_error,
             settings.tracking_error_timeout,
         )
 
@@ -59,7 +59,7 @@ class Obedience:
         commanded: Curve,
         reference: Mapping[str, float],
         stamp_ns: int,
-        settings: ExecutorSettings,
+        settings: ExecutorConfig,
     ) -> bool:
         """Whether a controller that follows `reference` at stamp_ns cannot be following."""
         intended = commanded.at(stamp_ns)[0].tolist()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import Array
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.control.timeline import even_rows
 from groot_ros.control.trajectory import JointTrajectory, prepare, require_continuous
 from groot_ros.core import ActionChunk, CommittedTimeline, s_to_ns
@@ -55,7 +55,7 @@ class Outputs:
         chunk: ActionChunk | None,
         row_dt: float,
         now_ns: int,
-        settings: ExecutorSettings,
+        settings: ExecutorConfig,
         *,
         quiet: bool = False,
     ) -> Update:

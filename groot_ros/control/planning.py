@@ -8,7 +8,7 @@ from groot_ros.control.goal import knot_spacing, reference_curve
 from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.rejection import Rejection
-from groot_ros.control.settings import ExecutorSettings
+from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import ActionChunk, s_to_ns
 
 
@@ -28,7 +28,7 @@ class Planner:
         self._measured = measured
         self._spacing = self.row_dt = knot_spacing(joints.limits)
 
-    def begin(self, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
+    def begin(self, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         """Take the measured state as the motion in force.
 
         A state from which the limits do not allow to stop is rejected. Then the motion is the
@@ -49,7 +49,7 @@ class Planner:
             "not_viable", f"{names} cannot stop within the position and velocity limits"
         )
 
-    def plan(self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
+    def plan(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         """Splice the chunk into the motion in force, or say why not and change nothing."""
         goal, knot_dt = reference_curve(
             chunk, self._joints.names, self._joints.methods, settings.max_chunk_age, self._spacing
@@ -60,13 +60,11 @@ class Planner:
             self.row_dt = knot_dt
         return rejection
 
-    def _disagreement(
-        self, goal: Curve, now_ns: int, settings: ExecutorSettings
-    ) -> Rejection | None:
+    def _disagreement(self, goal: Curve, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         if settings.shadow:
             return None
         assert self._motion.sent is not None
-        splice_ns = max(now_ns + s_to_ns(settings.lead), goal.start_ns)
+        splice_ns = max(now_ns + s_to_ns(settings.splice_lead_time), goal.start_ns)
         return check_start_state(
             self._joints.names,
             self._joints.blended,

@@ -1,100 +1,203 @@
-"""The executor's tunable figures, each with its unit and its reason."""
+"""Configuration of the executor."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-#: Fields that may be zero; every other number must be positive.
-_MAY_BE_ZERO = (
-    "blend_window",
-    "braking_time",
-    "lead",
-    "rest_velocity",
-    "position_slack",
-    "tracking_error_timeout",
-    "max_underruns",
-)
+from groot_ros.core.config import check, parameter
+from groot_ros.core.node_config import ROBOT_DESCRIPTION
 
 
 @dataclass(frozen=True)
-class ExecutorSettings:
-    """How the executor splices, bounds, publishes and gives up.
+class ExecutorConfig:
+    """How chunks are spliced, bounded and sent, and when the executor stops the robot.
 
-    Raises ValueError naming the field when a figure is out of range.
+    Fields that are not exposed are not ROS parameters: they follow from the design of the executor.
 
-    Attributes:
-        commit_horizon: s of motion published before the braking tail; an executor that dies
-            brings the robot to rest within commit_horizon + braking time.
-        max_chunk_age: s after its observation beyond which no step of a chunk is executed; a
-            policy that dies brings the robot to rest within max_chunk_age + braking time.
-        blend_window: s over which the check_start_state between committed motion and a new chunk
-            decays; 0 leaves all of it to the limits.
-        blend_acceleration: rad/s^2 or m/s^2 that blending may add where the chunk itself is not
-            sharper; a larger check_start_state decays for up to one and a half windows.
-        braking_time: s that a tail takes where limits leave the choice; less where a position
-            limit is near or the motion was unsteady, more where the acceleration limit needs it.
-        lead: s from now to the splice; a message must reach its controller within it.
-        resend_window: s of motion already sent that a message begins with, so that it holds a knot
-            at or before its arrival; must exceed latency + jitter + one control period.
-        history: s of past motion kept in the committed timeline, for the policy's prefix.
-        max_start_jump: rad or m between measured and intended position of a joint beyond which a
-            chunk is rejected; grippers are exempt, they may rightly be told to snap.
-        max_future: s that a stamp may lie ahead of now before clocks are said to disagree.
-        joint_state_timeout: s without a joint state after which motion stops.
-        limits_scale: velocity and acceleration limits times this, in (0, 1].
-        session_silence: s without a chunk of the live session before another one is admitted.
-        rest_velocity: rad/s or m/s below which a measured joint counts as standing.
-        position_slack: rad or m that a measured joint may lie outside its limits and still
-            count as on the limit.
-        max_clock_step: s between two calls beyond which the clock has jumped, or the process stood
-            still: what was sent is over by then, and motion begins anew.
-        max_following_error: rad or m that a joint may be from where it is commanded to be;
-            grippers are exempt. While one is further away nothing more is sent, so this bounds
-            the jump of a controller that was deaf; a lag of 0.1 s at 3 rad/s is 0.3 rad.
-        tracking_error_timeout: s from the first larger error, unless a recovery comes between, after
-            which motion stops until resume.
-        max_underruns: underruns after which motion needs an explicit resume; 0: never.
-        shadow: compute and report everything, command nothing.
-        single_step: execute one chunk to its end for each call of step().
+    Raises:
+        ValueError: a value is out of range; names the parameter.
 
     """
 
-    commit_horizon: float = 0.3
-    max_chunk_age: float = 1.0
-    blend_window: float = 0.25
-    blend_acceleration: float = 3.0
-    braking_time: float = 0.3
-    lead: float = 0.02
-    resend_window: float = 0.06
-    history: float = 1.0
-    max_start_jump: float = 0.5
-    max_future: float = 0.05
-    joint_state_timeout: float = 0.5
-    limits_scale: float = 1.0
-    session_silence: float = 1.0
-    rest_velocity: float = 0.05
-    position_slack: float = 0.02
-    max_clock_step: float = 1.0
-    max_following_error: float = 0.3
-    tracking_error_timeout: float = 0.5
-    max_underruns: int = 0
-    shadow: bool = False
-    single_step: bool = False
+    robot: str = parameter("", ROBOT_DESCRIPTION)
+    rate_hz: float = parameter(
+        100.0, "Rate of the control timer", unit="Hz", minimum=1.0, maximum=1000.0
+    )
+    # An executor that dies brings the robot to rest within commit_horizon + braking time.
+    commit_horizon: float = parameter(
+        0.3, "Motion sent ahead of the braking tail", unit="s", minimum=0.05, maximum=5.0
+    )
+    # A policy that dies brings the robot to rest within max_chunk_age + braking time.
+    max_chunk_age: float = parameter(
+        1.0,
+        "Chunks older than this are rejected, and no step of a chunk is executed later",
+        unit="s",
+        minimum=0.05,
+        maximum=60.0,
+        live=True,
+    )
+    blend_window: float = parameter(
+        0.25,
+        "Time over which the difference between committed motion and a new chunk decays; "
+        "0 = the limits alone smooth it",
+        unit="s",
+        minimum=0.0,
+        maximum=2.0,
+        live=True,
+    )
+    blend_acceleration: float = parameter(
+        3.0,
+        "Acceleration that blending may add to a chunk; "
+        "a larger difference decays over up to 1.5 blend windows",
+        unit="rad/s^2 or m/s^2",
+        minimum=0.1,
+        maximum=1000.0,
+        live=True,
+    )
+    max_future: float = parameter(
+        0.05,
+        "Stamps further in the future are rejected",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
+    # Grippers are exempt: a chunk may open or close one abruptly.
+    max_start_jump: float = parameter(
+        0.5,
+        "Chunks that start further than this from the measured joints are rejected",
+        unit="rad or m",
+        minimum=0.01,
+        maximum=10.0,
+        live=True,
+    )
+    limits_scale: float = parameter(
+        1.0,
+        "Factor on velocity and acceleration limits",
+        minimum=0.01,
+        maximum=1.0,
+        live=True,
+    )
+    joint_state_timeout: float = parameter(
+        0.5,
+        "Motion stops after this long without joint states",
+        unit="s",
+        minimum=0.02,
+        maximum=10.0,
+    )
+    # Shorter near a position limit or after unsteady motion, longer where the acceleration limit
+    # demands it.
+    braking_time: float = parameter(
+        0.3, "Duration of a stop where the limits allow it", unit="s", minimum=0.0, maximum=5.0
+    )
+    max_underruns: int = parameter(
+        0,
+        "After this many times without a chunk in time, ~/resume is needed; 0 = never",
+        minimum=0,
+        maximum=1_000_000,
+        live=True,
+        former_name="max_starvations",
+    )
+    # Nothing is sent while a joint is further away, so this bounds the jump of a controller that
+    # missed messages. A lag of 0.1 s at 3 rad/s is 0.3 rad. Grippers are exempt.
+    max_tracking_error: float = parameter(
+        0.3,
+        "Nothing is sent while a joint is further than this from its command; "
+        "after 0.5 s of it, ~/resume is needed",
+        unit="rad or m",
+        minimum=0.001,
+        maximum=10.0,
+        live=True,
+        former_name="max_following_error",
+    )
+    shadow: bool = parameter(False, "Compute and report everything, but command nothing")
+    single_step: bool = parameter(False, "Execute one chunk for each call of ~/step", live=True)
+    discovery_timeout: float = parameter(
+        5.0,
+        "Nothing is commanded for this long after the start: another executor may be running",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+        former_name="discovery_time",
+    )
+    realtime_priority: int = parameter(
+        20, "SCHED_FIFO priority where permitted; 0 = off", minimum=0, maximum=98
+    )
+    splice_lead_time: float = parameter(
+        0.02,
+        "From now to the splice: a message must reach its controller within it",
+        unit="s",
+        minimum=0.0,
+        maximum=5.0,
+        exposed=False,
+    )
+    resend_window: float = parameter(
+        0.06,
+        "Motion already sent that a message begins with, so that it holds a knot at or before its "
+        "arrival; must exceed latency, jitter and one control period together",
+        unit="s",
+        minimum=0.001,
+        maximum=5.0,
+        exposed=False,
+    )
+    history: float = parameter(
+        1.0,
+        "Past motion kept in the committed timeline for the prefix of the next chunk",
+        unit="s",
+        minimum=0.001,
+        maximum=60.0,
+        exposed=False,
+    )
+    session_timeout: float = parameter(
+        1.0,
+        "Without a chunk of the live session for this long, another session is accepted",
+        unit="s",
+        minimum=0.001,
+        maximum=60.0,
+        exposed=False,
+    )
+    rest_velocity: float = parameter(
+        0.05,
+        "A joint measured slower than this counts as standing still",
+        unit="rad/s or m/s",
+        minimum=0.0,
+        maximum=10.0,
+        exposed=False,
+    )
+    position_slack: float = parameter(
+        0.02,
+        "A joint measured outside its limits by no more than this counts as on the limit",
+        unit="rad or m",
+        minimum=0.0,
+        maximum=10.0,
+        exposed=False,
+    )
+    max_clock_step: float = parameter(
+        1.0,
+        "Between two calls: after a longer step the clock has jumped or the process was stopped, "
+        "and motion restarts from the measured state",
+        unit="s",
+        minimum=0.001,
+        maximum=60.0,
+        exposed=False,
+    )
+    tracking_error_timeout: float = parameter(
+        0.5,
+        "From the first tracking error above max_tracking_error, unless the joint recovers, to a "
+        "stop that needs ~/resume",
+        unit="s",
+        minimum=0.0,
+        maximum=60.0,
+        exposed=False,
+    )
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, bool):
-                continue
-            low_enough = value >= 0 if field.name in _MAY_BE_ZERO else value > 0
-            if not (low_enough and value < float("inf")):
-                bound = "at least 0" if field.name in _MAY_BE_ZERO else "above 0"
-                raise ValueError(f"{field.name} must be finite and {bound}, not {value}")
-        if self.limits_scale > 1.0:
-            raise ValueError(f"limits_scale must be at most 1, not {self.limits_scale}")
+        check(self)
         if self.resend_window >= self.history:
             raise ValueError(
-                f"resend_window ({self.resend_window}) must be shorter than history ({self.history})"
+                f"resend_window ({self.resend_window}) must be shorter than history "
+                f"({self.history})"
             )
-        if self.lead >= self.commit_horizon:
+        if self.splice_lead_time >= self.commit_horizon:
             raise ValueError(
-                f"lead ({self.lead}) must be shorter than commit_horizon ({self.commit_horizon})"
+                f"splice_lead_time ({self.splice_lead_time}) must be shorter than commit_horizon "
+                f"({self.commit_horizon})"
             )

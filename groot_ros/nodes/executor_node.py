@@ -7,7 +7,6 @@ callbacks run in one thread, so nothing here needs a lock.
 import gc
 import time
 from collections import deque
-from dataclasses import fields, replace
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -28,10 +27,9 @@ from groot_ros.bridge.messages import (
     time_to_ns,
     timeline_to_msg,
 )
-from groot_ros.bridge.parameter_tables import EXECUTOR
-from groot_ros.bridge.parameters import Parameters, Value
+from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.tick_budget import TickBudget
-from groot_ros.control import Executor, ExecutorSettings, Rejection, Update
+from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
 from groot_ros.core import NS_PER_S, MalformedError, ns_to_s
 from groot_ros.core import ExecutorState as StateRecord
 from groot_ros.core.share import robot_path
@@ -58,8 +56,6 @@ _QUIET_NS = 5 * NS_PER_S
 _STREAMED_STOP = 2.0
 #: s that deactivation waits for its last messages to arrive at most.
 _LAST_WORDS = 0.5
-#: Parameters that are settings of control/, by the same name.
-_SETTINGS = {row.name for row in EXECUTOR} & {f.name for f in fields(ExecutorSettings)}
 
 
 class ExecutorNode(ManagedNode):
@@ -68,7 +64,7 @@ class ExecutorNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("executor_node")
         self._born_ns = time.monotonic_ns()
-        self._settings = Parameters(self, EXECUTOR)
+        self._settings = Parameters(self, ExecutorConfig)
         self._settings.on_change(self._on_setting)
         self._told = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
@@ -89,7 +85,7 @@ class ExecutorNode(ManagedNode):
         self._states = self.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self._operator = OperatorServices(self, self._now, self._publish_now)
-        self._operator.single_step = self._settings.flag("single_step")
+        self._operator.single_step = self._settings.config.single_step
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
         self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, clock=self._steady)
 
@@ -101,12 +97,10 @@ class ExecutorNode(ManagedNode):
         """Listen to the robot and to the operator."""
         self._settings.lock()
         try:
-            contract = load_contract(robot_path(self._settings.text("robot")))
-            values: dict[str, Any] = {name: self._settings.value(name) for name in _SETTINGS}
-            settings = ExecutorSettings(**values)
+            contract = load_contract(robot_path(self._settings.config.robot))
         except ValueError as error:
             raise SetupError(str(error)) from error
-        control = self._control = Executor(contract, settings)
+        control = self._control = Executor(contract, self._settings.config)
         self._operator.command(control)
         self._told = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self.get_name())
@@ -115,7 +109,7 @@ class ExecutorNode(ManagedNode):
             self,
             [*self._outputs.topics, self._states.topic_name],
             born_ns=self._born_ns,
-            discovery=self._settings.number("discovery_timeout"),
+            discovery=self._settings.config.discovery_timeout,
         )
         self._inputs = ExecutorInputs(self, contract, self)
         self.get_logger().info(
@@ -129,7 +123,7 @@ class ExecutorNode(ManagedNode):
         assert self._surroundings is not None
         if publisher_conflicts := self._surroundings.begin():
             raise SetupError(f"somebody else commands this robot: {publisher_conflicts}")
-        period = 1.0 / self._settings.number("rate_hz")
+        period = 1.0 / self._settings.config.rate_hz
         self._control.start(self._now())
         self._watch, self._gap = TimerWatch(period), TickBudget(period)
         self._waiting.clear()
@@ -216,7 +210,7 @@ class ExecutorNode(ManagedNode):
         end = time.monotonic() + _STREAMED_STOP
         while time.monotonic() < end and (commands := control.commands(self._now())):
             self._outputs.stream(commands)
-            time.sleep(1.0 / self._settings.number("rate_hz"))
+            time.sleep(1.0 / self._settings.config.rate_hz)
 
     # What comes in
 
@@ -300,11 +294,10 @@ class ExecutorNode(ManagedNode):
             if self._ticks is not None:
                 self._publish(update)
 
-    def _on_setting(self, name: str, value: Value) -> None:
-        self._operator.single_step = self._settings.flag("single_step")
-        if self._control is not None and name in _SETTINGS:
-            change: dict[str, Any] = {name: value}
-            self._control.settings = replace(self._control.settings, **change)
+    def _on_setting(self, config: ExecutorConfig) -> None:
+        self._operator.single_step = config.single_step
+        if self._control is not None:
+            self._control.settings = config
 
     # What it says of itself
 

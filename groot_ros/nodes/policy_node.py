@@ -20,8 +20,7 @@ from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.inference import Inference
 from groot_ros.bridge.inference_stats import InferenceStats, StepBudget
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
-from groot_ros.bridge.parameter_tables import POLICY
-from groot_ros.bridge.parameters import Parameters, Value
+from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
 from groot_ros.bridge.worker import Worker
 from groot_ros.control.continuation import Continuation
@@ -30,6 +29,7 @@ from groot_ros.core import (
     ActionChunk,
     ChunkOrigin,
     MalformedError,
+    PolicyConfig,
     Prefix,
     s_to_ns,
 )
@@ -76,7 +76,7 @@ class PolicyNode(ManagedNode):
     def __init__(self, load_policy: Callable[..., "Policy"] = load) -> None:
         super().__init__("policy_node")
         self._load_policy = load_policy
-        self._settings = Parameters(self, POLICY)
+        self._settings = Parameters(self, PolicyConfig)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
         self._rejections = RejectionCounts(_QUIET_NS, once=WISHES)
@@ -116,15 +116,15 @@ class PolicyNode(ManagedNode):
         settings = self._settings
         settings.lock()
         self._rejections = RejectionCounts(_QUIET_NS, once=WISHES)
-        if not settings.text("checkpoint"):
+        if not settings.config.checkpoint:
             raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
-        if why := problem(settings.text("instruction")):
+        if why := problem(settings.config.instruction):
             raise SetupError(f"parameter instruction: {why}")
         try:
-            threads = set_threads(settings)
-            contract = load_contract(robot_path(settings.text("robot")))
+            threads = set_threads(settings.config)
+            contract = load_contract(robot_path(settings.config.robot))
             policy = self._policy = policy_of(
-                settings, contract, self._load_policy, self._on_progress
+                settings.config, contract, self._load_policy, self._on_progress
             )
             wanted = wanted_by(policy)
         except ValueError as error:
@@ -137,10 +137,10 @@ class PolicyNode(ManagedNode):
             else:
                 self.get_logger().info(note)
         policy.warm_up()
-        self._instructions.set_if_unset(settings.text("instruction"))
-        self._buffer = ObservationBuffer(contract, wanted, tolerances_of(settings))
+        self._instructions.set_if_unset(settings.config.instruction)
+        self._buffer = ObservationBuffer(contract, wanted, tolerances_of(settings.config))
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
-        self._continuation = continuation_of(settings, policy, contract)
+        self._continuation = continuation_of(settings.config, policy, contract)
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,
             "committed_timeline",
@@ -155,7 +155,7 @@ class PolicyNode(ManagedNode):
         """Begin a session: chunks from now on."""
         assert self._policy is not None
         assert self._buffer is not None
-        seed = self._settings.integer("noise_seed")
+        seed = self._settings.config.noise_seed
         self._inference = Inference(
             self._policy,
             self._buffer,
@@ -167,7 +167,7 @@ class PolicyNode(ManagedNode):
             self._continued,
         )
         self._worker = Worker(self._inference.step, self._on_worker_error, "inference")
-        self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.number("rate_hz"))
+        self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.config.rate_hz)
         self._ticks.reset()
         self._publish_status(State.PRIMARY_STATE_ACTIVE)
 
@@ -215,7 +215,7 @@ class PolicyNode(ManagedNode):
         return continuation.prefix(origin, budget.d, budget.s)
 
     def _budget(self, policy: "Policy", inference: Inference) -> StepBudget:
-        rate = self._settings.number("rate_hz")
+        rate = self._settings.config.rate_hz
         return inference.figures.budget(rate, policy.dt, policy.horizon, self._now())
 
     def _on_tick(self) -> None:
@@ -243,9 +243,9 @@ class PolicyNode(ManagedNode):
         self._publish_status()
         return response
 
-    def _on_setting(self, name: str, value: Value) -> None:
+    def _on_setting(self, config: PolicyConfig) -> None:
         if self._buffer is not None:
-            self._buffer.tolerances = tolerances_of(self._settings)
+            self._buffer.tolerances = tolerances_of(config)
 
     def _on_progress(self, stage: str, fraction: float) -> None:
         quarter = (stage, int(4 * fraction))
@@ -279,7 +279,7 @@ class PolicyNode(ManagedNode):
 
     def _diagnose(self) -> None:
         status = self._current_status()
-        age = self._settings.number("max_image_age")
+        age = self._settings.config.max_image_age
         msg = DiagnosticArray(status=[self._diagnosis.status(status, age)])
         msg.header.stamp = status.header.stamp
         self._diagnostics.publish(msg)
@@ -287,7 +287,7 @@ class PolicyNode(ManagedNode):
     def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()
         policy, inference, buffer = self._policy, self._inference, self._buffer
-        rate_wanted = self._settings.number("rate_hz")
+        rate_wanted = self._settings.config.rate_hz
         loaded, activation = LoadedPolicy(), Activation()
         figures, budget = InferenceStats(), StepBudget(0, 0, 0)
         if policy is not None:

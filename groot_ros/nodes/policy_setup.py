@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from groot_ros.bridge.parameters import Parameters
 from groot_ros.control.continuation import Continuation
-from groot_ros.core import RtcMode
+from groot_ros.core import PolicyConfig, RtcMode
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.robot import RobotContract
@@ -22,33 +21,34 @@ def load(*args: object, **kwargs: object) -> "Policy":
 
 
 def policy_of(
-    settings: Parameters,
+    config: PolicyConfig,
     contract: RobotContract,
     load_policy: Callable[..., "Policy"],
     progress: Callable[[str, float], None],
 ) -> "Policy":
     """The model; raises ValueError in one line."""
     return load_policy(
-        settings.text("checkpoint"),
-        settings.text("embodiment"),
+        config.checkpoint,
+        config.embodiment,
         robot=contract,
-        device=settings.text("device"),
-        engine=settings.text("engine"),
-        engine_directory=settings.text("engine_directory") or None,
-        allow_unvalidated_engine=settings.flag("allow_unvalidated_engine"),
-        dtype=settings.text("dtype"),
-        backbone_assets=settings.text("backbone_assets") or None,
-        num_inference_steps=settings.integer("num_inference_steps") or None,
+        device=config.device,
+        # The engine registry still calls it by its former name.
+        engine=config.engine.replace("reference", "plain"),
+        engine_directory=config.engine_directory or None,
+        allow_unvalidated_engine=config.allow_unvalidated_engine,
+        dtype=config.dtype,
+        backbone_assets=config.backbone_assets or None,
+        num_inference_steps=config.num_inference_steps or None,
         progress=progress,
     )
 
 
-def set_threads(settings: Parameters) -> int:
+def set_threads(config: PolicyConfig) -> int:
     """Of torch, from now on in every new thread: how many; raises ValueError in one line."""
     from groot_ros.runtime.threads import threads_for, use_threads
 
-    given = settings.integer("torch_threads")
-    count = given or threads_for(find_checkpoint(settings.text("checkpoint")))
+    given = config.torch_threads
+    count = given or threads_for(find_checkpoint(config.checkpoint))
     use_threads(count)
     return count
 
@@ -63,23 +63,23 @@ def wanted_by(policy: "Policy") -> ObservationSpec:
     )
 
 
-def tolerances_of(settings: Parameters) -> SyncTolerances:
+def tolerances_of(config: PolicyConfig) -> SyncTolerances:
     """How far the inputs of an observation may disagree."""
     return SyncTolerances(
-        max_image_age=settings.number("max_image_age"),
-        max_image_skew=settings.number("max_image_skew"),
-        max_state_gap=settings.number("max_state_gap"),
-        max_future=settings.number("max_future"),
+        max_image_age=config.max_image_age,
+        max_image_skew=config.max_image_skew,
+        max_state_gap=config.max_state_gap,
+        max_future=config.max_future,
     )
 
 
 def continuation_of(
-    settings: Parameters, policy: "Policy", contract: RobotContract
+    config: PolicyConfig, policy: "Policy", contract: RobotContract
 ) -> Continuation:
     """How chunks of this policy continue committed motion."""
-    frozen = settings.integer("rtc.frozen_steps")
+    frozen = config.rtc_frozen_steps
     return Continuation(
-        RtcMode[settings.text("rtc.mode").upper()],
+        RtcMode[config.rtc_mode.upper()],
         {name: contract.groups[name].joints for name in policy.joint_groups},
         policy.dt,
         policy.horizon,

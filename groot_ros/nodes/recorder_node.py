@@ -25,8 +25,8 @@ from groot_ros.bags.offers import Request, offered_qos
 from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.topics import graph_topics
 from groot_ros.bags.writer import BagWriter
-from groot_ros.bridge.parameter_tables import RECORDER
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
+from groot_ros.core import RecorderConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
@@ -48,15 +48,15 @@ class RecorderNode(Node):
 
     def __init__(self) -> None:
         super().__init__("recorder_node")
-        parameters = Parameters(self, RECORDER)
+        parameters = Parameters(self, RecorderConfig)
         parameters.lock(READ_ONCE)
-        output = parameters.text("output")
+        output = parameters.config.output
         if not output:
             raise ValueError("output is not set: name the directory of the bag")
         self._sim_time = bool(self.get_parameter("use_sim_time").value)
-        names = [name for name in parameters.names("topics") if name]
+        names = [*parameters.config.topics]
         if not names:
-            contract = load_contract(robot_path(parameters.text("robot")))
+            contract = load_contract(robot_path(parameters.config.robot))
             names = [*graph_topics(contract, use_sim_time=self._sim_time)]
         self._missing = {self.resolve_topic_name(name): None for name in names}
         self._requests: dict[str, Request] = {}

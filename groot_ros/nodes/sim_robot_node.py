@@ -19,10 +19,9 @@ from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
-from groot_ros.bridge.parameter_tables import SIM_ROBOT
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.bridge.publisher_conflicts import PublisherConflicts
-from groot_ros.core import NS_PER_S
+from groot_ros.core import NS_PER_S, SimRobotConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
@@ -43,19 +42,19 @@ class SimRobotNode(Node):
 
     def __init__(self) -> None:
         super().__init__("sim_robot_node")
-        parameters = Parameters(self, SIM_ROBOT)
-        contract = load_contract(robot_path(parameters.text("robot")))
-        self._publishes_clock = parameters.flag("publish_clock")
-        factor = parameters.number("real_time_factor") if self._publishes_clock else 1.0
+        parameters = Parameters(self, SimRobotConfig)
+        contract = load_contract(robot_path(parameters.config.robot))
+        self._publishes_clock = parameters.config.publish_clock
+        factor = parameters.config.real_time_factor if self._publishes_clock else 1.0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._wall = steady if self._publishes_clock else self.get_clock()
         start_ns = _SIM_START_NS if self._publishes_clock else self._wall.now().nanoseconds
         self._robot = SimulatedRobot(
             contract,
             start_ns,
-            distro=cast(Distro, parameters.text("controller_distro")),
-            control_rate=parameters.number("control_rate"),
-            seed=parameters.integer("seed"),
+            distro=cast(Distro, parameters.config.controller_distro),
+            control_rate=parameters.config.control_rate,
+            seed=parameters.config.seed,
         )
         self._pacer = RealTimePacer(self._robot.period_ns, factor)
         parameters.lock(READ_ONCE)
@@ -63,7 +62,7 @@ class SimRobotNode(Node):
             c.name: (0, "") for c in contract.controllers
         }
 
-        rate = parameters.number("joint_state_rate")
+        rate = parameters.config.joint_state_rate
         self._joint_states = [
             (
                 self.create_publisher(JointState, source.topic, qos.DRIVER),
@@ -82,7 +81,7 @@ class SimRobotNode(Node):
         self._frames = FrameThread(
             self._robot.model,
             tuple(contract.cameras),
-            (parameters.integer("image_width"), parameters.integer("image_height")),
+            (parameters.config.image_width, parameters.config.image_height),
             self._publish_image,
         )
         for controller in contract.controllers:

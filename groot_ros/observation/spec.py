@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from groot_ros.core import PolicyConfig
+
 
 @dataclass(frozen=True)
 class ObservationSpec:
@@ -32,7 +34,7 @@ class ObservationSpec:
 class SyncTolerances:
     """How old and how far apart the inputs of one observation may be, s."""
 
-    max_image_age: float = 0.3
-    max_image_skew: float = 0.05
-    max_state_gap: float = 0.1
-    max_future: float = 0.05
+    max_image_age: float = PolicyConfig.max_image_age
+    max_image_skew: float = PolicyConfig.max_image_skew
+    max_state_gap: float = PolicyConfig.max_state_gap
+    max_future: float = PolicyConfig.max_future

@@ -1,16 +1,19 @@
+"""The parameter page of the documentation is generated from the configurations."""
+
+from dataclasses import make_dataclass
 from pathlib import Path
 
 import pytest
 
-from groot_ros.bridge.parameter_docs import main, page
-from groot_ros.bridge.parameter_tables import TABLES
-from groot_ros.bridge.parameters import Parameter
+from groot_ros.bridge.parameter_docs import NODE_CONFIGS, main, page
+from groot_ros.core.config import parameter, parameters_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "parameters.md"
 
 
-def last_row(parameter: Parameter) -> list[str]:
-    line = page({"a_node": (parameter,)}).rstrip().splitlines()[-1]
+def last_row(name: str, *args, **kwargs) -> list[str]:
+    config = make_dataclass("Config", [(name, object, parameter(*args, **kwargs))])
+    line = page({"a_node": config}).rstrip().splitlines()[-1]
     return [cell.strip() for cell in line.strip("|").split(" | ")]
 
 
@@ -22,54 +25,49 @@ def test_the_committed_page_is_up_to_date():
 
 def test_every_parameter_of_every_node_is_on_the_page():
     sections = page().split("\n## ")[1:]
-    assert [s.splitlines()[0] for s in sections] == list(TABLES)
-    for section, table in zip(sections, TABLES.values(), strict=True):
+    assert [s.splitlines()[0] for s in sections] == list(NODE_CONFIGS)
+    for section, config in zip(sections, NODE_CONFIGS.values(), strict=True):
         assert [r.split("`")[1] for r in section.splitlines() if r.startswith("| `")] == [
-            p.name for p in table
+            p.name for p in parameters_of(config) if p.exposed
         ]
 
 
 @pytest.mark.parametrize(
-    ("parameter", "row"),
+    ("declared", "row"),
     [
         (
-            Parameter("rate", 5.0, "How often", "Hz", 0.1, 100.0, live=True),
-            ["`rate`", "double", "`5.0`", "Hz", "0.1 … 100", "yes", "How often"],
+            ("rate", 5.0, "How often", {"unit": "Hz", "minimum": 0.1, "maximum": 100.0}),
+            ["`rate`", "double", "`5.0`", "Hz", "0.1 … 100", "", "How often"],
         ),
         (
-            Parameter("seed", -1, "Of the noise"),
-            ["`seed`", "int", "`-1`", "", "", "", "Of the noise"],
+            ("seed", -1, "Of the noise", {"live": True}),
+            ["`seed`", "int", "`-1`", "", "", "yes", "Of the noise"],
         ),
+        (("sim", False, "In time", {}), ["`sim`", "bool", "`false`", "", "", "", "In time"]),
         (
-            Parameter("sim", False, "In time"),
-            ["`sim`", "bool", "`false`", "", "", "", "In time"],
-        ),
-        (
-            Parameter("engine", "auto", "How", choices=("auto", "torch")),
+            ("engine", "auto", "How", {"choices": ("auto", "torch")}),
             ["`engine`", "string", '`"auto"`', "", "`auto`, `torch`", "", "How"],
         ),
+        (("topics", (), "Which", {}), ["`topics`", "string[]", "`[]`", "", "", "", "Which"]),
         (
-            Parameter("topics", [""], "Which"),
-            ["`topics`", "string[]", "`[]`", "", "", "", "Which"],
-        ),
-        (
-            Parameter("seed", 0, "x", "", 0, 2**31 - 1),
+            ("seed", 0, "x", {"minimum": 0, "maximum": 2**31 - 1}),
             ["`seed`", "int", "`0`", "", "0 … 2147483647", "", "x"],
         ),
-        (Parameter("low", 1, "x", minimum=1), ["`low`", "int", "`1`", "", "≥ 1", "", "x"]),
-        (Parameter("high", 1, "x", maximum=9), ["`high`", "int", "`1`", "", "≤ 9", "", "x"]),
+        (("low", 1, "x", {"minimum": 1}), ["`low`", "int", "`1`", "", "≥ 1", "", "x"]),
+        (("high", 1, "x", {"maximum": 9}), ["`high`", "int", "`1`", "", "≤ 9", "", "x"]),
     ],
-    ids=lambda p: p.name if isinstance(p, Parameter) else "",
+    ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
-def test_a_row_says_type_default_unit_range_and_whether_it_is_live(parameter, row):
-    assert last_row(parameter) == row
+def test_a_row_shows_type_default_unit_range_and_whether_the_parameter_is_live(declared, row):
+    name, default, description, metadata = declared
+    assert last_row(name, default, description, **metadata) == row
 
 
 def test_a_bar_in_a_description_does_not_break_the_table():
-    assert last_row(Parameter("x", 1, "a|b"))[-1] == r"a\|b"
+    assert last_row("x", 1, "a|b")[-1] == r"a\|b"
 
 
-def test_check_tells_a_missing_and_an_old_page_from_a_fresh_one(tmp_path, capsys):
+def test_check_fails_for_a_missing_and_for_an_outdated_page(tmp_path, capsys):
     path = tmp_path / "parameters.md"
     assert main(["--check", "--page", str(path)]) == 1
     assert main(["--page", str(path)]) == 0

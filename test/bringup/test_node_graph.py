@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
-from groot_ros.bridge.parameter_tables import POLICY
 from groot_ros.bringup.node_graph import ARGUMENTS, Graph, NodeProcess, demo_graph, policy_graph
+from groot_ros.core import PolicyConfig
+from groot_ros.core.config import parameters_of
 
 
 @pytest.fixture
@@ -92,8 +93,8 @@ def test_an_unproven_engine_is_allowed_only_where_it_is_said(checkpoint: str) ->
 
 def test_engines_are_those_of_the_node_s_parameter(checkpoint: str) -> None:
     (argument,) = (a for a in ARGUMENTS if a.name == "engine")
-    (parameter,) = (p for p in POLICY if p.name == "engine")
-    assert argument.choices == parameter.choices
+    (parameter,) = (p for p in parameters_of(PolicyConfig) if p.name == "engine")
+    assert argument.choices == (*parameter.choices, *parameter.former_choices)
 
 
 def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:

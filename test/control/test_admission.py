@@ -6,11 +6,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.control_bench import ARM, EPOCH_NS, JOINTS, chunk, contract, sway_chunk
 
-from groot_ros.control import ExecutorSettings
+from groot_ros.control import ExecutorConfig
 from groot_ros.control.admission import Admission
 from groot_ros.core import ActionGroup, ActionKind, s_to_ns
 
-SETTINGS = ExecutorSettings()
+SETTINGS = ExecutorConfig()
 
 
 @pytest.fixture
@@ -140,7 +140,7 @@ def test_what_lies_beyond_the_limits_by_more_than_the_range_is_no_plan(admission
     """The limits would hold, and bring the joint to its end at full speed."""
     values = np.zeros((16, 4))
     values[14, 1] = value
-    rejection = admission.judge(chunk(values, 0.0), EPOCH_NS, ExecutorSettings())
+    rejection = admission.judge(chunk(values, 0.0), EPOCH_NS, ExecutorConfig())
     assert rejection.reason == reason
     assert f"'{ARM[1]}' is sent to {value:g} rad in step 14, its limits are -1.5 to 1.5" in str(
         rejection
@@ -152,4 +152,4 @@ def test_what_lies_less_far_beyond_is_left_to_the_limits(value):
     values = np.zeros((16, 4))
     values[3, 2] = value
     fresh = Admission(contract(), JOINTS)
-    assert fresh.judge(chunk(values, 0.0), EPOCH_NS, ExecutorSettings()) is None
+    assert fresh.judge(chunk(values, 0.0), EPOCH_NS, ExecutorConfig()) is None

@@ -14,7 +14,7 @@ from support.control_bench import (
     sway_chunk,
 )
 
-from groot_ros.control import ExecutorSettings, Rejection
+from groot_ros.control import ExecutorConfig, Rejection
 from groot_ros.core import ExecutorStatus
 
 IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
@@ -63,7 +63,7 @@ def test_a_chunk_that_comes_during_the_tail_is_taken_up_smoothly(bench):
 
 
 def test_too_many_starvations_need_a_resume():
-    bench = Bench(ExecutorSettings(max_underruns=2))
+    bench = Bench(ExecutorConfig(max_underruns=2))
     for _ in range(2):
         bench.give(sway_chunk(bench.t))
         bench.run(1.0)
@@ -131,7 +131,7 @@ def test_limit_hits_count_chunks_per_joint(bench):
 
 
 def test_in_shadow_everything_is_reported_and_nothing_commanded():
-    bench = Bench(ExecutorSettings(shadow=True))
+    bench = Bench(ExecutorConfig(shadow=True))
     bench.follows = False
     for _ in range(3):
         assert bench.give(sway_chunk(bench.t)) is None
@@ -169,10 +169,10 @@ def test_only_driven_joints_are_its_business():
         ("blend_window", -0.1),
         ("max_chunk_age", float("nan")),
         ("limits_scale", 1.5),
-        ("lead", 0.4),
+        ("splice_lead_time", 0.4),
         ("resend_window", 2.0),
     ],
 )
 def test_settings_out_of_range_are_rejected_by_name(field, value):
     with pytest.raises(ValueError, match=field):
-        ExecutorSettings(**{field: value})
+        ExecutorConfig(**{field: value})

@@ -11,7 +11,7 @@ from support.control_bench import (
     sway_chunk,
 )
 
-from groot_ros.control import ExecutorSettings
+from groot_ros.control import ExecutorConfig
 from groot_ros.core import ExecutorStatus, s_to_ns
 
 IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
@@ -59,7 +59,7 @@ def test_a_reset_that_came_too_late_to_be_sent_is_done_when_the_controllers_are(
 
 
 def test_a_reset_at_rest_without_any_lead_is_done_at_once():
-    bench = Bench(ExecutorSettings(lead=0.0))
+    bench = Bench(ExecutorConfig(splice_lead_time=0.0))
     bench.stream(0.6)
     bench.run(2.0)
     bench.executor.reset(bench.now_ns)

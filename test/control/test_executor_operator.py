@@ -10,7 +10,7 @@ from support.control_bench import (
     sway_chunk,
 )
 
-from groot_ros.control import ExecutorSettings
+from groot_ros.control import ExecutorConfig
 from groot_ros.core import ExecutorStatus, s_to_ns
 
 IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
@@ -150,7 +150,7 @@ def test_the_same_instruction_again_changes_nothing():
 
 
 def test_single_step_executes_one_chunk_to_its_end_for_each_step():
-    bench = Bench(ExecutorSettings(single_step=True))
+    bench = Bench(ExecutorConfig(single_step=True))
     assert bench.give(sway_chunk(0.0)).reason == "awaiting_step"
     for _ in range(2):
         bench.executor.step(bench.now_ns)

@@ -14,7 +14,7 @@ from support.control_bench import (
     sway_chunk,
 )
 
-from groot_ros.control import ExecutorSettings
+from groot_ros.control import ExecutorConfig
 from groot_ros.core import ExecutorStatus, s_to_ns
 
 IDLE, RUNNING, BRAKING, HOLDING, ESTOPPED = ExecutorStatus
@@ -103,7 +103,7 @@ def test_a_robot_that_sags_a_little_is_not_let_down_further(bench):
 
 
 def test_lost_joint_states_stop_the_motion_and_their_return_ends_that():
-    bench = Bench(ExecutorSettings(max_chunk_age=3.0))
+    bench = Bench(ExecutorConfig(max_chunk_age=3.0))
     bench.give(sway_chunk(0.0, steps=90))
     bench.reports = False
     bench.run(0.51)
@@ -242,7 +242,7 @@ def test_an_emergency_stop_is_sent_to_everybody(bench):
 
 
 def test_a_short_excursion_costs_no_motion():
-    bench = Bench(ExecutorSettings(commit_horizon=0.5))
+    bench = Bench(ExecutorConfig(commit_horizon=0.5))
     bench.give(sway_chunk(0.0, steps=30))
     bench.run(0.05)
     bench.follows = False
@@ -261,7 +261,7 @@ def test_a_short_excursion_costs_no_motion():
 
 def test_each_joint_is_held_against_the_command_of_its_own_stamp():
     """Another source, slower by far, does not make a fast joint look astray."""
-    bench = Bench(ExecutorSettings(max_following_error=0.1))
+    bench = Bench(ExecutorConfig(max_tracking_error=0.1))
     bench.reports = False
     for step in range(120):
         if step % 20 == 0:
@@ -338,7 +338,7 @@ def test_resting_outside_the_limits_is_not_moved_and_can_be_mended_by_hand():
 
 
 def test_resting_a_hair_outside_the_limits_counts_as_on_the_limit():
-    bench = Bench(ExecutorSettings(max_start_jump=9.0), start=[1.515, 0.0, 0.0, 0.0])
+    bench = Bench(ExecutorConfig(max_start_jump=9.0), start=[1.515, 0.0, 0.0, 0.0])
     assert bench.give(sway_chunk(0.0)) is None
     assert bench.sent.positions[0][0] == 1.5
 

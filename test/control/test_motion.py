@@ -20,7 +20,7 @@ from support.control_bench import (
     viable_states,
 )
 
-from groot_ros.control import ExecutorSettings
+from groot_ros.control import ExecutorConfig
 from groot_ros.control.curve import Curve
 from groot_ros.control.limits import Limits
 from groot_ros.core import ns_to_s, s_to_ns
@@ -112,7 +112,7 @@ def test_a_large_disagreement_takes_longer_so_that_blending_adds_a_bounded_accel
 
 
 def test_grippers_are_not_blended_but_limited():
-    bench = Bench(settings=ExecutorSettings(blend_window=2.0))
+    bench = Bench(settings=ExecutorConfig(blend_window=2.0))
     bench.stream(0.6)
     closed = sway(bench.t - 0.1 + DT * np.arange(16))
     closed[:, 3] = -1.0
@@ -166,7 +166,7 @@ def test_an_executor_that_stalled_goes_on_from_its_own_tail():
 
 
 def test_steps_older_than_max_chunk_age_are_not_executed():
-    bench = Bench(settings=ExecutorSettings(max_chunk_age=0.4))
+    bench = Bench(settings=ExecutorConfig(max_chunk_age=0.4))
     bench.give(sway_chunk(0.0, steps=60))
     assert seconds(bench.executor._motion.plan.end_ns) <= 0.4
     bench.run(1.0)
@@ -194,7 +194,7 @@ def test_whatever_happens_the_motion_in_force_keeps_every_limit(data, seed, nois
     rng = np.random.default_rng(seed)
     p, v = data.draw(viable_states(LIMITS))
     bench = Bench(
-        ExecutorSettings(
+        ExecutorConfig(
             max_start_jump=9.0, blend_window=window, rest_velocity=0.0, max_chunk_age=0.6
         ),
         contract(interpolation=method),

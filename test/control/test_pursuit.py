@@ -17,7 +17,7 @@ from support.control_bench import (
     sway_chunk,
 )
 
-from groot_ros.control import ExecutorSettings
+from groot_ros.control import ExecutorConfig
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import end_accelerations
 from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
@@ -113,7 +113,7 @@ def test_beyond_the_limit_it_stays_on_its_own_side():
 def test_whatever_happens_what_is_sent_keeps_jerk_limits_too(seed, jerk, noise, method, window):
     rng = np.random.default_rng(seed)
     bench = Bench(
-        ExecutorSettings(max_start_jump=9.0, blend_window=window, max_chunk_age=0.6),
+        ExecutorConfig(max_start_jump=9.0, blend_window=window, max_chunk_age=0.6),
         limited(jerk, interpolation=method),
         rng.uniform(-1.4, 1.4, 4),
     )

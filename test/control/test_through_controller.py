@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from support.control_bench import ARM, DT, EPOCH_NS, Bench, contract, sway, sway_chunk
 
-from groot_ros.control import ExecutorSettings, JointTrajectory
+from groot_ros.control import ExecutorConfig, JointTrajectory
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
 from groot_ros.sim.trajectory_controller import RULES, TrajectoryController
 
@@ -25,7 +25,7 @@ def message(trajectory: JointTrajectory) -> TrajectoryMessage:
 def commands(distro: str, spread: float, jitter: float) -> tuple[np.ndarray, np.ndarray]:
     """Times and commands [T, 3] of 4.5 s at 250 Hz under a policy 100 ms late."""
     rng = np.random.default_rng(0)
-    bench = Bench(ExecutorSettings(max_start_jump=2.0), contract(acceleration=60.0))
+    bench = Bench(ExecutorConfig(max_start_jump=2.0), contract(acceleration=60.0))
     bench.follows = False
     controller = TrajectoryController(tuple(reversed(ARM)), RULES[distro], PERIOD)
     chunks = [(t + 0.1 + rng.uniform(-jitter, jitter), t) for t in np.arange(0, 4.3, 0.2)]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from groot_ros.control import Executor, ExecutorSettings, Rejection, Update
+from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
 from groot_ros.control.curve import Curve
 from groot_ros.control.interpolation import cubic, end_accelerations
 from groot_ros.control.limits import Limits
@@ -72,7 +72,7 @@ class Bench:
 
     def __init__(
         self,
-        settings: ExecutorSettings | None = None,
+        settings: ExecutorConfig | None = None,
         robot: RobotContract | None = None,
         start: Sequence[float] | None = None,
         velocity: Sequence[float] = (0.0,) * 4,

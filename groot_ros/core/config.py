@@ -1,0 +1,164 @@
+"""Configuration dataclasses: each field declares its default, range, unit and description once.
+
+    @dataclass(frozen=True)
+    class CameraConfig:
+        rate: float = parameter(30.0, "Frames per second", unit="Hz", minimum=1.0, maximum=120.0)
+
+        def __post_init__(self) -> None:
+            check(self)
+
+ROS parameters (`bridge.parameters`), their page in the documentation (`bridge.parameter_docs`) and
+options of the command line (`cli.config_options`) are derived from such a class.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, TypeAlias
+
+Value: TypeAlias = bool | int | float | str | tuple[str, ...]
+
+_METADATA = "parameter"
+_TYPES = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a string",
+    tuple: "a list of strings",
+}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Declaration of one field of a configuration.
+
+    Attributes:
+        default: its type is the parameter's type.
+        description: one line for users, without a full stop.
+        unit: empty for a number without one.
+        minimum, maximum: inclusive bounds of a number; None: unbounded.
+        choices: allowed values; empty: any.
+        live: may change while the node is configured.
+        exposed: whether it is a ROS parameter; others are fixed for users of the node.
+        name: of the ROS parameter.
+        field_name: of the dataclass.
+        former_name: accepted for one version, with a warning; empty: none.
+        former_choices: old value -> value; accepted for one version, with a warning.
+
+    """
+
+    default: Value
+    description: str
+    unit: str = ""
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    live: bool = False
+    exposed: bool = True
+    name: str = ""
+    field_name: str = ""
+    former_name: str = ""
+    former_choices: Mapping[str, str] = field(default_factory=dict)
+
+    def parsed(self, value: Any) -> Any:
+        """Return the value in the parameter's type where it can be converted without loss.
+
+        YAML reads an unquoted `off` as false, and 1 as an integer where a float is expected.
+        """
+        if value is False and "off" in self.choices:
+            return "off"
+        if isinstance(self.default, float) and type(value) is int:
+            return float(value)
+        if isinstance(self.default, tuple) and isinstance(value, list | tuple):
+            return tuple(entry for entry in value if entry != "")
+        if isinstance(value, str):
+            return self.former_choices.get(value, value)
+        return value
+
+    def problem(self, value: Any) -> str:
+        """Return why the value is invalid, or an empty string."""
+        if self.choices:
+            if value not in self.choices:
+                return f"{self.name} must be one of {', '.join(self.choices)}, not '{value}'"
+            return ""
+        if not self._has_type(value):
+            return f"{self.name} must be {self.type_name}, not {value!r}"
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            if self.minimum is not None and not value >= self.minimum:
+                return f"{self.name} must be at least {self.minimum:g}, not {value:g}"
+            if self.maximum is not None and not value <= self.maximum:
+                return f"{self.name} must be at most {self.maximum:g}, not {value:g}"
+            if not math.isfinite(value):
+                return f"{self.name} must be finite, not {value:g}"
+        return ""
+
+    def rename_warning(self, value: Any) -> str:
+        """Return the line to show for a value of an earlier version, or an empty string."""
+        new = self.former_choices.get(value) if isinstance(value, str) else None
+        return f"{self.name}: '{value}' is now called '{new}'; please rename it" if new else ""
+
+    @property
+    def type_name(self) -> str:
+        """The type, for messages."""
+        return _TYPES[type(self.default)]
+
+    def _has_type(self, value: Any) -> bool:
+        if isinstance(value, bool):
+            return isinstance(self.default, bool)
+        if isinstance(value, tuple):
+            return isinstance(self.default, tuple) and all(isinstance(v, str) for v in value)
+        return isinstance(value, type(self.default))
+
+
+def parameter(
+    default: Value,
+    description: str,
+    *,
+    unit: str = "",
+    minimum: float | None = None,
+    maximum: float | None = None,
+    choices: tuple[str, ...] = (),
+    live: bool = False,
+    exposed: bool = True,
+    name: str = "",
+    former_name: str = "",
+    former_choices: Mapping[str, str] | None = None,
+) -> Any:
+    """Declare a field of a configuration dataclass; the arguments are described in `Parameter`."""
+    declared = Parameter(
+        default,
+        description,
+        unit,
+        minimum,
+        maximum,
+        choices,
+        live,
+        exposed,
+        name,
+        former_name=former_name,
+        former_choices=former_choices or {},
+    )
+    return field(default=default, metadata={_METADATA: declared})
+
+
+def parameters_of(config: Any) -> tuple[Parameter, ...]:
+    """Return the declarations of a configuration class or instance, in the order of its fields."""
+    return tuple(
+        replace(f.metadata[_METADATA], field_name=f.name, name=f.metadata[_METADATA].name or f.name)
+        for f in fields(config)
+        if _METADATA in f.metadata
+    )
+
+
+def check(config: Any) -> None:
+    """Parse and check every field of a new instance; call it in `__post_init__`.
+
+    Raises:
+        ValueError: one line naming the parameter and its range.
+
+    """
+    for declared in parameters_of(config):
+        value = declared.parsed(getattr(config, declared.field_name))
+        if problem := declared.problem(value):
+            raise ValueError(problem)
+        object.__setattr__(config, declared.field_name, value)

@@ -1,0 +1,163 @@
+"""Configuration of the policy, the simulated robot and the recorder.
+
+The executor's configuration is `control.settings.ExecutorConfig`.
+"""
+
+from dataclasses import dataclass
+
+from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.core.config import check, parameter
+
+#: "auto" is the fastest engine that was validated on this machine.
+ENGINE_CHOICES = ("auto", "torch", "cuda_graph", "onnxruntime", "tensorrt", "reference")
+DTYPE_CHOICES = ("auto", "bfloat16", "float32")
+ROBOT_DESCRIPTION = "Robot contract: path of a YAML file, or the name of a shipped one (so101)"
+
+
+@dataclass(frozen=True)
+class PolicyConfig:
+    """Which model runs, how it is executed, and what it acts on.
+
+    Raises:
+        ValueError: a value is out of range; names the parameter.
+
+    """
+
+    checkpoint: str = parameter("", "Checkpoint: directory, file, or id of a downloaded one")
+    embodiment: str = parameter("new_embodiment", "Embodiment tag of the checkpoint")
+    robot: str = parameter("", ROBOT_DESCRIPTION)
+    backbone_assets: str = parameter(
+        "", "Directory of the tokenizer and of the VLM's configuration; '' = the checkpoint"
+    )
+    base_checkpoint: str = parameter(
+        "", "Base model that the checkpoint refers to; '' = the one that it names"
+    )
+    engine: str = parameter(
+        "auto",
+        "How the model is executed; auto = the fastest validated on this machine",
+        choices=ENGINE_CHOICES,
+        former_choices={"plain": "reference"},
+    )
+    engine_directory: str = parameter("", "Directory of `groot-ros engine make`; '' = none")
+    allow_unvalidated_engine: bool = parameter(
+        False,
+        "Run the engine even if its outputs differ from the reference outputs",
+        former_name="allow_unproven_engine",
+    )
+    device: str = parameter("auto", "auto, cpu, cuda or cuda:N")
+    dtype: str = parameter("auto", "Weights; auto = bfloat16 on a GPU", choices=DTYPE_CHOICES)
+    torch_threads: int = parameter(
+        0,
+        "CPU threads of torch; 0 = all cores, one for a checkpoint below 64 MB",
+        minimum=0,
+        maximum=256,
+    )
+    num_inference_steps: int = parameter(
+        0,
+        "Denoising steps; 0 = as configured in the checkpoint",
+        minimum=0,
+        maximum=MOST_STEPS,
+    )
+    rate_hz: float = parameter(
+        5.0,
+        "Inference rate; an inference slower than its period skips ticks",
+        unit="Hz",
+        minimum=0.1,
+        maximum=100.0,
+    )
+    max_image_age: float = parameter(
+        0.3, "Older images are not used", unit="s", minimum=0.001, maximum=60.0, live=True
+    )
+    max_image_skew: float = parameter(
+        0.05,
+        "Largest difference between the stamps of one observation's images",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
+    max_state_gap: float = parameter(
+        0.1,
+        "Largest distance from t_obs of the joint states that are interpolated",
+        unit="s",
+        minimum=0.001,
+        maximum=10.0,
+        live=True,
+    )
+    max_future: float = parameter(
+        0.05,
+        "Stamps further in the future are rejected",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+        live=True,
+    )
+    instruction: str = parameter("", "Instruction until one is received; '' = wait for one")
+    rtc_mode: str = parameter(
+        "off",
+        "How chunks continue committed motion (real-time chunking)",
+        choices=("off", "native", "guided"),
+        name="rtc.mode",
+    )
+    rtc_frozen_steps: int = parameter(
+        -1,
+        "Leading steps of a chunk that repeat committed motion exactly; "
+        "-1 = as many as the inference delay needs",
+        minimum=-1,
+        maximum=1000,
+        name="rtc.frozen_steps",
+    )
+    noise_seed: int = parameter(-1, "Seed of the denoising noise; -1 = a new one each time")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class SimRobotConfig:
+    """Configuration of the simulated robot.
+
+    Raises:
+        ValueError: a value is out of range; names the parameter.
+
+    """
+
+    robot: str = parameter("", ROBOT_DESCRIPTION)
+    seed: int = parameter(0, "Seed of the cube positions", minimum=0, maximum=2**31 - 1)
+    image_width: int = parameter(640, "Camera image width", unit="px", minimum=16, maximum=4096)
+    image_height: int = parameter(480, "Camera image height", unit="px", minimum=16, maximum=4096)
+    joint_state_rate: float = parameter(
+        100.0, "Rate of the joint states", unit="Hz", minimum=1.0, maximum=1000.0
+    )
+    control_rate: float = parameter(
+        250.0, "Rate of controllers and physics", unit="Hz", minimum=50.0, maximum=1000.0
+    )
+    controller_distro: str = parameter(
+        "jazzy",
+        "ROS distribution whose joint_trajectory_controller is simulated",
+        choices=("jazzy", "humble"),
+    )
+    publish_clock: bool = parameter(False, "Publish /clock instead of following real time")
+    real_time_factor: float = parameter(1.0, "Speed of /clock", minimum=0.01, maximum=100.0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class RecorderConfig:
+    """Configuration of the recorder.
+
+    Raises:
+        ValueError: a value is of the wrong type; names the parameter.
+
+    """
+
+    output: str = parameter("", "Directory of the bag; must not exist yet")
+    topics: tuple[str, ...] = parameter(
+        (), "Topics to record; empty = all topics of the robot contract"
+    )
+    robot: str = parameter("", ROBOT_DESCRIPTION)
+
+    def __post_init__(self) -> None:
+        check(self)
