@@ -7,7 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 
 #: Projector row of every tag that the reference knows; a checkpoint may add or override.
 BUILTIN_EMBODIMENT_IDS = {

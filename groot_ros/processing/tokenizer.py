@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.processing.prompt import IMAGE_TOKEN, PAD_TOKEN
 
 # Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.

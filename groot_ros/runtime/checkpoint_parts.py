@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.models.digest import checkpoint_digest
 from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
 from groot_ros.models.gr00t_n1d6.config import MODEL_TYPE, EagleConfig

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.models.digest import file_sample
 from groot_ros.runtime.commands import build_command, engine_command, make_command
 from groot_ros.runtime.errors import EngineFilesError, StepsNotStoredError

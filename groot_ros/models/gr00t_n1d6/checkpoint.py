@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.models.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.models.gr00t_n1d6.model import Gr00tN1d6, build_model
 from groot_ros.models.safetensors_file import TensorEntry, index_checkpoint
