@@ -1,4 +1,4 @@
-"""Where commands go: the controllers, and the table of controller types."""
+"""Controllers of the contract, and the table of controller types."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +9,8 @@ from groot_ros.robot.reader import read_joint_names, read_topic
 ControllerType = Literal["joint_trajectory_controller", "forward_command_controller"]
 Interpolation = Literal["linear", "cubic", "quintic"]
 
-#: Every controller type, and the last part of the topic on which it takes commands by default.
+#: Controller type -> last part of its default command topic. A new type is one entry here and in
+#: ControllerType, and its conversion of trajectories in `bridge`.
 CONTROLLER_TOPICS: dict[ControllerType, str] = {
     "joint_trajectory_controller": "joint_trajectory",
     "forward_command_controller": "commands",
@@ -19,7 +20,7 @@ INTERPOLATIONS: tuple[Interpolation, ...] = ("linear", "cubic", "quintic")
 
 @dataclass(frozen=True)
 class Controller:
-    """One controller, its command topic and its joints, in the order of its own configuration."""
+    """One controller: its command topic, and its joints in the order that it expects."""
 
     name: str
     type: ControllerType

@@ -1,4 +1,4 @@
-"""What the sections of the robot contract have in common: their error, topic and joint names."""
+"""Error, topic names and joint names that all sections of the robot contract share."""
 
 import re
 from collections.abc import Iterable

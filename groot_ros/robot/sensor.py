@@ -6,17 +6,13 @@ from typing import Literal
 from groot_ros.core import s_to_ns
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.reader import read_joint_names, read_topic
+from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
 
 Stamp = Literal["header", "arrival"]
 
 STAMPS: tuple[Stamp, ...] = ("header", "arrival")
 #: Longest time from the exposure of an image to its stamp, s.
 MAX_LATENCY = 10.0
-
-#: Encodings of sensor_msgs/Image; `vision.encodings` decodes them.
-ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2")
-#: Encodings of sensor_msgs/CompressedImage.
-COMPRESSED = ("jpeg", "png")
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Camera:
 
     Attributes:
         name: the view, as the checkpoint's video modality names it.
-        encoding: one of ENCODINGS, or of COMPRESSED for sensor_msgs/CompressedImage.
+        encoding: a row of `vision.encodings`.
         stamp: whether an image is dated by its header or by its arrival.
         latency_ns: time from exposure to stamp, subtracted from the stamp.
         rate: expected frame rate, Hz.
@@ -41,7 +37,7 @@ class Camera:
 
     @property
     def compressed(self) -> bool:
-        """Whether the topic carries sensor_msgs/CompressedImage."""
+        """Return whether the topic carries sensor_msgs/CompressedImage."""
         return self.encoding in COMPRESSED
 
 
@@ -59,7 +55,7 @@ def read_camera(name: str, section: Fields) -> Camera:
     camera = Camera(
         name,
         topic=read_topic(section, "topic"),
-        encoding=section.choice("encoding", (*ENCODINGS, *COMPRESSED), "rgb8"),
+        encoding=section.choice("encoding", (*(e.name for e in ENCODINGS), *COMPRESSED), "rgb8"),
         stamp=section.choice("stamp", STAMPS, "header"),
         latency_ns=s_to_ns(section.number("latency", 0.0, at_least=0.0, at_most=MAX_LATENCY)),
         rate=section.number("rate", above=0.0),
