@@ -25,15 +25,13 @@ from groot_ros.processing.save import save_processor
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.sim import JOINTS
 from groot_ros.sim.closed_loop import ChunkPolicy, Leg, drive
-from groot_ros.sim.task import INSTRUCTIONS
+from groot_ros.sim.tasks.touch import INSTRUCTIONS, REACHED
 from groot_ros.training.demo_batches import DemoBatches
 from groot_ros.training.demo_data import DemoData, generate
 from groot_ros.training.demo_model import TAG, model_config, processor_config, statistics
 from groot_ros.training.initialise import initialise
 from groot_ros.training.stages import train_backbone, train_head
 
-#: A cube counts as reached when the grasp point ends so near its top, m (2.5 cm is perfect).
-REACHED = 0.04
 _CHECK = tuple(INSTRUCTIONS[i] for i in (0, 1, 2, 0, 2, 1))
 
 
