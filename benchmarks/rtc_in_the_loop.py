@@ -30,7 +30,7 @@ from groot_ros.evaluation.run_log import RunLog, open_bag, read_run
 from groot_ros.evaluation.table import format_table
 from groot_ros.sim import JOINTS
 from groot_ros.sim.arm import SimulatedArm
-from groot_ros.sim.task import instructed_cube, place_cubes, touch_point
+from groot_ros.sim.tasks.touch import instructed_cube, place_cubes, touch_point
 
 #: m from the touch point.
 _REACHED = 0.02

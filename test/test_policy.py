@@ -17,7 +17,7 @@ from support.tiny_checkpoint import (
 
 from groot_ros.control.rtc import schedule
 from groot_ros.core import ActionKind, MalformedError, Observation, Prefix, RtcMode, StampedInput
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.policy import InferenceError, Policy, load_policy
 from groot_ros.processing import (
     ActionConfig,

@@ -9,8 +9,8 @@ from benchmarks.continuity.policies import PERIOD, Array, Source
 from benchmarks.continuity.senders import EPOCH_NS, Sender
 from benchmarks.continuity.stream import Stream, proposals
 from groot_ros.core import s_to_ns
+from groot_ros.sim.controllers import RULES, Distro, TrajectoryController
 from groot_ros.sim.trajectory import TrajectoryMessage
-from groot_ros.sim.trajectory_controller import RULES, Distro, TrajectoryController
 
 #: s: of the executor's tick, of a message's way, and of the servo.
 TICK, DELIVERY, LAG = 0.012, 0.002, 0.05

@@ -27,7 +27,7 @@ def record(checkpoint: Path, out: Path) -> int:
     from groot_ros.robot import load_contract
     from groot_ros.sim import JOINTS
     from groot_ros.sim.closed_loop import drive
-    from groot_ros.sim.task import INSTRUCTIONS
+    from groot_ros.sim.tasks.touch import INSTRUCTIONS
     from groot_ros.training.demo_checkpoint import as_chunk_policy
     from groot_ros.training.demo_model import TAG
 

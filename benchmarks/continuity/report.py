@@ -11,7 +11,7 @@ from benchmarks.continuity.policies import SYNTHETIC, Source, recorded
 from benchmarks.continuity.senders import METHODS
 from benchmarks.continuity.stream import Stream
 from groot_ros.evaluation.table import format_table
-from groot_ros.sim.trajectory_controller import RULES, Distro
+from groot_ros.sim.controllers import RULES, Distro
 
 #: Whose controller the pictures show, and the tables of one controller alone.
 DISTRO: Distro = "jazzy"

@@ -1,12 +1,12 @@
-"""What a bag holds, at a glance."""
+"""Topics, counts and time span of a bag."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from rosbags.rosbag2 import Reader, ReaderError
 
-from groot_ros.bags.error import BagError
-from groot_ros.bags.recovery import mcap_file, saved_messages
+from groot_ros.bags import BagError
+from groot_ros.bags.recovery import mcap_file, read_messages
 from groot_ros.core import ns_to_s
 
 
@@ -21,11 +21,15 @@ class TopicContents:
 
 @dataclass(frozen=True)
 class BagContents:
-    """A bag's topics, by name, and the span of its messages.
+    """Topics of a bag, and the time span of its messages.
 
     Attributes:
-        finished: False for a bag whose recording process was killed.
+        path: directory or .mcap file.
+        topics: sorted by name.
+        start_ns: stamp of the first message.
+        end_ns: stamp of the last message.
         bytes: size of its files.
+        finished: False for a bag that was not closed, because the recording process was killed.
 
     """
 
@@ -38,7 +42,7 @@ class BagContents:
 
     @property
     def count(self) -> int:
-        """Messages of all topics."""
+        """Number of messages of all topics."""
         return sum(topic.count for topic in self.topics)
 
     @property
@@ -47,12 +51,12 @@ class BagContents:
         return ns_to_s(self.end_ns - self.start_ns) if self.count else 0.0
 
     def rate(self, topic: TopicContents) -> float:
-        """Hz, mean over the bag; 0 where one message tells no rate."""
+        """Return the mean rate over the bag, Hz; 0 for fewer than two messages."""
         return (topic.count - 1) / self.duration if topic.count > 1 and self.duration else 0.0
 
 
 def read_contents(path: Path) -> BagContents:
-    """Look into a bag directory or an .mcap file; an unfinished one is read through.
+    """Read the contents of a bag directory or an .mcap file; an unfinished one is read completely.
 
     Raises:
         BagError: there is no bag, or it is damaged.
@@ -76,7 +80,7 @@ def read_contents(path: Path) -> BagContents:
 def _read_unfinished(path: Path) -> BagContents:
     counts: dict[tuple[str, str], int] = {}
     stamps = []
-    for topic, stamp_ns, _ in saved_messages(mcap_file(path)):
+    for topic, stamp_ns, _ in read_messages(mcap_file(path)):
         key = (topic.name, topic.definition.name)
         counts[key] = counts.get(key, 0) + 1
         stamps.append(stamp_ns)

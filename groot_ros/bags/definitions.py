@@ -1,4 +1,4 @@
-"""Message definitions as a bag carries them: the text of a type and its RIHS01 hash."""
+"""Message definitions as a bag stores them: the text of a type and its RIHS01 hash."""
 
 import os
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from rosbags.interfaces import Nodetype
 from rosbags.interfaces.typing import FieldDesc, Typesdict
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
-from groot_ros.bags.error import BagError
+from groot_ros.bags import BagError
 from groot_ros.core.share import share_directory
 
 
@@ -19,7 +19,7 @@ class MessageDefinition:
 
     Attributes:
         name: "package/msg/Name".
-        text: the definition and those of all nested types, as MCAP's "ros2msg" schema.
+        text: definition of the type and of all nested types, as MCAP's "ros2msg" schema.
         rihs01: hash of REP-2016, "RIHS01_...", as publishers announce it.
 
     """
@@ -30,18 +30,18 @@ class MessageDefinition:
 
     @classmethod
     def parse(cls, name: str, text: str) -> "MessageDefinition":
-        """From a text that already holds all nested types."""
+        """Create a definition from a text that contains all nested types."""
         store = get_typestore(Stores.EMPTY)
         store.register(get_types_from_msg(text, name))
         return cls(name, text, store.hash_rihs01(name))
 
 
 class MessageDefinitions:
-    """Finds definitions: as installed, else in this package's sources, else the standard ones.
+    """Search for definitions: installed packages, this package's sources, then the standard types.
 
     Args:
-        share_folders: where packages' folders with `msg/*.msg` are; None = as ROS does, below
-            the prefixes of AMENT_PREFIX_PATH.
+        share_folders: folders that contain the packages' folders with `msg/*.msg`; by default those
+            below the prefixes of AMENT_PREFIX_PATH, as in ROS.
 
     """
 
@@ -54,7 +54,7 @@ class MessageDefinitions:
         self._known = get_typestore(Stores.EMPTY)
 
     def find(self, name: str) -> MessageDefinition:
-        """The definition of "package/msg/Name"; BagError when no .msg file tells it."""
+        """Return the definition of "package/msg/Name"; BagError if there is no .msg file of it."""
         try:
             self._load(name)
             text, _ = self._known.generate_msgdef(name, ros_version=2)
@@ -91,6 +91,6 @@ class MessageDefinitions:
 
 
 def _nested(field: FieldDesc) -> str | None:
-    """The message type that a field speaks of, None for a plain one."""
+    """Return the message type of a field, None for a primitive type."""
     element = field[1][0] if field[0] in (Nodetype.ARRAY, Nodetype.SEQUENCE) else field
     return str(element[1]) if element[0] is Nodetype.NAME else None

@@ -1,7 +1,7 @@
-"""The records of an MCAP file (the MCAP specification, version 0), as bytes.
+"""Serialisation of the records of an MCAP file (MCAP specification, version 0).
 
-Only what rosbag2's bags need: no attachments, no compression, no checksums (rosbag2's own
-default). All numbers are little-endian; a string is its length and its UTF-8 bytes.
+Only those that rosbag2's bags need: no attachments, no compression, no checksums (the default of
+rosbag2). All numbers are little-endian; a string is its length and its UTF-8 bytes.
 """
 
 import struct
@@ -12,7 +12,7 @@ MAGIC = b"\x89MCAP0\r\n"
 
 
 class Opcode(IntEnum):
-    """The records that are used here."""
+    """Record types that are used here."""
 
     HEADER = 0x01
     FOOTER = 0x02
@@ -30,27 +30,27 @@ class Opcode(IntEnum):
 
 
 def record(opcode: Opcode, body: bytes) -> bytes:
-    """A whole record."""
+    """Serialise a record."""
     return struct.pack("<BQ", opcode, len(body)) + body
 
 
 def sized(data: bytes) -> bytes:
-    """Bytes after their length, as strings, maps and arrays are."""
+    """Prefix bytes with their length, as in strings, maps and arrays."""
     return struct.pack("<I", len(data)) + data
 
 
 def string(text: str) -> bytes:
-    """A string field."""
+    """Serialise a string field."""
     return sized(text.encode())
 
 
 def header() -> bytes:
-    """The first record."""
+    """Serialise the first record."""
     return record(Opcode.HEADER, string("ros2") + string("groot_ros"))
 
 
 def schema(number: int, name: str, definition: str) -> bytes:
-    """A message type, its definition in the form of .msg files."""
+    """Serialise a message type; its definition has the format of .msg files."""
     body = struct.pack("<H", number) + string(name) + string("ros2msg") + string(definition)
     return record(Opcode.SCHEMA, body)
 
@@ -58,25 +58,25 @@ def schema(number: int, name: str, definition: str) -> bytes:
 def channel(
     number: int, schema_number: int, topic: str, encoding: str, metadata: Mapping[str, str]
 ) -> bytes:
-    """A topic."""
+    """Serialise a topic."""
     entries = b"".join(string(key) + string(value) for key, value in metadata.items())
     body = struct.pack("<HH", number, schema_number) + string(topic) + string(encoding)
     return record(Opcode.CHANNEL, body + sized(entries))
 
 
 def message_head(channel_number: int, stamp_ns: int, size: int) -> bytes:
-    """What comes before the `size` bytes of a message."""
+    """Serialise the header of a message of `size` bytes."""
     return struct.pack("<BQHIQQ", Opcode.MESSAGE, 22 + size, channel_number, 0, stamp_ns, stamp_ns)
 
 
 def chunk_head(span_ns: tuple[int, int], size: int) -> bytes:
-    """What comes before the `size` bytes of a chunk's records."""
+    """Serialise the header of a chunk with `size` bytes of records."""
     fields = struct.pack("<QQQI", *span_ns, size, 0) + string("") + struct.pack("<Q", size)
     return struct.pack("<BQ", Opcode.CHUNK, len(fields) + size) + fields
 
 
 def message_index(channel_number: int, entries: Sequence[tuple[int, int]]) -> bytes:
-    """Where in the chunk before it a topic's messages are: (stamp in ns, offset)."""
+    """Serialise (stamp in ns, offset in the preceding chunk) of a topic's messages."""
     packed = b"".join(struct.pack("<QQ", *entry) for entry in entries)
     return record(Opcode.MESSAGE_INDEX, struct.pack("<H", channel_number) + sized(packed))
 
@@ -84,14 +84,14 @@ def message_index(channel_number: int, entries: Sequence[tuple[int, int]]) -> by
 def chunk_index(
     span_ns: tuple[int, int], begin: int, length: int, size: int, indexes: Mapping[int, bytes]
 ) -> bytes:
-    """Where a chunk is.
+    """Serialise the position of a chunk.
 
     Args:
-        span_ns: stamps of its first and last message.
+        span_ns: earliest and latest stamp of its messages.
         begin: offset in the file.
-        length: bytes of the whole chunk record.
-        size: bytes of the records in it.
-        indexes: channel -> the message index records that follow it, in file order.
+        length: size of the complete chunk record, bytes.
+        size: size of the records in it, bytes.
+        indexes: channel -> message index record that follows the chunk, in file order.
 
     """
     offsets, at = b"", begin + length
@@ -109,25 +109,25 @@ def chunk_index(
 
 
 def metadata(name: str, entries: Mapping[str, str]) -> bytes:
-    """Text under a name."""
+    """Serialise named text entries."""
     packed = b"".join(string(key) + string(value) for key, value in entries.items())
     return record(Opcode.METADATA, string(name) + sized(packed))
 
 
 def metadata_index(begin: int, length: int, name: str) -> bytes:
-    """Where a metadata record is."""
+    """Serialise the position of a metadata record."""
     return record(Opcode.METADATA_INDEX, struct.pack("<QQ", begin, length) + string(name))
 
 
 def data_end() -> bytes:
-    """What separates the messages from the summary."""
+    """Serialise the record between the messages and the summary."""
     return record(Opcode.DATA_END, struct.pack("<I", 0))
 
 
 def statistics(
     counts: Mapping[int, int], schemas: int, chunks: int, span_ns: tuple[int, int]
 ) -> bytes:
-    """Messages by channel, and how many records of each kind there are."""
+    """Serialise the number of messages per channel and of records of each type."""
     by_channel = b"".join(struct.pack("<HQ", *entry) for entry in sorted(counts.items()))
     numbers = struct.pack(
         "<QHIIIIQQ", sum(counts.values()), schemas, len(counts), 0, 1, chunks, *span_ns
@@ -136,7 +136,7 @@ def statistics(
 
 
 def summary(begin: int, groups: Mapping[Opcode, Sequence[bytes]]) -> bytes:
-    """Everything from the summary's `begin` to the end of the file."""
+    """Serialise the file from the summary, at offset `begin`, to its end."""
     offsets, at = b"", begin
     for opcode, records in groups.items():
         length = sum(map(len, records))

@@ -1,4 +1,4 @@
-"""Records on a thread of its own, so that a slow disk never holds up receiving."""
+"""Recording in a separate thread, so that a slow disk does not delay reception."""
 
 import threading
 import time
@@ -11,10 +11,10 @@ from rosbags.interfaces import Qos
 from groot_ros.bags.definitions import MessageDefinition
 from groot_ros.bags.writer import BagWriter
 
-#: Bytes that may wait for the disk: 2.3 s of two 640x480 cameras at 30 Hz. More would only
-#: make closing slower than a supervisor waits.
+#: Bytes that may wait for the disk: 2.3 s of two 640x480 cameras at 30 Hz. With more, closing
+#: would take longer than a supervisor waits.
 MAX_WAITING_BYTES = 128 * 2**20
-#: s between flushes: what a killed process can lose.
+#: Time between flushes, s: the most that a killed process loses.
 FLUSH_PERIOD = 1.0
 
 
@@ -25,14 +25,14 @@ class _Message(NamedTuple):
 
 
 class Recorder:
-    """Takes messages from any thread and writes them in order.
+    """Queue of messages from any thread that one thread writes in order.
 
-    A message that finds `max_waiting_bytes` waiting is dropped and counted: what is recorded
-    stays whole up to there, instead of losing a bit of everything.
+    Messages are dropped and counted while `max_waiting_bytes` are waiting, so that the bag is
+    complete up to that point instead of missing single messages throughout.
 
     Attributes:
-        dropped: topic -> messages that were not recorded.
-        problem: why recording ended early, usually a BagError, or None.
+        dropped: topic -> number of messages that were not recorded.
+        problem: exception that ended recording early, usually a BagError, or None.
 
     """
 
@@ -58,13 +58,13 @@ class Recorder:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Topic -> messages written."""
+        """Topic -> number of messages written."""
         return dict(self._writer.counts)
 
     def add_topic(
         self, topic: str, definition: MessageDefinition, offered: Sequence[Qos] = ()
     ) -> None:
-        """Announce a topic before its first message."""
+        """Add a topic before its first message."""
         with self._writing:
             self._writer.add_topic(topic, definition, offered)
 
@@ -79,7 +79,7 @@ class Recorder:
             self._changed.notify()
 
     def close(self) -> None:
-        """Write what waits and close the bag; `problem` says whether that worked."""
+        """Write all waiting messages and close the bag; `problem` is None if that succeeded."""
         with self._changed:
             self._ending = True
             self._changed.notify()
@@ -99,7 +99,7 @@ class Recorder:
                 self._waiting.clear()
 
     def _write_some(self) -> bool:
-        """Write for one flush period; False once there is nothing left to come."""
+        """Write for one flush period; return False when all messages are written after close()."""
         deadline = time.monotonic() + self._flush_period
         while (left := deadline - time.monotonic()) > 0:
             with self._changed:

@@ -1,7 +1,7 @@
-"""Saves a bag whose recording process was killed.
+"""Recovery of a bag whose recording process was killed.
 
-An unfinished bag has no metadata.yaml, and its MCAP file no index and perhaps half a record
-at its end. Everything before is intact, because a writer only ever appends.
+An unfinished bag has no metadata.yaml, and its MCAP file has no index and possibly an incomplete
+record at its end. Everything before is intact, because the writer only appends.
 """
 
 import struct
@@ -14,8 +14,8 @@ from typing import BinaryIO
 from rosbags.interfaces import Qos
 from rosbags.rosbag2.metadata import parse_qos
 
+from groot_ros.bags import BagError
 from groot_ros.bags.definitions import MessageDefinition
-from groot_ros.bags.error import BagError
 from groot_ros.bags.mcap_records import MAGIC, Opcode
 from groot_ros.bags.writer import BagWriter
 
@@ -23,59 +23,63 @@ _QOS_KEY = "offered_qos_profiles"
 
 
 @dataclass(frozen=True)
-class SavedTopic:
-    """A topic as the file announces it."""
+class RecordedTopic:
+    """A topic as described in the file."""
 
     name: str
     definition: MessageDefinition
     offered: tuple[Qos, ...]
 
 
-def saved_messages(path: Path) -> Iterator[tuple[SavedTopic, int, bytes]]:
-    """(topic, stamp in ns, data) of every whole message of an MCAP file, in file order.
+def read_messages(path: Path) -> Iterator[tuple[RecordedTopic, int, bytes]]:
+    """Iterate over (topic, stamp in ns, data) of every complete message, in file order.
 
     Raises:
         BagError: not an MCAP file, or one with compressed chunks.
 
     """
     schemas: dict[int, MessageDefinition] = {}
-    topics: dict[int, SavedTopic] = {}
+    topics: dict[int, RecordedTopic] = {}
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise BagError(f"{path} is not an MCAP file")
         for opcode, body in _records(file):
             if opcode == Opcode.SCHEMA:
-                fields = _Fields(body)
+                fields = _RecordFields(body)
                 number, name, _encoding = fields.short(), fields.text(), fields.text()
                 schemas[number] = MessageDefinition.parse(name, fields.text())
             elif opcode == Opcode.CHANNEL:
-                fields = _Fields(body)
+                fields = _RecordFields(body)
                 number, schema = fields.short(), fields.short()
-                topic, _encoding, metadata = fields.text(), fields.text(), _Fields(fields.data())
+                topic, _encoding, metadata = (
+                    fields.text(),
+                    fields.text(),
+                    _RecordFields(fields.data()),
+                )
                 qos = parse_qos(metadata.mapping().get(_QOS_KEY, ""))
-                topics[number] = SavedTopic(topic, schemas[schema], tuple(qos))
+                topics[number] = RecordedTopic(topic, schemas[schema], tuple(qos))
             else:
                 number, _sequence, stamp_ns, _published = struct.unpack_from("<HIQQ", body)
                 yield topics[number], stamp_ns, body[22:]
 
 
 def recover(bag: Path, out: Path) -> BagWriter:
-    """Copy every whole message of an unfinished bag into a new, finished one.
+    """Copy every complete message of an unfinished bag into a new, finished one.
 
     Args:
-        bag: directory with one .mcap file, or that file itself. It is left as it is.
+        bag: directory with one .mcap file, or that file; it is not changed.
         out: directory of the new bag; must not exist yet.
 
     Returns:
         The closed writer, for its counts.
 
     Raises:
-        BagError: there is no MCAP file that can be read, and `out` is not made; or it cannot be
-            written.
+        BagError: there is no readable MCAP file, in which case `out` is not created; or `out`
+            cannot be written.
 
     """
-    saved = saved_messages(mcap_file(bag))
-    # What cannot be read is rejected here, before anything is made.
+    saved = read_messages(mcap_file(bag))
+    # Raises for an unreadable file before the output is created.
     first = list(islice(saved, 1))
     writer = BagWriter(out)
     for topic, stamp_ns, data in chain(first, saved):
@@ -87,18 +91,20 @@ def recover(bag: Path, out: Path) -> BagWriter:
 
 
 def mcap_file(bag: Path) -> Path:
-    """The one MCAP file of a bag directory, or the file itself."""
+    """Return the only MCAP file of a bag directory, or the file itself."""
     files = [bag] if bag.is_file() else sorted(bag.glob("*.mcap"))
     if len(files) != 1:
-        raise BagError(f"{bag} holds {len(files)} .mcap files where there should be one")
+        raise BagError(
+            f"{bag} contains {len(files)} .mcap files, expected one: name the file itself"
+        )
     return files[0]
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
-    """Schemas, channels and messages up to the first that is cut off.
+    """Iterate over schemas, channels and messages up to the first incomplete one.
 
-    The records of an uncompressed chunk lie in the file as they would outside of it: a chunk
-    is entered by skipping its header, so a chunk that was cut off is read as far as it goes.
+    The records of an uncompressed chunk have the same form as outside of it. Only the header of a
+    chunk is skipped, so an incomplete chunk is read as far as it goes.
     """
     while len(head := file.read(9)) == 9:
         opcode, length = struct.unpack("<BQ", head)
@@ -118,8 +124,8 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
             file.seek(length, 1)
 
 
-class _Fields:
-    """The fields of a record, one after the other."""
+class _RecordFields:
+    """Reader of the fields of a record, in their order."""
 
     def __init__(self, body: bytes) -> None:
         self._body = body

@@ -1,9 +1,9 @@
-"""Which topics make up the graph."""
+"""The topics of the graph that are recorded."""
 
 from groot_ros.robot import RobotContract
 
-#: What policy and executor say to each other and to the user, whatever the robot.
-_OWN_TOPICS = (
+#: Topics of policy and executor, the same for every robot.
+_NODE_TOPICS = (
     "instruction",
     "action_chunk",
     "policy_status",
@@ -13,14 +13,14 @@ _OWN_TOPICS = (
 
 
 def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:
-    """All topics from which a run can be understood and evaluated, each once.
+    """Return all topics that are needed to evaluate a run, without duplicates.
 
-    Relative names belong to the namespace of the robot, absolute ones are shared by all.
+    Relative names are resolved in the namespace of the robot, absolute ones are shared by all.
     """
     topics = (
         *(camera.topic for camera in contract.cameras.values()),
         *(source.topic for source in contract.joint_states),
-        *_OWN_TOPICS,
+        *_NODE_TOPICS,
         *(controller.topic for controller in contract.controllers),
         "/diagnostics",
         *(("/clock",) if use_sim_time else ()),

@@ -1,4 +1,4 @@
-"""Writes an MCAP bag with the metadata.yaml of rosbag2."""
+"""Writer of an MCAP bag with the metadata.yaml of rosbag2."""
 
 import os
 import shutil
@@ -9,40 +9,40 @@ from typing import Literal
 from rosbags.interfaces import Connection, Qos
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
 
+from groot_ros.bags import BagError
 from groot_ros.bags.definitions import MessageDefinition
-from groot_ros.bags.error import BagError
 from groot_ros.bags.mcap_file import McapFile
 
-#: Free bytes on the disk below which recording stops while the bag can still be closed.
+#: Free bytes on the disk below which recording stops, so that the bag can still be closed.
 MIN_FREE_BYTES = 64 * 2**20
-#: The disk is looked at each time this many bytes were written.
+#: The free space is checked each time this many bytes were written.
 _CHECK_EVERY_BYTES = 8 * 2**20
 
 
 def metadata_version() -> Literal[8, 9]:
-    """Humble parses the QoS of version 9 with an error; 8 is read by Humble and Jazzy."""
+    """Return the version of metadata.yaml: 8 on Humble, which cannot parse the QoS of 9, else 9."""
     return 8 if os.environ.get("ROS_DISTRO") == "humble" else 9
 
 
 class _Writer(Writer):
-    """rosbags' writer of bags, on our own file."""
+    """Bag writer of rosbags, with McapFile as its storage."""
 
     STORAGE_PLUGINS = {StoragePlugin.MCAP: McapFile}  # noqa: RUF012
 
 
 class BagWriter:
-    """One bag directory, <path>/<name>.mcap and metadata.yaml.
+    """Writer of one bag directory, <path>/<name>.mcap and metadata.yaml.
 
-    Until close() there is no metadata.yaml; what flush() has seen survives the death of the
-    process, see `groot_ros.bags.recovery`.
+    metadata.yaml is written by close(). Messages that were flushed can be recovered if the process
+    dies before that, see `groot_ros.bags.recovery`.
 
     Args:
         path: directory of the bag; must not exist yet.
-        version: of metadata.yaml; None = what the running ROS distribution reads.
+        version: of metadata.yaml; by default the one that the running ROS distribution reads.
         min_free_bytes: see MIN_FREE_BYTES.
 
     Raises:
-        BagError: the directory exists or cannot be made.
+        BagError: the directory exists or cannot be created.
 
     """
 
@@ -60,7 +60,7 @@ class BagWriter:
         self._unchecked_bytes = 0
         self._closed = False
         if path.exists():
-            raise BagError(f"{path} exists already: name another directory, or move it away")
+            raise BagError(f"{path} already exists: choose another directory, or move it")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._require_free_space(path.parent)
@@ -69,12 +69,12 @@ class BagWriter:
             )
             self._writer.open()
         except OSError as error:
-            raise BagError(f"bag {path} cannot be made: {error.strerror}") from error
+            raise BagError(f"bag {path} cannot be created: {error.strerror}") from error
 
     def add_topic(
         self, topic: str, definition: MessageDefinition, offered: Sequence[Qos] = ()
     ) -> None:
-        """Announce a topic; `offered` is the QoS of its publishers."""
+        """Add a topic before its first message; `offered` is the QoS of its publishers."""
         try:
             self._connections[topic] = self._writer.add_connection(
                 topic,
@@ -91,12 +91,12 @@ class BagWriter:
         """Write one serialised message.
 
         Args:
-            topic: announced before.
-            stamp_ns: when it was received, ns.
-            data: exact CDR bytes, as a raw subscription gives them.
+            topic: added before.
+            stamp_ns: time of reception, ns.
+            data: CDR bytes as a raw subscription delivers them.
 
         Raises:
-            BagError: the disk is full or broken; what was written before is kept.
+            BagError: the disk is full or failed; earlier messages are kept.
 
         """
         if self._unchecked_bytes >= _CHECK_EVERY_BYTES:
@@ -109,15 +109,15 @@ class BagWriter:
         try:
             self._writer.write(self._connections[topic], stamp_ns, data)
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._abort(error) from error
         self.counts[topic] += 1
         self._unchecked_bytes += len(data)
 
     def flush(self) -> None:
-        """Hand everything to the operating system: from here on a killed process loses none of it.
+        """Pass everything to the operating system, so that a killed process does not lose it.
 
         Raises:
-            BagError: the disk is full or broken; what was written before is kept.
+            BagError: the disk is full or failed; earlier messages are kept.
 
         """
         storage = self._writer.storage
@@ -125,17 +125,17 @@ class BagWriter:
         try:
             storage.flush()
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._abort(error) from error
 
     def close(self) -> None:
-        """Write index and metadata.yaml; safe to call twice."""
+        """Write index and metadata.yaml; later calls do nothing."""
         if self._closed:
             return
         self._closed = True
         try:
             self._writer.close()
         except OSError as error:
-            raise self._broken(error) from error
+            raise self._abort(error) from error
 
     def _require_free_space(self, where: Path) -> None:
         free = shutil.disk_usage(where).free
@@ -145,10 +145,10 @@ class BagWriter:
                 f"only {free / 2**20:.0f} MiB are free on the disk"
             )
 
-    def _broken(self, error: OSError) -> BagError:
+    def _abort(self, error: OSError) -> BagError:
         self._closed = True
         self._writer.abort()
         return BagError(
-            f"bag {self.path} cannot be written: {error.strerror}; what it holds can be saved "
-            f"with 'groot-ros bag recover {self.path}'"
+            f"bag {self.path} cannot be written: {error.strerror}; recover its messages with "
+            f"'groot-ros bag recover {self.path}'"
         )

@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.core.fields import CheckpointError, unreadable
+from groot_ros.core.config_reader import CheckpointError, unreadable
 from groot_ros.processing.tokenizer import has_tokenizer, tokenizer_files
 
 #: Files of a checkpoint, beside its weights.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 
-from groot_ros.core.fields import CheckpointError, Fields, unreadable
+from groot_ros.core.config_reader import CheckpointError, Fields, unreadable
 
 _DTYPES = {
     "F64": torch.float64,

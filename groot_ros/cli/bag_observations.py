@@ -116,7 +116,8 @@ def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
 
 def _takers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:
     """The contract's topic -> what puts a message of it, and when it came, into the buffer."""
-    from groot_ros.vision.encodings import compressed_to_rgb, image_to_rgb
+    from groot_ros.vision.compressed import compressed_to_rgb
+    from groot_ros.vision.encodings import image_to_rgb
 
     def header_ns(message: Any) -> int:
         stamp = message.header.stamp

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from groot_ros.cli.pluralise import pluralise
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from groot_ros.core import ActionKind, MalformedError, ns_to_s, time_to_ns
-from groot_ros.vision.encodings import compressed_to_rgb, image_to_rgb
+from groot_ros.vision.compressed import compressed_to_rgb
+from groot_ros.vision.encodings import image_to_rgb
 
 #: Message type -> what makes RGB of it.
 _TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {

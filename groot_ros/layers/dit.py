@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from groot_ros.core.fields import Fields
+from groot_ros.core.config_reader import Fields
 from groot_ros.layers.attention import attention
 
 

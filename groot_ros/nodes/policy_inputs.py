@@ -15,14 +15,8 @@ from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
 from groot_ros.observation.observation_buffer import ObservationBuffer
 from groot_ros.observation.rejections import Rejected
-from groot_ros.vision.encodings import (
-    check_compressed,
-    check_compression,
-    check_encoding,
-    check_image,
-    compressed_to_rgb,
-    image_to_rgb,
-)
+from groot_ros.vision.compressed import check_compressed, check_compression, compressed_to_rgb
+from groot_ros.vision.encodings import check_encoding, check_image, image_to_rgb
 
 Rgb: TypeAlias = NDArray[np.uint8]
 #: Hears (reason, detail).

@@ -20,8 +20,8 @@ except ImportError:  # Humble
     from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks
 
 from groot_ros.bags.definitions import MessageDefinitions
-from groot_ros.bags.error import BagError
-from groot_ros.bags.offers import Request, offered_qos
+from groot_ros.bags import BagError
+from groot_ros.bags.qos import Request, offered_qos
 from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.topics import graph_topics
 from groot_ros.bags.writer import BagWriter
@@ -105,7 +105,7 @@ class RecorderNode(Node):
             if topic in self._missing:
                 del self._missing[topic]
                 self._begin(topic, types, offers)
-            elif not self._requests[topic].hears(offers):
+            elif not self._requests[topic].receives_all(offers):
                 self.get_logger().warning(
                     f"a new publisher of {topic} offers less (best effort, or not latched): "
                     "subscribing anew so that all are heard"

@@ -25,13 +25,11 @@ from groot_ros.core import NS_PER_S, SimRobotConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
-from groot_ros.sim.frames import FrameThread
-from groot_ros.sim.periodic_timer import PeriodicTimer
-from groot_ros.sim.real_time_pacer import RealTimePacer
+from groot_ros.sim.camera import FrameThread
+from groot_ros.sim.clock import PeriodicTimer, RealTimePacer
+from groot_ros.sim.controllers import Distro
 from groot_ros.sim.robot import SimulatedRobot
-from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRejected
-from groot_ros.sim.trajectory_controller import Distro
+from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
 #: /clock does not begin at 0: a zero stamp means "now" to a trajectory.
 _SIM_START_NS = NS_PER_S

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core import ActionGroup, ActionKind
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.family import PolicySpec
 from groot_ros.robot import RobotContract
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from groot_ros.core.fields import Fields
+from groot_ros.core.config_reader import Fields
 
 class Representation(str, Enum):
     """Of an action group; DELTA is accepted but, as in the reference, treated as ABSOLUTE."""

@@ -10,7 +10,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.core.fields import unreadable
+from groot_ros.core.config_reader import unreadable
 
 #: Bytes of one array, unpacked.
 LARGEST = 1 << 30

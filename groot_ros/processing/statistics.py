@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 
 Array = NDArray[np.float64]
 #: group -> statistic (min, max, mean, std, q01, q99) -> [D], or [T, D] for relative actions

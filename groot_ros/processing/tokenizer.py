@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 
 # Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.
 if TYPE_CHECKING:

@@ -1,11 +1,10 @@
-"""The robot contract: what the robot is, in one YAML file that every node reads."""
+"""The robot contract: one YAML file that describes the robot, read by every node."""
 
 from groot_ros.robot.contract import Group, RobotContract, load_contract
 from groot_ros.robot.controller import Controller
-from groot_ros.robot.joint import Joint, JointLimits
+from groot_ros.robot.joint import Joint, JointLimits, UnitMap
 from groot_ros.robot.reader import ContractError
 from groot_ros.robot.sensor import Camera, JointStateSource
-from groot_ros.robot.units import UnitMap
 
 __all__ = [
     "Camera",

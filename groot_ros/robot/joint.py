@@ -1,26 +1,81 @@
-"""One joint: its limits, and the unit its data set speaks."""
+"""Joints: limits, and the map between SI units and those of the checkpoint."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from groot_ros.core.config_reader import Fields
 from groot_ros.robot.limit_sources import StatedLimits, tightest
-from groot_ros.robot.reader import Section
-from groot_ros.robot.units import UnitMap
+
+JointType = Literal["revolute", "prismatic"]
 
 #: Model units that have a name, per radian of a revolute joint and per metre of a prismatic one.
-_NAMED_SCALES = {
+NAMED_SCALES: dict[JointType, dict[str, float]] = {
     "revolute": {"rad": 1.0, "deg": math.degrees(1.0)},
     "prismatic": {"m": 1.0, "mm": 1000.0},
 }
+#: Plausible limits of a robot's joint: rad/s or m/s, then per s, then per s^2.
+VELOCITY_RANGE = (1e-3, 100.0)
+ACCELERATION_RANGE = (1e-2, 1e4)
+JERK_RANGE = (0.1, 1e6)
+#: rad, two turns: a larger position limit of a revolute joint was written in degrees.
+MAX_ANGLE = 4 * math.pi
+#: m, longest plausible travel of a prismatic joint.
+MAX_TRAVEL = 100.0
+#: rad or m by which an end of a gripper, a rounded number, may exceed the position limits.
+GRIPPER_ROUNDING = 0.005
+
+
+@dataclass(frozen=True)
+class UnitMap:
+    """Invertible map of one joint's values: model = sign * scale * (si - offset).
+
+    Attributes:
+        sign: 1, or -1 where the data set counts in the opposite direction.
+        scale: model units per rad (or m), > 0; 57.29578 for degrees.
+        offset: SI value at which the model's value is 0, rad or m.
+
+    Raises:
+        ValueError: the sign is not 1 or -1, the scale not positive, or a number not finite.
+
+    """
+
+    sign: float = 1.0
+    scale: float = 1.0
+    offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.sign not in (1.0, -1.0):
+            raise ValueError(f"sign must be 1 or -1, not {self.sign}")
+        if not (np.isfinite(self.scale) and self.scale > 0 and np.isfinite(self.offset)):
+            raise ValueError(
+                f"scale must be positive and offset finite, not {self.scale}, {self.offset}"
+            )
+
+    @classmethod
+    def through(cls, closed: tuple[float, float], opened: tuple[float, float]) -> "UnitMap":
+        """Return the linear map through two (si, model) pairs, the two ends of a gripper."""
+        slope = (opened[1] - closed[1]) / (opened[0] - closed[0])
+        return cls(float(np.sign(slope)), abs(slope), closed[0] - closed[1] / slope)
+
+    def to_model(self, si: ArrayLike) -> NDArray[np.float64]:
+        """Convert rad or m to the checkpoint's unit."""
+        return self.sign * self.scale * (np.asarray(si, dtype=np.float64) - self.offset)
+
+    def to_si(self, model: ArrayLike) -> NDArray[np.float64]:
+        """Convert the checkpoint's unit to rad or m."""
+        return self.sign * np.asarray(model, dtype=np.float64) / self.scale + self.offset
 
 
 @dataclass(frozen=True)
 class JointLimits:
     """Bounds of position (rad or m), velocity (1/s), acceleration (1/s^2) and jerk (1/s^3).
 
-    Infinite jerk is unlimited jerk.
+    A jerk limit of infinity means none.
     """
 
     lower: float
@@ -35,75 +90,83 @@ class Joint:
     """One actuated joint of the robot."""
 
     name: str
-    kind: Literal["revolute", "prismatic"]
+    kind: JointType
     limits: JointLimits
     units: UnitMap
 
     @property
     def unit(self) -> str:
-        """The SI unit of its position on every topic."""
+        """SI unit of its position on every topic."""
         return "rad" if self.kind == "revolute" else "m"
 
 
-#: What can be a robot's: rad/s or m/s, and per s, and per s^2.
-_VELOCITIES, _ACCELERATIONS, _JERKS = (1e-3, 100.0), (1e-2, 1e4), (0.1, 1e6)
-#: m: no joint slides further.
-_FURTHEST = 100.0
-#: rad or m that a gripper's end may lie beyond the position limits: rounded figures.
-_ROUNDED = 0.005
-
-#: No arm's joint turns further than this, rad; a limit in degrees does.
-_MOST_TURNS = 4 * math.pi
-
-
 def read_joint(
-    name: str, section: Section, gripper: UnitMap | None, elsewhere: StatedLimits | None = None
+    name: str, section: Fields, gripper: UnitMap | None, other: StatedLimits | None = None
 ) -> Joint:
-    """One entry of `joints:`; a gripper joint's unit map comes from `gripper:`.
+    """Read one entry of `joints:`.
 
-    Of each limit the tighter one counts, the contract's or what is stated elsewhere.
+    Args:
+        name: key of the entry.
+        section: the entry.
+        gripper: unit map from `gripper:`, if the joint is listed there.
+        other: limits from the URDF and joint_limits; of each limit the tighter value is used.
+
     """
-    kind = section.text("type", "revolute", choices=("revolute", "prismatic"))
-    lower, upper = section.interval("position")
-    if kind == "revolute" and max(-lower, upper) > _MOST_TURNS:
-        raise section.error(
-            "position", f"[{lower:g}, {upper:g}] is beyond two turns: limits are in rad, not deg"
-        )
-    if max(-lower, upper) > _FURTHEST:
-        raise section.error("position", f"[{lower:g}, {upper:g}] is beyond {_FURTHEST:g} m")
-    own = StatedLimits(
-        lower,
-        upper,
-        section.within("velocity", _VELOCITIES),
-        section.within("acceleration", _ACCELERATIONS),
-        section.within("jerk", _JERKS) if section.has("jerk") else math.inf,
-    )
-    both = tightest([own] if elsewhere is None else [own, elsewhere])
-    if both.lower >= both.upper:
-        assert elsewhere is not None
-        raise section.error(
-            "position",
-            f"[{lower:g}, {upper:g}] has nothing in common with "
-            f"[{elsewhere.lower:g}, {elsewhere.upper:g}] of the URDF or joint_limits",
-        )
-    for what in ("velocity", "acceleration", "jerk"):
-        if getattr(both, what) <= 0.0:
-            raise section.error(what, "is not above 0 in the URDF or joint_limits")
-    limits = JointLimits(*astuple(both))
+    kind = section.choice("type", tuple(NAMED_SCALES), "revolute")
+    limits = _read_limits(section, kind, other)
     units = UnitMap()
     if section.has("model"):
         if gripper is not None:
-            raise section.error("model", "its units are already said under 'gripper'")
-        units = _read_units(section.section("model"), _NAMED_SCALES[kind])
+            raise section.error(
+                "model", f"must not be given: 'gripper' already defines the units of '{name}'"
+            )
+        units = _read_units(section.section("model"), NAMED_SCALES[kind])
     section.finish()
-    return Joint(name, "revolute" if kind == "revolute" else "prismatic", limits, gripper or units)
+    return Joint(name, kind, limits, gripper or units)
 
 
-def _read_units(section: Section, scales: Mapping[str, float]) -> UnitMap:
+def _read_limits(section: Fields, kind: JointType, other: StatedLimits | None) -> JointLimits:
+    lower, upper = section.interval("position")
+    if kind == "revolute" and max(-lower, upper) > MAX_ANGLE:
+        raise section.error(
+            "position", f"is [{lower:g}, {upper:g}], beyond two turns: give limits in rad, not deg"
+        )
+    if max(-lower, upper) > MAX_TRAVEL:
+        raise section.error(
+            "position", f"is [{lower:g}, {upper:g}], beyond {MAX_TRAVEL:g} m: give limits in m"
+        )
+
+    def bound(key: str, limits: tuple[float, float]) -> float:
+        return section.number(key, at_least=limits[0], at_most=limits[1])
+
+    own = StatedLimits(
+        lower,
+        upper,
+        bound("velocity", VELOCITY_RANGE),
+        bound("acceleration", ACCELERATION_RANGE),
+        bound("jerk", JERK_RANGE) if section.has("jerk") else math.inf,
+    )
+    combined = tightest([own] if other is None else [own, other])
+    if combined.lower >= combined.upper:
+        assert other is not None
+        raise section.error(
+            "position",
+            f"is [{lower:g}, {upper:g}], which does not overlap [{other.lower:g}, "
+            f"{other.upper:g}] of the URDF or joint_limits",
+        )
+    for key in ("velocity", "acceleration", "jerk"):
+        if getattr(combined, key) <= 0.0:
+            raise section.error(
+                key, "has a limit of 0 or less in the URDF or joint_limits: correct it there"
+            )
+    return JointLimits(*astuple(combined))
+
+
+def _read_units(section: Fields, scales: Mapping[str, float]) -> UnitMap:
     if section.has("unit") and section.has("scale"):
-        raise section.error("scale", "give either 'unit' or 'scale', not both")
+        raise section.error("scale", "must not be given together with 'unit'")
     if section.has("unit"):
-        scale = scales[section.text("unit", choices=tuple(scales))]
+        scale = scales[section.choice("unit", tuple(scales))]
     else:
         scale = section.number("scale", 1.0, above=0.0)
     sign = section.number("sign", 1.0)
@@ -114,8 +177,8 @@ def _read_units(section: Section, scales: Mapping[str, float]) -> UnitMap:
     return units
 
 
-def read_gripper(section: Section) -> UnitMap:
-    """One entry of `gripper:`, the convention as two ends: {closed: {si, model}, open: ...}."""
+def read_gripper(section: Fields) -> UnitMap:
+    """Read one entry of `gripper:`, two ends: {closed: {si, model}, open: {si, model}}."""
     ends = []
     for key in ("closed", "open"):
         end = section.section(key)
@@ -124,19 +187,24 @@ def read_gripper(section: Section) -> UnitMap:
     section.finish()
     (closed_si, closed_model), (open_si, open_model) = ends
     if closed_si == open_si:
-        raise section.error("open.si", f"equals closed.si ({open_si:g}): the gripper cannot move")
+        raise section.error(
+            "open.si", f"equals closed.si ({open_si:g}): give the positions of both ends"
+        )
     if closed_model == open_model:
-        raise section.error("open.model", f"equals closed.model ({open_model:g})")
+        raise section.error(
+            "open.model", f"equals closed.model ({open_model:g}): give the values of both ends"
+        )
     return UnitMap.through(ends[0], ends[1])
 
 
-def check_gripper(section: Section, joint: Joint) -> None:
-    """Refuse an end that the joint cannot reach."""
+def check_gripper(section: Fields, joint: Joint) -> None:
+    """Reject an end of the gripper that lies outside the position limits of its joint."""
     lower, upper = joint.limits.lower, joint.limits.upper
     for key in ("closed", "open"):
         end = section.section(key).number("si")
-        if not lower - _ROUNDED <= end <= upper + _ROUNDED:
+        if not lower - GRIPPER_ROUNDING <= end <= upper + GRIPPER_ROUNDING:
             raise section.error(
                 f"{key}.si",
-                f"{end:g} is beyond the position limits {lower:g} to {upper:g} of '{joint.name}'",
+                f"is {end:g}, outside the position limits [{lower:g}, {upper:g}] "
+                f"of joint '{joint.name}'",
             )

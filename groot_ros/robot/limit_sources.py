@@ -1,4 +1,4 @@
-"""Limits that others state of the same joints: the URDF and joint_limits.yaml."""
+"""Joint limits of other files: the URDF and joint_limits.yaml."""
 
 import math
 import xml.etree.ElementTree as ElementTree
@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
-from groot_ros.robot.distinct_keys import DistinctKeysLoader
-from groot_ros.robot.reader import ContractError, Section
+from groot_ros.core.config_reader import Fields, unreadable
+from groot_ros.robot.reader import ContractError
 
 
 @dataclass(frozen=True)
 class StatedLimits:
-    """What one source says of one joint, rad or m and seconds; infinite where it says nothing."""
+    """Limits of one joint in one source, rad or m and seconds; infinite where it states none."""
 
     lower: float = -math.inf
     upper: float = math.inf
@@ -24,7 +22,7 @@ class StatedLimits:
 
 
 def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
-    """The narrowest bound of each kind; unbounded when nothing is stated."""
+    """Return the narrowest bound of each kind; infinite when none is stated."""
     every = [StatedLimits(), *stated]
     return StatedLimits(
         max(s.lower for s in every),
@@ -36,17 +34,21 @@ def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
 
 
 def read_urdf(path: Path) -> dict[str, StatedLimits]:
-    """Joint -> `<limit lower upper velocity>` and the soft limits of `<safety_controller>`.
+    """Return joint -> `<limit lower upper velocity>` with the soft limits of `<safety_controller>`.
 
-    Raises ContractError naming the file, and the joint whose number is none. A URDF states no
-    accelerations. Velocities of 0 count as unstated: exporters write them for "unknown".
+    A URDF states no accelerations. A velocity of 0 counts as not stated, because exporters write
+    it for "unknown".
+
+    Raises:
+        ContractError: names the file, and the joint with a limit that is not a number.
+
     """
     try:
         root = ElementTree.parse(path).getroot()
     except OSError as error:
-        raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+        raise unreadable(path, error, ContractError) from error
     except ElementTree.ParseError as error:
-        raise ContractError(f"{path}: is not a URDF (expand a xacro first): {error}") from error
+        raise ContractError(f"{path}: is not a URDF (expand xacro files first): {error}") from error
     found = {}
     for joint in root.iter("joint"):
         name, limit = joint.get("name", ""), joint.find("limit")
@@ -70,23 +72,21 @@ def read_urdf(path: Path) -> dict[str, StatedLimits]:
 
 
 def read_joint_limits(path: Path) -> dict[str, StatedLimits]:
-    """Joint -> limits of a joint_limits.yaml, in the form of MoveIt and ros2_control.
+    """Return joint -> limits of a joint_limits.yaml, as MoveIt and ros2_control write it.
 
-    Below `joint_limits`: has_position_limits, min_position, max_position, has_velocity_limits,
-    max_velocity, has_acceleration_limits, max_acceleration, has_jerk_limits, max_jerk. Other keys
-    (effort, scaling) are not looked at. Raises ContractError naming file and key.
+    Keys read under `joint_limits`: has_position_limits, min_position, max_position,
+    has_velocity_limits, max_velocity, has_acceleration_limits, max_acceleration, has_jerk_limits,
+    max_jerk. Other keys (effort, scaling) are ignored.
+
+    Raises:
+        ContractError: names the file and the key.
+
     """
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), DistinctKeysLoader)
-    except OSError as error:
-        raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ContractError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
-    joints = dict(Section(value, f"{path}:").sections("joint_limits"))
-    return {name: _stated(section) for name, section in joints.items()}
+    root = Fields.read(path, syntax="yaml", error_type=ContractError)
+    return {name: _stated(section) for name, section in root.sections("joint_limits")}
 
 
-def _stated(section: Section) -> StatedLimits:
+def _stated(section: Fields) -> StatedLimits:
     stated = {}
     for what, keys in (
         ("position", {"lower": "min_position", "upper": "max_position"}),

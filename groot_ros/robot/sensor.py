@@ -1,15 +1,18 @@
-"""What the robot senses: cameras and joint state sources."""
+"""The sensors of the contract: cameras and joint state sources."""
 
 from dataclasses import dataclass
 from typing import Literal
 
 from groot_ros.core import s_to_ns
-from groot_ros.robot.reader import Section
+from groot_ros.core.config_reader import Fields
+from groot_ros.robot.reader import read_joint_names, read_topic
+from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
 
-#: s from exposure to stamp that a camera can have.
-_LATENCIES = (0.0, 10.0)
+Stamp = Literal["header", "arrival"]
 
-ENCODINGS = ("rgb8", "bgr8", "rgba8", "bgra8", "mono8", "mono16", "yuv422", "yuv422_yuy2")
+STAMPS: tuple[Stamp, ...] = ("header", "arrival")
+#: Longest time from the exposure of an image to its stamp, s.
+MAX_LATENCY = 10.0
 
 
 @dataclass(frozen=True)
@@ -18,59 +21,55 @@ class Camera:
 
     Attributes:
         name: the view, as the checkpoint's video modality names it.
-        encoding: a ROS image encoding, or "jpeg"/"png" for sensor_msgs/CompressedImage.
-        stamp: whether the header's stamp is the moment of exposure, or the arrival counts.
-        latency_ns: subtracted from the stamp: exposure to stamp.
-        rate: Hz the camera is expected to deliver.
+        encoding: a row of `vision.encodings`.
+        stamp: whether an image is dated by its header or by its arrival.
+        latency_ns: time from exposure to stamp, subtracted from the stamp.
+        rate: expected frame rate, Hz.
 
     """
 
     name: str
     topic: str
     encoding: str
-    stamp: Literal["header", "arrival"]
+    stamp: Stamp
     latency_ns: int
     rate: float
 
     @property
     def compressed(self) -> bool:
-        """Whether the topic carries sensor_msgs/CompressedImage."""
-        return self.encoding in ("jpeg", "png")
+        """Return whether the topic carries sensor_msgs/CompressedImage."""
+        return self.encoding in COMPRESSED
 
 
 @dataclass(frozen=True)
 class JointStateSource:
-    """One sensor_msgs/JointState topic and the joints it is trusted for."""
+    """One sensor_msgs/JointState topic, the joints that it is used for and its rate in Hz."""
 
     topic: str
     joints: tuple[str, ...]
     rate: float
 
 
-def read_camera(name: str, section: Section) -> Camera:
-    """One entry of `cameras:`."""
-    stamp = section.text("stamp", "header", choices=("header", "arrival"))
+def read_camera(name: str, section: Fields) -> Camera:
+    """Read one entry of `cameras:`."""
     camera = Camera(
         name,
-        section.topic("topic"),
-        section.text("encoding", "rgb8", choices=(*ENCODINGS, "jpeg", "png")),
-        "arrival" if stamp == "arrival" else "header",
-        s_to_ns(section.within("latency", _LATENCIES, 0.0)),
-        section.number("rate", above=0.0),
+        topic=read_topic(section, "topic"),
+        encoding=section.choice("encoding", (*(e.name for e in ENCODINGS), *COMPRESSED), "rgb8"),
+        stamp=section.choice("stamp", STAMPS, "header"),
+        latency_ns=s_to_ns(section.number("latency", 0.0, at_least=0.0, at_most=MAX_LATENCY)),
+        rate=section.number("rate", above=0.0),
     )
     section.finish()
     return camera
 
 
-def read_joint_state_source(section: Section, all_joints: tuple[str, ...]) -> JointStateSource:
-    """One entry of `joint_states:`; `joints` may be left out when there is one source."""
+def read_joint_state_source(section: Fields, all_joints: tuple[str, ...]) -> JointStateSource:
+    """Read one entry of `joint_states:`; `joints` may be left out when there is one source."""
     source = JointStateSource(
-        section.topic("topic"),
-        section.names("joints", all_joints),
-        section.number("rate", 0.0, at_least=0.0),
+        topic=read_topic(section, "topic"),
+        joints=read_joint_names(section, all_joints, default=all_joints),
+        rate=section.number("rate", 0.0, at_least=0.0),
     )
-    for joint in source.joints:
-        if joint not in all_joints:
-            raise section.error("joints", f"'{joint}' is not under 'joints:' of the contract")
     section.finish()
     return source

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.runtime.device import describe_device
 from groot_ros.runtime.engine import EngineFilesError
 from groot_ros.runtime.manifest import is_readable

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from groot_ros.checkpoint.digest import file_sample
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.core.program import ProgramSpec, Range
 from groot_ros.runtime import ATTENTION, PRECISIONS, QUANTISED
 from groot_ros.runtime.engine import EngineFilesError, StepsNotStoredError

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.runtime import AUTO
 from groot_ros.runtime.engine import (
     Engine,

@@ -1,17 +1,22 @@
-"""Pictures of the scene, in software, without a display."""
+"""Camera images of the scene without a display, and a thread that renders them."""
 
 import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+#: Receives (camera, stamp in ns, uint8 RGB [height, width, 3]) in the rendering thread.
+FrameSink = Callable[[str, int, NDArray[np.uint8]], None]
+
 
 class CameraRenderer:
-    """Draws the cameras of a model; usable from the thread that made it alone.
+    """Renderer of a model's cameras, usable only in the thread that created it.
 
-    It reads nothing of a running simulation but the scene it is given. Shadows cost 5 ms more
-    per 640x480 picture in software and are off by default; reflections are off always.
+    It reads nothing of a running simulation but the scene that it is given. Shadows cost 5 ms more
+    per 640x480 image in software and are off by default; reflections are always off.
     """
 
     def __init__(
@@ -28,13 +33,13 @@ class CameraRenderer:
         self.height = height
 
     def render(self, scene: ArrayLike, camera: str) -> NDArray[np.uint8]:
-        """Uint8 RGB [height, width, 3], a fresh array; `scene` is SimulatedArm.scene.
+        """Return a new image, uint8 RGB [height, width, 3]; `scene` is SimulatedArm.scene.
 
         Raises:
-            RuntimeError: called from another thread, whose GL context this is not.
+            RuntimeError: called in another thread than the one that owns the GL context.
 
         """
-        self._own_thread("render")
+        self._check_thread("render")
         self._data.qpos[:] = scene
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
@@ -42,15 +47,15 @@ class CameraRenderer:
         return self._renderer.render()
 
     def close(self) -> None:
-        """Free the context; more calls do nothing."""
-        self._own_thread("close")
+        """Free the GL context; later calls do nothing."""
+        self._check_thread("close")
         self._renderer.close()
 
-    def _own_thread(self, what: str) -> None:
+    def _check_thread(self, method: str) -> None:
         if threading.get_ident() != self._thread:
             raise RuntimeError(
-                f"{what}() was called from another thread than the one that made the renderer; "
-                "a GL context belongs to one thread: make a renderer there"
+                f"{method}() was called in another thread than the one that created the renderer; "
+                "a GL context belongs to one thread: create a renderer in each thread"
             )
 
     def __enter__(self) -> "CameraRenderer":
@@ -58,3 +63,99 @@ class CameraRenderer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@dataclass(frozen=True)
+class _Request:
+    stamp_ns: int
+    scene: NDArray[np.float64]
+    cameras: tuple[str, ...]
+
+
+class FrameThread:
+    """Thread that renders the newest scene; of scenes offered meanwhile only the last is kept."""
+
+    def __init__(
+        self,
+        model: mujoco.MjModel,
+        cameras: Sequence[str],
+        size: tuple[int, int],
+        sink: FrameSink,
+    ) -> None:
+        """Start the thread; `size` is (width, height).
+
+        Raises:
+            ValueError: the model has no camera of that name.
+            Exception: the GL context cannot be created.
+
+        """
+        known = [model.camera(i).name for i in range(model.ncam)]
+        for camera in cameras:
+            if camera not in known:
+                raise ValueError(
+                    f"the simulated robot has no camera '{camera}' (it has: {', '.join(known)})"
+                )
+        self._model, self._size, self._sink = model, size, sink
+        self._wake = threading.Condition()
+        self._waiting: _Request | None = None
+        self._rendering = False
+        self._stopped = False
+        self._ready = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="frames", daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        self._raise_error()
+
+    def offer(self, stamp_ns: int, scene: NDArray[np.float64], cameras: Sequence[str]) -> None:
+        """Request images of these cameras; re-raises an exception of the thread."""
+        self._raise_error()
+        with self._wake:
+            self._waiting = _Request(stamp_ns, scene, tuple(cameras))
+            self._wake.notify_all()
+
+    def finish(self) -> None:
+        """Wait until every pending request is rendered and passed to the sink."""
+        with self._wake:
+            self._wake.wait_for(
+                lambda: self._stopped or (self._waiting is None and not self._rendering)
+            )
+        self._raise_error()
+
+    def close(self) -> None:
+        """Stop after the image being rendered; later calls do nothing."""
+        with self._wake:
+            self._stopped = True
+            self._wake.notify_all()
+        self._thread.join()
+
+    def _raise_error(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            with CameraRenderer(self._model, *self._size) as renderer:
+                self._ready.set()
+                while (request := self._next()) is not None:
+                    for camera in request.cameras:
+                        self._sink(camera, request.stamp_ns, renderer.render(request.scene, camera))
+        except BaseException as error:
+            self._error = error
+        finally:
+            self._ready.set()
+            with self._wake:
+                self._stopped = True
+                self._rendering = False
+                self._wake.notify_all()
+
+    def _next(self) -> _Request | None:
+        with self._wake:
+            self._rendering = False
+            self._wake.notify_all()
+            self._wake.wait_for(lambda: self._stopped or self._waiting is not None)
+            if self._stopped:
+                return None
+            request, self._waiting = self._waiting, None
+            self._rendering = True
+            return request

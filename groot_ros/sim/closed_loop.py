@@ -1,4 +1,4 @@
-"""A policy drives the simulated arm without ROS, as a simple executor would."""
+"""Closed loop without ROS: a policy drives the simulated arm through a simple executor."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.camera import CameraRenderer
-from groot_ros.sim.task import distance_to_cube, instructed_cube, place_cubes
+from groot_ros.sim.tasks import Task, load_task
 
-#: (view -> uint8 RGB [H, W, 3], joints [6] rad, instruction) to commands [steps, 6] rad, row i due
-#: i * dt after the pictures.
+#: (view -> uint8 RGB [H, W, 3], joints [6] rad, instruction) to commands [steps, 6] rad; row i is
+#: due i * dt after the images.
 ChunkPolicy = Callable[
     [Mapping[str, NDArray[np.uint8]], NDArray[np.float64], str], NDArray[np.float64]
 ]
@@ -19,11 +19,12 @@ ChunkPolicy = Callable[
 
 @dataclass(frozen=True)
 class Leg:
-    """One instruction's worth of motion.
+    """Motion during one instruction.
 
     Attributes:
-        distance: at the end, from the grasp point to the middle of the cube's top, m; NaN when
-            the instruction names no cube.
+        instruction: as given.
+        distance: from the grasp point to the task's target at the end, m; NaN if the instruction
+            has no target.
         travel: range of each joint during the leg, [6] rad.
 
     """
@@ -44,26 +45,30 @@ def drive(
     dt: float = 1 / 30,
     blend: float = 0.15,
     seed: int = 0,
+    task: Task | None = None,
 ) -> list[Leg]:
-    """From home, each instruction for `seconds` s.
+    """Run the instructions one after another from home, each for `seconds` s.
 
-    A new chunk is asked for every `interval` s and takes over `latency` s after its pictures,
-    the difference to the former one faded out over `blend` s. Time stands still meanwhile.
+    A new chunk is requested every `interval` s and takes effect `latency` s after its images; the
+    difference to the former chunk is faded out over `blend` s. Simulated time stops during
+    inference.
 
     Args:
         policy: see ChunkPolicy.
-        instructions: in their order.
-        views: cameras that the policy sees.
-        seconds: per instruction, to the nearest multiple of `interval`.
-        interval: s between chunks, a whole multiple of the control period.
-        latency: s between the pictures and the chunk's taking over.
-        blend: s of fading.
+        instructions: in the order of execution.
+        views: cameras whose images the policy receives.
+        seconds: time per instruction, rounded to a multiple of `interval`.
+        interval: s between chunks, a multiple of the control period.
+        latency: s between the images and the chunk that takes effect.
+        blend: s over which a difference is faded out.
         dt: s between the rows of a chunk.
         seed: of the cubes' places.
+        task: layout and distances; by default the demo's.
 
     """
+    task = load_task() if task is None else task
     arm = SimulatedArm()
-    arm.reset(cubes=place_cubes(np.random.default_rng(seed)))
+    arm.reset(cubes=task.place_cubes(np.random.default_rng(seed)))
     period = 0.004
     command = arm.positions
     legs = []
@@ -81,16 +86,13 @@ def drive(
                     arm.command(command)
                     arm.step()
                     low, high = np.minimum(low, arm.positions), np.maximum(high, arm.positions)
-            colour = instructed_cube(instruction)
-            distance = (
-                distance_to_cube(arm.grasp_point, arm.cubes, colour) if colour else float("nan")
-            )
+            distance = task.distance(instruction, arm.grasp_point, arm.cubes)
             legs.append(Leg(instruction, distance, high - low))
     return legs
 
 
 def _at(chunk: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """Between the rows, linearly; the last row afterwards."""
+    """Interpolate linearly between the rows; after them return the last row."""
     row = min(int(step), len(chunk) - 2)
     share = min(step - row, 1.0)
     return (1.0 - share) * chunk[row] + share * chunk[row + 1]

@@ -1,18 +1,19 @@
-"""Drawing without a display: MuJoCo reads MUJOCO_GL once, when it is first imported."""
+"""Choice of the rendering backend; MuJoCo reads MUJOCO_GL once, when it is first imported."""
 
 import os
 import sys
 from ctypes.util import find_library
 
-#: Software rendering first: it needs no driver and its pixels are the same everywhere.
+#: (value of MUJOCO_GL, library). Software rendering first: it needs no driver, and its pixels are
+#: the same on every machine.
 _BACKENDS = (("osmesa", "OSMesa"), ("egl", "EGL"))
 
 
 def choose_rendering_backend() -> str:
-    """Set MUJOCO_GL unless the user has; return the choice.
+    """Set MUJOCO_GL unless the user has set it, and return its value.
 
     Raises:
-        ImportError: mujoco was imported before without a choice, or no library is installed.
+        ImportError: mujoco was imported before without MUJOCO_GL, or no library is installed.
 
     """
     chosen = os.environ.get("MUJOCO_GL", "")
@@ -28,6 +29,6 @@ def choose_rendering_backend() -> str:
             os.environ["MUJOCO_GL"] = backend
             return backend
     raise ImportError(
-        "the simulator cannot draw: neither libOSMesa nor libEGL is installed; "
+        "the simulator cannot render: neither libOSMesa nor libEGL is installed; "
         "run 'apt-get install libosmesa6'"
     )

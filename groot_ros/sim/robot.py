@@ -1,4 +1,4 @@
-"""The whole simulated robot: the arm, and a controller for each of the contract's."""
+"""The simulated robot: the arm, and a controller for each of the contract's."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,10 @@ from numpy.typing import NDArray
 
 from groot_ros.core import s_to_ns
 from groot_ros.robot import RobotContract
-from groot_ros.sim.arm import SimulatedArm
-from groot_ros.sim.forward_controller import ForwardController
-from groot_ros.sim.scene import JOINTS
-from groot_ros.sim.task import place_cubes
+from groot_ros.sim.arm import JOINTS, SimulatedArm
+from groot_ros.sim.controllers import RULES, Distro, ForwardController, TrajectoryController
+from groot_ros.sim.tasks import Task, load_task
 from groot_ros.sim.trajectory import TrajectoryMessage
-from groot_ros.sim.trajectory_controller import RULES, Distro, TrajectoryController
 
 
 @dataclass(frozen=True)
@@ -30,10 +28,10 @@ class JointReading:
 
 
 class SimulatedRobot:
-    """Controllers and arm in one control cycle; every method may be called from any thread.
+    """Controllers and arm in one control cycle; thread-safe.
 
     Attributes:
-        period_ns: of the control cycle.
+        period_ns: length of the control cycle.
 
     """
 
@@ -45,18 +43,33 @@ class SimulatedRobot:
         distro: Distro = "jazzy",
         control_rate: float = 250.0,
         seed: int = 0,
+        task: Task | None = None,
     ) -> None:
-        """Raises ValueError when the contract names a joint that this robot has not."""
+        """Create the robot at rest at home.
+
+        Args:
+            contract: its joints must be those of the model.
+            start_ns: time of the initial state.
+            distro: whose controllers are simulated.
+            control_rate: Hz.
+            seed: of the cubes' places.
+            task: whose layout of the cubes is used; by default the demo's.
+
+        Raises:
+            ValueError: the contract names a joint that the model does not have.
+
+        """
         period = 1.0 / control_rate
         self.period_ns = s_to_ns(period)
         self._arm = SimulatedArm(period)
         self._rng = np.random.default_rng(seed)
+        self._task = load_task() if task is None else task
         self._lock = threading.Lock()
         self._now_ns = start_ns
         self._trajectory: dict[str, TrajectoryController] = {}
         self._forward: dict[str, ForwardController] = {}
         for controller in contract.controllers:
-            _known("controller", controller.name, controller.joints)
+            _check_joints("controller", controller.name, controller.joints)
             if controller.type == "joint_trajectory_controller":
                 self._trajectory[controller.name] = TrajectoryController(
                     controller.joints, RULES[distro], period
@@ -64,7 +77,7 @@ class SimulatedRobot:
             else:
                 self._forward[controller.name] = ForwardController(controller.joints)
         for source in contract.joint_states:
-            _known("joint_states", source.topic, source.joints)
+            _check_joints("joint_states", source.topic, source.joints)
         self.reset()
 
     @property
@@ -74,23 +87,23 @@ class SimulatedRobot:
 
     @property
     def now_ns(self) -> int:
-        """The instant that the robot's state belongs to."""
+        """Time of the robot's state."""
         return self._now_ns
 
     @property
     def scene(self) -> NDArray[np.float64]:
-        """Where everything is now, for a CameraRenderer."""
+        """Positions of all bodies, for a CameraRenderer."""
         with self._lock:
             return self._arm.scene
 
     @property
     def cubes(self) -> Mapping[str, NDArray[np.float64]]:
-        """Colour -> [3] centre, m."""
+        """Colour -> centre of the cube, [3] m."""
         with self._lock:
             return self._arm.cubes
 
     def reading(self, joints: Sequence[str]) -> JointReading:
-        """What the sensors of these joints say now."""
+        """Return the measured state of these joints."""
         with self._lock:
             rows = [JOINTS.index(joint) for joint in joints]
             arm = self._arm
@@ -103,20 +116,20 @@ class SimulatedRobot:
             )
 
     def accept_trajectory(self, controller: str, message: TrajectoryMessage) -> None:
-        """Give a joint_trajectory_controller a message; raises TrajectoryRejected."""
+        """Pass a message to a joint_trajectory_controller; raises TrajectoryRejected."""
         with self._lock:
             self._trajectory[controller].accept(message, self._now_ns)
 
     def accept_values(self, controller: str, values: Sequence[float]) -> None:
-        """Give a forward_command_controller its command; ValueError for a wrong size."""
+        """Pass a command to a forward_command_controller; ValueError for a wrong size."""
         with self._lock:
             self._forward[controller].accept(values)
 
     def cycle(self) -> None:
-        """One control period: read, let the controllers command, move."""
+        """Run one control period: read the state, update the controllers, move the arm."""
         with self._lock:
             positions, velocities = self._arm.positions, self._arm.velocities
-            # NaN leaves the joints that no controller claims where they are.
+            # NaN: joints without a controller keep their set points.
             command = np.full(len(JOINTS), np.nan)
             for trajectory in self._trajectory.values():
                 rows = [JOINTS.index(joint) for joint in trajectory.joints]
@@ -130,34 +143,34 @@ class SimulatedRobot:
 
     @property
     def busy(self) -> bool:
-        """Whether some controller is following a trajectory."""
+        """Return whether a controller is following a trajectory."""
         with self._lock:
             return any(controller.busy for controller in self._trajectory.values())
 
     def reset(self) -> None:
-        """Arm home and at rest, cubes in new places (the seed's next), controllers holding.
+        """Put the arm home and at rest and the cubes in their next places; the controllers hold.
 
-        Time goes on.
+        Time continues; the seed determines the places.
         """
         with self._lock:
-            self._arm.reset(cubes=place_cubes(self._rng))
+            self._arm.reset(cubes=self._task.place_cubes(self._rng))
             for trajectory in self._trajectory.values():
                 trajectory.hold()
             for forward in self._forward.values():
                 forward.hold()
 
     def jump_to(self, now_ns: int) -> None:
-        """Call the present instant another: the clock was set, or the machine was asleep."""
+        """Set the time after a jump of the clock; the controllers hold."""
         with self._lock:
             self._now_ns = now_ns
             for controller in self._trajectory.values():
                 controller.hold()
 
 
-def _known(kind: str, name: str, joints: Sequence[str]) -> None:
+def _check_joints(kind: str, name: str, joints: Sequence[str]) -> None:
     for joint in joints:
         if joint not in JOINTS:
             raise ValueError(
-                f"{kind} '{name}': the simulated robot has no joint '{joint}' "
+                f"{kind} '{name}': the simulated robot does not have joint '{joint}' "
                 f"(it has: {', '.join(JOINTS)})"
             )

@@ -23,7 +23,7 @@ from groot_ros.policy import Policy, load_policy
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.sim import JOINTS
 from groot_ros.sim.closed_loop import ChunkPolicy, Leg, drive
-from groot_ros.sim.task import INSTRUCTIONS
+from groot_ros.sim.tasks.touch import INSTRUCTIONS, REACHED
 from groot_ros.training.coloured_cells import describe_cells
 from groot_ros.training.demo_data import HORIZON, VIEWS, DemoData, generate
 
@@ -32,8 +32,6 @@ TAG = "new_embodiment"
 RELATIVE_GROUP = "single_arm"
 #: Images that are described at a time.
 _PART = 100
-#: A cube counts as reached when the grasp point ends so near its top, m (2.5 cm is perfect).
-REACHED = 0.04
 _CHECK = tuple(INSTRUCTIONS[i] for i in (0, 1, 2, 0, 2, 1))
 
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.sim import CameraRenderer, SimulatedArm
-from groot_ros.sim.expert import Goal, TouchExpert
-from groot_ros.sim.task import INSTRUCTIONS, place_cubes
+from groot_ros.sim.expert import Goal
+from groot_ros.sim.tasks.touch import INSTRUCTIONS, TouchExpert, place_cubes
 
 #: uint8 RGB [H, W, 3] of a camera to what is kept of it.
 ImageTransform = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]

@@ -1,1 +1,1 @@
-"""What cameras send -> RGB arrays; knows the messages by their fields, not ROS."""
+"""Camera images: decoding to RGB arrays and resampling. Needs no ROS."""

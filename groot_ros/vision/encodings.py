@@ -1,24 +1,27 @@
-"""Image messages -> uint8 RGB arrays. Needs no ROS: any object with the message's fields will do.
+"""Camera encodings: one table, the checks of an image message and its conversion to RGB.
 
-`check_*` is cheap enough for every message that arrives; `*_to_rgb` is meant for the few
-that an observation uses.
+Adding an encoding is one row of `ENCODINGS` (sensor_msgs/Image) or `COMPRESSED`
+(sensor_msgs/CompressedImage, decoded by `compressed.py`). No ROS is needed: any object with the
+message's fields is accepted. `check_image` and `check_encoding` are cheap enough for every message
+received; `image_to_rgb` is for the few that an observation uses.
 """
 
-import io
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from groot_ros.core import MalformedError
 from groot_ros.core.invariants import require
-from groot_ros.vision.yuv import uyvy_to_rgb, yuyv_to_rgb
+
+Bytes: TypeAlias = NDArray[np.uint8]
 
 
 class RawImage(Protocol):
-    """The fields of sensor_msgs/Image that count here."""
+    """The fields of sensor_msgs/Image that are used."""
 
     height: int
     width: int
@@ -28,62 +31,127 @@ class RawImage(Protocol):
     data: Any
 
 
-class EncodedImage(Protocol):
-    """The fields of sensor_msgs/CompressedImage that count here."""
+@dataclass(frozen=True)
+class Encoding:
+    """One encoding of sensor_msgs/Image.
 
-    format: str
-    data: Any
+    Attributes:
+        name: as the robot contract states it.
+        bytes_per_pixel: size of a pixel in a row.
+        to_rgb: pixels [H, W, bytes per pixel] and whether they are big-endian to RGB, [H, W, 3].
+        width_multiple: pixels that share colour; the width is a multiple of it.
+        aliases: other names of the same encoding.
+
+    """
+
+    name: str
+    bytes_per_pixel: int
+    to_rgb: Callable[[Bytes, bool], Bytes]
+    width_multiple: int = 1
+    aliases: tuple[str, ...] = ()
 
 
-#: Where red, green and blue lie in a pixel of interleaved bytes.
-_CHANNELS = {
-    "rgb8": (0, 1, 2),
-    "bgr8": (2, 1, 0),
-    "rgba8": (0, 1, 2),
-    "bgra8": (2, 1, 0),
-    "mono8": (0, 0, 0),
-}
+#: 16 bit to 8 bit, rounded to the nearest: 65535 = 255 * 257. cv_bridge computes the same.
+TO_8_BIT = ((np.arange(65536) + 128) // 257).astype(np.uint8)
+
+
+def _packed_rgb(pixels: Bytes, _bigendian: bool) -> Bytes:
+    return np.ascontiguousarray(pixels)
+
+
+def _channels(red: int, green: int, blue: int, pixels: Bytes, _bigendian: bool) -> Bytes:
+    """Select the channels at these positions in a pixel."""
+    rgb = np.empty((*pixels.shape[:2], 3), np.uint8)
+    # Channel by channel: six times as fast as copying a view of reversed strides.
+    for target, source in enumerate((red, green, blue)):
+        rgb[..., target] = pixels[..., source]
+    return rgb
+
+
+def _mono16(pixels: Bytes, bigendian: bool) -> Bytes:
+    words = pixels.view(">u2" if bigendian else "<u2")
+    return np.repeat(TO_8_BIT[words], 3, axis=2)
+
+
+# YUV 4:2:2 to RGB: ITU-R BT.601, limited range, within 1 of OpenCV's COLOR_YUV2RGB_UYVY. The
+# products are tabulated in 1/32 of a level: the finest step whose sums fit into int16.
+_FRACTION_BITS = 5
+_LEVEL = np.arange(256, dtype=np.float64)
+
+
+def _table(products: NDArray[np.float64]) -> NDArray[np.int16]:
+    return np.rint(products * 2**_FRACTION_BITS).astype(np.int16)
+
+
+_ROUND_UP = 0.5
+_LUMA = _table(255 / 219 * np.maximum(_LEVEL - 16, 0) + _ROUND_UP)
+_RED_V = _table(1.596027 * (_LEVEL - 128))
+_GREEN_V = _table(-0.812968 * (_LEVEL - 128))
+_GREEN_U = _table(-0.391762 * (_LEVEL - 128))
+_BLUE_U = _table(2.017232 * (_LEVEL - 128))
+
+
+def _uyvy(pixels: Bytes, _bigendian: bool) -> Bytes:
+    """Convert pairs of pixels (U Y)(V Y)."""
+    return _yuv422(luma=pixels[..., 1], u=pixels[:, 0::2, 0], v=pixels[:, 1::2, 0])
+
+
+def _yuyv(pixels: Bytes, _bigendian: bool) -> Bytes:
+    """Convert pairs of pixels (Y U)(Y V)."""
+    return _yuv422(luma=pixels[..., 0], u=pixels[:, 0::2, 1], v=pixels[:, 1::2, 1])
+
+
+def _yuv422(luma: Bytes, u: Bytes, v: Bytes) -> Bytes:
+    """Convert luma [H, W] and colour [H, W / 2] to RGB, [H, W, 3]."""
+    height, width = luma.shape
+    colours = (_RED_V[v], _GREEN_V[v] + _GREEN_U[u], _BLUE_U[u])
+    rgb = np.empty((height, width, 3), np.uint8)
+    for column in (0, 1):
+        brightness = _LUMA[luma[:, column::2]]
+        for channel, colour in enumerate(colours):
+            level = brightness + colour
+            level >>= _FRACTION_BITS
+            rgb[:, column::2, channel] = np.clip(level, 0, 255, out=level)
+    return rgb
+
+
 #: yuv422 and yuv422_yuy2 are the names of Humble, uyvy and yuyv those of Jazzy.
-_YUV: dict[str, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    "yuv422": uyvy_to_rgb,
-    "uyvy": uyvy_to_rgb,
-    "yuv422_yuy2": yuyv_to_rgb,
-    "yuyv": yuyv_to_rgb,
-}
-_ALIASES = {"uyvy": "yuv422", "yuyv": "yuv422_yuy2"}
-_BYTES_PER_PIXEL = {"rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4, "mono8": 1, "mono16": 2}
-_BYTES_PER_PIXEL |= dict.fromkeys(_YUV, 2)
+ENCODINGS = (
+    Encoding("rgb8", 3, _packed_rgb),
+    Encoding("bgr8", 3, partial(_channels, 2, 1, 0)),
+    Encoding("rgba8", 4, partial(_channels, 0, 1, 2)),
+    Encoding("bgra8", 4, partial(_channels, 2, 1, 0)),
+    Encoding("mono8", 1, partial(_channels, 0, 0, 0)),
+    Encoding("mono16", 2, _mono16),
+    Encoding("yuv422", 2, _uyvy, width_multiple=2, aliases=("uyvy",)),
+    Encoding("yuv422_yuy2", 2, _yuyv, width_multiple=2, aliases=("yuyv",)),
+)
+#: Name of each compressed encoding -> the bytes that its files begin with.
+COMPRESSED = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n"}
 
-#: 16 bit to 8 bit, to the nearest: 65535 = 255 * 257. What cv_bridge computes.
-_TO_8_BIT = ((np.arange(65536) + 128) // 257).astype(np.uint8)
-
-#: No robot's camera delivers more; a small png can claim to.
-_MOST_PIXELS = 64_000_000
-
-_MAGIC = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
+_BY_NAME = {name: row for row in ENCODINGS for name in (row.name, *row.aliases)}
 
 
 def check_image(msg: RawImage) -> None:
-    """Refuse an image whose sizes disagree; never looks at the pixels.
+    """Reject an image whose encoding is unknown or whose sizes disagree; ignores the pixels.
 
     Raises:
         MalformedError: unknown_encoding, empty_image, odd_width, step_too_small, data_short.
 
     """
-    bytes_per_pixel = _BYTES_PER_PIXEL.get(msg.encoding, 0)
-    require(
-        bytes_per_pixel > 0,
-        "unknown_encoding",
-        f"'{msg.encoding}' is none of {', '.join(_BYTES_PER_PIXEL)}",
-    )
+    encoding = _BY_NAME.get(msg.encoding)
+    if encoding is None:
+        raise MalformedError(
+            "unknown_encoding", f"'{msg.encoding}' is none of {', '.join(_BY_NAME)}"
+        )
     size = f"{msg.width} x {msg.height} pixels"
     require(msg.width > 0 and msg.height > 0, "empty_image", size)
     require(
-        msg.encoding not in _YUV or msg.width % 2 == 0,
+        msg.width % encoding.width_multiple == 0,
         "odd_width",
-        f"{size} in {msg.encoding}, which shares colour between two neighbours",
+        f"{size} in {msg.encoding}, in which {encoding.width_multiple} neighbours share colour",
     )
-    row = msg.width * bytes_per_pixel
+    row = msg.width * encoding.bytes_per_pixel
     require(
         msg.step >= row,
         "step_too_small",
@@ -97,27 +165,18 @@ def check_image(msg: RawImage) -> None:
 
 
 def check_encoding(msg: RawImage, stated: str) -> None:
-    """Refuse an image in another encoding than the contract states: one of them is wrong.
+    """Reject an image in another encoding than the robot contract states.
 
     Raises:
         MalformedError: wrong_encoding.
 
     """
-    _require_stated(_ALIASES.get(msg.encoding, msg.encoding), stated)
+    encoding = _BY_NAME.get(msg.encoding)
+    require_stated(encoding.name if encoding else msg.encoding, stated)
 
 
-def check_compression(msg: EncodedImage, stated: str) -> None:
-    """Refuse a png where the contract states jpeg, and the reverse, by the first bytes.
-
-    Raises:
-        MalformedError: wrong_encoding.
-
-    """
-    jpeg, _ = _MAGIC
-    _require_stated("jpeg" if bytes(msg.data[:8]).startswith(jpeg) else "png", stated)
-
-
-def _require_stated(sent: str, stated: str) -> None:
+def require_stated(sent: str, stated: str) -> None:
+    """Reject an encoding other than the one that the robot contract states."""
     require(
         sent == stated,
         "wrong_encoding",
@@ -125,91 +184,22 @@ def _require_stated(sent: str, stated: str) -> None:
     )
 
 
-def image_to_rgb(msg: RawImage) -> NDArray[np.uint8]:
-    """Uint8 [H, W, 3], C-contiguous and read-only where it is the message's own memory.
+def image_to_rgb(msg: RawImage) -> Bytes:
+    """Convert an image message to RGB, uint8 [H, W, 3], C-contiguous.
 
-    Packed rgb8 costs nothing (a view); everything else is copied once. 16 bit is scaled to
-    8 bit; the byte order of `is_bigendian` counts for mono16 alone.
+    Packed rgb8 is a read-only view of the message's memory; everything else is copied once. 16 bit
+    is scaled to 8 bit; `is_bigendian` applies to mono16 only.
 
     Raises:
         MalformedError: as check_image().
 
     """
     check_image(msg)
-    pixels = _pixels(msg)
-    if msg.encoding in _YUV:
-        return _YUV[msg.encoding](pixels)
-    if msg.encoding == "mono16":
-        words = pixels.view(">u2" if msg.is_bigendian else "<u2")
-        return np.repeat(_TO_8_BIT[words], 3, axis=2)
-    if msg.encoding == "rgb8":
-        return np.ascontiguousarray(pixels)
-    rgb = np.empty((msg.height, msg.width, 3), np.uint8)
-    # Channel by channel: six times as fast as copying a view of reversed strides.
-    for target, source in enumerate(_CHANNELS[msg.encoding]):
-        rgb[..., target] = pixels[..., source]
-    return rgb
-
-
-def check_compressed(msg: EncodedImage) -> None:
-    """Refuse what is neither jpeg nor png by its first bytes.
-
-    Raises:
-        MalformedError: empty_image, unknown_encoding.
-
-    """
-    head = bytes(msg.data[:8])
-    require(bool(head), "empty_image", "a compressed image without data")
-    require(
-        head.startswith(_MAGIC),
-        "unknown_encoding",
-        f"compressed image of format '{msg.format}' is neither jpeg nor png",
-    )
-
-
-def compressed_to_rgb(msg: EncodedImage) -> NDArray[np.uint8]:
-    """Uint8 [H, W, 3] from jpeg or png: grey, colour, palette, 16 bit; alpha is dropped.
-
-    image_transport writes "rgb8; jpeg compressed rgb8" when red and blue were not swapped
-    before they went into an encoder that wants bgr: they are swapped back here.
-
-    Raises:
-        MalformedError: as check_compressed(), and undecodable_image, image_too_large.
-
-    """
-    check_compressed(msg)
-    try:
-        with PillowImage.open(io.BytesIO(msg.data), formats=("JPEG", "PNG")) as image:
-            _refuse_bomb(image)
-            rgb = _decoded(image)
-    except MalformedError:
-        raise
-    # Pillow's plugins raise nearly anything on damaged input.
-    except Exception as error:
-        raise MalformedError("undecodable_image", f"'{msg.format}': {error}") from error
-    return rgb[..., ::-1].copy() if "compressed rgb" in msg.format else rgb
-
-
-def _pixels(msg: RawImage) -> NDArray[np.uint8]:
-    """[H, W, bytes per pixel], a read-only view that skips the padding of each row."""
-    width = _BYTES_PER_PIXEL[msg.encoding]
-    view = np.ndarray(
+    encoding = _BY_NAME[msg.encoding]
+    width = encoding.bytes_per_pixel
+    # A view that skips the padding of each row.
+    pixels: Bytes = np.ndarray(
         (msg.height, msg.width, width), np.uint8, buffer=msg.data, strides=(msg.step, width, 1)
     )
-    view.flags.writeable = False
-    return view
-
-
-def _refuse_bomb(image: PillowImage.Image) -> None:
-    require(
-        image.width * image.height <= _MOST_PIXELS,
-        "image_too_large",
-        f"{image.width} x {image.height} pixels",
-    )
-
-
-def _decoded(image: PillowImage.Image) -> NDArray[np.uint8]:
-    if image.mode.startswith("I"):
-        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
-        return np.repeat(_TO_8_BIT[grey][..., None], 3, axis=2)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
+    pixels.flags.writeable = False
+    return encoding.to_rgb(pixels, bool(msg.is_bigendian))

@@ -1,12 +1,18 @@
-"""The two resamplers of the reference's image path, bit for bit, in numpy.
+"""Resize images as the reference's image path does, bit for bit, in numpy.
 
-`resize_area` is OpenCV's INTER_AREA: area averages when shrinking, a bilinear filter in 11-bit
-fixed point when enlarging. `resize_bicubic` is Pillow's antialiased bicubic in 22-bit fixed point.
+Why the project implements its own resamplers: a checkpoint was trained on images that the vendor's
+processor resized with OpenCV (albumentations, INTER_AREA) and then with Pillow (bicubic), and the
+model's inputs equal the vendor's only if every pixel is the same integer on every robot. Installed
+libraries do not give that: Pillow 13 orders its two passes differently from Pillow 12, which
+changes single grey levels (see `resize_bicubic`), and OpenCV is not a dependency of this package.
+`resize_area` reproduces OpenCV 4.11's INTER_AREA: area averages when shrinking, a bilinear filter
+in 11-bit fixed point when enlarging. `resize_bicubic` reproduces Pillow 13's antialiased bicubic in
+22-bit fixed point. How equality was checked stands in docs/reference/models.md.
 
-Images are planar here, [3, H, W], bytes or whole numbers in float32, as which they go from one
-pass to the next; a camera's frame is a view. Resampling is a banded matrix on either axis (band.py)
-in float32. BLAS sums in an order of its own, so the few pixels that lie closer to a rounding
-boundary than its error are computed again, exactly as the original does.
+Images are planar here, [3, H, W]: bytes, or whole numbers in float32 between two passes; a camera's
+frame is a view. Each axis is a banded matrix (`resample_banded.py`) in float32. BLAS does not
+specify the order of its sums, so the few pixels that lie closer to a rounding boundary than its
+error are computed again exactly as the original does.
 """
 
 import math
@@ -17,10 +23,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.vision.resample_banded import Band, Floats, Indexes, floats, scratch
+from groot_ros.vision.resample_banded import (
+    BandedMatrix,
+    Floats,
+    Indexes,
+    as_floats,
+    scratch,
+)
 
 Image = NDArray[np.uint8]
-#: Rows and columns of the target that are wanted: (top, left, height, width).
+#: Part of the target to compute: (top, left, height, width).
 Window = tuple[int, int, int, int]
 
 #: Relative error of one float32 operation on a byte.
@@ -29,16 +41,24 @@ _FIXED = 1 << 22
 
 
 def to_planar(image: Image) -> Image:
-    """[H, W, 3] to [3, H, W], a view."""
+    """Return an image [H, W, 3] as [3, H, W], a view."""
     return image.transpose(2, 0, 1)
 
 
 def resize_area(
     image: NDArray[Any], height: int, width: int, window: Window | None = None
 ) -> NDArray[Any]:
-    """[3, H, W] to the window (all if None) of [3, height, width], as cv2's INTER_AREA.
+    """Resize [3, H, W] to [3, height, width] as OpenCV's INTER_AREA, and return the window of it.
 
-    The result may be scratch, and the image itself where the size stays.
+    Args:
+        image: bytes, or whole numbers in float32.
+        height: of the whole target.
+        width: of the whole target.
+        window: part of the target to compute; all of it if None.
+
+    Returns:
+        A scratch buffer, a new array, or the image itself where the size stays the same.
+
     """
     h, w = image.shape[1:]
     top, left, rows, columns = (0, 0, height, width) if window is None else window
@@ -59,11 +79,15 @@ def resize_area(
 
 
 def resize_bicubic(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    """[3, H, W] to [3, height, width] as PIL's Image.resize does by default.
+    """Resize [3, H, W] to [3, height, width] as PIL's Image.resize does by default.
 
-    Every pass rounds to whole numbers, so their order matters. Pillow 13 begins with the rows
-    where it drops more than twice as many of them as of columns (found by trying 3704 sizes);
-    Pillow up to 12 always begins with the columns. The result may be scratch or the image itself.
+    Every pass rounds to whole numbers, so their order matters. Pillow 13 begins with the rows if
+    it removes more than twice as many rows as columns (found by trying 3704 sizes); Pillow up to
+    12 always begins with the columns.
+
+    Returns:
+        A scratch buffer, or the image itself where the size stays the same.
+
     """
     dropped_rows, dropped_columns = image.shape[1] - height, image.shape[2] - width
     if dropped_rows > 0 and dropped_rows > 2 * dropped_columns:
@@ -100,9 +124,9 @@ def _bicubic_rows(image: NDArray[Any], height: int) -> NDArray[Any]:
 
 
 def _bicubic_sums(
-    image: NDArray[Any], band: Band, outputs: Indexes, start: Indexes, step: int
+    image: NDArray[Any], band: BandedMatrix, outputs: Indexes, start: Indexes, step: int
 ) -> NDArray[np.int64]:
-    """Pillow's own integer sums over pixels `step` apart (flat indexes), rounded."""
+    """Compute Pillow's integer sums over pixels `step` apart (flat indexes), rounded."""
     pixels = image.take(start[:, None] + np.arange(0, step * band.taps, step))
     # Below 2**53, where float64 is exact in any order.
     weights = np.multiply(band.weights.take(outputs, axis=0), _FIXED, dtype=np.float64)
@@ -115,10 +139,10 @@ def _bicubic_sums(
 def _rounded(
     name: str, sums: Floats, taps: int, exactly: Callable[[Indexes], NDArray[Any]]
 ) -> Floats:
-    """Whole numbers, in scratch of this name, of sums of 0 to 255, which are overwritten.
+    """Round sums from 0 to 255, which are overwritten, into the scratch buffer of this name.
 
-    `exactly` gives the pixels (flat indexes) where float32 cannot decide: a sum of n products errs
-    by n roundings at most, and the original's may do so too.
+    `exactly` computes the pixels (flat indexes) that float32 cannot decide: a sum of n products
+    has an error of at most n roundings, and so may the original's sum.
     """
     rounded = np.rint(sums, out=scratch.array(name, sums.shape, np.float32))
     sums -= rounded
@@ -141,11 +165,11 @@ def _box_mean(image: NDArray[Any], height: int, width: int, fy: int, fx: int) ->
     return np.clip(np.rint(mean), 0, 255).astype(np.uint8)
 
 
-def _shrink(image: NDArray[Any], rows: Band, columns: Band) -> Floats:
+def _shrink(image: NDArray[Any], rows: BandedMatrix, columns: BandedMatrix) -> Floats:
     shape = (3, len(rows.first), len(columns.first))
 
     def in_order(flat: Indexes) -> Floats:
-        """Summed in float32 in OpenCV's order: along x, then along y."""
+        """Compute the sums in float32 in OpenCV's order: along x, then along y."""
         plane, y, x = (index[:, None] for index in np.unravel_index(flat, shape))
         down = rows.first[y] + np.arange(rows.taps)
         total = np.zeros(len(flat), dtype=np.float32)
@@ -156,9 +180,9 @@ def _shrink(image: NDArray[Any], rows: Band, columns: Band) -> Floats:
             total += lines[:, tap] * rows.weights[y[:, 0], tap]
         return np.clip(np.rint(total), 0, 255)
 
-    # With the colours of a camera's frame side by side, which are parted when fewer rows are left.
+    # The colours of a pixel stay together, as in a camera's frame, until fewer rows are left.
     height, width = image.shape[1:]
-    frame = floats(image.transpose(1, 2, 0)).reshape(height, -1)
+    frame = as_floats(image.transpose(1, 2, 0)).reshape(height, -1)
     lines = rows.along_rows(frame).reshape(-1, width, 3).transpose(2, 0, 1)
     return _rounded("area", columns.along_columns(lines), rows.taps + columns.taps, in_order)
 
@@ -188,8 +212,8 @@ def _enlarge(image: NDArray[Any], height: int, width: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _area_band(source: int, target: int, begin: int, end: int) -> tuple[slice, Band]:
-    """The pixels that the target's from begin to end see, and the share that each has of them."""
+def _area_band(source: int, target: int, begin: int, end: int) -> tuple[slice, BandedMatrix]:
+    """Return the source pixels of the target's pixels from begin to end, and their weights."""
     scale = 1.0 / (target / source)
     taps = []
     for d in range(begin, end):
@@ -208,12 +232,14 @@ def _area_band(source: int, target: int, begin: int, end: int) -> tuple[slice, B
         taps.append((start, weights))
     low = min(start for start, _ in taps)
     high = max(start + len(weights) for start, weights in taps)
-    return slice(low, high), Band.of([(at - low, weights) for at, weights in taps], high - low)
+    return slice(low, high), BandedMatrix.of(
+        [(at - low, weights) for at, weights in taps], high - low
+    )
 
 
 @lru_cache(maxsize=64)
-def _bilinear_band(source: int, target: int, unit: int) -> Band:
-    """OpenCV's area-phased bilinear weights, rounded to 1/2048, in units of 1/`unit`."""
+def _bilinear_band(source: int, target: int, unit: int) -> BandedMatrix:
+    """Return OpenCV's area-phased bilinear weights, rounded to 1/2048, in units of 1/`unit`."""
     scale, inverse = 1.0 / (target / source), target / source
     taps = []
     for d in range(target):
@@ -225,12 +251,12 @@ def _bilinear_band(source: int, target: int, unit: int) -> Band:
         near = float(np.rint((np.float32(1) - fraction) * np.float32(2048))) * unit / 2048
         far = float(np.rint(fraction * np.float32(2048))) * unit / 2048
         taps.append((first, [near, far] if first + 1 < source else [near]))
-    return Band.of(taps, source)
+    return BandedMatrix.of(taps, source)
 
 
 @lru_cache(maxsize=16)
 def _bilinear_rows(source: int, target: int, width: int) -> tuple[Indexes, NDArray[np.int32]]:
-    """First of the two source rows of every row, and their weights [2, target, width] in 1/2048."""
+    """Return the first of two source rows per row, and weights [2, target, width] in 1/2048."""
     band = _bilinear_band(source, target, 2048)
     weights = np.zeros((2, target, width), dtype=np.int32)
     weights[: band.taps] = band.weights.T[:, :, None]
@@ -238,8 +264,8 @@ def _bilinear_rows(source: int, target: int, width: int) -> tuple[Indexes, NDArr
 
 
 @lru_cache(maxsize=64)
-def _bicubic_band(source: int, target: int) -> Band:
-    """Pillow's weights (a = -0.5, support widened when shrinking), rounded to 22 bits."""
+def _bicubic_band(source: int, target: int) -> BandedMatrix:
+    """Return Pillow's weights (a = -0.5, support widened when shrinking), rounded to 22 bits."""
     scale = source / target
     widen = max(scale, 1.0)
     support = 2.0 * widen
@@ -252,7 +278,7 @@ def _bicubic_band(source: int, target: int) -> Band:
             weights = weights / weights.sum()
         bits = [int(v * _FIXED + (0.5 if v >= 0 else -0.5)) for v in weights]
         taps.append((low, [v / _FIXED for v in bits]))
-    return Band.of(taps, source)
+    return BandedMatrix.of(taps, source)
 
 
 def _cubic(x: float) -> float:

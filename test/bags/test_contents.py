@@ -1,7 +1,7 @@
 import pytest
 
 from groot_ros.bags.contents import BagContents, TopicContents, read_contents
-from groot_ros.bags.error import BagError
+from groot_ros.bags import BagError
 from groot_ros.bags.writer import BagWriter
 
 

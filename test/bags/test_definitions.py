@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from groot_ros.bags.definitions import MessageDefinition, MessageDefinitions
-from groot_ros.bags.error import BagError
+from groot_ros.bags import BagError
 
 GRAPH_TYPES = [
     "sensor_msgs/msg/Image",

@@ -4,7 +4,7 @@ import pytest
 from rosbags.rosbag2 import Reader
 
 from groot_ros.bags.contents import read_contents
-from groot_ros.bags.error import BagError
+from groot_ros.bags import BagError
 from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.writer import BagWriter
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader
 
 from groot_ros.bags.contents import read_contents
-from groot_ros.bags.error import BagError
+from groot_ros.bags import BagError
 from groot_ros.bags.mcap_records import MAGIC, Opcode
-from groot_ros.bags.recovery import recover, saved_messages
+from groot_ros.bags.recovery import recover, read_messages
 from groot_ros.bags.writer import BagWriter
 
 #: Writes for ever, and says so each time that everything so far has been flushed.
@@ -66,7 +66,7 @@ def test_a_whole_file_gives_every_message_its_topic_and_its_definition(
 ):
     path = tmp_path / "bag.mcap"
     path.write_bytes(bag_file)
-    saved = list(saved_messages(path))
+    saved = list(read_messages(path))
     assert [(stamp, data) for _, stamp, data in saved] == [
         (i, bytes([i]) * (i + 1)) for i in range(40)
     ]
@@ -80,17 +80,17 @@ def test_a_file_cut_anywhere_gives_the_messages_before_the_cut(tmp_path_factory,
     cut = data.draw(st.integers(8, len(bag_file)))
     path = tmp_path_factory.getbasetemp() / "cut.mcap"
     path.write_bytes(bag_file[:cut])
-    stamps = [stamp for _, stamp, _ in saved_messages(path)]
+    stamps = [stamp for _, stamp, _ in read_messages(path)]
     assert stamps == list(range(len(stamps)))
     with_one_byte_less = path.with_name("shorter.mcap")
     with_one_byte_less.write_bytes(bag_file[: cut - 1] if cut > 8 else bag_file[:cut])
-    assert len(list(saved_messages(with_one_byte_less))) in (len(stamps), len(stamps) - 1)
+    assert len(list(read_messages(with_one_byte_less))) in (len(stamps), len(stamps) - 1)
 
 
 def test_zeros_at_the_end_as_a_power_cut_leaves_them_are_not_messages(tmp_path, bag_file):
     path = tmp_path / "bag.mcap"
     path.write_bytes(bag_file[: len(bag_file) // 2] + bytes(100_000))
-    stamps = [stamp for _, stamp, _ in saved_messages(path)]
+    stamps = [stamp for _, stamp, _ in read_messages(path)]
     assert 0 < len(stamps) < 40
 
 

@@ -8,7 +8,7 @@ from mcap.reader import make_reader
 from mcap_ros2.decoder import DecoderFactory
 from rosbags.rosbag2 import Reader
 
-from groot_ros.bags.error import BagError
+from groot_ros.bags import BagError
 from groot_ros.bags.writer import BagWriter, metadata_version
 
 START = 1_700_000_000_000_000_000

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks.continuity import report
 from benchmarks.continuity.stream import Stream
-from groot_ros.sim.trajectory_controller import RULES
+from groot_ros.sim.controllers import RULES
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import pytest
 from support.control_bench import ARM, DT, EPOCH_NS, Bench, contract, sway, sway_chunk
 
 from groot_ros.control import ExecutorConfig, JointTrajectory
+from groot_ros.sim.controllers import RULES, TrajectoryController
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_controller import RULES, TrajectoryController
 
 PERIOD = 0.004
 LAG = 0.05

@@ -11,7 +11,7 @@ from golden import fast_form
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import other_model
-from groot_ros.core.fields import Fields
+from groot_ros.core.config_reader import Fields
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,
     BackboneOutput,

@@ -13,7 +13,7 @@ from torch import Tensor
 from golden import fast_form
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import Comparison, compare, same
-from groot_ros.core.fields import Fields
+from groot_ros.core.config_reader import Fields
 from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
 from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
 from groot_ros.layers.siglip2 import window_of_patch

@@ -3,7 +3,7 @@
 from collections import Counter
 from pathlib import Path
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.checkpoint.safetensors_file import read_header
 
 _N1D5, _VIMA = "GR00T N1.5", "VIMA"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support.tiny_checkpoint import tiny_config
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config, TextConfig, build_model
 from groot_ros.families.gr00t_n1d6.weights import load_config
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.processing import ProcessorConfig, Statistics, save_processor
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.processing import (
     ActionConfig,
     ActionFormat,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.processing import Statistics
 from groot_ros.processing.state_action import StateActionCodec
 

@@ -8,7 +8,7 @@ from golden.comparison import TOKENIZER
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.models.gr00t_n1d6 import EagleConfig, TextConfig
 from groot_ros.processing import (
     IMAGE_TOKEN_INDEX,

@@ -84,7 +84,7 @@ def test_nothing_stated_bounds_nothing():
     [
         ("<robot", "is not a URDF"),
         (URDF.replace('"2.0"', '"fast"'), "'shoulder_pan': velocity must be a number"),
-        (URDF.replace('"-1.0" upper="9.0"', '"7.0" upper="9.0"'), "nothing in common"),
+        (URDF.replace('"-1.0" upper="9.0"', '"7.0" upper="9.0"'), "does not overlap"),
     ],
 )
 def test_a_urdf_that_cannot_be_meant_is_rejected_in_one_line(write, load_changed, text, told):
@@ -97,9 +97,9 @@ def test_a_urdf_that_cannot_be_meant_is_rejected_in_one_line(write, load_changed
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("joint_limits: {shoulder_pan: {max_velocity: fast}}", "max_velocity: must be a number"),
-        ("joint_limits: {shoulder_pan: {has_velocity_limits: true}}", "max_velocity: is missing"),
-        ("joint_limits: {shoulder_pan: {max_velocity: 0.0}}", "is not above 0"),
+        ("joint_limits: {shoulder_pan: {max_velocity: fast}}", "'max_velocity' must be a number"),
+        ("joint_limits: {shoulder_pan: {has_velocity_limits: true}}", "'max_velocity' is missing"),
+        ("joint_limits: {shoulder_pan: {max_velocity: 0.0}}", "has a limit of 0 or less"),
         ("{", "is not valid YAML"),
     ],
 )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.runtime.selection import choose_engine, order_of
 from groot_ros.runtime.errors import (
     EngineFailedError,

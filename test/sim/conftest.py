@@ -1,3 +1,3 @@
-"""Rendering must be headless wherever these tests run."""
+"""Chooses a rendering backend that needs no display before any test imports mujoco."""
 
-import groot_ros.sim  # noqa: F401 - chooses the GL backend before anything imports mujoco
+import groot_ros.sim  # noqa: F401

@@ -1,4 +1,4 @@
-"""The simulated arm: its limits are the contract's, its servos lag, gravity hardly bends it."""
+"""The simulated arm: limits of the contract, servos with lag, little sag under gravity."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 
 from groot_ros.robot import load_contract
 from groot_ros.sim import CUBES, HOME, JOINTS, SimulatedArm
-from groot_ros.sim.task import place_cubes
+from groot_ros.sim.tasks.touch import place_cubes
 
 CONTRACT = Path(__file__).parents[2] / "config/robots/so101.yaml"
 
@@ -30,7 +30,7 @@ def test_joints_and_limits_are_those_of_the_robot_contract(arm):
         assert contract.joints[name].limits.upper == pytest.approx(upper)
 
 
-def test_gravity_bends_the_stretched_arm_by_less_than_5_mrad(arm):
+def test_the_stretched_arm_sags_by_less_than_5_mrad(arm):
     stretched = np.array([0.0, 1.4, -1.2, 0.0, 0.0, 0.2])
     arm.reset(stretched)
     run(arm, 2.0)
@@ -44,19 +44,19 @@ def test_each_servo_follows_a_ramp_about_50_ms_late(arm, joint):
     arm.reset(np.array([0.0, 0.0, 0.0, 0.5, 0.0, 0.2]))
     start = arm.positions
     for cycle in range(125):
-        wanted = start.copy()
-        wanted[joint] += 1.0 * 0.004 * cycle
-        arm.command(wanted)
+        target = start.copy()
+        target[joint] += 1.0 * 0.004 * cycle
+        arm.command(target)
         arm.step()
-    assert wanted[joint] - arm.positions[joint] == pytest.approx(0.054, abs=0.008)
+    assert target[joint] - arm.positions[joint] == pytest.approx(0.054, abs=0.008)
 
 
 @pytest.mark.parametrize("joint", range(6))
-def test_a_step_is_answered_without_overshoot(arm, joint):
+def test_a_step_response_has_no_overshoot(arm, joint):
     start = arm.positions
-    wanted = start.copy()
-    wanted[joint] += 0.2
-    arm.command(wanted)
+    target = start.copy()
+    target[joint] += 0.2
+    arm.command(target)
     reached = []
     for _ in range(150):
         arm.step()
@@ -72,14 +72,14 @@ def test_commands_beyond_the_limits_stop_at_the_limits(arm):
     assert arm.positions[0] == pytest.approx(arm.limits[0, 1], abs=0.01)
 
 
-def test_a_command_that_is_no_number_moves_nothing_and_spares_the_other_joints(arm):
-    wanted = np.array([np.nan, np.inf, HOME[2], HOME[3], 0.3, HOME[5]])
-    arm.command(wanted)
+def test_a_command_that_is_not_finite_moves_nothing_and_leaves_the_other_joints(arm):
+    target = np.array([np.nan, np.inf, HOME[2], HOME[3], 0.3, HOME[5]])
+    arm.command(target)
     run(arm, 1.0)
     np.testing.assert_allclose(arm.positions, [*HOME[:4], 0.3, HOME[5]], atol=0.005)
 
 
-def test_the_cubes_lie_where_they_are_put_and_stay(arm):
+def test_the_cubes_stay_where_they_are_placed(arm):
     places = place_cubes(np.random.default_rng(3))
     arm.reset(cubes=places)
     run(arm, 1.0)
@@ -88,7 +88,7 @@ def test_the_cubes_lie_where_they_are_put_and_stay(arm):
         assert arm.cubes[colour][2] == pytest.approx(0.015, abs=1e-3)
 
 
-def test_a_reset_is_a_fresh_start_to_the_last_bit(arm):
+def test_a_reset_repeats_the_motion_bit_for_bit(arm):
     def swing():
         arm.reset(cubes=place_cubes())
         arm.command(HOME + 0.2)

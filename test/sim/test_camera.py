@@ -1,4 +1,4 @@
-"""Pictures: headless, repeatable, of the size asked for, and bound to one thread."""
+"""Images: repeatable, of the requested size, bound to one thread; frames carry their stamps."""
 
 import threading
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from groot_ros.sim import CUBES, CameraRenderer, SimulatedArm
-from groot_ros.sim.task import place_cubes
+from groot_ros.sim.camera import FrameThread
+from groot_ros.sim.tasks.touch import place_cubes
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def pixels_of(image, colour):
     return (strong > 90) & (strong > 1.6 * image[..., others].max(axis=-1))
 
 
-def test_a_picture_is_rgb_of_the_size_asked_for(arm, renderer):
+def test_an_image_is_rgb_of_the_requested_size(arm, renderer):
     image = renderer.render(arm.scene, "front")
     assert image.shape == (240, 320, 3)
     assert image.dtype == np.uint8
@@ -54,29 +55,88 @@ def test_the_same_state_gives_the_same_pixels(arm, renderer):
     assert (renderer.render(arm.scene, "wrist") == first).all()
 
 
-def test_another_thread_is_told_to_make_its_own_renderer(arm, renderer):
+def test_use_in_another_thread_is_an_error_that_says_how_to_fix_it(arm, renderer):
     caught = []
 
-    def draw():
+    def render():
         try:
             renderer.render(arm.scene, "front")
         except RuntimeError as error:
             caught.append(str(error))
 
-    thread = threading.Thread(target=draw)
+    thread = threading.Thread(target=render)
     thread.start()
     thread.join()
-    assert "make a renderer there" in caught[0]
+    assert "create a renderer in each thread" in caught[0]
 
 
-def test_a_renderer_of_another_thread_draws_the_same(arm, renderer):
-    drawn = []
+def test_a_renderer_in_another_thread_gives_the_same_pixels(arm, renderer):
+    rendered = []
 
-    def draw():
+    def render():
         with CameraRenderer(arm.model, 320, 240) as own:
-            drawn.append(own.render(arm.scene, "front"))
+            rendered.append(own.render(arm.scene, "front"))
 
-    thread = threading.Thread(target=draw)
+    thread = threading.Thread(target=render)
     thread.start()
     thread.join()
-    assert (drawn[0] == renderer.render(arm.scene, "front")).all()
+    assert (rendered[0] == renderer.render(arm.scene, "front")).all()
+
+
+SIZE = (64, 48)
+
+
+@pytest.fixture(scope="module")
+def moving_arm():
+    return SimulatedArm()
+
+
+def test_each_image_carries_the_stamp_of_its_scene(moving_arm):
+    rendered = []
+    frames = FrameThread(
+        moving_arm.model, ("front", "wrist"), SIZE, lambda *frame: rendered.append(frame)
+    )
+    scenes = {}
+    for stamp, pan in ((10, 0.0), (20, 0.8)):
+        moving_arm.place_joints([pan, 0.0, 0.0, 0.5, 0.0, 0.2])
+        scenes[stamp] = moving_arm.scene
+        frames.offer(stamp, moving_arm.scene, ("front", "wrist"))
+        frames.finish()
+    frames.close()
+    assert [(camera, stamp) for camera, stamp, _ in rendered] == [
+        ("front", 10),
+        ("wrist", 10),
+        ("front", 20),
+        ("wrist", 20),
+    ]
+    with CameraRenderer(moving_arm.model, *SIZE) as renderer:
+        for camera, stamp, image in rendered:
+            assert (image == renderer.render(scenes[stamp], camera)).all()
+
+
+def test_an_unknown_camera_is_an_error_that_lists_the_cameras(moving_arm):
+    with pytest.raises(ValueError, match=r"no camera 'top' \(it has: front, wrist\)"):
+        FrameThread(moving_arm.model, ("top",), SIZE, print)
+
+
+def test_an_exception_while_rendering_is_raised_at_the_next_offer(moving_arm):
+    def fail(*_):
+        raise RuntimeError("no publisher")
+
+    frames = FrameThread(moving_arm.model, ("front",), SIZE, fail)
+    frames.offer(1, moving_arm.scene, ("front",))
+    with pytest.raises(RuntimeError, match="no publisher"):
+        frames.finish()
+    with pytest.raises(RuntimeError, match="no publisher"):
+        frames.offer(2, moving_arm.scene, ("front",))
+    frames.close()
+
+
+def test_it_can_be_closed_twice_and_renders_nothing_afterwards(moving_arm):
+    rendered = []
+    frames = FrameThread(moving_arm.model, ("front",), SIZE, lambda *frame: rendered.append(frame))
+    frames.close()
+    frames.close()
+    frames.offer(1, np.array(moving_arm.scene), ("front",))
+    frames.finish()
+    assert rendered == []

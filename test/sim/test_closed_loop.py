@@ -3,8 +3,7 @@ import pytest
 
 from groot_ros.sim import HOME, SimulatedArm
 from groot_ros.sim.closed_loop import drive
-from groot_ros.sim.expert import TouchExpert
-from groot_ros.sim.task import INSTRUCTIONS, TOUCH_HEIGHT, place_cubes
+from groot_ros.sim.tasks.touch import INSTRUCTIONS, TOUCH_HEIGHT, TouchExpert, place_cubes
 
 EXPERT = TouchExpert(SimulatedArm().model)
 
@@ -16,7 +15,7 @@ def expert_policy(seed):
     return lambda images, joints, text: EXPERT.path(joints, goals[text])
 
 
-def test_the_expert_reaches_every_cube_through_chunks_that_come_late():
+def test_the_expert_reaches_every_cube_through_late_chunks():
     legs = drive(expert_policy(3), INSTRUCTIONS[:3], seconds=3.6, seed=3)
     assert [leg.instruction for leg in legs] == list(INSTRUCTIONS[:3])
     for leg in legs:
@@ -25,13 +24,13 @@ def test_the_expert_reaches_every_cube_through_chunks_that_come_late():
         assert (leg.travel >= 0.5).sum() >= 3
 
 
-def test_a_policy_that_stays_travels_nowhere_and_home_has_no_cube():
+def test_a_policy_that_holds_does_not_travel_and_home_has_no_target():
     (leg,) = drive(lambda *_: np.tile(HOME, (16, 1)), ("go home",), seconds=0.96)
     assert np.isnan(leg.distance)
     assert leg.travel.max() < 0.01
 
 
-def test_the_policy_sees_the_views_it_asked_for():
+def test_the_policy_receives_the_requested_views():
     seen = []
 
     def look(images, joints, text):

@@ -1,4 +1,4 @@
-"""The expert reaches what it is told from anywhere, within its speed, and stays there."""
+"""The expert reaches every goal from any joint state, within its speed, and stays there."""
 
 import itertools
 
@@ -8,8 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groot_ros.sim import CUBES, SimulatedArm
-from groot_ros.sim.expert import SERVO_LAG, SPEED, TouchExpert
-from groot_ros.sim.task import INSTRUCTIONS, distance_to_cube, instructed_cube, place_cubes
+from groot_ros.sim.expert import SERVO_LAG, SPEED, InverseKinematics, Unreachable
+from groot_ros.sim.tasks.touch import (
+    INSTRUCTIONS,
+    TouchExpert,
+    distance_to_cube,
+    instructed_cube,
+    place_cubes,
+)
 
 ARM = SimulatedArm()
 EXPERT = TouchExpert(ARM.model)
@@ -55,7 +61,7 @@ def test_the_first_command_leads_the_measured_state_by_the_servo_lag(start):
     np.testing.assert_allclose(lead, inside - start, atol=1e-12)
 
 
-def test_many_states_at_once_give_the_same_paths_as_one_by_one():
+def test_a_batch_of_states_gives_the_same_paths_as_one_by_one():
     rng = np.random.default_rng(0)
     starts = rng.uniform(*ARM.limits.T, (7, 6))
     goal = EXPERT.goal("touch the blue cube", CENTRES)
@@ -66,11 +72,11 @@ def test_many_states_at_once_give_the_same_paths_as_one_by_one():
 
 
 def test_a_cube_out_of_reach_is_an_error():
-    with pytest.raises(ValueError, match="cannot come to"):
+    with pytest.raises(ValueError, match="cannot reach"):
         EXPERT.goal("touch the red cube", {"red": np.array([0.7, 0.0, 0.015])})
 
 
-def test_replanning_through_lagging_servos_it_reaches_each_cube_and_touches_none():
+def test_replanning_with_lagging_servos_it_reaches_each_cube_and_moves_none():
     arm = SimulatedArm()
     arm.reset(cubes=place_cubes(np.random.default_rng(1)))
     before = arm.cubes
@@ -89,3 +95,24 @@ def test_replanning_through_lagging_servos_it_reaches_each_cube_and_touches_none
             assert distance_to_cube(arm.grasp_point, arm.cubes, colour) < 0.028
     for colour in CUBES:
         np.testing.assert_allclose(arm.cubes[colour], before[colour], atol=5e-4)
+
+
+KINEMATICS = InverseKinematics(ARM.model)
+
+
+@given(st.floats(0.14, 0.27), st.floats(-1.2, 1.2), st.floats(0.04, 0.12), st.floats(0.9, 1.35))
+@settings(max_examples=60, deadline=None)
+def test_the_grasp_point_reaches_any_point_in_front_of_the_arm(distance, pan, height, pitch):
+    point = np.array([distance * np.cos(pan), distance * np.sin(pan), height])
+    joints = KINEMATICS.reach(point, pitch)
+    ARM.place_joints([*joints, 0.0, 0.2])
+    np.testing.assert_allclose(ARM.grasp_point, point, atol=1e-3)
+    assert joints[1:].sum() == pytest.approx(pitch, abs=0.02)
+    assert (joints >= ARM.limits[:4, 0]).all()
+    assert (joints <= ARM.limits[:4, 1]).all()
+
+
+@pytest.mark.parametrize("point", [(0.6, 0.0, 0.05), (0.0, 0.0, 0.8)])
+def test_a_point_out_of_reach_is_an_error_that_names_it(point):
+    with pytest.raises(Unreachable, match=r"cannot reach \["):
+        KINEMATICS.reach(point, 1.3)

@@ -1,4 +1,4 @@
-"""The choice of a GL backend, each in a fresh interpreter since mujoco reads it once."""
+"""The choice of a backend, each in a new interpreter because mujoco reads it once."""
 
 import os
 import subprocess
@@ -20,7 +20,7 @@ def run(code, **environment):
 CHOOSE = "from groot_ros.sim.rendering_backend import choose_rendering_backend as c; print(c())"
 
 
-def test_importing_the_room_makes_mujoco_draw_without_a_display():
+def test_importing_the_package_makes_mujoco_render_without_a_display():
     done = run("import os, groot_ros.sim; print(os.environ['MUJOCO_GL'])", DISPLAY="")
     assert done.stdout.strip() in ("osmesa", "egl")
 
@@ -30,7 +30,7 @@ def test_the_users_choice_is_kept():
     assert done.stdout.strip() == "disable"
 
 
-def test_an_earlier_import_of_mujoco_is_told_how_to_mend_it():
+def test_the_error_of_an_earlier_import_of_mujoco_says_how_to_fix_it():
     done = run("import sys, types; sys.modules['mujoco'] = types.ModuleType('m')\n" + CHOOSE)
     assert "import groot_ros.sim first" in done.stderr
 

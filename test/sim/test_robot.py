@@ -9,9 +9,8 @@ import pytest
 from groot_ros.robot import load_contract
 from groot_ros.sim import CUBES, HOME, JOINTS
 from groot_ros.sim.robot import SimulatedRobot
-from groot_ros.sim.task import place_cubes
-from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRejected
+from groot_ros.sim.tasks.touch import place_cubes
+from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
 CONTRACT = load_contract(Path(__file__).parents[2] / "config/robots/so101.yaml")
 START = 1_000_000_000
@@ -33,7 +32,7 @@ def go_to(joints, positions, seconds=0.5):
     return TrajectoryMessage(0, joints, [point])
 
 
-def test_without_commands_it_stays_at_home_while_time_goes_on(robot):
+def test_without_commands_it_stays_at_home_while_time_continues(robot):
     run(robot, 0.5)
     assert robot.now_ns == START + 500_000_000
     reading = robot.reading(JOINTS)
@@ -41,7 +40,7 @@ def test_without_commands_it_stays_at_home_while_time_goes_on(robot):
     np.testing.assert_allclose(reading.positions, HOME, atol=0.004)
 
 
-def test_each_controller_moves_its_own_joints_alone(robot):
+def test_each_controller_moves_only_its_joints(robot):
     robot.accept_trajectory("arm_controller", go_to(ARM, [0.5, -0.5, 0.3, 1.0, 0.4]))
     run(robot, 1.5)
     reached = robot.reading(JOINTS).positions
@@ -51,7 +50,7 @@ def test_each_controller_moves_its_own_joints_alone(robot):
     assert robot.reading(("gripper",)).positions == pytest.approx(1.0, abs=0.004)
 
 
-def test_a_reading_has_the_joints_asked_for_in_their_order(robot):
+def test_a_reading_has_the_requested_joints_in_their_order(robot):
     reading = robot.reading(("gripper", "elbow_flex"))
     assert reading.names == ("gripper", "elbow_flex")
     np.testing.assert_allclose(reading.positions, HOME[[5, 2]], atol=1e-6)
@@ -76,14 +75,14 @@ def test_a_forward_controller_gets_values():
     assert robot.reading(("gripper",)).positions == pytest.approx(0.8, abs=0.004)
 
 
-def test_humble_takes_a_moving_end_and_jazzy_does_not():
+def test_humble_accepts_a_moving_end_and_jazzy_does_not():
     moving = TrajectoryMessage(0, ("gripper",), [TrajectoryPoint(100_000_000, (0.3,), (1.0,))])
     SimulatedRobot(CONTRACT, START, distro="humble").accept_trajectory("gripper_controller", moving)
     with pytest.raises(TrajectoryRejected, match="is not zero"):
         SimulatedRobot(CONTRACT, START).accept_trajectory("gripper_controller", moving)
 
 
-def test_a_reset_goes_home_drops_the_trajectory_and_lays_the_cubes_anew(robot):
+def test_a_reset_goes_home_drops_the_trajectory_and_moves_the_cubes(robot):
     robot.accept_trajectory("arm_controller", go_to(ARM, [0.5, -0.5, 0.3, 1.0, 0.4], 2.0))
     run(robot, 1.0)
     before, cubes = robot.now_ns, robot.cubes
@@ -94,7 +93,7 @@ def test_a_reset_goes_home_drops_the_trajectory_and_lays_the_cubes_anew(robot):
     assert max(np.linalg.norm(robot.cubes[c] - cubes[c]) for c in CUBES) > 0.001
 
 
-def test_the_seed_says_where_the_cubes_lie():
+def test_the_seed_determines_the_places_of_the_cubes():
     for seed in (0, 7):
         robot = SimulatedRobot(CONTRACT, START, seed=seed)
         for colour, (x, y, _) in place_cubes(np.random.default_rng(seed)).items():
@@ -111,8 +110,8 @@ def test_after_a_jump_of_the_clock_it_holds_where_it_is(robot):
     np.testing.assert_allclose(robot.reading(JOINTS).positions, here, atol=0.05)
 
 
-def test_a_joint_that_the_model_lacks_is_named():
+def test_a_joint_that_the_model_does_not_have_is_named():
     strange = replace(CONTRACT.controllers[0], joints=("shoulder_pan", "tail"))
     contract = replace(CONTRACT, controllers=(strange,))
-    with pytest.raises(ValueError, match=r"'arm_controller': .* no joint 'tail'"):
+    with pytest.raises(ValueError, match=r"'arm_controller': .* have joint 'tail'"):
         SimulatedRobot(contract, START)

@@ -17,7 +17,7 @@ _POLICY_SIDE = _BELOW_FAMILIES | {"families", "models", "runtime", "policy"}
 #: Package -> the packages, and modules of packages, that it may import besides itself.
 MAY_IMPORT = {
     "core": set(),
-    "robot": {"core"},
+    "robot": {"core", "vision.encodings"},
     "vision": {"core"},
     "checkpoint": {"core"},
     "processing": {"core", "robot", "vision", "checkpoint"},

@@ -29,8 +29,8 @@ from groot_ros.core import ActionChunk, ActionGroup, s_to_ns
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.robot import load_contract
+from groot_ros.sim.controllers import TrajectoryController
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_controller import TrajectoryController
 from support.policy_stage import PATIENCE, Inbox, answer_of, rgb_image, wait_until
 
 CONTRACT = load_contract(Path(__file__).parents[2] / "config" / "robots" / "so101.yaml")

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from groot_ros.core import s_to_ns
-from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRejected
-from groot_ros.sim.trajectory_controller import RULES, ControllerRules, TrajectoryController
+from groot_ros.sim.controllers import RULES, ControllerRules, TrajectoryController
+from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
 JOINTS = ("j1", "j2", "j3")
 PERIOD = 0.004

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from groot_ros.sim import CameraRenderer, SimulatedArm
-from groot_ros.sim.task import place_cubes
+from groot_ros.sim.tasks.touch import place_cubes
 from groot_ros.training.coloured_cells import describe_cells
 
 GREY = (110, 120, 125)

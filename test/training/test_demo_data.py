@@ -7,8 +7,8 @@ import pytest
 
 from groot_ros.robot import load_contract
 from groot_ros.sim import SimulatedArm
-from groot_ros.sim.expert import Goal, TouchExpert
-from groot_ros.sim.task import INSTRUCTIONS
+from groot_ros.sim.expert import Goal
+from groot_ros.sim.tasks.touch import INSTRUCTIONS, TouchExpert
 from groot_ros.training.demo_data import DT, HORIZON, DemoData, generate
 from groot_ros.training.demo_model import TAG, statistics, to_groups
 

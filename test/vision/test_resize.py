@@ -93,7 +93,9 @@ def test_bicubic_orders_its_passes_as_the_installed_pillow_does(h, w, height, wi
 
 @settings(deadline=None, max_examples=60)
 @given(h=sides, w=sides, dropped=st.integers(1, 12), slack=st.integers(-1, 1), seed=seeds)
-def test_bicubic_orders_its_passes_right_at_the_very_boundary(h, w, dropped, slack, seed) -> None:
+def test_bicubic_orders_its_passes_as_pillow_at_the_boundary_of_its_rule(
+    h, w, dropped, slack, seed
+) -> None:
     image = picture(h, w, seed)
     height, width = max(1, h - dropped), max(1, w - dropped // 2 + slack)
     resize = resize_bicubic if int(PIL.__version__.split(".")[0]) >= 13 else columns_first
@@ -115,7 +117,7 @@ def test_shrinking_equals_the_definition_summed_in_order(h, w, fraction, seed) -
 
 @settings(deadline=None, max_examples=25)
 @given(h=sides, w=sides, seed=seeds)
-def test_a_window_is_a_part_of_the_whole(h, w, seed) -> None:
+def test_a_window_equals_its_part_of_the_whole_target(h, w, seed) -> None:
     image = to_planar(picture(h, w, seed))
     for height, width in (
         (max(2, h * 2 // 3), max(2, w * 2 // 3)),
@@ -137,7 +139,7 @@ def test_whole_ratios_are_rounded_box_means() -> None:
     assert resize_area(image, 1, 1)[0, 0, 0] == np.rint(8 / 16)
 
 
-def test_enlarging_repeats_a_constant_and_keeps_the_size_asked_for() -> None:
+def test_enlarging_repeats_a_constant_and_has_the_requested_size() -> None:
     image = np.full((3, 10, 7), 77, dtype=np.uint8)
     enlarged = resize_area(image, 13, 9)
     assert enlarged.shape == (3, 13, 9)
@@ -145,7 +147,7 @@ def test_enlarging_repeats_a_constant_and_keeps_the_size_asked_for() -> None:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_crop_equals_the_plain_restatement(seed: int) -> None:
+def test_the_crop_equals_the_reference_restated_in_plain_numpy(seed: int) -> None:
     if not REFERENCE.exists():
         pytest.skip(f"needs {REFERENCE}")
     spec = importlib.util.spec_from_file_location("resize_ref", REFERENCE)
@@ -160,7 +162,7 @@ def test_the_crop_equals_the_plain_restatement(seed: int) -> None:
     np.testing.assert_array_equal(ours, reference.eval_transform(image, edge, crop))
 
 
-def test_results_of_one_thread_are_not_those_of_another() -> None:
+def test_threads_do_not_overwrite_each_others_results() -> None:
     images = [picture(48, 64, seed) for seed in (2, 5)]
     pipeline = ImagePipeline(28, 0.9)
     alone = [pipeline(image) for image in images]
@@ -170,7 +172,7 @@ def test_results_of_one_thread_are_not_those_of_another() -> None:
         np.testing.assert_array_equal(found, alone[number % 2])
 
 
-def test_images_of_the_pipeline_are_never_overwritten() -> None:
+def test_the_pipelines_images_are_never_overwritten() -> None:
     pipeline = ImagePipeline(56, 1.0)
     for size in ((56, 56), (60, 80), (112, 112), (28, 40)):
         first, second = picture(*size, 2), picture(*size, 5)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from groot_ros.core.bounds import MOST_STEPS
-from groot_ros.core.fields import Fields
+from groot_ros.core.config_reader import Fields
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.siglip2 import VisionConfig

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groot_ros.checkpoint.locate import find_checkpoint
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import CheckpointSummary, DataLayout
 from groot_ros.families.gr00t_n1d6.checkpoint import FAMILY as NAME
 from groot_ros.families.gr00t_n1d6.checkpoint import Gr00tN1d6Checkpoint, open_checkpoint

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 from groot_ros.vision.resize import Image, resize_area, resize_bicubic, to_planar
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.processing.modality import CodecConfig, Embodiment
 from groot_ros.processing.tokenizer import TOKENIZER_FILES
 

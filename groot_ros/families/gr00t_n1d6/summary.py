@@ -6,7 +6,7 @@ from pathlib import Path
 from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.checkpoint.locate import find_backbone_assets
 from groot_ros.checkpoint.safetensors_file import index_checkpoint
-from groot_ros.core.fields import CheckpointError, Fields
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import CheckpointSummary, EmbodimentSummary, GroupRange
 from groot_ros.families.gr00t_n1d6.checkpoint import (
     policy_spec,

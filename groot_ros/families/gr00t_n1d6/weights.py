@@ -12,7 +12,7 @@ from torch import nn
 from tqdm import tqdm
 
 from groot_ros.checkpoint.safetensors_file import TensorEntry, index_checkpoint
-from groot_ros.core.fields import CheckpointError
+from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.family import WeightGroup
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model

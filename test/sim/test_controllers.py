@@ -1,9 +1,9 @@
-"""What the real joint_trajectory_controller did when it was measured, reproduced.
+"""Measured behaviour of the real controllers, reproduced.
 
 Facts pinned (ros2_controllers jazzy 4.42.1): a message stamped in the past with positions and
-velocities adds no acceleration, under servo lag too; every message without a knot at or before
+velocities adds no acceleration, also with servo lag; every message without a knot at or before
 "now" makes the command jump back by the lag; positions alone make a corner at each knot; a
-rejected message leaves the running trajectory alone.
+rejected message does not change the running trajectory.
 """
 
 from dataclasses import replace
@@ -24,9 +24,8 @@ from support.streaming import (
 )
 
 from groot_ros.core import s_to_ns
-from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_checks import TrajectoryRejected
-from groot_ros.sim.trajectory_controller import RULES, TrajectoryController
+from groot_ros.sim.controllers import RULES, ForwardController, TrajectoryController
+from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
 JAZZY, HUMBLE = RULES["jazzy"], RULES["humble"]
 LAG = 0.05
@@ -81,7 +80,7 @@ def all_late_knots_cut(t_obs, now):
         (all_late_knots_cut, LAG, True, 0.59, 57, 4.6),
     ],
 )
-def test_each_style_errs_as_it_did_on_the_real_controller(
+def test_each_style_deviates_as_it_did_on_the_real_controller(
     style, lag, desired, rms_mrad, acceleration, excess_mrad
 ):
     run = stream(style, rules=replace(JAZZY, interpolate_from_desired_state=desired), lag=lag)
@@ -133,7 +132,7 @@ def acceleration_after(run, since):
     return np.abs(np.diff(run.commands[rows], n=2, axis=0)).max() / PERIOD**2
 
 
-def test_when_the_sender_dies_a_rest_tail_stops_softly_and_bare_positions_stop_dead():
+def test_when_the_sender_dies_a_rest_tail_stops_smoothly_and_bare_positions_stop_abruptly():
     soft = stream(past_with_velocities, until=4.0, silent_after=2.9)
     dead = stream(past_positions, until=4.0, silent_after=2.9)
     assert acceleration_after(soft, 2.5) < 7.0
@@ -149,7 +148,7 @@ def test_a_first_chunk_in_the_past_jumps_to_its_curve_in_one_cycle():
     np.testing.assert_allclose(first - held, intended(0.104) - intended(0.0), atol=1e-5)
 
 
-def test_a_stamp_in_the_future_takes_over_at_once():
+def test_a_stamp_in_the_future_takes_effect_immediately():
     controller = TrajectoryController(JOINTS)
     here = intended(0.0)
     controller.accept(past_with_velocities(0.0, 0.0), EPOCH_NS)
@@ -179,7 +178,7 @@ def test_a_duplicated_name_gives_the_missing_joint_stale_data():
     assert command.tolist() == [5.0, 2.0, 6.0]
 
 
-def test_not_a_number_is_written_to_the_command():
+def test_nan_is_passed_on_to_the_command():
     controller = TrajectoryController(JOINTS)
     bad = TrajectoryMessage(EPOCH_NS, JOINTS, [TrajectoryPoint(0, (float("nan"), 2.0, 3.0))])
     controller.accept(bad, EPOCH_NS)
@@ -188,7 +187,7 @@ def test_not_a_number_is_written_to_the_command():
     assert command[1:].tolist() == [2.0, 3.0]
 
 
-def test_a_rejected_message_leaves_the_running_trajectory_alone():
+def test_a_rejected_message_does_not_change_the_running_trajectory():
     def run(disturbed):
         controller = TrajectoryController(JOINTS)
         controller.accept(past_with_velocities(0.0, 0.0), EPOCH_NS)
@@ -213,3 +212,26 @@ def test_hold_keeps_the_position_measured_at_the_next_update():
     first = controller.update(EPOCH_NS + s_to_ns(0.1), here, np.ones(3))
     later = controller.update(EPOCH_NS + s_to_ns(0.104), here + 0.1, np.ones(3))
     assert first.tolist() == later.tolist() == here.tolist()
+
+
+def test_forward_control_holds_the_first_measured_position_until_a_command():
+    controller = ForwardController(("a", "b"))
+    assert controller.update([0.1, 0.2]).tolist() == [0.1, 0.2]
+    assert controller.update([0.3, 0.4]).tolist() == [0.1, 0.2]
+    controller.accept([1.0, 2.0])
+    assert controller.update([0.3, 0.4]).tolist() == [1.0, 2.0]
+
+
+def test_hold_drops_the_forward_command():
+    controller = ForwardController(("a",))
+    controller.accept([1.0])
+    controller.hold()
+    assert controller.update([0.5]).tolist() == [0.5]
+
+
+def test_a_forward_command_of_another_size_is_rejected_and_changes_nothing():
+    controller = ForwardController(("a", "b"))
+    controller.accept([1.0, 2.0])
+    with pytest.raises(ValueError, match=r"command size \(1\)"):
+        controller.accept([3.0])
+    assert controller.update([0.0, 0.0]).tolist() == [1.0, 2.0]

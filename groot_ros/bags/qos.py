@@ -1,4 +1,4 @@
-"""The quality of service that publishers offer, and what a recorder asks for to hear them all."""
+"""Quality of service: what publishers offer, and the request that matches all of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ from groot_ros.core import NS_PER_S
 
 @dataclass(frozen=True)
 class Request:
-    """The strongest request that every offer satisfies.
+    """The strongest QoS request that all offers satisfy.
 
     Attributes:
-        reliable: all publishers resend what was lost.
-        latched: all publishers keep their last messages for late joiners.
+        reliable: all publishers resend lost messages.
+        latched: all publishers keep their last messages for late subscribers.
 
     """
 
@@ -31,20 +31,20 @@ class Request:
 
     @classmethod
     def matching(cls, offers: Sequence[Qos]) -> "Request":
-        """As `ros2 bag record` adapts: one publisher that offers less weakens the request."""
+        """Return the request for these offers; as in `ros2 bag record`, the weakest decides."""
         return cls(
             reliable=all(o.reliability is QosReliability.RELIABLE for o in offers),
             latched=all(o.durability is QosDurability.TRANSIENT_LOCAL for o in offers),
         )
 
-    def hears(self, offers: Sequence[Qos]) -> bool:
-        """Whether a subscription with this request receives from all of them."""
-        wanted = Request.matching(offers)
-        return wanted.reliable >= self.reliable and wanted.latched >= self.latched
+    def receives_all(self, offers: Sequence[Qos]) -> bool:
+        """Return whether a subscription with this request receives from all publishers."""
+        strongest = Request.matching(offers)
+        return strongest.reliable >= self.reliable and strongest.latched >= self.latched
 
 
 def offered_qos(profile: Any) -> Qos:
-    """An rclpy QoSProfile as the bag stores it; what discovery does not tell stays "unknown"."""
+    """Convert an rclpy QoSProfile; values that discovery does not report stay "unknown"."""
     return Qos(
         history=QosHistory(int(profile.history)),
         depth=int(profile.depth),

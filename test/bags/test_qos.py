@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from groot_ros.bags.offers import Request
+from groot_ros.bags.qos import Request
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
-"""joint_trajectory_controller as the simulator plays it: what it takes and what it commands.
+"""The controllers of the simulator: joint_trajectory_controller and forward_command_controller.
 
-Only the rule from message to position command, with the controller's default parameters: a
+Only the conversion of messages to position commands is simulated, with the default parameters: a
 position command interface, position and velocity state interfaces, no tolerances, no cmd_timeout,
-all joints in each message. Measured behaviour of the real one is what the tests pin.
+all joints in each message. The tests compare with measurements of the real controllers.
 """
 
 from collections.abc import Sequence
@@ -13,23 +13,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groot_ros.core import s_to_ns
-from groot_ros.sim.trajectory import Knot, SampledTrajectory, TrajectoryMessage
-from groot_ros.sim.trajectory_checks import check_trajectory
+from groot_ros.sim.trajectory import (
+    Knot,
+    SampledTrajectory,
+    TrajectoryMessage,
+    check_trajectory,
+)
 
 Distro = Literal["jazzy", "humble"]
 
 
 @dataclass(frozen=True)
 class ControllerRules:
-    """What differs between the distributions, or by parameter.
+    """Behaviour that depends on the distribution or on a parameter.
 
     Attributes:
-        look_ahead: the command at t is the curve one control period later.
-        allow_nonzero_velocity_at_end: whether the last knot may move.
-        interpolate_from_desired_state: begin a new trajectory at the last command, not at the
+        look_ahead: the command at t is the trajectory one control period later.
+        allow_nonzero_velocity_at_end: accept a last point with a velocity.
+        interpolate_from_desired_state: start a new trajectory at the last command, not at the
             measured state ("open_loop_control" on Humble).
-        dates_last_command: that last command is taken as of its own cycle; else as of now, which
-            repeats it once for each message.
+        dates_last_command: date that last command at the cycle that issued it; otherwise it is
+            dated now, which repeats it once for each message.
 
     """
 
@@ -51,7 +55,7 @@ RULES: dict[Distro, ControllerRules] = {
 
 
 class TrajectoryController:
-    """Follows the newest trajectory; one message replaces the running one wholly."""
+    """joint_trajectory_controller: follows the newest message, which replaces the former one."""
 
     def __init__(
         self, joints: Sequence[str], rules: ControllerRules = RULES["jazzy"], period: float = 0.004
@@ -69,10 +73,10 @@ class TrajectoryController:
         self._sorted = np.zeros(len(self.joints))
 
     def accept(self, message: TrajectoryMessage, now_ns: int) -> None:
-        """Take a message; it counts from the next update on.
+        """Accept a message, which is followed from the next update on.
 
         Raises:
-            TrajectoryRejected: with the controller's words; nothing changes then.
+            TrajectoryRejected: with the controller's message; nothing changes.
 
         """
         check_trajectory(
@@ -93,22 +97,22 @@ class TrajectoryController:
 
     @property
     def busy(self) -> bool:
-        """Whether a trajectory is being followed, or about to be."""
+        """Return whether a trajectory is being followed or pending."""
         if self._pending is not None:
             return True
         return self._running is not None and self._running.ends_after(self._traj_time_ns)
 
     def hold(self) -> None:
-        """Forget every trajectory; the next update holds the position measured then."""
+        """Drop all trajectories; the next update holds the position measured then."""
         self._pending = self._running = self._command = None
 
     def update(
         self, now_ns: int, positions: ArrayLike, velocities: ArrayLike
     ) -> NDArray[np.float64]:
-        """One control cycle: measured state [n] in, position command [n] out.
+        """Run one control cycle: return the position command [n] for the measured state [n].
 
-        Call it once a period; the clock is read for a new trajectory's first cycle only, later
-        ones add up periods, as the real one does.
+        Call it once per period. As in the real controller, `now_ns` is used only in the first
+        cycle of a trajectory; later cycles add up periods.
         """
         measured = Knot(
             np.array(positions, dtype=np.float64), np.array(velocities, dtype=np.float64)
@@ -136,3 +140,33 @@ class TrajectoryController:
             return None
         self._sorted[columns] = values
         return self._sorted.copy()
+
+
+class ForwardController:
+    """forward_command_controller: the newest values are the command, without interpolation.
+
+    Before the first command it holds the position of the first update.
+    """
+
+    def __init__(self, joints: Sequence[str]) -> None:
+        self.joints = tuple(joints)
+        self._command: NDArray[np.float64] | None = None
+
+    def accept(self, values: Sequence[float]) -> None:
+        """Accept positions [n], rad or m; ValueError if there are not n values."""
+        if len(values) != len(self.joints):
+            raise ValueError(
+                f"command size ({len(values)}) does not match number of interfaces "
+                f"({len(self.joints)})"
+            )
+        self._command = np.array(values, dtype=np.float64)
+
+    def hold(self) -> None:
+        """Drop the command; the next update holds the position measured then."""
+        self._command = None
+
+    def update(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Run one control cycle: return the command [n] for measured positions [n]."""
+        if self._command is None:
+            self._command = np.array(positions, dtype=np.float64)
+        return self._command.copy()

@@ -1,0 +1,93 @@
+"""Compressed images (jpeg, png): checks by the first bytes, and decoding with Pillow."""
+
+import io
+from typing import Any, Protocol
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from groot_ros.core import MalformedError
+from groot_ros.core.invariants import require
+from groot_ros.vision.encodings import COMPRESSED, TO_8_BIT, Bytes, require_stated
+
+#: Larger images are not decoded: no camera delivers them, but a small png can claim to hold one.
+MAX_PIXELS = 64_000_000
+
+
+class CompressedImage(Protocol):
+    """The fields of sensor_msgs/CompressedImage that are used."""
+
+    format: str
+    data: Any
+
+
+def check_compressed(msg: CompressedImage) -> None:
+    """Reject data that begins like none of the compressed encodings.
+
+    Raises:
+        MalformedError: empty_image, unknown_encoding.
+
+    """
+    _detect(msg)
+
+
+def check_compression(msg: CompressedImage, stated: str) -> None:
+    """Reject a png where the robot contract states jpeg, and the reverse, by the first bytes.
+
+    Raises:
+        MalformedError: as check_compressed(), and wrong_encoding.
+
+    """
+    require_stated(_detect(msg), stated)
+
+
+def compressed_to_rgb(msg: CompressedImage) -> Bytes:
+    """Decode jpeg or png (grey, colour, palette, 16 bit) to uint8 [H, W, 3]; alpha is dropped.
+
+    image_transport writes "rgb8; jpeg compressed rgb8" when red and blue were not swapped before
+    they went into an encoder that expects bgr: they are swapped back here.
+
+    Raises:
+        MalformedError: as check_compressed(), and undecodable_image, image_too_large.
+
+    """
+    check_compressed(msg)
+    formats = [name.upper() for name in COMPRESSED]
+    try:
+        with PillowImage.open(io.BytesIO(msg.data), formats=formats) as image:
+            _check_size(image)
+            rgb = _decode(image)
+    except MalformedError:
+        raise
+    # Pillow's plugins raise almost any exception on damaged input.
+    except Exception as error:
+        raise MalformedError("undecodable_image", f"'{msg.format}': {error}") from error
+    return rgb[..., ::-1].copy() if "compressed rgb" in msg.format else rgb
+
+
+def _detect(msg: CompressedImage) -> str:
+    """Return the name of the encoding."""
+    head = bytes(msg.data[:8])
+    require(bool(head), "empty_image", "a compressed image without data")
+    for name, magic in COMPRESSED.items():
+        if head.startswith(magic):
+            return name
+    raise MalformedError(
+        "unknown_encoding",
+        f"compressed image of format '{msg.format}' is neither {' nor '.join(COMPRESSED)}",
+    )
+
+
+def _check_size(image: PillowImage.Image) -> None:
+    require(
+        image.width * image.height <= MAX_PIXELS,
+        "image_too_large",
+        f"{image.width} x {image.height} pixels, at most {MAX_PIXELS} are decoded",
+    )
+
+
+def _decode(image: PillowImage.Image) -> Bytes:
+    if image.mode.startswith("I"):
+        grey = np.clip(np.asarray(image), 0, 65535).astype(np.uint16)
+        return np.repeat(TO_8_BIT[grey][..., None], 3, axis=2)
+    return np.array(image.convert("RGB"), dtype=np.uint8)
