@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from groot_ros.bringup.node_graph import ARGUMENTS, demo_graph, policy_graph
+from groot_ros.bringup.arguments import ARGUMENTS, RENAMED
+from groot_ros.bringup.node_graph import demo_graph, policy_graph
 from groot_ros.bringup.shutdown_signal import ShutdownSignal
 from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
 

@@ -63,7 +63,7 @@ def test_a_signal_ends_the_demos_processes_in_order(tmp_path: Path, number: sign
     # What the executor says last: it was asked, not killed with its parent.
     assert "[executor_node]" in rest
     assert "timing: jitter" in rest
-    assert "did not end well" not in rest
+    assert "failed while stopping" not in rest
     assert "Traceback" not in rest
 
 
