@@ -1,12 +1,13 @@
-# Programs run under the Python that builds them, so that `ros2 launch` and `ros2 run` find torch in
-# any shell: that of the active virtual environment, else the system's.
+# Programs run under the Python that CMake finds: that of the active virtual environment, otherwise
+# the system's. `ros2 launch` and `ros2 run` then find torch in any shell.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)
 
-# A first line cannot hold a space: what is first on PATH is run then.
+# Install a program with this Python in its first line. A shebang cannot contain a space; in that case
+# the first line is kept and the Python on PATH runs the program.
 function(groot_ros_install_program source destination)
   get_filename_component(name ${source} NAME)
   set(program ${CMAKE_CURRENT_BINARY_DIR}/programs/${name})
-  configure_file(${source} ${program} COPYONLY) # with its permissions
+  configure_file(${source} ${program} COPYONLY) # keeps the permissions
   if(NOT Python3_EXECUTABLE MATCHES " ")
     file(READ ${program} text)
     string(REGEX REPLACE "^#![^\n]*" "#!${Python3_EXECUTABLE}" text "${text}")
@@ -15,7 +16,7 @@ function(groot_ros_install_program source destination)
   install(PROGRAMS ${program} DESTINATION ${destination})
 endfunction()
 
-# What apt does not bring.
+# Modules that are not apt packages.
 set(groot_ros_find_missing "
 from importlib.util import find_spec
 print(*(m for m in ('torch', 'safetensors', 'tokenizers', 'tqdm') if find_spec(m) is None))

@@ -1,6 +1,6 @@
-# The Python wheels of ROS carry include folders of the machine that built them, which do
-# not exist here. Dropped once every target is known; passed as CMAKE_PROJECT_INCLUDE by
-# scripts/setup.sh, and not needed with /opt/ros.
+# Remove the include folders of the machine that built the ROS wheels: they do not exist here.
+# scripts/setup.sh passes this file as CMAKE_PROJECT_INCLUDE; it is not needed with /opt/ros.
+# Deferred, because it has to run after all targets are defined.
 function(groot_ros_drop_foreign_includes)
   get_property(targets DIRECTORY PROPERTY IMPORTED_TARGETS)
   foreach(target IN LISTS targets)

@@ -1,9 +1,9 @@
-"""A vision-language-action policy in control of a robot, through ROS 2."""
+"""Control a robot with a vision-language-action policy through ROS 2."""
 
 from pkgutil import extend_path
 
-# The sources (repository first on PYTHONPATH) and the generated messages (the built
-# overlay) live side by side under this one name.
+# Two folders have this name: the sources (the repository, first on PYTHONPATH) and the generated
+# messages (the built overlay).
 __path__ = extend_path(__path__, __name__)
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

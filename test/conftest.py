@@ -1,11 +1,13 @@
-"""What every test may rely on: the built overlay, and a DDS domain of its own."""
+"""Environment and fixtures of all tests: ROS 2 with the built messages, isolated DDS domains."""
 
 import importlib.util
 import itertools
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from support.reference_tokenizer import write_reference_tokenizer
 
 _DOMAINS = itertools.count(os.getpid())
 
@@ -26,10 +28,16 @@ def pytest_configure() -> None:
 
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS_DOMAIN_ID that nobody on this machine uses, for this process and its children."""
-    # Here, for without the package pytest_configure is to say so.
+    """Set a ROS_DOMAIN_ID that is unused on this machine, for this process and its children."""
+    # Imported here: without the package, pytest_configure has to report that first.
     from groot_ros.bridge.isolated_domain import IsolatedDomain
 
     with IsolatedDomain(next(_DOMAINS)) as domain:
         monkeypatch.setenv("ROS_DOMAIN_ID", str(domain.number))
         yield domain.number
+
+
+@pytest.fixture(scope="session")
+def reference_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Directory of the reduced reference tokenizer; read-only."""
+    return write_reference_tokenizer(tmp_path_factory.mktemp("reference_tokenizer"))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from groot_ros import __version__
+
 REPOSITORY = Path(__file__).parents[1]
 _PROJECT = """
 cmake_minimum_required(VERSION 3.15)
@@ -55,7 +57,7 @@ def test_a_program_needs_no_active_environment(built) -> None:
     _, program, _ = built
     sources = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)}
     ran = subprocess.run([program, "--version"], env=sources, capture_output=True, text=True)
-    assert ran.stdout == "groot_ros 0.1.0\n", ran.stderr
+    assert ran.stdout == f"groot_ros {__version__}\n", ran.stderr
 
 
 def test_the_build_names_what_that_python_lacks_and_how_to_mend_it(built) -> None:

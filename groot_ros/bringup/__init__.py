@@ -1,1 +1,1 @@
-"""The node graph, its launch description, and supervision of its processes."""
+"""Bring-up: launch arguments, the node graph, its launch description, and process supervision."""

@@ -1,4 +1,4 @@
-"""A bringup graph as a launch description: the only place that knows the launch library."""
+"""Conversion of a node graph to a launch description: the only module that imports launch."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -15,12 +15,18 @@ from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from groot_ros.bringup.node_graph import ARGUMENTS, Argument, Graph, NodeProcess
-from groot_ros.bringup.recording import RECORD_ARGUMENTS, rosbag2_command
+from groot_ros.bringup.arguments import ARGUMENTS, RECORD_ARGUMENTS, RENAMED, Argument
+from groot_ros.bringup.node_graph import Graph, NodeProcess, rosbag2_command
 
 
 def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescription:
-    """Every argument of bringup, and the nodes that `make_graph` says for their values."""
+    """Return a description that declares ARGUMENTS and starts a graph.
+
+    Args:
+        make_graph: builds the graph from argument name -> value; it raises ValueError for a wrong
+            value, which launch reports.
+
+    """
 
     def start(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
         graph = make_graph(_values(ARGUMENTS, context))
@@ -31,7 +37,7 @@ def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescript
 
 
 def describe_recording() -> LaunchDescription:
-    """`ros2 bag record` of the graph."""
+    """Return a description that records the graph with `ros2 bag record`."""
 
     def start(context: LaunchContext) -> list[ExecuteProcess]:
         values = _values(RECORD_ARGUMENTS, context)
@@ -54,7 +60,10 @@ def _declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
 
 
 def _values(arguments: Iterable[Argument], context: LaunchContext) -> dict[str, str]:
-    return {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments}
+    values = {a.name: LaunchConfiguration(a.name).perform(context) for a in arguments}
+    # Old names are not declared, so --show-args does not list them; launch passes them on anyway.
+    given = context.launch_configurations
+    return {**values, **{old: given[old] for old in RENAMED if old in given}}
 
 
 def _node(graph: Graph, process: NodeProcess) -> Node:
@@ -75,5 +84,5 @@ def _node(graph: Graph, process: NodeProcess) -> Node:
 
 
 def _stop_the_rest(event: ProcessExited, context: LaunchContext) -> Shutdown | None:
-    # A graph without one of its nodes is not a robot under control.
+    # An incomplete graph does not control the robot: stop all of it.
     return None if context.is_shutdown else Shutdown(reason=f"{event.process_name} ended")

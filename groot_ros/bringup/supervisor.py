@@ -1,9 +1,9 @@
-"""Runs a bringup graph as processes: their output prefixed, their deaths told, a safe stop.
+"""Supervision of the processes of a node graph: prefixed output, exit reports, ordered stop.
 
-Each process has a session of its own, so that Ctrl-C in the terminal reaches the supervisor
-alone, and the stop keeps its order: the executor first (whose last message is a hold: a chunk
-under way need not run out), then the policy, then the robot. A process outlives a killed
-supervisor by nothing: the kernel sends it SIGTERM.
+Each process runs in its own session, so that Ctrl-C in the terminal reaches only the supervisor and
+the stop order is kept: the executor first (its last message is a hold, so the current chunk is not
+executed to its end), then the policy, then the robot. If the supervisor is killed, the kernel sends
+SIGTERM to every process.
 """
 
 import ctypes
@@ -20,16 +20,18 @@ from typing import IO
 from groot_ros.bringup.node_graph import Graph, NodeProcess
 from groot_ros.bringup.shutdown_signal import END_SIGNALS, ShutdownSignal
 
-#: s that a process has to stop after SIGINT, and again after SIGTERM.
+#: s between SIGINT and SIGTERM.
 STOP_GRACE = 8.0
+#: s between SIGTERM and SIGKILL.
 TERM_GRACE = 3.0
+#: Lines of output in an exit report.
 _KEPT_LINES = 12
 _PR_SET_PDEATHSIG = 1
 
 
 @dataclass
 class Running:
-    """One started process and its last words."""
+    """One started process with its last lines of output."""
 
     spec: NodeProcess
     process: subprocess.Popen[str]
@@ -38,13 +40,16 @@ class Running:
 
 
 class Supervisor:
-    """Starts the graph's processes and stops them in order.
+    """Starts the processes of a graph and stops them in order.
 
     Args:
         graph: what to run.
-        show: receives each line of output, already prefixed with the node's name. When it raises
-            OSError (a closed pipe, a full disk) it is called no more: the nodes go on.
-        remaps: executable -> remap rules ("from:=to") for that process.
+        show: called with each line of output, prefixed with the node name. After an OSError (closed
+            pipe, full disk) it is not called again; the nodes keep running.
+        remaps: executable -> remapping rules ("from:=to") of that process.
+
+    Attributes:
+        running: the started processes.
 
     """
 
@@ -55,28 +60,29 @@ class Supervisor:
         remaps: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self._graph = graph
-        self._shown = show
-        self._show_gone = False
+        self._output = show
+        self._output_failed = False
         self._remaps = remaps or {}
         self.running: list[Running] = []
 
     def start(self) -> None:
-        """Start every process."""
+        """Start all processes."""
         for spec in self._graph.processes:
             self.running.append(self._launch(spec))
 
     def dead(self) -> Running | None:
-        """A process that ended by itself, or None."""
+        """Return the first process that has ended without being stopped, or None."""
         return next((r for r in self.running if r.process.poll() is not None), None)
 
     def exit_report(self, dead: Running) -> str:
-        """Which process ended, how, and its last lines."""
+        """Describe a process that has ended: name, exit status or signal, last lines of output."""
         dead.reader.join(timeout=2.0)
-        lines = "\n".join(f"    {line}" for line in dead.last_lines) or "    (it said nothing)"
-        return f"{dead.spec.executable} died ({_how(dead.process)}). Its last lines:\n{lines}"
+        lines = "\n".join(f"    {line}" for line in dead.last_lines) or "    (no output)"
+        died = f"{dead.spec.executable} died ({_exit_status(dead.process)})"
+        return f"{died}. Last lines of output:\n{lines}"
 
     def stop(self) -> None:
-        """SIGINT in stop order, each awaited before the next; then SIGTERM, then SIGKILL."""
+        """Stop the processes one after another: SIGINT, then SIGTERM, then SIGKILL."""
         for entry in sorted(self.running, key=lambda r: r.spec.stop_order):
             if entry.process.poll() is not None:
                 continue
@@ -91,9 +97,11 @@ class Supervisor:
                 entry.process.kill()
                 entry.process.wait()
             entry.reader.join(timeout=2.0)
-            # Killed by what it was sent, it was not listening yet: it had nothing to lose.
+            # A process that dies of the signal itself had not installed its handlers yet: no error.
             if entry.process.returncode not in (0, -signal.SIGINT, -signal.SIGTERM):
-                self._show(f"{entry.spec.executable} did not end well: {_how(entry.process)}")
+                self._show(
+                    f"{entry.spec.executable} failed while stopping: {_exit_status(entry.process)}"
+                )
 
     def _launch(self, spec: NodeProcess) -> Running:
         command = [*spec.prefix, sys.executable, "-m", "groot_ros.nodes", spec.executable]
@@ -121,13 +129,13 @@ class Supervisor:
         return Running(spec, process, last_lines, reader)
 
     def _show(self, line: str) -> None:
-        if self._show_gone:
+        if self._output_failed:
             return
         try:
-            self._shown(line)
+            self._output(line)
         except OSError:
-            # A reader that died of it would leave a pipe that fills up and blocks the node.
-            self._show_gone = True
+            # Keep reading: a full pipe would block the node.
+            self._output_failed = True
 
     def _read(self, name: str, output: IO[str], last_lines: deque[str]) -> None:
         for line in output:
@@ -138,25 +146,36 @@ class Supervisor:
 
 def wait_until_stopped(
     supervisor: Supervisor,
-    ending: ShutdownSignal,
-    over: Callable[[], bool] = lambda: False,
-    poll: float = 0.1,
+    shutdown: ShutdownSignal,
+    finished: Callable[[], bool] = lambda: False,
+    poll_period: float = 0.1,
 ) -> Running | None:
-    """Until a process dies (returned), or a signal to end arrives or it is `over` (None)."""
-    while (dead := supervisor.dead()) is None and not over():
-        if ending.wait(poll):
+    """Wait until a process ends, an end signal is received, or `finished` returns True.
+
+    Args:
+        supervisor: of the started processes.
+        shutdown: entered.
+        finished: called every `poll_period` s.
+        poll_period: s.
+
+    Returns:
+        The process that has ended, None in the other cases.
+
+    """
+    while (dead := supervisor.dead()) is None and not finished():
+        if shutdown.wait(poll_period):
             return None
     return dead
 
 
-def _how(ended: subprocess.Popen[str]) -> str:
+def _exit_status(ended: subprocess.Popen[str]) -> str:
     code = ended.returncode
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
 
 
 def _prepare_child() -> None:
-    # A background job of a non-interactive shell ignores SIGINT, one of nohup SIGHUP, and
-    # children inherit that.
+    # Background jobs of a non-interactive shell ignore SIGINT, and under nohup SIGHUP; children
+    # inherit this.
     for number in END_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,1 +1,1 @@
-"""`groot-ros <verb>`, one file a verb."""
+"""The command `groot-ros`: one module per verb, listed in `main.VERBS`."""

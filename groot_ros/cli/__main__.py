@@ -1,4 +1,4 @@
-"""`python -m groot_ros.cli` is `groot-ros`, where the script is not on the path."""
+"""Run `groot-ros` as `python -m groot_ros.cli`, where the script is not on PATH."""
 
 import sys
 

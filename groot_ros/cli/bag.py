@@ -1,4 +1,4 @@
-"""`groot-ros bag`: record the graph into a bag, look into bags, save unfinished ones."""
+"""`groot-ros bag`: record, inspect and recover bags."""
 
 import argparse
 import re
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from groot_ros.bringup.node_graph import record_graph
 from groot_ros.bringup.shutdown_signal import ShutdownSignal
 from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
+from groot_ros.cli.text import add_command
 from groot_ros.robot.reader import is_topic_name
 
 if TYPE_CHECKING:
@@ -20,32 +21,25 @@ _EXAMPLES = """examples:
   groot-ros bag record --robot ~/my_arm.yaml --out ~/bags/run2 --duration 60
   groot-ros bag record --out ~/bags/arm_only --topics joint_states action_chunk /tf
   groot-ros bag info ~/bags/run1
-  groot-ros bag recover ~/bags/killed --out ~/bags/saved
+  groot-ros bag recover ~/bags/killed --out ~/bags/recovered
 
-The bags are rosbag2's: `ros2 bag info` and `ros2 bag play` read them.
+`ros2 bag info` and `ros2 bag play` read these bags.
 """
 
-
-#: s that --duration waits for a first topic.
-_DISCOVERY = 3.0
+#: s after which --duration starts even if no topic has appeared.
+_DISCOVERY_TIMEOUT = 3.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser(
-        "bag",
-        help="record bags of the graph, and look into them",
-        description="Record bags of the graph, and look into them.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = add_command(subparsers, "bag", "Record, inspect and recover bags.", _EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_record(actions)
-    info = actions.add_parser("info", help="topics, types, counts, duration and rates of a bag")
+    info = actions.add_parser("info", help="show topics, types, counts, rates and duration")
     info.add_argument("bag", type=Path, help="directory of the bag")
     info.set_defaults(run=run_info)
-    recover = actions.add_parser("recover", help="save a bag whose recording was killed")
-    recover.add_argument("bag", type=Path, help="directory of the unfinished bag; left as it is")
+    recover = actions.add_parser("recover", help="finish a bag whose recording was killed")
+    recover.add_argument("bag", type=Path, help="directory of the unfinished bag; not changed")
     recover.add_argument(
         "--out", type=Path, help="directory of the finished bag (default: BAG_recovered)"
     )
@@ -55,8 +49,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 def _add_record(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     parser = actions.add_parser(
         "record",
-        help="record until Ctrl-C, or for a while",
-        description="Record topics, raw, until Ctrl-C or for a while.",
+        help="record until Ctrl-C, or for --duration",
+        description="Record topics, uncompressed, until Ctrl-C or for --duration.",
     )
     parser.add_argument(
         "--robot", default="so101", help="robot contract: a name or a file (default: so101)"
@@ -65,25 +59,25 @@ def _add_record(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
         "--out", type=Path, required=True, help="directory of the bag; must not exist yet"
     )
     parser.add_argument(
-        "--topics", nargs="+", default=[], help="(default: the graph of the robot contract)"
+        "--topics", nargs="+", default=[], help="topics (default: all of the robot contract)"
     )
     parser.add_argument(
         "--duration",
         type=float,
-        help="seconds since the first topic is recorded (default: until Ctrl-C)",
+        help="seconds from the first recorded topic on (default: until Ctrl-C)",
     )
     parser.add_argument("--namespace", default="", help="namespace of the graph")
-    parser.add_argument("--use-sim-time", action="store_true", help="follow and record /clock")
+    parser.add_argument("--use-sim-time", action="store_true", help="use and record /clock")
     parser.set_defaults(run=run_record)
 
 
 def run_record(args: argparse.Namespace) -> int:
-    """0 when everything received is in the bag, 1 when not, 2 for wrong use."""
+    """Record; return 0 if every received message is in the bag, 1 if not, 2 for wrong usage."""
     if args.duration is not None and args.duration <= 0:
         raise ValueError(f"--duration must be positive, not {args.duration:g}")
     for topic in args.topics:
         if not is_topic_name(topic):
-            raise ValueError(f"--topics: '{topic}' is not a topic name; several are given apart")
+            raise ValueError(f"--topics: '{topic}' is not a topic name; separate topics by spaces")
     graph = record_graph(
         robot=args.robot,
         output=str(args.out.absolute()),
@@ -94,19 +88,21 @@ def run_record(args: argparse.Namespace) -> int:
     clock = RecordingClock(args.duration)
 
     def show(line: str) -> None:
-        clock.hear(line, time.monotonic())
+        clock.add_line(line, time.monotonic())
         print(line, flush=True)
 
     supervisor = Supervisor(graph, show)
-    with ShutdownSignal() as ending:
+    with ShutdownSignal() as shutdown:
         supervisor.start()
-        dead = wait_until_stopped(supervisor, ending, over=lambda: clock.ended(time.monotonic()))
+        dead = wait_until_stopped(
+            supervisor, shutdown, finished=lambda: clock.expired(time.monotonic())
+        )
         supervisor.stop()
     code = supervisor.running[0].process.returncode
     if dead is not None and code < 0:
         print(
             f"groot-ros bag: {supervisor.exit_report(dead)}\n"
-            f"What was recorded can be saved: groot-ros bag recover {args.out}",
+            f"Recover the recorded messages with: groot-ros bag recover {args.out}",
             file=sys.stderr,
         )
         return 1
@@ -114,10 +110,10 @@ def run_record(args: argparse.Namespace) -> int:
 
 
 class RecordingClock:
-    """When --duration is over: it begins with the first topic, told by the recorder's own words.
+    """Timer of --duration: starts with the first topic in the output of the recorder.
 
     Args:
-        duration: s, None for ever.
+        duration: s; None = unlimited.
 
     """
 
@@ -128,25 +124,28 @@ class RecordingClock:
         self._first_line_at: float | None = None
         self._first_topic_at: float | None = None
 
-    def hear(self, line: str, now: float) -> None:
-        """One line of the recorder, heard at `now` (s)."""
+    def add_line(self, line: str, now: float) -> None:
+        """Process one line of output, received at `now` (s)."""
         if self._first_line_at is None:
             self._first_line_at = now
         if self._first_topic_at is None and self._TOPIC.search(line):
             self._first_topic_at = now
 
-    def ended(self, now: float) -> bool:
-        """Whether the duration is over at `now`; without any topic it begins after a patience."""
+    def expired(self, now: float) -> bool:
+        """Return whether the duration is over at `now` (s).
+
+        Without a topic it starts _DISCOVERY_TIMEOUT after the first line.
+        """
         if self._duration is None or self._first_line_at is None:
             return False
-        begun = self._first_line_at + _DISCOVERY
+        start = self._first_line_at + _DISCOVERY_TIMEOUT
         if self._first_topic_at is not None:
-            begun = self._first_topic_at
-        return now - begun >= self._duration
+            start = self._first_topic_at
+        return now - start >= self._duration
 
 
 def run_info(args: argparse.Namespace) -> int:
-    """Print what a bag holds."""
+    """Print the contents of a bag."""
     from groot_ros.bags.contents import read_contents
 
     print(format_contents(read_contents(args.bag)))
@@ -154,17 +153,17 @@ def run_info(args: argparse.Namespace) -> int:
 
 
 def run_recover(args: argparse.Namespace) -> int:
-    """Copy what an unfinished bag holds into a finished one."""
+    """Copy the messages of an unfinished bag into a finished one."""
     from groot_ros.bags.recovery import recover
 
     out = args.out or args.bag.with_name(f"{args.bag.name}_recovered")
     counts = recover(args.bag, out).counts
-    print(f"{sum(counts.values())} messages of {len(counts)} topics saved in {out}")
+    print(f"{sum(counts.values())} messages of {len(counts)} topics written to {out}")
     return 0
 
 
 def format_contents(contents: "BagContents") -> str:
-    """One line for the bag, then a table of its topics."""
+    """Return one line for the bag and a table of its topics."""
     from groot_ros.evaluation.table import format_table
 
     table = format_table(
@@ -181,7 +180,7 @@ def format_contents(contents: "BagContents") -> str:
     ]
     if not contents.finished:
         lines.append(
-            "This bag was never closed: its recording was killed. Save the above with\n"
+            "The bag is unfinished: its recording was killed. Finish it with\n"
             f"  groot-ros bag recover {contents.path}"
         )
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""`groot-ros demo`: the real nodes over real DDS drive a simulated robot, and prove it."""
+"""`groot-ros demo`: run the nodes over DDS with a simulated robot and check that it moves."""
 
 import argparse
 import itertools
@@ -15,7 +15,8 @@ from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.bringup.node_graph import demo_graph
 from groot_ros.bringup.shutdown_signal import ShutdownSignal
 from groot_ros.bringup.supervisor import Running, Supervisor
-from groot_ros.cli.up import add_bringup_options, bringup_values
+from groot_ros.cli.text import add_command
+from groot_ros.cli.up import add_launch_options, launch_values
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
 
@@ -23,55 +24,56 @@ if TYPE_CHECKING:
     from groot_ros.bridge.operator import Operator, Snapshot
 
 INSTRUCTIONS = ("touch the red cube", "touch the blue cube", "touch the green cube")
-#: s on one instruction before the next.
+#: s per instruction.
 INSTRUCTION_SECONDS = 5.0
-#: s for models to load and the first chunk to be executed.
+#: s until the first chunk must have been executed; includes loading the model.
 STARTUP_TIMEOUT = 90.0
-#: s between looks at the processes.
-_WATCH_PERIOD = 0.2
-#: The robot was actuated when this many joints travelled this far (rad), measured.
-DRIVEN_JOINTS, DRIVEN_TRAVEL = 3, 0.5
+#: s between checks of the processes.
+_POLL_PERIOD = 0.2
+#: The demo passes if at least this many joints travelled this far (rad, measured).
+MIN_MOVED_JOINTS, MIN_TRAVEL = 3, 0.5
 
 _RESULTS = ("cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
 _BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s {postfix}"
 _EXAMPLES = """examples:
   groot-ros demo                         # 20 s, results under out/demo
   groot-ros demo --seconds 60 --out /tmp/demo
-  groot-ros demo --cut arm_controller/joint_trajectory   # see it fail: commands go nowhere
+  groot-ros demo --cut arm_controller/joint_trajectory   # fails: the robot gets no commands
 
-It never touches your robot: it takes a ROS_DOMAIN_ID that nobody on this machine uses.
+The demo does not reach your robot: it runs in a ROS_DOMAIN_ID that is unused on this machine.
 """
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser(
-        "demo",
-        help="drive a simulated robot for a while; pictures, table and a bag",
-        description="Simulator, policy, executor and recorder in four processes over DDS.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    description = "Run simulator, policy, executor and recorder as four processes over DDS."
+    parser = add_command(subparsers, "demo", description, _EXAMPLES)
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration (default: 20)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/demo"), help="output directory (default: out/demo)"
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="how long (default: 20)")
-    parser.add_argument("--out", type=Path, default=Path("out/demo"), help="results go here")
-    parser.add_argument("--seed", type=int, default=0, help="of the cubes (default: 0)")
-    parser.add_argument("--cut", metavar="TOPIC", help="lead the executor's TOPIC nowhere")
-    parser.add_argument("--verbose", action="store_true", help="show the nodes' output")
-    add_bringup_options(parser)
+    parser.add_argument("--seed", type=int, default=0, help="of the cube positions (default: 0)")
+    parser.add_argument(
+        "--cut", metavar="TOPIC", help="disconnect this command topic of the executor"
+    )
+    parser.add_argument("--verbose", action="store_true", help="print the output of the nodes")
+    add_launch_options(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when the robot was really actuated, 1 when it was not, 2 for wrong use."""
+    """Run the demo; return 0 if the robot moved, 1 if not, 128 + n after signal n."""
     if not 1.0 <= args.seconds <= 3600.0:
         raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
     use_isolated_domain()
     topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers]
     if args.cut and args.cut not in topics:
-        raise ValueError(f"--cut {args.cut}: not a command topic ({', '.join(topics)})")
+        raise ValueError(
+            f"--cut {args.cut} is not a command topic of the robot; use one of {', '.join(topics)}"
+        )
     bag = args.out / "bag"
-    graph = demo_graph(bringup_values(args), bag=str(bag.resolve()), seed=args.seed)
-    _clear(args.out)
+    graph = demo_graph(launch_values(args), bag=str(bag.resolve()), seed=args.seed)
+    clear_results(args.out)
     with (args.out / "nodes.log").open("w", encoding="utf-8") as log:
 
         def show(line: str) -> None:
@@ -81,19 +83,19 @@ def run(args: argparse.Namespace) -> int:
 
         remaps = {"executor_node": [f"{args.cut}:={args.cut}_cut"]} if args.cut else {}
         supervisor = Supervisor(graph, show, remaps)
-        with ShutdownSignal() as ending:
-            problem = _run(supervisor, ending, str(graph.processes[0].parameters["robot"]), args)
-    if ending.asked:
-        print(f"\n{ending}", file=sys.stderr)
-        return 128 + ending.number
+        with ShutdownSignal() as shutdown:
+            problem = _run(supervisor, shutdown, str(graph.processes[0].parameters["robot"]), args)
+    if shutdown.received:
+        print(f"\n{shutdown}", file=sys.stderr)
+        return 128 + shutdown.number
     if problem:
         print(f"\ndemo FAILED: {problem}\n(all output: {args.out}/nodes.log)", file=sys.stderr)
         return 1
     return _report(bag, args.out)
 
 
-def _clear(out: Path) -> None:
-    """Remove the results of an earlier run, and nothing else that may lie there."""
+def clear_results(out: Path) -> None:
+    """Create the directory and remove the results of an earlier run; keep all other files."""
     out.mkdir(parents=True, exist_ok=True)
     for name in _RESULTS:
         (out / name).unlink(missing_ok=True)
@@ -102,20 +104,20 @@ def _clear(out: Path) -> None:
 
 
 def _run(
-    supervisor: Supervisor, ending: ShutdownSignal, robot: str, args: argparse.Namespace
+    supervisor: Supervisor, shutdown: ShutdownSignal, robot: str, args: argparse.Namespace
 ) -> str:
-    """Drive, and stop the processes in order whatever happens."""
+    """Run the demo and stop the processes in order in all cases; return the problem or ""."""
     try:
         supervisor.start()
-        return _drive(supervisor, ending, robot, args)
+        return _drive(supervisor, shutdown, robot, args)
     finally:
         supervisor.stop()
 
 
 def _drive(
-    supervisor: Supervisor, ending: ShutdownSignal, robot: str, args: argparse.Namespace
+    supervisor: Supervisor, shutdown: ShutdownSignal, robot: str, args: argparse.Namespace
 ) -> str:
-    """Instruct and watch for args.seconds; the problem in words, or an empty string."""
+    """Give instructions for args.seconds; return the problem or ""."""
     from groot_ros.bridge.operator import Operator
 
     with Operator(load_contract(robot), args.namespace) as operator:
@@ -127,20 +129,20 @@ def _drive(
         instructions = itertools.cycle(INSTRUCTIONS)
         operator.instruct(next(instructions))
         deadline = time.monotonic() + STARTUP_TIMEOUT
-        while not operator.running.wait(_WATCH_PERIOD):
-            if ending.asked:
+        while not operator.running.wait(_POLL_PERIOD):
+            if shutdown.received:
                 return ""
             dead = supervisor.dead()
             if dead is not None:
                 return supervisor.exit_report(dead)
             if time.monotonic() > deadline:
                 return _not_running(operator.snapshot().policy_rejections)
-        return _watch(supervisor, ending, operator, instructions, args.seconds)
+        return _watch(supervisor, shutdown, operator, instructions, args.seconds)
 
 
 def _watch(
     supervisor: Supervisor,
-    ending: ShutdownSignal,
+    shutdown: ShutdownSignal,
     operator: "Operator",
     instructions: "itertools.cycle[str]",
     seconds: float,
@@ -148,31 +150,31 @@ def _watch(
     begin = time.monotonic()
     next_instruction = begin + INSTRUCTION_SECONDS
     dead: Running | None = None
-    # A log file gets a line now and then, a terminal a live one.
+    # Seconds between progress lines: continuous on a terminal, rare in a log file.
     interval = 0.0 if sys.stdout.isatty() else 4.0
     next_line = begin + interval
     with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110) as progress:
         while dead is None and time.monotonic() - begin < seconds:
-            if ending.wait(_WATCH_PERIOD):
+            if shutdown.wait(_POLL_PERIOD):
                 break
             dead = supervisor.dead()
             now = time.monotonic()
-            if next_instruction <= now < begin + seconds - _WATCH_PERIOD:
+            if next_instruction <= now < begin + seconds - _POLL_PERIOD:
                 operator.instruct(next(instructions))
                 next_instruction += INSTRUCTION_SECONDS
             progress.n = min(now - begin, seconds)
-            progress.set_postfix_str(_seen(operator.snapshot()), refresh=False)
+            progress.set_postfix_str(_progress(operator.snapshot()), refresh=False)
             if now >= next_line:
                 next_line = now + interval
                 progress.refresh()
     return "" if dead is None else supervisor.exit_report(dead)
 
 
-def _seen(seen: "Snapshot") -> str:
-    moved = sum(travel >= DRIVEN_TRAVEL for travel in seen.travelled.values())
+def _progress(seen: "Snapshot") -> str:
+    moved = sum(travel >= MIN_TRAVEL for travel in seen.travelled.values())
     return (
         f"{seen.chunks} chunks, age {seen.chunk_age * 1e3:.0f} ms, "
-        f"infer {seen.infer_p50 * 1e3:.0f} ms, {moved} joints > {DRIVEN_TRAVEL} rad"
+        f"infer {seen.infer_p50 * 1e3:.0f} ms, {moved} joints > {MIN_TRAVEL} rad"
     )
 
 
@@ -180,22 +182,22 @@ def _report(bag: Path, out: Path) -> int:
     from groot_ros.evaluation.report import write_report
 
     run = write_report(bag, out)
-    actuated = [j for j, travel in run.travelled.items() if travel >= DRIVEN_TRAVEL]
+    moved = [j for j, travel in run.travelled.items() if travel >= MIN_TRAVEL]
     print(f"\nresults in {out}/: " + ", ".join([*_RESULTS, "bag/"]))
-    if len(actuated) < DRIVEN_JOINTS:
+    if len(moved) < MIN_MOVED_JOINTS:
         print(
-            f"demo FAILED: only {len(actuated)} joints travelled {DRIVEN_TRAVEL} rad under the "
-            f"policy's commands ({DRIVEN_JOINTS} are needed): does the robot receive them?",
+            f"demo FAILED: only {len(moved)} joints travelled {MIN_TRAVEL} rad "
+            f"({MIN_MOVED_JOINTS} are required): check that the robot receives the commands",
             file=sys.stderr,
         )
         return 1
-    print(f"demo PASSED: {len(actuated)} joints travelled more than {DRIVEN_TRAVEL} rad")
+    print(f"demo PASSED: {len(moved)} joints travelled more than {MIN_TRAVEL} rad")
     return 0
 
 
 def _not_running(rejections: dict[str, int]) -> str:
-    why = ", ".join(f"{reason} x{count}" for reason, count in rejections.items())
+    reasons = ", ".join(f"{reason} x{count}" for reason, count in rejections.items())
     return (
         f"no chunk was executed within {STARTUP_TIMEOUT:.0f} s; "
-        f"the policy rejected: {why or 'nothing'}"
+        f"rejections of the policy: {reasons or 'none'}"
     )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groot_ros.cli.pluralise import pluralise
+from groot_ros.cli.text import pluralise
 from groot_ros.core.bounds import MOST_STEPS
 from groot_ros.evaluation.table import format_table
 

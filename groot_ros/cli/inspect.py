@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from groot_ros.cli.pluralise import pluralise
+from groot_ros.cli.text import pluralise
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.evaluation.table import format_table
 

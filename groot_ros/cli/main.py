@@ -1,4 +1,4 @@
-"""The entry point: finds the verb, and turns expected failures into one line."""
+"""Entry point of `groot-ros`: selects the verb and reports expected errors in one line."""
 
 import argparse
 import importlib
@@ -7,16 +7,16 @@ from collections.abc import Sequence
 
 from groot_ros import __version__
 
-#: Verb -> module below groot_ros.cli, imported only when it is asked for: `--help` and
-#: `bag info` must not wait for torch.
+#: Verb -> summary; the module `groot_ros.cli.<verb>` provides `add_parser`. Modules are imported
+#: on demand, so that `--help` and `bag info` do not load torch.
 VERBS = {
-    "up": "bring up policy and executor as supervised processes",
-    "demo": "drive a simulated robot for a while; pictures, table and a bag",
-    "bag": "record bags of the graph, and look into them",
+    "up": "start policy and executor as supervised processes",
+    "demo": "run the simulated robot for a while; pictures, a table and a bag",
+    "bag": "record, inspect and recover bags",
     "report": "table and pictures of a recorded run",
-    "infer": "one observation from a file to actions, with the time of every stage",
-    "inspect": "what a checkpoint is, and whether it fits a robot",
-    "engine": "export, build, calibrate, validate and measure engines",
+    "infer": "actions for one observation from a file, with the time of every stage",
+    "inspect": "show a checkpoint and check whether it fits a robot",
+    "engine": "export, build, calibrate, validate and benchmark engines",
 }
 
 _EXAMPLES = """examples:
@@ -24,14 +24,15 @@ _EXAMPLES = """examples:
   groot-ros up --checkpoint ~/my_checkpoint --robot ~/my_arm.yaml
   groot-ros inspect --checkpoint ~/my_checkpoint --robot ~/my_arm.yaml
   groot-ros bag record --robot so101 --out ~/bags/run1
+  groot-ros up --help                # options of one verb
 """
 
 
 def make_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser with the full option list of `verbs`, and the names of all others."""
+    """Return the parser with all options of `verbs` and only the summary of the others."""
     parser = argparse.ArgumentParser(
         prog="groot-ros",
-        description="A vision-language-action policy in control of a robot.",
+        description="Control a robot with a vision-language-action policy.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,7 +47,7 @@ def make_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 the run failed, 2 wrong use."""
+    """Run the command; return its exit status: 0 success, 1 the run failed, 2 wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
     args = make_parser([a for a in argv[:1] if a in VERBS]).parse_args(argv)
     try:

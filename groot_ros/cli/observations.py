@@ -1,37 +1,55 @@
-"""Observations for engines: from npz files, from a bag as the node would have seen it, or drawn."""
+"""Observations for the engine commands: from npz files, from a bag, or synthetic."""
 
 import argparse
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from groot_ros.cli.bag_observations import from_bag
-from groot_ros.cli.stream_subsampler import StreamSubsampler, evenly_spaced
-from groot_ros.core import Observation
+import numpy as np
+
+from groot_ros.core import NS_PER_S, MalformedError, Observation, s_to_ns
 
 if TYPE_CHECKING:
+    from groot_ros.observation.observation_buffer import ObservationBuffer
     from groot_ros.policy import Policy
+
+T = TypeVar("T")
+
+#: s between two observations from a bag.
+_BAG_INTERVAL = 0.2
 
 
 def add_source_options(parser: argparse.ArgumentParser, count: int) -> None:
-    """--observations, --bag, --namespace, --instruction, --count, --image-size."""
+    """Add --observations, --bag, --namespace, --instruction, --count and --image-size."""
     add = parser.add_argument
-    add("--observations", type=Path, metavar="NPZ", help="npz file (one or a batch) or directory")
-    add("--bag", type=Path, metavar="DIR", help="bag of a run; needs --robot")
-    add("--namespace", help="of the robot in the bag (default: the only one in it)")
-    add("--instruction", help="instead of the file's or the bag's")
-    add("--count", type=int, default=count, help=f"observations, evenly taken (default: {count})")
+    add(
+        "--observations",
+        type=Path,
+        metavar="NPZ",
+        help="npz file (one observation or a batch), or a directory of them",
+    )
+    add("--bag", type=Path, metavar="DIR", help="bag of a run; requires --robot")
+    add("--namespace", help="of the robot in the bag (default: its only one)")
+    add("--instruction", help="replaces the instruction of the file or bag")
+    add(
+        "--count",
+        type=int,
+        default=count,
+        help=f"number of observations, evenly spaced (default: {count})",
+    )
     add(
         "--image-size",
-        type=size,
+        type=image_size,
         nargs="+",
         metavar="HxW",
         default=[(480, 640)],
-        help="of the cameras, one for all or one a view (default: 480x640)",
+        help="of synthetic images, one for all views or one per view (default: 480x640)",
     )
 
 
-def size(text: str) -> tuple[int, int]:
-    """As "480x640", to (height, width)."""
+def image_size(text: str) -> tuple[int, int]:
+    """Parse "480x640" to (height, width)."""
     parts = text.lower().split("x")
     if len(parts) != 2 or not all(part.isdigit() and int(part) > 0 for part in parts):
         raise argparse.ArgumentTypeError(f"'{text}' is not HEIGHTxWIDTH, such as 480x640")
@@ -39,33 +57,211 @@ def size(text: str) -> tuple[int, int]:
 
 
 def require_source(args: argparse.Namespace) -> None:
-    """The options must name one source that is there; ValueError before anything takes long."""
+    """Check the options before anything slow is started.
+
+    Raises:
+        ValueError: more than one source, or a source that does not exist.
+
+    """
     if args.count < 1:
         raise ValueError(f"--count must be at least 1, not {args.count}")
     if args.observations is not None and args.bag is not None:
-        raise ValueError("--observations and --bag exclude each other: give one")
+        raise ValueError("give either --observations or --bag, not both")
     if args.bag is not None and args.robot is None:
-        raise ValueError("--bag needs --robot: the contract says which topics are which")
+        raise ValueError("--bag requires --robot: the robot contract names the topics")
     if args.bag is not None and not args.bag.exists():
-        raise ValueError(f"--bag {args.bag} is not a bag: no such directory")
+        raise ValueError(f"--bag {args.bag}: no such directory")
     if args.observations is not None and not args.observations.exists():
         raise ValueError(f"--observations {args.observations}: no such file or directory")
 
 
 def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation], str]:
-    """Observations and, in words, where they come from; ValueError where there are none."""
+    """Return the observations and a description of their source.
+
+    Raises:
+        ValueError: the source has no observation.
+
+    """
     from groot_ros.export.observations import synthetic
     from groot_ros.runtime.profile import sizes_by_view
 
     sizes = sizes_by_view(policy.views, args.image_size)
     if args.bag is not None:
-        spread: StreamSubsampler[Observation] = StreamSubsampler(args.count)
+        sampler: StreamSubsampler[Observation] = StreamSubsampler(args.count)
         for observation in from_bag(args.bag, policy, args.instruction, args.namespace):
-            spread.add(observation)
-        return spread.chosen(), str(args.bag)
+            sampler.add_item(observation)
+        return sampler.samples(), str(args.bag)
     if args.observations is not None:
         from groot_ros.processing.observation_file import read_observations
 
         found = read_observations(args.observations, instruction=args.instruction)
         return evenly_spaced(found, args.count), str(args.observations)
-    return synthetic(policy, args.count, size=sizes), "states within the statistics, drawn images"
+    source = "synthetic: states within the statistics, random images"
+    return synthetic(policy, args.count, size=sizes), source
+
+
+def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
+    """Return `count` items from the first to the last; all items if there are fewer."""
+    return [items[i] for i in sorted({round(i) for i in np.linspace(0, len(items) - 1, count)})]
+
+
+class StreamSubsampler(Generic[T]):
+    """Evenly spaced samples of a stream of unknown length, in bounded memory.
+
+    Keeps at most twice as many items as requested; when there are more, it drops every second one.
+    The kept items are therefore always equally spaced, except for the newest.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._count, self._stride, self._received = count, 1, 0
+        self._kept: list[T] = []
+        self._newest: list[T] = []
+
+    @property
+    def held(self) -> int:
+        """Return the number of items in memory."""
+        return len(self._kept) + len(self._newest)
+
+    def add_item(self, item: T) -> None:
+        """Process the next item of the stream."""
+        self._newest = [item]
+        if self._received % self._stride == 0:
+            self._kept.append(item)
+            self._newest = []
+            if len(self._kept) > 2 * self._count:
+                del self._kept[1::2]
+                self._stride *= 2
+        self._received += 1
+
+    def samples(self) -> list[T]:
+        """Return the requested number of items, from the first to the newest, or all of fewer."""
+        return evenly_spaced([*self._kept, *self._newest], self._count)
+
+
+def from_bag(
+    bag: Path, policy: "Policy", instruction: str | None = None, namespace: str | None = None
+) -> Iterator[Observation]:
+    """Yield the observations that the policy node would have made, every `_BAG_INTERVAL` s.
+
+    Args:
+        bag: directory with metadata.yaml.
+        policy: with a robot contract, which names the topics.
+        instruction: replaces the instruction of the bag.
+        namespace: of the robot; None if the bag has only one.
+
+    Raises:
+        ValueError: the policy has no robot contract, the bag lacks a topic, or it gives no complete
+            observation; the message has the reason.
+
+    """
+    from groot_ros.evaluation.run_log import open_bag
+    from groot_ros.observation.observation_buffer import ObservationBuffer
+    from groot_ros.observation.rejections import Rejected
+    from groot_ros.observation.spec import ObservationSpec, SyncTolerances
+
+    if policy.robot is None:
+        raise ValueError("--bag requires --robot: the robot contract names the topics")
+    spec = ObservationSpec(
+        tuple(policy.views),
+        tuple(policy.state_groups),
+        policy.history["video"],
+        policy.history["state"],
+    )
+    buffer = ObservationBuffer(policy.robot, spec, SyncTolerances())
+    handlers = _handlers(buffer)
+    text, due, found, reason = instruction or "", 0, 0, "the bag is empty"
+    with open_bag(bag) as (reader, types):
+        recorded = {full_topic("", connection.topic) for connection in reader.connections}
+        try:
+            own = robot_namespace(handlers, recorded, namespace)
+        except ValueError as error:
+            raise ValueError(f"{bag}: {error}") from error
+        handler_of = {full_topic(own, topic): handler for topic, handler in handlers.items()}
+        for connection, received, raw in reader.messages():
+            topic = full_topic("", connection.topic)
+            if topic not in (*handler_of, full_topic(own, "instruction")):
+                continue
+            message: Any = types.deserialize_cdr(raw, connection.msgtype)
+            if topic not in handler_of:
+                text = instruction or message.data
+                continue
+            try:
+                handler_of[topic](message, received)
+                if received < due:
+                    continue
+                observation = buffer.snapshot(received, text)
+            except (Rejected, MalformedError) as rejection:
+                reason = f"last rejection: {rejection.reason}, {rejection.detail}"
+                continue
+            found, due = found + 1, received + s_to_ns(_BAG_INTERVAL)
+            yield observation
+    if not found:
+        raise ValueError(f"{bag}: no complete observation ({reason})")
+
+
+def full_topic(namespace: str, topic: str) -> str:
+    """Return the full name of a topic, as a node in the namespace resolves it."""
+    parts = (topic,) if topic.startswith("/") else (namespace, topic)
+    return "/" + "/".join(part.strip("/") for part in parts if part.strip("/"))
+
+
+def robot_namespace(topics: Iterable[str], recorded: Collection[str], given: str | None) -> str:
+    """Return the namespace in which the topics of a robot were recorded.
+
+    Args:
+        topics: names in the robot contract.
+        recorded: full names of the recorded topics.
+        given: the requested namespace; None = the only one that fits.
+
+    Raises:
+        ValueError: a topic is missing, or several namespaces fit.
+
+    """
+    topics = list(topics)
+    candidates = [given] if given is not None else _namespaces(topics, recorded)
+    if len(candidates) > 1:
+        names = ", ".join(name or "/" for name in candidates)
+        raise ValueError(f"contains several robots: choose one of {names} with --namespace")
+    namespace = candidates[0] if candidates else ""
+    missing = [
+        full_topic(namespace, topic)
+        for topic in topics
+        if full_topic(namespace, topic) not in recorded
+    ]
+    if missing:
+        available = ", ".join(sorted(recorded)) or "none"
+        raise ValueError(f"topics missing: {', '.join(missing)}; recorded topics: {available}")
+    return namespace
+
+
+def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
+    """Return every namespace in which all topics were recorded."""
+    ends = [f"/{topic}" for topic in topics if not topic.startswith("/")][:1]
+    found = {name.removesuffix(end) for end in ends for name in recorded if name.endswith(end)}
+    return sorted(
+        own for own in found if all(full_topic(own, topic) in recorded for topic in topics)
+    )
+
+
+def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:
+    """Return contract topic -> function (message, receive time in ns) that fills the buffer."""
+    from groot_ros.vision.compressed import compressed_to_rgb
+    from groot_ros.vision.encodings import image_to_rgb
+
+    def header_ns(message: Any) -> int:
+        stamp = message.header.stamp
+        return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
+
+    def add_image(view: str, to_rgb: Callable[[Any], Any], message: Any, received: int) -> None:
+        buffer.add_image(view, header_ns(message), received, partial(to_rgb, message))
+
+    def add_joint_state(topic: str, message: Any, received: int) -> None:
+        buffer.add_joint_state(topic, header_ns(message), received, message.name, message.position)
+
+    handlers: dict[str, Callable[[Any, int], None]] = {
+        source.topic: partial(add_joint_state, source.topic) for source in buffer.sources
+    }
+    for view, camera in buffer.cameras.items():
+        to_rgb = compressed_to_rgb if camera.compressed else image_to_rgb
+        handlers[camera.topic] = partial(add_image, view, to_rgb)
+    return handlers

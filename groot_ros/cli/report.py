@@ -3,18 +3,20 @@
 import argparse
 from pathlib import Path
 
+from groot_ros.cli.text import add_command
+
+_EXAMPLES = """examples:
+  groot-ros report ~/bags/run1                      # into ~/bags/run1_report
+  groot-ros report ~/bags/run1 --out /tmp/report
+"""
+
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser(
-        "report",
-        help="table and pictures of a recorded run",
-        description="Table and pictures of a run, from its bag.",
-        epilog="example:\n  groot-ros report ~/bags/run1 --out ~/bags/run1_report\n",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "Write a table and pictures of a run, from its bag."
+    parser = add_command(subparsers, "report", description, _EXAMPLES)
     parser.add_argument("bag", type=Path, help="directory of the bag")
-    parser.add_argument("--out", type=Path, help="where to write (default: BAG_report)")
+    parser.add_argument("--out", type=Path, help="output directory (default: BAG_report)")
     parser.set_defaults(run=run)
 
 

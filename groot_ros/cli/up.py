@@ -1,65 +1,69 @@
-"""`groot-ros up`: the graph of policy.launch.py where there is no ros2 command line."""
+"""`groot-ros up`: start the graph of policy.launch.py without the ros2 command line."""
 
 import argparse
 import sys
 
-from groot_ros.bringup.node_graph import ARGUMENTS, demo_graph, policy_graph
+from groot_ros.bringup.arguments import ARGUMENTS, RENAMED
+from groot_ros.bringup.node_graph import demo_graph, policy_graph
 from groot_ros.bringup.shutdown_signal import ShutdownSignal
 from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
+from groot_ros.cli.text import add_command
 
 _EXAMPLES = """examples:
   groot-ros up --checkpoint ~/checkpoints/pick --robot so101
   groot-ros up --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml --namespace left
-  groot-ros up --sim                 # with the simulated robot and its own checkpoint
+  groot-ros up --sim                 # with the simulated robot and its checkpoint
 
-Ctrl-C stops the executor first, whose last message is a hold, then the policy.
+Ctrl-C stops the executor first, which ends the motion with a hold, then the policy.
 """
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser(
-        "up",
-        help="bring up policy and executor as supervised processes",
-        description="Bring up the policy and the executor as supervised processes.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_bringup_options(parser)
-    parser.add_argument("--sim", action="store_true", help="add the simulated robot")
+    description = "Start the policy and the executor as supervised processes."
+    parser = add_command(subparsers, "up", description, _EXAMPLES)
+    add_launch_options(parser)
+    parser.add_argument("--sim", action="store_true", help="also start the simulated robot")
     parser.set_defaults(run=run)
 
 
-def add_bringup_options(parser: argparse.ArgumentParser) -> None:
-    """One option for each launch argument."""
+def add_launch_options(parser: argparse.ArgumentParser) -> None:
+    """Add one option per launch argument, and the hidden old names."""
     for argument in ARGUMENTS:
         default = f" (default: {argument.default})" if argument.default else ""
         parser.add_argument(
-            f"--{argument.name.replace('_', '-')}",
+            _option(argument.name),
             default=argument.default,
             choices=argument.choices or None,
             metavar=None if argument.choices else argument.name.upper(),
             help=argument.description + default,
         )
+    for old in RENAMED:
+        parser.add_argument(_option(old), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
-def bringup_values(args: argparse.Namespace) -> dict[str, str]:
-    """The bringup arguments among the parsed ones."""
-    return {a.name: getattr(args, a.name) for a in ARGUMENTS}
+def launch_values(args: argparse.Namespace) -> dict[str, str]:
+    """Return launch argument name -> value, from the parsed options."""
+    names = [*(a.name for a in ARGUMENTS), *RENAMED]
+    return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 
 def run(args: argparse.Namespace) -> int:
-    """Until Ctrl-C (0) or until a node dies (1)."""
-    values = bringup_values(args)
+    """Run until an end signal (status 0) or until a node dies (1)."""
+    values = launch_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
     supervisor = Supervisor(graph, show=lambda line: print(line, flush=True))
-    with ShutdownSignal() as ending:
+    with ShutdownSignal() as shutdown:
         try:
             supervisor.start()
-            dead = wait_until_stopped(supervisor, ending)
+            dead = wait_until_stopped(supervisor, shutdown)
             if dead is not None:
                 print(supervisor.exit_report(dead), file=sys.stderr)
-                print("stopping the rest safely", file=sys.stderr)
+                print("stopping the other nodes", file=sys.stderr)
         finally:
             supervisor.stop()
     return 0 if dead is None else 1
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"

@@ -1,20 +1,45 @@
-"""Where the package's data files are: in the source tree, or in the installed share folder."""
+"""Location of the package's data files: config/, checkpoints/, msg/ and srv/."""
 
 from pathlib import Path
 
+_PACKAGE = Path(__file__).resolve().parents[1]
 
-def share_directory() -> Path:
-    """The folder that holds config/, launch/, msg/ and checkpoints/; sources come first."""
-    source_tree = Path(__file__).resolve().parent.parent
-    if (source_tree / "package.xml").is_file():
-        return source_tree
-    from ament_index_python.packages import get_package_share_directory
 
-    return Path(get_package_share_directory("groot_ros"))
+def share_directory(package: Path = _PACKAGE) -> Path:
+    """Return the folder that contains config/, checkpoints/, msg/ and srv/.
+
+    Looked up in this order, so that edits in a source tree take effect without a build:
+    the source tree, `groot_ros/share` (installed from a wheel), `share/groot_ros` of the ament
+    index (installed by colcon).
+
+    Args:
+        package: folder of the Python package groot_ros.
+
+    Raises:
+        FileNotFoundError: none of them exists.
+
+    """
+    if (package.parent / "package.xml").is_file():
+        return package.parent
+    if (package / "share" / "config").is_dir():
+        return package / "share"
+    try:
+        from ament_index_python.packages import get_package_share_directory
+
+        return Path(get_package_share_directory("groot_ros"))
+    except (ImportError, LookupError) as error:
+        raise FileNotFoundError(
+            f"the data files of groot_ros were not found: {package} is neither in a source tree "
+            "nor installed from a wheel, and groot_ros is not in the ament index; "
+            "source the setup file of the workspace"
+        ) from error
 
 
 def robot_path(robot: str) -> Path:
-    """A contract's file, from its path or from the name of one that the package ships.
+    """Return the file of a robot contract.
+
+    Args:
+        robot: path of a file, or the name of a contract in config/robots.
 
     Raises:
         ValueError: no such file and no such name; the message lists the names.

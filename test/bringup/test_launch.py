@@ -1,4 +1,4 @@
-"""The launch files, where the launch library is installed."""
+"""Launch files; skipped where the launch library is not installed."""
 
 import importlib.util
 import logging
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from groot_ros.bringup.node_graph import ARGUMENTS
-from groot_ros.bringup.recording import RECORD_ARGUMENTS, rosbag2_command
+from groot_ros.bringup.arguments import ARGUMENTS, RECORD_ARGUMENTS, RENAMED
+from groot_ros.bringup.node_graph import rosbag2_command
 from groot_ros.core.share import share_directory
 
 # The folder launch/ of this repository is found too, as a namespace package without origin.
@@ -20,7 +20,7 @@ from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
 from launch.launch_description_sources import get_launch_description_from_python_launch_file
 from launch_ros.actions import LifecycleNode, Node
 
-# Launch makes every later logger of the process one that pytest does not hear.
+# Launch replaces the logger class; pytest does not capture loggers of that class.
 logging.setLoggerClass(logging.Logger)
 
 
@@ -31,8 +31,10 @@ def description(name: str):
 
 
 def started(name: str, **values: str) -> list:
-    """What the launch file would start with these arguments."""
+    """Return the processes that the launch file starts with these arguments."""
     context = LaunchContext()
+    # As `ros2 launch` does, undeclared names included.
+    context.launch_configurations.update(values)
     for entity in description(name).entities:
         if isinstance(entity, DeclareLaunchArgument):
             default = entity.default_value
@@ -66,9 +68,20 @@ def test_demo_launch_adds_the_simulated_robot(checkpoint: str) -> None:
     assert all(isinstance(node, Node) for node in nodes)
 
 
-def test_policy_launch_without_a_checkpoint_says_what_to_give() -> None:
+def test_policy_launch_without_a_checkpoint_is_rejected() -> None:
     with pytest.raises(ValueError, match="checkpoint is not set: give the directory"):
         started("policy")
+
+
+@pytest.mark.parametrize("name", RENAMED)
+def test_an_argument_name_of_version_0_1_is_accepted_but_not_listed(
+    checkpoint: str, name: str
+) -> None:
+    declared = [e for e in description("policy").entities if isinstance(e, DeclareLaunchArgument)]
+    assert name not in [a.name for a in declared]
+    assert len(started("policy", checkpoint=checkpoint, **{name: "true"})) == 2
+    with pytest.raises(ValueError, match=f"{RENAMED[name]} must be one of true, false"):
+        started("policy", checkpoint=checkpoint, **{name: "maybe"})
 
 
 def test_every_recording_argument_is_a_launch_argument() -> None:

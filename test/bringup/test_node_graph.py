@@ -1,4 +1,4 @@
-"""The node graph, as data."""
+"""Node graph, launch arguments, and the `ros2 bag record` command of record.launch.py."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,16 @@ from typing import Any
 import pytest
 import yaml
 
-from groot_ros.bringup.node_graph import ARGUMENTS, Graph, NodeProcess, demo_graph, policy_graph
 from groot_ros.core import PolicyConfig
 from groot_ros.core.config import parameters_of
+from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, resolve
+from groot_ros.bringup.node_graph import (
+    Graph,
+    NodeProcess,
+    demo_graph,
+    policy_graph,
+    rosbag2_command,
+)
 
 
 @pytest.fixture
@@ -48,23 +55,23 @@ def test_the_executor_never_runs_behind_the_policy_by_default(checkpoint: str) -
     assert executor.nice < policy.nice
 
 
-def test_a_real_robot_is_never_driven_by_a_checkpoint_that_nobody_chose() -> None:
+def test_the_policy_does_not_start_without_an_explicit_checkpoint() -> None:
     with pytest.raises(ValueError, match=r"checkpoint is not set: give the directory"):
         policy_graph({})
 
 
-def test_the_dds_profile_of_the_user_is_respected(
+def test_the_dds_profile_of_the_user_has_priority(
     checkpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
-    ours = policy_graph({"checkpoint": checkpoint}).environment
-    assert Path(ours["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
-    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/mine.xml")
-    theirs = policy_graph({"checkpoint": checkpoint}).environment
-    assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in theirs
+    default = policy_graph({"checkpoint": checkpoint}).environment
+    assert Path(default["FASTRTPS_DEFAULT_PROFILES_FILE"]).is_file()
+    monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/user.xml")
+    environment = policy_graph({"checkpoint": checkpoint}).environment
+    assert "FASTRTPS_DEFAULT_PROFILES_FILE" not in environment
 
 
-def test_the_policy_chooses_its_threads_unless_somebody_does(checkpoint: str) -> None:
+def test_torch_threads_auto_leaves_the_choice_to_the_policy_node(checkpoint: str) -> None:
     policy = policy_graph({"checkpoint": checkpoint}).processes[0]
     assert policy.parameters["torch_threads"] == 0
     assert "OMP_NUM_THREADS" not in policy.environment
@@ -74,7 +81,7 @@ def test_the_policy_chooses_its_threads_unless_somebody_does(checkpoint: str) ->
 
 
 def full_names(graph: Graph) -> set[str]:
-    """Of every node, as its own arguments give them."""
+    """Return the full node names, from the --ros-args of every process."""
     names = set()
     for process in graph.processes:
         (namespace,) = [a for a in graph.ros_arguments(process) if a.startswith("__ns:=")]
@@ -82,16 +89,16 @@ def full_names(graph: Graph) -> set[str]:
     return names
 
 
-def test_an_unproven_engine_is_allowed_only_where_it_is_said(checkpoint: str) -> None:
-    def given(**more: str) -> object:
+def test_an_unvalidated_engine_is_allowed_only_on_request(checkpoint: str) -> None:
+    def parameter(**more: str) -> object:
         policy = policy_graph({"checkpoint": checkpoint, **more}).processes[0]
-        return policy.parameters.get("allow_unvalidated_engine", "left to a params_file")
+        return policy.parameters.get("allow_unvalidated_engine", "not set")
 
-    assert given() == "left to a params_file"
-    assert given(allow_unvalidated_engine="true") is True
+    assert parameter() == "not set"
+    assert parameter(allow_unvalidated_engine="true") is True
 
 
-def test_engines_are_those_of_the_node_s_parameter(checkpoint: str) -> None:
+def test_the_engine_choices_are_those_of_the_node_parameter(checkpoint: str) -> None:
     (argument,) = (a for a in ARGUMENTS if a.name == "engine")
     (parameter,) = (p for p in parameters_of(PolicyConfig) if p.name == "engine")
     assert argument.choices == (*parameter.choices, *parameter.former_choices)
@@ -123,29 +130,29 @@ def test_every_value_reaches_its_node_as_it_is(value: Any) -> None:
     assert type(read) is type(value)
 
 
-def test_both_nodes_read_the_users_parameters_and_no_file_comes_between(
+def test_params_file_is_the_only_parameter_file_of_both_nodes(
     checkpoint: str, tmp_path: Path
 ) -> None:
-    mine = tmp_path / "mine.yaml"
-    mine.write_text("/**: {ros__parameters: {rate_hz: 2.0}}\n")
-    graph = policy_graph({"checkpoint": checkpoint, "params_file": str(mine)})
-    assert [p.parameter_files for p in graph.processes] == [(mine,), (mine,)]
+    file = tmp_path / "parameters.yaml"
+    file.write_text("/**: {ros__parameters: {rate_hz: 2.0}}\n")
+    graph = policy_graph({"checkpoint": checkpoint, "params_file": str(file)})
+    assert [p.parameter_files for p in graph.processes] == [(file,), (file,)]
     assert [p.parameter_files for p in policy_graph({"checkpoint": checkpoint}).processes] == [
         (),
         (),
     ]
 
 
-def test_backbone_assets_reach_the_policy_and_leave_a_params_file_its_say(
+def test_backbone_assets_are_a_parameter_of_the_policy_only_when_given(
     checkpoint: str, tmp_path: Path
 ) -> None:
-    def given(value: str) -> object:
+    def parameter(value: str) -> object:
         graph = policy_graph({"checkpoint": checkpoint, "backbone_assets": value})
         return graph.processes[0].parameters.get("backbone_assets")
 
-    assert given(str(tmp_path)) == str(tmp_path.resolve())
-    assert given("nvidia/Eagle-Block2A-2B-v2") == "nvidia/Eagle-Block2A-2B-v2"
-    assert given("") is None
+    assert parameter(str(tmp_path)) == str(tmp_path.resolve())
+    assert parameter("nvidia/Eagle-Block2A-2B-v2") == "nvidia/Eagle-Block2A-2B-v2"
+    assert parameter("") is None
 
 
 @pytest.fixture
@@ -167,21 +174,21 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("policy_nice", "fast", r"policy_nice must be a whole number"),
         ("policy_nice", "40", r"policy_nice must be between -20 and 19"),
         ("torch_threads", "0", r"torch_threads must be between 1 and 256"),
-        ("policy_cpus", "99", r"policy_cpus '99': CPU 99 is not here \(there are 0-7\)"),
-        ("policy_cpus", "0-9:2", r"policy_cpus '0-9:2': CPU 8 is not here"),
-        ("executor_cpus", "2-1", r"executor_cpus '2-1': no CPU of it is here"),
+        ("policy_cpus", "99", r"policy_cpus '99': CPU 99 is not available \(available: 0-7\)"),
+        ("policy_cpus", "0-9:2", r"policy_cpus '0-9:2': CPU 8 is not available"),
+        ("executor_cpus", "2-1", r"executor_cpus '2-1': selects no CPU"),
         ("executor_cpus", "all", r"executor_cpus 'all' is not a list of CPUs such as 0,2-5"),
         ("autostart", "yes", r"autostart must be one of true, false"),
         ("engine", "bogus", r"engine must be one of auto, torch, .*, plain, not 'bogus'"),
         ("allow_unvalidated_engine", "1", r"allow_unvalidated_engine must be one of true, false"),
-        ("colour", "red", r"'colour' is not a bringup argument"),
+        ("colour", "red", r"'colour' is not a launch argument"),
         ("checkpoint", "/no/such", r"checkpoint /no/such: no such directory"),
         ("checkpoint", "/", r"checkpoint '/' is not a checkpoint: it has no config.json"),
         ("checkpoint", "nobody/nothing", r"hf download nobody/nothing"),
     ],
 )
 @pytest.mark.usefixtures("eight_cpus")
-def test_a_wrong_argument_gives_one_line_that_names_it(
+def test_a_wrong_argument_is_rejected_in_one_line_that_names_it(
     checkpoint: str, name: str, value: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message) as error:
@@ -189,6 +196,70 @@ def test_a_wrong_argument_gives_one_line_that_names_it(
     assert "\n" not in str(error.value)
 
 
-def test_every_argument_says_what_it_is_for() -> None:
+def test_every_argument_has_a_description_and_a_unique_name() -> None:
     assert all(a.description for a in ARGUMENTS)
     assert len({a.name for a in ARGUMENTS}) == len(ARGUMENTS)
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_argument_name_of_version_0_1_is_accepted_with_a_warning(
+    old: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    new = RENAMED[old]
+    defaults = {a.name: a.default for a in ARGUMENTS}
+    assert resolve({**defaults, old: "true"})[new] == "true"
+    assert f"launch argument {old} is now called {new}" in caplog.text
+    assert old not in resolve({old: "true"})
+
+
+def test_the_present_name_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    resolve({"allow_unvalidated_engine": "true"})
+    assert caplog.text == ""
+
+
+def test_old_and_new_name_with_different_values_are_rejected() -> None:
+    values = {"allow_unproven_engine": "false", "allow_unvalidated_engine": "true"}
+    with pytest.raises(ValueError, match="give only allow_unvalidated_engine"):
+        resolve(values)
+
+
+def test_rosbag2_records_the_topics_of_the_namespace_into_an_expanded_path(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HOME", "/home/o'neil")
+    command = rosbag2_command({"namespace": "/cell/left", "output": "~/bags/run1"}, "jazzy")
+    assert command[:7] == [
+        *("ros2", "bag", "record", "--storage", "mcap"),
+        *("--output", "/home/o'neil/bags/run1"),
+    ]
+    assert command[7] == "--topics"
+    topics = command[8:]
+    assert {"/cell/left/action_chunk", "/cell/left/front/image_raw", "/diagnostics"} < set(topics)
+    assert all(topic.startswith("/") for topic in topics)
+    assert "/clock" not in topics
+
+
+def test_rosbag2_uses_and_records_the_clock_of_a_simulation() -> None:
+    command = rosbag2_command({"output": "/b", "use_sim_time": "true"}, "jazzy")
+    assert "--use-sim-time" in command
+    assert {"/clock", "/action_chunk"} < set(command)
+
+
+def test_rosbag2_on_humble_takes_topics_as_positional_arguments() -> None:
+    assert "--topics" not in rosbag2_command({"output": "/b"}, "humble")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, "output is not set: give the directory of the bag"),
+        ({"output": "/b", "namespace": "a b"}, "namespace 'a b' is not a ROS name"),
+        ({"output": "/b", "use_sim_time": "yes"}, "use_sim_time must be one of true, false"),
+        ({"output": "/b", "robot": "none"}, "robot contract 'none': no such file"),
+    ],
+)
+def test_a_wrong_recording_argument_is_rejected_in_one_line(
+    values: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        rosbag2_command(values, "jazzy")

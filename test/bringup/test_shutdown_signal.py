@@ -1,4 +1,4 @@
-"""The first signal to end is noted, interrupts nothing, and what was there before comes back."""
+"""ShutdownSignal records the first end signal and restores the previous handlers."""
 
 import os
 import signal
@@ -9,41 +9,41 @@ from groot_ros.bringup.shutdown_signal import ShutdownSignal
 
 
 @pytest.fixture
-def interrupted():
-    """A handler of somebody else's for each signal; what reached it."""
-    reached: list[int] = []
+def previous_handler():
+    """Install another handler for each signal; return the list of signals it receives."""
+    received: list[int] = []
     signals = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
-    before = {n: signal.signal(n, lambda number, _: reached.append(number)) for n in signals}
-    yield reached
+    before = {n: signal.signal(n, lambda number, _: received.append(number)) for n in signals}
+    yield received
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_the_first_signal_is_kept_and_later_ones_change_nothing(interrupted, number):
-    with ShutdownSignal() as ending:
-        assert not ending.asked
-        assert not ending.wait(0.0)
+def test_the_first_signal_is_kept_and_later_ones_have_no_effect(previous_handler, number):
+    with ShutdownSignal() as shutdown:
+        assert not shutdown.received
+        assert not shutdown.wait(0.0)
         os.kill(os.getpid(), number)
-        assert ending.wait(5.0)
+        assert shutdown.wait(5.0)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert ending.asked
-        assert ending.number == number
-        assert str(ending) == f"stopped by {number.name}"
-    assert interrupted == []
+        assert shutdown.received
+        assert shutdown.number == number
+        assert str(shutdown) == f"stopped by {number.name}"
+    assert previous_handler == []
 
 
-def test_afterwards_signals_go_where_they_went_before(interrupted):
-    with ShutdownSignal() as ending:
+def test_the_previous_handlers_are_restored_on_exit(previous_handler):
+    with ShutdownSignal() as shutdown:
         pass
     os.kill(os.getpid(), signal.SIGTERM)
-    assert interrupted == [signal.SIGTERM]
-    assert not ending.asked
+    assert previous_handler == [signal.SIGTERM]
+    assert not shutdown.received
 
 
-def test_of_nohup_a_closed_terminal_ends_nothing(interrupted):
+def test_sighup_is_ignored_under_nohup(previous_handler):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    with ShutdownSignal() as ending:
+    with ShutdownSignal() as shutdown:
         os.kill(os.getpid(), signal.SIGHUP)
-        assert not ending.asked
+        assert not shutdown.received
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN

@@ -1,6 +1,6 @@
-"""Supervised processes: a death is told with its last words, the rest comes to a safe stop.
+"""Supervisor: exit reports and the ordered stop.
 
-Regressions pinned: orphans after a killed supervisor; a stop that takes the executor first.
+Regressions pinned: orphans after a killed supervisor; the executor stops first.
 """
 
 import os
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.ros
 
 
 class Lines:
-    """Collects output and lets a test wait for a line."""
+    """Collected output; a test can wait for a line."""
 
     def __init__(self) -> None:
         self.seen: list[str] = []
@@ -36,34 +36,34 @@ class Lines:
     def wait_for(self, text: str, timeout: float = 60.0) -> None:
         with self._condition:
             found = self._condition.wait_for(lambda: any(text in s for s in self.seen), timeout)
-        assert found, f"'{text}' never came; seen:\n" + "\n".join(self.seen)
+        assert found, f"'{text}' was not printed; output:\n" + "\n".join(self.seen)
 
 
-#: A node that ends on SIGINT, after a while, and says when it is asked and when it ends.
+#: Stand-in for a node: prints when it receives SIGINT and, 0.2 s later, when it exits.
 _NODE = """
 import signal, sys, time
 name = sys.argv[4]
 def on_sigint(*_):
-    print(name, "asked", flush=True)
+    print(name, "stopping", flush=True)
     time.sleep(0.2)
-    print(name, "ends", flush=True)
+    print(name, "stopped", flush=True)
     sys.exit(0)
 signal.signal(signal.SIGINT, on_sigint)
 print(name, "ready", flush=True)
 signal.pause()
 """
-_TALKATIVE = "for _ in range(5000): print(99 * 'x', flush=True)"
+_PRINT_LINES = "for _ in range(5000): print(99 * 'x', flush=True)"
 
 
 @dataclass(frozen=True)
 class StandIn(NodeProcess):
-    """A process of the graph that runs a script instead of its node."""
+    """Process of the graph that runs a script instead of its node."""
 
     script: str = _NODE
 
     @property
     def prefix(self) -> list[str]:
-        """What comes before the command of the node is what is run."""
+        """Run the script; the node's command becomes its arguments."""
         return [sys.executable, "-c", self.script]
 
 
@@ -96,7 +96,7 @@ def supervise(lines: Lines, ros_domain: int) -> Iterator:
         supervisor.stop()
 
 
-def test_a_node_that_dies_is_named_with_its_exit_status_and_last_lines(
+def test_the_exit_report_has_name_exit_status_and_last_lines_of_output(
     supervise, lines: Lines
 ) -> None:
     supervisor = supervise(executor_process(robot="/no/such/robot.yaml"))
@@ -109,7 +109,7 @@ def test_a_node_that_dies_is_named_with_its_exit_status_and_last_lines(
     assert "/no/such/robot.yaml" in exit_report
 
 
-def test_a_killed_node_is_reported_as_killed(supervise, lines: Lines) -> None:
+def test_the_exit_report_names_the_signal_of_a_killed_node(supervise, lines: Lines) -> None:
     supervisor = supervise(executor_process())
     process = supervisor.running[0].process
     process.kill()
@@ -119,7 +119,7 @@ def test_a_killed_node_is_reported_as_killed(supervise, lines: Lines) -> None:
     assert "killed by SIGKILL" in supervisor.exit_report(dead)
 
 
-def test_the_executor_ends_before_the_policy_is_asked_and_the_policy_before_the_robot(
+def test_the_executor_has_stopped_before_the_policy_and_the_policy_before_the_robot(
     supervise, lines: Lines
 ) -> None:
     processes = demo_graph({}).processes
@@ -128,37 +128,35 @@ def test_the_executor_ends_before_the_policy_is_asked_and_the_policy_before_the_
     for process in started:
         lines.wait_for(f"[{process.executable}] {process.executable} ready")
     supervisor.stop()
-    told = [line.split("] ")[1] for line in lines.seen if not line.endswith("ready")]
-    assert told == [
+    printed = [line.split("] ")[1] for line in lines.seen if not line.endswith("ready")]
+    assert printed == [
         f"{name} {what}"
         for name in ("executor_node", "policy_node", "sim_robot_node")
-        for what in ("asked", "ends")
+        for what in ("stopping", "stopped")
     ]
     assert [r.process.returncode for r in supervisor.running] == [0, 0, 0]
 
 
-def test_a_node_that_crashes_when_asked_to_stop_is_told_and_one_that_ends_is_not(
-    supervise, lines: Lines
-) -> None:
+def test_only_a_node_that_crashes_while_stopping_is_reported(supervise, lines: Lines) -> None:
     crashes = _NODE.replace("sys.exit(0)", "import os; os.abort()")
     supervisor = supervise(StandIn("executor_node", 0, script=crashes), StandIn("policy_node", 1))
     for name in ("executor_node", "policy_node"):
         lines.wait_for(f"[{name}] {name} ready")
     supervisor.stop()
-    told = [line for line in lines.seen if "did not end well" in line]
-    assert told == ["executor_node did not end well: killed by SIGABRT"]
+    reported = [line for line in lines.seen if "failed while stopping" in line]
+    assert reported == ["executor_node failed while stopping: killed by SIGABRT"]
 
 
 @pytest.mark.parametrize("error", [BrokenPipeError, OSError(28, "No space left on device")])
-def test_a_node_goes_on_when_nobody_can_be_shown_its_output(error: Exception) -> None:
+def test_a_node_keeps_running_when_its_output_cannot_be_shown(error: Exception) -> None:
     shown: list[str] = []
 
     def show(line: str) -> None:
         shown.append(line)
         raise error
 
-    talkative = StandIn("policy_node", 0, script=_TALKATIVE)
-    supervisor = Supervisor(graph(talkative), show)
+    printing = StandIn("policy_node", 0, script=_PRINT_LINES)
+    supervisor = Supervisor(graph(printing), show)
     supervisor.start()
     try:
         assert supervisor.running[0].process.wait(30) == 0
@@ -175,7 +173,7 @@ def test_stop_ends_an_active_executor_with_status_0(supervise, lines: Lines) -> 
     assert supervisor.running[0].process.returncode == 0
 
 
-def test_a_closed_terminal_ends_up_as_ctrl_c_does(ros_domain: int) -> None:
+def test_a_closed_terminal_stops_the_nodes_like_ctrl_c(ros_domain: int) -> None:
     code = f"""
 from groot_ros.bringup.node_graph import Graph, NodeProcess
 from groot_ros.bringup.shutdown_signal import ShutdownSignal
@@ -183,9 +181,9 @@ from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
 parameters = {{"robot": {str(robot_path("so101"))!r}, "autostart": True}}
 node = NodeProcess("executor_node", 1, parameters=parameters)
 supervisor = Supervisor(Graph((node,), "", "info", {{}}), lambda line: print(line, flush=True))
-with ShutdownSignal() as ending:
+with ShutdownSignal() as shutdown:
     supervisor.start()
-    dead = wait_until_stopped(supervisor, ending)
+    dead = wait_until_stopped(supervisor, shutdown)
     supervisor.stop()
 print(dead, supervisor.running[0].process.returncode, flush=True)
 """

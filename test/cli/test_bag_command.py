@@ -1,3 +1,5 @@
+"""The bag verb: record, info and recover."""
+
 import os
 import signal
 import subprocess
@@ -46,17 +48,17 @@ def test_contents_are_a_table_with_counts_and_rates():
     ]
 
 
-def test_an_unfinished_bag_is_shown_with_the_command_that_saves_it(unfinished, capsys):
+def test_an_unfinished_bag_is_shown_with_the_recover_command(unfinished, capsys):
     assert main(["bag", "info", str(unfinished)]) == 0
     shown = capsys.readouterr().out
     assert "/instruction" in shown
     assert f"groot-ros bag recover {unfinished}" in shown
 
 
-def test_recover_writes_a_finished_bag_beside_it(unfinished, capsys):
+def test_recover_writes_a_finished_bag_next_to_the_unfinished_one(unfinished, capsys):
     assert main(["bag", "recover", str(unfinished)]) == 0
     saved = unfinished.with_name("killed_recovered")
-    assert f"3 messages of 1 topics saved in {saved}" in capsys.readouterr().out
+    assert f"3 messages of 1 topics written to {saved}" in capsys.readouterr().out
     assert read_contents(saved).finished
 
 
@@ -73,38 +75,44 @@ def test_a_missing_bag_is_one_line_and_status_2(tmp_path, capsys):
         (["--topics", "a b"], "--topics: 'a b' is not a topic name"),
     ],
 )
-def test_record_refuses_wrong_use_before_it_starts_anything(tmp_path, capsys, arguments, problem):
+def test_record_rejects_wrong_arguments_before_it_starts_a_process(
+    tmp_path, capsys, arguments, problem
+):
     assert main(["bag", "record", "--out", str(tmp_path / "bag"), *arguments]) == 2
     assert problem in capsys.readouterr().err
     assert not (tmp_path / "bag").exists()
 
 
-def test_the_duration_begins_with_the_first_topic():
+def test_the_duration_starts_with_the_first_topic():
     clock = RecordingClock(2.0)
-    clock.hear("[recorder_node] [INFO] [1.0] [recorder_node]: recording into /tmp/bag", 10.0)
-    assert not clock.ended(12.5)
-    clock.hear("[recorder_node] [INFO] [1.5] [recorder_node]: recording /tf [tf2_msgs/msg/T]", 12.0)
-    clock.hear("[recorder_node] [INFO] [1.6] [recorder_node]: recording /a [std_msgs/msg/S]", 13.0)
-    assert not clock.ended(13.9)
-    assert clock.ended(14.0)
+    clock.add_line("[recorder_node] [INFO] [1.0] [recorder_node]: recording into /tmp/bag", 10.0)
+    assert not clock.expired(12.5)
+    clock.add_line(
+        "[recorder_node] [INFO] [1.5] [recorder_node]: recording /tf [tf2_msgs/msg/T]", 12.0
+    )
+    clock.add_line(
+        "[recorder_node] [INFO] [1.6] [recorder_node]: recording /a [std_msgs/msg/S]", 13.0
+    )
+    assert not clock.expired(13.9)
+    assert clock.expired(14.0)
 
 
-def test_the_duration_begins_after_a_patience_where_no_topic_appears():
+def test_the_duration_starts_after_a_timeout_if_no_topic_appears():
     clock = RecordingClock(2.0)
-    assert not clock.ended(100.0)
-    clock.hear("recording into /tmp/bag", 10.0)
-    assert not clock.ended(14.9)
-    assert clock.ended(15.0)
+    assert not clock.expired(100.0)
+    clock.add_line("recording into /tmp/bag", 10.0)
+    assert not clock.expired(14.9)
+    assert clock.expired(15.0)
 
 
-def test_without_a_duration_it_never_ends():
+def test_without_a_duration_the_recording_is_unlimited():
     clock = RecordingClock(None)
-    clock.hear("recording into /tmp/bag", 10.0)
-    assert not clock.ended(1e9)
+    clock.add_line("recording into /tmp/bag", 10.0)
+    assert not clock.expired(1e9)
 
 
 @pytest.mark.ros
-def test_a_killed_recorder_is_told_with_what_saves_its_bag(ros_domain, tmp_path):
+def test_a_killed_recorder_is_reported_with_the_recover_command(ros_domain, tmp_path):
     command = [sys.executable, str(COMMAND), "bag", "record", "--out", str(tmp_path / "bag")]
     process = subprocess.Popen(
         [*command, "--topics", "nothing"],
@@ -123,7 +131,7 @@ def test_a_killed_recorder_is_told_with_what_saves_its_bag(ros_domain, tmp_path)
 
 
 @pytest.mark.ros
-def test_a_closed_terminal_ends_the_recording_with_a_finished_bag(ros_domain, tmp_path):
+def test_a_closed_terminal_leaves_a_finished_bag(ros_domain, tmp_path):
     command = [sys.executable, str(COMMAND), "bag", "record", "--out", str(tmp_path / "bag")]
     with subprocess.Popen(
         [*command, "--topics", "nothing"], stdout=subprocess.PIPE, text=True
@@ -137,7 +145,7 @@ def test_a_closed_terminal_ends_the_recording_with_a_finished_bag(ros_domain, tm
 
 
 @pytest.mark.ros
-def test_record_for_a_while_leaves_a_bag_and_status_0(ros_domain, tmp_path):
+def test_record_with_a_duration_leaves_a_bag_and_status_0(ros_domain, tmp_path):
     options = ["--out", str(tmp_path / "bag"), "--topics", "nothing", "--duration", "0.5"]
     ended = record(*options)
     assert ended.returncode == 0, ended.stdout
@@ -146,7 +154,7 @@ def test_record_for_a_while_leaves_a_bag_and_status_0(ros_domain, tmp_path):
 
 
 @pytest.mark.ros
-def test_record_passes_the_recorders_rejection_on(ros_domain, tmp_path):
+def test_record_reports_the_error_of_the_recorder(ros_domain, tmp_path):
     ended = record("--out", str(tmp_path))
     assert ended.returncode == 2
     assert "exists already: name another directory" in ended.stdout

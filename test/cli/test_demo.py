@@ -1,6 +1,6 @@
-"""The main job, end to end: real processes, real DDS, real physics.
+"""The demo end to end: processes, DDS and physics simulation.
 
-Regressions pinned: a demo that passes although nothing moves the robot.
+Regressions pinned: a demo that passes although the robot does not move.
 """
 
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from groot_ros.cli import demo
+from groot_ros.cli.demo import clear_results
 
 
 def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -21,7 +21,7 @@ def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.ros
-def test_the_demo_drives_the_robot_and_leaves_table_pictures_and_bag(tmp_path: Path) -> None:
+def test_the_demo_moves_the_robot_and_writes_table_pictures_and_bag(tmp_path: Path) -> None:
     ended = run_demo(tmp_path / "demo", "--seconds", "12")
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "demo PASSED" in ended.stdout
@@ -42,37 +42,39 @@ def test_the_demo_fails_when_the_command_topic_is_cut(tmp_path: Path) -> None:
 
 @pytest.mark.ros
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_ends_the_demos_processes_in_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_stops_the_processes_of_the_demo_in_order(
+    tmp_path: Path, number: signal.Signals
+) -> None:
     out = tmp_path / "demo"
     command = [sys.executable, "-m", "groot_ros.cli", "demo", "--out", str(out), "--verbose"]
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as running:
         assert running.stdout is not None
-        said = ""
-        while "[executor_node]" not in said or "active" not in said:
+        printed = ""
+        while "[executor_node]" not in printed or "active" not in printed:
             line = running.stdout.readline()
-            assert line, said
-            said = line if "executor_node" in line else ""
+            assert line, printed
+            printed = line if "executor_node" in line else ""
         running.send_signal(number)
         rest = running.stdout.read()
         assert running.wait(60) == 128 + number
-    # All of it, where one of these fails: who ended how?
-    print(said, rest)
+    # Shown by pytest if an assertion fails.
+    print(printed, rest)
     assert f"stopped by {number.name}" in rest
-    # What the executor says last: it was asked, not killed with its parent.
+    # Last line of an executor that was stopped, not killed with its parent.
     assert "[executor_node]" in rest
     assert "timing: jitter" in rest
-    assert "did not end well" not in rest
+    assert "failed while stopping" not in rest
     assert "Traceback" not in rest
 
 
-def test_an_earlier_run_is_replaced_and_nothing_else_in_the_folder_is_touched(
+def test_only_the_results_of_an_earlier_run_are_removed(
     tmp_path: Path,
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     (tmp_path / "table.txt").write_text("old")
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "metadata.yaml").write_text("old")
-    demo._clear(tmp_path)
+    clear_results(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]

@@ -189,10 +189,10 @@ def test_benchmark_has_the_columns_of_the_published_tables(
     [
         ("validate", ["--robot", "r2d2"], "robot contract 'r2d2': no such file"),
         ("validate", ["--count", "0"], "--count must be at least 1, not 0"),
-        ("validate", ["--bag", "/nowhere"], "--bag needs --robot"),
-        ("validate", ["--bag", "/nowhere", "--robot", "so101"], "/nowhere is not a bag"),
+        ("validate", ["--bag", "/nowhere"], "--bag requires --robot"),
+        ("validate", ["--bag", "/nowhere", "--robot", "so101"], "/nowhere: no such directory"),
         ("validate", ["--observations", "/nowhere.npz"], "/nowhere.npz: no such file"),
-        ("validate", ["--observations", "/n", "--bag", "/n"], "exclude each other"),
+        ("validate", ["--observations", "/n", "--bag", "/n"], "either --observations or --bag"),
         ("validate", ["--checkpoint", "/nowhere"], "checkpoint /nowhere: no such directory"),
         ("validate", ["--engine", "cuda_graph"], "engine 'cuda_graph': needs a CUDA device"),
         ("validate", ["--json", "/nowhere/x.json"], "--json /nowhere/x.json: / has no such dire"),

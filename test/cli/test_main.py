@@ -1,11 +1,19 @@
 """The command line: help with examples, one-line errors, exit statuses."""
 
+import contextlib
+import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from groot_ros.cli.main import VERBS, main
+import groot_ros.cli
+from groot_ros.bringup.arguments import resolve
+from groot_ros.cli.main import VERBS, main, make_parser
+from groot_ros.cli.up import launch_values
+
+FOLDER = Path(groot_ros.cli.__file__).parent
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -30,7 +38,28 @@ def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
     assert all(verb in shown.stdout for verb in VERBS)
 
 
-def test_up_without_a_checkpoint_says_what_to_give_and_starts_nothing(
+def test_every_module_that_adds_a_verb_is_listed() -> None:
+    files = [*FOLDER.glob("*.py"), *FOLDER.glob("*/__init__.py")]
+    verbs = [
+        file.parent.name if file.name == "__init__.py" else file.stem
+        for file in files
+        if "\ndef add_parser(" in file.read_text(encoding="utf-8")
+    ]
+    assert sorted(verbs) == sorted(VERBS)
+
+
+@pytest.mark.parametrize("verb", ["up", "demo"])
+def test_the_option_names_of_version_0_1_are_accepted_but_hidden(verb: str) -> None:
+    parser = make_parser([verb])
+    args = parser.parse_args([verb, "--allow-unproven-engine", "true"])
+    assert resolve(launch_values(args))["allow_unvalidated_engine"] == "true"
+    with pytest.raises(SystemExit), contextlib.redirect_stdout(io.StringIO()) as shown:
+        parser.parse_args([verb, "--help"])
+    assert "--allow-unvalidated-engine" in shown.getvalue()
+    assert "unproven" not in shown.getvalue()
+
+
+def test_up_without_a_checkpoint_is_rejected_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert main(["up"]) == 2
@@ -39,7 +68,7 @@ def test_up_without_a_checkpoint_says_what_to_give_and_starts_nothing(
     assert error.count("\n") == 1
 
 
-def test_a_report_of_something_that_is_no_bag_is_one_line(
+def test_report_rejects_a_directory_that_is_not_a_bag(
     tmp_path_factory: pytest.TempPathFactory, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path_factory.mktemp("nothing")
@@ -47,6 +76,6 @@ def test_a_report_of_something_that_is_no_bag_is_one_line(
     assert "is not a bag: it has no metadata.yaml" in capsys.readouterr().err
 
 
-def test_a_demo_of_no_time_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_of_zero_seconds_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--seconds", "0"]) == 2
     assert "--seconds must be from 1 to 3600" in capsys.readouterr().err

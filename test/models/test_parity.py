@@ -14,8 +14,8 @@ from golden.formats import format_of, sets_in
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
+from support.reference_tokenizer import write_reference_tokenizer
 
-from groot_ros.processing.prompt import build_prompt, formalise
 from groot_ros.processing.tokenizer import has_tokenizer
 
 GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
@@ -25,6 +25,13 @@ EMBEDDINGS = "backbone.model.language_model.model.embed_tokens.weight"
 
 def failures(comparisons) -> list[str]:
     return [str(result) for result in comparisons if not result.passed]
+
+
+@pytest.fixture(autouse=True)
+def without_shared_files(reference_tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the golden sets use the tokenizer of the repository."""
+    for module in ("vision_language", "policy"):
+        monkeypatch.setattr(f"golden.{module}.TOKENIZER", reference_tokenizer)
 
 
 @pytest.mark.parametrize("folder", SETS, ids=lambda folder: str(folder.relative_to(GOLDEN)))
@@ -41,27 +48,9 @@ def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
     assert not failures(seen)
 
 
-class RecordedTokenizer:
-    """Knows the golden prompts only, so that no vocabulary is needed."""
-
-    pad_id, image_id, rows = 151643, 151669, 151680
-
-    def __init__(self, folder: Path) -> None:
-        golden = load_file(folder / "outputs.safetensors")
-        texts = json.loads((folder / "inputs.json").read_text())["texts"]
-        masked = zip(golden["input_ids"], golden["attention_mask"], strict=True)
-        self.known = {
-            build_prompt(formalise(text), [108, 108]): ids[mask.bool()].tolist()
-            for text, (ids, mask) in zip(texts, masked, strict=True)
-        }
-
-    def encode(self, text: str) -> list[int]:
-        return self.known[text]
-
-
 @pytest.fixture
-def policy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The golden policy with its embedding rows put back, and its tokens known by heart."""
+def policy_set(tmp_path: Path) -> Path:
+    """The golden policy with its embedding rows put back and the reduced reference tokenizer."""
     folder = tmp_path / "n1d6_policy"
     shutil.copytree(GOLDEN / "n1d6_policy", folder)
     trimmed = folder / "checkpoint" / "trimmed.safetensors"
@@ -71,12 +60,7 @@ def policy_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     weights[EMBEDDINGS] = torch.zeros(151680, rows.shape[1])
     weights[EMBEDDINGS][ids] = rows
     save_file(weights, folder / "checkpoint" / "model.safetensors")
-    for name in ("vocab.json", "merges.txt"):
-        (folder / "checkpoint" / name).touch()
-    tokenizer = RecordedTokenizer(folder)
-    monkeypatch.setattr(
-        "groot_ros.runtime.checkpoint_parts.TextTokenizer.load", lambda directory: tokenizer
-    )
+    write_reference_tokenizer(folder / "checkpoint")
     return folder
 
 

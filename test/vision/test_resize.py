@@ -146,6 +146,18 @@ def test_enlarging_repeats_a_constant_and_has_the_requested_size() -> None:
     assert (enlarged == 77).all()
 
 
+def test_resize_and_crop_equal_the_reference_images() -> None:
+    stored = np.load(Path(__file__).parents[1] / "data" / "resize" / "eval_transform.npz")
+    cases = {name.partition(".")[0] for name in stored}
+    assert len(cases) == 8
+    for case in cases:
+        image, expected, edge, crop = (
+            stored[f"{case}.{key}"] for key in ("image", "expected", "edge", "crop")
+        )
+        ours = ImagePipeline(int(edge), float(crop)).transform(image).transpose(1, 2, 0)
+        np.testing.assert_array_equal(ours, expected)
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_the_crop_equals_the_reference_restated_in_plain_numpy(seed: int) -> None:
     if not REFERENCE.exists():

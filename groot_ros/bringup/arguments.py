@@ -1,0 +1,195 @@
+"""Launch arguments: declaration, defaults, validation, and the names of earlier versions.
+
+`launch/*.launch.py`, `groot-ros up` and `groot-ros demo` all derive their options from ARGUMENTS.
+This module runs under the system Python: numpy, yaml, PIL and the standard library only.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from groot_ros.runtime.names import ENGINES
+
+_LOGGER = logging.getLogger("groot_ros.bringup")
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One launch argument; `groot-ros up` has an option of the same name."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+#: Values that differ between deployments; tuning parameters belong in params_file.
+ARGUMENTS = (
+    Argument("checkpoint", "", "Checkpoint directory of the policy, or a downloaded hub id"),
+    Argument(
+        "backbone_assets",
+        "",
+        "Directory of the VLM's config and tokenizer; empty = taken from the checkpoint",
+    ),
+    Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
+    Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
+    Argument(
+        "engine",
+        "auto",
+        "Inference engine; auto = the fastest validated engine on this machine",
+        ("auto", *ENGINES),
+    ),
+    Argument("engine_directory", "", "Output directory of `groot-ros engine make`; empty = none"),
+    Argument(
+        "allow_unvalidated_engine",
+        "false",
+        "Run the engine even if its outputs differ from the stored reference outputs",
+        ("true", "false"),
+    ),
+    Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
+    Argument("params_file", "", "YAML file of ROS parameters; templates: config/*.yaml"),
+    Argument("namespace", "", "Namespace of all nodes and topics; one per robot"),
+    Argument("use_sim_time", "false", "Use the time published on /clock", ("true", "false")),
+    Argument("autostart", "true", "Configure and activate the nodes at start", ("true", "false")),
+    Argument("log_level", "info", "Log level", ("debug", "info", "warn", "error")),
+    Argument("policy_nice", "10", "Nice level of the policy; the executor has priority"),
+    Argument("executor_nice", "0", "Nice level of the executor; below 0 requires privileges"),
+    Argument("policy_cpus", "", "CPU list of the policy, in the format of taskset -c; empty = all"),
+    Argument("executor_cpus", "", "CPU list of the executor; empty = all"),
+    Argument(
+        "torch_threads", "auto", "CPU threads of torch; auto = all cores, one for a small model"
+    ),
+)
+
+#: Arguments of launch/record.launch.py.
+RECORD_ARGUMENTS = (
+    Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
+    Argument("output", "", "Directory of the bag; must not exist"),
+    Argument("namespace", "", "Namespace of the graph"),
+    Argument("use_sim_time", "false", "Use and record /clock", ("true", "false")),
+)
+
+#: Name in version 0.1 -> present name. Accepted with a warning in 0.2, removed in 0.3.
+RENAMED = {"allow_unproven_engine": "allow_unvalidated_engine"}
+
+
+def default_values(arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:
+    """Return argument name -> default."""
+    return {a.name: a.default for a in arguments}
+
+
+def resolve(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:
+    """Return the value of every argument: the given one or the default.
+
+    Args:
+        values: argument name -> value. Names of version 0.1 (RENAMED) are accepted.
+        arguments: the known arguments.
+
+    Raises:
+        ValueError: unknown name, an old and a new name that contradict each other, or a value
+            that is not one of the choices; one line that names the argument.
+
+    """
+    known = {a.name: a for a in arguments}
+    values = _with_present_names(values, known)
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f"'{unknown[0]}' is not a launch argument (known: {', '.join(known)})")
+    merged = {**default_values(known.values()), **values}
+    for name, argument in known.items():
+        if argument.choices and merged[name] not in argument.choices:
+            choices = ", ".join(argument.choices)
+            raise ValueError(f"{name} must be one of {choices}, not '{merged[name]}'")
+    return merged
+
+
+def _with_present_names(values: Mapping[str, str], known: Mapping[str, Argument]) -> dict[str, str]:
+    """Replace the names of RENAMED.
+
+    A new name that has its default value counts as not given: launch sets every declared argument.
+    """
+    present = dict(values)
+    for old, new in RENAMED.items():
+        if new not in known or old not in present:
+            continue
+        value = present.pop(old)
+        if present.get(new, known[new].default) not in (known[new].default, value):
+            raise ValueError(f"{old} is the old name of {new}: give only {new}")
+        _LOGGER.warning(
+            "launch argument %s is now called %s; the old name will be removed in 0.3", old, new
+        )
+        present[new] = value
+    return present
+
+
+def require_namespace(value: str) -> str:
+    """Return the namespace unchanged; raise ValueError if it is not a valid ROS name."""
+    if value and not re.fullmatch(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", value, re.ASCII):
+        raise ValueError(
+            f"namespace '{value}' is not a ROS name: use letters, digits and _ between slashes"
+        )
+    return value
+
+
+def absolute_namespace(namespace: str) -> str:
+    """Return the namespace with one leading and no trailing slash; "/" for an empty one."""
+    return f"/{namespace.strip('/')}"
+
+
+def optional_file(name: str, value: str) -> tuple[Path, ...]:
+    """Return the absolute path of a file, or nothing for an empty value.
+
+    Raises:
+        ValueError: the file does not exist.
+
+    """
+    if not value:
+        return ()
+    if not Path(value).is_file():
+        raise ValueError(f"{name} '{value}' does not exist")
+    return (Path(value).resolve(),)
+
+
+def whole_number(name: str, value: str, low: int, high: int) -> int:
+    """Parse a whole number in [low, high]; raise ValueError otherwise."""
+    try:
+        number = int(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a whole number, not '{value}'") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be between {low} and {high}, not {number}")
+    return number
+
+
+def cpu_list(name: str, value: str) -> str:
+    """Check a CPU list in the format of taskset -c ("0,2-5", "0-7:2") and return it unchanged.
+
+    Raises:
+        ValueError: wrong format, or a CPU on which this process may not run.
+
+    """
+    allowed = os.sched_getaffinity(0)
+    selected: set[int] = set()
+    for part in value.split(",") if value else ():
+        match = re.fullmatch(r"(\d+)(?:-(\d+)(?::([1-9]\d*))?)?", part.strip(), re.ASCII)
+        if match is None:
+            raise ValueError(f"{name} '{value}' is not a list of CPUs such as 0,2-5")
+        first, last, step = (int(group) if group else None for group in match.groups())
+        assert first is not None
+        selected |= set(range(first, (first if last is None else min(last, 2**16)) + 1, step or 1))
+    unavailable = sorted(selected - allowed)
+    if unavailable or (value and not selected):
+        problem = f"CPU {unavailable[0]} is not available" if unavailable else "selects no CPU"
+        raise ValueError(f"{name} '{value}': {problem} (available: {_ranges(allowed)})")
+    return value
+
+
+def _ranges(cpus: Iterable[int]) -> str:
+    ordered = sorted(cpus)
+    starts = [c for c in ordered if c - 1 not in ordered]
+    ends = [c for c in ordered if c + 1 not in ordered]
+    pairs = zip(starts, ends, strict=True)
+    return ",".join(f"{a}" if a == b else f"{a}-{b}" for a, b in pairs)
