@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.admission import Admission
-from groot_ros.control.clock import ClockWatch
-from groot_ros.control.counters import Counters
 from groot_ros.control.curve import Curve
 from groot_ros.control.dispatch import Dispatch
+from groot_ros.control.executor_status import ClockWatch, Counters, Watchdog, report
 from groot_ros.control.interpolation import Array
 from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.motion import CommittedMotion
@@ -15,9 +14,7 @@ from groot_ros.control.obedience import Obedience
 from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planning import Planner
 from groot_ros.control.rejection import Rejection
-from groot_ros.control.report import report
 from groot_ros.control.settings import ExecutorSettings
-from groot_ros.control.watchdog import Watchdog
 from groot_ros.core import ActionChunk, ExecutorState, MalformedError, s_to_ns
 from groot_ros.robot import Controller, RobotContract
 

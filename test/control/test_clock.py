@@ -1,6 +1,6 @@
 import pytest
 
-from groot_ros.control.clock import ClockWatch
+from groot_ros.control.executor_status import ClockWatch
 from groot_ros.core import s_to_ns
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from groot_ros.control.watchdog import Watchdog
+from groot_ros.control.executor_status import Watchdog
 from groot_ros.core import ExecutorStatus
 
 

@@ -1,7 +1,15 @@
-"""What the executor is doing and why, and what keeps it from moving."""
+"""The executor's status: latched stops, counters, clock jumps, and the state that it publishes."""
 
+from collections import Counter
+
+from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.rejection import Rejection
-from groot_ros.core import ExecutorStatus
+from groot_ros.core import ActionChunk, ExecutorState, ExecutorStatus, ns_to_s
+
+#: s between two calls from which on the process stood still, or its clock was set a little.
+_STALL = 0.2
+#: s within which what has come meanwhile is heard.
+_CATCHING_UP = 0.1
 
 
 class Watchdog:
@@ -103,3 +111,91 @@ class Watchdog:
         if now_ns < rest_ns:
             return ExecutorStatus.BRAKING, f"{why}: braking"
         return ExecutorStatus.HOLDING, f"{why}: at rest"
+
+
+class Counters:
+    """Counts since the start.
+
+    Attributes:
+        received: chunks, the malformed ones too.
+        accepted: chunks that became motion.
+
+    """
+
+    def __init__(self) -> None:
+        self.received = self.accepted = 0
+        self._rejections: Counter[str] = Counter()
+
+    def reject(self, rejection: Rejection) -> Rejection:
+        """Count a rejection and hand it back."""
+        self._rejections[rejection.reason] += 1
+        return rejection
+
+    @property
+    def rejections(self) -> dict[str, int]:
+        """Rejections by reason, in alphabetical order."""
+        return dict(sorted(self._rejections.items()))
+
+
+class ClockWatch:
+    """Notices a clock that jumps: a simulation was reset, or this process stood still."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._stalled_ns: int | None = None
+        self._slow = False
+
+    def jump(self, now_ns: int, most_back: float, most_ahead: float) -> str:
+        """What happened to the clock, or an empty string; both bounds are s since the last call."""
+        step = 0.0 if self._last_ns is None else ns_to_s(now_ns - self._last_ns)
+        self._last_ns = now_ns
+        if step > _STALL and not self._slow:
+            self._stalled_ns = now_ns
+        self._slow = step > _STALL
+        if step < -most_back:
+            return "the clock went back"
+        if step > most_ahead:
+            return f"the clock went {step:.1f} s ahead, or this process stood still"
+        return ""
+
+    def is_catching_up(self, now_ns: int) -> bool:
+        """Whether so little time has passed since a stall that what is old may just be unread."""
+        return self._stalled_ns is not None and ns_to_s(now_ns - self._stalled_ns) < _CATCHING_UP
+
+
+def report(
+    now_ns: int,
+    joint_names: tuple[str, ...],
+    chunk: ActionChunk | None,
+    motion: CommittedMotion,
+    watchdog: Watchdog,
+    tally: Counters,
+    *,
+    shadow: bool,
+) -> ExecutorState:
+    """What runs, for how long still, and what was rejected; `chunk` is the last one accepted."""
+    status, reason = watchdog.status(now_ns, motion.end_ns, motion.rest_ns)
+    running = status == ExecutorStatus.RUNNING
+    end_ns = motion.end_ns
+    return ExecutorState(
+        stamp_ns=now_ns,
+        status=status,
+        reason=reason,
+        joint_names=joint_names,
+        splice_discontinuity=tuple(motion.splice_discontinuity.tolist()),
+        limited_chunks=tuple(motion.limited_chunks.tolist()),
+        shadow=shadow,
+        hold=watchdog.hold,
+        estop=watchdog.estop,
+        session=chunk.session if chunk else "",
+        episode=chunk.episode if chunk else 0,
+        chunk_id=chunk.id if chunk else 0,
+        step=ns_to_s(now_ns - chunk.start_ns) / chunk.dt if chunk and running else 0.0,
+        chunk_age=ns_to_s(now_ns - chunk.stamp_ns) if chunk else 0.0,
+        time_until_braking=ns_to_s(end_ns - now_ns) if running and end_ns is not None else 0.0,
+        received=tally.received,
+        accepted=tally.accepted,
+        underruns=watchdog.underruns,
+        rejections=tally.rejections,
+        latched=watchdog.latched,
+    )
