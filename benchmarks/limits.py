@@ -19,8 +19,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import cubic, end_accelerations
+from groot_ros.control.curve import Curve, cubic, end_accelerations
 from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
 from groot_ros.control.limits import BRAKING_GRID, Limits, follow
 from groot_ros.control.pursuit import pursue

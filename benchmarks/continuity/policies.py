@@ -8,8 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.continuity.record import RECORDING
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import knot_velocities
+from groot_ros.control.curve import Curve, knot_velocities
 from groot_ros.core.share import robot_path
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.robot.contract import parse_contract

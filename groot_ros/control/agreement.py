@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array
 from groot_ros.control.limits import Mask
 from groot_ros.control.rejection import Rejection
 

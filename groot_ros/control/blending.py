@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array, cubic, quintic
+from groot_ros.control.curve import Array, Curve, cubic, quintic
 from groot_ros.control.limits import Mask
 from groot_ros.core import NS_PER_S
 
@@ -31,7 +30,7 @@ def blend_to(
     p = np.where(which, p - goal.positions[at], 0.0)
     v = np.where(which, v - goal.velocities[at], 0.0)
     elapsed = (goal.times[at + 1 :] - start_ns) / NS_PER_S
-    times = blend_times(p, v, window, np.maximum(acceleration, goal.sharpness()))
+    times = blend_times(p, v, window, np.maximum(acceleration, goal.rms_acceleration()))
     decay_p, decay_v = decaying_offset(p, v, elapsed, times)
     if jerk is not None and window > 0.0:
         a = in_force.acceleration_at(start_ns) - goal.acceleration_at(start_ns)

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array, Curve
 from groot_ros.control.jerk import (
     FailSafeTrajectory,
     JointBounds,

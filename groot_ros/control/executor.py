@@ -4,10 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.admission import Admission
-from groot_ros.control.curve import Curve
+from groot_ros.control.curve import Array, Curve
 from groot_ros.control.dispatch import Dispatch
 from groot_ros.control.executor_status import ClockWatch, Counters, Watchdog, report
-from groot_ros.control.interpolation import Array
 from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.obedience import Obedience

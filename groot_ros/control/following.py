@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from groot_ros.control.curve import Array
 from groot_ros.control.fault_debounce import FaultDebounce
-from groot_ros.control.interpolation import Array
 from groot_ros.control.limits import Mask
 
 

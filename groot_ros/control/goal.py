@@ -5,8 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array, refine
+from groot_ros.control.curve import Array, Curve, refine
 from groot_ros.control.limits import Limits
 from groot_ros.core import NS_PER_S, ActionChunk, s_to_ns
 from groot_ros.robot.controller import Interpolation

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array
 from groot_ros.control.limits import Limits
 from groot_ros.control.rejection import Rejection
 from groot_ros.core import ns_to_s

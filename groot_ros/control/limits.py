@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.control.interpolation import Array, cubic, end_accelerations
+from groot_ros.control.curve import Array, cubic, end_accelerations
 from groot_ros.control.jerk import JointBounds
 from groot_ros.robot import Joint
 

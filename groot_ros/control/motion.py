@@ -6,8 +6,7 @@ import numpy as np
 
 from groot_ros.control.blending import blend_to
 from groot_ros.control.braking import brought_to_rest
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array, Curve
 from groot_ros.control.jerk import FailSafeTrajectory
 from groot_ros.control.limits import Limits, Mask, follow
 from groot_ros.control.pursuit import Escapes, RemainingTrajectory, jerk_limited_tracking

@@ -6,9 +6,8 @@ import numpy as np
 
 from groot_ros.control.actuated_joints import ActuatedJoints
 from groot_ros.control.controller_watch import ControllerWatch
-from groot_ros.control.curve import Curve
+from groot_ros.control.curve import Array, Curve
 from groot_ros.control.following import Following
-from groot_ros.control.interpolation import Array
 from groot_ros.control.joint_state import MeasuredState
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.robot import Controller

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from groot_ros.control.actuated_joints import ActuatedJoints
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array, Curve
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.control.timeline import even_rows
 from groot_ros.control.trajectory import JointTrajectory, prepare, require_continuous

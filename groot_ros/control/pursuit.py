@@ -69,7 +69,7 @@ def jerk_limited_tracking(
     escapes: Escapes = {
         int(t): {j: known[int(t)] for j, (_, known) in own.items()} for t in reference.times
     }
-    return Curve.beside(curves), escapes
+    return Curve.stack_joints(curves), escapes
 
 
 def pursue(

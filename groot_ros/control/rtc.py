@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array
 from groot_ros.core import RtcMode
 
 #: How fast the velocity returns beyond the frozen steps; GR00T's own figure for native chunking.

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array, Curve
 from groot_ros.core import NS_PER_S
 
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array, Curve
 from groot_ros.core import NS_PER_S
 from groot_ros.core.invariants import frozen_float_array, require, require_unique
 from groot_ros.robot import Controller

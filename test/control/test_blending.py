@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.control.blending import blend_times, decaying_offset
-from groot_ros.control.interpolation import end_accelerations
+from groot_ros.control.curve import end_accelerations
 
 OFFSET_P, OFFSET_V = np.array([0.1, -0.2]), np.array([1.0, 0.0])
 

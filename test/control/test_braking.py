@@ -10,8 +10,7 @@ from groot_ros.control.braking import (
     brought_to_rest,
     steadiness,
 )
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import knot_velocities
+from groot_ros.control.curve import Curve, knot_velocities
 from groot_ros.control.limits import Limits
 
 LIMITS = Limits(

@@ -64,4 +64,4 @@ def test_how_sharp_a_motion_is_is_the_root_mean_square_of_its_acceleration():
     # x' = 0, then t - 0.1 from there on: accelerations 0, 0, 1, 1 at the segments' ends.
     p, v = np.maximum(t - 0.1, 0.0) ** 2 / 2, np.maximum(t - 0.1, 0.0)
     curve = Curve(np.round(t * 1e9).astype(np.int64), np.outer(p, [1, -3]), np.outer(v, [1, -3]))
-    np.testing.assert_allclose(curve.sharpness(), np.sqrt([1 / 2, 9 / 2]))
+    np.testing.assert_allclose(curve.rms_acceleration(), np.sqrt([1 / 2, 9 / 2]))

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from groot_ros.control.interpolation import (
+from groot_ros.control.curve import (
     cubic,
     end_accelerations,
     knot_accelerations,

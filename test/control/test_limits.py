@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.control_bench import contract, viable_states
 
-from groot_ros.control.interpolation import cubic, end_accelerations, knot_velocities
+from groot_ros.control.curve import cubic, end_accelerations, knot_velocities
 from groot_ros.control.jerk import JointBounds
 from groot_ros.control.limits import Limits, follow
 

@@ -18,8 +18,7 @@ from support.control_bench import (
 )
 
 from groot_ros.control import ExecutorSettings
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import end_accelerations
+from groot_ros.control.curve import Curve, end_accelerations
 from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
 from groot_ros.control.limits import Limits
 from groot_ros.control.pursuit import pursue

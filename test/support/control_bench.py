@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from groot_ros.control import Executor, ExecutorSettings, Rejection, Update
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import cubic, end_accelerations
+from groot_ros.control.curve import Curve, cubic, end_accelerations
 from groot_ros.control.limits import Limits
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
 from groot_ros.robot import RobotContract
