@@ -8,7 +8,7 @@ state, or any position within twice the range, both with any velocity within twi
 What `follow` makes of it is sampled 33 times in each segment and held against the limits.
 
 Joints with a jerk limit are fewer, as they are computed one by one: from a random (p, v, a) that
-is viable, `pursue` goes after 24 random knots.
+is viable, `track_joint` goes after 24 random knots.
 """
 
 import argparse
@@ -20,9 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.control.curve import Curve, cubic, end_accelerations
-from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
-from groot_ros.control.limits import BRAKING_GRID, Limits, follow
-from groot_ros.control.pursuit import pursue
+from groot_ros.control.jerk_limits import (
+    JointBounds,
+    StopTrajectory,
+    quickest_stop,
+    track_joint,
+    viable,
+)
+from groot_ros.control.limits import BRAKING_GRID, Limits, limited_tracking
 from groot_ros.evaluation.table import format_table
 
 Array = NDArray[np.float64]
@@ -93,7 +98,7 @@ def violations(
 
 
 def jerk_limited(rng: np.random.Generator, cases: int) -> tuple[int, int, Array]:
-    """Cases that leave a limit, knots at which an escape was followed, and the largest excess.
+    """Cases that leave a limit, knots at which an fail_safe was followed, and the largest excess.
 
     The excess is a share of the range and of velocity, acceleration and jerk, and, fifth, the
     largest step of acceleration between segments as a share of that limit.
@@ -116,8 +121,8 @@ def jerk_limited(rng: np.random.Generator, cases: int) -> tuple[int, int, Array]
         rough = 10.0 ** rng.uniform(-2.5, 0.0)
         p = state[0] + np.cumsum(rng.normal(0.0, rough, (JERK_KNOTS, 1)), axis=0)
         v = rng.uniform(-1.5, 1.5, (JERK_KNOTS, 1)) * velocity
-        escape = Stop(0, state, stop_pieces(state[1], state[2], bounds))
-        moved, known = pursue(Curve(times, p, v), escape, bounds)
+        fail_safe = StopTrajectory(0, state, quickest_stop(state[1], state[2], bounds))
+        moved, known = track_joint(Curve(times, p, v), fail_safe, bounds)
         escaped += sum(known[int(b)] is known[int(a)] for a, b in pairwise(times))
         by = _excess(moved, bounds)
         wrong += bool((by > JERK_SLACK).any())
@@ -158,7 +163,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         assert limits.viable(p, v).all()
         h = float(rng.uniform(0.004, 0.017))
         goal_p, goal_v = goals(rng, limits, p, v, h)
-        out_p, out_v, limited = follow(limits, p, v, np.full(KNOTS, h), goal_p, goal_v)
+        out_p, out_v, limited = limited_tracking(limits, p, v, np.full(KNOTS, h), goal_p, goal_v)
         bad, by = violations(limits, p, v, h, out_p, out_v)
         wrong += int(bad.sum())
         changed += int(limited.sum())

@@ -247,7 +247,7 @@ class Executor:
         return self.stop(now_ns, "no instruction")
 
     def reset(self, now_ns: int) -> None:
-        """Stop, then forget session, timeline and history; begin again from the measured state."""
+        """Stop, then forget session, timeline and history."""
         self._halt(now_ns, _RESET, self.settings.braking_time)
         self._admission.forget()
         self._admission.only_after(now_ns)

@@ -23,7 +23,7 @@ def joint_columns(chunk: ActionChunk, joint_names: Sequence[str]) -> Array:
 
 
 def knot_spacing(limits: Limits) -> float:
-    """Seconds that knots may be apart for these limits, see follow()."""
+    """Seconds that knots may be apart for these limits, see limited_tracking()."""
     return min(KNOT_SPACING, float((limits.velocity / limits.acceleration).min()))
 
 

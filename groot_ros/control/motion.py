@@ -5,11 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from groot_ros.control.blending import blend_to
-from groot_ros.control.braking import brought_to_rest
+from groot_ros.control.braking import with_braking_tail
 from groot_ros.control.curve import Array, Curve
-from groot_ros.control.jerk import FailSafeTrajectory
-from groot_ros.control.limits import Limits, Mask, follow
-from groot_ros.control.pursuit import Escapes, RemainingTrajectory, jerk_limited_tracking
+from groot_ros.control.jerk_limits import (
+    FailSafes,
+    FailSafeTrajectory,
+    RemainingTrajectory,
+    jerk_limited_tracking,
+)
+from groot_ros.control.limits import Limits, Mask, limited_tracking
 from groot_ros.control.rejection import Rejection
 from groot_ros.control.settings import ExecutorSettings
 from groot_ros.core import NS_PER_S, s_to_ns
@@ -40,7 +44,7 @@ class CommittedMotion:
         self.plan: Curve | None = None
         self.sent: Curve | None = None
         self._goal: Curve | None = None
-        self._escapes: Escapes = {}
+        self._fail_safes: FailSafes = {}
         self._tail_ns = 0
 
     @property
@@ -71,7 +75,7 @@ class CommittedMotion:
             np.stack([p - v * resend_window, p]),
             np.stack([v, v]),
         )
-        self.plan = self.sent = brought_to_rest(line, self._limits, braking)
+        self.plan = self.sent = with_braking_tail(line, self._limits, braking)
         self._goal, self._tail_ns = None, now_ns
 
     def splice(self, goal: Curve, now_ns: int, settings: ExecutorSettings) -> Rejection | None:
@@ -90,7 +94,7 @@ class CommittedMotion:
             return Rejection("not_viable", "the robot is still stopping from outside its limits")
         limits = self._limits
         if settings.limits_scale < 1.0:
-            limits = limits.slowed(settings.limits_scale, p, v)
+            limits = limits.scaled(settings.limits_scale, p, v)
         wanted_p, wanted_v = blend_to(
             self.sent,
             goal,
@@ -100,7 +104,7 @@ class CommittedMotion:
             settings.blend_acceleration,
             limits.jerk,
         )
-        positions, velocities, limited = follow(
+        positions, velocities, limited = limited_tracking(
             limits,
             p,
             v,
@@ -110,11 +114,11 @@ class CommittedMotion:
         )
         past = self.sent.until(splice_ns).since(now_ns - s_to_ns(settings.history))
         coming = Curve(goal.times[at + 1 :], positions, velocities)
-        self._escapes = {}
+        self._fail_safes = {}
         if self._jerk_bounds:
             start = Curve(np.array([splice_ns], dtype=np.int64), p[None], v[None])
             whole = start.followed_by(coming.times, coming.positions, coming.velocities)
-            whole, self._escapes = jerk_limited_tracking(whole, self.sent, self._jerk_bounds)
+            whole, self._fail_safes = jerk_limited_tracking(whole, self.sent, self._jerk_bounds)
             coming = Curve(whole.times[1:], whole.positions[1:], whole.velocities[1:])
         self.plan = past.followed_by(coming.times, coming.positions, coming.velocities)
         self._goal = goal
@@ -155,16 +159,18 @@ class CommittedMotion:
         """Come to rest from the motion in force, in `braking` s or as limits demand."""
         assert self.sent is not None
         from_ns = now_ns + s_to_ns(lead)
-        escapes: Mapping[int, FailSafeTrajectory] | None
+        fail_safes: Mapping[int, FailSafeTrajectory] | None
         if from_ns < self._tail_ns:
             # On a knot: only there is the braking distance known to fit to the last micron.
             from_ns = self._knot_from(self.sent, from_ns)
-            escapes = self._escapes.get(from_ns)
+            fail_safes = self._fail_safes.get(from_ns)
         else:
             # A stop in progress is never drawn out by another one.
-            escapes = {joint: RemainingTrajectory(self.sent, joint) for joint in self._jerk_bounds}
+            fail_safes = {
+                joint: RemainingTrajectory(self.sent, joint) for joint in self._jerk_bounds
+            }
             braking = min(braking, max(0.0, (int(self.sent.times[-2]) - from_ns) / NS_PER_S))
-        self.sent = brought_to_rest(self.sent.until(from_ns), self._limits, braking, escapes)
+        self.sent = with_braking_tail(self.sent.until(from_ns), self._limits, braking, fail_safes)
         self._tail_ns = from_ns
         self.coast()
 
@@ -176,16 +182,16 @@ class CommittedMotion:
     def _commit(self, now_ns: int, settings: ExecutorSettings) -> None:
         assert self.plan is not None
         self._tail_ns = self._knot_from(self.plan, now_ns + s_to_ns(settings.commit_horizon))
-        self.sent = brought_to_rest(
+        self.sent = with_braking_tail(
             self.plan.until(self._tail_ns),
             self._limits,
             settings.braking_time,
-            self._escapes.get(self._tail_ns),
+            self._fail_safes.get(self._tail_ns),
         )
 
     def _knot_from(self, curve: Curve, t_ns: int) -> int:
         """The first knot from t_ns on, or the last, at which the joints are known to stop."""
         times = curve.times
-        if self._escapes:
-            times = np.intersect1d(times, np.array(list(self._escapes), dtype=np.int64))
+        if self._fail_safes:
+            times = np.intersect1d(times, np.array(list(self._fail_safes), dtype=np.int64))
         return int(times[min(int(np.searchsorted(times, t_ns)), len(times) - 1)])

@@ -4,11 +4,11 @@ from hypothesis import strategies as st
 from support.control_bench import EPOCH_NS, excess, seconds, viable_states
 
 from groot_ros.control.braking import (
-    LEAST_SHARE,
-    STANDING,
+    MIN_STEADINESS,
+    REST_DURATION,
     braking_times,
-    brought_to_rest,
     steadiness,
+    with_braking_tail,
 )
 from groot_ros.control.curve import Curve, knot_velocities
 from groot_ros.control.limits import Limits
@@ -31,7 +31,7 @@ def moving(p, v):
 @given(viable_states(LIMITS), st.sampled_from([0.0, 0.1, 0.3, 2.0]))
 def test_a_tail_from_any_viable_state_keeps_all_limits_and_ends_exactly_at_rest(state, wanted):
     p, v = state
-    curve = brought_to_rest(moving(p, v), LIMITS, wanted)
+    curve = with_braking_tail(moving(p, v), LIMITS, wanted)
     position, velocity, acceleration = excess(curve, LIMITS, from_ns=EPOCH_NS)
     assert position < 1e-6
     assert velocity < 1e-6
@@ -42,9 +42,9 @@ def test_a_tail_from_any_viable_state_keeps_all_limits_and_ends_exactly_at_rest(
 
 def test_a_tail_takes_the_time_wanted_where_limits_leave_the_choice():
     p, v = np.zeros(3), np.array([0.5, -0.2, 0.0])
-    curve = brought_to_rest(moving(p, v), LIMITS, 0.3)
+    curve = with_braking_tail(moving(p, v), LIMITS, 0.3)
     assert seconds(int(curve.times[-2])) == 0.3
-    assert round(seconds(curve.end_ns), 6) == 0.3 + STANDING
+    assert round(seconds(curve.end_ns), 6) == 0.3 + REST_DURATION
     np.testing.assert_allclose(curve.positions[-1], v * 0.3 / 2)
 
 
@@ -56,7 +56,7 @@ def test_fast_joints_take_longer_and_joints_near_a_limit_less():
 
 def test_without_a_wish_every_joint_brakes_at_its_acceleration_limit():
     p, v = np.zeros(3), np.array([1.0, -1.0, 2.0])
-    curve = brought_to_rest(moving(p, v), LIMITS, 0.0)
+    curve = with_braking_tail(moving(p, v), LIMITS, 0.0)
     np.testing.assert_allclose(
         curve.positions[-1], v * np.abs(v) / (2 * LIMITS.acceleration), atol=1e-5
     )
@@ -69,8 +69,8 @@ def test_a_state_that_cannot_stop_in_time_stops_as_hard_as_it_may():
 
 
 def test_a_standing_robot_gets_a_tail_too():
-    curve = brought_to_rest(moving(np.zeros(3), np.zeros(3)), LIMITS, 0.0)
-    assert seconds(curve.end_ns) > STANDING - 1e-3
+    curve = with_braking_tail(moving(np.zeros(3), np.zeros(3)), LIMITS, 0.0)
+    assert seconds(curve.end_ns) > REST_DURATION - 1e-3
     assert not curve.positions.any()
 
 
@@ -81,7 +81,7 @@ def chunk_end(positions):
 
 
 def coasted(curve):
-    return np.abs(brought_to_rest(curve, LIMITS, 0.3).positions[-1] - curve.positions[-1])
+    return np.abs(with_braking_tail(curve, LIMITS, 0.3).positions[-1] - curve.positions[-1])
 
 
 def test_smooth_motion_coasts_for_the_whole_time_wanted():
@@ -108,4 +108,4 @@ def test_a_joint_thrown_back_at_its_last_step_coasts_for_a_third_of_the_time():
     positions[-1] -= 0.02
     curve = chunk_end(positions)
     assert (curve.velocities[-1] < -0.5).all()
-    np.testing.assert_allclose(steadiness(curve), LEAST_SHARE)
+    np.testing.assert_allclose(steadiness(curve), MIN_STEADINESS)

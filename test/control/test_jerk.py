@@ -5,15 +5,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groot_ros.control.jerk import (
+from groot_ros.control.jerk_limits import (
     JointBounds,
-    Stop,
+    StopTrajectory,
     advance,
-    gentle_pieces,
-    stop_pieces,
-    stop_travel,
+    gentle_stop,
+    quickest_stop,
+    stop_displacement,
     viable,
-    within,
+    within_bounds,
 )
 
 BOUNDS = JointBounds(-1.0, 1.0, 2.0, 10.0, 100.0)
@@ -29,18 +29,18 @@ def ended(state, pieces):
 @settings(max_examples=500, deadline=None)
 @given(st.floats(-2.0, 2.0), st.floats(-10.0, 10.0), st.sampled_from([0.0, 0.1, 0.3, 1.0]))
 def test_a_stop_from_any_speed_ends_at_rest_within_acceleration_and_jerk(v, a, seconds):
-    for pieces in (stop_pieces(v, a, FREE), gentle_pieces(v, a, seconds, FREE)):
+    for pieces in (quickest_stop(v, a, FREE), gentle_stop(v, a, seconds, FREE)):
         _, end_v, end_a = ended((0.0, v, a), pieces)
         assert abs(end_v) < 1e-12
         assert abs(end_a) < 1e-12
-        assert within((0.0, v, a), pieces, FREE)
+        assert within_bounds((0.0, v, a), pieces, FREE)
         assert all(seconds * 1e3 == pytest.approx(round(seconds * 1e3)) for seconds, _ in pieces)
 
 
 @given(st.floats(-2.0, 2.0), st.floats(-10.0, 10.0))
 def test_whole_milliseconds_cost_little_of_the_time_optimal_stop(v, a):
-    travelled = ended((0.0, v, a), stop_pieces(v, a, FREE))[0]
-    best = stop_travel(v, a, FREE.acceleration, FREE.jerk)
+    travelled = ended((0.0, v, a), quickest_stop(v, a, FREE))[0]
+    best = stop_displacement(v, a, FREE.acceleration, FREE.jerk)
     # The dearest states are those already at the acceleration limit: no whole millisecond fits
     # the instant that the time-optimal stop spends on reaching it (0.0063 on a grid of states).
     assert abs(travelled - best) < 8e-3 * (abs(v) + abs(a) * 0.1) + 1e-6
@@ -48,13 +48,13 @@ def test_whole_milliseconds_cost_little_of_the_time_optimal_stop(v, a):
 
 def test_a_stop_from_constant_speed_ramps_down_holds_and_ramps_back():
     # 0.1 s each way at 100 rad/s3, 10 rad/s2 held for the other 0.1 s of 2 rad/s.
-    pieces = stop_pieces(2.0, 0.0, FREE)
+    pieces = quickest_stop(2.0, 0.0, FREE)
     np.testing.assert_allclose(pieces, [(0.1, -100.0), (0.1, 0.0), (0.1, 100.0)], atol=1e-9)
 
 
 def test_a_gentle_stop_takes_the_time_wanted_where_limits_leave_the_choice():
-    assert sum(seconds for seconds, _ in gentle_pieces(0.5, 0.0, 0.4, FREE)) == pytest.approx(0.4)
-    assert sum(seconds for seconds, _ in gentle_pieces(2.0, 0.0, 0.1, FREE)) > 0.29
+    assert sum(seconds for seconds, _ in gentle_stop(0.5, 0.0, 0.4, FREE)) == pytest.approx(0.4)
+    assert sum(seconds for seconds, _ in gentle_stop(2.0, 0.0, 0.1, FREE)) > 0.29
 
 
 def test_a_state_is_viable_when_its_quickest_stop_keeps_every_limit():
@@ -71,14 +71,14 @@ def test_a_state_is_viable_when_its_quickest_stop_keeps_every_limit():
 def test_a_turn_inside_a_piece_counts():
     # Thrown towards the limit and pulled back: it turns at 0.05 rad, both ends lie at 0.
     swing = [(0.2, 0.0)]
-    assert within((0.94, 1.0, -10.0), swing, BOUNDS)
-    assert not within((0.96, 1.0, -10.0), swing, BOUNDS)
+    assert within_bounds((0.94, 1.0, -10.0), swing, BOUNDS)
+    assert not within_bounds((0.96, 1.0, -10.0), swing, BOUNDS)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.floats(-1.0, 1.0), st.floats(-2.0, 2.0), st.floats(-10.0, 10.0), st.floats(-100.0, 100.0))
 def test_what_is_said_to_keep_limits_does_so_when_sampled(p, v, a, jerk):
-    pieces = [(0.03, jerk), *stop_pieces(v, a, BOUNDS)]
+    pieces = [(0.03, jerk), *quickest_stop(v, a, BOUNDS)]
     t = np.linspace(0.0, 1.0, 201)
     state, beyond = (p, v, a), 0.0
     for seconds, piece in pieces:
@@ -88,12 +88,12 @@ def test_what_is_said_to_keep_limits_does_so_when_sampled(p, v, a, jerk):
         state = advance(state, seconds, piece)
         beyond = max(beyond, abs(piece) - 100.0)
     if abs(beyond) > 1e-4:
-        assert within((p, v, a), pieces, BOUNDS) == (beyond < 0.0)
+        assert within_bounds((p, v, a), pieces, BOUNDS) == (beyond < 0.0)
 
 
 def test_a_stop_knows_its_state_and_where_its_jerk_changes():
-    stop = Stop(5_000, (0.0, 2.0, 0.0), stop_pieces(2.0, 0.0, FREE))
+    stop = StopTrajectory(5_000, (0.0, 2.0, 0.0), quickest_stop(2.0, 0.0, FREE))
     assert stop.end_ns == 300_005_000
-    assert stop.switches(5_000, 300_005_000) == [100_005_000, 200_005_000]
+    assert stop.jerk_changes(5_000, 300_005_000) == [100_005_000, 200_005_000]
     np.testing.assert_allclose(stop.at(100_005_000), (0.2 - 0.1 / 6, 1.5, -10.0))
     assert stop.at(400_000_000) == (pytest.approx(0.3), 0.0, 0.0)

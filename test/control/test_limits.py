@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 from support.control_bench import contract, viable_states
 
 from groot_ros.control.curve import cubic, end_accelerations, knot_velocities
-from groot_ros.control.jerk import JointBounds
-from groot_ros.control.limits import Limits, follow
+from groot_ros.control.jerk_limits import JointBounds
+from groot_ros.control.limits import Limits, limited_tracking
 
 LIMITS = Limits(
     lower=np.array([-1.0, -0.5]),
@@ -22,7 +22,7 @@ REST = np.zeros(2)
 
 
 def run(p, v, goal_p, goal_v, h=H):
-    return follow(LIMITS, p, v, np.full(len(goal_p), h), goal_p, goal_v)
+    return limited_tracking(LIMITS, p, v, np.full(len(goal_p), h), goal_p, goal_v)
 
 
 def worst(p, v, positions, velocities, h=H):
@@ -67,7 +67,7 @@ def test_a_segment_is_allowed_exactly_when_sampling_finds_no_violation(values, h
         ],
         axis=0,
     )
-    allowed = LIMITS.allow(p0, v0, p1, v1, h)
+    allowed = LIMITS.allows(p0, v0, p1, v1, h)
     clear = (np.abs(margin) > 1e-5) & LIMITS.viable(p0, v0)
     np.testing.assert_array_equal(allowed[clear], (margin > 0)[clear])
 
@@ -143,7 +143,7 @@ def test_a_tiny_step_onto_the_limit_turns_back_within_it():
 def test_limits_work_on_whole_batches_of_states():
     rng = np.random.default_rng(2)
     goal_p = np.cumsum(rng.normal(size=(20, 500, 2)) * 0.05, axis=0)
-    positions, velocities, changed = follow(
+    positions, velocities, changed = limited_tracking(
         LIMITS, np.zeros((500, 2)), np.zeros((500, 2)), np.full(20, H), goal_p, goal_p * 0
     )
     assert changed.shape == (500, 2)
@@ -154,7 +154,7 @@ def test_limits_work_on_whole_batches_of_states():
 
 def test_slowing_down_keeps_the_full_brakes_for_a_joint_that_needs_them():
     fast_near_the_limit = np.array([0.78, 0.0]), np.array([2.0, 0.5])
-    slowed = LIMITS.slowed(0.5, *fast_near_the_limit)
+    slowed = LIMITS.scaled(0.5, *fast_near_the_limit)
     assert slowed.velocity.tolist() == [1.0, 0.5]
     assert slowed.acceleration.tolist() == [10.0, 10.0]
 

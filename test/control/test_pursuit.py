@@ -19,9 +19,14 @@ from support.control_bench import (
 
 from groot_ros.control import ExecutorSettings
 from groot_ros.control.curve import Curve, end_accelerations
-from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
+from groot_ros.control.jerk_limits import (
+    JointBounds,
+    StopTrajectory,
+    quickest_stop,
+    track_joint,
+    viable,
+)
 from groot_ros.control.limits import Limits
-from groot_ros.control.pursuit import pursue
 from groot_ros.core import s_to_ns
 from groot_ros.robot import RobotContract
 
@@ -71,8 +76,10 @@ def test_from_any_viable_state_after_any_reference_no_limit_is_violated(state, s
         state = tuple(x / 2.0 for x in state)
     rng = np.random.default_rng(seed)
     goal = np.cumsum(rng.normal(0.0, rough, KNOTS)) + state[0]
-    escape = Stop(EPOCH_NS, state, stop_pieces(state[1], state[2], BOUNDS))
-    moved, known = pursue(reference(goal, rng.uniform(-3.0, 3.0, KNOTS), span), escape, BOUNDS)
+    fail_safe = StopTrajectory(EPOCH_NS, state, quickest_stop(state[1], state[2], BOUNDS))
+    moved, known = track_joint(
+        reference(goal, rng.uniform(-3.0, 3.0, KNOTS), span), fail_safe, BOUNDS
+    )
     assert max(excess(moved, LIMITS)) < 1e-6
     jerk, step = roughness(moved, [0])
     assert jerk < BOUNDS.jerk * (1.0 + 1e-6)
@@ -83,21 +90,21 @@ def test_from_any_viable_state_after_any_reference_no_limit_is_violated(state, s
 
 def test_a_smooth_reference_is_followed_closely():
     t = np.arange(120) / 60
-    escape = Stop(EPOCH_NS, (0.0, 0.9, 0.0), stop_pieces(0.9, 0.0, BOUNDS))
-    moved, _ = pursue(reference(0.3 * np.sin(3 * t), 0.9 * np.cos(3 * t)), escape, BOUNDS)
+    fail_safe = StopTrajectory(EPOCH_NS, (0.0, 0.9, 0.0), quickest_stop(0.9, 0.0, BOUNDS))
+    moved, _ = track_joint(reference(0.3 * np.sin(3 * t), 0.9 * np.cos(3 * t)), fail_safe, BOUNDS)
     np.testing.assert_allclose(moved.positions[:, 0], 0.3 * np.sin(3 * t), atol=1e-3)
 
 
 def test_a_standing_reference_is_reached_with_little_overshoot():
-    escape = Stop(EPOCH_NS, (0.0, 0.0, 0.0), [])
-    moved, _ = pursue(reference(np.full(120, 0.5), np.zeros(120)), escape, BOUNDS)
+    fail_safe = StopTrajectory(EPOCH_NS, (0.0, 0.0, 0.0), [])
+    moved, _ = track_joint(reference(np.full(120, 0.5), np.zeros(120)), fail_safe, BOUNDS)
     assert moved.positions.max() < 0.51
     np.testing.assert_allclose(moved.positions[-30:, 0], 0.5, atol=2e-3)
 
 
 def test_beyond_the_limit_it_stays_on_its_own_side():
-    escape = Stop(EPOCH_NS, (0.9, 0.0, 0.0), [])
-    moved, _ = pursue(reference(np.full(120, 3.0), np.zeros(120)), escape, BOUNDS)
+    fail_safe = StopTrajectory(EPOCH_NS, (0.9, 0.0, 0.0), [])
+    moved, _ = track_joint(reference(np.full(120, 3.0), np.zeros(120)), fail_safe, BOUNDS)
     assert 0.99 < moved.positions[-1, 0] <= 1.0 + 1e-9
 
 
