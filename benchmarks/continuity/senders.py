@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.continuity.policies import DT, HORIZON, Array, Source
 from benchmarks.continuity.stream import Proposal, Stream
 from groot_ros.control import Executor, ExecutorSettings
-from groot_ros.control.continuation import Continuation
+from groot_ros.control.rtc import Continuation
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, RtcMode, s_to_ns
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
 
@@ -139,7 +139,7 @@ class ThisExecutor(Sender):
         update = executor.update(now_ns)
         if update is None:
             return []
-        self._continuation.take(update.timeline)
+        self._continuation.set_timeline(update.timeline)
         return [
             TrajectoryMessage(
                 each.stamp_ns,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from groot_ros.bridge.parameters import Parameters
-from groot_ros.control.continuation import Continuation
+from groot_ros.control.rtc import Continuation
 from groot_ros.core import RtcMode
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.processing.assets import find_checkpoint

@@ -18,7 +18,7 @@ def measured(name, source, stream):
 
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("seed", [2, 8])
-def test_disagreeing_chunks_stay_below_twice_the_intended_acceleration(name, seed):
+def test_inconsistent_chunks_stay_below_twice_the_intended_acceleration(name, seed):
     """The two seeds of ten on which blending was sharpest."""
     ours = measured(name, SYNTHETIC, Stream(seed=seed))
     hard = measured("hard replacement", SYNTHETIC, Stream(seed=seed))
@@ -29,13 +29,13 @@ def test_disagreeing_chunks_stay_below_twice_the_intended_acceleration(name, see
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_agreeing_chunks_are_the_intended_motion(name):
+def test_consistent_chunks_are_the_intended_motion(name):
     ours = measured(name, SYNTHETIC, Stream(jitter=0.0, sigma=0.0))
     assert ours.path < 0.1
     assert ours.sharpness < 1.05
 
 
-def test_a_recorded_policy_is_followed_without_a_step():
+def test_a_recorded_policy_is_executed_without_a_step():
     source = recorded()
     assert source.joints[0] == "shoulder_pan"
     run = execute(METHODS["this executor"], source, "jazzy", Stream(loss=0.1))
