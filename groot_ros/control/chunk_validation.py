@@ -38,6 +38,10 @@ class ChunkValidator:
 
     One session is live until no chunk of it has arrived for `session_silence`. A chunk of another
     session before that means that two policies are running.
+
+    Attributes:
+        live_session: None if any session may start.
+
     """
 
     def __init__(self, contract: RobotContract, joint_names: Sequence[str]) -> None:
@@ -47,7 +51,7 @@ class ChunkValidator:
 
     def reset(self) -> None:
         """Accept any session and any episode again."""
-        self._session: str | None = None
+        self.live_session: str | None = None
         self._last_chunk_ns = 0
         self._episode = 0
         self._last_id = -1
@@ -57,8 +61,8 @@ class ChunkValidator:
 
     def end_session(self, session: str) -> None:
         """Accept another session immediately: the policy has ended this one."""
-        if session == self._session:
-            self._session = None
+        if session == self.live_session:
+            self.live_session = None
 
     def reject_observed_until(self, now_ns: int) -> None:
         """Reject chunks of observations up to now, as after a stop."""
@@ -66,7 +70,7 @@ class ChunkValidator:
 
     def end_instruction(self) -> None:
         """Reject further chunks of the current instruction."""
-        if self._session is not None:
+        if self.live_session is not None:
             self._ended_instruction = self._instruction_id
 
     def restore_instruction(self) -> None:
@@ -92,15 +96,15 @@ class ChunkValidator:
     def _check_session(
         self, chunk: ActionChunk, now_ns: int, settings: ExecutorSettings
     ) -> Rejection | None:
-        if chunk.session != self._session:
+        if chunk.session != self.live_session:
             silence = ns_to_s(now_ns - self._last_chunk_ns)
-            if self._session is not None and silence < settings.session_silence:
+            if self.live_session is not None and silence < settings.session_silence:
                 return Rejection(
                     "second_policy",
-                    f"session {chunk.session} sends chunks while session {self._session} is live "
+                    f"session {chunk.session} sends chunks while session {self.live_session} is live "
                     f"(last chunk {silence:.2f} s ago): stop one of the two policies",
                 )
-            self._session = chunk.session
+            self.live_session = chunk.session
             self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
         self._last_chunk_ns = now_ns
         if chunk.episode < self._episode:

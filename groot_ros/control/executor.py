@@ -62,6 +62,11 @@ class Executor:
         """The active trajectory of the controllers; None before the first message."""
         return self._outputs.published
 
+    @property
+    def live_session(self) -> str | None:
+        """The policy session whose chunks are accepted; None if any session may start."""
+        return self._validator.live_session
+
     # Inputs
 
     def start(self, now_ns: int) -> None:

@@ -184,7 +184,7 @@ def test_two_policies_at_once_are_rejected_loudly(on, capfd):
 def test_a_policy_that_says_it_ended_may_begin_again_at_once(on):
     on.run()
     on.tell_policy_status(PolicyStatus(lifecycle=State.PRIMARY_STATE_INACTIVE, session="a"))
-    wait_until(lambda: on.node._control._admission._session is None, "the session is over")
+    wait_until(lambda: on.node._control.live_session is None, "the session is over")
     on.give(session="b")
     state = on.states.wait(lambda s: s.session == "b")
     assert list(state.rejection_reasons) == []
@@ -476,7 +476,7 @@ def test_a_clock_that_stands_still_is_told_and_not_called_running(stage):
     on.bring_up()
     on.tell_time(start + s_to_ns(0.05))
     on.give()
-    wait_until(lambda: on.node._control._tally.accepted == 1, "the chunk is taken")
+    wait_until(lambda: on.node._control.state(start).accepted == 1, "the chunk is taken")
     on.tell_time(start + s_to_ns(0.06))
     on.states.wait(lambda s: held(s) and "/clock has stood still" in s.reason)
     assert on.diagnosed("motion", "/clock has stood still") == DiagnosticStatus.ERROR
