@@ -1,14 +1,15 @@
-"""A million random goals from a million random viable states: does anything leave the limits?
+"""Check that limited motion keeps its limits, on a million random states and references.
 
     python -m benchmarks.limits [--cases 1000000] [--jerk-cases 20000]
 
-Each case is one joint with limits of its own, a viable state (edges included) and a goal of eight
-knots, 4 to 17 ms apart: a steady acceleration that often stays within limits, or knots near the
-state, or any position within twice the range, both with any velocity within twice the limit.
-What `follow` makes of it is sampled 33 times in each segment and held against the limits.
+Each case is one joint with random limits, a viable state (edges included) and a reference of eight
+knots, 4 to 17 ms apart: a constant acceleration that often stays within limits, or knots near the
+state, or any position within twice the range, the latter two with any velocity within twice the
+limit.
+The result of `limited_tracking` is sampled 33 times in each segment and compared with the limits.
 
-Joints with a jerk limit are fewer, as they are computed one by one: from a random (p, v, a) that
-is viable, `pursue` goes after 24 random knots.
+There are fewer cases with a jerk limit, as joints are computed one by one: `track_joint` tracks 24
+random knots from a random viable state (p, v, a).
 """
 
 import argparse
@@ -19,11 +20,15 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import cubic, end_accelerations
-from groot_ros.control.jerk import JointBounds, Stop, stop_pieces, viable
-from groot_ros.control.limits import BRAKING_GRID, Limits, follow
-from groot_ros.control.pursuit import pursue
+from groot_ros.control.curve import Curve, cubic, end_accelerations
+from groot_ros.control.jerk_limits import (
+    JointBounds,
+    StopTrajectory,
+    quickest_stop,
+    track_joint,
+    viable,
+)
+from groot_ros.control.limits import BRAKING_GRID, Limits, limited_tracking
 from groot_ros.evaluation.table import format_table
 
 Array = NDArray[np.float64]
@@ -36,56 +41,56 @@ JERK_KNOTS, JERK_SLACK = 24, 1e-6
 
 
 def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
-    """Limits of `count` joints, and a viable position and velocity of each."""
+    """Return the limits of `count` joints, and a viable position and velocity of each."""
     lower = -rng.uniform(0.05, 3.0, count)
     upper = rng.uniform(0.05, 3.0, count)
     velocity = 10.0 ** rng.uniform(-0.5, 1.0, count)
-    # Knots must be no further apart than velocity / acceleration.
+    # The time between knots must be at most velocity / acceleration.
     acceleration = velocity / rng.uniform(0.0171, 1.0, count)
     limits = Limits(lower, upper, velocity, acceleration)
     v = np.clip(rng.uniform(-1.3, 1.3, count), -1.0, 1.0) * velocity
     stop = np.abs(v) * (np.abs(v) / (2.0 * acceleration) + BRAKING_GRID)
-    room = upper - lower
-    # A state that is too fast for its range is not viable: slow it down.
-    v = np.where(stop > 0.9 * room, 0.0, v)
-    stop = np.where(stop > 0.9 * room, 0.0, stop)
+    span = upper - lower
+    # A state that is too fast for its range is not viable: set it to rest.
+    v = np.where(stop > 0.9 * span, 0.0, v)
+    stop = np.where(stop > 0.9 * span, 0.0, stop)
     low = lower + np.where(v < 0, stop, 0.0)
     high = upper - np.where(v > 0, stop, 0.0)
     share = np.clip(rng.uniform(-0.2, 1.2, count), 0.0, 1.0)
     return limits, low + share * (high - low), v
 
 
-def goals(
+def references(
     rng: np.random.Generator, limits: Limits, p: Array, v: Array, h: float
 ) -> tuple[Array, Array]:
-    """Knots [K, count]: steady, near the state, or anywhere."""
+    """Return knots [K, count] with constant acceleration, near the state, or anywhere."""
     shape = (KNOTS, len(p))
-    room = limits.upper - limits.lower
+    span = limits.upper - limits.lower
     kind = rng.integers(0, 3, len(p))
     t = h * np.arange(1, KNOTS + 1)[:, None]
     a = limits.acceleration * rng.uniform(-1.0, 1.0, len(p))
-    near = p + np.cumsum(rng.normal(0.0, 0.02, shape) * room, axis=0)
-    far = limits.lower + room * rng.uniform(-0.5, 1.5, shape)
+    near = p + np.cumsum(rng.normal(0.0, 0.02, shape) * span, axis=0)
+    far = limits.lower + span * rng.uniform(-0.5, 1.5, shape)
     any_v = limits.velocity * rng.uniform(-2.0, 2.0, shape)
     steady = p + v * t + a * t**2 / 2.0
-    goal_p = np.choose(kind, [steady, near, far])
-    return goal_p, np.where(kind == 0, v + a * t, any_v)
+    reference_p = np.choose(kind, [steady, near, far])
+    return reference_p, np.where(kind == 0, v + a * t, any_v)
 
 
 def violations(
     limits: Limits, p: Array, v: Array, h: float, out_p: Array, out_v: Array
 ) -> tuple[NDArray[np.bool_], Array]:
-    """Which cases leave a limit anywhere, and by how much of it at most (three shares)."""
+    """Return which cases exceed a limit, and the largest excess as a share of each limit, [3]."""
     p0, v0 = np.concatenate([p[None], out_p[:-1]]), np.concatenate([v[None], out_v[:-1]])
     a0, a1 = end_accelerations(p0, v0, out_p, out_v, h)
     sharp = np.maximum(np.abs(a0), np.abs(a1)).max(axis=0) / limits.acceleration - 1.0
     # Accelerations of a segment of h s are known to 1e-15 / h^2 in float64.
     sharp -= 1e-14 / h**2 / limits.acceleration
     beyond, fast = np.full((2, len(p)), -1.0)
-    room = limits.upper - limits.lower
+    span = limits.upper - limits.lower
     for tau in np.linspace(0.0, 1.0, SAMPLES):
         at, speed = cubic(p0, v0, out_p, out_v, h, np.asarray(tau))
-        out = np.maximum(at - limits.upper, limits.lower - at).max(axis=0) / room
+        out = np.maximum(at - limits.upper, limits.lower - at).max(axis=0) / span
         beyond = np.maximum(beyond, out)
         fast = np.maximum(fast, (np.abs(speed) / limits.velocity).max(axis=0) - 1.0)
     worst = np.stack([beyond, fast, sharp])
@@ -94,12 +99,12 @@ def violations(
 
 
 def jerk_limited(rng: np.random.Generator, cases: int) -> tuple[int, int, Array]:
-    """Cases that leave a limit, knots at which an escape was followed, and the largest excess.
+    """Return the cases that exceed a limit, the knots on a fail-safe trajectory, and the excess.
 
-    The excess is a share of the range and of velocity, acceleration and jerk, and, fifth, the
-    largest step of acceleration between segments as a share of that limit.
+    The largest excess [5] is a share of the range and of the limits of velocity, acceleration and
+    jerk, and the largest step of the acceleration between segments as a share of its limit.
     """
-    wrong, escaped, worst = 0, 0, np.full(5, -np.inf)
+    wrong, on_fail_safe, worst = 0, 0, np.full(5, -np.inf)
     for _ in range(cases):
         velocity = 10.0 ** rng.uniform(-0.5, 1.0)
         acceleration = velocity / rng.uniform(0.0171, 1.0)
@@ -117,18 +122,18 @@ def jerk_limited(rng: np.random.Generator, cases: int) -> tuple[int, int, Array]
         rough = 10.0 ** rng.uniform(-2.5, 0.0)
         p = state[0] + np.cumsum(rng.normal(0.0, rough, (JERK_KNOTS, 1)), axis=0)
         v = rng.uniform(-1.5, 1.5, (JERK_KNOTS, 1)) * velocity
-        escape = Stop(0, state, stop_pieces(state[1], state[2], bounds))
-        moved, known = pursue(Curve(times, p, v), escape, bounds)
-        escaped += sum(known[int(b)] is known[int(a)] for a, b in pairwise(times))
-        by = _excess(moved, bounds)
+        fail_safe = StopTrajectory(0, state, quickest_stop(state[1], state[2], bounds))
+        tracked, fail_safes = track_joint(Curve(times, p, v), fail_safe, bounds)
+        on_fail_safe += sum(fail_safes[int(b)] is fail_safes[int(a)] for a, b in pairwise(times))
+        by = _excess(tracked, bounds)
         wrong += bool((by > JERK_SLACK).any())
         worst = np.maximum(worst, by)
-    return wrong, escaped, worst
+    return wrong, on_fail_safe, worst
 
 
-def _excess(moved: Curve, bounds: JointBounds) -> Array:
-    h = np.diff(moved.times) / 1e9
-    p, v = moved.positions[:, 0], moved.velocities[:, 0]
+def _excess(tracked: Curve, bounds: JointBounds) -> Array:
+    h = np.diff(tracked.times) / 1e9
+    p, v = tracked.positions[:, 0], tracked.velocities[:, 0]
     a0, a1 = end_accelerations(p[:-1], v[:-1], p[1:], v[1:], h)
     tau = np.linspace(0.0, 1.0, SAMPLES)[:, None]
     at, speed = cubic(p[:-1], v[:-1], p[1:], v[1:], h, tau)
@@ -142,13 +147,17 @@ def _excess(moved: Curve, bounds: JointBounds) -> Array:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print two tables."""
+    """Print a table without and a table with jerk limits."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.limits", description=__doc__.splitlines()[0] if __doc__ else ""
     )
-    parser.add_argument("--cases", type=int, default=1_000_000)
-    parser.add_argument("--jerk-cases", type=int, default=20_000)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--cases", type=int, default=1_000_000, help="without a jerk limit (%(default)s)"
+    )
+    parser.add_argument(
+        "--jerk-cases", type=int, default=20_000, help="with a jerk limit (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random cases (%(default)s)")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     began, done, wrong, changed, stuck = time.perf_counter(), 0, 0, 0, 0
@@ -158,8 +167,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         limits, p, v = cases(rng, count)
         assert limits.viable(p, v).all()
         h = float(rng.uniform(0.004, 0.017))
-        goal_p, goal_v = goals(rng, limits, p, v, h)
-        out_p, out_v, limited = follow(limits, p, v, np.full(KNOTS, h), goal_p, goal_v)
+        reference_p, reference_v = references(rng, limits, p, v, h)
+        out_p, out_v, limited = limited_tracking(
+            limits, p, v, np.full(KNOTS, h), reference_p, reference_v
+        )
         bad, by = violations(limits, p, v, h, out_p, out_v)
         wrong += int(bad.sum())
         changed += int(limited.sum())
@@ -167,7 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         worst = np.maximum(worst, by)
         done += count
     seconds = time.perf_counter() - began
-    header = ["cases", "changed by limits", "violations", "ends that are not viable", "s"]
+    header = ["cases", "limited", "violations", "final states not viable", "s"]
     counts = [f"{n:,}" for n in (done, changed, wrong, stuck)]
     print(format_table(header, [[*counts, f"{seconds:.0f}"]]))
     print(
@@ -175,10 +186,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "acceleration {:.1e} of the limit".format(*worst)
     )
     began = time.perf_counter()
-    wrong, escaped, worst = jerk_limited(rng, options.jerk_cases)
+    wrong, on_fail_safe, worst = jerk_limited(rng, options.jerk_cases)
     seconds = time.perf_counter() - began
-    header = ["cases with a jerk limit", "knots on a stop", "violations", "s"]
-    counts = [f"{n:,}" for n in (options.jerk_cases, escaped, wrong)]
+    header = ["cases with a jerk limit", "knots on a fail-safe trajectory", "violations", "s"]
+    counts = [f"{n:,}" for n in (options.jerk_cases, on_fail_safe, wrong)]
     print(format_table(header, [[*counts, f"{seconds:.0f}"]]))
     print(
         "largest excess, as a share: position {:.1e} of the range, velocity {:.1e}, acceleration "

@@ -1,4 +1,4 @@
-"""What is intended, and what is proposed: a synthetic policy and a recorded one."""
+"""Policies of the benchmark, a synthetic and a recorded one, and the streams of their chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,30 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.continuity.record import RECORDING
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import knot_velocities
+from groot_ros.bridge.inference_stats import step_budget
+from groot_ros.control.curve import Curve, knot_velocities
 from groot_ros.core.share import robot_path
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.robot.contract import parse_contract
 
 Array = NDArray[np.float64]
 
-#: s of the control loop.
+#: s: period of the control loop.
 PERIOD = 0.004
 HORIZON, DT = 16, 1 / 30
+#: s: smallest time between two chunks.
+CHUNK_PERIOD = 0.2
 
 
 @dataclass(frozen=True)
 class Source:
-    """A policy whose intention is known.
+    """A policy whose intended motion is known.
 
     Attributes:
-        joints: in the order of every array [..., N].
-        contract: with limits of these joints.
-        seconds: of a run.
-        arrived: rad; who is this close to the end, and stays so, has finished.
-        intended: s -> [..., N] rad.
-        propose: s, generator, sigma -> s of the observation and [16, N] rad.
+        joints: names, in the order of every array [..., N].
+        contract: robot contract with the limits of these joints.
+        seconds: duration of a run.
+        arrived: rad; a run has finished once it stays this close to the end of the motion.
+        intended: time in s -> intended positions [..., N] rad.
+        propose: time in s, generator, sigma -> time of the observation and a chunk [16, N] rad.
 
     """
 
@@ -44,7 +46,7 @@ class Source:
 
 
 def arm_contract(limits: dict[str, dict[str, object]]) -> RobotContract:
-    """One trajectory controller for all of these joints."""
+    """Return a contract with one trajectory controller for these joints."""
     joints = list(limits)
     return parse_contract(
         {
@@ -59,18 +61,18 @@ def arm_contract(limits: dict[str, dict[str, object]]) -> RobotContract:
     )
 
 
-#: s: of the synthetic motion, and over the last of which it slows down.
+#: s: duration of the synthetic motion, and of its deceleration at the end.
 _MOTION, _STOPPING = 6.0, 1.0
 
 
 def sways(t: Array | float) -> Array:
-    """[..., 3] rad at t s; slows down over the last second and then stands."""
+    """Return positions [..., 3] rad at t s; they slow down over the last second and then rest."""
     t = np.asarray(t, dtype=np.float64)
     late = np.clip(t - (_MOTION - _STOPPING), 0.0, _STOPPING)
     along = np.minimum(t, _MOTION - _STOPPING) + late - late**2 / (2.0 * _STOPPING)
-    turn = 2 * np.pi * along
-    third = 0.5 * np.sin(0.2 * turn - 0.4) + 0.15 * np.sin(0.8 * turn)
-    return np.stack([0.6 * np.sin(0.3 * turn), 0.4 * np.sin(0.45 * turn + 0.7), third], axis=-1)
+    phase = 2 * np.pi * along
+    third = 0.5 * np.sin(0.2 * phase - 0.4) + 0.15 * np.sin(0.8 * phase)
+    return np.stack([0.6 * np.sin(0.3 * phase), 0.4 * np.sin(0.45 * phase + 0.7), third], axis=-1)
 
 
 def _shifted(t: float, rng: np.random.Generator, sigma: float) -> tuple[float, Array]:
@@ -95,7 +97,7 @@ SYNTHETIC = Source(
 
 @cache
 def recorded() -> Source:
-    """The arm joints of the recording; the gripper is not blended and not of interest."""
+    """Return the recorded policy with the joints of the arm; the gripper is not blended."""
     with np.load(RECORDING) as file:
         chunks = file["chunks"].astype(np.float64)[:, :, :-1]
         names = tuple(str(name) for name in file["joints"][:-1])
@@ -106,7 +108,7 @@ def recorded() -> Source:
     total, weight = np.zeros((len(grid), len(names))), np.zeros((len(grid), 1))
     for k, chunk in enumerate(chunks):
         phase = (grid - k * interval) / (DT * (HORIZON - 1))
-        # The first chunk is alone at first: it counts from its start.
+        # Nothing precedes the first chunk, so its start needs a weight above 0.
         share = np.sin(np.pi * np.clip(phase, 0.0, 1.0)) ** 2 + (1e-9 if k == 0 else 0.0)
         inside = share > 0.0
         since_ns = np.round((grid[inside] - k * interval) * 1e9).astype(np.int64)
@@ -145,3 +147,56 @@ def recorded() -> Source:
 def _curve(chunk: Array) -> Curve:
     times = np.round(DT * 1e9 * np.arange(HORIZON)).astype(np.int64)
     return Curve(times, chunk, knot_velocities(chunk, DT))
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Timing and errors of the chunks of one run.
+
+    Attributes:
+        latency: mean time from the observation to the arrival of a chunk, s.
+        jitter: largest deviation from it, s.
+        sigma: standard deviation of a chunk's constant offset, rad.
+        loss: share of the chunks that is lost.
+        seed: of the random generator.
+
+    """
+
+    latency: float = 0.1
+    jitter: float = 0.04
+    sigma: float = 0.02
+    loss: float = 0.0
+    seed: int = 0
+
+    @property
+    def period(self) -> float:
+        """Time between chunks in s: an inference begins when the one before has ended."""
+        return max(CHUNK_PERIOD, self.latency + self.jitter)
+
+    @property
+    def budget(self) -> tuple[int, int]:
+        """Inference delay d and execution horizon s that the policy assumes, in steps."""
+        budget = step_budget(self.latency + self.jitter, self.period, DT, HORIZON)
+        return budget.d, budget.s
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A chunk in transport: values [16, N] rad observed at t_obs s that arrive at `arrival` s."""
+
+    arrival: float
+    t_obs: float
+    values: Array
+
+
+def proposals(source: Source, stream: Stream) -> list[Proposal]:
+    """Return the chunks of a run that are not lost, in order of arrival."""
+    rng = np.random.default_rng(stream.seed)
+    arriving = []
+    for requested in np.arange(0.0, source.seconds, stream.period):
+        late = max(0.0, stream.latency + rng.uniform(-stream.jitter, stream.jitter))
+        t_obs, values = source.propose(float(requested), rng, stream.sigma)
+        lost = rng.random() < stream.loss
+        if not lost:
+            arriving.append(Proposal(t_obs + late, t_obs, values))
+    return sorted(arriving, key=lambda p: p.arrival)

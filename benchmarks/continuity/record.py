@@ -1,9 +1,9 @@
-"""Records what the demo checkpoint proposes while it drives the simulated arm.
+"""Record the chunks that the demo checkpoint proposes while it drives the simulated arm.
 
     python -m benchmarks.continuity.record [--checkpoint checkpoints/so101_demo]
 
-Six instructions, 4 s each, a chunk every 0.1 s of simulated time: less than half a minute of one
-CPU core. The file is 70 kB and part of the repository.
+Six instructions of 4 s each, a chunk every 0.1 s of simulated time; this takes less than half a
+minute on one CPU core. The file has 80 kB and is part of the repository.
 """
 
 import argparse
@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 RECORDING = Path(__file__).parent / "so101_demo.npz"
-#: s between recorded chunks.
+#: s: time between recorded chunks.
 INTERVAL = 0.1
 
 
 def record(checkpoint: Path, out: Path) -> int:
-    """Write joints, dt, interval and chunks [count, 16, 6] rad; return the count."""
+    """Write joints, dt, interval and chunks [count, 16, 6] rad; return the number of chunks."""
     import torch
 
     from groot_ros.core.share import robot_path
@@ -34,18 +34,18 @@ def record(checkpoint: Path, out: Path) -> int:
     torch.set_num_threads(1)
     contract = load_contract(robot_path("so101"))
     policy = load_policy(checkpoint, TAG, robot=contract, device="cpu")
-    asked = as_chunk_policy(policy, contract)
+    propose = as_chunk_policy(policy, contract)
     chunks: list[NDArray[np.float64]] = []
 
-    def heard(
+    def recording(
         images: Mapping[str, NDArray[np.uint8]], joints: NDArray[np.float64], instruction: str
     ) -> NDArray[np.float64]:
-        chunks.append(asked(images, joints, instruction))
+        chunks.append(propose(images, joints, instruction))
         return chunks[-1]
 
     try:
-        legs = [INSTRUCTIONS[i] for i in (0, 1, 2, 0, 2, 1)]
-        drive(heard, legs, seconds=4.0, interval=INTERVAL, dt=policy.dt)
+        instructions = [INSTRUCTIONS[i] for i in (0, 1, 2, 0, 2, 1)]
+        drive(recording, instructions, seconds=4.0, interval=INTERVAL, dt=policy.dt)
     finally:
         policy.close()
     np.savez_compressed(

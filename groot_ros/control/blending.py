@@ -1,92 +1,110 @@
-"""The seam between committed motion and a new chunk."""
+"""Blending of the active trajectory into the reference trajectory of a new chunk."""
 
 import numpy as np
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array, cubic, quintic
+from groot_ros.control.curve import Array, Curve, cubic, quintic
 from groot_ros.control.limits import Mask
 from groot_ros.core import NS_PER_S
 
-#: A blend lasts at most this many windows: a longer one would lag behind a chunk that means it.
-_LONGEST = 1.5
+#: Longest blend in blend windows: a longer one would lag behind a chunk that intends a sharp move.
+_MAX_WINDOWS = 1.5
 
 
 def blend_to(
-    in_force: Curve,
-    goal: Curve,
+    active: Curve,
+    reference: Curve,
     at: int,
-    which: Mask,
+    blended: Mask,
     window: float,
     acceleration: float,
     jerk: Array | None,
 ) -> tuple[Array, Array]:
-    """The goal's knots after its knot `at`, led away from the motion in force: [K, N] each.
+    """Return the reference's knots after knot `at`, offset to continue the active trajectory.
 
-    The joints of `which` are blended over `window` s, longer where that would add more than
-    `acceleration` (or the goal's own, where it is sharper); those with a jerk limit along a C2
-    curve, longer where that limit needs it.
+    The difference of the two trajectories at knot `at` decays to zero. Joints with a jerk limit
+    decay along a C2 curve, for longer where that limit needs it.
+
+    Args:
+        active: trajectory that the robot follows.
+        reference: trajectory of the new chunk.
+        at: index of the reference's knot at which the splice lies.
+        blended: the joints to blend; the others jump to the reference.
+        window: duration of the blend, s; longer where the blend would add more than `acceleration`
+            or, if that is larger, the reference's own RMS acceleration.
+        acceleration: rad/s^2 or m/s^2.
+        jerk: jerk limits [N], infinite for joints without one; None if no joint has one.
+
+    Returns:
+        Positions and velocities, [K, N] each.
+
     """
-    start_ns = int(goal.times[at])
-    p, v = in_force.at(start_ns)
-    p = np.where(which, p - goal.positions[at], 0.0)
-    v = np.where(which, v - goal.velocities[at], 0.0)
-    elapsed = (goal.times[at + 1 :] - start_ns) / NS_PER_S
-    times = blend_times(p, v, window, np.maximum(acceleration, goal.sharpness()))
+    start_ns = int(reference.times[at])
+    p, v = active.at(start_ns)
+    p = np.where(blended, p - reference.positions[at], 0.0)
+    v = np.where(blended, v - reference.velocities[at], 0.0)
+    elapsed = (reference.times[at + 1 :] - start_ns) / NS_PER_S
+    times = blend_times(p, v, window, np.maximum(acceleration, reference.rms_acceleration()))
     decay_p, decay_v = decaying_offset(p, v, elapsed, times)
     if jerk is not None and window > 0.0:
-        a = in_force.acceleration_at(start_ns) - goal.acceleration_at(start_ns)
-        a = np.where(which, a, 0.0)
-        times = smooth_blend_times(p, v, a, times, jerk)
-        smooth = smoothly_decaying_offset(p, v, a, elapsed, times)
+        a = active.acceleration_at(start_ns) - reference.acceleration_at(start_ns)
+        a = np.where(blended, a, 0.0)
+        times = quintic_blend_times(p, v, a, times, jerk)
+        quintic_p, quintic_v = quintic_decaying_offset(p, v, a, elapsed, times)
         limited = np.isfinite(jerk)
-        decay_p = np.where(limited, smooth[0], decay_p)
-        decay_v = np.where(limited, smooth[1], decay_v)
-    return goal.positions[at + 1 :] + decay_p, goal.velocities[at + 1 :] + decay_v
+        decay_p = np.where(limited, quintic_p, decay_p)
+        decay_v = np.where(limited, quintic_v, decay_v)
+    return reference.positions[at + 1 :] + decay_p, reference.velocities[at + 1 :] + decay_v
 
 
 def blend_times(offset_p: Array, offset_v: Array, window: float, acceleration: Array) -> Array:
-    """Seconds [N] over which an offset decays: `window`, longer where that would be too sharp.
+    """Return the durations [N] in s over which an offset decays along a cubic.
 
-    A cubic from (p, v) to rest at zero in T begins with the acceleration -(6 p + 4 v T) / T^2 and
-    ends with (6 p + 2 v T) / T^2, the largest ones. The least T from `window` on that keeps both
-    within `acceleration` [N] is taken, but no more than one and a half windows.
+    They are `window`, or as long as needed to add at most `acceleration` [N], up to 1.5 windows. A
+    cubic from (p, v) to rest at zero in T has its largest accelerations at its start,
+    -(6 p + 4 v T) / T^2, and at its end, (6 p + 2 v T) / T^2.
     """
     size, a = np.abs(offset_p), acceleration
-    # Velocity away from zero, seen from the side on which the offset lies.
+    # Velocity away from zero: positive where the offset still grows.
     away = offset_v * np.where(offset_p < 0.0, -1.0, 1.0)
     start = 4.0 * np.abs(away)
-    # Negative under the root: an offset on its way home never turns too sharply at its start.
+    # Negative under the root: the offset already decreases and its start is never too sharp.
     under = start**2 + np.where(away < 0.0, -24.0, 24.0) * a * size
     turning = np.where(under < 0.0, 0.0, (start + np.sqrt(np.maximum(under, 0.0))) / (2.0 * a))
     arriving = (2.0 * away + np.sqrt(4.0 * away**2 + 24.0 * a * size)) / (2.0 * a)
-    return np.clip(np.maximum(turning, arriving), window, _LONGEST * window)
+    return np.clip(np.maximum(turning, arriving), window, _MAX_WINDOWS * window)
 
 
 def decaying_offset(
     offset_p: Array, offset_v: Array, elapsed: Array, times: Array
 ) -> tuple[Array, Array]:
-    """What to add to the new motion so that it leaves the old one C1: [T, N] each.
+    """Return what to add to the new trajectory so that it continues the old one C1, [T, N] each.
 
-    (offset_p, offset_v), both [N], is old minus new at the splice, `elapsed` [T] the s since
-    then and `times` [N] the s after which nothing of the offset is left (0: at once). The decay
-    is the cubic Hermite segment from (offset_p, offset_v) to rest at zero.
+    The offset decays along the cubic Hermite segment from (offset_p, offset_v) to rest at zero.
+
+    Args:
+        offset_p: old minus new position at the splice, [N].
+        offset_v: old minus new velocity at the splice, [N].
+        elapsed: time since the splice, [T] s.
+        times: duration of the decay, [N] s; 0 means no offset.
+
     """
     t = elapsed[:, None]
-    at_once = times <= 0.0
+    immediate = times <= 0.0
     nothing = np.zeros_like(offset_p)
-    p, v = np.where(at_once, 0.0, offset_p), np.where(at_once, 0.0, offset_v)
-    h = np.where(at_once, 1.0, times)
+    p, v = np.where(immediate, 0.0, offset_p), np.where(immediate, 0.0, offset_v)
+    h = np.where(immediate, 1.0, times)
     return cubic(p, v, nothing, nothing, h, np.clip(t / h, 0.0, 1.0))
 
 
-def smooth_blend_times(
+def quintic_blend_times(
     offset_p: Array, offset_v: Array, offset_a: Array, window: Array, jerk: Array
 ) -> Array:
-    """Seconds [N] over which an offset decays along a quintic: `window`, longer for its jerk.
+    """Return the durations [N] in s over which an offset decays along a quintic.
 
-    From (p, v, a) to rest at zero in T a quintic begins with the jerk -(60 p / T^3 + 36 v / T^2 +
-    9 a / T), its largest from standstill. Each part gets a third of the half of the limit that
-    the chunk itself leaves.
+    They are `window`, or as long as the jerk limit needs. A quintic from (p, v, a) to rest at zero
+    in T begins with the jerk -(60 p / T^3 + 36 v / T^2 + 9 a / T), which is its largest from
+    standstill. Half of the limit is left to the chunk; each of the three terms gets a third of the
+    other half.
     """
     share = jerk / 6.0
     needed = [
@@ -97,10 +115,10 @@ def smooth_blend_times(
     return np.maximum(window, np.max(needed, axis=0))
 
 
-def smoothly_decaying_offset(
+def quintic_decaying_offset(
     offset_p: Array, offset_v: Array, offset_a: Array, elapsed: Array, times: Array
 ) -> tuple[Array, Array]:
-    """As `decaying_offset`, but C2: along the quintic from (p, v, a) to rest at zero; times > 0."""
+    """Return the same as `decaying_offset`, but C2: along a quintic from (p, v, a); times > 0."""
     tau = np.clip(elapsed[:, None] / times, 0.0, 1.0)
     nothing = np.zeros_like(offset_p)
     return quintic(offset_p, offset_v, offset_a, nothing, nothing, nothing, times, tau)

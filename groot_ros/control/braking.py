@@ -1,110 +1,114 @@
-"""The tail that every published motion ends in, exactly at rest.
+"""Braking tails: every published trajectory ends in one, exactly at rest.
 
-Its deceleration is constant, or of bounded jerk for the joints that limit it.
+The deceleration is constant, or jerk-limited for joints with a jerk limit.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
-from groot_ros.control.jerk import (
+from groot_ros.control.curve import Array, Curve
+from groot_ros.control.jerk_limits import (
     FailSafeTrajectory,
     JointBounds,
-    Stop,
-    gentle_pieces,
-    stop_pieces,
+    StopTrajectory,
+    gentle_stop,
+    quickest_stop,
     viable,
-    within,
+    within_bounds,
 )
 from groot_ros.control.limits import BRAKING_GRID, Limits, Mask
 from groot_ros.core import NS_PER_S, s_to_ns
 
-#: s that every tail stands after coming to rest: a late message still ends in the future.
-STANDING = 0.2
-#: Share of its time that a tail takes at least, however unsteady the motion before it was.
-LEAST_SHARE = 1 / 3
-#: s before a tail at which the motion is looked at, and what gives of the positions there the
-#: slope at its start of the parabola through them in the least squares.
-_BEFORE = np.linspace(-0.2, 0.0, 11)
-_SLOPE = np.linalg.pinv(np.vander(_BEFORE, 3))[1]
+#: s that every tail stays at rest at its end, so that a late message still ends in the future.
+REST_DURATION = 0.2
+#: Smallest share of the braking time that a tail takes after unsteady motion.
+MIN_STEADINESS = 1 / 3
+#: s before a tail at which positions are sampled, and the weights of these positions in the slope,
+#: at the start of the tail, of their least-squares parabola.
+_SAMPLE_OFFSETS = np.linspace(-0.2, 0.0, 11)
+_SLOPE_WEIGHTS = np.linalg.pinv(np.vander(_SAMPLE_OFFSETS, 3))[1]
 
 
 def steadiness(curve: Curve) -> Array:
-    """How far the velocity at the curve's end is borne out by the motion before it, [N].
+    """Return the share of the velocity at the curve's end that the motion before it supports, [N].
 
-    The slope of a parabola through the last 0.2 s as a share of the velocity, within
-    [LEAST_SHARE, 1]: 1 for smooth motion. What else there is in the velocity of one instant is
-    noise, which a policy's rough steps are full of; coasting on it leads nowhere.
+    This is the slope of a parabola fitted to the last 0.2 s divided by the velocity, within
+    [MIN_STEADINESS, 1]; 1 for smooth motion. The rest of the velocity is noise of the policy's
+    last step, and braking from it slowly would only add a deviation.
     """
-    times = curve.end_ns + np.round(_BEFORE * NS_PER_S).astype(np.int64)
+    times = curve.end_ns + np.round(_SAMPLE_OFFSETS * NS_PER_S).astype(np.int64)
     v = curve.velocities[-1]
     if times[0] < curve.start_ns:
         return np.ones_like(v)
-    slope = _SLOPE @ (curve.sample(times)[0] - curve.positions[-1])
+    slope = _SLOPE_WEIGHTS @ (curve.sample(times)[0] - curve.positions[-1])
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(v == 0.0, 1.0, slope / v)
-    return np.clip(share, LEAST_SHARE, 1.0)
+    return np.clip(share, MIN_STEADINESS, 1.0)
 
 
-def braking_times(limits: Limits, p: Array, v: Array, wanted: Array | float) -> Array:
-    """Seconds [N] each joint brakes: `wanted` where limits leave the choice.
+def braking_times(limits: Limits, p: Array, v: Array, desired: Array | float) -> Array:
+    """Return the braking time [N] of each joint in s: `desired`, as far as limits allow it.
 
-    A stop in T covers v T / 2, so a near position limit shortens it, but never below the
-    |v| / A that the acceleration limit needs (a viable state has both).
+    A stop in T covers v T / 2, so a position limit nearby shortens it, but never below the
+    |v| / A that the acceleration limit needs (a viable state allows both).
     """
     speed = np.abs(v)
-    room = np.maximum(np.where(v > 0.0, limits.upper - p, p - limits.lower), 0.0)
+    distance = np.maximum(np.where(v > 0.0, limits.upper - p, p - limits.lower), 0.0)
     shortest = speed / limits.acceleration
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        longest = np.where(speed > 0.0, 2.0 * (room / speed - BRAKING_GRID), np.inf)
-    return np.maximum(shortest, np.minimum(wanted, longest))
+        longest = np.where(speed > 0.0, 2.0 * (distance / speed - BRAKING_GRID), np.inf)
+    return np.maximum(shortest, np.minimum(desired, longest))
 
 
 def can_stop(limits: Limits, p: Array, v: Array) -> Mask:
-    """Which joints can stop within their limits from a state without acceleration, [N]."""
-    fine = limits.viable(p, v)
+    """Return which joints can stop within their limits, jerk included, from acceleration 0, [N]."""
+    stoppable = limits.viable(p, v)
     for joint, bounds in limits.jerk_bounds().items():
-        fine[joint] &= viable((float(p[joint]), float(v[joint]), 0.0), bounds)
-    return fine
+        stoppable[joint] &= viable((float(p[joint]), float(v[joint]), 0.0), bounds)
+    return stoppable
 
 
-def brought_to_rest(
+def with_braking_tail(
     curve: Curve,
     limits: Limits,
-    wanted: float,
-    escapes: Mapping[int, FailSafeTrajectory] | None = None,
+    desired: float,
+    fail_safes: Mapping[int, FailSafeTrajectory] | None = None,
 ) -> Curve:
-    """The curve with a tail from its last knot to rest; its last two knots stand.
+    """Append a braking tail to the curve, from its last knot to rest; the last two knots rest.
 
-    A tail takes `wanted` s where limits leave the choice, less after unsteady motion: it coasts
-    no further than the joint's way so far bears out. A joint with a jerk limit takes it where
-    that keeps its limits, else its quickest stop, else the `escapes` known for it.
-
-    Joints that need different times get knots of their own; a cubic segment reproduces constant
+    Joints with different braking times get separate knots; a cubic segment reproduces constant
     deceleration and constant jerk exactly.
+
+    Args:
+        curve: motion to brake from.
+        limits: of its joints.
+        desired: braking time in s, used as far as limits allow it; shorter after unsteady motion.
+        fail_safes: by index, the fail-safe trajectories of the joints with a jerk limit. Such a
+            joint brakes in the desired time where that keeps its limits, else by its quickest
+            stop, else along its fail-safe trajectory.
+
     """
     p, v = curve.positions[-1], curve.velocities[-1]
     share = steadiness(curve)
-    seconds = braking_times(limits, p, v, wanted * share)
+    seconds = braking_times(limits, p, v, desired * share)
     grid_ns = s_to_ns(BRAKING_GRID)
-    # Rounded up: no deceleration grows, and a viable state has room for one grid step.
+    # Rounded up: no deceleration grows, and a viable state can brake one grid step longer.
     full_ns = np.maximum(np.ceil(seconds / BRAKING_GRID), 1.0).astype(np.int64) * grid_ns
     stops = {
-        joint: _jerk_limited_stop(curve, joint, bounds, wanted * float(share[joint]), escapes)
+        joint: _jerk_limited_stop(curve, joint, bounds, desired * float(share[joint]), fail_safes)
         for joint, bounds in limits.jerk_bounds().items()
     }
     for joint, stop in stops.items():
         full_ns[joint] = max(stop.end_ns - curve.end_ns, grid_ns)
-    knots = np.unique(np.append(full_ns, full_ns.max() + s_to_ns(STANDING)))
+    knots = np.unique(np.append(full_ns, full_ns.max() + s_to_ns(REST_DURATION)))
     if stops:
-        switches = [
+        changes = [
             t_ns - curve.end_ns
             for stop in stops.values()
-            for t_ns in stop.switches(curve.end_ns, stop.end_ns)
+            for t_ns in stop.jerk_changes(curve.end_ns, stop.end_ns)
         ]
-        knots = np.unique(np.append(knots, np.array(switches, dtype=np.int64)))
+        knots = np.unique(np.append(knots, np.array(changes, dtype=np.int64)))
     full, t = full_ns / NS_PER_S, knots[:, None] / NS_PER_S
     left = np.maximum(full - t, 0.0)
     velocities = v * left / full
@@ -120,21 +124,21 @@ def _jerk_limited_stop(
     curve: Curve,
     joint: int,
     bounds: JointBounds,
-    wanted: float,
-    escapes: Mapping[int, FailSafeTrajectory] | None,
+    desired: float,
+    fail_safes: Mapping[int, FailSafeTrajectory] | None,
 ) -> FailSafeTrajectory:
     t_ns = curve.end_ns
-    escape = None if escapes is None else escapes[joint]
+    fail_safe = None if fail_safes is None else fail_safes[joint]
     state = (
         float(curve.positions[-1, joint]),
         float(curve.velocities[-1, joint]),
-        float(curve.acceleration_at(t_ns)[joint]) if escape is None else escape.at(t_ns)[2],
+        float(curve.acceleration_at(t_ns)[joint]) if fail_safe is None else fail_safe.at(t_ns)[2],
     )
     _, v, a = state
-    tries = [stop_pieces(v, a, bounds)]
-    if wanted > 0.0:
-        tries.insert(0, gentle_pieces(v, a, wanted, bounds))
-    for pieces in tries:
-        if within(state, pieces, bounds):
-            return Stop(t_ns, state, pieces)
-    return escape or Stop(t_ns, state, tries[-1])
+    candidates = [quickest_stop(v, a, bounds)]
+    if desired > 0.0:
+        candidates.insert(0, gentle_stop(v, a, desired, bounds))
+    for phases in candidates:
+        if within_bounds(state, phases, bounds):
+            return StopTrajectory(t_ns, state, phases)
+    return fail_safe or StopTrajectory(t_ns, state, candidates[-1])

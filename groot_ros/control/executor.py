@@ -1,70 +1,84 @@
-"""The facade of this room: chunks and joint states in, bounded motion out."""
+"""The executor: chunks and joint states in, bounded motion out. Facade of this package."""
 
 from collections.abc import Collection, Mapping, Sequence
 
-from groot_ros.control.actuated_joints import ActuatedJoints
-from groot_ros.control.admission import Admission
-from groot_ros.control.clock import ClockWatch
-from groot_ros.control.counters import Counters
-from groot_ros.control.curve import Curve
-from groot_ros.control.dispatch import Dispatch
-from groot_ros.control.interpolation import Array
-from groot_ros.control.joint_state import MeasuredState
-from groot_ros.control.motion import CommittedMotion
-from groot_ros.control.obedience import Obedience
+from groot_ros.control.chunk_validation import ChunkValidator, Rejection
+from groot_ros.control.committed_motion import CommittedMotion
+from groot_ros.control.curve import Array, Curve
+from groot_ros.control.executor_status import ChunkCounters, ClockMonitor, StatusTracker, report
+from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
 from groot_ros.control.outputs import Outputs, Update
-from groot_ros.control.planning import Planner
-from groot_ros.control.rejection import Rejection
-from groot_ros.control.report import report
+from groot_ros.control.planner import Planner
 from groot_ros.control.settings import ExecutorConfig
-from groot_ros.control.watchdog import Watchdog
+from groot_ros.control.tracking_monitor import TrackingMonitor
 from groot_ros.core import ActionChunk, ExecutorState, MalformedError, s_to_ns
 from groot_ros.robot import Controller, RobotContract
 
-#: Why it stands still until a reset is done.
+#: Reason of the status until a reset is done.
 _RESET = "reset: waiting for a new chunk"
 
 
 class Executor:
-    """Turns proposed chunks into committed motion; every time is ns of one clock.
+    """Turns proposed chunks into committed motion; every time is in ns of one clock.
 
     Attributes:
-        joint_names: the joints that some controller drives, in the contract's order.
-        settings: may be replaced at any time; counts from the next call.
+        joints: the joints that a controller moves.
+        settings: may be replaced at any time; applies from the next call.
+        motion: the committed motion; not to be changed from outside.
 
     """
 
     def __init__(self, contract: RobotContract, settings: ExecutorConfig | None = None) -> None:
-        joints = ActuatedJoints.of(contract)
-        self.joint_names = joints.names
+        joints = self.joints = ActuatedJoints.of(contract)
         self.settings = settings or ExecutorConfig()
-        self._limits = joints.limits
-        self._motion = CommittedMotion(joints.limits, joints.blended)
+        self.motion = CommittedMotion(joints.limits, joints.blended)
         self._measured = MeasuredState(joints.names)
-        self._planner = Planner(joints, self._motion, self._measured)
+        self._planner = Planner(joints, self.motion, self._measured)
         self._outputs = Outputs(joints, contract.controllers)
-        self._dispatch = Dispatch(self._motion, self._outputs)
-        self._obedience = Obedience(joints, contract.controllers)
-        self._admission = Admission(contract, joints.names)
-        self._watchdog = Watchdog()
-        self._clock = ClockWatch()
-        self._tally = Counters()
+        self._tracking = TrackingMonitor(joints, contract.controllers)
+        self._validator = ChunkValidator(contract, joints.names)
+        self._status = StatusTracker()
+        self._clock = ClockMonitor()
+        self._counters = ChunkCounters()
         self._chunk: ActionChunk | None = None
-        self._executing = self._restart = self._may_step = self._left_behind = False
-        self._ending = ""
+        #: Whether a chunk is executed; otherwise the active trajectory runs to its end.
+        self._executing = False
+        #: Whether the next chunk starts from the measured state once the robot is at rest.
+        self._restart = False
+        #: Whether the operator has requested a chunk with `single_step`.
+        self._step_requested = False
+        #: Whether the motion was ended without a message, so the robot may have stopped elsewhere.
+        self._ended_silently = False
+        #: Why motion ends after the running chunk; empty if it ends by an underrun.
+        self._end_reason = ""
 
-    # What comes in
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Names of the joints that a controller moves, in the contract's order."""
+        return self.joints.names
+
+    @property
+    def published(self) -> Curve | None:
+        """The active trajectory of the controllers; None before the first message."""
+        return self._outputs.published
+
+    @property
+    def live_session(self) -> str | None:
+        """The policy session whose chunks are accepted; None if any session may start."""
+        return self._validator.live_session
+
+    # Inputs
 
     def start(self, now_ns: int) -> None:
-        """Begin anew from the measured state: somebody else may have moved the robot since.
+        """Start from the measured state, as the robot may have been moved since the last stop.
 
-        Latched stops and counts stay.
+        Latched stops and counts are kept.
         """
-        self._watch_clock(now_ns)
-        self._forget_motion(now_ns)
-        self._watchdog.halt("")
-        self._admission.forget()
-        self._admission.only_after(now_ns)
+        self._check_clock(now_ns)
+        self._drop_motion(now_ns)
+        self._status.halt("")
+        self._validator.reset()
+        self._validator.reject_observed_until(now_ns)
 
     def observe(
         self,
@@ -74,9 +88,9 @@ class Executor:
         velocities: Sequence[float],
         trusted: Collection[str] | None = None,
     ) -> Rejection | None:
-        """Take a joint state; malformed ones are rejected whole.
+        """Store a joint state, or return why not; a malformed one is rejected as a whole.
 
-        A source may be trusted for some joints only; what it says of others is ignored.
+        If `trusted` is given, only these joints are used from this source.
         """
         try:
             self._measured.observe(stamp_ns, names, positions, velocities, trusted)
@@ -85,338 +99,370 @@ class Executor:
         return None
 
     def receive(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
-        """Plan the chunk's motion, or say why not; update() then has what to publish."""
-        self._tally.received += 1
-        self._watch_clock(now_ns)
+        """Plan the motion of a chunk, or return why not; update() then returns the messages."""
+        self._counters.received += 1
+        self._check_clock(now_ns)
         rejection = (
-            self._admission.judge(chunk, now_ns, self.settings)
-            or self._watchdog.rejection()
-            or self._step_rejection()
-            or self._unknown_state(now_ns)
-            or self._not_following(now_ns)
+            self._validator.check(chunk, now_ns, self.settings)
+            or self._status.rejection()
+            or self._check_step_requested()
+            or self._check_joint_states(now_ns)
+            or self._check_tracking(now_ns)
             or self._plan(chunk, now_ns)
         )
         if rejection is not None:
-            return self._refuse_chunk(rejection)
-        self._tally.accepted += 1
-        self._admission.accept(chunk)
-        self._watchdog.accepted()
+            return self._record_chunk_rejection(rejection)
+        self._counters.accepted += 1
+        self._validator.accept(chunk)
+        self._status.record_accepted()
         self._chunk = chunk
-        self._executing = self._dispatch.due = True
-        self._restart = self._may_step = self._left_behind = False
-        self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
+        self._executing = self.motion.changed = True
+        self._restart = self._step_requested = self._ended_silently = False
+        self._end_reason = (
+            "single step: at the end of its chunk" if self.settings.single_step else ""
+        )
         return None
 
-    def watch_controller(
+    def check_controller(
         self, controller: str, stamp_ns: int, reference: Mapping[str, float], now_ns: int
     ) -> Update | None:
-        """Take what a controller says that it follows at stamp_ns: joint -> rad or m.
+        """Compare the reference that a controller reports for stamp_ns with the motion sent.
 
-        Motion is not continued while it is elsewhere. One that has been for `tracking_error_timeout`
-        has rejected what it was sent, or obeys somebody else: motion ends until resume(). What
-        says so is handed back.
+        The plan is not continued while they differ. After `tracking_error_timeout` the controller
+        has rejected its commands or follows another node, and motion stops until resume().
+
+        Args:
+            controller: name of the controller.
+            stamp_ns: time of the report.
+            reference: joint -> position, rad or m.
+            now_ns: present time.
+
+        Returns:
+            The messages of that stop, or None.
+
         """
-        commanded = self._answerable(now_ns)
+        commanded = self._trajectory_to_track(now_ns)
         if commanded is None:
             return None
-        obedience = self._obedience
-        if obedience.controller_at_fault(controller, commanded, reference, stamp_ns, self.settings):
-            self._distrust(obedience.astray, now_ns)
+        tracking = self._tracking
+        if tracking.controller_failed(controller, commanded, reference, stamp_ns, self.settings):
+            self._lock(tracking.tracking_fault, now_ns)
             return self.update(now_ns)
-        self._watchdog.astray = obedience.astray
+        self._status.tracking_fault = tracking.tracking_fault
         return None
 
     def end_session(self, session: str) -> None:
-        """The policy says that this session is over: another one need not wait."""
-        self._admission.end_session(session)
+        """Accept another session immediately: the policy has ended this one."""
+        self._validator.end_session(session)
 
     def reject(self, rejection: Rejection) -> Rejection:
-        """Count something rejected before it became a record."""
-        return self._tally.reject(rejection)
+        """Count the rejection of an input that did not become a record, and return it."""
+        return self._counters.record_rejection(rejection)
 
     def reject_chunk(self, rejection: Rejection) -> Rejection:
-        """Count a received chunk that was too malformed to become a record."""
-        self._tally.received += 1
-        return self._refuse_chunk(rejection)
+        """Count a received chunk that is too malformed to become a record."""
+        self._counters.received += 1
+        return self._record_chunk_rejection(rejection)
 
-    # What goes out
+    # Outputs
 
     def update(self, now_ns: int) -> Update | None:
-        """What has changed since the last call, or None. Call at a steady rate."""
-        self._watch_clock(now_ns)
-        self._watch_robot(now_ns)
+        """Return the messages for what changed since the last call, or None.
+
+        Call it at a steady rate.
+        """
+        self._check_clock(now_ns)
+        self._check_joint_tracking(now_ns)
         if self._executing:
-            self._go_on(now_ns)
-        self._dispatch.rollback(now_ns)
-        if self._restart and self._motion.is_at_rest(now_ns):
-            self._motion.clear()
-            self._watchdog.over(_RESET)
+            self._continue(now_ns)
+        if self.motion.changed and self.motion.is_at_rest(now_ns):
+            # The process was stalled until this motion had ended: it cannot be sent any more.
+            self.motion.changed = False
+            self.motion.rollback(self._outputs.published)
+        if self._restart and self.motion.is_at_rest(now_ns):
+            self.motion.clear()
+            self._status.clear_halt(_RESET)
             self._restart = False
         return self._send(now_ns)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
-        """Positions of now for the controllers that take no trajectories; none when at rest."""
+        """Return the present positions for each forward_command_controller; none when at rest."""
         return self._outputs.commands(now_ns)
 
     def state(self, now_ns: int) -> ExecutorState:
-        """The report of now."""
+        """Return the state to publish."""
         return report(
             now_ns,
             self.joint_names,
             self._chunk,
-            self._motion,
-            self._watchdog,
-            self._tally,
+            self.motion,
+            self._status,
+            self._counters,
             shadow=self.settings.shadow,
         )
 
-    # The operator
+    # Operator
 
     def hold(self, on: bool, now_ns: int) -> None:
-        """Pause with a smooth stop, or let the next chunk move the robot again."""
-        if on == self._watchdog.hold:
+        """Pause with a smooth stop, or allow the next chunk to move the robot again."""
+        if on == self._status.hold:
             return
-        self._watchdog.hold = on
+        self._status.hold = on
         why = "held by the operator" if on else "released: waiting for a new chunk"
-        if on or not self._motion.is_at_rest(now_ns):
+        if on or not self.motion.is_at_rest(now_ns):
             self._halt(now_ns, why, self.settings.braking_time)
         else:
-            self._watchdog.halt(why)
-            self._admission.only_after(now_ns)
+            self._status.halt(why)
+            self._validator.reject_observed_until(now_ns)
 
     def estop(self, now_ns: int) -> None:
-        """Stop as hard as the acceleration limits allow; latched until resume().
+        """Stop as hard as the limits allow; latched until resume().
 
         This is software: it does not replace an emergency stop that cuts the power.
         """
-        self._watchdog.estop = True
+        self._status.estop = True
         self._halt(now_ns, "emergency stop", 0.0)
 
     def step(self, now_ns: int) -> None:
-        """With `single_step`, execute the next chunk that is observed from now on."""
-        self._may_step = True
-        self._admission.only_after(now_ns)
+        """With `single_step`, execute the next chunk that is observed after now."""
+        self._step_requested = True
+        self._validator.reject_observed_until(now_ns)
 
     def resume(self, now_ns: int) -> None:
-        """End an emergency stop, or a stop after too many underruns."""
-        self._watchdog.resume()
-        self._admission.only_after(now_ns)
+        """Clear an emergency stop or a latched fault."""
+        self._status.resume()
+        self._validator.reject_observed_until(now_ns)
 
     def stop(self, now_ns: int, reason: str = "stopped") -> Update | None:
-        """Stop smoothly and hand back what says so; None if nothing was ever commanded."""
+        """Stop smoothly and return the messages; None if nothing was ever commanded."""
         self._halt(now_ns, reason, self.settings.braking_time)
         return self.update(now_ns)
 
-    def give_way(self, reason: str, now_ns: int) -> None:
-        """Command nothing more, because somebody else commands the robot.
+    def yield_control(self, reason: str, now_ns: int) -> None:
+        """Stop commanding, because another node commands the robot.
 
-        What was sent ends by itself; a stop would come in between what the other one sends.
+        The trajectory that was sent runs to its end: a stop would interfere with the commands of
+        the other node.
         """
-        self._watch_clock(now_ns)
-        self._forget_motion(now_ns)
-        self._admission.only_after(now_ns)
-        self._watchdog.halt(reason)
+        self._check_clock(now_ns)
+        self._drop_motion(now_ns)
+        self._validator.reject_observed_until(now_ns)
+        self._status.halt(reason)
 
     def fail(self, what: str, now_ns: int) -> Update | None:
-        """Stop smoothly because this program is not as it was meant, latched until resume().
+        """Stop smoothly after an internal error, latched until resume().
 
-        Nothing of it is relied on afterwards: motion begins anew from the measured state. Where
-        even the stop fails, the robot has the braking tail that its controllers were sent.
+        The next motion starts from the measured state. If the stop fails as well, the robot stops
+        by the braking tail that its controllers already have.
         """
         self.reject(Rejection("internal_error", what))
         self._executing = False
-        if self._watchdog.locked:
+        if self._status.locked:
             return None
-        self._distrust(f"internal error: {what}", now_ns)
+        self._lock(f"internal error: {what}", now_ns)
         return self._send(now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
         """Follow the operator's instruction.
 
-        An empty one is a bounded stop now. Another one than that of the running chunk leaves of
-        it what is already sent and the frozen steps from now on, which the next chunk begins
-        with; chunks of the old instruction are rejected.
+        An empty instruction is a smooth stop. A new one shortens the running chunk to what has
+        been sent and to its frozen steps, with which the next chunk begins; chunks of the old
+        instruction are rejected.
         """
         if instruction.strip():
-            self._admission.begin_instruction()
+            self._validator.restore_instruction()
             chunk = self._chunk
             if chunk and chunk.instruction.strip() not in ("", instruction.strip()):
-                self._admission.end_instruction()
+                self._validator.end_instruction()
                 if self._executing:
-                    self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
-                    self._ending = "the instruction changed: waiting for its first chunk"
-                    self._dispatch.due = True
+                    self.motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
+                    self._end_reason = "the instruction changed: waiting for its first chunk"
+                    self.motion.changed = True
             return None
-        self._admission.end_instruction()
+        self._validator.end_instruction()
         return self.stop(now_ns, "no instruction")
 
     def reset(self, now_ns: int) -> None:
-        """Stop, then forget session, timeline and history; begin again from the measured state."""
+        """Stop, then drop session, timeline and history; restart from the measured state."""
         self._halt(now_ns, _RESET, self.settings.braking_time)
-        self._admission.forget()
-        self._admission.only_after(now_ns)
+        self._validator.reset()
+        self._validator.reject_observed_until(now_ns)
         self._chunk = None
-        self._outputs.forget_history(now_ns)
+        self._outputs.drop_history(now_ns)
         self._restart = True
 
-    # Inside
+    # Planning and sending
 
-    def _refuse_chunk(self, rejection: Rejection) -> Rejection:
+    def _record_chunk_rejection(self, rejection: Rejection) -> Rejection:
         if rejection.reason != "second_policy":
-            self._watchdog.rejected = rejection.reason
+            self._status.last_rejection = rejection.reason
         return self.reject(rejection)
 
     def _plan(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
         restart = self._restart or self._was_moved(now_ns)
-        if self.settings.shadow or (restart and self._motion.is_at_rest(now_ns)):
-            self._motion.clear()
-        if self._motion.sent is not None:
+        if self.settings.shadow or (restart and self.motion.is_at_rest(now_ns)):
+            self.motion.clear()
+        if self.motion.active is not None:
             return self._planner.plan(chunk, now_ns, self.settings)
         rejection = self._planner.begin(now_ns, self.settings)
         if rejection is not None:
-            self._watchdog.halt(rejection.detail)
-            if self._motion.sent is not None:
+            self._status.halt(rejection.detail)
+            if self.motion.active is not None:
                 self._outputs.published = None
-                self._restart = self._dispatch.due = True
+                self._restart = self.motion.changed = True
             return rejection
         rejection = self._planner.plan(chunk, now_ns, self.settings)
         if rejection is None:
             self._outputs.published = None
         else:
-            self._motion.clear()
+            self.motion.clear()
         return rejection
 
-    def _go_on(self, now_ns: int) -> None:
-        if self._watchdog.astray:
-            if self._motion.is_on_tail(now_ns):
-                self._leave_it_at_that()
+    def _continue(self, now_ns: int) -> None:
+        """Commit more of the plan, or end the motion of the running chunk."""
+        if self._status.tracking_fault:
+            if self.motion.is_on_tail(now_ns):
+                self._end_silently()
             return
-        lost = self._unknown_state(now_ns)
+        lost = self._check_joint_states(now_ns)
         if lost is not None and not self.settings.shadow:
             if not self._clock.is_catching_up(now_ns):
                 self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
             return
-        if self._motion.refresh(now_ns, self.settings):
-            self._dispatch.due = True
-        end_ns = self._motion.end_ns
+        self.motion.refresh(now_ns, self.settings)
+        end_ns = self.motion.end_ns
         if end_ns is None or now_ns < end_ns:
             return
-        if self._ending:
-            self._watchdog.halt(self._ending)
+        if self._end_reason:
+            self._status.halt(self._end_reason)
         else:
-            self._watchdog.underrun(self.settings.max_underruns)
-        self._motion.coast()
-        self._executing, self._dispatch.due = False, True
+            self._status.record_underrun(self.settings.max_underruns)
+        self.motion.end_with_tail()
+        self._executing, self.motion.changed = False, True
 
-    def _answerable(self, now_ns: int) -> Curve | None:
-        """The motion that the robot must be following: until shortly after its end.
+    def _send(self, now_ns: int) -> Update | None:
+        """Return the messages for changed motion; motion that must not be sent is rolled back."""
+        motion, timeline_only = self.motion, self._must_not_move_controllers
+        changed, motion.changed = motion.changed, False
+        if changed and timeline_only and motion.active is not self._outputs.published:
+            motion.rollback(self._outputs.published)
+        if not changed or motion.active is None or motion.plan is None:
+            return None
+        try:
+            return self._outputs.build(
+                motion.active,
+                motion.plan,
+                self._chunk,
+                self._planner.knot_dt,
+                now_ns,
+                self.settings,
+                timeline_only=timeline_only,
+            )
+        except MalformedError as error:
+            motion.rollback(self._outputs.published)
+            self.reject(Rejection(f"invalid_output_{error.reason}", error.detail))
+            self._status.halt(f"the motion could not be sent: {error}")
+            self._executing = False
+            return None
 
-        Later on somebody may have moved it by hand.
+    # Stops
+
+    def _halt(self, now_ns: int, reason: str, braking_time: float) -> None:
+        self._check_clock(now_ns)
+        self._status.halt(reason)
+        self._validator.reject_observed_until(now_ns)
+        self._executing = False
+        if self.motion.active is None:
+            return
+        if self._must_not_move_controllers:
+            self._end_silently()
+            return
+        self.motion.brake(now_ns, self.settings.splice_lead_time, 0.0 if self._status.estop else braking_time)
+        self.motion.changed = True
+
+    def _lock(self, reason: str, now_ns: int) -> None:
+        """Stop until resume(), and restart from the measured state then."""
+        self._status.lock(reason)
+        self._restart = True
+        self._halt(now_ns, reason, self.settings.braking_time)
+
+    @property
+    def _must_not_move_controllers(self) -> bool:
+        """Whether a message may make the robot jump, because a controller missed earlier ones.
+
+        An emergency stop is sent all the same.
+        """
+        return bool(self._tracking.tracking_fault) and not self._status.estop
+
+    def _end_silently(self) -> None:
+        """End the motion with the tail that the controllers already have."""
+        self.motion.end_with_tail()
+        self._executing = False
+        self.motion.changed = self._ended_silently = True
+
+    def _drop_motion(self, now_ns: int) -> None:
+        self.motion.clear()
+        self._outputs.published = self._chunk = None
+        self._outputs.drop_history(now_ns)
+        self._executing = self._restart = self.motion.changed = False
+
+    # Checks
+
+    def _check_clock(self, now_ns: int) -> None:
+        """Drop everything that depends on time if the clock has jumped."""
+        jump = self._clock.check_jump(
+            now_ns, self.settings.max_future, self.settings.max_clock_step
+        )
+        if jump:
+            self._measured.clear()
+            self._validator.reset()
+            self._validator.reject_observed_until(now_ns)
+            self._drop_motion(now_ns)
+            self._status.halt(f"{jump}: waiting for a new chunk")
+
+    def _check_step_requested(self) -> Rejection | None:
+        if self.settings.single_step and not self._step_requested:
+            return Rejection("awaiting_step", "single step: call step for the next chunk")
+        return None
+
+    def _check_joint_states(self, now_ns: int) -> Rejection | None:
+        return self._measured.check_age(
+            now_ns, self.settings.joint_state_timeout, self.settings.max_future
+        )
+
+    def _check_tracking(self, now_ns: int) -> Rejection | None:
+        self._check_joint_tracking(now_ns)
+        fault = self._status.tracking_fault
+        return self._status.rejection() or (Rejection("tracking_error", fault) if fault else None)
+
+    def _check_joint_tracking(self, now_ns: int) -> None:
+        """Compare the newest measured joints with the commands of the time of measurement."""
+        commanded = self._trajectory_to_track(now_ns)
+        if commanded is None:
+            self._tracking.reset()
+        elif self._measured.oldest_ns is not None and self._tracking.joints_failed(
+            commanded, self._measured, self.settings
+        ):
+            self._lock(self._tracking.tracking_fault, now_ns)
+        self._status.tracking_fault = self._tracking.tracking_fault
+
+    def _trajectory_to_track(self, now_ns: int) -> Curve | None:
+        """Return the trajectory that the robot must follow now, or None.
+
+        It must be followed until shortly after its end; later the robot may be moved by hand.
         """
         published = self._outputs.published
-        if published is None or self._motion.sent is None or self._watchdog.locked:
+        if published is None or self.motion.active is None or self._status.locked:
             return None
         grace = 2.0 * self.settings.tracking_error_timeout
         over = now_ns > published.end_ns + s_to_ns(grace)
         return published if self._executing or not over else None
 
     def _was_moved(self, now_ns: int) -> bool:
-        """Whether the robot is elsewhere since it came to rest, or did not come to rest there."""
+        """Return whether the robot is not where its last motion ended."""
         published = self._outputs.published
         if published is None or self._executing:
             return False
-        if self._answerable(now_ns) and not self._left_behind:
+        if self._trajectory_to_track(now_ns) and not self._ended_silently:
             return False
-        return self._obedience.was_moved(published, self._measured.position, now_ns)
-
-    def _distrust(self, reason: str, now_ns: int) -> None:
-        self._watchdog.lock(reason)
-        self._restart = True
-        self._halt(now_ns, reason, self.settings.braking_time)
-
-    def _watch_robot(self, now_ns: int) -> None:
-        """See whether the robot is where it was commanded to be when it was last measured."""
-        commanded = self._answerable(now_ns)
-        if commanded is None:
-            self._obedience.forget()
-        elif self._measured.oldest_ns is not None and self._obedience.robot_at_fault(
-            commanded, self._measured, self.settings
-        ):
-            self._distrust(self._obedience.astray, now_ns)
-        self._watchdog.astray = self._obedience.astray
-
-    def _not_following(self, now_ns: int) -> Rejection | None:
-        self._watch_robot(now_ns)
-        astray = self._watchdog.astray
-        return self._watchdog.rejection() or (
-            Rejection("not_following", astray) if astray else None
-        )
-
-    def _step_rejection(self) -> Rejection | None:
-        if self.settings.single_step and not self._may_step:
-            return Rejection("awaiting_step", "single step: call step for the next chunk")
-        return None
-
-    def _unknown_state(self, now_ns: int) -> Rejection | None:
-        return self._measured.unknown(
-            now_ns, self.settings.joint_state_timeout, self.settings.max_future
-        )
-
-    def _halt(self, now_ns: int, reason: str, braking: float) -> None:
-        self._watch_clock(now_ns)
-        self._watchdog.halt(reason)
-        self._admission.only_after(now_ns)
-        self._executing = False
-        if self._motion.sent is None:
-            return
-        if self._is_quiet:
-            self._leave_it_at_that()
-            return
-        hardest = self._watchdog.estop
-        self._motion.brake(now_ns, self.settings.splice_lead_time, 0.0 if hardest else braking)
-        self._dispatch.due = True
-
-    @property
-    def _is_quiet(self) -> bool:
-        """Whether a message may make a robot jump that has heard none for a while.
-
-        An emergency stop is worth it.
-        """
-        return bool(self._obedience.astray) and not self._watchdog.estop
-
-    def _leave_it_at_that(self) -> None:
-        """The tail that the controllers have is the end of this motion."""
-        self._motion.coast()
-        self._executing = False
-        self._dispatch.due = self._left_behind = True
-
-    def _watch_clock(self, now_ns: int) -> None:
-        """A clock that jumps makes everything known untrue."""
-        jump = self._clock.jump(now_ns, self.settings.max_future, self.settings.max_clock_step)
-        if jump:
-            self._measured.clear()
-            self._admission.forget()
-            self._admission.only_after(now_ns)
-            self._forget_motion(now_ns)
-            self._watchdog.halt(f"{jump}: waiting for a new chunk")
-
-    def _forget_motion(self, now_ns: int) -> None:
-        self._motion.clear()
-        self._outputs.published = self._chunk = None
-        self._outputs.forget_history(now_ns)
-        self._executing = self._restart = self._dispatch.due = False
-
-    def _send(self, now_ns: int) -> Update | None:
-        try:
-            return self._dispatch.send(
-                self._chunk,
-                self._planner.row_dt,
-                now_ns,
-                self.settings,
-                quiet=self._is_quiet,
-            )
-        except MalformedError as error:
-            self.reject(Rejection(f"unsendable_{error.reason}", error.detail))
-            self._watchdog.halt(f"the motion could not be sent: {error}")
-            self._executing = False
-            return None
+        return self._tracking.was_moved(published, self._measured.position, now_ns)

@@ -1,29 +1,81 @@
-"""The measured joint state, gathered by name from any number of sources."""
+"""The joints that the executor moves, and their measured state."""
+
+from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from groot_ros.control.interpolation import Array
-from groot_ros.control.limits import Limits
-from groot_ros.control.rejection import Rejection
-from groot_ros.core import ns_to_s
+from groot_ros.control.chunk_validation import Rejection
+from groot_ros.control.curve import Array
+from groot_ros.control.limits import Limits, Mask
+from groot_ros.core import ActionKind, ns_to_s
 from groot_ros.core.invariants import require, require_unique
+from groot_ros.robot import Controller, RobotContract
+from groot_ros.robot.controller import Interpolation
 
-#: rad or m, and per s: what is beyond is no measurement, and its square is no number.
-_LARGEST = 1e6
+#: rad or m, and per s: larger values are not measurements, and their square may overflow.
+_MAX_VALUE = 1e6
+
+
+@dataclass(frozen=True)
+class ActuatedJoints:
+    """The N joints that a controller of the robot contract moves, in the contract's order.
+
+    Attributes:
+        names: the order of every array [N] in this package.
+        limits: as the contract states them.
+        methods: interpolation between the steps of a chunk, per joint.
+        blended: False for grippers. A gripper is not blended into a new chunk, and may stay away
+            from its command because it holds an object.
+
+    """
+
+    names: tuple[str, ...]
+    limits: Limits
+    methods: tuple[Interpolation, ...]
+    blended: Mask
+
+    @classmethod
+    def of(cls, contract: RobotContract) -> ActuatedJoints:
+        """Return the actuated joints of a robot."""
+        methods: dict[str, Interpolation] = {
+            joint: c.interpolation for c in contract.controllers for joint in c.joints
+        }
+        names = tuple(name for name in contract.joint_names if name in methods)
+        grippers = {
+            joint
+            for group in contract.groups.values()
+            if group.kind == ActionKind.GRIPPER
+            for joint in group.joints
+        }
+        return cls(
+            names,
+            Limits.of([contract.joints[name] for name in names]),
+            tuple(methods[name] for name in names),
+            np.array([name not in grippers for name in names]),
+        )
+
+    def columns(self, controller: Controller) -> list[int]:
+        """Return the indices of the controller's joints, in the controller's order."""
+        return [self.names.index(joint) for joint in controller.joints]
+
+    def names_where(self, selected: Sequence[bool] | Mask) -> str:
+        """Return the names of the selected joints, comma-separated."""
+        return ", ".join(name for name, chosen in zip(self.names, selected, strict=True) if chosen)
 
 
 class MeasuredState:
-    """Newest position and velocity of each joint.
+    """Newest measured position and velocity of each joint, from any number of sources.
 
     Attributes:
         position: float64 [N] rad or m.
-        velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none, or NaN, as
-            joint_state_broadcaster does of joints without a velocity interface.
-        seen_ns: int64 [N], stamp of each joint's position; 0 before the first.
-        oldest_ns: stamp of the joint heard of least recently; None while one is missing.
+        velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none, or NaN as
+            joint_state_broadcaster does for joints without a velocity interface.
+        stamps_ns: int64 [N], time of each joint's measurement; 0 before the first.
+        oldest_ns: time of the oldest of these measurements; None while one is missing.
 
     """
 
@@ -32,10 +84,10 @@ class MeasuredState:
         self.clear()
 
     def clear(self) -> None:
-        """Forget everything, as after a jump of the clock."""
+        """Drop all measurements, as after a jump of the clock."""
         self.position: Array = np.zeros(len(self._index))
         self.velocity: Array = np.zeros(len(self._index))
-        self.seen_ns = np.zeros(len(self._index), dtype=np.int64)
+        self.stamps_ns = np.zeros(len(self._index), dtype=np.int64)
         self._stamps: dict[str, int] = {}
         self.oldest_ns: int | None = None
 
@@ -47,60 +99,76 @@ class MeasuredState:
         velocities: Sequence[float],
         trusted: Collection[str] | None = None,
     ) -> None:
-        """Take one message; joints of no interest, not trusted, or with older news are ignored.
+        """Store one joint state message.
 
-        Raises MalformedError when sizes disagree, a joint is named twice, a position is not finite,
-        or a value beyond any robot.
+        Joints that are not actuated, not in `trusted`, or have a newer measurement are ignored.
+
+        Raises:
+            MalformedError: the sizes differ, a joint is named twice, a position is not finite, or
+                a value is larger than 1e6. Nothing is stored then.
+
         """
         require(
             len(positions) == len(names) and len(velocities) in (0, len(names)),
-            "bad_joint_state",
+            "invalid_joint_state",
             f"{len(names)} names with {len(positions)} positions and {len(velocities)} velocities",
         )
         if len(set(names)) != len(names):
             require_unique(list(names), "a joint state")
-        wanted = self._index if trusted is None else self._index.keys() & set(trusted)
-        found = [(i, name) for i, name in enumerate(names) if name in wanted]
+        accepted = self._index if trusted is None else self._index.keys() & set(trusted)
+        found = [(i, name) for i, name in enumerate(names) if name in accepted]
         speeds = [v if math.isfinite(v) else 0.0 for v in velocities] or [0.0] * len(names)
         for i, name in found:
             values = (positions[i], speeds[i])
-            sound = all(abs(value) <= _LARGEST for value in values)
-            require(sound, "bad_joint_state", f"joint '{name}' is at {values}")
+            require(
+                all(abs(value) <= _MAX_VALUE for value in values),
+                "invalid_joint_state",
+                f"joint '{name}' has position and velocity {values}",
+            )
         for i, name in found:
             if stamp_ns < self._stamps.get(name, stamp_ns):
                 continue
             at = self._index[name]
-            self._stamps[name] = self.seen_ns[at] = stamp_ns
+            self._stamps[name] = self.stamps_ns[at] = stamp_ns
             self.position[at] = positions[i]
             self.velocity[at] = speeds[i]
         if len(self._stamps) == len(self._index):
             self.oldest_ns = min(self._stamps.values())
 
-    def settled(self, limits: Limits, slack: float, rest_velocity: float) -> tuple[Array, Array]:
-        """Position and velocity to start from, encoder noise taken out.
+    def start_state(
+        self, limits: Limits, slack: float, rest_velocity: float
+    ) -> tuple[Array, Array]:
+        """Return position and velocity [N] to start a motion from, without encoder noise.
 
-        A joint up to `slack` outside its position limits is on the limit; one slower than
-        `rest_velocity` stands.
+        A joint up to `slack` outside its position limits is set to the limit; one slower than
+        `rest_velocity` is set to rest.
         """
         inside = np.clip(self.position, limits.lower, limits.upper)
         near = np.abs(inside - self.position) <= slack
         slow = np.abs(self.velocity) < rest_velocity
         return np.where(near, inside, self.position), np.where(slow, 0.0, self.velocity)
 
-    def unknown(self, now_ns: int, timeout: float, most_ahead: float) -> Rejection | None:
-        """Why the robot's state is not known now, or None.
+    def check_age(self, now_ns: int, timeout: float, max_future: float) -> Rejection | None:
+        """Return why the robot's state is unknown now, or None.
 
-        A joint was never heard of, not for `timeout` s, or not before `most_ahead` s from now.
+        It is unknown if a joint has no measurement, or the oldest measurement is older than
+        `timeout` s or more than `max_future` s in the future.
         """
         if self.oldest_ns is None:
             missing = ", ".join(name for name in self._index if name not in self._stamps)
-            return Rejection("no_joint_state", f"nothing heard of {missing}")
+            return Rejection("no_joint_state", f"no joint state received for {missing}")
         age = ns_to_s(now_ns - self.oldest_ns)
         if age > timeout:
             oldest = min(self._stamps, key=self._stamps.__getitem__)
-            return Rejection("stale_joint_state", f"{oldest} was last heard of {age:.2f} s ago")
-        if age < -most_ahead:
             return Rejection(
-                "clocks_disagree", f"joint states come from {-age:.3f} s in the future"
+                "stale_joint_state",
+                f"the last joint state of {oldest} is {age:.2f} s old, joint_state_timeout is "
+                f"{timeout:g}",
+            )
+        if age < -max_future:
+            return Rejection(
+                "clock_skew",
+                f"joint states are stamped {-age:.3f} s in the future: synchronise the clocks of "
+                "the machines",
             )
         return None

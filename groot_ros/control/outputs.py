@@ -1,26 +1,95 @@
-"""What leaves the executor: messages to controllers, and the timeline to the policy."""
+"""Outputs of the executor: trajectories for controllers, and the timeline for the policy.
 
+joint_trajectory_controller accepts NaN, repeated joints and jumps without an error, and reports no
+rejection on its topic. So messages are checked here before they are sent.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from groot_ros.control.actuated_joints import ActuatedJoints
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import Array
+import numpy as np
+from numpy.typing import NDArray
+
+from groot_ros.control.curve import Array, Curve
+from groot_ros.control.joint_state import ActuatedJoints
 from groot_ros.control.settings import ExecutorConfig
-from groot_ros.control.timeline import even_rows
-from groot_ros.control.trajectory import JointTrajectory, prepare, require_continuous
-from groot_ros.core import ActionChunk, CommittedTimeline, s_to_ns
+from groot_ros.core import NS_PER_S, ActionChunk, CommittedTimeline, s_to_ns
+from groot_ros.core.invariants import frozen_float_array, require, require_unique
 from groot_ros.robot import Controller
+
+#: rad or m, and per s: largest step of a new message against the active trajectory.
+_MAX_POSITION_STEP = 1e-6
+_MAX_VELOCITY_STEP = 1e-3
+
+
+@dataclass(frozen=True)
+class JointTrajectory:
+    """One trajectory_msgs/JointTrajectory: knots at stamp + offset that end at rest.
+
+    Raises MalformedError for content that a controller would reject or execute wrongly.
+
+    Attributes:
+        controller: name of the controller.
+        topic: its command topic.
+        joint_names: in the controller's order.
+        stamp_ns: absolute time of the first knot, in the past when the message is sent; so the
+            controller samples these knots only and does not blend from its own state.
+        offsets_ns: int64 [K], 0 first, strictly increasing.
+        positions: float64 [K, len(joint_names)], rad or m.
+        velocities: float64 [K, len(joint_names)], rad/s or m/s.
+
+    """
+
+    controller: str
+    topic: str
+    joint_names: tuple[str, ...]
+    stamp_ns: int
+    offsets_ns: NDArray[np.int64]
+    positions: Array
+    velocities: Array
+
+    def __post_init__(self) -> None:
+        require_unique(self.joint_names, f"controller '{self.controller}'")
+        shape = (len(self.offsets_ns), len(self.joint_names))
+        for name in ("positions", "velocities"):
+            values = frozen_float_array(getattr(self, name), name)
+            require(
+                values.shape == shape,
+                "sizes_disagree",
+                f"{name} {list(values.shape)} for [knots, joints] {list(shape)}",
+            )
+            object.__setattr__(self, name, values)
+        require(
+            len(self.offsets_ns) >= 2,
+            "too_few_points",
+            f"a trajectory needs at least 2 knots, not {len(self.offsets_ns)}",
+        )
+        require(
+            self.offsets_ns[0] == 0 and bool((np.diff(self.offsets_ns) > 0).all()),
+            "non_increasing_times",
+            "the first knot must lie at the stamp and the times must increase",
+        )
+        require(
+            not self.velocities[-1].any(),
+            "nonzero_end_velocity",
+            f"the last knot has velocities {self.velocities[-1].tolist()}, they must be 0",
+        )
+
+    @property
+    def end_ns(self) -> int:
+        """Time of the last knot."""
+        return self.stamp_ns + int(self.offsets_ns[-1])
 
 
 @dataclass(frozen=True)
 class Update:
-    """What to publish now.
+    """Messages to publish now.
 
     Attributes:
         timeline: past and planned motion, for the policy.
-        trajectories: one per joint_trajectory_controller; none in shadow mode,
-            or where the controllers have to do with what they have.
+        trajectories: one per joint_trajectory_controller; none in shadow mode or while the
+            controllers are left to the trajectories that they have.
 
     """
 
@@ -29,10 +98,10 @@ class Update:
 
 
 class Outputs:
-    """Makes updates and remembers what the controllers follow.
+    """Builds updates, and stores the trajectory that the controllers follow.
 
     Attributes:
-        published: the motion in force at the controllers; None before the first message.
+        published: the active trajectory of the controllers; None before the first message.
 
     """
 
@@ -44,32 +113,43 @@ class Outputs:
         self._history_from_ns = 0
         self.published: Curve | None = None
 
-    def forget_history(self, now_ns: int) -> None:
-        """No timeline goes back beyond now."""
+    def drop_history(self, now_ns: int) -> None:
+        """Let future timelines begin no earlier than now."""
         self._history_from_ns = now_ns
 
-    def update(
+    def build(
         self,
-        sent: Curve,
+        active: Curve,
         plan: Curve,
         chunk: ActionChunk | None,
         row_dt: float,
         now_ns: int,
         settings: ExecutorConfig,
         *,
-        quiet: bool = False,
+        timeline_only: bool = False,
     ) -> Update:
-        """The messages for `sent` and the timeline of `plan`, rows of row_dt s on the chunk's grid.
+        """Return the messages for the active trajectory and the timeline of the plan.
 
-        A `quiet` one has the timeline alone: the controllers have `sent` already.
-        Raises MalformedError where a message must not be sent; the old one stays in force then.
+        Args:
+            active: trajectory to send.
+            plan: motion of the timeline.
+            chunk: the running chunk; rows of the timeline lie on its steps.
+            row_dt: time between the rows of the timeline, s.
+            now_ns: present time.
+            settings: of the executor.
+            timeline_only: leave the controllers to what they have, which must be `active`.
+
+        Raises:
+            MalformedError: a message must not be sent; `published` is unchanged then.
+
         """
-        silent = quiet or settings.shadow
-        window = sent.since(now_ns - s_to_ns(settings.resend_window))
+        window = active.since(now_ns - s_to_ns(settings.resend_window))
         require_continuous(window, self.published, now_ns)
-        trajectories = tuple(prepare(c, self._joints.columns(c), window) for c in self._planned)
+        trajectories = tuple(
+            controller_trajectory(c, self._joints.columns(c), window) for c in self._planned
+        )
         self._timeline_id += 1
-        start_ns, positions, velocities = even_rows(
+        start_ns, positions, velocities = timeline_rows(
             plan,
             max(now_ns - s_to_ns(settings.history), self._history_from_ns),
             chunk.start_ns if chunk else now_ns,
@@ -87,14 +167,70 @@ class Outputs:
             positions=positions,
             velocities=velocities,
         )
-        # Last of all: what an error keeps from being sent is not what the controllers follow.
-        self.published = None if settings.shadow else sent
-        return Update(timeline, () if silent else trajectories)
+        # Set only after everything that may raise: a message that is not sent is not followed.
+        self.published = None if settings.shadow else active
+        return Update(timeline, () if timeline_only or settings.shadow else trajectories)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
-        """Positions of now for the controllers that take no trajectories; none when at rest."""
-        sent = self.published
-        if not self._streamed or sent is None or now_ns > sent.end_ns:
+        """Return the present positions for each forward_command_controller; none when at rest."""
+        active = self.published
+        if not self._streamed or active is None or now_ns > active.end_ns:
             return ()
-        position, _ = sent.at(now_ns)
+        position, _ = active.at(now_ns)
         return tuple((c, position[self._joints.columns(c)]) for c in self._streamed)
+
+
+def controller_trajectory(
+    controller: Controller, columns: list[int], curve: Curve
+) -> JointTrajectory:
+    """Return the message for one controller: the curve of its joints, given by their columns."""
+    own = curve.columns(columns)
+    return JointTrajectory(
+        controller=controller.name,
+        topic=controller.topic,
+        joint_names=controller.joints,
+        stamp_ns=own.start_ns,
+        offsets_ns=own.times - own.times[0],
+        positions=own.positions,
+        velocities=own.velocities,
+    )
+
+
+def require_continuous(new: Curve, active: Curve | None, now_ns: int) -> None:
+    """Raise MalformedError if `new`, sent now, would make the robot step.
+
+    This is so if `new` does not span the present time, or differs from the active trajectory now.
+    """
+    require(
+        new.start_ns <= now_ns < new.end_ns,
+        "outside_time_span",
+        f"the trajectory spans {(new.start_ns - now_ns) / NS_PER_S:.3f} to "
+        f"{(new.end_ns - now_ns) / NS_PER_S:.3f} s from now, which must include now",
+    )
+    if active is None:
+        return
+    (p, v), (active_p, active_v) = new.at(now_ns), active.at(now_ns)
+    position_step, velocity_step = np.abs(p - active_p).max(), np.abs(v - active_v).max()
+    require(
+        bool(position_step <= _MAX_POSITION_STEP and velocity_step <= _MAX_VELOCITY_STEP),
+        "discontinuous",
+        f"the new trajectory differs from the active one by {position_step:.3g} in position and "
+        f"{velocity_step:.3g} /s in velocity",
+    )
+
+
+def timeline_rows(
+    curve: Curve, from_ns: int, anchor_ns: int, dt: float
+) -> tuple[int, Array, Array]:
+    """Return start, positions and velocities of evenly spaced rows of a curve until its end.
+
+    The rows begin at from_ns or with the curve, whichever is later, and lie on the grid of spacing
+    dt through anchor_ns: the steps of a chunk are rows.
+    """
+    first_ns = max(from_ns, curve.start_ns)
+    step_ns = dt * NS_PER_S
+    start_ns = anchor_ns - round(math.floor((anchor_ns - first_ns) / step_ns) * step_ns)
+    # Rounding to whole ns must not drop the last row.
+    count = max(1, math.floor((curve.end_ns - start_ns) / step_ns + 1e-6) + 1)
+    times = start_ns + np.round(np.arange(count) * step_ns).astype(np.int64)
+    return start_ns, *curve.sample(times)

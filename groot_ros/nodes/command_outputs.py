@@ -13,7 +13,7 @@ from trajectory_msgs.msg import JointTrajectoryPoint
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.control import JointTrajectory
-from groot_ros.control.interpolation import Array
+from groot_ros.control.curve import Array
 from groot_ros.core import NS_PER_S
 from groot_ros.robot import Controller
 

@@ -260,7 +260,7 @@ class ExecutorNode(ManagedNode):
             if ahead > self._control.settings.max_future:
                 # Kept, it would hide every later state until its own time comes.
                 detail = f"a joint state comes from {ahead:.3f} s in the future"
-                self._tell(self._control.reject(Rejection("clocks_disagree", detail)))
+                self._tell(self._control.reject(Rejection("clock_skew", detail)))
                 return
             self._tell(
                 self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
@@ -276,7 +276,7 @@ class ExecutorNode(ManagedNode):
         if self._control is not None and self._ticks is not None:
             stamp, now = time_to_ns(msg.header.stamp), self._now()
             reference = reference_of(msg)
-            self._publish(self._control.watch_controller(controller, stamp, reference, now))
+            self._publish(self._control.check_controller(controller, stamp, reference, now))
 
     def on_instruction(self, msg: String) -> None:
         """Follow the operator's word."""
@@ -318,7 +318,7 @@ class ExecutorNode(ManagedNode):
         if conflicting_publisher := graph_monitor.new_conflict():
             reason = f"somebody else commands this robot: {conflicting_publisher}"
             self.get_logger().error(reason)
-            control.give_way(reason, self._now())
+            control.yield_control(reason, self._now())
         if reason := graph_monitor.clock_stall():
             self.get_logger().error(reason)
             self._publish(control.stop(self._now(), reason))

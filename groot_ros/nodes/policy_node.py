@@ -23,7 +23,7 @@ from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
 from groot_ros.bridge.worker import Worker
-from groot_ros.control.continuation import Continuation
+from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
     NS_PER_S,
     ActionChunk,
@@ -203,7 +203,7 @@ class PolicyNode(ManagedNode):
         if continuation is None:
             return
         try:
-            continuation.take(timeline_from_msg(msg))
+            continuation.set_timeline(timeline_from_msg(msg))
         except MalformedError as error:
             self._reject(error.reason, f"committed timeline: {error.detail}")
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from groot_ros.control.continuation import Continuation
+from groot_ros.control.rtc import Continuation
 from groot_ros.core import PolicyConfig, RtcMode
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.checkpoint.locate import find_checkpoint

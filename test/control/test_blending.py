@@ -4,12 +4,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.control.blending import blend_times, decaying_offset
-from groot_ros.control.interpolation import end_accelerations
+from groot_ros.control.curve import end_accelerations
 
 OFFSET_P, OFFSET_V = np.array([0.1, -0.2]), np.array([1.0, 0.0])
 
 
-def test_the_offset_is_whole_at_the_splice_and_gone_after_the_window():
+def test_the_offset_is_complete_at_the_splice_and_zero_after_the_window():
     p, v = decaying_offset(OFFSET_P, OFFSET_V, np.array([0.0, 0.2, 0.5]), np.full(2, 0.2))
     np.testing.assert_allclose(p[0], OFFSET_P)
     np.testing.assert_allclose(v[0], OFFSET_V)
@@ -47,7 +47,7 @@ def test_a_small_offset_takes_the_window_and_a_large_one_as_long_as_its_accelera
     st.floats(0.05, 0.4),
     st.floats(1.0, 20.0),
 )
-def test_a_decay_that_may_last_long_enough_keeps_within_its_acceleration(p, v, window, a):
+def test_a_decay_shorter_than_its_longest_time_keeps_its_acceleration_limit(p, v, window, a):
     (time,) = blend_times(np.array([p]), np.array([v]), window, np.array([a]))
     assert window <= time <= 1.5 * window
     sharpest = np.abs(end_accelerations(p, v, 0.0, 0.0, time)).max()

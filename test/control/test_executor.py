@@ -25,7 +25,7 @@ def bench():
     return Bench.streaming()
 
 
-def test_it_is_idle_and_silent_until_the_first_chunk():
+def test_the_executor_is_idle_and_sends_nothing_before_the_first_chunk():
     bench = Bench()
     bench.run(0.5)
     assert bench.state.status == IDLE
@@ -33,7 +33,7 @@ def test_it_is_idle_and_silent_until_the_first_chunk():
     assert bench.executor.stop(bench.now_ns) is None
 
 
-def test_it_runs_and_reports_where_in_the_chunk_it_is(bench):
+def test_the_state_reports_the_current_step_of_the_chunk(bench):
     bench.give(sway_chunk(bench.t - 0.1))
     state = bench.state
     assert state.status == RUNNING
@@ -44,7 +44,7 @@ def test_it_runs_and_reports_where_in_the_chunk_it_is(bench):
     assert (state.received, state.accepted) == (4, 4)
 
 
-def test_without_a_new_chunk_it_coasts_to_rest_and_says_so(bench):
+def test_without_a_new_chunk_the_robot_brakes_to_rest_and_an_underrun_is_reported(bench):
     bench.run(0.22)
     assert bench.state.status == BRAKING
     assert bench.state.underruns == 1
@@ -54,7 +54,7 @@ def test_without_a_new_chunk_it_coasts_to_rest_and_says_so(bench):
     assert bench.still
 
 
-def test_a_chunk_that_comes_during_the_tail_is_taken_up_smoothly(bench):
+def test_a_chunk_that_arrives_during_the_tail_is_spliced_smoothly(bench):
     bench.run(0.35)
     assert bench.state.status == BRAKING
     assert bench.give(sway_chunk(bench.t - 0.05)) is None
@@ -62,7 +62,7 @@ def test_a_chunk_that_comes_during_the_tail_is_taken_up_smoothly(bench):
     assert max(excess(bench.sent, bench.limits)) < 1e-6
 
 
-def test_too_many_starvations_need_a_resume():
+def test_too_many_underruns_need_a_resume():
     bench = Bench(ExecutorConfig(max_underruns=2))
     for _ in range(2):
         bench.give(sway_chunk(bench.t))
@@ -75,7 +75,7 @@ def test_too_many_starvations_need_a_resume():
     assert bench.give(sway_chunk(bench.t)) is None
 
 
-def test_a_policy_that_ended_its_session_may_begin_another_at_once(bench):
+def test_a_policy_that_ended_its_session_may_start_another_immediately(bench):
     bench.run(0.1)
     rejection = bench.give(sway_chunk(bench.t, session="b", id=1))
     assert rejection.reason == "second_policy"
@@ -85,7 +85,7 @@ def test_a_policy_that_ended_its_session_may_begin_another_at_once(bench):
     assert bench.give(sway_chunk(bench.t, session="b", id=1)) is None
 
 
-def test_a_number_that_nothing_could_follow_is_rejected_and_the_session_goes_on(bench):
+def test_an_id_far_ahead_is_rejected_and_the_session_continues(bench):
     assert bench.give(sway_chunk(bench.t, id=2**52)).reason == "out_of_order"
     assert bench.give(sway_chunk(bench.t)) is None
 
@@ -94,7 +94,7 @@ def test_a_chunk_far_from_the_measured_state_is_rejected_naming_the_joint(bench)
     values = sway(bench.t + np.arange(16) / 30)
     values[:, 1] += 0.6
     rejection = bench.give(chunk(values, bench.t))
-    assert rejection.reason == "jump"
+    assert rejection.reason == "start_state_mismatch"
     assert ARM[1] in rejection.detail
     assert bench.state.status == RUNNING
     values[:, 1] -= 0.6
@@ -102,19 +102,19 @@ def test_a_chunk_far_from_the_measured_state_is_rejected_naming_the_joint(bench)
     assert bench.give(chunk(values, bench.t)) is None
 
 
-def test_a_rejected_first_chunk_leaves_it_idle():
+def test_a_rejected_first_chunk_leaves_the_executor_idle():
     bench = Bench(start=[0.9, 0.9, 0.9, 0.0])
-    assert bench.give(sway_chunk(0.0)).reason == "jump"
+    assert bench.give(sway_chunk(0.0)).reason == "start_state_mismatch"
     assert bench.state.status == IDLE
     assert bench.updates == []
 
 
-def test_a_chunk_with_nothing_left_to_execute_is_too_late(bench):
-    assert bench.give(sway_chunk(bench.t - 0.55)).reason == "too_late"
+def test_a_chunk_without_remaining_steps_is_rejected(bench):
+    assert bench.give(sway_chunk(bench.t - 0.55)).reason == "no_steps_left"
     assert bench.state.status == RUNNING
 
 
-def test_rejections_are_counted_by_reason(bench):
+def test_rejections_are_counted_by_code(bench):
     bench.give(sway_chunk(bench.t, session="b"))
     bench.give(sway_chunk(bench.t - 5.0))
     bench.executor.reject_chunk(Rejection("non_finite", "the chunk holds NaN"))
@@ -122,7 +122,7 @@ def test_rejections_are_counted_by_reason(bench):
     assert (bench.state.received, bench.state.accepted) == (6, 3)
 
 
-def test_limit_hits_count_chunks_per_joint(bench):
+def test_limited_chunks_are_counted_per_joint(bench):
     before = bench.state.limited_chunks
     values = sway(bench.t + np.arange(16) / 30)
     values[8:, 2] += 0.4
@@ -130,7 +130,7 @@ def test_limit_hits_count_chunks_per_joint(bench):
     assert tuple(np.subtract(bench.state.limited_chunks, before)) == (0, 0, 1, 0)
 
 
-def test_in_shadow_everything_is_reported_and_nothing_commanded():
+def test_shadow_mode_reports_everything_and_commands_nothing():
     bench = Bench(ExecutorConfig(shadow=True))
     bench.follows = False
     for _ in range(3):
@@ -143,7 +143,7 @@ def test_in_shadow_everything_is_reported_and_nothing_commanded():
     assert bench.executor.commands(bench.now_ns) == ()
 
 
-def test_forward_controllers_are_streamed_the_motion_in_force_until_it_rests():
+def test_forward_controllers_get_the_active_trajectory_as_a_stream_until_rest():
     robot = contract(type="forward_command_controller", topic="arm/commands")
     bench = Bench(robot=robot)
     assert bench.executor.commands(bench.now_ns) == ()
@@ -156,7 +156,7 @@ def test_forward_controllers_are_streamed_the_motion_in_force_until_it_rests():
     assert bench.executor.commands(bench.now_ns) == ()
 
 
-def test_only_driven_joints_are_its_business():
+def test_only_actuated_joints_are_used():
     robot = contract()
     one = replace(robot, controllers=robot.controllers[1:])
     assert Bench(robot=one).executor.joint_names == ("finger",)
@@ -169,7 +169,7 @@ def test_only_driven_joints_are_its_business():
         ("blend_window", -0.1),
         ("max_chunk_age", float("nan")),
         ("limits_scale", 1.5),
-        ("splice_lead_time", 0.4),
+        ("lead", 0.4),
         ("resend_window", 2.0),
     ],
 )

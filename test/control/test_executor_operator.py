@@ -39,7 +39,7 @@ def test_a_hold_stops_smoothly_and_its_release_waits_for_a_new_chunk(bench):
     assert bench.state.status == RUNNING
 
 
-def test_holding_twice_is_holding_once(bench):
+def test_a_second_hold_changes_nothing(bench):
     bench.executor.hold(True, bench.now_ns)
     bench.run(0.02)
     count = len(bench.updates)
@@ -48,7 +48,7 @@ def test_holding_twice_is_holding_once(bench):
     assert len(bench.updates) == count
 
 
-def test_an_emergency_stop_is_the_hardest_allowed_and_latched(bench):
+def test_an_emergency_stop_is_the_hardest_within_limits_and_latched(bench):
     fast = bench.speed
     bench.executor.estop(bench.now_ns)
     bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
@@ -63,16 +63,16 @@ def test_an_emergency_stop_is_the_hardest_allowed_and_latched(bench):
     assert bench.give(sway_chunk(bench.t)) is None
 
 
-def test_a_stop_in_progress_is_not_drawn_out_by_another_one(bench):
+def test_a_stop_in_progress_is_not_prolonged_by_another_one(bench):
     bench.executor.hold(True, bench.now_ns)
-    rest_ns = bench.executor._motion.rest_ns
+    rest_ns = bench.executor.motion.rest_ns
     for _ in range(4):
         bench.run(0.05)
         bench.executor.stop(bench.now_ns)
-    assert abs(bench.executor._motion.rest_ns - rest_ns) < s_to_ns(1e-3)
+    assert abs(bench.executor.motion.rest_ns - rest_ns) < s_to_ns(1e-3)
 
 
-def test_nothing_softens_an_emergency_stop(bench):
+def test_a_normal_stop_does_not_prolong_an_emergency_stop(bench):
     fast = bench.speed
     bench.executor.estop(bench.now_ns)
     bench.executor.stop(bench.now_ns)
@@ -80,7 +80,7 @@ def test_nothing_softens_an_emergency_stop(bench):
     assert bench.still
 
 
-def test_a_stop_hands_back_what_to_publish_and_ends_at_rest(bench):
+def test_a_stop_returns_messages_that_end_at_rest(bench):
     update = bench.executor.stop(bench.now_ns)
     assert {t.controller for t in update.trajectories} == {"arm", "finger"}
     for trajectory in update.trajectories:
@@ -101,7 +101,7 @@ def test_an_empty_instruction_stops_and_ends_that_instruction(bench):
     assert bench.give(sway_chunk(bench.t, instruction_id=1)) is None
 
 
-def test_another_instruction_keeps_what_is_sent_and_the_frozen_steps_of_the_old():
+def test_a_new_instruction_keeps_sent_motion_and_frozen_steps_of_the_old_one():
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1, frozen_steps=12))
     bench.run(0.02)
@@ -116,7 +116,7 @@ def test_another_instruction_keeps_what_is_sent_and_the_frozen_steps_of_the_old(
     assert bench.state.status == RUNNING
 
 
-def test_without_frozen_steps_another_instruction_keeps_only_what_is_sent():
+def test_without_frozen_steps_a_new_instruction_keeps_only_sent_motion():
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
     sent = bench.sent
@@ -127,7 +127,7 @@ def test_without_frozen_steps_another_instruction_keeps_only_what_is_sent():
 
 
 @pytest.mark.parametrize("before", [(), ("",)])
-def test_at_rest_too_another_instruction_ends_the_old_one(before):
+def test_a_new_instruction_ends_the_old_one_at_rest_too(before):
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
     bench.run(1.5)
@@ -149,7 +149,7 @@ def test_the_same_instruction_again_changes_nothing():
     assert bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1)) is None
 
 
-def test_single_step_executes_one_chunk_to_its_end_for_each_step():
+def test_single_step_executes_one_chunk_to_its_end_for_each_call_of_step():
     bench = Bench(ExecutorConfig(single_step=True))
     assert bench.give(sway_chunk(0.0)).reason == "awaiting_step"
     for _ in range(2):
@@ -165,7 +165,7 @@ def test_single_step_executes_one_chunk_to_its_end_for_each_step():
         assert bench.still
 
 
-def test_a_reset_stops_forgets_and_starts_from_the_measured_state(bench):
+def test_a_reset_stops_and_restarts_from_the_measured_state(bench):
     bench.executor.reset(bench.now_ns)
     bench.run(0.02)
     timeline = bench.updates[-1][1].timeline
@@ -179,7 +179,7 @@ def test_a_reset_stops_forgets_and_starts_from_the_measured_state(bench):
     np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
 
 
-def test_a_reset_says_so_until_it_is_done(bench):
+def test_a_reset_is_reported_until_it_is_done(bench):
     bench.executor.reset(bench.now_ns)
     bench.run(0.05)
     assert (bench.state.status, bench.state.reason) == (HOLDING, "reset: waiting for a new chunk")
@@ -195,7 +195,7 @@ def test_a_stop_during_a_reset_keeps_its_own_reason(bench):
     assert bench.state.reason == "no instruction"
 
 
-def test_a_chunk_right_after_a_reset_leaves_the_stopping_motion_smoothly(bench):
+def test_a_chunk_right_after_a_reset_continues_the_stop_smoothly(bench):
     bench.executor.reset(bench.now_ns)
     bench.run(0.02)
     assert bench.give(sway_chunk(bench.t, episode=1)) is None
@@ -204,7 +204,7 @@ def test_a_chunk_right_after_a_reset_leaves_the_stopping_motion_smoothly(bench):
     assert max(excess(bench.sent, bench.limits)) < 1e-6
 
 
-def test_starting_anew_takes_the_robot_where_it_is_but_keeps_a_latched_stop(bench):
+def test_start_uses_the_measured_state_but_keeps_a_latched_stop(bench):
     bench.executor.stop(bench.now_ns)
     bench.run(0.5)
     bench.executor.estop(bench.now_ns)

@@ -1,7 +1,32 @@
-import pytest
+"""The actuated joints and their measured state."""
 
-from groot_ros.control.joint_state import MeasuredState
+from dataclasses import replace
+
+import pytest
+from support.control_bench import ARM, GRIPPER, JOINTS, contract
+
+from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
 from groot_ros.core import MalformedError, s_to_ns
+
+
+def test_joints_are_in_the_contracts_order_with_limits_methods_and_grippers():
+    joints = ActuatedJoints.of(contract(velocity=2.0, interpolation="quintic"))
+    assert joints.names == JOINTS
+    assert joints.limits.velocity.tolist() == [2.0] * 4
+    assert joints.methods == ("quintic", "quintic", "quintic", "cubic")
+    assert joints.blended.tolist() == [True, True, True, False]
+
+
+def test_columns_are_in_the_controllers_order():
+    robot = contract()
+    assert robot.controllers[0].joints == tuple(reversed(ARM))
+    assert ActuatedJoints.of(robot).columns(robot.controllers[0]) == [2, 1, 0]
+
+
+def test_joints_without_a_controller_are_left_out():
+    robot = contract()
+    joints = ActuatedJoints.of(replace(robot, controllers=robot.controllers[1:]))
+    assert joints.names == (GRIPPER,)
 
 
 @pytest.fixture
@@ -10,37 +35,40 @@ def measured():
 
 
 def unknown(measured, now_ns=10):
-    return measured.unknown(now_ns, timeout=0.5, most_ahead=0.05)
+    return measured.check_age(now_ns, timeout=0.5, max_future=0.05)
 
 
-def test_joints_are_matched_by_name_and_extra_ones_ignored(measured):
+def test_joints_are_matched_by_name_and_others_ignored(measured):
     measured.observe(5, ["wheel", "b", "a"], [9.0, 2.0, 1.0], [9.0, 0.2, 0.1])
     assert measured.position.tolist() == [1.0, 2.0]
     assert measured.velocity.tolist() == [0.1, 0.2]
     assert measured.oldest_ns == 5
 
 
-def test_several_sources_make_one_state_as_old_as_its_oldest_joint(measured):
+def test_joints_of_several_sources_form_one_state_with_the_age_of_the_oldest(measured):
     measured.observe(5, ["a"], [1.0], [])
-    assert unknown(measured).detail == "nothing heard of b"
+    assert unknown(measured).detail == "no joint state received for b"
     assert measured.oldest_ns is None
     measured.observe(3, ["b"], [2.0], [])
     assert measured.oldest_ns == 3
     assert unknown(measured) is None
 
 
-def test_a_state_that_is_too_old_names_the_joint_and_its_age(measured):
+def test_a_stale_state_names_the_joint_and_its_age(measured):
     measured.observe(s_to_ns(1.0), ["a"], [1.0], [])
     measured.observe(s_to_ns(0.8), ["b"], [1.0], [])
     assert unknown(measured, s_to_ns(1.3)) is None
     rejection = unknown(measured, s_to_ns(1.31))
-    assert str(rejection) == "stale_joint_state: b was last heard of 0.51 s ago"
+    assert (
+        str(rejection)
+        == "stale_joint_state: the last joint state of b is 0.51 s old, joint_state_timeout is 0.5"
+    )
 
 
-def test_a_state_from_the_future_means_that_clocks_disagree(measured):
+def test_a_state_from_the_future_is_a_clock_skew(measured):
     measured.observe(s_to_ns(1.0), ["a", "b"], [1.0, 1.0], [])
     assert unknown(measured, s_to_ns(0.95)) is None
-    assert unknown(measured, s_to_ns(0.9)).reason == "clocks_disagree"
+    assert unknown(measured, s_to_ns(0.9)).reason == "clock_skew"
 
 
 @pytest.mark.parametrize("twice", ["a", "wheel"])
@@ -59,7 +87,7 @@ def test_an_older_message_changes_nothing(measured):
     assert measured.position.tolist() == [1.0, 1.0]
 
 
-def test_a_source_without_velocities_stands_still(measured):
+def test_a_source_without_velocities_has_velocity_zero(measured):
     measured.observe(5, ["a", "b"], [1.0, 1.0], [3.0, 3.0])
     measured.observe(6, ["a", "b"], [1.0, 1.0], [])
     assert measured.velocity.tolist() == [0.0, 0.0]
@@ -78,23 +106,23 @@ def test_a_source_without_velocities_stands_still(measured):
 def test_a_malformed_message_is_rejected_whole(measured, positions, velocities):
     with pytest.raises(MalformedError) as caught:
         measured.observe(5, ["a", "b"], positions, velocities)
-    assert caught.value.reason == "bad_joint_state"
-    assert unknown(measured).detail == "nothing heard of a, b"
+    assert caught.value.reason == "invalid_joint_state"
+    assert unknown(measured).detail == "no joint state received for a, b"
 
 
 @pytest.mark.parametrize("nothing", [float("nan"), float("inf")])
-def test_a_joint_without_a_velocity_interface_stands_still(measured, nothing):
+def test_a_joint_without_a_velocity_interface_has_velocity_zero(measured, nothing):
     """joint_state_broadcaster says NaN where there is none."""
     measured.observe(5, ["a", "b"], [1.0, 2.0], [nothing, 0.3])
     assert measured.velocity.tolist() == [0.0, 0.3]
     assert measured.position.tolist() == [1.0, 2.0]
 
 
-def test_a_joint_that_is_nobodys_business_may_be_nan(measured):
+def test_a_joint_that_is_not_actuated_may_be_nan(measured):
     measured.observe(5, ["a", "b", "wheel"], [1.0, 2.0, float("nan")], [])
     assert measured.oldest_ns == 5
 
 
-def test_a_source_is_heard_only_for_the_joints_it_is_trusted_for(measured):
+def test_a_source_is_used_only_for_the_joints_it_is_trusted_for(measured):
     measured.observe(5, ["a", "b"], [1.0, 2.0], [], trusted=("b",))
-    assert unknown(measured).detail == "nothing heard of a"
+    assert unknown(measured).detail == "no joint state received for a"

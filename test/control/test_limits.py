@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from support.control_bench import contract, viable_states
 
-from groot_ros.control.interpolation import cubic, end_accelerations, knot_velocities
-from groot_ros.control.jerk import JointBounds
-from groot_ros.control.limits import Limits, follow
+from groot_ros.control.curve import cubic, end_accelerations, knot_velocities
+from groot_ros.control.jerk_limits import JointBounds
+from groot_ros.control.limits import Limits, limited_tracking
 
 LIMITS = Limits(
     lower=np.array([-1.0, -0.5]),
@@ -22,7 +22,7 @@ REST = np.zeros(2)
 
 
 def run(p, v, goal_p, goal_v, h=H):
-    return follow(LIMITS, p, v, np.full(len(goal_p), h), goal_p, goal_v)
+    return limited_tracking(LIMITS, p, v, np.full(len(goal_p), h), goal_p, goal_v)
 
 
 def worst(p, v, positions, velocities, h=H):
@@ -67,12 +67,12 @@ def test_a_segment_is_allowed_exactly_when_sampling_finds_no_violation(values, h
         ],
         axis=0,
     )
-    allowed = LIMITS.allow(p0, v0, p1, v1, h)
+    allowed = LIMITS.allows(p0, v0, p1, v1, h)
     clear = (np.abs(margin) > 1e-5) & LIMITS.viable(p0, v0)
     np.testing.assert_array_equal(allowed[clear], (margin > 0)[clear])
 
 
-def test_a_goal_within_limits_comes_back_bit_for_bit():
+def test_a_reference_within_limits_is_returned_to_the_bit():
     t = H * np.arange(1, 60)[:, None]
     goal_p = 0.3 * np.sin(4 * t) * [1.0, 0.5]
     goal_v = 1.2 * np.cos(4 * t) * [1.0, 0.5]
@@ -82,7 +82,7 @@ def test_a_goal_within_limits_comes_back_bit_for_bit():
     assert not changed.any()
 
 
-def test_a_joint_within_limits_is_untouched_by_one_that_is_not():
+def test_a_joint_within_limits_is_unchanged_when_another_is_limited():
     goal_p = np.tile([0.9, 0.0], (60, 1))
     goal_p[:, 1] = 0.2 * np.sin(3 * H * np.arange(1, 61))
     goal_v = np.zeros((60, 2))
@@ -99,7 +99,7 @@ def test_a_joint_within_limits_is_untouched_by_one_that_is_not():
     st.sampled_from([0.0, 0.02, 1.0]),
     st.sampled_from([0.002, H, 0.05]),
 )
-def test_from_any_viable_state_towards_any_goal_no_limit_is_violated(state, noise, rough, h):
+def test_tracking_any_reference_from_any_viable_state_keeps_every_limit(state, noise, rough, h):
     p, v = state
     goal_p = np.cumsum(noise * 0.05, axis=0) + noise * rough
     positions, velocities, _ = run(p, v, goal_p, knot_velocities(goal_p, h), h)
@@ -108,7 +108,7 @@ def test_from_any_viable_state_towards_any_goal_no_limit_is_violated(state, nois
 
 
 @pytest.mark.parametrize("far", [0.004, 0.05, 0.4, 1.0])
-def test_a_standing_goal_is_reached_without_overshoot_and_exactly(far):
+def test_a_constant_reference_is_reached_exactly_and_without_overshoot(far):
     goal = np.full((120, 2), [far, far / 2])
     positions, velocities, _ = run(REST, REST, goal, np.zeros_like(goal))
     np.testing.assert_array_equal(positions[-1], goal[-1])
@@ -116,7 +116,7 @@ def test_a_standing_goal_is_reached_without_overshoot_and_exactly(far):
     assert (positions <= goal + 1e-12).all()
 
 
-def test_a_goal_beyond_the_position_limit_is_followed_up_to_the_limit():
+def test_a_reference_outside_the_position_limit_is_tracked_up_to_the_limit():
     goal = np.full((150, 2), 7.0)
     positions, velocities, changed = run(REST, REST, goal, np.full_like(goal, 3.0))
     np.testing.assert_allclose(positions[-1], LIMITS.upper)
@@ -124,7 +124,7 @@ def test_a_goal_beyond_the_position_limit_is_followed_up_to_the_limit():
     assert changed.all()
 
 
-def test_motion_that_had_to_leave_a_moving_goal_rejoins_it_exactly():
+def test_limited_motion_rejoins_a_moving_reference_exactly():
     t = H * np.arange(1, 120)[:, None]
     goal_p, goal_v = 0.3 * np.sin(2 * t) * [1, 1], 0.6 * np.cos(2 * t) * [1, 1]
     positions, velocities, changed = run(np.array([-0.4, -0.2]), REST, goal_p, goal_v)
@@ -140,10 +140,10 @@ def test_a_tiny_step_onto_the_limit_turns_back_within_it():
     assert worst(p, v, positions, velocities, 0.05) < 1e-9
 
 
-def test_limits_work_on_whole_batches_of_states():
+def test_limited_tracking_works_on_batches_of_states():
     rng = np.random.default_rng(2)
     goal_p = np.cumsum(rng.normal(size=(20, 500, 2)) * 0.05, axis=0)
-    positions, velocities, changed = follow(
+    positions, velocities, changed = limited_tracking(
         LIMITS, np.zeros((500, 2)), np.zeros((500, 2)), np.full(20, H), goal_p, goal_p * 0
     )
     assert changed.shape == (500, 2)
@@ -152,14 +152,14 @@ def test_limits_work_on_whole_batches_of_states():
     np.testing.assert_allclose(velocities[:, 7], one[1], atol=1e-12)
 
 
-def test_slowing_down_keeps_the_full_brakes_for_a_joint_that_needs_them():
+def test_scaled_limits_keep_the_full_acceleration_for_a_joint_that_needs_it_to_stop():
     fast_near_the_limit = np.array([0.78, 0.0]), np.array([2.0, 0.5])
-    slowed = LIMITS.slowed(0.5, *fast_near_the_limit)
+    slowed = LIMITS.scaled(0.5, *fast_near_the_limit)
     assert slowed.velocity.tolist() == [1.0, 0.5]
     assert slowed.acceleration.tolist() == [10.0, 10.0]
 
 
-def test_jerk_is_known_only_where_a_joint_limits_it():
+def test_limits_have_a_jerk_only_if_a_joint_has_a_jerk_limit():
     joints = list(contract().joints.values())
     assert Limits.of(joints).jerk is None
     assert Limits.of(joints).jerk_bounds() == {}

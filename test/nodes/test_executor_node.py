@@ -184,7 +184,7 @@ def test_two_policies_at_once_are_rejected_loudly(on, capfd):
 def test_a_policy_that_says_it_ended_may_begin_again_at_once(on):
     on.run()
     on.tell_policy_status(PolicyStatus(lifecycle=State.PRIMARY_STATE_INACTIVE, session="a"))
-    wait_until(lambda: on.node._control._admission._session is None, "the session is over")
+    wait_until(lambda: on.node._control.live_session is None, "the session is over")
     on.give(session="b")
     state = on.states.wait(lambda s: s.session == "b")
     assert list(state.rejection_reasons) == []
@@ -268,7 +268,7 @@ def test_an_emergency_stop_outlives_cleanup_and_configure(on):
 def test_one_joint_state_from_the_future_is_rejected_and_the_next_ones_count(on):
     on.run()
     on.speak_from_the_future()
-    on.states.wait(lambda s: "clocks_disagree" in s.rejection_reasons)
+    on.states.wait(lambda s: "clock_skew" in s.rejection_reasons)
     state = on.states.wait(lambda s: True, after=len(on.states))
     assert "joint states" not in state.reason
 
@@ -387,9 +387,9 @@ def test_a_newcomer_stops_when_it_finds_somebody_and_goes_on_when_it_is_alone(on
 def test_a_newcomer_that_moves_already_sends_nothing_more_when_it_finds_somebody(on, monkeypatch):
     given_way, late = [], []
     control, outputs = on.node._control, on.node._outputs
-    give_way, send = control.give_way, outputs.send
+    yield_control, send = control.yield_control, outputs.send
     monkeypatch.setattr(
-        control, "give_way", lambda *given: (give_way(*given), given_way.append(given))
+        control, "yield_control", lambda *given: (yield_control(*given), given_way.append(given))
     )
     monkeypatch.setattr(
         outputs, "send", lambda sent: (late.append(sent) if given_way else None, send(sent))
@@ -476,7 +476,7 @@ def test_a_clock_that_stands_still_is_told_and_not_called_running(stage):
     on.bring_up()
     on.tell_time(start + s_to_ns(0.05))
     on.give()
-    wait_until(lambda: on.node._control._tally.accepted == 1, "the chunk is taken")
+    wait_until(lambda: on.node._control.state(start).accepted == 1, "the chunk is taken")
     on.tell_time(start + s_to_ns(0.06))
     on.states.wait(lambda s: held(s) and "/clock has stood still" in s.reason)
     assert on.diagnosed("motion", "/clock has stood still") == DiagnosticStatus.ERROR

@@ -79,7 +79,7 @@ def test_chunks_of_a_wrong_joint_count_are_rejected_and_the_robot_comes_to_rest(
 
 def test_joint_states_of_a_wrong_joint_count_count_as_lost(running):
     running.robot.stray_joint = True
-    running.wait(HOLDING, "joint states lost", rejected="bad_joint_state")
+    running.wait(HOLDING, "joint states lost", rejected="invalid_joint_state")
 
 
 def test_lost_joint_states_stop_the_robot_until_they_return(running):

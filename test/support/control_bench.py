@@ -6,8 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.control.curve import Curve
-from groot_ros.control.interpolation import cubic, end_accelerations
+from groot_ros.control.curve import Curve, cubic, end_accelerations
 from groot_ros.control.limits import Limits
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
 from groot_ros.robot import RobotContract
@@ -100,7 +99,7 @@ class Bench:
     @property
     def sent(self) -> Curve:
         """The motion in force."""
-        curve = self.executor._motion.sent
+        curve = self.executor.motion.active
         assert curve is not None
         return curve
 
@@ -130,7 +129,7 @@ class Bench:
         """Let the clock go on while nobody ticks, then tick once."""
         self.t = round(self.t + seconds, 6)
         self.observe()
-        self._update()
+        self.tick()
 
     def observe(self) -> None:
         self.executor.observe(
@@ -144,7 +143,7 @@ class Bench:
             object.__setattr__(item, "id", self._ids)
         self.observe()
         rejection = self.executor.receive(item, self.now_ns)
-        self._update()
+        self.tick()
         return rejection
 
     def run(self, seconds: float) -> None:
@@ -153,7 +152,7 @@ class Bench:
             self.t = round(self.t + TICK, 6)
             if self.reports:
                 self.observe()
-            self._update()
+            self.tick()
 
     def stream(self, seconds: float, latency: float = 0.1, period: float = 0.2) -> None:
         """A perfect policy, a chunk each period."""
@@ -161,16 +160,16 @@ class Bench:
             assert self.give(sway_chunk(self.t - latency)) is None
             self.run(period)
 
-    def _update(self) -> None:
+    def tick(self) -> None:
         update = self.executor.update(self.now_ns)
         if update is not None:
             self.updates.append((self.t, update))
-        if self.follows and self.executor._motion.sent is not None:
+        if self.follows and self.executor.motion.active is not None:
             self.measured, self.velocity = self.sent.at(self.now_ns)
 
     @property
     def limits(self) -> Limits:
-        return self.executor._limits
+        return self.executor.joints.limits
 
 
 def excess(curve: Curve, limits: Limits, from_ns: int = 0) -> tuple[float, float, float]:

@@ -1,3 +1,5 @@
+"""Messages to controllers and the committed timeline."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -6,7 +8,7 @@ from support.control_bench import ARM, EPOCH_NS, contract
 
 from groot_ros.control import JointTrajectory
 from groot_ros.control.curve import Curve
-from groot_ros.control.trajectory import prepare, require_continuous
+from groot_ros.control.outputs import controller_trajectory, require_continuous, timeline_rows
 from groot_ros.core import MalformedError
 
 GOOD = JointTrajectory(
@@ -20,7 +22,7 @@ GOOD = JointTrajectory(
 )
 
 
-def spoilt(name, index, value):
+def changed(name, index, value):
     array = np.array(getattr(GOOD, name))
     array[index] = value
     return {name: array}
@@ -29,22 +31,22 @@ def spoilt(name, index, value):
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (spoilt("positions", (1, 0), np.nan), "non_finite"),
-        (spoilt("velocities", (0, 0), np.inf), "non_finite"),
-        (spoilt("velocities", (2, 1), 1e-9), "no_rest"),
-        (spoilt("offsets_ns", 1, 20), "bad_times"),
-        (spoilt("offsets_ns", 0, 5), "bad_times"),
+        (changed("positions", (1, 0), np.nan), "non_finite"),
+        (changed("velocities", (0, 0), np.inf), "non_finite"),
+        (changed("velocities", (2, 1), 1e-9), "nonzero_end_velocity"),
+        (changed("offsets_ns", 1, 20), "non_increasing_times"),
+        (changed("offsets_ns", 0, 5), "non_increasing_times"),
         ({"joint_names": ("a", "a")}, "duplicate_name"),
         ({"joint_names": ("a",)}, "sizes_disagree"),
         ({"velocities": np.zeros((3, 3))}, "sizes_disagree"),
         (
             {n: getattr(GOOD, n)[-1:] for n in ("positions", "velocities")}
             | {"offsets_ns": np.array([0])},
-            "too_few_knots",
+            "too_few_points",
         ),
     ],
 )
-def test_what_a_controller_would_take_amiss_is_never_made(change, reason):
+def test_trajectories_that_a_controller_cannot_execute_are_malformed(change, reason):
     with pytest.raises(MalformedError) as caught:
         replace(GOOD, **change)
     assert caught.value.reason == reason
@@ -54,7 +56,7 @@ def test_each_controller_gets_its_own_joints_in_its_own_order():
     controller = contract().controllers[0]
     times = EPOCH_NS + np.array([0, 10, 20], dtype=np.int64)
     curve = Curve(times, np.arange(12.0).reshape(3, 4), np.zeros((3, 4)))
-    trajectory = prepare(controller, [2, 1, 0], curve)
+    trajectory = controller_trajectory(controller, [2, 1, 0], curve)
     assert trajectory.joint_names == tuple(reversed(ARM))
     assert trajectory.positions[0].tolist() == [2.0, 1.0, 0.0]
     assert trajectory.stamp_ns == EPOCH_NS
@@ -67,7 +69,7 @@ def line(shift=0.0, speed=1.0):
     return Curve(times, positions, np.full((2, 1), speed))
 
 
-def test_the_same_motion_may_be_sent_again():
+def test_the_active_motion_may_be_sent_again():
     require_continuous(line(), None, EPOCH_NS)
     require_continuous(line(), line(), EPOCH_NS)
 
@@ -75,13 +77,39 @@ def test_the_same_motion_may_be_sent_again():
 @pytest.mark.parametrize(
     ("new", "now_ns", "reason"),
     [
-        (line(shift=1e-4), EPOCH_NS, "step"),
-        (line(speed=1.01), EPOCH_NS, "step"),
-        (line(), EPOCH_NS - 2 * 10**8, "not_in_force"),
-        (line(), EPOCH_NS + 10**8, "not_in_force"),
+        (line(shift=1e-4), EPOCH_NS, "discontinuous"),
+        (line(speed=1.01), EPOCH_NS, "discontinuous"),
+        (line(), EPOCH_NS - 2 * 10**8, "outside_time_span"),
+        (line(), EPOCH_NS + 10**8, "outside_time_span"),
     ],
 )
 def test_a_message_that_would_make_the_robot_step_is_rejected(new, now_ns, reason):
     with pytest.raises(MalformedError) as caught:
         require_continuous(new, line(), now_ns)
     assert caught.value.reason == reason
+
+
+MS = 1_000_000
+CURVE = Curve(
+    EPOCH_NS + np.array([0, 100 * MS], dtype=np.int64),
+    np.array([[0.0], [1.0]]),
+    np.full((2, 1), 10),
+)
+
+
+@pytest.mark.parametrize("anchor_ms", [-33, 0, 7, 50, 97, 150])
+def test_timeline_rows_lie_on_the_grid_of_the_anchor_within_the_curve(anchor_ms):
+    start_ns, positions, velocities = timeline_rows(
+        CURVE, EPOCH_NS - 5, EPOCH_NS + anchor_ms * MS, 0.01
+    )
+    assert (start_ns - EPOCH_NS - anchor_ms * MS) % (10 * MS) == 0
+    assert 0 <= start_ns - EPOCH_NS < 10 * MS
+    t = (start_ns - EPOCH_NS) / 1e9 + 0.01 * np.arange(len(positions))
+    assert 0.09 < t[-1] <= 0.1
+    np.testing.assert_allclose(positions[:, 0], 10 * t, atol=1e-12)
+    np.testing.assert_allclose(velocities, 10.0)
+
+
+def test_timeline_rows_begin_at_the_given_time():
+    start_ns, _, _ = timeline_rows(CURVE, EPOCH_NS + 42 * MS, EPOCH_NS, 0.01)
+    assert start_ns == EPOCH_NS + 50 * MS

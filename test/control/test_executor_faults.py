@@ -23,7 +23,7 @@ def bench():
 
 
 @pytest.mark.parametrize(("before", "late"), [(1.0, 0.06), (1.0, 0.9), (0.0, 0.9)])
-def test_a_tick_long_after_a_reset_finds_nothing_left_to_send(bench, before, late):
+def test_a_tick_long_after_a_reset_sends_nothing(bench, before, late):
     """At rest, and moving."""
     bench.run(before)
     bench.executor.reset(bench.now_ns)
@@ -36,9 +36,9 @@ def test_a_tick_long_after_a_reset_finds_nothing_left_to_send(bench, before, lat
     assert bench.state.status == RUNNING
 
 
-def test_a_stop_that_came_too_late_to_be_sent_is_no_motion_to_leave(bench):
+def test_a_stop_that_could_not_be_sent_in_time_is_rolled_back(bench):
     """The controllers are still on the motion before it, and so is the executor."""
-    sent = bench.executor._outputs.published
+    sent = bench.executor.published
     bench.executor.hold(True, bench.now_ns)
     count = len(bench.updates)
     bench.stall(0.42)
@@ -47,10 +47,10 @@ def test_a_stop_that_came_too_late_to_be_sent_is_no_motion_to_leave(bench):
     assert (bench.state.status, bench.state.rejections) == (HOLDING, {})
 
 
-def test_a_reset_that_came_too_late_to_be_sent_is_done_when_the_controllers_are():
+def test_a_reset_that_could_not_be_sent_in_time_ends_when_the_controllers_are_at_rest():
     bench = Bench()
     bench.stream(0.6)
-    rest_ns = bench.executor._motion.rest_ns
+    rest_ns = bench.executor.motion.rest_ns
     bench.executor.reset(bench.now_ns)
     bench.stall(0.37)
     while bench.state.status == HOLDING:
@@ -58,8 +58,8 @@ def test_a_reset_that_came_too_late_to_be_sent_is_done_when_the_controllers_are(
     assert 0 <= bench.now_ns - rest_ns < s_to_ns(0.02)
 
 
-def test_a_reset_at_rest_without_any_lead_is_done_at_once():
-    bench = Bench(ExecutorConfig(splice_lead_time=0.0))
+def test_a_reset_at_rest_without_splice_lead_time_is_done_immediately():
+    bench = Bench(ExecutorConfig(lead=0.0))
     bench.stream(0.6)
     bench.run(2.0)
     bench.executor.reset(bench.now_ns)
@@ -67,13 +67,13 @@ def test_a_reset_at_rest_without_any_lead_is_done_at_once():
     assert bench.state.status == IDLE
 
 
-def test_a_distrusted_controller_at_rest_and_a_late_tick_are_a_stop_like_any_other(bench):
+def test_a_late_tick_after_a_controller_fault_at_rest_can_be_resumed(bench):
     """As a timer of 30 Hz has it."""
     bench.run(0.7)
     for _ in range(20):
-        bench.executor.watch_controller("arm", bench.now_ns, bench.reference(j2=1.0), bench.now_ns)
+        bench.executor.check_controller("arm", bench.now_ns, bench.reference(j2=1.0), bench.now_ns)
         bench.stall(0.033)
-        if bench.executor._watchdog.locked:
+        if bench.executor.state(bench.now_ns).latched:
             break
     assert bench.state.reason.startswith("controller 'arm' does not follow")
     bench.executor.resume(bench.now_ns)
@@ -81,23 +81,23 @@ def test_a_distrusted_controller_at_rest_and_a_late_tick_are_a_stop_like_any_oth
     assert bench.give(bench.standing_chunk()) is None
 
 
-def test_motion_that_would_step_is_never_sent(bench, monkeypatch):
+def test_discontinuous_motion_is_never_sent(bench, monkeypatch):
     def broken(now_ns, settings):
-        motion = bench.executor._motion
-        motion.sent = replace(motion.sent, positions=motion.sent.positions + 0.01)
-        return True
+        motion = bench.executor.motion
+        motion.active = replace(motion.active, positions=motion.active.positions + 0.01)
+        motion.changed = True
 
     sent = bench.sent
-    monkeypatch.setattr(bench.executor._motion, "refresh", broken)
+    monkeypatch.setattr(bench.executor.motion, "refresh", broken)
     count = len(bench.updates)
     bench.run(0.01)
     assert len(bench.updates) == count
     assert bench.sent is sent
     assert bench.state.status == HOLDING
-    assert bench.state.rejections == {"unsendable_step": 1}
+    assert bench.state.rejections == {"invalid_output_discontinuous": 1}
 
 
-def test_an_internal_error_is_a_bounded_stop_latched_counted_and_told(bench):
+def test_an_internal_error_stops_smoothly_and_is_latched_counted_and_reported(bench):
     update = bench.executor.fail("ValueError in _on_tick", bench.now_ns)
     assert {t.controller for t in update.trajectories} == {"arm", "finger"}
     state = bench.state
@@ -114,12 +114,12 @@ def test_an_internal_error_is_a_bounded_stop_latched_counted_and_told(bench):
     assert bench.give(bench.standing_chunk()) is None
 
 
-def test_an_internal_error_in_the_stop_itself_leaves_the_tail_that_was_sent(bench, monkeypatch):
+def test_an_internal_error_in_the_stop_leaves_the_tail_that_was_sent(bench, monkeypatch):
     def broken(*_):
         raise IndexError("no such knot")
 
-    tail = bench.executor._outputs.published
-    monkeypatch.setattr(bench.executor._motion, "brake", broken)
+    tail = bench.executor.published
+    monkeypatch.setattr(bench.executor.motion, "brake", broken)
     with pytest.raises(IndexError):
         bench.executor.fail("the first error", bench.now_ns)
     count = len(bench.updates)
@@ -129,14 +129,14 @@ def test_an_internal_error_in_the_stop_itself_leaves_the_tail_that_was_sent(benc
     assert "the first error" in bench.state.reason
 
 
-def test_an_internal_error_before_any_motion_only_latches():
+def test_an_internal_error_before_any_motion_is_only_latched():
     bench = Bench()
     assert bench.executor.fail("too early", bench.now_ns) is None
     bench.run(0.01)
     assert bench.give(sway_chunk(bench.t)).reason == "needs_resume"
 
 
-def test_a_jump_of_the_clock_backwards_forgets_everything(bench):
+def test_a_backward_jump_of_the_clock_drops_all_motion(bench):
     bench.t = 0.1
     bench.run(0.05)
     assert bench.state.status == HOLDING
@@ -146,7 +146,7 @@ def test_a_jump_of_the_clock_backwards_forgets_everything(bench):
     assert bench.updates[-1][1].timeline.start_ns > EPOCH_NS + s_to_ns(0.05)
 
 
-def test_a_jump_of_the_clock_ahead_forgets_everything(bench):
+def test_a_forward_jump_of_the_clock_drops_all_motion(bench):
     bench.t += 5.0
     bench.executor.update(bench.now_ns)
     assert bench.state.status == HOLDING
@@ -163,7 +163,7 @@ def test_a_short_stall_is_not_a_jump_of_the_clock(bench):
     assert bench.state.status in (RUNNING, BRAKING)
 
 
-def test_a_stall_beyond_the_end_of_all_motion_is_a_starvation_and_nothing_is_sent(bench):
+def test_a_stall_beyond_the_end_of_all_motion_is_an_underrun_and_nothing_is_sent(bench):
     bench.t += 0.95
     count = len(bench.updates)
     bench.run(0.01)
@@ -181,15 +181,15 @@ def test_a_small_correction_of_the_clock_changes_nothing(bench):
     assert bench.state.status == RUNNING
 
 
-def test_an_error_before_anything_leaves_does_not_count_as_sent(bench, monkeypatch):
+def test_motion_of_an_update_that_raises_does_not_count_as_published(bench, monkeypatch):
     def broken(*_):
         raise ZeroDivisionError
 
-    followed = bench.executor._outputs.published
-    monkeypatch.setattr("groot_ros.control.outputs.even_rows", broken)
+    followed = bench.executor.published
+    monkeypatch.setattr("groot_ros.control.outputs.timeline_rows", broken)
     with pytest.raises(ZeroDivisionError):
         bench.give(bench.standing_chunk())
-    assert bench.executor._outputs.published is followed
+    assert bench.executor.published is followed
     monkeypatch.undo()
     stop = bench.executor.fail("ZeroDivisionError", bench.now_ns)
     assert stop is None or not stop.trajectories[0].velocities[-1].any()

@@ -41,7 +41,7 @@ def commands(distro: str, spread: float, jitter: float) -> tuple[np.ndarray, np.
                 assert (
                     bench.give(sway_chunk(chunks.pop(0)[1], offset=rng.normal() * spread)) is None
                 )
-            bench._update()
+            bench.tick()
         while bench.updates and bench.updates[0][0] + DELIVERY <= t:
             trajectory = bench.updates.pop(0)[1].trajectories[0]
             controller.accept(message(trajectory), EPOCH_NS + round(t * 1e9))
@@ -60,7 +60,7 @@ def sharpness(positions: np.ndarray) -> float:
 
 @pytest.mark.parametrize("distro", ["jazzy", "humble"])
 @pytest.mark.parametrize("jitter", [0.0, 0.04])
-def test_agreeing_chunks_become_the_intended_motion_with_no_added_acceleration(distro, jitter):
+def test_consistent_chunks_become_the_intended_motion_without_added_acceleration(distro, jitter):
     t, positions = commands(distro, spread=0.0, jitter=jitter)
     intended = sway(t)[:, :3]
     assert np.sqrt(((positions - intended) ** 2).mean()) < 1e-4
@@ -68,7 +68,7 @@ def test_agreeing_chunks_become_the_intended_motion_with_no_added_acceleration(d
 
 
 @pytest.mark.parametrize("distro", ["jazzy", "humble"])
-def test_disagreeing_chunks_become_smooth_motion(distro):
+def test_inconsistent_chunks_become_smooth_motion(distro):
     t, positions = commands(distro, spread=0.02, jitter=0.04)
     # Blending adds at most 3 rad/s2 where twice its window is enough for that.
     assert sharpness(positions) < sharpness(sway(t)[:, :3]) + 3.5

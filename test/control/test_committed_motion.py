@@ -28,13 +28,13 @@ from groot_ros.core import ns_to_s, s_to_ns
 LIMITS = Limits.of([contract().joints[name] for name in JOINTS])
 
 
-def kinks(curve: Curve, t_ns: int) -> float:
+def discontinuity(curve: Curve, t_ns: int) -> float:
     """Largest jump of position or velocity around an instant."""
     (p0, v0), (p1, v1) = curve.at(t_ns - 1), curve.at(t_ns + 1)
     return float(max(np.abs(p1 - p0).max(), np.abs(v1 - v0).max()))
 
 
-def test_steps_are_executed_at_their_own_time_however_late_the_chunk_is():
+def test_steps_are_executed_at_their_due_time_however_late_the_chunk_is():
     for latency in (0.03, 0.1, 0.2):
         bench = Bench()
         bench.stream(1.6, latency=latency)
@@ -53,7 +53,7 @@ def test_a_chunk_within_limits_that_agrees_with_the_motion_passes_unchanged():
         bench.give(chunk(ramp(bench.t - 0.1 + DT * np.arange(16)), bench.t - 0.1))
         bench.run(0.35)
     t = 1.45 + np.arange(30) / 100
-    commanded, velocity = bench.executor._motion.plan.sample(
+    commanded, velocity = bench.executor.motion.plan.sample(
         EPOCH_NS + np.round(t * 1e9).astype(int)
     )
     np.testing.assert_allclose(commanded, ramp(t), atol=1e-9)
@@ -61,7 +61,7 @@ def test_a_chunk_within_limits_that_agrees_with_the_motion_passes_unchanged():
     assert bench.state.limited_chunks == hits
 
 
-def test_the_first_chunk_leaves_standstill_without_a_step():
+def test_the_first_chunk_starts_from_rest_without_a_step():
     bench = Bench(start=[0.1, -0.1, 0.2, 0.0])
     bench.give(sway_chunk(0.0))
     trajectory = bench.updates[0][1].trajectories[0]
@@ -82,31 +82,31 @@ def test_a_splice_is_continuous_in_position_and_velocity():
         if t < after.times[np.searchsorted(after.times, now + s_to_ns(0.02))]:
             for old, new in zip(before.at(t), after.at(t), strict=True):
                 np.testing.assert_allclose(new, old, atol=1e-9)
-    assert max(kinks(after, int(t)) for t in after.times[1:-1]) < 1e-6
+    assert max(discontinuity(after, int(t)) for t in after.times[1:-1]) < 1e-6
 
 
-def test_a_disagreement_decays_within_the_blend_window():
+def test_the_offset_of_a_new_chunk_decays_within_the_blend_window():
     bench = Bench()
     bench.stream(1.0)
     at = bench.t
     bench.give(sway_chunk(at - 0.1, offset=0.02))
     np.testing.assert_allclose(bench.state.splice_discontinuity, -0.02, atol=1e-3)
     t = np.array([at, at + 0.1, at + 0.29])
-    commanded, _ = bench.executor._motion.plan.sample(EPOCH_NS + (t * 1e9).astype(np.int64))
+    commanded, _ = bench.executor.motion.plan.sample(EPOCH_NS + (t * 1e9).astype(np.int64))
     off = commanded[:, :3] - sway(t)[:, :3]
     np.testing.assert_allclose(off[0], 0.0, atol=1e-4)
     assert ((off[1] > 0.002) & (off[1] < 0.018)).all()
     np.testing.assert_allclose(off[2], 0.02, atol=1e-4)
 
 
-def test_a_large_disagreement_takes_longer_so_that_blending_adds_a_bounded_acceleration():
+def test_a_large_offset_is_blended_for_longer_within_the_blend_acceleration():
     """60 mrad in 0.25 s would be 5.8 rad/s2; within 3 rad/s2 they take 0.35 s."""
     bench = Bench()
     bench.stream(1.6)
     at = bench.t
     bench.give(sway_chunk(at - 0.1, offset=0.06))
     t = at + 0.05 + np.arange(340) / 1000
-    commanded, _ = bench.executor._motion.plan.sample(EPOCH_NS + np.round(t * 1e9).astype(np.int64))
+    commanded, _ = bench.executor.motion.plan.sample(EPOCH_NS + np.round(t * 1e9).astype(np.int64))
     added = np.diff(commanded[:, :3] - sway(t)[:, :3], 2, axis=0) * 1e6
     assert 2.0 < np.abs(added).max() < 3.6
 
@@ -118,11 +118,11 @@ def test_grippers_are_not_blended_but_limited():
     closed[:, 3] = -1.0
     bench.give(chunk(closed, bench.t - 0.1))
     bench.give(chunk(closed, bench.t - 0.1))
-    _, velocity = bench.executor._motion.plan.at(bench.now_ns + s_to_ns(0.25))
+    _, velocity = bench.executor.motion.plan.at(bench.now_ns + s_to_ns(0.25))
     assert velocity[3] == pytest.approx(-3.0)
 
 
-def test_what_is_published_ends_at_rest_within_commit_horizon_and_braking_time():
+def test_published_trajectories_end_at_rest_within_commit_horizon_and_braking_time():
     bench = Bench()
     bench.stream(1.0)
     for at, update in bench.updates:
@@ -132,7 +132,7 @@ def test_what_is_published_ends_at_rest_within_commit_horizon_and_braking_time()
             assert rest <= at + 0.3 + 0.017 + 0.3 + 1e-4
 
 
-def test_messages_begin_in_the_past_and_hold_a_knot_before_their_arrival():
+def test_messages_begin_in_the_past_and_have_a_knot_before_their_arrival():
     bench = Bench()
     bench.stream(1.0)
     for at, update in bench.updates:
@@ -141,7 +141,7 @@ def test_messages_begin_in_the_past_and_hold_a_knot_before_their_arrival():
             assert seconds(trajectory.end_ns) > at + 0.1
 
 
-def test_it_is_published_when_it_changes_and_before_it_runs_out_not_every_tick():
+def test_trajectories_are_published_on_a_change_and_before_their_tail_but_not_every_tick():
     bench = Bench()
     bench.stream(2.1, period=0.3)
     assert 12 <= len(bench.updates) <= 16
@@ -151,7 +151,7 @@ def test_it_is_published_when_it_changes_and_before_it_runs_out_not_every_tick()
         assert then < max(tail, at + 0.02)
 
 
-def test_an_executor_that_stalled_goes_on_from_its_own_tail():
+def test_after_a_stall_the_plan_continues_from_the_tail():
     bench = Bench()
     bench.stream(0.6)
     bench.give(sway_chunk(bench.t, steps=40))
@@ -168,12 +168,12 @@ def test_an_executor_that_stalled_goes_on_from_its_own_tail():
 def test_steps_older_than_max_chunk_age_are_not_executed():
     bench = Bench(settings=ExecutorConfig(max_chunk_age=0.4))
     bench.give(sway_chunk(0.0, steps=60))
-    assert seconds(bench.executor._motion.plan.end_ns) <= 0.4
+    assert seconds(bench.executor.motion.plan.end_ns) <= 0.4
     bench.run(1.0)
     assert not bench.sent.at(bench.now_ns - s_to_ns(0.29))[1].any()
 
 
-def test_lower_limits_take_hold_while_moving():
+def test_lower_limits_apply_while_moving():
     bench = Bench()
     bench.stream(0.4)
     bench.executor.settings = replace(bench.executor.settings, limits_scale=0.1)
@@ -190,7 +190,7 @@ def test_lower_limits_take_hold_while_moving():
     st.sampled_from(["linear", "cubic", "quintic"]),
     st.sampled_from([0.0, 0.1, 0.25]),
 )
-def test_whatever_happens_the_motion_in_force_keeps_every_limit(data, seed, noise, method, window):
+def test_the_active_trajectory_always_keeps_every_limit(data, seed, noise, method, window):
     rng = np.random.default_rng(seed)
     p, v = data.draw(viable_states(LIMITS))
     bench = Bench(
@@ -217,7 +217,7 @@ def test_whatever_happens_the_motion_in_force_keeps_every_limit(data, seed, nois
                 values = bench.measured + steps + rng.normal(size=steps.shape) * noise
                 bench.give(chunk(values, bench.t - float(rng.uniform(0, 0.2)), dt=dt))
         bench.run(float(rng.choice([0.01, 0.05, 0.2, 0.5])))
-        if bench.executor._motion.sent is not None:
+        if bench.executor.motion.active is not None:
             sent = bench.sent
             # What came before was the robot's own motion.
             first_ns = EPOCH_NS + s_to_ns(bench.updates[0][0])
@@ -226,10 +226,10 @@ def test_whatever_happens_the_motion_in_force_keeps_every_limit(data, seed, nois
             assert velocity < 1e-6
             assert acceleration < 1e-6
             assert not sent.velocities[-1].any()
-    assert not [r for r in bench.state.rejections if r.startswith("unsendable")]
+    assert not [r for r in bench.state.rejections if r.startswith("invalid_output")]
 
 
-def test_the_timeline_is_what_was_and_will_be_sent_on_the_chunks_own_grid():
+def test_the_timeline_is_past_and_planned_motion_on_the_steps_of_the_chunk():
     bench = Bench()
     bench.stream(1.6)
     bench.give(sway_chunk(bench.t - 0.1))
@@ -246,7 +246,7 @@ def test_the_timeline_is_what_was_and_will_be_sent_on_the_chunks_own_grid():
     assert ids == list(range(1, len(ids) + 1))
 
 
-def test_the_timeline_shows_the_tail_once_it_is_certain():
+def test_the_timeline_includes_the_tail_once_no_chunk_can_replace_it():
     bench = Bench()
     bench.stream(0.4)
     bench.run(0.5)

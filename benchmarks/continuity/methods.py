@@ -1,59 +1,74 @@
-"""Five ways to make messages to a joint_trajectory_controller of chunks."""
+"""Five methods to execute chunks on a joint_trajectory_controller, and the run of one of them.
+
+A run has a policy, a method, the ported controller, and a servo that lags.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from benchmarks.continuity.policies import DT, HORIZON, Array, Source
-from benchmarks.continuity.stream import Proposal, Stream
+from benchmarks.continuity.policies import (
+    DT,
+    HORIZON,
+    PERIOD,
+    Array,
+    Proposal,
+    Source,
+    Stream,
+    proposals,
+)
 from groot_ros.control import Executor, ExecutorConfig
-from groot_ros.control.continuation import Continuation
+from groot_ros.control.rtc import Continuation
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, RtcMode, s_to_ns
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
+from groot_ros.sim.trajectory_controller import RULES, Distro, TrajectoryController
 
 EPOCH_NS = 1_750_000_000_000_000_000
+#: s: period of the executor's tick, transport of a message, and time constant of the servo.
+TICK, DELIVERY, LAG = 0.012, 0.002, 0.05
 
 
 class Sender(ABC):
-    """One way to make messages of chunks; `messages` is asked every tick.
+    """A method that turns chunks into messages; `messages` is called every tick.
 
     Attributes:
-        seams: old minus new at each splice, rad, where the sender knows.
-        conditioned: of each chunk, whether real-time chunking had something to hold it to.
+        splices: old minus new position at each splice, rad, if the method reports it.
+        conditioned: whether real-time chunking conditioned the chunk, per chunk.
 
     """
 
     def __init__(self, source: Source) -> None:
         self.joints = source.joints
-        self.seams: list[Array] = []
+        self.splices: list[Array] = []
         self.conditioned: list[bool] = []
 
     @abstractmethod
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
-        """What is published at t s, with the chunks that arrived since the last tick."""
+        """Return the messages at t s, given the chunks that arrived since the last tick."""
 
 
 class HardReplacement(Sender):
-    """Each chunk as it is, at the absolute times of its steps, with a tail to rest."""
+    """Sends each chunk unchanged, at the absolute times of its steps, with a tail to rest."""
 
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
-        """One message a chunk."""
+        """Return one message per chunk."""
         return [timed(self.joints, p.t_obs, p.values) for p in due]
 
 
 class StampZero(Sender):
-    """Each chunk from its arrival on, positions only: what most bridges publish."""
+    """Sends each chunk from its arrival on, positions only, as most bridges do."""
 
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
-        """One message a chunk."""
+        """Return one message per chunk."""
         return [
             TrajectoryMessage(
                 0,
@@ -65,7 +80,7 @@ class StampZero(Sender):
 
 
 class Ensembling(Sender):
-    """Overlapping chunks averaged with weights exp(-0.01 i), oldest first."""
+    """Averages overlapping chunks with weights exp(-0.01 i), oldest first."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -74,7 +89,7 @@ class Ensembling(Sender):
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
-        """One message when something came."""
+        """Return one message if a chunk has arrived."""
         if not due:
             return []
         self._past = [*self._past, *due][-8:]
@@ -92,7 +107,7 @@ class Ensembling(Sender):
 
 
 class ThisExecutor(Sender):
-    """groot_ros.control, with or without real-time chunking in the policy."""
+    """Uses groot_ros.control, with or without real-time chunking in the policy."""
 
     def __init__(self, mode: RtcMode, source: Source, stream: Stream) -> None:
         super().__init__(source)
@@ -101,7 +116,7 @@ class ThisExecutor(Sender):
         self._continuation = Continuation(mode, {"arm": source.joints}, DT, HORIZON)
 
     def prepare(self, proposal: Proposal) -> ActionChunk:
-        """The chunk, conditioned on what was committed when it was observed."""
+        """Return the chunk, conditioned on the motion committed at its observation."""
         stamp_ns = EPOCH_NS + s_to_ns(proposal.t_obs)
         origin = ChunkOrigin(stamp_ns, "a", 0, new_instruction=False)
         prefix = self._continuation.prefix(origin, *self._budget)
@@ -126,20 +141,20 @@ class ThisExecutor(Sender):
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
-        """Whatever the executor has to say."""
+        """Return the messages of the executor."""
         now_ns = EPOCH_NS + s_to_ns(t)
         executor = self._executor
         executor.observe(now_ns, self.joints, measured.tolist(), [])
         for proposal in due:
-            # Observed earlier, but nothing was committed since the last chunk.
+            # The chunk was observed earlier, but nothing has been committed since the last one.
             chunk = self.prepare(proposal)
             began = chunk.id > 1
             if executor.receive(chunk, now_ns) is None and began:
-                self.seams.append(np.array(executor.state(now_ns).splice_discontinuity))
+                self.splices.append(np.array(executor.state(now_ns).splice_discontinuity))
         update = executor.update(now_ns)
         if update is None:
             return []
-        self._continuation.take(update.timeline)
+        self._continuation.set_timeline(update.timeline)
         return [
             TrajectoryMessage(
                 each.stamp_ns,
@@ -167,7 +182,7 @@ METHODS: dict[str, Callable[[Source, Stream], Sender]] = {
 def timed(
     joints: tuple[str, ...], t_obs: float, values: Array, tail: float = 0.3
 ) -> TrajectoryMessage:
-    """Positions and velocities at the absolute times of the steps, then a tail to rest."""
+    """Return positions and velocities at the times of the steps, then a tail to rest."""
     velocities = np.gradient(values, DT, axis=0, edge_order=2)
     offsets = [*(DT * np.arange(HORIZON)), DT * (HORIZON - 1) + tail]
     positions = np.vstack([values, values[-1] + velocities[-1] * tail / 2])
@@ -175,3 +190,65 @@ def timed(
     rows = zip(offsets, positions, np.vstack([velocities, rest]), strict=True)
     points = [TrajectoryPoint(s_to_ns(t), p, v) for t, p, v in rows]
     return TrajectoryMessage(EPOCH_NS + s_to_ns(t_obs), joints, points)
+
+
+@dataclass(frozen=True)
+class Run:
+    """Commands and measurements of one run.
+
+    Attributes:
+        source: the policy, with its intended motion.
+        times: time for which each command is meant, [T] s.
+        commands: [T, N] rad.
+        measured: [T, N] rad.
+        splices: old minus new position at each splice, [S, N] rad.
+        conditioned: share of the chunks that real-time chunking conditioned.
+
+    """
+
+    source: Source
+    times: Array
+    commands: Array
+    measured: Array
+    splices: Array
+    conditioned: float
+
+
+def execute(
+    method: Callable[[Source, Stream], Sender],
+    source: Source,
+    distro: Distro,
+    stream: Stream,
+    lag: float = LAG,
+) -> Run:
+    """Run a method at 250 Hz from the start of the intended motion."""
+    sender, rules = method(source, stream), RULES[distro]
+    controller = TrajectoryController(source.joints, rules, PERIOD)
+    pending = proposals(source, stream)
+    in_transport: list[tuple[float, TrajectoryMessage]] = []
+    servo = source.intended(0.0)
+    still = np.zeros(len(source.joints))
+    times, commands, measured = [], [], []
+    ticks = round(TICK / PERIOD)
+    for k in range(round(source.seconds / PERIOD)):
+        t = k * PERIOD
+        if k % ticks == 0:
+            due = [p for p in pending if p.arrival <= t]
+            pending = pending[len(due) :]
+            in_transport += [(t + DELIVERY, m) for m in sender.messages(t, due, servo)]
+        now_ns = EPOCH_NS + s_to_ns(t)
+        while in_transport and in_transport[0][0] <= t:
+            controller.accept(in_transport.pop(0)[1], now_ns)
+        command = controller.update(now_ns, servo, still)
+        servo = servo + (command - servo) * (PERIOD / lag if lag else 1.0)
+        times.append(t + (PERIOD if rules.look_ahead else 0.0))
+        commands.append(command)
+        measured.append(servo)
+    return Run(
+        source,
+        np.array(times),
+        np.array(commands),
+        np.array(measured),
+        np.array(sender.splices).reshape(-1, len(source.joints)),
+        float(np.mean(sender.conditioned)) if sender.conditioned else 0.0,
+    )

@@ -1,0 +1,203 @@
+"""Validation of received chunks: session and order, time, joints; and the rejections."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from groot_ros.control.settings import ExecutorConfig
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
+from groot_ros.robot import RobotContract
+
+_SUPPORTED_KINDS = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
+#: s: accepted range of a chunk's dt; other values are a unit error.
+_DT_RANGE = (0.001, 1.0)
+#: Largest step of the chunk id. After a larger one no further chunk of the session could be newer.
+_MAX_ID_STEP = 1_000_000
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a chunk or a joint state was not used.
+
+    Attributes:
+        reason: short snake_case code, stable, for counting and comparing.
+        detail: one line: what is wrong, where, how to fix it.
+
+    """
+
+    reason: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}: {self.detail}"
+
+
+class ChunkValidator:
+    """Checks chunks one by one and keeps track of the live session.
+
+    One session is live until no chunk of it has arrived for `session_timeout`. A chunk of another
+    session before that means that two policies are running.
+
+    Attributes:
+        live_session: None if any session may start.
+
+    """
+
+    def __init__(self, contract: RobotContract, joint_names: Sequence[str]) -> None:
+        self._joints = contract.joints
+        self._required = tuple(joint_names)
+        self.reset()
+
+    def reset(self) -> None:
+        """Accept any session and any episode again."""
+        self.live_session: str | None = None
+        self._last_chunk_ns = 0
+        self._episode = 0
+        self._last_id = -1
+        self._instruction_id = 0
+        self._ended_instruction: int | None = None
+        self._not_before_ns: int | None = None
+
+    def end_session(self, session: str) -> None:
+        """Accept another session immediately: the policy has ended this one."""
+        if session == self.live_session:
+            self.live_session = None
+
+    def reject_observed_until(self, now_ns: int) -> None:
+        """Reject chunks of observations up to now, as after a stop."""
+        self._not_before_ns = now_ns
+
+    def end_instruction(self) -> None:
+        """Reject further chunks of the current instruction."""
+        if self.live_session is not None:
+            self._ended_instruction = self._instruction_id
+
+    def restore_instruction(self) -> None:
+        """Accept chunks of an ended instruction again."""
+        self._ended_instruction = None
+
+    def check(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
+    ) -> Rejection | None:
+        """Return why the chunk is rejected, or None; updates the live session."""
+        return (
+            self._check_session(chunk, now_ns, settings)
+            or self._check_time(chunk, now_ns, settings)
+            or self._check_joints(chunk)
+        )
+
+    def accept(self, chunk: ActionChunk) -> None:
+        """Record that the chunk is executed: chunks before it are out of date."""
+        self._episode = chunk.episode
+        self._last_id = chunk.id
+        self._instruction_id = chunk.instruction_id
+
+    def _check_session(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
+    ) -> Rejection | None:
+        if chunk.session != self.live_session:
+            silence = ns_to_s(now_ns - self._last_chunk_ns)
+            if self.live_session is not None and silence < settings.session_timeout:
+                return Rejection(
+                    "second_policy",
+                    f"session {chunk.session} sends chunks, but session {self.live_session} is live "
+                    f"(last chunk {silence:.2f} s ago): stop one of the two policies",
+                )
+            self.live_session = chunk.session
+            self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
+        self._last_chunk_ns = now_ns
+        if chunk.episode < self._episode:
+            return Rejection(
+                "old_episode",
+                f"chunk of episode {chunk.episode}, the current episode is {self._episode}",
+            )
+        if chunk.episode == self._episode and chunk.id <= self._last_id:
+            return Rejection("out_of_order", f"chunk {chunk.id} after chunk {self._last_id}")
+        if chunk.episode == self._episode and self._last_id >= 0:
+            step = chunk.id - self._last_id
+            if step > _MAX_ID_STEP:
+                return Rejection(
+                    "out_of_order",
+                    f"chunk {chunk.id} right after chunk {self._last_id}: ids may skip at most "
+                    f"{_MAX_ID_STEP}",
+                )
+        if chunk.instruction_id == self._ended_instruction:
+            return Rejection("instruction_ended", f"the operator has ended '{chunk.instruction}'")
+        return None
+
+    def _check_time(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
+    ) -> Rejection | None:
+        low, high = _DT_RANGE
+        if not low <= chunk.dt <= high:
+            return Rejection("bad_dt", f"dt {chunk.dt:g} s is out of range [{low:g}, {high:g}] s")
+        if chunk.horizon < 2:
+            return Rejection(
+                "horizon_too_short", f"the chunk has {chunk.horizon} step, at least 2 are needed"
+            )
+        age = ns_to_s(now_ns - chunk.stamp_ns)
+        if age < -settings.max_future:
+            return Rejection(
+                "future_stamp",
+                f"the observation is stamped {-age:.3f} s in the future: synchronise the clocks "
+                "of the machines",
+            )
+        if age > settings.max_chunk_age:
+            return Rejection(
+                "too_old",
+                f"the observation is {age:.3f} s old, max_chunk_age is {settings.max_chunk_age:g}",
+            )
+        if self._not_before_ns is not None and chunk.stamp_ns <= self._not_before_ns:
+            return Rejection("before_stop", "observed before the last stop or start")
+        if chunk.start_ns - chunk.stamp_ns >= s_to_ns(settings.max_chunk_age):
+            return Rejection(
+                "start_too_late",
+                "the first step is due later than max_chunk_age after the observation",
+            )
+        return None
+
+    def _check_joints(self, chunk: ActionChunk) -> Rejection | None:
+        present = set()
+        for group in chunk.groups:
+            if group.kind not in _SUPPORTED_KINDS:
+                return Rejection(
+                    "unsupported_kind",
+                    f"group '{group.name}' is {group.kind.name}, supported are "
+                    f"{' and '.join(k.name for k in _SUPPORTED_KINDS)}",
+                )
+            for name, unit in zip(group.names, group.units, strict=True):
+                if name not in self._joints:
+                    return Rejection(
+                        "unknown_joint",
+                        f"joint '{name}' of group '{group.name}' is not in the robot contract",
+                    )
+                expected = self._joints[name].unit
+                if unit != expected:
+                    return Rejection(
+                        "wrong_unit", f"joint '{name}' is in '{unit}', expected '{expected}'"
+                    )
+                present.add(name)
+            if out_of_range := self._check_range(group):
+                return out_of_range
+        missing = [name for name in self._required if name not in present]
+        if missing:
+            return Rejection("missing_joint", f"no group commands {', '.join(missing)}")
+        return None
+
+    def _check_range(self, group: ActionGroup) -> Rejection | None:
+        """Reject values outside the limits by more than the range of the joint.
+
+        Clipping such a value would move the joint to its end stop at full speed.
+        """
+        for name, unit, values in zip(group.names, group.units, group.values.T, strict=True):
+            limits = self._joints[name].limits
+            beyond = np.maximum(values - limits.upper, limits.lower - values)
+            step = int(np.argmax(beyond))
+            if beyond[step] > limits.upper - limits.lower:
+                return Rejection(
+                    "out_of_range",
+                    f"'{name}' is commanded to {values[step]:g} {unit} in step {step}, its limits "
+                    f"are {limits.lower:g} to {limits.upper:g}",
+                )
+        return None
