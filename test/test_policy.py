@@ -83,10 +83,10 @@ def test_a_chunk_says_where_it_comes_from(policy: Policy) -> None:
 
 
 def test_the_policy_describes_what_it_needs(policy: Policy) -> None:
-    assert policy.views == ("front", "wrist")
+    assert policy.spec.views == ("front", "wrist")
     assert policy.history == {"video": (0,), "state": (0,)}
-    assert policy.state_groups == policy.action_groups == WIDTHS
-    assert policy.horizon == HORIZON
+    assert policy.spec.state_groups == policy.spec.action_groups == WIDTHS
+    assert policy.spec.horizon == HORIZON
     assert policy.device == "cpu"
     assert policy.memory_bytes > 50_000
 

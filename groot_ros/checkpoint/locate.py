@@ -1,4 +1,4 @@
-"""Finds checkpoints and the VLM's files on this machine; nothing is ever downloaded."""
+"""Find checkpoints and the VLM's files on this machine; nothing is ever downloaded."""
 
 import os
 import re
@@ -6,37 +6,48 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groot_ros.core.config_reader import CheckpointError, unreadable
-from groot_ros.processing.tokenizer import has_tokenizer, tokenizer_files
 
-#: Files of a checkpoint, beside its weights.
+#: Files that hold a tokenizer: the first three, or the last one.
+TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json")
+#: Files of a checkpoint, besides its weights.
 _READ = (
     "config.json",
     "processor_config.json",
     "statistics.json",
     "embodiment_id.json",
     "eagle_config.json",
-    "vocab.json",
-    "merges.txt",
-    "added_tokens.json",
-    "tokenizer.json",
+    *TOKENIZER_FILES,
 )
 
 
 @dataclass(frozen=True)
 class BackboneAssets:
-    """The VLM's own config and tokenizer, which a real checkpoint does not contain."""
+    """Config and tokenizer of the VLM, which a published checkpoint does not contain."""
 
     config: Path
     tokenizer: Path
 
     @property
     def files(self) -> dict[str, Path]:
-        """All that is read of them, under names that do not depend on where they lie."""
+        """Files that are read, under names that do not depend on their location."""
         return {"config": self.config, **{p.name: p for p in tokenizer_files(self.tokenizer)}}
 
 
+def has_tokenizer(directory: Path) -> bool:
+    """Tell whether a directory holds a tokenizer in one of the two forms."""
+    pair = (directory / "vocab.json").exists() and (directory / "merges.txt").exists()
+    return pair or (directory / "tokenizer.json").exists()
+
+
+def tokenizer_files(directory: Path) -> list[Path]:
+    """Return the files that `TextTokenizer.load` reads."""
+    if (directory / "tokenizer.json").exists():
+        return [directory / "tokenizer.json"]
+    return [directory / name for name in TOKENIZER_FILES[:3] if (directory / name).exists()]
+
+
 def hub_cache() -> Path:
-    """Where hub downloads lie on this machine."""
+    """Return the directory of hub downloads on this machine."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return Path(os.environ[variable])
@@ -47,12 +58,12 @@ def hub_cache() -> Path:
 
 
 def is_hub_id(name: str | Path) -> bool:
-    """Whether it has the form owner/name."""
+    """Tell whether a name has the form owner/name."""
     return re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", str(name)) is not None
 
 
 def resolve(name: str | Path) -> Path | None:
-    """A directory, or the newest local snapshot of a hub id such as "nvidia/GR00T-N1.6-3B"."""
+    """Return a directory, or the newest local snapshot of a hub id such as "nvidia/GR00T-N1.6-3B"."""
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -69,11 +80,17 @@ def resolve(name: str | Path) -> Path | None:
 
 
 def find_checkpoint(name: str | Path) -> Path:
-    """The checkpoint's directory.
+    """Return the path of a checkpoint: a directory, a file, or a downloaded hub id.
 
-    Raises CheckpointError saying what to download, or which of its files may not be read.
+    Raises:
+        CheckpointError: it does not exist (says what to download), or a file may not be read.
+
     """
+    path = Path(name).expanduser()
     try:
+        if path.is_file():
+            with path.open("rb"):
+                return path
         directory = resolve(name)
         if directory is not None:
             _require_readable(directory)
@@ -89,7 +106,7 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def _require_readable(directory: Path) -> None:
-    """Raise OSError, naming a file of the checkpoint that may not be opened."""
+    """Raise OSError naming a file of the checkpoint that may not be opened."""
     for name in os.listdir(directory):
         if name in _READ or name.endswith((".safetensors", ".safetensors.index.json")):
             with (directory / name).open("rb"):
@@ -99,7 +116,7 @@ def _require_readable(directory: Path) -> None:
 def find_backbone_assets(
     checkpoint: Path, backbone_assets: str | Path | None, model_name: str
 ) -> BackboneAssets:
-    """The VLM's config and tokenizer: in the checkpoint, else in `backbone_assets`.
+    """Return the VLM's config and tokenizer: in the checkpoint, else in `backbone_assets`.
 
     Args:
         checkpoint: directory of the checkpoint.

@@ -1,4 +1,4 @@
-"""`groot-ros infer`: one observation from a file to one action chunk, without a robot."""
+"""`groot-ros infer`: compute an action chunk for one observation from a file, without a robot."""
 
 import argparse
 import os
@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from groot_ros.cli.text import pluralise
-from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.cli.config_options import add_config_options, config_from_options
+from groot_ros.cli.text import add_command, pluralise
+from groot_ros.core import PolicyConfig
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
@@ -34,46 +35,44 @@ actions are in the checkpoint's own units, with --robot in rad and m; joints of 
 the contract's limits are then warned about.
 """
 
+#: Fields of the policy configuration that are options.
+_CONFIG = (
+    "checkpoint",
+    "embodiment",
+    "robot",
+    "backbone_assets",
+    "base_checkpoint",
+    "device",
+    "engine",
+    "engine_directory",
+    "allow_unvalidated_engine",
+    "dtype",
+    "torch_threads",
+    "num_inference_steps",
+)
 #: More threads than cores only wait for each other; a few times as many is still an experiment.
 _THREADS_PER_CORE = 4
-#: rad or m; less beyond a limit is no more than float32 rounds.
+#: rad or m; float32 rounding may exceed a limit by this much.
 _ROUNDING = 1e-5
 POSE_COLUMNS = ("x", "y", "z", "r11", "r12", "r13", "r21", "r22", "r23")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser(
-        "infer",
-        help="one observation from a file to actions, with the time of every stage",
-        description="One observation from a file to one action chunk, without a robot.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    description = "Compute an action chunk for one observation from a file, without a robot."
+    parser = add_command(subparsers, "infer", description, _EXAMPLES)
+    add_config_options(
+        parser,
+        PolicyConfig,
+        _CONFIG,
+        defaults={"engine": "torch"},
+        options={"torch_threads": "threads", "num_inference_steps": "steps"},
+        required=("checkpoint", "embodiment"),
     )
     add = parser.add_argument
-    add("--checkpoint", required=True, help="directory, or a hub id that was downloaded before")
-    add("--embodiment", required=True, metavar="TAG", help="as in processor_config.json")
     add("--observation", required=True, type=Path, metavar="FILE.npz", help="see below")
     add("--instruction", help="what to do (default: the file's own)")
     add("--sample", type=int, metavar="ROW", help="which one, of a file that holds a batch")
-    add("--robot", help="robot contract, a name or a file: joint names, and rad and m")
-    add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
-    add("--device", default="auto", help="auto, cpu, cuda, cuda:1, ... (default: auto)")
-    add("--engine", default="torch", help="auto, torch, onnxruntime, ... (default: torch)")
-    add("--engine-directory", metavar="DIR", help="of `groot-ros engine make`")
-    add(
-        "--allow-unproven-engine",
-        action="store_true",
-        help="run it even if it gives other answers than those stored with it",
-    )
-    add("--dtype", default="auto", help="float32 or bfloat16 (default: bfloat16 on a GPU)")
-    add(
-        "--threads",
-        type=int,
-        metavar="N",
-        help="of the CPU (default: all cores, for a checkpoint below 64 MB one)",
-    )
-    add("--steps", type=int, metavar="N", help="denoising steps (default: the checkpoint's)")
     add("--seed", type=int, help="of the noise (default: drawn, and printed)")
     add("--runs", type=int, default=1, metavar="N", help="times are the median of N (default: 1)")
     add("--out", type=Path, metavar="FILE.npz", help="(default: OBSERVATION_actions.npz)")
@@ -81,17 +80,18 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 with actions printed and saved, 1 when the model's output cannot be used."""
+    """Print and save the actions; returns 1 where the model's output cannot be used."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
-    require_within("--threads", args.threads, _THREADS_PER_CORE * len(os.sched_getaffinity(0)))
-    require_within("--steps", args.steps, MOST_STEPS)
+    if args.torch_threads < 0 or args.torch_threads > most_threads():
+        raise ValueError(f"--threads must be from 0 to {most_threads()}, not {args.torch_threads}")
+    config = config_from_options(args, PolicyConfig, _CONFIG)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
     from groot_ros.core import ns_to_s
     from groot_ros.policy import InferenceError
     from groot_ros.processing.observation_file import read_observation
-    from groot_ros.runtime.errors import EngineFilesError
+    from groot_ros.runtime.engine import EngineFilesError
 
     observation = read_observation(
         args.observation, instruction=args.instruction, sample=args.sample
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
     if out.exists() and out.samefile(args.observation):
         raise ValueError(f"--out {out}: is the observation itself, which it would overwrite")
     started = time.perf_counter()
-    policy = load(args)
+    policy = load(config)
     loading = time.perf_counter() - started
     try:
         chunks = [policy.infer(observation, seed=args.seed) for _ in range(args.runs)]
@@ -127,18 +127,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load(args: argparse.Namespace) -> "Policy":
-    """The policy, with a bar while its weights are read."""
+def load(config: PolicyConfig) -> "Policy":
+    """Load the policy, with a progress bar while its weights are read."""
     from tqdm import tqdm
 
     from groot_ros.core.share import robot_path
     from groot_ros.policy import load_policy
-    from groot_ros.processing import find_checkpoint
+    from groot_ros.policy.loading import set_threads
     from groot_ros.robot import load_contract
-    from groot_ros.runtime.threads import threads_for, use_threads
 
-    robot = None if args.robot is None else load_contract(robot_path(args.robot))
-    use_threads(args.threads or threads_for(find_checkpoint(args.checkpoint)))
+    robot = load_contract(robot_path(config.robot)) if config.robot else None
+    set_threads(config)
     with tqdm(total=100, bar_format="loading {percentage:3.0f}%|{bar}|", disable=None) as bar:
 
         def show(stage: str, fraction: float) -> None:
@@ -146,23 +145,11 @@ def load(args: argparse.Namespace) -> "Policy":
                 bar.n = round(100 * fraction)
                 bar.refresh()
 
-        return load_policy(
-            args.checkpoint,
-            args.embodiment,
-            robot=robot,
-            device=args.device,
-            engine=args.engine,
-            engine_directory=args.engine_directory,
-            allow_unvalidated_engine=args.allow_unvalidated_engine,
-            dtype=args.dtype,
-            backbone_assets=args.backbone_assets,
-            num_inference_steps=args.steps,
-            progress=show,
-        )
+        return load_policy(config, robot=robot, progress=show)
 
 
 def require_writable(path: Path) -> None:
-    """Raise ValueError now where `save` would fail after everything else was done."""
+    """Raise ValueError now where `save` would fail at the end."""
     if path.is_dir():
         raise ValueError(f"--out {path}: is a directory; name a file in it")
     if not path.parent.is_dir():
@@ -171,14 +158,13 @@ def require_writable(path: Path) -> None:
         raise ValueError(f"--out {path}: may not be written by this user")
 
 
-def require_within(option: str, value: int | None, most: int) -> None:
-    """Raise ValueError unless the option is absent, or from 1 to `most`."""
-    if value is not None and not 1 <= value <= most:
-        raise ValueError(f"{option} must be from 1 to {most}, not {value}")
+def most_threads() -> int:
+    """Return the largest number of threads that can be a sensible experiment."""
+    return _THREADS_PER_CORE * len(os.sched_getaffinity(0))
 
 
 def beyond_limits(chunk: "ActionChunk", robot: "RobotContract | None") -> str:
-    """In one line, the joints that the chunk would take out of the contract's limits, or ""."""
+    """Return one line naming the joints that would leave the contract's limits, or ""."""
     if robot is None:
         return ""
     phrases = []
@@ -195,14 +181,14 @@ def beyond_limits(chunk: "ActionChunk", robot: "RobotContract | None") -> str:
 
 
 def surplus(policy: "Policy", observation: "Observation") -> list[str]:
-    """What the file holds beyond the checkpoint's inputs, for a misspelt name is easily missed."""
-    beyond = [f"image.{name}" for name in observation.images if name not in policy.processor.views]
-    beyond += [f"state.{name}" for name in observation.state if name not in policy.state_groups]
-    return [f"not an input of this checkpoint, left out: {', '.join(beyond)}"] if beyond else []
+    """Return what the file holds beyond the checkpoint's inputs: a misspelt name, perhaps."""
+    beyond = [f"image.{name}" for name in observation.images if name not in policy.spec.views]
+    beyond += [f"state.{name}" for name in observation.state if name not in policy.spec.state_groups]
+    return [f"not an input of this checkpoint, ignored: {', '.join(beyond)}"] if beyond else []
 
 
 def describe(policy: "Policy", chunk: "ActionChunk") -> str:
-    """Where the actions come from."""
+    """Describe where the actions come from."""
     robot = "" if policy.robot is None else f", robot {policy.robot.robot}"
     return (
         f"embodiment {chunk.embodiment}{robot}, checkpoint {chunk.checkpoint_hash[:12]}, "
@@ -214,7 +200,7 @@ def describe(policy: "Policy", chunk: "ActionChunk") -> str:
 
 
 def format_group(group: "ActionGroup", first: float, dt: float) -> str:
-    """Targets step by step, due `first` s after the observation and every `dt` s from then on."""
+    """Return a table of targets, due `first` s after the observation and then every `dt` s."""
     units = sorted(set(group.units))
     names = group.names if len(group.names) == group.width else POSE_COLUMNS
     header = [f"{group.name} [{', '.join(units)}]", "t s", *names]
@@ -226,25 +212,25 @@ def format_group(group: "ActionGroup", first: float, dt: float) -> str:
 
 
 def format_stages(chunks: "list[ActionChunk]", loading: float) -> str:
-    """Median time of every stage."""
+    """Return a table of the median time of every stage."""
     stages = {
         name: float(np.median([chunk.stage_seconds[name] for chunk in chunks]))
         for name in chunks[0].stage_seconds
     }
     rows = [[name, f"{1e3 * seconds:.1f}"] for name, seconds in stages.items()]
-    rows.append(["all of it", f"{1e3 * sum(stages.values()):.1f}"])
-    rows.append(["loading, before", f"{1e3 * loading:.0f}"])
+    rows.append(["total", f"{1e3 * sum(stages.values()):.1f}"])
+    rows.append(["loading", f"{1e3 * loading:.0f}"])
     return format_table(["stage", "ms"], rows)
 
 
 def save(chunk: "ActionChunk", path: Path) -> None:
-    """action.<group> [H, D], names.<group>, units.<group>, dt, and where they come from."""
+    """Save action.<group> [H, D], names.<group>, units.<group>, dt, and their origin."""
     arrays: dict[str, Any] = {}
     for group in chunk.groups:
         arrays[f"action.{group.name}"] = group.values
         arrays[f"names.{group.name}"] = np.array(group.names)
         arrays[f"units.{group.name}"] = np.array(group.units)
-    # An open file, as savez would append .npz to another name.
+    # savez appends .npz to a name, but not to an open file.
     with path.open("wb") as file:
         np.savez(
             file,

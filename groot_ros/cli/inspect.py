@@ -1,19 +1,16 @@
-"""`groot-ros inspect`: what a checkpoint is, and whether it fits a robot, without its weights."""
+"""`groot-ros inspect`: show what a checkpoint is and whether it fits a robot."""
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from groot_ros.cli.text import pluralise
-from groot_ros.core.config_reader import CheckpointError, Fields
+from groot_ros.cli.text import add_command
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
-    from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
-    from groot_ros.processing import Embodiment, ProcessorConfig, StateActionCodec, Statistics
+    from groot_ros.families.family import CheckpointSummary, EmbodimentSummary, GroupRange
     from groot_ros.robot import RobotContract
 
 _EXAMPLES = """examples:
@@ -21,243 +18,158 @@ _EXAMPLES = """examples:
   groot-ros inspect --checkpoint nvidia/GR00T-N1.6-3B --embodiment gr1 --columns
   groot-ros inspect --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml
 
-Exit status 0 where, weights aside, `groot-ros infer` would load the same; 1 where files of the VLM
-are still needed, the files do not fit each other, or the robot lacks a camera, a group or a joint
-that the checkpoint needs. Ranges beyond a joint's limits are marked "!" and change no status.
+Exit status 0 where `groot-ros infer` would load the same files, weights aside. Exit status 1 where
+files of the VLM are missing, files do not match each other, or the robot lacks a camera, a group
+or a joint that the checkpoint needs. Ranges outside a joint's limits are marked "!" and do not
+change the status.
 """
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb."""
-    parser = subparsers.add_parser(
-        "inspect",
-        help="what a checkpoint is, and whether it fits a robot",
-        description="What a checkpoint is, and whether it fits a robot. Its weights stay unread.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "Show what a checkpoint is and whether it fits a robot, without its weights."
+    parser = add_command(subparsers, "inspect", description, _EXAMPLES)
     add = parser.add_argument
     add("--checkpoint", required=True, help="directory, or a hub id that was downloaded before")
-    add("--embodiment", metavar="TAG", help="this one only (default: all)")
-    add("--robot", help="robot contract, a name or a file: what has no counterpart in it?")
+    add("--embodiment", metavar="TAG", help="only this one (default: all)")
+    add("--robot", help="robot contract to compare with, a name or a file")
     add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
-    add("--columns", action="store_true", help="ranges of every column, not of whole groups")
+    add("--base-checkpoint", metavar="DIR", help="base model that the checkpoint refers to")
+    add("--columns", action="store_true", help="ranges of every column instead of whole groups")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 where an embodiment can be used (with the robot), 1 where none can."""
+    """Return 0 where an embodiment can be used (with the robot), else 1."""
+    from groot_ros.checkpoint.locate import find_checkpoint
     from groot_ros.core.share import robot_path
-    from groot_ros.processing import ProcessorConfig, find_checkpoint
+    from groot_ros.families.registry import find_family
     from groot_ros.robot import load_contract
 
     robot = None if args.robot is None else load_contract(robot_path(args.robot))
-    directory = find_checkpoint(args.checkpoint)
-    model, loads = _show_model(directory, args.backbone_assets)
-    config = ProcessorConfig.read(directory)
-    if args.embodiment is not None:
-        config.embodiment(args.embodiment)
-    tags = config.embodiments if args.embodiment is None else [args.embodiment]
-    usable = [_show_embodiment(directory, config, model, tag, robot, args.columns) for tag in tags]
-    return 0 if loads and any(usable) else 1
+    path = find_checkpoint(args.checkpoint)
+    summary = find_family(path).describe(
+        path,
+        embodiment=args.embodiment,
+        assets=args.backbone_assets,
+        base=args.base_checkpoint,
+    )
+    _show_model(summary)
+    usable = [_show_embodiment(e, robot, args.columns) for e in summary.embodiments]
+    return 0 if not summary.problem and any(usable) else 1
 
 
-def _show_model(directory: Path, backbone_assets: str | None) -> "tuple[Gr00tN1d6Config, bool]":
-    """Its config, and False where its files contradict each other; prints all it is."""
-    from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config
-    from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
-    from groot_ros.families.gr00t_n1d6.parts import parts_of
-    from groot_ros.checkpoint.safetensors_file import index_checkpoint
-
-    fields = Fields.read(directory / "config.json")
-    fields.expect("model_type", MODEL_TYPE, None)
-    config = Gr00tN1d6Config.parse(fields, EagleConfig())
-    entries = index_checkpoint(directory).values()
-    parts = parts_of(entries)
-    count, size = sum(p.parameters for p in parts), sum(p.nbytes for p in parts)
-    files = ", ".join(sorted({entry.path.name for entry in entries}))
-    print(f"{directory}: {MODEL_TYPE}, {count:,} parameters, {size / 1e6:,.1f} MB in {files}")
-    print(_head(config))
+def _show_model(summary: "CheckpointSummary") -> None:
+    count = sum(group.parameters for group in summary.weights)
+    size = sum(group.nbytes for group in summary.weights)
+    files = ", ".join(summary.files)
+    print(
+        f"{summary.path}: {summary.model}, {count:,} parameters, {size / 1e6:,.1f} MB in {files}"
+    )
+    print(summary.architecture)
     rows = [
-        [part.name, f"{part.parameters:,}", f"{part.nbytes / 1e6:,.1f}", ", ".join(part.dtypes)]
-        for part in parts
+        [g.name, f"{g.parameters:,}", f"{g.nbytes / 1e6:,.1f}", ", ".join(g.dtypes)]
+        for g in summary.weights
     ]
     print(f"\n{format_table(['part', 'parameters', 'MB', 'dtype'], rows)}\n")
-    return config, _show_backbone_assets(directory, config, backbone_assets)
-
-
-def _show_backbone_assets(
-    directory: Path, config: "Gr00tN1d6Config", backbone_assets: str | None
-) -> bool:
-    """What is still to be got, or else whether all files fit each other."""
-    from groot_ros.checkpoint.digest import checkpoint_digest
-    from groot_ros.families.gr00t_n1d6.weights import fitting_tensors, load_config
-    from groot_ros.processing import TextTokenizer, find_backbone_assets
-    from groot_ros.runtime.checkpoint_parts import require_same_tokens
-
-    try:
-        assets = find_backbone_assets(directory, backbone_assets, config.model_name)
-    except CheckpointError as error:
-        print(f"still needed: {error}")
-        return False
-    print(f"the VLM's config is {assets.config}, its tokenizer in {assets.tokenizer}")
-    try:
-        whole = load_config(directory, assets.config)
-        fitting_tensors(directory, whole)
-        require_same_tokens(TextTokenizer.load(assets.tokenizer), whole.eagle, assets.config)
-    except CheckpointError as error:
-        print(f"cannot be loaded: {error}")
-        return False
-    print(f"digest of all these files {checkpoint_digest(directory, assets.files)}")
-    return True
-
-
-def _head(config: "Gr00tN1d6Config") -> str:
-    kind = "alternating text and image" if config.use_alternate_vl_dit else "plain"
-    return (
-        f"{pluralise(config.select_layer, 'language layer')}; "
-        f"{pluralise(config.dit.num_layers, f'{kind} action layer')}, "
-        f"{pluralise(config.num_inference_timesteps, 'denoising step')} of "
-        f"{pluralise(config.action_horizon, 'action')}; "
-        f"up to {config.max_state_dim} state and "
-        f"{pluralise(config.max_action_dim, 'action column')}, "
-        f"{pluralise(config.max_num_embodiments, 'embodiment')}"
-    )
+    for note in summary.notes:
+        print(note)
+    if summary.problem:
+        print(summary.problem)
 
 
 def _show_embodiment(
-    directory: Path,
-    config: "ProcessorConfig",
-    model: "Gr00tN1d6Config",
-    tag: str,
-    robot: "RobotContract | None",
-    columns: bool,
+    summary: "EmbodimentSummary", robot: "RobotContract | None", columns: bool
 ) -> bool:
-    """One embodiment; whether it can be used, with the robot where there is one."""
-    from groot_ros.processing import StateActionCodec, Statistics
-    from groot_ros.runtime.checkpoint_parts import require_same_sizes
-
-    embodiment = config.embodiment(tag)
-    try:
-        print(f"\nembodiment {tag}, row {config.embodiment_id(tag)} of the weights")
-        print(_modalities(embodiment))
-        statistics = Statistics.read(directory / "statistics.json", tag)
-        codec = StateActionCodec(config, embodiment, statistics)
-        config.action_spacing(tag)
-        require_same_sizes(tag, config, codec, model, directory)
-    except CheckpointError as error:
-        print(f"cannot be used: {error}")
+    """Print one embodiment; return whether it can be used, with the robot where there is one."""
+    print()
+    for line in summary.lines:
+        print(line)
+    if summary.problem:
+        print(f"cannot be used: {summary.problem}")
         return False
-    header = ["group", "columns", "is", "normalised", "from", "to"]
-    print(format_table(header, list(_ranges(codec, statistics, columns))))
-    return robot is None or _show_fit(embodiment, codec, statistics, robot)
+    header = ["group", "columns", "kind", "normalised", "from", "to"]
+    rows = [row for span in summary.ranges for row in _range_rows(span, columns)]
+    print(format_table(header, rows))
+    return robot is None or _show_fit(summary, robot)
 
 
-def _modalities(embodiment: "Embodiment") -> str:
-    language = embodiment.language
-    spoken = "" if language is None else f"; instruction {', '.join(language.modality_keys)}"
-    return (
-        f"cameras {', '.join(embodiment.video.modality_keys)} "
-        f"at {_steps(embodiment.video.delta_indices)}; "
-        f"state at {_steps(embodiment.state.delta_indices)}; "
-        f"actions at {_steps(embodiment.action.delta_indices)}{spoken}"
-    )
+def _range_rows(span: "GroupRange", columns: bool) -> Iterator[list[str]]:
+    """Yield rows with the smallest and largest value of the training data."""
+    kind = f"{span.modality} - {span.relative_to}" if span.relative_to else span.modality
+    width = len(span.low)
+    spans = [(f"{span.group}[{i}]", 1, span.low[i], span.high[i]) for i in range(width)]
+    if not columns:
+        spans = [(span.group, width, span.low.min(), span.high.max())]
+    for name, count, low, high in spans:
+        yield [name, str(count), kind, span.normalisation, f"{low:.4g}", f"{high:.4g}"]
 
 
-def _steps(deltas: tuple[int, ...]) -> str:
-    """As "step 0", "steps -10, 0" or "16 steps, 0 to 15"."""
-    if len(deltas) > 2 and deltas == tuple(range(deltas[0], deltas[-1] + 1)):
-        return f"{len(deltas)} steps, {deltas[0]} to {deltas[-1]}"
-    return f"step{'s' if len(deltas) > 1 else ''} {', '.join(map(str, deltas))}"
-
-
-def _ranges(
-    codec: "StateActionCodec", statistics: "Statistics", columns: bool
-) -> Iterator[list[str]]:
-    """Rows of the table: smallest and largest value of the training data."""
-    for modality, widths in (("state", codec.state_widths), ("action", codec.action_widths)):
-        for group, width in widths.items():
-            source = codec.reference(group) if modality == "action" else None
-            kind = modality if source is None else f"action - {source}"
-            how = codec.normalisation(modality, group)
-            low, high = codec.trained_range(modality, group, statistics)
-            spans = [(f"{group}[{i}]", 1, low[i], high[i]) for i in range(width)]
-            for name, count, a, b in spans if columns else [(group, width, low.min(), high.max())]:
-                yield [name, str(count), kind, how, f"{a:.4g}", f"{b:.4g}"]
-
-
-def _show_fit(
-    embodiment: "Embodiment",
-    codec: "StateActionCodec",
-    statistics: "Statistics",
-    robot: "RobotContract",
-) -> bool:
-    """What has no counterpart, and the ranges of the training data beside the joints' limits."""
+def _show_fit(summary: "EmbodimentSummary", robot: "RobotContract") -> bool:
+    """Print what has no counterpart, and the training ranges next to the joints' limits."""
     from groot_ros.policy.robot_columns import missing_counterparts, unused_parts
 
-    views = embodiment.video.modality_keys
-    problems = missing_counterparts(views, codec, robot)
+    assert summary.spec is not None
+    problems = missing_counterparts(summary.spec, robot)
     print(f"does not fit robot {robot.robot}:" if problems else f"fits robot {robot.robot}")
-    for line in [*problems, *(f"unused: {part}" for part in unused_parts(views, codec, robot))]:
+    unused = [f"unused: {part}" for part in unused_parts(summary.spec, robot)]
+    for line in [*problems, *unused]:
         print(f"  {line}")
-    rows = list(_joints(codec, statistics, robot))
+    rows = list(_joints(summary, robot))
     if rows:
-        header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "beyond  "]
+        header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "outside  "]
         print(format_table(header, rows))
     return not problems
 
 
-def _joints(
-    codec: "StateActionCodec", statistics: "Statistics", robot: "RobotContract"
-) -> Iterator[list[str]]:
-    """The training data in rad and m beside the limits, joint by joint: states and actions.
+def _joints(summary: "EmbodimentSummary", robot: "RobotContract") -> Iterator[list[str]]:
+    """Yield the training ranges in rad and m next to the limits, joint by joint.
 
-    Another range than the joint's is a wrong unit. Relative actions are offsets: the limits are
-    the joint's whole range either way.
+    A range unlike the joint's indicates a wrong unit. Relative actions are offsets: their limits
+    are the joint's whole range either way.
     """
+    assert summary.spec is not None
+    spans = {(span.modality, span.group): span for span in summary.ranges}
     for name, group in robot.groups.items():
-        states = list(_state_rows(name, codec, statistics, robot))
-        actions = list(_action_rows(name, codec, statistics, robot))
+        both = []
+        state, action = spans.get(("state", name)), spans.get(("action", name))
+        if state is not None and len(state.low) == len(group.joints):
+            both.append(list(_state_rows(state, robot)))
+        joint_space = summary.spec.action_space.get(name) == "joint"
+        if action is not None and joint_space and len(action.low) == len(group.joints):
+            both.append(list(_action_rows(action, robot)))
         for column in range(len(group.joints)):
-            yield from (rows[column] for rows in (states, actions) if rows)
+            yield from (rows[column] for rows in both)
 
 
-def _state_rows(
-    name: str, codec: "StateActionCodec", statistics: "Statistics", robot: "RobotContract"
-) -> Iterator[list[str]]:
-    group = robot.groups[name]
-    if codec.state_widths.get(name) != len(group.joints):
-        return
-    ends = [robot.to_si(name, statistics.get("state", name, end)) for end in ("min", "max")]
-    for joint, a, b in zip(group.joints, *ends, strict=True):
+def _state_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str]]:
+    ends = [robot.to_si(span.group, end) for end in span.extremes]
+    for joint, a, b in zip(robot.groups[span.group].joints, *ends, strict=True):
         limits = robot.joints[joint].limits
-        yield _beside(joint, robot.joints[joint].unit, "state", (a, b), limits.lower, limits.upper)
+        unit = robot.joints[joint].unit
+        yield _row(joint, unit, "state", (a, b), limits.lower, limits.upper)
 
 
-def _action_rows(
-    name: str, codec: "StateActionCodec", statistics: "Statistics", robot: "RobotContract"
-) -> Iterator[list[str]]:
-    group = robot.groups[name]
-    if codec.action_widths.get(name) != len(group.joints) or codec.is_pose(name):
-        return
-    relative = codec.reference(name) is not None
-    low, high = codec.trained_range("action", name, statistics)
-    zero = robot.to_si(name, np.zeros_like(low)) if relative else np.zeros_like(low)
-    ends = [robot.to_si(name, end) - zero for end in (low, high)]
-    for joint, a, b in zip(group.joints, *ends, strict=True):
+def _action_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str]]:
+    relative = bool(span.relative_to)
+    zero = np.zeros_like(span.low)
+    if relative:
+        zero = robot.to_si(span.group, zero)
+    ends = [robot.to_si(span.group, end) - zero for end in (span.low, span.high)]
+    for joint, a, b in zip(robot.groups[span.group].joints, *ends, strict=True):
         limits = robot.joints[joint].limits
         lower, upper = limits.lower, limits.upper
         if relative:
             lower, upper = lower - upper, upper - lower
-        of = "offset" if relative else "action"
-        yield _beside(joint, robot.joints[joint].unit, of, (a, b), lower, upper)
+        kind = "offset" if relative else "action"
+        yield _row(joint, robot.joints[joint].unit, kind, (a, b), lower, upper)
 
 
-def _beside(
-    joint: str, unit: str, of: str, ends: "tuple[np.floating, ...]", lower: float, upper: float
+def _row(
+    joint: str, unit: str, kind: str, ends: "tuple[np.floating, ...]", lower: float, upper: float
 ) -> list[str]:
-    """One row; marked where the range leaves the limits by what the table can show."""
+    """Return one row, marked where the range visibly leaves the limits."""
     low, high = sorted(map(float, ends))
-    beyond = f"{max(0.0, lower - low, high - upper):.3f}"
+    outside = f"{max(0.0, lower - low, high - upper):.3f}"
     values = (f"{value:.3f}" for value in (low, high, lower, upper))
-    return [joint, unit, of, *values, f"{beyond} !" if float(beyond) > 0 else f"{beyond}  "]
+    return [joint, unit, kind, *values, f"{outside} !" if float(outside) > 0 else f"{outside}  "]

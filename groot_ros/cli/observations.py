@@ -82,10 +82,8 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
         ValueError: the source has no observation.
 
     """
-    from groot_ros.export.observations import synthetic
-    from groot_ros.runtime.profile import sizes_by_view
+    from groot_ros.export.reference_cases import synthetic_observations
 
-    sizes = sizes_by_view(policy.views, args.image_size)
     if args.bag is not None:
         sampler: StreamSubsampler[Observation] = StreamSubsampler(args.count)
         for observation in from_bag(args.bag, policy, args.instruction, args.namespace):
@@ -97,7 +95,14 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
         found = read_observations(args.observations, instruction=args.instruction)
         return evenly_spaced(found, args.count), str(args.observations)
     source = "synthetic: states within the statistics, random images"
-    return synthetic(policy, args.count, size=sizes), source
+    views = policy.spec.views
+    several = list(args.image_size) * (len(views) if len(args.image_size) == 1 else 1)
+    if len(several) != len(views):
+        raise ValueError(
+            f"--image-size: give one, or one for each of {', '.join(views)}, not {len(several)}"
+        )
+    sizes = dict(zip(views, several, strict=True))
+    return synthetic_observations(policy, args.count, size=sizes), source
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:
@@ -162,10 +167,10 @@ def from_bag(
     if policy.robot is None:
         raise ValueError("--bag requires --robot: the robot contract names the topics")
     spec = ObservationSpec(
-        tuple(policy.views),
-        tuple(policy.state_groups),
-        policy.history["video"],
-        policy.history["state"],
+        tuple(policy.spec.views),
+        tuple(policy.spec.state_groups),
+        policy.spec.image_history,
+        policy.spec.state_history,
     )
     buffer = ObservationBuffer(policy.robot, spec, SyncTolerances())
     handlers = _handlers(buffer)

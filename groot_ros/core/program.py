@@ -280,10 +280,12 @@ class Program(Protocol):
     dtype: "torch.dtype"
 
     @property
-    def modules(self) -> Mapping[str, "nn.Module"]: ...
+    def modules(self) -> Mapping[str, "nn.Module"]:
+        """Loaded segments by name."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Memory held on the device."""
 
     def bind(self, inputs: ModelInputs, steps: int) -> Binding:
         """Prepare the tensors of one observation; the host's share of the work."""
@@ -303,10 +305,12 @@ class ReferenceModel(Protocol):
     """A network as written: slow, and what every engine is compared with."""
 
     @property
-    def device(self) -> "torch.device": ...
+    def device(self) -> "torch.device":
+        """Device of the weights."""
 
     @property
-    def nbytes(self) -> int: ...
+    def nbytes(self) -> int:
+        """Memory held on the device."""
 
     def run(
         self, inputs: ModelInputs, steps: int, mark: Callable[[str], None]
@@ -323,7 +327,8 @@ class ProgramSource(Protocol):
     """
 
     @property
-    def program(self) -> ProgramSpec: ...
+    def program(self) -> ProgramSpec:
+        """Segments of the staged model."""
 
     def load_program(
         self,

@@ -57,6 +57,7 @@ def export_engine(
     *,
     device: torch.device,
     backbone_assets: str = "",
+    base_checkpoint: str = "",
 ) -> Manifest:
     """Write everything that an engine needs, except what is built on the target machine.
 
@@ -70,7 +71,7 @@ def export_engine(
         options: see there.
         progress: see `Progress`.
         device: of the weights during the export.
-        backbone_assets: as given, for later commands.
+        backbone_assets, base_checkpoint: as given, for later commands.
 
     Raises:
         EngineFilesError: the checkpoint overflows in this precision, or loses too much.
@@ -103,6 +104,7 @@ def export_engine(
         segments=_export_segments(checkpoint, directory, options, device, progress),
         date=today(),
         backbone_assets=backbone_assets,
+        base_checkpoint=base_checkpoint,
         image_sizes=tuple(f"{height}x{width}" for height, width in options.image_sizes),
         versions=_versions(),
     )

@@ -430,6 +430,9 @@ class Family(Protocol):
     def published_config(self, layout: DataLayout) -> Any:
         """Return the configuration of the published model for other data."""
 
+    def write_config(self, config: Any, out: Path) -> None:
+        """Write everything of a checkpoint except its weights, with a small tokenizer."""
+
     def random_checkpoint(self, config: Any, seed: int, out: Path, **options: Any) -> Path:
         """Write a complete checkpoint with random weights."""
 

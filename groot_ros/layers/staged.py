@@ -42,7 +42,7 @@ class VisionLayer(nn.Module):
 
 
 class LanguageLayer(nn.Module):
-    """Layer of a language tower with query, key and value in one product, gate and up in another."""
+    """Layer of a language tower: query, key and value in one product, gate and up in another."""
 
     def __init__(self, config: qwen3.TextConfig, layer: qwen3.Layer) -> None:
         super().__init__()

@@ -216,7 +216,7 @@ class PolicyNode(ManagedNode):
 
     def _budget(self, policy: "Policy", inference: Inference) -> StepBudget:
         rate = self._settings.config.rate_hz
-        return inference.figures.budget(rate, policy.dt, policy.horizon, self._now())
+        return inference.figures.budget(rate, policy.dt, policy.spec.horizon, self._now())
 
     def _on_tick(self) -> None:
         worker = self._worker
@@ -292,7 +292,7 @@ class PolicyNode(ManagedNode):
         figures, budget = InferenceStats(), StepBudget(0, 0, 0)
         if policy is not None:
             loaded = LoadedPolicy(
-                policy.engine.name, policy.device, policy.memory_bytes, policy.horizon
+                policy.engine.name, policy.device, policy.memory_bytes, policy.spec.horizon
             )
         if policy is not None and inference is not None:
             activation = Activation(inference.session, inference.episode)

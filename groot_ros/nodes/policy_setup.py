@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import PolicyConfig, RtcMode
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
-from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.robot import RobotContract
 
 if TYPE_CHECKING:
@@ -27,39 +26,23 @@ def policy_of(
     progress: Callable[[str, float], None],
 ) -> "Policy":
     """The model; raises ValueError in one line."""
-    return load_policy(
-        config.checkpoint,
-        config.embodiment,
-        robot=contract,
-        device=config.device,
-        # The engine registry still calls it by its former name.
-        engine=config.engine.replace("reference", "plain"),
-        engine_directory=config.engine_directory or None,
-        allow_unvalidated_engine=config.allow_unvalidated_engine,
-        dtype=config.dtype,
-        backbone_assets=config.backbone_assets or None,
-        num_inference_steps=config.num_inference_steps or None,
-        progress=progress,
-    )
+    return load_policy(config, robot=contract, progress=progress)
 
 
 def set_threads(config: PolicyConfig) -> int:
     """Of torch, from now on in every new thread: how many; raises ValueError in one line."""
-    from groot_ros.runtime.threads import threads_for, use_threads
+    from groot_ros.policy.loading import set_threads as set_
 
-    given = config.torch_threads
-    count = given or threads_for(find_checkpoint(config.checkpoint))
-    use_threads(count)
-    return count
+    return set_(config)
 
 
 def wanted_by(policy: "Policy") -> ObservationSpec:
     """What an observation for this policy must hold."""
     return ObservationSpec(
-        tuple(policy.views),
-        tuple(policy.state_groups),
-        policy.history["video"],
-        policy.history["state"],
+        tuple(policy.spec.views),
+        tuple(policy.spec.state_groups),
+        policy.spec.image_history,
+        policy.spec.state_history,
     )
 
 
@@ -82,7 +65,7 @@ def continuation_of(
         RtcMode[config.rtc_mode.upper()],
         {name: contract.groups[name].joints for name in policy.joint_groups},
         policy.dt,
-        policy.horizon,
+        policy.spec.horizon,
         policy.first_step,
         None if frozen < 0 else frozen,
     )

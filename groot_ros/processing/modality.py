@@ -7,6 +7,7 @@ from typing import Any
 
 from groot_ros.core.config_reader import Fields
 
+
 class Representation(str, Enum):
     """Of an action group; DELTA is accepted but, as in the reference, treated as ABSOLUTE."""
 

@@ -23,27 +23,11 @@ VOCAB_SIZE = 256 + len(SPECIAL_TOKENS)
 #: `image_token_index` of a model that uses the byte tokenizer.
 IMAGE_TOKEN_INDEX = 256 + SPECIAL_TOKENS.index(IMAGE_TOKEN)
 
-#: Files that hold a tokenizer, in either form.
-TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json")
 #: How Qwen2 splits text before the merges.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-
-
-def has_tokenizer(directory: Path) -> bool:
-    """Whether a directory holds a tokenizer in one of the two forms."""
-    pair = (directory / "vocab.json").exists() and (directory / "merges.txt").exists()
-    return pair or (directory / "tokenizer.json").exists()
-
-
-def tokenizer_files(directory: Path) -> list[Path]:
-    """What `TextTokenizer.load` reads, of what is there."""
-    if (directory / "tokenizer.json").exists():
-        return [directory / "tokenizer.json"]
-    names = ("vocab.json", "merges.txt", "added_tokens.json")
-    return [directory / name for name in names if (directory / name).exists()]
 
 
 class TextTokenizer:

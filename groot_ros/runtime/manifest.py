@@ -95,6 +95,7 @@ class Manifest:
     family: str = ""
     format: int = FORMAT
     backbone_assets: str = ""
+    base_checkpoint: str = ""
     image_sizes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -148,6 +149,7 @@ class Manifest:
             checkpoint=checkpoint or self.checkpoint,
             embodiment=embodiment or self.embodiment,
             backbone_assets=self.backbone_assets,
+            base_checkpoint=self.base_checkpoint,
             engine_directory=directory,
             precision=self.precision,
             attention=self.attention,
@@ -295,6 +297,7 @@ def _parse(f: Fields) -> Manifest:
         segments=files,
         date=f.text("date"),
         backbone_assets=f.text("backbone_assets", ""),
+        base_checkpoint=f.text("base_checkpoint", ""),
         image_sizes=f.items("image_sizes", str, ()),
         family=f.text("model" if old else "family"),
         format=OLD_FORMAT if old else FORMAT,

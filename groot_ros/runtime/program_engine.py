@@ -98,7 +98,8 @@ class SegmentRunner:
         self, stage: Stage, binding: Binding, tensors: Mapping[str, Tensor]
     ) -> dict[str, Any]:
         """Return the results of a stage whose tensors are all on the device."""
-        program, known = self._open(), dict(tensors)
+        program = self._open()
+        known: dict[str, Any] = dict(tensors)
         for group in stage.loops():
             repeated = bool(group[0].repeat) and group[0].per != "step"
             collected: list[dict[str, Any]] = []

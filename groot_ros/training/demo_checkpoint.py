@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from groot_ros.core import Observation
+from groot_ros.core import Observation, PolicyConfig
 from groot_ros.core.share import robot_path
 from groot_ros.families.family import DataLayout, Demonstrations
 from groot_ros.families.registry import get_family
@@ -117,7 +117,7 @@ def encode_demonstrations(contract: RobotContract, data: DemoData, cell: int) ->
 def to_groups(
     contract: RobotContract, joints: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Convert [..., 6] rad in the order of JOINTS to group -> [..., D] in the checkpoint's units."""
+    """Convert [..., 6] rad in the order of JOINTS to the checkpoint's groups and units."""
     return {
         name: contract.to_model(name, joints[..., [JOINTS.index(j) for j in group.joints]])
         for name, group in contract.groups.items()
@@ -174,7 +174,10 @@ def as_chunk_policy(policy: Policy, contract: RobotContract) -> ChunkPolicy:
 def check(out: Path, seed: int = 0) -> list[Leg]:
     """Drive the simulated arm with the checkpoint, red, green, blue, red, blue, green, 5 s each."""
     contract = load_contract(robot_path("so101"))
-    policy = load_policy(out, TAG, robot=contract, device="cpu")
+    policy = load_policy(
+        PolicyConfig(checkpoint=str(out), embodiment=TAG, device="cpu", engine="torch"),
+        robot=contract,
+    )
     try:
         return drive(as_chunk_policy(policy, contract), _CHECK, seed=seed, dt=policy.dt)
     finally:

@@ -200,7 +200,7 @@ def test_absolute_topics_are_the_same_in_every_namespace() -> None:
 def test_a_directory_of_npz_files_gives_all_their_observations(
     tmp_path: Path, policy: Policy
 ) -> None:
-    images = {f"image.{view}": np.zeros((3, 1, 48, 64, 3), np.uint8) for view in policy.views}
+    images = {f"image.{view}": np.zeros((3, 1, 48, 64, 3), np.uint8) for view in policy.spec.views}
     state = {"state.single_arm": np.zeros((3, 1, 5)), "state.gripper": np.zeros((3, 1, 1))}
     words = np.array(["one", "two", "three"])
     np.savez(tmp_path / "batch.npz", **images, **state, instruction=words)
@@ -243,7 +243,7 @@ def test_the_number_of_image_sizes_is_checked_for_every_source(
 
 def test_each_view_can_have_its_own_size(policy: Policy) -> None:
     (seen,), _ = gather(parsed("--count", "1", "--image-size", "48x64", "56x32"), policy)
-    assert [seen.images[view].shape[1:3] for view in policy.views] == [(48, 64), (56, 32)]
+    assert [seen.images[view].shape[1:3] for view in policy.spec.views] == [(48, 64), (56, 32)]
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, [0]), (2, [0, 9]), (4, [0, 3, 6, 9])])

@@ -124,8 +124,8 @@ def test_an_engine_that_gives_other_answers_is_rejected_unless_allowed(
         load(checkpoint, "onnxruntime", directory)
     policy = load(checkpoint, "onnxruntime", directory, allow_unvalidated_engine=True)
     assert "UNPROVEN" in policy.notes[0]
-    assert policy.verdict is not None
-    assert policy.verdict.error > 1e-3
+    assert policy.validation is not None
+    assert policy.validation.error > 1e-3
 
 
 def test_an_engine_that_gives_nan_is_rejected(
@@ -167,15 +167,15 @@ def test_the_weights_of_the_time_are_read_once_whatever_the_number_of_steps(
 
     monkeypatch.setattr("groot_ros.families.gr00t_n1d6.program.TimeTower", counting)
     policy = load(checkpoint, "torch", engine_directory, num_inference_steps=STEPS[1])
-    assert policy.verdict is not None
-    assert policy.verdict.proven
+    assert policy.validation is not None
+    assert policy.validation.proven
     assert len(read) == 1
 
 
 def test_without_files_auto_takes_torch_and_says_that_nothing_is_stored(checkpoint: Path) -> None:
     policy = load(checkpoint, "auto")
     assert policy.engine.name == "torch"
-    assert policy.verdict is None
+    assert policy.validation is None
     assert "no stored answers" in policy.notes[-1]
     assert "engine_directory is not set" in load_error(checkpoint, "onnxruntime")
 
@@ -259,8 +259,8 @@ def test_float16_records_what_rounding_alone_does(checkpoint: Path, tmp_path: Pa
     assert manifest.tolerance >= max(5e-3, 2.0 * manifest.rounding)
     assert json.loads((tmp_path / "manifest.json").read_text())["precision"] == "float16"
     policy = load(checkpoint, "onnxruntime", tmp_path)
-    assert policy.verdict is not None
-    assert policy.verdict.proven
+    assert policy.validation is not None
+    assert policy.validation.proven
 
 
 def put_in_place(directory: Path, stage: str, other: str) -> None:
@@ -321,7 +321,7 @@ def test_a_directory_without_stages_proves_torch_and_runs_nothing_else(
     )
     policy = load(checkpoint, "auto", directory)
     assert policy.engine.name == "torch"
-    assert policy.verdict is not None
+    assert policy.validation is not None
     assert "no stage is exported" in policy.notes[0]
 
 

@@ -136,9 +136,9 @@ def test_a_quantised_engine_runs_and_is_proven_by_its_own_tolerance(
     assert written.stages["vision"].quantised == ""
     assert written.tolerance == 5e-2
     policy = load(checkpoint, "onnxruntime", directory)
-    assert policy.verdict is not None
+    assert policy.validation is not None
     # Far beyond what rounding float32 does, so 8 bits were really at work.
-    assert 1e-4 < policy.verdict.error < 5e-2
+    assert 1e-4 < policy.validation.error < 5e-2
     assert load(checkpoint, "torch", directory).verdict.tolerance == 1e-4
 
     head = {name: f for name, f in manifest.stages.items() if name != "language"}

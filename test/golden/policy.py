@@ -34,8 +34,8 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
         policy = _load(checkpoint, meta["embodiment_tag"], "plain")
         samples = [
             Sample(
-                {view: arrays[f"image.{view}"][row] for view in policy.views},
-                {group: arrays[f"state.{group}"][row] for group in policy.state_groups},
+                {view: arrays[f"image.{view}"][row] for view in policy.spec.views},
+                {group: arrays[f"state.{group}"][row] for group in policy.spec.state_groups},
                 text,
             )
             for row, text in enumerate(meta["texts"])
@@ -75,7 +75,7 @@ def _checkpoint(
     result = policy.engine.run(batch, noise, policy.num_inference_steps)
     name = "normalized_action"
     yield compare(name, result.actions, golden[name], TOLERANCE)
-    state = {g: np.stack([s.state[g] for s in samples]) for g in policy.state_groups}
+    state = {g: np.stack([s.state[g] for s in samples]) for g in policy.spec.state_groups}
     tolerances = _tolerances(checkpoint, policy)
     for group, values in processor.decode(result.actions, state).items():
         name = f"action.{group}"
@@ -84,9 +84,9 @@ def _checkpoint(
 
 
 def _tolerances(checkpoint: Path, policy: Policy) -> dict[str, float]:
-    statistics = Statistics.read(checkpoint / "statistics.json", policy.embodiment)
+    statistics = Statistics.read(checkpoint / "statistics.json", policy.spec.embodiment)
     codec = policy.processor.codec
-    return {group: action_tolerance(codec, statistics, group) for group in policy.action_groups}
+    return {group: action_tolerance(codec, statistics, group) for group in policy.spec.action_groups}
 
 
 def _rows(

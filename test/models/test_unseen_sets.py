@@ -54,14 +54,14 @@ def policy_outputs(checkpoint: Path, arrays: dict) -> dict[str, torch.Tensor]:
     samples = [
         Sample(
             {view: arrays[f"image.{view}"][row] for view in VIEWS},
-            {group: arrays[f"state.{group}"][row] for group in policy.state_groups},
+            {group: arrays[f"state.{group}"][row] for group in policy.spec.state_groups},
             text,
         )
         for row, text in enumerate(TEXTS)
     ]
     batch = collate([processor.encode(s) for s in samples], processor.tokenizer.pad_id)
     actions = policy.engine.run(batch, arrays["noise"], 3).actions
-    state = {group: arrays[f"state.{group}"] for group in policy.state_groups}
+    state = {group: arrays[f"state.{group}"] for group in policy.spec.state_groups}
     found = {f"action.{g}": v for g, v in processor.decode(actions, state).items()}
     found |= {f"pixel_values.{n}": image[None] for n, image in enumerate(batch.images)}
     for name in ("input_ids", "attention_mask", "state", "embodiment_id"):

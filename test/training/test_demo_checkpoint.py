@@ -29,11 +29,11 @@ def miniature(tmp_path_factory):
 
 def test_what_it_writes_is_a_whole_checkpoint_that_loads(miniature):
     policy = load_policy(miniature, TAG, robot=CONTRACT, device="cpu")
-    assert policy.views == ("front", "wrist")
-    assert policy.horizon == HORIZON
+    assert policy.spec.views == ("front", "wrist")
+    assert policy.spec.horizon == HORIZON
     assert policy.dt == pytest.approx(DT, abs=1e-6)
     infer = as_chunk_policy(policy, CONTRACT)
-    images = dict.fromkeys(policy.views, np.zeros((480, 640, 3), np.uint8))
+    images = dict.fromkeys(policy.spec.views, np.zeros((480, 640, 3), np.uint8))
     chunk = infer(images, np.array(HOME), "touch the red cube")
     assert chunk.shape == (HORIZON, len(JOINTS))
     # Relative actions: whatever the weights say, the arm's plan begins near where the arm is.

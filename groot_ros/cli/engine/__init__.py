@@ -1,4 +1,4 @@
-"""`groot-ros engine`: from a checkpoint to engines that are proven and measured on this machine."""
+"""`groot-ros engine`: export, build, validate and benchmark engines on this machine."""
 
 import argparse
 
@@ -6,27 +6,27 @@ from groot_ros.cli.engine import benchmark, build, calibrate, export, make, vali
 
 _EXAMPLES = """examples:
   groot-ros engine make --checkpoint ~/pick --embodiment new_embodiment --robot so101 \\
-      --precision bfloat16                       # all of the below
+      --precision bfloat16                       # all of the following
   groot-ros engine export --checkpoint ~/pick --embodiment new_embodiment --precision float16 \\
-      --stages context denoise --engine-directory engines/pick_head
+      --segments context denoise --engine-directory engines/pick_head
   groot-ros engine calibrate --engine-directory engines/pick_head --quantise int8 \\
-      --bag ~/bags/run1 --robot so101 --stages denoise
+      --bag ~/bags/run1 --robot so101 --segments denoise
   groot-ros engine build --engine-directory engines/pick_head
   groot-ros engine validate --engine-directory engines/pick_head --engine tensorrt --robot so101
   groot-ros engine benchmark --engine-directory engines/pick_head --row
 
 Then: groot-ros up --checkpoint ~/pick ... with the parameters engine and engine_directory,
 or groot-ros infer --engine auto --engine-directory engines/pick_head.
-docs/how-to/engines.md tells what each step does and which precision to take.
+docs/how-to/engines.md describes each step and which precision to choose.
 """
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the verb and its actions."""
     parser = subparsers.add_parser(
         "engine",
         help="export, build, calibrate, validate and measure engines",
-        description="From a checkpoint to engines that are proven and measured on this machine.",
+        description="Export a checkpoint, build engines from it, validate and benchmark them on this machine.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -3,26 +3,24 @@
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli.engine.opened import (
+from groot_ros.cli.engine.common import (
+    STORED,
+    add_action,
+    benchmark_options,
     device_of,
+    directory_options,
+    engine_options,
     engines_of,
     failures_of,
     open_manifest,
     open_policy,
     open_reference,
+    progress_bar,
 )
-from groot_ros.cli.engine.options import (
-    PROVEN_WITH,
-    add_action,
-    benchmark_options,
-    directory_options,
-    engine_options,
-)
-from groot_ros.cli.engine.progress import bars
 from groot_ros.cli.observations import add_source_options, gather, require_source
-from groot_ros.runtime.names import FROM_FILES
 
 if TYPE_CHECKING:
+    from groot_ros.core.program import ProgramSpec
     from groot_ros.runtime.manifest import Manifest
 
 
@@ -32,13 +30,13 @@ def add(actions: Any) -> None:
         actions,
         "benchmark",
         run,
-        "latency and errors of engines on this machine, as tables",
+        "measure latency and errors of engines on this machine",
         "--engine-directory engines/pick --row",
     )
     directory_options(parser)
     engine_options(parser)
     benchmark_options(parser)
-    add_source_options(parser, PROVEN_WITH)
+    add_source_options(parser, STORED)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -51,18 +49,18 @@ def run(args: argparse.Namespace) -> int:
     )
     from groot_ros.export.accuracy import measure_accuracy
     from groot_ros.export.latency import measure_latency
-    from groot_ros.runtime.engine_benchmarks import machine_in_words, remember, today
-    from groot_ros.runtime.tensorrt.machine import jetpack
+    from groot_ros.runtime.engine_benchmarks import describe_machine, store_benchmark, today
+    from groot_ros.runtime.tensorrt.availability import jetpack
 
     require_runs(args)
     require_source(args)
     manifest, device = open_manifest(args), device_of(args)
-    place = f"{machine_in_words(device)}{_threads(device)}"
+    place = f"{describe_machine(device)}{_threads(device)}"
     table: dict[str, Any] = {}
     steps: dict[str, Any] = {}
     rows = []
     for name in engines_of(args, manifest):
-        with failures_of(f"engine '{name}'"), bars() as show:
+        with failures_of(f"engine '{name}'"), progress_bar() as show:
             candidate = open_policy(args, manifest, name, show=show)
             observations, _ = gather(args, candidate)
             latency = measure_latency(
@@ -78,54 +76,56 @@ def run(args: argparse.Namespace) -> int:
             )
         reference.close()
         candidate.close()
-        assert candidate.verdict is not None
-        seconds = latency.backbone + latency.head
-        remember(args.engine_directory, name, candidate.verdict, device, seconds)
-        executed = _executed_by(name, manifest, device)
+        assert candidate.validation is not None
+        seconds = sum(latency.stages.values())
+        store_benchmark(args.engine_directory, name, candidate.validation, device, seconds)
+        executed = _executed_by(name, manifest, candidate.checkpoint.program, device)
         table[name] = latency, accuracy, executed
         steps[name] = accuracy
         version = _tensorrt_version(manifest) if name == "tensorrt" else ""
-        precision = " + ".join(dict.fromkeys(executed))
+        precision = " + ".join(dict.fromkeys(executed.values()))
         rows.append(hardware_row(place, jetpack(), version, name, precision, latency, today()))
     print(f"\n{place}, medians of {args.runs}\n{latency_table(table)}")
     if any(accuracy.steps for accuracy in steps.values()):
         print(f"\n{step_table(steps)}")
     if args.row:
-        print(f"\n{hardware_header()}\n" + "\n".join(rows))
+        print(f"\n{hardware_header(latency)}\n" + "\n".join(rows))
     return 0
 
 
 def require_runs(args: argparse.Namespace) -> None:
-    """Raise ValueError where nothing would be timed."""
+    """Raise ValueError unless there is something to time."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
 
 
 def _threads(device: Any) -> str:
-    """How many a CPU runs with; nothing for a GPU."""
-    from groot_ros.runtime.engine_benchmarks import threads_in_words
+    """Return the number of CPU threads, "" for a GPU."""
+    from groot_ros.runtime.engine_benchmarks import describe_threads
 
-    return "" if device.type == "cuda" else f", {threads_in_words()}"
+    return "" if device.type == "cuda" else f", {describe_threads()}"
 
 
-def _executed_by(engine: str, manifest: "Manifest", device: Any) -> tuple[str, str]:
-    """Who executes backbone and head, and in which precision."""
-    from groot_ros.runtime.placement import choose_dtype
+def _executed_by(
+    engine: str, manifest: "Manifest", program: "ProgramSpec", device: Any
+) -> dict[str, str]:
+    """Return stage -> what executes its last segment, and in which precision."""
+    from groot_ros.runtime.device import choose_dtype, dtype_name
+    from groot_ros.runtime.engines import get_engine
 
-    weights = str(choose_dtype("auto", device)).removeprefix("torch.")
+    weights = dtype_name(choose_dtype("auto", device))
 
-    def of(stage: str) -> str:
-        files = manifest.stages.get(stage)
-        if engine not in FROM_FILES:
+    def describe(segment: str) -> str:
+        files = manifest.segments.get(segment)
+        if not get_engine(engine).needs_files:
             return f"PyTorch {weights}"
         if files is None:
             return f"PyTorch {manifest.precision}"
-        name = {"onnxruntime": "ORT", "tensorrt": "TRT"}[engine]
-        return f"{name} {files.quantised or manifest.precision}"
+        return f"{engine} {files.quantised or manifest.precision}"
 
-    return of("language"), of("denoise")
+    return {stage.name: describe(stage.segments[-1].name) for stage in program.stages}
 
 
 def _tensorrt_version(manifest: "Manifest") -> str:
-    plans = [files.plan for files in manifest.stages.values() if files.plan is not None]
+    plans = [files.plan for files in manifest.segments.values() if files.plan is not None]
     return plans[0].machine.tensorrt if plans else ""

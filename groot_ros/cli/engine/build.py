@@ -3,9 +3,15 @@
 import argparse
 from typing import Any
 
-from groot_ros.cli.engine.opened import device_of, open_manifest, open_parts
-from groot_ros.cli.engine.options import add_action, build_options, directory_options
-from groot_ros.cli.engine.progress import bars
+from groot_ros.cli.engine.common import (
+    add_action,
+    build_options,
+    device_of,
+    directory_options,
+    open_checkpoint,
+    open_manifest,
+    progress_bar,
+)
 
 
 def add(actions: Any) -> None:
@@ -14,7 +20,7 @@ def add(actions: Any) -> None:
         actions,
         "build",
         run,
-        "TensorRT engines from the ONNX files, on and for this very machine",
+        "build TensorRT engines from the ONNX files, on this machine and for it",
         "--engine-directory engines/pick",
     )
     directory_options(parser)
@@ -22,21 +28,21 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build TensorRT engines; 2 where TensorRT is not."""
+    """Build TensorRT engines; raises EngineFilesError where TensorRT cannot run."""
     from groot_ros.export.plans import build_plans
 
     manifest = open_manifest(args)
-    with bars() as show:
+    with progress_bar() as show:
         built = build_plans(
             args.engine_directory,
             manifest,
-            open_parts(args, manifest).config,
+            open_checkpoint(args, manifest).program,
             device=device_of(args),
             workspace_gib=args.workspace,
             optimisation_level=args.optimisation_level,
             progress=show,
         )
-    for name, files in built.stages.items():
+    for name, files in built.segments.items():
         assert files.plan is not None
-        print(f"{args.engine_directory / files.plan.file}: stage {name}, {files.plan.machine}")
+        print(f"{args.engine_directory / files.plan.file}: segment {name}, {files.plan.machine}")
     return 0

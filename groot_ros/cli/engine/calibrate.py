@@ -1,24 +1,21 @@
-"""`groot-ros engine calibrate`: products of exported stages to INT8 or FP8."""
+"""`groot-ros engine calibrate`: quantise exported segments to INT8 or FP8."""
 
 import argparse
 from typing import Any
 
-from groot_ros.cli.engine.opened import (
+from groot_ros.cli.engine.common import (
+    CALIBRATED_WITH,
+    add_action,
     device_of,
+    directory_options,
     failures_of,
     open_manifest,
-    open_parts,
     open_policy,
-    require_installed,
-)
-from groot_ros.cli.engine.options import (
-    CALIBRATED_WITH,
-    DEFAULT_QUANTISED,
-    add_action,
-    directory_options,
+    progress_bar,
     quantise_options,
+    require_installed,
+    require_segments,
 )
-from groot_ros.cli.engine.progress import bars
 from groot_ros.cli.observations import add_source_options, gather, require_source
 
 
@@ -28,7 +25,7 @@ def add(actions: Any) -> None:
         actions,
         "calibrate",
         run,
-        "products of exported stages to INT8 or FP8, by Q/DQ pairs in the ONNX files",
+        "quantise products of exported segments to INT8 or FP8, by Q/DQ pairs in the ONNX files",
         "--engine-directory engines/pick --quantise int8 --bag ~/bags/run1 --robot so101",
     )
     directory_options(parser)
@@ -37,28 +34,32 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Quantise stages of an engine directory."""
+    """Quantise segments of an engine directory."""
     require_installed("onnx")
     from groot_ros.export.calibration import calibrate_files
 
     require_source(args)
     manifest = open_manifest(args)
-    policy = open_policy(args, manifest, "torch", proven=False, dtype="float32")
+    policy = open_policy(args, manifest, "torch", validated=False, dtype="float32")
+    checkpoint = policy.checkpoint
+    require_segments("--segments", args.quantised_segments, checkpoint)
     observations, source = gather(args, policy)
-    inputs = [policy.encode(observation)[0] for observation in observations]
-    parts, device = open_parts(args, manifest), device_of(args)
+    inputs = [
+        {**policy.encode(observation)[0], **checkpoint.processor.draw(number)}
+        for number, observation in enumerate(observations)
+    ]
     policy.close()
-    with failures_of("calibration"), bars() as show:
+    with failures_of("calibration"), progress_bar() as show:
         report = calibrate_files(
             args.engine_directory,
             manifest,
-            parts,
+            checkpoint,
             inputs,
             source,
             kind=args.quantise,
-            stages=args.quantised_stages or DEFAULT_QUANTISED,
+            segments=args.quantised_segments or checkpoint.quantised,
             method=args.method,
-            device=device,
+            device=device_of(args),
             progress=show,
         )
     print("\n".join(report))

@@ -1,18 +1,29 @@
-"""`groot-ros engine export`: a checkpoint to ONNX files, stored answers and a manifest."""
+"""`groot-ros engine export`: a checkpoint to ONNX files, reference outputs and a manifest."""
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli.engine.opened import failures_of, open_robot, require_installed
-from groot_ros.cli.engine.options import (
-    PROVEN_WITH,
+from groot_ros.cli.engine.common import (
+    STORED,
     add_action,
+    device_of,
     export_options,
+    failures_of,
+    open_robot,
+    progress_bar,
+    require_installed,
+    require_segments,
     require_writable,
 )
-from groot_ros.cli.engine.progress import bars
 from groot_ros.cli.observations import add_source_options, gather, require_source
+from groot_ros.core import PolicyConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from groot_ros.core.program import ModelInputs, Range
+    from groot_ros.families.family import Checkpoint
 
 
 def add(actions: Any) -> None:
@@ -21,69 +32,81 @@ def add(actions: Any) -> None:
         actions,
         "export",
         run,
-        "a checkpoint to ONNX files, stored answers and a manifest",
+        "export a checkpoint to ONNX files, reference outputs and a manifest",
         "--checkpoint ~/pick --embodiment new_embodiment --precision bfloat16",
     )
     export_options(parser)
-    add_source_options(parser, PROVEN_WITH)
+    add_source_options(parser, STORED)
 
 
 def run(args: argparse.Namespace) -> int:
     """Write an engine directory."""
     require_installed("onnx", "onnxscript")
     from groot_ros.cli.engine.tables import describe
-    from groot_ros.export.pipeline import ExportOptions, export_engine
+    from groot_ros.export.export_engine import ExportOptions, export_engine
     from groot_ros.policy import load_policy
-    from groot_ros.runtime.checkpoint_parts import open_checkpoint
-    from groot_ros.runtime.placement import choose_device
-    from groot_ros.runtime.profile import derive_profile, require_inside
+    from groot_ros.policy.loading import open_checkpoint
 
     require_source(args)
     robot = open_robot(args)
-    parts = open_checkpoint(
-        args.checkpoint, args.embodiment, backbone_assets=args.backbone_assets, robot=robot
+    config = PolicyConfig(
+        checkpoint=args.checkpoint,
+        embodiment=args.embodiment,
+        device=args.device,
+        engine="reference",
+        dtype="float32",
+        backbone_assets=args.backbone_assets or "",
+        base_checkpoint=args.base_checkpoint or "",
     )
-    steps = tuple(dict.fromkeys(args.steps or [parts.config.num_inference_timesteps]))
+    checkpoint = open_checkpoint(config, robot)
+    require_segments("--segments", args.segments, checkpoint)
+    steps = tuple(dict.fromkeys(args.steps or [checkpoint.spec.sampling_steps]))
     if min(steps) < 1:
         raise ValueError(f"--steps must be at least 1, not {min(steps)}")
     if args.instruction_tokens < 1:
         raise ValueError(f"--instruction-tokens must be at least 1, not {args.instruction_tokens}")
-    profile = derive_profile(
-        parts.processor, parts.config, args.image_size, args.instruction_tokens
-    )
+    profile = checkpoint.profile(args.image_size, args.instruction_tokens)
     if args.engine_directory is None:
-        name = f"{parts.directory.resolve().name}_{args.embodiment}_{args.precision}"
+        name = f"{checkpoint.path.resolve().name}_{args.embodiment}_{args.precision}"
         args.engine_directory = Path("engines") / name
     require_writable("--engine-directory", args.engine_directory, directory=True)
-    with failures_of("export"), bars() as show:
+    with failures_of("export"), progress_bar() as show:
         policy = load_policy(
-            args.checkpoint,
-            args.embodiment,
+            config,
             robot=robot,
-            device=args.device,
-            engine="plain",
-            dtype="float32",
-            backbone_assets=args.backbone_assets,
             progress=lambda stage, fraction: show(f"loading {stage}", fraction),
         )
         observations, source = gather(args, policy)
         for observation in observations:
-            inputs, _ = policy.encode(observation)
-            image_id = parts.config.eagle.image_token_index
-            require_inside(profile, inputs, parts.processor, image_id)
+            _require_inside(profile, policy.encode(observation)[0], checkpoint)
         manifest = export_engine(
             policy,
-            parts,
             observations,
             source,
             profile,
             args.engine_directory,
-            ExportOptions(
-                args.precision, tuple(args.stages), args.attention, steps, args.image_size
-            ),
+            ExportOptions(args.precision, args.segments, args.attention, steps, args.image_size),
             show,
-            device=choose_device(args.device),
+            device=device_of(args),
             backbone_assets=args.backbone_assets or "",
+            base_checkpoint=args.base_checkpoint or "",
         )
     print(f"{args.engine_directory}: {describe(manifest)}")
     return 0
+
+
+def _require_inside(
+    profile: "Mapping[str, Range]", inputs: "ModelInputs", checkpoint: "Checkpoint"
+) -> None:
+    """Raise ValueError unless engines would be built for the sizes of this observation.
+
+    Reference outputs outside the profile could never validate an engine.
+    """
+    for name, sizes in checkpoint.sizes(inputs).items():
+        low, _, high = profile[name]
+        wrong = [size for size in sizes if not low <= size <= high]
+        if wrong:
+            raise ValueError(
+                f"'{name}' is {wrong[0]}, engines would be built for {low} to {high}: give "
+                "--image-size of the images and --instruction-tokens of the instruction"
+            )

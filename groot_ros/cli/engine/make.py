@@ -1,23 +1,23 @@
-"""`groot-ros engine make`: the chain of all actions."""
+"""`groot-ros engine make`: all actions in turn."""
 
 import argparse
 from pathlib import Path
 from typing import Any
 
 from groot_ros.cli.engine import benchmark, build, calibrate, export, validate
-from groot_ros.cli.engine.opened import device_of
-from groot_ros.cli.engine.options import (
-    DEFAULT_QUANTISED,
-    PROVEN_WITH,
+from groot_ros.cli.engine.common import (
+    STORED,
     add_action,
     benchmark_options,
     build_options,
+    device_of,
     engine_options,
     export_options,
     quantise_options,
     require_writable,
 )
 from groot_ros.cli.observations import add_source_options
+from groot_ros.core import PolicyConfig
 
 
 def add(actions: Any) -> None:
@@ -26,7 +26,7 @@ def add(actions: Any) -> None:
         actions,
         "make",
         run,
-        "export, calibrate where asked for, build where TensorRT is, validate and measure",
+        "export, calibrate on request, build where TensorRT can run, validate and benchmark",
         "--checkpoint ~/pick --embodiment new_embodiment --robot so101 --precision bfloat16",
     )
     export_options(parser)
@@ -34,15 +34,15 @@ def add(actions: Any) -> None:
     build_options(parser)
     engine_options(parser)
     benchmark_options(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the figures for a program")
-    add_source_options(parser, PROVEN_WITH)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
+    add_source_options(parser, STORED)
 
 
 def run(args: argparse.Namespace) -> int:
-    """The chain; the status of the validation."""
+    """Run all actions; returns the status of the validation."""
     from groot_ros.runtime.tensorrt import unavailable
 
-    # The directory itself is made by the export.
+    # The export creates the engine directory.
     if args.json is not None and args.json.parent != args.engine_directory:
         require_writable("--json", args.json, directory=False)
     _require_quantisable(args)
@@ -61,14 +61,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _require_quantisable(args: argparse.Namespace) -> None:
-    """Before the export, which takes long."""
+    """Check the options before the export, which takes long."""
     if not args.quantise:
-        if args.quantised_stages:
-            raise ValueError("--quantised-stages needs --quantise: nothing would be quantised")
+        if args.quantised_segments:
+            raise ValueError("--quantised-segments needs --quantise: nothing would be quantised")
         return
-    absent = [n for n in args.quantised_stages or DEFAULT_QUANTISED if n not in args.stages]
+    from groot_ros.policy.loading import open_checkpoint
+
+    checkpoint = open_checkpoint(
+        PolicyConfig(
+            checkpoint=args.checkpoint,
+            embodiment=args.embodiment,
+            backbone_assets=args.backbone_assets or "",
+            base_checkpoint=args.base_checkpoint or "",
+        )
+    )
+    exported = args.segments or checkpoint.program.names
+    quantised = args.quantised_segments or checkpoint.quantised
+    absent = [name for name in quantised if name not in exported]
     if absent:
         raise ValueError(
-            f"--quantise: stage '{absent[0]}' would not be exported ({', '.join(args.stages)} "
-            "would): add it to --stages, or name others with --quantised-stages"
+            f"--quantise: segment '{absent[0]}' would not be exported ({', '.join(exported)} "
+            "would): add it to --segments, or name others with --quantised-segments"
         )

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from groot_ros.evaluation.table import format_table
-from groot_ros.runtime.names import STAGES
 
 if TYPE_CHECKING:
     from groot_ros.export.accuracy import Accuracy
@@ -14,48 +13,49 @@ if TYPE_CHECKING:
     from groot_ros.runtime.reference_outputs import ValidationResult
 
 
-_READ_AS = (
-    "BB (backbone): vision and language; head: context and all denoising steps; E2E (whole): "
-    "images and state to actions,\nwith the host's work before, between and after. Stages are "
-    "timed on their own, one waited for after the other, so they do not add up."
+_LEGEND = (
+    "whole: from images and state to actions, with the host's work before, between and after.\n"
+    "Segments are timed one by one, each waited for before the next, so they do not add up."
 )
 
 
 def describe(manifest: "Manifest") -> str:
-    """What an engine directory holds."""
-    stages = ", ".join(
+    """Describe what an engine directory holds."""
+    segments = ", ".join(
         f"{name} ({files.quantised or manifest.precision}"
         + (", TensorRT built)" if files.plan else ")")
-        for name, files in manifest.stages.items()
+        for name, files in manifest.segments.items()
     )
     versions = ", ".join(f"{name} {version}" for name, version in manifest.versions.items())
     return (
-        f"checkpoint {manifest.checkpoint_sha256[:12]}, embodiment {manifest.embodiment}, "
-        f"steps {', '.join(map(str, manifest.steps))}, exported {manifest.date}\n"
-        f"stages: {stages}; attention {manifest.attention}; tolerance {manifest.tolerance:.2g}\n"
+        f"{manifest.family} checkpoint {manifest.checkpoint_sha256[:12]}, embodiment "
+        f"{manifest.embodiment}, steps {', '.join(map(str, manifest.steps))}, exported "
+        f"{manifest.date}\n"
+        f"segments: {segments}; attention {manifest.attention}; "
+        f"tolerance {manifest.tolerance:.2g}\n"
         f"opset {manifest.opset}, made with {versions or 'unknown versions'}"
     )
 
 
 def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
-    """Errors a stage and a denoising step, where the reference has them too, and a joint."""
-    from groot_ros.export.observations import in_words
+    """Return errors by segment and denoising step, where the reference has them, and by joint."""
+    from groot_ros.export.reference_cases import describe_source
 
     joints = format_table(
         ["joint or column", "max abs", "unit"],
         [[f"{j.group}.{j.name}", f"{j.max_abs:.2e}", j.unit] for j in accuracy.joints],
     )
     if any(j.unit == "1" for j in accuracy.joints):
-        joints += "\nunit 1: as in the checkpoint's data; --robot gives rad and m"
-    seen = in_words(accuracy.observations, source)
-    joints += f"\nagainst engine {accuracy.reference} in float32, over {seen}"
-    if not accuracy.stages:
+        joints += "\nunit 1: as in the checkpoint's data; give --robot for rad and m"
+    shown = describe_source(accuracy.observations, source)
+    joints += f"\nagainst engine {accuracy.reference} in float32, over {shown}"
+    if not accuracy.segments:
         return joints
-    stages = format_table(
-        ["stage, fed exactly", "MSE", "cosine", "max abs"],
+    segments = format_table(
+        ["segment, exact inputs", "MSE", "cosine", "max abs"],
         [
             [name, f"{f.mse:.2e}", f"{f.cosine:.8f}", f"{f.max_abs:.2e}"]
-            for name, f in accuracy.stages.items()
+            for name, f in accuracy.segments.items()
         ],
     )
     steps = format_table(
@@ -66,69 +66,71 @@ def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
         ],
     )
     return (
-        f"{stages}\n\n{steps}\ngrowth of the MSE from the first step to the last: "
+        f"{segments}\n\n{steps}\ngrowth of the MSE from the first step to the last: "
         f"{_times(accuracy.growth)}\n\n{joints}"
     )
 
 
-def verdict_line(engine: str, verdict: "ValidationResult") -> str:
-    """Passed or not, and by how much."""
-    word = "PROVEN" if verdict.proven else "NOT PROVEN"
-    return f"{word}: engine {engine}, {verdict}, shortest run {1e3 * verdict.seconds:.1f} ms"
+def validation_line(engine: str, result: "ValidationResult") -> str:
+    """Return whether an engine validated, and by how much."""
+    word = "VALIDATED" if result.validated else "NOT VALIDATED"
+    return f"{word}: engine {engine}, {result}, shortest run {1e3 * result.seconds:.1f} ms"
 
 
 def latency_table(
-    measured: Mapping[str, tuple["Latency", "Accuracy", tuple[str, str]]],
+    measured: Mapping[str, tuple["Latency", "Accuracy", Mapping[str, str]]],
 ) -> str:
-    """Engine -> (latency, accuracy, who executes backbone and head) as one row each.
+    """Return one row per engine: engine -> (latency, accuracy, what executes each stage).
 
-    The errors are those of the denoising stage fed exactly, and of the actions at the end; see
-    `Accuracy` for what they are against.
+    The errors are those of the last segment with exact inputs, and of the actions; see `Accuracy`
+    for the reference.
     """
+    first = next(iter(measured.values()))[0]
+    segments = list(dict.fromkeys(n for latency, _, _ in measured.values() for n in latency.segments))
+    last = segments[-1] if segments else ""
     header = [
-        "Mode",
-        "Backbone",
-        "Head",
-        *(f"{name} ms" for name in STAGES),
-        "BB ms",
-        "head ms",
-        "E2E ms",
+        "engine",
+        *(f"{stage} by" for stage in first.stages),
+        *(f"{name} ms" for name in segments),
+        *(f"{name} ms" for name in first.stages),
+        "whole ms",
         "Hz",
-        "denoise MSE",
-        "denoise cos-sim",
-        "E2E MSE",
+        *((f"{last} MSE", f"{last} cosine") if last else ()),
+        "actions MSE",
         "against",
     ]
     rows = []
-    for mode, (latency, accuracy, executed) in measured.items():
-        denoise = accuracy.stages.get("denoise")
+    for engine, (latency, accuracy, executed) in measured.items():
+        errors = accuracy.segments.get(last)
         rows.append(
             [
-                mode,
-                *executed,
-                *(f"{1e3 * latency.stages[n]:.1f}" if latency.stages else "-" for n in STAGES),
-                *(f"{1e3 * s:.1f}" for s in (latency.backbone, latency.head, latency.whole)),
+                engine,
+                *executed.values(),
+                *(_ms(latency.segments.get(name)) for name in segments),
+                *(_ms(seconds) for seconds in (*latency.stages.values(), latency.whole)),
                 f"{latency.hertz:.1f}",
-                *((f"{denoise.mse:.1e}", f"{denoise.cosine:.6f}") if denoise else ("-", "-")),
+                *((f"{errors.mse:.1e}", f"{errors.cosine:.6f}") if errors else ("-", "-"))[
+                    : 2 if last else 0
+                ],
                 f"{accuracy.actions.mse:.1e}",
                 accuracy.reference,
             ]
         )
-    return f"{format_table(header, rows)}\n{_READ_AS}"
+    return f"{format_table(header, rows)}\n{_LEGEND}"
 
 
 def step_table(measured: Mapping[str, "Accuracy"]) -> str:
-    """Engine -> MSE after every denoising step, and its growth."""
+    """Return engine -> MSE after every denoising step, and its growth."""
     count = max(len(accuracy.steps) for accuracy in measured.values())
-    header = ["Mode", *(f"Step {i} MSE" for i in range(count)), "Growth"]
+    header = ["engine", *(f"step {i} MSE" for i in range(count)), "growth"]
     rows = [
         [
-            mode,
+            engine,
             *(f"{f.mse:.1e}" for f in accuracy.steps),
             *["-"] * (count - len(accuracy.steps)),
             _times(accuracy.growth),
         ]
-        for mode, accuracy in measured.items()
+        for engine, accuracy in measured.items()
     ]
     return format_table(header, rows)
 
@@ -142,18 +144,22 @@ def hardware_row(
     latency: "Latency",
     date: str,
 ) -> str:
-    """A row of the table of inference times in docs/reference/hardware.md."""
-    stages = [f"{1e3 * latency.stages[n]:.2f}" if latency.stages else "-" for n in STAGES]
-    times = [*stages, *(f"{1e3 * s:.2f}" for s in (latency.backbone, latency.head, latency.whole))]
-    cells = [device, jetpack or "-", tensorrt or "-", engine, precision, *times, date]
+    """Return a row of the table of inference times in docs/reference/hardware.md."""
+    times = (*latency.segments.values(), *latency.stages.values(), latency.whole)
+    cells = [device, jetpack or "-", tensorrt or "-", engine, precision]
+    cells += [f"{1e3 * seconds:.2f}" for seconds in times] + [date]
     return f"| {' | '.join(cells)} |"
 
 
-def hardware_header() -> str:
-    """The head of that table."""
+def hardware_header(latency: "Latency") -> str:
+    """Return the heading of that table."""
     names = ["device", "JetPack", "TensorRT", "engine", "precision"]
-    names += [f"{n} ms" for n in (*STAGES, "backbone", "head", "whole")] + ["date"]
+    names += [f"{n} ms" for n in (*latency.segments, *latency.stages, "whole")] + ["date"]
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{1e3 * seconds:.1f}"
 
 
 def _times(growth: float) -> str:

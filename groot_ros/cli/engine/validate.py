@@ -1,4 +1,4 @@
-"""`groot-ros engine validate`: errors of engines by stage, denoising step and joint."""
+"""`groot-ros engine validate`: errors of engines by segment, denoising step and joint."""
 
 import argparse
 import json
@@ -6,22 +6,20 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli.engine.opened import (
+from groot_ros.cli.engine.common import (
+    VALIDATED_WITH,
+    add_action,
     device_of,
+    directory_options,
+    engine_options,
     engines_of,
     failures_of,
     open_manifest,
     open_policy,
     open_reference,
-)
-from groot_ros.cli.engine.options import (
-    VALIDATED_WITH,
-    add_action,
-    directory_options,
-    engine_options,
+    progress_bar,
     require_writable,
 )
-from groot_ros.cli.engine.progress import bars
 from groot_ros.cli.observations import add_source_options, gather, require_source
 
 if TYPE_CHECKING:
@@ -36,20 +34,20 @@ def add(actions: Any) -> None:
         actions,
         "validate",
         run,
-        "errors of engines by stage, denoising step and joint; status 1 beyond the tolerance",
+        "report errors of engines by segment, denoising step and joint; status 1 beyond tolerance",
         "--engine-directory engines/pick --engine onnxruntime --robot so101 --json errors.json",
     )
     directory_options(parser)
     engine_options(parser)
-    parser.add_argument("--json", type=Path, metavar="FILE", help="the figures for a program")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures as JSON")
     add_source_options(parser, VALIDATED_WITH)
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 when every engine is proven, 1 when one is not."""
-    from groot_ros.cli.engine.tables import accuracy_tables, describe, verdict_line
+    """Return 0 when every engine validates, else 1."""
+    from groot_ros.cli.engine.tables import accuracy_tables, describe, validation_line
     from groot_ros.export.accuracy import measure_accuracy
-    from groot_ros.runtime.engine_benchmarks import remember
+    from groot_ros.runtime.engine_benchmarks import store_benchmark
 
     require_source(args)
     if args.json is not None:
@@ -59,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     names = engines_of(args, manifest)
     results: dict[str, Any] = {}
     for name in names:
-        with failures_of(f"engine '{name}'"), bars() as show:
+        with failures_of(f"engine '{name}'"), progress_bar() as show:
             candidate = open_policy(args, manifest, name, show=show)
             reference = open_reference(args, manifest, name, show)
             observations, source = gather(args, candidate)
@@ -69,38 +67,38 @@ def run(args: argparse.Namespace) -> int:
                 observations,
                 progress=lambda fraction: show("validating", fraction),
             )
-            verdict = _worst_verdict(candidate, args.engine_directory, manifest)
+            result = _worst_result(candidate, args.engine_directory, manifest)
         reference.close()
         candidate.close()
-        remember(args.engine_directory, name, verdict, device_of(args))
-        print(f"\n{accuracy_tables(accuracy, source)}\n{verdict_line(name, verdict)}")
+        store_benchmark(args.engine_directory, name, result, device_of(args))
+        print(f"\n{accuracy_tables(accuracy, source)}\n{validation_line(name, result)}")
         results[name] = {
-            "proven": verdict.proven,
-            "error": verdict.error,
-            "tolerance": verdict.tolerance,
+            "validated": result.validated,
+            "error": result.error,
+            "tolerance": result.tolerance,
             "source": source,
             **accuracy.to_json(),
         }
     if args.json is not None:
         args.json.write_text(json.dumps(_finite(results), indent=2) + "\n", encoding="utf-8")
         print(f"\nfigures in {args.json}")
-    return 0 if all(one["proven"] for one in results.values()) else 1
+    return 0 if all(one["validated"] for one in results.values()) else 1
 
 
-def _worst_verdict(policy: "Policy", directory: Path, manifest: "Manifest") -> "ValidationResult":
-    """Over all numbers of denoising steps that are stored; the policy itself proved the first."""
+def _worst_result(policy: "Policy", directory: Path, manifest: "Manifest") -> "ValidationResult":
+    """Validate all stored numbers of denoising steps; loading validated the first."""
     from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
-    first = policy.verdict
+    first = policy.validation
     assert first is not None
-    oracle = ReferenceOutputs.load(directory, manifest)
-    others = [policy.prove(oracle, n, first.tolerance) for n in manifest.steps[1:]]
-    # The first that is not proven, for an error may be NaN; else the largest error.
-    return max((first, *others), key=lambda v: (not v.proven, v.error))
+    stored = ReferenceOutputs.load(directory, manifest)
+    others = [policy.validate(stored, n, first.tolerance) for n in manifest.steps[1:]]
+    # The first that does not validate, as an error may be NaN; else the largest error.
+    return max((first, *others), key=lambda v: (not v.validated, v.error))
 
 
 def _finite(value: Any) -> Any:
-    """JSON has neither NaN nor infinity: null."""
+    """Replace NaN and infinity, which JSON lacks, by None."""
     if isinstance(value, dict):
         return {key: _finite(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from groot_ros.families.gr00t_n1d6.training import Trainer
 
 #: Columns and steps of the published model.
-_PUBLISHED = {"max_state_dim": 128, "max_action_dim": 128, "action_horizon": 50}
+_COLUMNS, _HORIZON = 128, 50
 
 
 @dataclass(frozen=True)
@@ -90,10 +90,11 @@ class Gr00tN1d6Family:
     def published_config(self, layout: DataLayout) -> CheckpointConfig:
         """Return the published sizes, with the byte tokenizer's ids."""
         network = Gr00tN1d6Config(
-            eagle=EagleConfig(image_token_index=IMAGE_TOKEN_INDEX), **_PUBLISHED
+            eagle=EagleConfig(image_token_index=IMAGE_TOKEN_INDEX),
+            max_state_dim=_COLUMNS,
+            max_action_dim=_COLUMNS,
+            action_horizon=max(_HORIZON, layout.horizon),
         )
-        if layout.horizon > network.action_horizon:
-            network = replace(network, action_horizon=layout.horizon)
         return make_config(network, layout)
 
     def random_checkpoint(
@@ -117,6 +118,12 @@ class Gr00tN1d6Family:
         """
         from groot_ros.families.gr00t_n1d6.weights import write_random_weights
 
+        self.write_config(config, out)
+        write_random_weights(config.network, seed, out, dtype, max_shard_bytes)
+        return out
+
+    def write_config(self, config: CheckpointConfig, out: Path) -> None:
+        """See `families.family.Family.write_config`."""
         out.mkdir(parents=True, exist_ok=True)
         save_processor(config.processor, config.statistics, out)
         write_byte_tokenizer(out)
@@ -125,8 +132,6 @@ class Gr00tN1d6Family:
             ("eagle_config.json", config.network.eagle.to_json()),
         ):
             (out / name).write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
-        write_random_weights(config.network, seed, out, dtype, max_shard_bytes)
-        return out
 
     def trainer(self, path: Path, *, embodiment: str, device: "torch.device") -> "Trainer":
         """See `families.family.Family.trainer`."""
@@ -187,8 +192,6 @@ def make_config(
         action=action,
         language=ModalityConfig(now, ("annotation.human.task_description",)),
     )
-    ids = {} if embodiment_row is None else {"embodiment_ids": {layout.embodiment: embodiment_row}}
-    edge = {} if layout.image_edge is None else {"shortest_image_edge": layout.image_edge}
     processor = ProcessorConfig(
         {layout.embodiment: embodiment},
         crop_fraction=0.95,
@@ -196,9 +199,11 @@ def make_config(
         max_action_dim=network.max_action_dim,
         max_action_horizon=network.action_horizon,
         use_relative_action=bool(layout.relative),
-        **ids,
-        **edge,
     )
+    if embodiment_row is not None:
+        processor = replace(processor, embodiment_ids={layout.embodiment: embodiment_row})
+    if layout.image_edge is not None:
+        processor = replace(processor, shortest_image_edge=layout.image_edge)
     return CheckpointConfig(network, processor, {layout.embodiment: dict(layout.statistics)})
 
 

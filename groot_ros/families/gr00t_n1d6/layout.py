@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from groot_ros.families.gr00t_n1d6.config import EagleConfig
 from groot_ros.layers.qwen3 import rope_1d
 from groot_ros.layers.siglip2 import Embeddings, Grid
-from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 
 #: Layouts that stay in memory.
 _KEPT = 8
@@ -25,7 +25,10 @@ def cell_order(x: Tensor, h: int, w: int, factor: int) -> Tensor:
 
 
 def to_cell_patches(images: Tensor, patch: int, factor: int) -> Tensor:
-    """Cut [V, C, H, W] into [V, H/p * W/p, p*p*C], cell by cell, a patch in (y, x, channel) order."""
+    """Cut [V, C, H, W] into patches [V, H/p * W/p, p*p*C], cell by cell.
+
+    The values of a patch are in (y, x, channel) order.
+    """
     views, channels, height, width = images.shape
     rows, columns = height // (patch * factor), width // (patch * factor)
     grid = images.reshape(views, channels, rows, factor, patch, columns, factor, patch)
@@ -184,7 +187,7 @@ class Layouts:
 
 
 def _order(batches: Sequence[ViewBatch], cells: dict[int, int]) -> Tensor | None:
-    """Return the index that orders the tokens of all batches by image; None if they are in order."""
+    """Return the index that sorts the tokens of all batches by image, None if they are sorted."""
     views = [view for batch in batches for view in batch.views]
     if views == sorted(views):
         return None

@@ -246,7 +246,7 @@ class Processor:
         }
 
     def draw_prefix(self, seed: int) -> dict[str, NDArray[np.float32]]:
-        """Return two frozen steps shown as finished, then guidance that decays; smooth and small."""
+        """Return small smooth motion: two frozen steps shown as finished, then decaying guidance."""
         total, width = self.chunk_shape
         used = sum(self.codec.action_widths.values())
         rng = np.random.default_rng(seed)

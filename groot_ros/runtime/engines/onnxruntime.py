@@ -163,8 +163,8 @@ def _require_specification(
         found = f"{value.type} {_shown(value.shape)}"
         if found != expected:
             raise EngineFilesError(
-                f"{path}: '{name}' is {found}, in segment '{segment.name}' it is {expected}: export it "
-                "again"
+                f"{path}: '{name}' is {found}, in segment '{segment.name}' it is {expected}: "
+                "export it again"
             )
 
 

@@ -18,7 +18,7 @@ from groot_ros.runtime.tensorrt.availability import require
 
 
 class Buffers:
-    """Device memory by tensor name, allocated once and shared: one engine reads what another wrote."""
+    """Device memory by tensor name, allocated once and shared between engines."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
@@ -171,8 +171,9 @@ class Session:
         expected = {spec.name: dtype_of(spec, weights) for spec in self._specs()}
         if names != set(expected):
             raise TensorRtError(
-                f"{self._plan}: its tensors are {', '.join(sorted(names))}; stage "
-                f"'{self.segment.name}' has {', '.join(sorted(expected))}: export and build it again"
+                f"{self._plan}: its tensors are {', '.join(sorted(names))}; segment "
+                f"'{self.segment.name}' has {', '.join(sorted(expected))}: export and build it "
+                "again"
             )
         for name, dtype in expected.items():
             if self._dtype(name) != dtype:
