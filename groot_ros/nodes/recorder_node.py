@@ -19,8 +19,8 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks
 
-from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags import BagError
+from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.qos import Request, offered_qos
 from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.topics import graph_topics

@@ -149,4 +149,4 @@ def test_record_for_a_while_leaves_a_bag_and_status_0(ros_domain, tmp_path):
 def test_record_passes_the_recorders_rejection_on(ros_domain, tmp_path):
     ended = record("--out", str(tmp_path))
     assert ended.returncode == 2
-    assert "exists already: name another directory" in ended.stdout
+    assert "already exists: choose another directory" in ended.stdout
