@@ -1,4 +1,4 @@
-"""docs/reference/robot_contract.md: its example is valid and has every key, its tables too."""
+"""docs/reference/robot_contract.md: the example is valid; example and tables have every key."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,7 @@ from groot_ros.robot.contract import load_contract, parse_contract
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "robot_contract.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL).group(1)
-#: Mappings whose keys are names of the user's.
+#: Mappings whose keys are names chosen by the user.
 NAMED = ("joints", "gripper", "groups", "cameras")
 
 
@@ -23,7 +23,7 @@ def keys(section: str) -> set[str]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where the files that the example names are."""
+    """Folder with the files that the example names."""
     (tmp_path / "my_arm.urdf").write_text("<robot name='my_arm'/>")
     (tmp_path / "joint_limits.yaml").write_text("joint_limits: {shoulder: {max_velocity: 3.0}}")
     return tmp_path
