@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from groot_ros.robot.contract import load_contract, parse_contract
+from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "robot_contract.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -65,3 +66,9 @@ def test_the_tables_have_every_key_that_is_read(section, folder):
         load_contract(path)
     known = set(re.search(r"known: (.*)\)", str(error.value)).group(1).split(", "))
     assert known <= keys(section)
+
+
+def test_the_cameras_table_lists_every_encoding():
+    row = re.search(r"^\| `encoding` \| (.*?) \|", TEXT, re.MULTILINE).group(1)
+    listed = re.findall(r"`(\w+)`", row)
+    assert listed == [*(encoding.name for encoding in ENCODINGS), *COMPRESSED]
