@@ -51,12 +51,9 @@ def read_messages(path: Path) -> Iterator[tuple[RecordedTopic, int, bytes]]:
             elif opcode == Opcode.CHANNEL:
                 fields = _RecordFields(body)
                 number, schema = fields.short(), fields.short()
-                topic, _encoding, metadata = (
-                    fields.text(),
-                    fields.text(),
-                    _RecordFields(fields.data()),
-                )
-                qos = parse_qos(metadata.mapping().get(_QOS_KEY, ""))
+                topic, _encoding = fields.text(), fields.text()
+                metadata = _RecordFields(fields.data()).mapping()
+                qos = parse_qos(metadata.get(_QOS_KEY, ""))
                 topics[number] = RecordedTopic(topic, schemas[schema], tuple(qos))
             else:
                 number, _sequence, stamp_ns, _published = struct.unpack_from("<HIQQ", body)
@@ -94,9 +91,7 @@ def mcap_file(bag: Path) -> Path:
     """Return the only MCAP file of a bag directory, or the file itself."""
     files = [bag] if bag.is_file() else sorted(bag.glob("*.mcap"))
     if len(files) != 1:
-        raise BagError(
-            f"{bag} contains {len(files)} .mcap files, expected one: name the file itself"
-        )
+        raise BagError(f"{bag} contains {len(files)} .mcap files, expected 1: give the path of one")
     return files[0]
 
 

@@ -66,9 +66,9 @@ def resize_area(
     scale_y, scale_x = 1.0 / (height / h), 1.0 / (width / w)
     whole = all(abs(scale - round(scale)) < 2.2e-16 for scale in (scale_y, scale_x))
     if scale_y >= 1 and scale_x >= 1 and not whole:
-        above, across_rows = _area_band(h, height, top, top + rows)
-        beside, across_columns = _area_band(w, width, left, left + columns)
-        return _shrink(image[:, above, beside], across_rows, across_columns)
+        source_rows, row_matrix = _area_band(h, height, top, top + rows)
+        source_columns, column_matrix = _area_band(w, width, left, left + columns)
+        return _shrink(image[:, source_rows, source_columns], row_matrix, column_matrix)
     if (h, w) == (height, width):
         resized = image
     elif scale_y >= 1 and scale_x >= 1:
@@ -100,12 +100,14 @@ def _bicubic_columns(image: NDArray[Any], width: int) -> NDArray[Any]:
         return image
     band = _bicubic_band(image.shape[2], width)
 
-    def exactly(flat: Indexes) -> NDArray[np.int64]:
+    def compute_exact(flat: Indexes) -> NDArray[np.int64]:
         line, x = np.divmod(flat, width)
         return _bicubic_sums(image, band, x, line * image.shape[2] + band.first[x], 1)
 
     sums = band.along_columns(image)
-    return _rounded("bicubic columns", np.clip(sums, 0.0, 255.0, out=sums), band.taps, exactly)
+    return _rounded(
+        "bicubic columns", np.clip(sums, 0.0, 255.0, out=sums), band.taps, compute_exact
+    )
 
 
 def _bicubic_rows(image: NDArray[Any], height: int) -> NDArray[Any]:
@@ -113,14 +115,14 @@ def _bicubic_rows(image: NDArray[Any], height: int) -> NDArray[Any]:
         return image
     band = _bicubic_band(image.shape[1], height)
 
-    def exactly(flat: Indexes) -> NDArray[np.int64]:
+    def compute_exact(flat: Indexes) -> NDArray[np.int64]:
         line, x = np.divmod(flat, image.shape[2])
         plane, y = np.divmod(line, height)
         start = (plane * image.shape[1] + band.first[y]) * image.shape[2] + x
         return _bicubic_sums(image, band, y, start, image.shape[2])
 
     sums = band.along_rows(image)
-    return _rounded("bicubic rows", np.clip(sums, 0.0, 255.0, out=sums), band.taps, exactly)
+    return _rounded("bicubic rows", np.clip(sums, 0.0, 255.0, out=sums), band.taps, compute_exact)
 
 
 def _bicubic_sums(
@@ -137,12 +139,12 @@ def _bicubic_sums(
 
 
 def _rounded(
-    name: str, sums: Floats, taps: int, exactly: Callable[[Indexes], NDArray[Any]]
+    name: str, sums: Floats, taps: int, compute_exact: Callable[[Indexes], NDArray[Any]]
 ) -> Floats:
     """Round sums from 0 to 255, which are overwritten, into the scratch buffer of this name.
 
-    `exactly` computes the pixels (flat indexes) that float32 cannot decide: a sum of n products
-    has an error of at most n roundings, and so may the original's sum.
+    `compute_exact` returns the pixels (flat indexes) that float32 cannot decide: a sum of n
+    products has an error of at most n roundings, and so may the original's sum.
     """
     rounded = np.rint(sums, out=scratch.array(name, sums.shape, np.float32))
     sums -= rounded
@@ -150,7 +152,7 @@ def _rounded(
     np.greater(np.abs(sums, out=sums), np.float32(0.5 - (2 * taps + 2) * _ULP), out=unsure)
     undecided = np.flatnonzero(unsure)
     if len(undecided):
-        rounded.reshape(-1)[undecided] = exactly(undecided)
+        rounded.reshape(-1)[undecided] = compute_exact(undecided)
     return rounded
 
 

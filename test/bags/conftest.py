@@ -1,4 +1,4 @@
-"""A definition, a QoS and messages that every bag test can use."""
+"""Fixtures of the bag tests: message definitions, QoS offers and serialised strings."""
 
 import pytest
 from rosbags.interfaces import (

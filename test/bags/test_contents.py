@@ -1,11 +1,11 @@
 import pytest
 
-from groot_ros.bags.contents import BagContents, TopicContents, read_contents
 from groot_ros.bags import BagError
+from groot_ros.bags.contents import BagContents, TopicContents, read_contents
 from groot_ros.bags.writer import BagWriter
 
 
-def test_a_bag_is_summed_up_by_topic(tmp_path, string_definition):
+def test_a_bag_is_summarised_by_topic(tmp_path, string_definition):
     writer = BagWriter(tmp_path / "bag")
     for topic in ("/b", "/a", "/silent"):
         writer.add_topic(topic, string_definition)
@@ -26,13 +26,13 @@ def test_a_bag_is_summed_up_by_topic(tmp_path, string_definition):
     assert contents.bytes == size
 
 
-def test_a_bag_without_messages_lasts_no_time(tmp_path):
+def test_a_bag_without_messages_has_duration_zero(tmp_path):
     BagWriter(tmp_path / "bag").close()
     contents = read_contents(tmp_path / "bag")
     assert (contents.count, contents.duration) == (0, 0.0)
 
 
-def test_one_instant_tells_no_rate(tmp_path):
+def test_messages_with_one_stamp_have_no_rate(tmp_path):
     topic = TopicContents("/a", "std_msgs/msg/String", 5)
     assert BagContents(tmp_path, (topic,), 7, 7, 0).rate(topic) == 0.0
 

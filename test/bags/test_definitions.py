@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from groot_ros.bags.definitions import MessageDefinition, MessageDefinitions
 from groot_ros.bags import BagError
+from groot_ros.bags.definitions import MessageDefinition, MessageDefinitions
 
 GRAPH_TYPES = [
     "sensor_msgs/msg/Image",
@@ -45,12 +45,12 @@ def test_a_definition_carries_the_text_of_every_nested_type(definitions):
 
 
 @pytest.mark.parametrize("name", GRAPH_TYPES)
-def test_the_text_alone_gives_the_same_hash_again(definitions, name):
+def test_the_text_alone_gives_the_same_hash(definitions, name):
     found = definitions.find(name)
     assert MessageDefinition.parse(name, found.text) == found
 
 
-def test_without_any_ros_the_own_messages_come_from_the_sources_and_the_rest_is_known():
+def test_without_ros_the_packages_messages_come_from_its_sources():
     here = MessageDefinitions(share_folders=()).find("groot_ros/msg/ActionChunk")
     assert here.rihs01 == MessageDefinitions().find("groot_ros/msg/ActionChunk").rihs01
 
@@ -64,7 +64,7 @@ def test_a_message_of_the_users_own_workspace_is_found_with_its_nested_types(tmp
     assert "MSG: my_robot/Finger\nfloat64 force" in found.text
 
 
-def test_an_unknown_type_says_where_it_was_looked_for():
+def test_the_error_of_an_unknown_type_says_where_it_was_searched():
     with pytest.raises(BagError, match=r"no_such/msg/Thing.*source the workspace") as error:
         MessageDefinitions().find("no_such/msg/Thing")
     assert "\n" not in str(error.value)

@@ -1,4 +1,4 @@
-"""The file as two independent readers see it: rosbags, and mcap with its own index reading."""
+"""The file as two independent readers read it: rosbags, and mcap by its index."""
 
 import importlib.metadata
 import os

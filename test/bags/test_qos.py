@@ -19,10 +19,10 @@ def test_the_request_is_the_strongest_that_all_offers_satisfy(make_offer, offers
     assert Request.matching([make_offer(reliable=r, latched=d) for r, d in offers]) == request_
 
 
-def test_a_request_hears_exactly_the_offers_that_are_not_weaker(make_offer):
+def test_a_request_receives_exactly_the_offers_that_are_not_weaker(make_offer):
     for asked_reliable, asked_latched, reliable, latched in itertools.product(
         [False, True], repeat=4
     ):
         asked = Request(reliable=asked_reliable, latched=asked_latched)
         compatible = (reliable or not asked_reliable) and (latched or not asked_latched)
-        assert asked.hears([make_offer(reliable=reliable, latched=latched)]) == compatible
+        assert asked.receives_all([make_offer(reliable=reliable, latched=latched)]) == compatible

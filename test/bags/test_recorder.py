@@ -3,14 +3,14 @@ import threading
 import pytest
 from rosbags.rosbag2 import Reader
 
-from groot_ros.bags.contents import read_contents
 from groot_ros.bags import BagError
+from groot_ros.bags.contents import read_contents
 from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.writer import BagWriter
 
 
-class StubbornWriter(BagWriter):
-    """Waits in write() until it is let go, and fails when told to."""
+class BlockingWriter(BagWriter):
+    """Waits in write() until `go` is set, then raises `error` if there is one."""
 
     def __init__(self, path):
         super().__init__(path)
@@ -27,8 +27,8 @@ class StubbornWriter(BagWriter):
 
 
 @pytest.fixture
-def stubborn(tmp_path, string_definition):
-    writer = StubbornWriter(tmp_path / "bag")
+def blocked(tmp_path, string_definition):
+    writer = BlockingWriter(tmp_path / "bag")
     recorder = Recorder(writer, max_waiting_bytes=100)
     recorder.add_topic("/a", string_definition)
     yield writer, recorder
@@ -51,8 +51,8 @@ def test_everything_offered_is_in_the_bag_in_order_once_it_is_closed(
     assert not recorder.dropped
 
 
-def test_offering_does_not_wait_for_the_disk_and_what_does_not_fit_is_counted(stubborn):
-    writer, recorder = stubborn
+def test_offering_does_not_wait_for_the_disk_and_dropped_messages_are_counted(blocked):
+    writer, recorder = blocked
     recorder.offer("/a", 0, b"0" * 10)
     assert writer.entered.wait(10)
     for i in range(1, 15):
@@ -65,8 +65,8 @@ def test_offering_does_not_wait_for_the_disk_and_what_does_not_fit_is_counted(st
         assert [stamp for _, stamp, _ in reader.messages()] == list(range(10))
 
 
-def test_a_broken_disk_ends_recording_and_counts_what_is_missing(stubborn):
-    writer, recorder = stubborn
+def test_a_broken_disk_ends_recording_and_counts_what_is_missing(blocked):
+    writer, recorder = blocked
     recorder.offer("/a", 0, b"0" * 10)
     assert writer.entered.wait(10)
     recorder.offer("/a", 1, b"0" * 10)
@@ -78,7 +78,7 @@ def test_a_broken_disk_ends_recording_and_counts_what_is_missing(stubborn):
     assert recorder.dropped == {"/a": 3}
 
 
-def test_what_was_flushed_can_be_read_while_recording_goes_on(
+def test_what_was_flushed_can_be_read_while_recording_continues(
     tmp_path, string_definition, string_cdr
 ):
     flushed = threading.Event()

@@ -7,13 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rosbags.rosbag2 import Reader
 
-from groot_ros.bags.contents import read_contents
 from groot_ros.bags import BagError
+from groot_ros.bags.contents import read_contents
 from groot_ros.bags.mcap_records import MAGIC, Opcode
-from groot_ros.bags.recovery import recover, read_messages
+from groot_ros.bags.recovery import read_messages, recover
 from groot_ros.bags.writer import BagWriter
 
-#: Writes for ever, and says so each time that everything so far has been flushed.
+#: Writes without end, and prints the number of messages after each flush.
 ENDLESS = """
 import itertools, sys
 from pathlib import Path
@@ -61,7 +61,7 @@ def test_a_killed_process_loses_nothing_that_was_flushed(tmp_path):
         assert [stamp for _, stamp, _ in reader.messages()] == list(range(saved))
 
 
-def test_a_whole_file_gives_every_message_its_topic_and_its_definition(
+def test_a_complete_file_gives_every_message_with_topic_and_definition(
     tmp_path, bag_file, definitions
 ):
     path = tmp_path / "bag.mcap"
@@ -106,7 +106,7 @@ def test_the_quality_of_service_survives_recovery(tmp_path, string_definition, m
         assert reader.connections[0].digest == string_definition.rihs01
 
 
-def test_an_unfinished_bag_says_so_and_shows_what_it_holds(tmp_path, string_definition):
+def test_the_contents_of_an_unfinished_bag_are_marked_as_unfinished(tmp_path, string_definition):
     writer = BagWriter(tmp_path / "bag")
     writer.add_topic("/a", string_definition)
     for stamp_ns in (3 * 10**9, 5 * 10**9):
@@ -121,14 +121,14 @@ def test_an_unfinished_bag_says_so_and_shows_what_it_holds(tmp_path, string_defi
     assert contents.duration == 2.0
 
 
-def test_recovery_refuses_what_is_not_an_mcap_file(tmp_path):
+def test_recovery_rejects_what_is_not_an_mcap_file(tmp_path):
     (tmp_path / "bag.mcap").write_text("something else")
     with pytest.raises(BagError, match=r"bag\.mcap is not an MCAP file"):
         recover(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_recovery_refuses_a_compressed_file_and_makes_nothing(tmp_path):
+def test_recovery_rejects_a_compressed_file_and_creates_nothing(tmp_path):
     head = struct.pack("<QQQII", 0, 0, 0, 0, 4) + b"zstd"
     record = struct.pack("<BQ", Opcode.CHUNK, len(head) + 8) + head + bytes(8)
     (tmp_path / "bag.mcap").write_bytes(MAGIC + record)
@@ -137,15 +137,15 @@ def test_recovery_refuses_a_compressed_file_and_makes_nothing(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_recovery_refuses_a_directory_without_one_mcap_file(tmp_path):
-    with pytest.raises(BagError, match=r"holds 0 \.mcap files"):
+def test_recovery_rejects_a_directory_without_one_mcap_file(tmp_path):
+    with pytest.raises(BagError, match=r"contains 0 \.mcap files"):
         recover(tmp_path, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_after_a_wrong_path_the_right_one_is_saved_under_the_same_name(tmp_path, bag_file):
+def test_after_a_wrong_path_the_output_can_be_used_for_the_right_one(tmp_path, bag_file):
     (tmp_path / "bag").mkdir()
     (tmp_path / "bag" / "bag.mcap").write_bytes(bag_file)
-    with pytest.raises(BagError, match=r"holds 0 \.mcap files"):
+    with pytest.raises(BagError, match=r"contains 0 \.mcap files"):
         recover(tmp_path / "bga", tmp_path / "out")
     assert sum(recover(tmp_path / "bag", tmp_path / "out").counts.values()) == 40

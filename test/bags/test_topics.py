@@ -6,7 +6,7 @@ from groot_ros.robot import load_contract
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
 
 
-def test_the_so101_graph_holds_every_topic_of_the_contract_and_of_the_nodes():
+def test_the_so101_graph_has_every_topic_of_the_contract_and_of_the_nodes():
     assert graph_topics(load_contract(SO101)) == (
         "front/image_raw",
         "wrist/image_raw",
@@ -22,7 +22,7 @@ def test_the_so101_graph_holds_every_topic_of_the_contract_and_of_the_nodes():
     )
 
 
-def test_the_clock_is_recorded_only_when_it_is_followed():
+def test_the_clock_is_recorded_only_with_sim_time():
     contract = load_contract(SO101)
     assert "/clock" not in graph_topics(contract)
     assert graph_topics(contract, use_sim_time=True)[-1] == "/clock"

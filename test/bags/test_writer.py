@@ -112,23 +112,23 @@ def test_a_bag_without_messages_can_be_read(tmp_path):
     assert read(tmp_path / "bag") == []
 
 
-def test_an_existing_directory_is_rejected_and_left_alone(tmp_path):
+def test_an_existing_directory_is_rejected_and_not_changed(tmp_path):
     kept = tmp_path / "bag" / "precious"
     kept.parent.mkdir()
     kept.write_text("data")
-    with pytest.raises(BagError, match=r"bag exists already: name another directory"):
+    with pytest.raises(BagError, match=r"bag already exists: choose another directory"):
         BagWriter(kept.parent)
     assert kept.read_text() == "data"
 
 
-def test_a_place_that_cannot_hold_a_directory_is_named(tmp_path):
+def test_a_path_at_which_no_directory_can_be_created_is_named(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BagError, match=r"file/bag cannot be made: .*") as error:
+    with pytest.raises(BagError, match=r"file/bag cannot be created: .*") as error:
         BagWriter(tmp_path / "file" / "bag")
     assert "\n" not in str(error.value)
 
 
-def test_a_disk_that_is_almost_full_is_rejected_before_anything_is_made(tmp_path):
+def test_a_disk_that_is_almost_full_is_rejected_before_anything_is_created(tmp_path):
     with pytest.raises(BagError, match="MiB are free on the disk"):
         BagWriter(tmp_path / "bag", min_free_bytes=2**62)
     assert not (tmp_path / "bag").exists()
@@ -158,7 +158,7 @@ def file_size_limit():
     signal.signal(signal.SIGXFSZ, previous)
 
 
-def test_a_write_that_fails_is_one_line_that_says_how_to_save_the_bag(
+def test_a_write_that_fails_is_one_line_that_says_how_to_recover_the_bag(
     tmp_path, file_size_limit, string_definition, string_cdr
 ):
     writer = BagWriter(tmp_path / "bag")

@@ -157,4 +157,4 @@ def test_record_with_a_duration_leaves_a_bag_and_status_0(ros_domain, tmp_path):
 def test_record_reports_the_error_of_the_recorder(ros_domain, tmp_path):
     ended = record("--out", str(tmp_path))
     assert ended.returncode == 2
-    assert "exists already: name another directory" in ended.stdout
+    assert "already exists: choose another directory" in ended.stdout

@@ -25,7 +25,7 @@ def test_a_number_beyond_floating_point_names_the_key() -> None:
 
 
 @pytest.mark.parametrize(("value", "fits"), [(1, True), (100, True), (101, False), (10**9, False)])
-def test_a_whole_number_has_an_upper_end_where_one_is_given(value: int, fits: bool) -> None:
+def test_a_whole_number_is_checked_against_its_upper_limit(value: int, fits: bool) -> None:
     fields = Fields({"a": value}, "x")
     assert fields.integer("a") == value
     if fits:
@@ -35,7 +35,7 @@ def test_a_whole_number_has_an_upper_end_where_one_is_given(value: int, fits: bo
         fields.integer("a", at_most=100)
 
 
-def test_a_closed_folder_is_what_has_to_be_opened(
+def test_the_error_names_the_folder_whose_permissions_must_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "closed" / "config.json"
@@ -48,7 +48,7 @@ def test_a_closed_folder_is_what_has_to_be_opened(
     )
 
 
-def test_a_directory_in_the_place_of_a_file_is_named(tmp_path: Path) -> None:
+def test_a_directory_in_place_of_a_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="cannot be read: Is a directory; a file is expected"):
         Fields.read(tmp_path)
 

@@ -250,7 +250,7 @@ def test_topics_that_stayed_silent_are_named_at_the_end(stage, capfd):
     ("arguments", "problem"),
     [
         ([], "output is not set: name the directory of the bag"),
-        (["-p", "output:=/tmp", "-p", "topics:=[a]"], "/tmp exists already: name another"),
+        (["-p", "output:=/tmp", "-p", "topics:=[a]"], "/tmp already exists: choose another"),
         (["-p", "output:=/tmp/new_bag"], "robot contract ''"),
     ],
 )

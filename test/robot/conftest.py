@@ -1,4 +1,4 @@
-"""The shipped contract, and a way to load it with one thing changed."""
+"""Fixtures: the shipped contract, and a loader of it with one change."""
 
 from pathlib import Path
 

@@ -38,7 +38,7 @@ def test_its_controllers_command_every_joint_once(so101):
     assert [c.interpolation for c in so101.controllers] == ["cubic", "linear"]
 
 
-def test_its_arm_speaks_degrees_to_the_model(so101):
+def test_its_arm_uses_degrees_in_the_model(so101):
     model = so101.to_model("single_arm", [[math.pi / 2, 0.0, -math.pi / 4, 0.1, -0.1]])
     assert model == pytest.approx(np.array([[90.0, 0.0, -45.0, 5.7295780, -5.7295780]]), abs=1e-6)
 
@@ -49,12 +49,12 @@ def test_its_gripper_is_closed_at_0_and_open_at_100(so101):
 
 
 @given(values=st.lists(st.floats(-3, 3), min_size=5, max_size=5))
-def test_model_units_and_back_is_where_one_was(so101, values):
+def test_converting_to_model_units_and_back_changes_nothing(so101, values):
     back = so101.to_si("single_arm", so101.to_model("single_arm", values))
     assert back == pytest.approx(np.array(values), abs=1e-12)
 
 
-def test_state_is_picked_by_name_whatever_else_there_is(so101):
+def test_state_is_selected_by_name_and_other_joints_are_ignored(so101):
     positions = {name: float(i) for i, name in enumerate((*so101.joint_names, "extra"))}
     state = so101.select_state(dict(reversed(positions.items())))
     assert state["single_arm"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0]
@@ -66,7 +66,7 @@ def test_a_missing_joint_is_named(so101):
         so101.select_state(dict.fromkeys(ARM, 0.0))
 
 
-def test_what_may_be_left_out_has_the_documented_default(load_changed):
+def test_optional_keys_have_the_documented_defaults(load_changed):
     def change(contract):
         contract["cameras"]["front"] = {"topic": "front/image_raw", "rate": 30.0}
         contract["controllers"][0] = {"name": "arm", "joints": list(ARM)}
@@ -88,7 +88,7 @@ def test_what_may_be_left_out_has_the_documented_default(load_changed):
     assert contract.groups["gripper"].kind is ActionKind.JOINT_POSITION
 
 
-def test_a_forward_controller_has_its_own_usual_topic(load_changed):
+def test_a_forward_controller_has_its_own_default_topic(load_changed):
     def change(contract):
         contract["controllers"][1] = {
             "name": "hand",
@@ -99,7 +99,7 @@ def test_a_forward_controller_has_its_own_usual_topic(load_changed):
     assert load_changed(change).controllers[1].topic == "hand/commands"
 
 
-def test_a_prismatic_joint_is_in_metres_and_its_model_may_speak_millimetres(load_changed):
+def test_a_prismatic_joint_is_in_metres_and_its_model_may_use_millimetres(load_changed):
     def change(contract):
         del contract["gripper"]
         contract["joints"]["gripper"] = {
@@ -115,7 +115,7 @@ def test_a_prismatic_joint_is_in_metres_and_its_model_may_speak_millimetres(load
     assert joint.units.to_model(0.08) == pytest.approx(80.0)
 
 
-def test_a_cameras_latency_is_kept_in_nanoseconds_and_jpeg_means_compressed(load_changed):
+def test_a_cameras_latency_is_stored_in_nanoseconds_and_jpeg_is_compressed(load_changed):
     def change(contract):
         contract["cameras"]["front"].update(latency=0.0215, encoding="jpeg", stamp="arrival")
 
@@ -124,7 +124,7 @@ def test_a_cameras_latency_is_kept_in_nanoseconds_and_jpeg_means_compressed(load
     assert not load_changed(lambda _: None).cameras["front"].compressed
 
 
-def test_two_joint_state_sources_may_share_the_joints(load_changed):
+def test_two_joint_state_sources_may_divide_the_joints(load_changed):
     def change(contract):
         contract["joint_states"] = [
             {"topic": "arm/joint_states", "joints": list(ARM), "rate": 100},

@@ -1,4 +1,4 @@
-"""docs/reference/robot_contract.md: its example is valid and has every key, its tables too."""
+"""docs/reference/robot_contract.md: the example is valid; example and tables have every key."""
 
 import re
 from pathlib import Path
@@ -7,11 +7,12 @@ import pytest
 import yaml
 
 from groot_ros.robot.contract import load_contract, parse_contract
+from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "robot_contract.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL).group(1)
-#: Mappings whose keys are names of the user's.
+#: Mappings whose keys are names chosen by the user.
 NAMED = ("joints", "gripper", "groups", "cameras")
 
 
@@ -23,7 +24,7 @@ def keys(section: str) -> set[str]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """Where the files that the example names are."""
+    """Folder with the files that the example names."""
     (tmp_path / "my_arm.urdf").write_text("<robot name='my_arm'/>")
     (tmp_path / "joint_limits.yaml").write_text("joint_limits: {shoulder: {max_velocity: 3.0}}")
     return tmp_path
@@ -65,3 +66,9 @@ def test_the_tables_have_every_key_that_is_read(section, folder):
         load_contract(path)
     known = set(re.search(r"known: (.*)\)", str(error.value)).group(1).split(", "))
     assert known <= keys(section)
+
+
+def test_the_cameras_table_lists_every_encoding():
+    row = re.search(r"^\| `encoding` \| (.*?) \|", TEXT, re.MULTILINE).group(1)
+    listed = re.findall(r"`(\w+)`", row)
+    assert listed == [*(encoding.name for encoding in ENCODINGS), *COMPRESSED]

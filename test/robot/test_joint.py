@@ -19,7 +19,7 @@ def test_the_map_is_invertible_in_both_directions(units, values):
 
 
 @given(maps, finite, finite)
-def test_the_sign_alone_decides_the_direction(units, a, b):
+def test_only_the_sign_determines_the_direction(units, a, b):
     assume(abs(a - b) > 1e-6)
     rises = units.to_model(max(a, b)) > units.to_model(min(a, b))
     assert rises == (units.sign > 0)
@@ -29,7 +29,7 @@ def test_the_sign_alone_decides_the_direction(units, a, b):
     st.tuples(st.floats(-2, 2), st.floats(-100, 100)),
     st.tuples(st.floats(-2, 2), st.floats(-100, 100)),
 )
-def test_a_map_through_two_ends_meets_both(closed, opened):
+def test_a_map_through_two_ends_contains_both(closed, opened):
     assume(abs(closed[0] - opened[0]) > 1e-3)
     assume(abs(closed[1] - opened[1]) > 1e-3)
     units = UnitMap.through(closed, opened)
@@ -59,6 +59,6 @@ def test_the_shape_is_kept():
         {"offset": math.nan},
     ],
 )
-def test_a_map_that_could_not_be_inverted_cannot_be_made(wrong):
+def test_a_map_that_cannot_be_inverted_is_an_error(wrong):
     with pytest.raises(ValueError, match="must be"):
         UnitMap(**wrong)

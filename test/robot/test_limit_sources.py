@@ -1,4 +1,4 @@
-"""Limits that others state of the same joints: the tighter counts."""
+"""Joint limits of other files: of each limit the tighter value is used."""
 
 import math
 
@@ -47,20 +47,20 @@ def write(tmp_path):
     return written
 
 
-def test_a_urdf_states_positions_and_velocities_and_its_soft_limits_count(write):
+def test_a_urdf_gives_position_velocity_and_soft_limits(write):
     stated = read_urdf(write("r.urdf", URDF))
     assert stated["shoulder_pan"] == StatedLimits(-0.8, 8.0, 2.0)
     assert stated["wrist_roll"] == StatedLimits()
     assert "fixed_one" not in stated
 
 
-def test_joint_limits_count_where_their_flag_says_so(write):
+def test_joint_limits_are_used_if_their_flag_is_set(write):
     stated = read_joint_limits(write("joint_limits.yaml", JOINT_LIMITS))
     assert stated["shoulder_pan"] == StatedLimits(-1.5, 0.7, 2.5, 4.0, 90.0)
     assert stated["elbow_flex"] == StatedLimits()
 
 
-def test_of_each_limit_the_tighter_counts(write, load_changed):
+def test_the_tighter_of_two_limits_is_used(write, load_changed):
     write("r.urdf", URDF)
     write("joint_limits.yaml", JOINT_LIMITS)
     plain = load_changed(lambda value: None)
@@ -75,27 +75,27 @@ def test_of_each_limit_the_tighter_counts(write, load_changed):
         assert tight.joints[joint].limits == plain.joints[joint].limits
 
 
-def test_nothing_stated_bounds_nothing():
+def test_without_stated_limits_nothing_is_bounded():
     assert tightest([]) == StatedLimits(-math.inf, math.inf, math.inf, math.inf, math.inf)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         ("<robot", "is not a URDF"),
         (URDF.replace('"2.0"', '"fast"'), "'shoulder_pan': velocity must be a number"),
         (URDF.replace('"-1.0" upper="9.0"', '"7.0" upper="9.0"'), "does not overlap"),
     ],
 )
-def test_a_urdf_that_cannot_be_meant_is_rejected_in_one_line(write, load_changed, text, told):
+def test_an_invalid_urdf_is_rejected_in_one_line(write, load_changed, text, problem):
     write("r.urdf", text)
-    with pytest.raises(ContractError, match=told) as caught:
+    with pytest.raises(ContractError, match=problem) as caught:
         load_changed(lambda value: value.update(urdf="r.urdf"))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "problem"),
     [
         ("joint_limits: {shoulder_pan: {max_velocity: fast}}", "'max_velocity' must be a number"),
         ("joint_limits: {shoulder_pan: {has_velocity_limits: true}}", "'max_velocity' is missing"),
@@ -103,18 +103,18 @@ def test_a_urdf_that_cannot_be_meant_is_rejected_in_one_line(write, load_changed
         ("{", "is not valid YAML"),
     ],
 )
-def test_joint_limits_that_cannot_be_meant_are_rejected(write, load_changed, text, told):
+def test_invalid_joint_limits_are_rejected(write, load_changed, text, problem):
     write("limits.yaml", text)
-    with pytest.raises(ContractError, match=told):
+    with pytest.raises(ContractError, match=problem):
         load_changed(lambda value: value.update(joint_limits="limits.yaml"))
 
 
-def test_a_file_that_is_not_there_is_named(load_changed):
+def test_a_missing_file_is_named(load_changed):
     with pytest.raises(ContractError, match=r"nowhere\.urdf: cannot be read"):
         load_changed(lambda value: value.update(urdf="nowhere.urdf"))
 
 
-def test_the_contract_may_limit_jerk_and_the_tighter_counts(write, load_changed):
+def test_the_contract_may_limit_jerk_and_the_tighter_limit_is_used(write, load_changed):
     write("joint_limits.yaml", JOINT_LIMITS)
 
     def change(value):
