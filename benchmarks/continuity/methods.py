@@ -23,8 +23,8 @@ from benchmarks.continuity.policies import (
 from groot_ros.control import Executor, ExecutorConfig
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin, RtcMode, s_to_ns
+from groot_ros.sim.controllers import RULES, Distro, TrajectoryController
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from groot_ros.sim.trajectory_controller import RULES, Distro, TrajectoryController
 
 EPOCH_NS = 1_750_000_000_000_000_000
 #: s: period of the executor's tick, transport of a message, and time constant of the servo.

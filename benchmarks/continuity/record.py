@@ -22,18 +22,19 @@ def record(checkpoint: Path, out: Path) -> int:
     """Write joints, dt, interval and chunks [count, 16, 6] rad; return the number of chunks."""
     import torch
 
+    from groot_ros.core import PolicyConfig
     from groot_ros.core.share import robot_path
     from groot_ros.policy import load_policy
     from groot_ros.robot import load_contract
     from groot_ros.sim import JOINTS
     from groot_ros.sim.closed_loop import drive
     from groot_ros.sim.tasks.touch import INSTRUCTIONS
-    from groot_ros.training.demo_checkpoint import as_chunk_policy
-    from groot_ros.training.demo_model import TAG
+    from groot_ros.training.demo_checkpoint import TAG, as_chunk_policy
 
     torch.set_num_threads(1)
     contract = load_contract(robot_path("so101"))
-    policy = load_policy(checkpoint, TAG, robot=contract, device="cpu")
+    config = PolicyConfig(checkpoint=str(checkpoint), embodiment=TAG, device="cpu", engine="torch")
+    policy = load_policy(config, robot=contract)
     propose = as_chunk_policy(policy, contract)
     chunks: list[NDArray[np.float64]] = []
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.inference
     python -m benchmarks.inference --horizons 16 --parts head --rounds 9
-    python -m benchmarks.inference --engines plain onnxruntime --device cpu
+    python -m benchmarks.inference --engines reference onnxruntime --device cpu
     python -m benchmarks.inference --against my_module:measure
 
 One part of the model (backbone, or head with 4 denoising steps) and two implementations of it are
@@ -25,7 +25,6 @@ until it is done. `case` is a `Case`: it says config, device, dtype, token ids, 
 of denoising steps and seed.
 """
 
-from benchmarks.inference.case import Case
 from benchmarks.inference.report import main
 
-__all__ = ["Case", "main"]
+__all__ = ["main"]

@@ -1,4 +1,4 @@
-"""Implementations of one part of the model, each as a callable that runs it once."""
+"""Implementations of one stage of the model, each as a callable that runs it once."""
 
 import tempfile
 from collections.abc import Callable
@@ -8,159 +8,110 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.inference.case import Case
-from groot_ros.models.gr00t_n1d6 import BackboneOutput, Conditioning
-from groot_ros.runtime.contract import stage_specs
-from groot_ros.runtime.gr00t_n1d6 import (
-    Runner,
-    StagedModel,
-    StageRunner,
-    Stages,
-    TorchRunner,
-    make_fast,
-    run_head,
-    to_cell_patches,
-)
+from groot_ros.core.program import Program, Stage
+from groot_ros.export.trace import recorded
+from groot_ros.families.family import BenchmarkCase
+from groot_ros.runtime.device import dtype_name
+from groot_ros.runtime.program_engine import Executor, SegmentRunner, StageRunner
 
-#: Returns the part's output where it is one of ours, done when it returns.
+#: Returns the stage's result where it is one of ours, done when it returns.
 Run = Callable[[], Any]
-Factory = Callable[[str, Case], Run]
+Factory = Callable[[str, Any], Run]
 
-#: Gigabytes go here, not to /tmp, which may lie in memory.
+#: Gigabytes go here, not to /tmp, which may be in memory.
 _OUT = Path("out")
-PART_STAGES = {"backbone": ("vision", "language"), "head": ("context", "denoise")}
 
 
-def waiting(work: Run, case: Case) -> Run:
-    """`work`, done when it returns."""
+def waiting(work: Run, device: torch.device) -> Run:
+    """Return `work` in inference mode, done when it returns."""
 
     def run() -> Any:
         with torch.inference_mode():
             result = work()
-        if case.device.type == "cuda":
-            torch.cuda.synchronize(case.device)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         return result
 
     return run
 
 
-def plain(part: str, case: Case) -> Run:
-    """The model as written."""
-    model = case.model(part)
-    ids = case.small_ids().to(case.device)[None]
-    mask = torch.ones_like(ids)
-    if part == "backbone":
-        images = case.images()
-        return waiting(lambda: model.backbone(ids, mask, images).features, case)
-    head, noise, state = model.action_head, case.noise(), case.state()
-    seen = BackboneOutput(case.features(), mask == 1, ids == 0)
-    row = torch.zeros(1, dtype=torch.int64, device=case.device)
-    return waiting(lambda: head.denoise(head.context(seen, state, row), noise, case.steps), case)
+def stage_of(program: Program, case: BenchmarkCase) -> Stage:
+    """Return the stage that is measured."""
+    return next(stage for stage in program.spec.stages if stage.name == case.stage)
 
 
-def fast(part: str, case: Case) -> StagedModel:
-    """The exact fast form with one part at full size."""
-    return make_fast(case.model(part), step_counts=(case.steps,))
+def through(case: BenchmarkCase, program: Program, runner: StageRunner) -> Run:
+    """Return one stage of the staged model, executed by a runner."""
+    binding, carried = case.tensors(program)
+    stage = stage_of(program, case)
+    (result,) = stage.results
+    return waiting(lambda: runner.run(stage, binding, carried)[result], program.device)
 
 
-def through(part: str, case: Case, model: StagedModel, runner: Runner) -> Run:
-    """One part through a runner of the fast form."""
-    layout = model.host.layouts.of(case.small_ids().numpy(), case.image_sizes)
-    if part == "backbone":
-        patches = _patches(case, model)
-        return waiting(lambda: runner.backbone(layout, patches), case)
-    features, state, noise = case.features(), case.state(), case.noise()
-    tables, free = model.host.tables.of(case.steps), _unconditioned(case)
-    return waiting(lambda: runner.head(layout, tables, features, state, noise, free), case)
+def by_segment(case: BenchmarkCase, program: Program, runner: SegmentRunner) -> dict[str, Run]:
+    """Return each segment of the stage alone, with all its repetitions."""
+    binding, carried = case.tensors(program)
+    stage = stage_of(program, case)
+    with torch.inference_mode(), recorded(runner) as trace:
+        runner.run(stage, binding, carried)
 
+    def repeat(executor: Executor, calls: list[tuple[Tensor, ...]]) -> Run:
+        return waiting(lambda: [executor(*inputs) for inputs in calls], program.device)
 
-def stage_by_stage(part: str, case: Case, model: StagedModel) -> dict[str, Run]:
-    """Each stage of the fast form alone; "denoise" is all its steps."""
-    stages = model.stages
-    layout = model.host.layouts.of(case.small_ids().numpy(), case.image_sizes)
-    if part == "backbone":
-        (patches,), grid = _patches(case, model), layout.batches[0].grid.inputs
-        embeddings = layout.embeddings
-        return {
-            "vision": waiting(lambda: stages.vision(patches, *grid), case),
-            "language": waiting(lambda: stages.language(embeddings, layout.cos, layout.sin), case),
-        }
-    features, state, noise = case.features(), case.state(), case.noise()
-    tables, free = model.host.tables.of(case.steps), _unconditioned(case)
-    context = waiting(lambda: stages.context(features, *layout.indexes, state), case)
-    remembered = context()
-    denoise = Stages(stages.vision, stages.language, lambda *_: remembered, stages.denoise)
     return {
-        "context": context,
-        "denoise": waiting(
-            lambda: run_head(denoise, layout, tables, features, state, noise, free), case
-        ),
+        s.name: repeat(runner.executors[s.name], [c.inputs for c in trace.calls[s.name]])
+        for s in stage.segments
     }
 
 
-def cuda_graph(part: str, case: Case) -> Run:
-    """Recorded once, replayed."""
-    from groot_ros.runtime.graph_recorder import CudaGraphRecorder
-    from groot_ros.runtime.graph_runner import GraphRunner
+def reference(stage: str, case: BenchmarkCase) -> Run:
+    """Return the model as written."""
+    return waiting(case.reference(), case.device)
 
-    model = fast(part, case)
-    runner = GraphRunner(TorchRunner(model), CudaGraphRecorder(case.device))
-    run = through(part, case, model, runner)
+
+def cuda_graph(stage: str, case: BenchmarkCase) -> Run:
+    """Return a stage recorded once and replayed."""
+    from groot_ros.runtime.graph_recorder import CudaGraphRecorder
+    from groot_ros.runtime.graph_replay import GraphRunner
+
+    program = case.program()
+    runner = GraphRunner(SegmentRunner(program), CudaGraphRecorder(program.device))
+    run = through(case, program, runner)
     run()
-    for what, reason in runner.reasons.items():
-        raise RuntimeError(f"cuda_graph runs the {what} without a graph: {reason}")
+    for name, failure in runner.failures.items():
+        raise RuntimeError(f"cuda_graph runs stage {name} without a graph: {failure}")
     return run
 
 
-def onnxruntime(part: str, case: Case) -> Run:
-    """The files that TensorRT engines are built from, executed."""
-    from groot_ros.export.onnx_file import export_stage
-    from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage
+def onnxruntime(stage: str, case: BenchmarkCase) -> Run:
+    """Return the files that TensorRT engines are built from, executed by onnxruntime."""
+    from groot_ros.export.onnx_file import export_segment
+    from groot_ros.runtime.engines.onnxruntime import OnnxruntimeSegment
 
-    model = fast(part, case)
-    specs, square = stage_specs(model.host.config), case.config.eagle.shuffle**2
-    precision = str(case.dtype).removeprefix("torch.")
-    threads = torch.get_num_threads()
-    stages: dict[str, Any] = dict.fromkeys(model.modules, _absent)
+    program = case.program()
+    precision = dtype_name(program.dtype)
+    executors: dict[str, Executor] = {}
     _OUT.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=_OUT, prefix="inference_") as folder:
-        for name in PART_STAGES[part]:
-            path = Path(folder) / f"{name}.onnx"
-            module = model.modules[name]
-            export_stage(module, specs[name], path, square=square, precision=precision)
+        for segment in stage_of(program, case).segments:
+            path = Path(folder) / f"{segment.name}.onnx"
+            module = program.modules[segment.name]
+            export_segment(module, program.spec, segment.name, path, precision=precision)
             module.to("meta")
-            stages[name] = OnnxruntimeStage(
-                specs[name], path, precision, square, case.device, threads
+            executors[segment.name] = OnnxruntimeSegment(
+                program.spec,
+                segment.name,
+                path,
+                precision,
+                program.device,
+                torch.get_num_threads(),
             )
-    return through(part, case, model, _Sessions(Stages(**stages)))
+    return through(case, program, SegmentRunner(program, executors))
 
 
-class _Sessions(StageRunner):
-    memory_bytes = 0
-
-    def close(self) -> None:
-        """Nothing is held beside the stages."""
-
-
-def _absent(*_: Tensor) -> Tensor:
-    raise AssertionError("this stage belongs to the other part")
-
-
-def _patches(case: Case, model: StagedModel) -> list[Tensor]:
-    """All views have one size."""
-    eagle = model.host.config.eagle
-    images = torch.cat(case.images())
-    return [to_cell_patches(images, eagle.vision.patch_size, eagle.shuffle)]
-
-
-def _unconditioned(case: Case) -> Conditioning:
-    config = case.config
-    return Conditioning.none(1, config.action_horizon, config.max_action_dim, case.device)
-
-
-#: What can be named on the command line beside "torch".
+#: What can be named on the command line besides "torch".
 ENGINES: dict[str, Factory] = {
-    "plain": plain,
+    "reference": reference,
     "cuda_graph": cuda_graph,
     "onnxruntime": onnxruntime,
 }

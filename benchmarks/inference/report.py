@@ -1,4 +1,4 @@
-"""Times every contestant beside engine "torch" and prints the table."""
+"""Time every contestant next to engine "torch" and print the table."""
 
 import argparse
 import gc
@@ -12,12 +12,13 @@ import torch
 from tqdm import tqdm
 
 import benchmarks.inference as package
-from benchmarks.inference.case import PARTS, Case
-from benchmarks.inference.contestants import ENGINES, Factory, Run, fast, stage_by_stage, through
-from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
-from benchmarks.room import require_room
+from benchmarks.free_space import require_free
+from benchmarks.inference.contestants import ENGINES, Factory, Run, by_segment, through
+from benchmarks.inference.roofline import Machine
 from groot_ros.evaluation.table import format_table
-from groot_ros.runtime.gr00t_n1d6 import TorchRunner
+from groot_ros.families.family import BenchmarkCase, SegmentWork
+from groot_ros.families.registry import get_family
+from groot_ros.runtime.program_engine import SegmentRunner
 
 #: Two copies of the larger part in float32.
 MEMORY = 13e9
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--horizons", type=int, nargs="+", default=[16, 50])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
-    parser.add_argument("--engines", nargs="*", choices=list(ENGINES), help="beside torch")
+    parser.add_argument("--parts", nargs="+", default=["backbone", "head"])
+    parser.add_argument("--engines", nargs="*", choices=list(ENGINES), help="besides torch")
     parser.add_argument("--rounds", type=int, default=5, help="runs of everything (default 5)")
     parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 = as torch chooses")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -50,11 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _report(options: argparse.Namespace, device: torch.device) -> None:
+    family = get_family()
     default = torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype = getattr(torch, options.dtype, default)
     others = _others(options, device)
     if device.type == "cpu":
-        require_room("inference", memory=MEMORY)
+        require_free("inference", memory=MEMORY)
     machine = Machine.measure(device, dtype)
     threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
     print(
@@ -62,25 +64,21 @@ def _report(options: argparse.Namespace, device: torch.device) -> None:
         f"{machine.bandwidth / 1e9:.1f} GB/s and {machine.speed / 1e12:.3f} TFLOP/s"
     )
     for horizon in options.horizons:
-        case = Case.published(horizon, device, dtype)
-        rows = [
-            row
-            for part in options.parts
-            for row in _rows(part, case, others, options.rounds, machine)
-        ]
-        print(f"\nhorizon {horizon}, {len(case.token_ids)} tokens, {case.steps} steps")
+        cases = [family.benchmark(part, horizon, device, dtype) for part in options.parts]
+        rows = [row for case in cases for row in _rows(case, others, options.rounds, machine)]
+        print(f"\n{cases[0].description}")
         print(format_table(HEADER, rows), flush=True)
-    resident = resident_bytes(Case.published(options.horizons[0], device, dtype))
+    resident = family.resident_bytes(options.horizons[0], torch.bfloat16)
     print(
         f"\nresident, bfloat16, one embodiment: {resident / 1e9:.2f} GB "
-        f"(wanted <= {WANTED_RESIDENT / 1e9})"
+        f"(target <= {WANTED_RESIDENT / 1e9})"
     )
 
 
 def _others(options: argparse.Namespace, device: torch.device) -> dict[str, Factory]:
     names = options.engines
     if names is None:
-        names = ["plain", *(["cuda_graph"] if device.type == "cuda" else [])]
+        names = ["reference", *(["cuda_graph"] if device.type == "cuda" else [])]
     others = {name: ENGINES[name] for name in names}
     if options.against:
         others[options.against] = _against(options.against)
@@ -98,18 +96,21 @@ def _against(name: str) -> Factory:
 
 
 def _rows(
-    part: str, case: Case, others: Mapping[str, Factory], rounds: int, machine: Machine
+    case: BenchmarkCase, others: Mapping[str, Factory], rounds: int, machine: Machine
 ) -> Iterator[list[str]]:
+    part = case.stage
     _tell(f"{part}: making torch")
-    model = fast(part, case).pack()
+    program = case.program()
+    program.pack()
     gc.collect()
-    work = work_of(part, case, model)
-    mine = through(part, case, model, TorchRunner(model))
-    stages = stage_by_stage(part, case, model)
-    own, *alone = _interleaved([mine, *stages.values()], rounds, f"{part}: torch")
-    for stage, times in zip(stages, alone, strict=True):
-        figures = _figures([work[stage]], times, machine)
-        yield ["torch", stage, _milliseconds(times), "", "", *figures, ""]
+    work = case.work(program)
+    runner = SegmentRunner(program)
+    mine = through(case, program, runner)
+    segments = by_segment(case, program, runner)
+    own, *alone = _interleaved([mine, *segments.values()], rounds, f"{part}: torch")
+    for segment, times in zip(segments, alone, strict=True):
+        figures = _figures([work[segment]], times, machine)
+        yield ["torch", segment, _milliseconds(times), "", "", *figures, ""]
     figures = _figures(list(work.values()), own, machine)
     yield ["torch", part, _milliseconds(own), "1.000", "1.000", *figures, ""]
     expected = mine()
@@ -134,8 +135,8 @@ def _rows(
         gc.collect()
 
 
-def _figures(work: Sequence[Work], times: Sequence[float], machine: Machine) -> list[str]:
-    """GB, floor and share of stages one after the other."""
+def _figures(work: Sequence[SegmentWork], times: Sequence[float], machine: Machine) -> list[str]:
+    """Return GB, floor and share of segments one after the other."""
     floor = sum(machine.floor(each) for each in work)
     return [
         f"{sum(each.nbytes for each in work) / 1e9:.2f}",

@@ -183,7 +183,9 @@ def beyond_limits(chunk: "ActionChunk", robot: "RobotContract | None") -> str:
 def surplus(policy: "Policy", observation: "Observation") -> list[str]:
     """Return what the file holds beyond the checkpoint's inputs: a misspelt name, perhaps."""
     beyond = [f"image.{name}" for name in observation.images if name not in policy.spec.views]
-    beyond += [f"state.{name}" for name in observation.state if name not in policy.spec.state_groups]
+    beyond += [
+        f"state.{name}" for name in observation.state if name not in policy.spec.state_groups
+    ]
     return [f"not an input of this checkpoint, ignored: {', '.join(beyond)}"] if beyond else []
 
 

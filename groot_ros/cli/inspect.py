@@ -63,9 +63,7 @@ def _show_model(summary: "CheckpointSummary") -> None:
     count = sum(group.parameters for group in summary.weights)
     size = sum(group.nbytes for group in summary.weights)
     files = ", ".join(summary.files)
-    print(
-        f"{summary.path}: {summary.model}, {count:,} parameters, {size / 1e6:,.1f} MB in {files}"
-    )
+    print(f"{summary.path}: {summary.model}, {count:,} parameters, {size / 1e6:,.1f} MB in {files}")
     print(summary.architecture)
     rows = [
         [g.name, f"{g.parameters:,}", f"{g.nbytes / 1e6:,.1f}", ", ".join(g.dtypes)]

@@ -77,9 +77,7 @@ class ChunkValidator:
         """Accept chunks of an ended instruction again."""
         self._ended_instruction = None
 
-    def check(
-        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
-    ) -> Rejection | None:
+    def check(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         """Return why the chunk is rejected, or None; updates the live session."""
         return (
             self._check_session(chunk, now_ns, settings)

@@ -377,7 +377,9 @@ class Executor:
         if self._must_not_move_controllers:
             self._end_silently()
             return
-        self.motion.brake(now_ns, self.settings.splice_lead_time, 0.0 if self._status.estop else braking_time)
+        self.motion.brake(
+            now_ns, self.settings.splice_lead_time, 0.0 if self._status.estop else braking_time
+        )
         self.motion.changed = True
 
     def _lock(self, reason: str, now_ns: int) -> None:

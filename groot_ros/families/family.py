@@ -361,12 +361,14 @@ class BenchmarkCase(Protocol):
         description: of the input, for the table's heading.
         stage: name of the part.
         steps: denoising steps.
+        device: of weights and inputs.
 
     """
 
     description: str
     stage: str
     steps: int
+    device: "torch.device"
 
     def program(self) -> Program:
         """Return a new staged model with this part at full size."""

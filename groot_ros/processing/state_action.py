@@ -40,9 +40,7 @@ class StateActionCodec:
 
     """
 
-    def __init__(
-        self, config: CodecConfig, embodiment: Embodiment, statistics: Statistics
-    ) -> None:
+    def __init__(self, config: CodecConfig, embodiment: Embodiment, statistics: Statistics) -> None:
         self._config = config
         self._where = config.where
         self._embodiment = embodiment

@@ -7,7 +7,7 @@ from benchmarks.continuity import report
 from benchmarks.continuity.methods import METHODS, execute
 from benchmarks.continuity.policies import SYNTHETIC, Stream, recorded
 from benchmarks.continuity.report import metrics
-from groot_ros.sim.trajectory_controller import RULES
+from groot_ros.sim.controllers import RULES
 
 OWN = ("this executor", "this executor, RTC")
 

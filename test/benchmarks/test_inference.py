@@ -6,11 +6,11 @@ from types import ModuleType
 
 import pytest
 import torch
+from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
 from support.tiny_checkpoint import tiny_config
 
 from benchmarks.inference import Case, main
 from benchmarks.inference.contestants import fast, plain, through
-from benchmarks.inference.work import Machine, Work, resident_bytes, work_of
 from groot_ros.models.gr00t_n1d6 import build_model
 from groot_ros.runtime.gr00t_n1d6 import TorchRunner, make_fast
 

@@ -6,8 +6,6 @@ from typing import Any
 import pytest
 import yaml
 
-from groot_ros.core import PolicyConfig
-from groot_ros.core.config import parameters_of
 from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, resolve
 from groot_ros.bringup.node_graph import (
     Graph,
@@ -16,6 +14,8 @@ from groot_ros.bringup.node_graph import (
     policy_graph,
     rosbag2_command,
 )
+from groot_ros.core import PolicyConfig
+from groot_ros.core.config import parameters_of
 
 
 @pytest.fixture

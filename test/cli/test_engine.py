@@ -20,10 +20,10 @@ from support.tiny_engine import write_lively_checkpoint
 from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.engine_benchmarks import read_measured
-from groot_ros.runtime.reference_outputs import ReferenceOutputs
+from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.profile import require_inside
+from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
 
 @pytest.fixture(autouse=True)

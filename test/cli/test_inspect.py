@@ -7,10 +7,10 @@ import pytest
 import yaml
 from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 
+from groot_ros.checkpoint.safetensors_file import TensorEntry
 from groot_ros.cli.main import main
 from groot_ros.core.share import robot_path
 from groot_ros.models.gr00t_n1d6 import build_model
-from groot_ros.checkpoint.safetensors_file import TensorEntry
 
 
 @pytest.fixture

@@ -16,14 +16,14 @@ from support.forbidden import forbid
 from support.tiny_engine import STEPS, export, load
 
 from groot_ros.core import Observation
-from groot_ros.export.reference_cases import committed_motion
 from groot_ros.export.observations import synthetic
+from groot_ros.export.reference_cases import committed_motion
+from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.models.gr00t_n1d6 import draw_noise
 from groot_ros.policy import Policy
-from groot_ros.runtime.errors import EngineFilesError, UnvalidatedEngineError
-from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
-from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.engine_benchmarks import remember
+from groot_ros.runtime.errors import EngineFilesError, UnvalidatedEngineError
+from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.reference_outputs import ReferenceOutputs, ValidationResult
 
 

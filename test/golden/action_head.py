@@ -11,7 +11,9 @@ from golden import fast_form
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import other_model
+from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import Fields
+from groot_ros.layers.flow_matching import bucket, step_times
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,
     BackboneOutput,
@@ -21,8 +23,6 @@ from groot_ros.models.gr00t_n1d6 import (
     HeadContext,
     flow_matching_loss,
 )
-from groot_ros.layers.flow_matching import bucket, step_times
-from groot_ros.checkpoint.safetensors_file import read_header
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 #: What the loss is taken with, beside what an action is.

@@ -14,9 +14,9 @@ from golden import fast_form
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import Comparison, compare, same
 from groot_ros.core.config_reader import Fields
-from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
 from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
 from groot_ros.layers.siglip2 import window_of_patch
+from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
 
 FILES = ("backbone_config.json", "eagle_config.json", "state_dict.safetensors")
 _INPUTS, _OUTPUTS, _CONFIG = ".inputs.safetensors", ".outputs.safetensors", ".eagle_config.json"

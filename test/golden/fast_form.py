@@ -5,9 +5,10 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from groot_ros.models.gr00t_n1d6 import ActionHead, Conditioning, Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.config import EagleConfig
 from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
+from groot_ros.families.gr00t_n1d6.config import EagleConfig
+from groot_ros.families.gr00t_n1d6.time_tables import TimeTables, TimeTower
+from groot_ros.models.gr00t_n1d6 import ActionHead, Conditioning, Gr00tN1d6Config
 from groot_ros.runtime.gr00t_n1d6 import (
     Context,
     Denoise,
@@ -21,7 +22,6 @@ from groot_ros.runtime.gr00t_n1d6 import (
     run_head,
     to_cell_patches,
 )
-from groot_ros.families.gr00t_n1d6.time_tables import TimeTables, TimeTower
 
 CPU = torch.device("cpu")
 

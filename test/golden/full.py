@@ -13,9 +13,9 @@ from golden.arrays import Arrays, GoldenSet
 from golden.backbone import pixels
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from groot_ros.core.config_reader import Fields
-from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6, Gr00tN1d6Config, load_model
-from groot_ros.families.gr00t_n1d6.weights import load_config
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
+from groot_ros.families.gr00t_n1d6.weights import load_config
+from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6, Gr00tN1d6Config, load_model
 from groot_ros.runtime.gr00t_n1d6 import load_fast
 
 FILES = ("inputs.safetensors", "outputs.safetensors")

@@ -3,8 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.checkpoint.safetensors_file import read_header
+from groot_ros.core.config_reader import CheckpointError, Fields
 
 _N1D5, _VIMA = "GR00T N1.5", "VIMA"
 #: First word of tensor names that only one of them has. One such tensor proves nothing: it may

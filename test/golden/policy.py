@@ -86,7 +86,9 @@ def _checkpoint(
 def _tolerances(checkpoint: Path, policy: Policy) -> dict[str, float]:
     statistics = Statistics.read(checkpoint / "statistics.json", policy.spec.embodiment)
     codec = policy.processor.codec
-    return {group: action_tolerance(codec, statistics, group) for group in policy.spec.action_groups}
+    return {
+        group: action_tolerance(codec, statistics, group) for group in policy.spec.action_groups
+    }
 
 
 def _rows(

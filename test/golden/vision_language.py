@@ -9,8 +9,8 @@ from PIL import Image
 
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOKENIZER, Comparison, UnavailableError, same
-from groot_ros.processing import ImagePipeline, ProcessorConfig, TextTokenizer
 from groot_ros.families.gr00t_n1d6.image_pipeline import token_grid_size
+from groot_ros.processing import ImagePipeline, ProcessorConfig, TextTokenizer
 from groot_ros.processing.prompt import build_prompt, formalise
 from groot_ros.processing.tokenizer import has_tokenizer
 from groot_ros.runtime.tensors import normalise_pixels

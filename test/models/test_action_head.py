@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_checkpoint import tiny_config
 
+from groot_ros.layers.flow_matching import bucket, step_times
 from groot_ros.models.gr00t_n1d6 import (
     ActionHead,
     BackboneOutput,
@@ -16,7 +17,6 @@ from groot_ros.models.gr00t_n1d6 import (
     build_model,
     draw_noise,
 )
-from groot_ros.layers.flow_matching import bucket, step_times
 
 H, A, S = 8, 8, 6
 

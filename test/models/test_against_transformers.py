@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.models.gr00t_n1d6 import TextConfig, VisionConfig
 from groot_ros.layers.qwen3 import Qwen3
 from groot_ros.layers.siglip2 import Siglip2, to_patches
+from groot_ros.models.gr00t_n1d6 import TextConfig, VisionConfig
 from groot_ros.processing import TextTokenizer, write_byte_tokenizer
 from groot_ros.processing.tokenizer import has_tokenizer
 

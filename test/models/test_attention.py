@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from groot_ros.models.gr00t_n1d6 import attention as module
 from groot_ros.layers.attention import (
     attention,
     fits_flash,
     flash_function,
     in_flash_layout,
 )
+from groot_ros.models.gr00t_n1d6 import attention as module
 
 HEADS = 3
 

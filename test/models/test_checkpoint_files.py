@@ -9,10 +9,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 
-from groot_ros.core.config_reader import CheckpointError
 from groot_ros.checkpoint.digest import checkpoint_digest
-from groot_ros.models.gr00t_n1d6 import Gr00tN1d6, build_model, draw_noise, load_model, save_model
 from groot_ros.checkpoint.safetensors_file import index_checkpoint, read_header
+from groot_ros.core.config_reader import CheckpointError
+from groot_ros.models.gr00t_n1d6 import Gr00tN1d6, build_model, draw_noise, load_model, save_model
 from groot_ros.processing import BackboneAssets
 from groot_ros.runtime.checkpoint_parts import open_checkpoint
 

@@ -8,8 +8,8 @@ import pytest
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config, TextConfig, build_model
 from groot_ros.families.gr00t_n1d6.weights import load_config
+from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config, TextConfig, build_model
 
 #: What a published checkpoint has where it differs from the defaults.
 PUBLISHED = {"max_state_dim": 128, "max_action_dim": 128, "action_horizon": 50}

@@ -6,6 +6,7 @@ import pytest
 import torch
 from support.tiny_checkpoint import tiny_config
 
+from groot_ros.families.gr00t_n1d6.objective import sample_time
 from groot_ros.models.gr00t_n1d6 import (
     BackboneOutput,
     apply_tuning,
@@ -13,7 +14,6 @@ from groot_ros.models.gr00t_n1d6 import (
     flow_matching_loss,
     train_mode,
 )
-from groot_ros.families.gr00t_n1d6.objective import sample_time
 
 B, H, A, S = 3, 8, 8, 5
 

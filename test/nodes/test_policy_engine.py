@@ -9,12 +9,12 @@ from rcl_interfaces.msg import Log
 from support.policy_stage import PolicyStage
 from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
-from groot_ros.export.reference_cases import make_oracle
 from groot_ros.export.observations import synthetic
+from groot_ros.export.reference_cases import make_oracle
 from groot_ros.nodes.policy_node import load
 from groot_ros.policy import load_policy
-from groot_ros.runtime.manifest import Manifest, StageFiles
 from groot_ros.runtime.engine_benchmarks import remember
+from groot_ros.runtime.manifest import Manifest, StageFiles
 from groot_ros.runtime.reference_outputs import ValidationResult
 
 pytestmark = pytest.mark.ros

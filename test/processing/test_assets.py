@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from groot_ros.checkpoint.locate import hub_cache
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.processing import find_backbone_assets, find_checkpoint, write_byte_tokenizer
-from groot_ros.checkpoint.locate import hub_cache
 
 VLM = "nvidia/Eagle-Block2A-2B-v2"
 

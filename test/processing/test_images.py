@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.processing import ImagePipeline, ProcessorConfig
 from groot_ros.families.gr00t_n1d6.image_pipeline import smallest_side_size, token_grid_size
+from groot_ros.processing import ImagePipeline, ProcessorConfig
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.runtime.selection import choose_engine, order_of
 from groot_ros.runtime.errors import (
     EngineFailedError,
     EngineFilesError,
@@ -17,6 +16,7 @@ from groot_ros.runtime.errors import (
     UnvalidatedEngineError,
 )
 from groot_ros.runtime.reference_outputs import ValidationResult
+from groot_ros.runtime.selection import choose_engine, order_of
 
 NO_FILES = EngineFilesError("there are no files")
 #: What engines were seen to fail with, each by a class of its own.

@@ -12,9 +12,9 @@ from support.observations import lively_model, noise_for, observations, prefix_f
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import DiTConfig, Gr00tN1d6, Gr00tN1d6Config, save_model
-from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast
 from groot_ros.runtime.engines.reference import ReferenceEngine
 from groot_ros.runtime.engines.torch import TorchEngine
+from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast
 
 TOLERANCE = 1e-5
 ONE = [(4, [(2, 3), (2, 3)], 5)]

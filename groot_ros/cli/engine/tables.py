@@ -86,7 +86,9 @@ def latency_table(
     for the reference.
     """
     first = next(iter(measured.values()))[0]
-    segments = list(dict.fromkeys(n for latency, _, _ in measured.values() for n in latency.segments))
+    segments = list(
+        dict.fromkeys(n for latency, _, _ in measured.values() for n in latency.segments)
+    )
     last = segments[-1] if segments else ""
     header = [
         "engine",

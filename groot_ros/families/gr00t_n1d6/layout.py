@@ -9,10 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from groot_ros.families.gr00t_n1d6.config import EagleConfig
+from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.layers.qwen3 import rope_1d
 from groot_ros.layers.siglip2 import Embeddings, Grid
-from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 
 #: Layouts that stay in memory.
 _KEPT = 8

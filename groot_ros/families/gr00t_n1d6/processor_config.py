@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from groot_ros.checkpoint.locate import TOKENIZER_FILES
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.processing.modality import CodecConfig, Embodiment
-from groot_ros.checkpoint.locate import TOKENIZER_FILES
 
 PROCESSOR_FILES = ("processor_config.json", "statistics.json", "embodiment_id.json")
 #: Projector row of every tag that the reference knows; a checkpoint may add or override.

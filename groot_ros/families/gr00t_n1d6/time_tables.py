@@ -10,10 +10,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.layers.category_specific import time_code
 from groot_ros.layers.dit import Block, time_projection
 from groot_ros.layers.flow_matching import bucket, step_times
-from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 
 #: Numbers of steps whose tables stay in memory.
 _KEPT = 4

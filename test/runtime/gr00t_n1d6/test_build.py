@@ -10,12 +10,12 @@ from support.observations import lively_model, vision_config
 from support.tiny_checkpoint import tiny_config
 from torch import nn
 
+from groot_ros.checkpoint.safetensors_file import TensorEntry
+from groot_ros.layers.packed_linear import PackedLinear, held_bytes
 from groot_ros.models.gr00t_n1d6 import Conditioning, Gr00tN1d6Config, build_model, save_model
 from groot_ros.models.gr00t_n1d6 import checkpoint as checkpoint_module
-from groot_ros.checkpoint.safetensors_file import TensorEntry
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast, run_backbone, run_head
-from groot_ros.layers.packed_linear import PackedLinear, held_bytes
 from groot_ros.runtime.names import STAGES
 
 IMAGE = tiny_config().eagle.image_token_index

@@ -7,9 +7,9 @@ from support.observations import lively_model
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
+from groot_ros.families.gr00t_n1d6.layout import cell_order
 from groot_ros.layers.siglip2 import to_patches
 from groot_ros.runtime.gr00t_n1d6 import Layouts, make_fast, to_cell_patches
-from groot_ros.families.gr00t_n1d6.layout import cell_order
 
 IMAGE = tiny_config().eagle.image_token_index
 

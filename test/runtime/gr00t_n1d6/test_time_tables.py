@@ -4,9 +4,9 @@ import pytest
 import torch
 from support.observations import lively_model
 
+from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.layers.flow_matching import bucket, step_times
 from groot_ros.runtime.gr00t_n1d6 import TimeTableCache
-from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
 
 CPU = torch.device("cpu")
 

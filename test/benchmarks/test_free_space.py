@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.room import require_room
+from benchmarks.free_space import require_free
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,8 @@ from benchmarks.room import require_room
 )
 def test_what_is_missing_is_named_with_what_is_free(tmp_path, needs, told) -> None:
     with pytest.raises(SystemExit, match=told):
-        require_room("load", at=tmp_path, **needs)
+        require_free("load", at=tmp_path, **needs)
 
 
 def test_a_machine_with_room_goes_on(tmp_path) -> None:
-    require_room("load", memory=1.0, disk=1.0, at=tmp_path)
+    require_free("load", memory=1.0, disk=1.0, at=tmp_path)

@@ -1,12 +1,12 @@
-"""Whether this machine has the room that a benchmark needs."""
+"""Check that this machine has the memory and disk space that a benchmark needs."""
 
 import shutil
 import sys
 from pathlib import Path
 
 
-def require_room(benchmark: str, memory: float, disk: float = 0.0, at: Path = Path()) -> None:
-    """Exit with one line where so many bytes of memory, or of disk below `at`, are not free."""
+def require_free(benchmark: str, memory: float, disk: float = 0.0, at: Path = Path()) -> None:
+    """Exit with one line unless this many bytes of memory, and of disk below `at`, are free."""
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     available = next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
     free = shutil.disk_usage(at).free
