@@ -25,6 +25,8 @@ from groot_ros.runtime.measured import read_measured
 from groot_ros.runtime.oracle import ReferenceOutputs
 from groot_ros.runtime.profile import require_inside
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:

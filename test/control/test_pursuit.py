@@ -60,6 +60,7 @@ def reference(positions, velocities, span=1 / 60):
     return Curve(times, np.reshape(positions, (-1, 1)), np.reshape(velocities, (-1, 1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(
     st.tuples(st.floats(-1.0, 1.0), st.floats(-2.0, 2.0), st.floats(-10.0, 10.0)),
@@ -102,6 +103,7 @@ def test_beyond_the_limit_it_stays_on_its_own_side():
     assert 0.99 < moved.positions[-1, 0] <= 1.0 + 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),

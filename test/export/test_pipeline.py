@@ -26,6 +26,8 @@ from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.measured import remember
 from groot_ros.runtime.oracle import ReferenceOutputs, ValidationResult
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def plain(checkpoint: Path) -> Policy:

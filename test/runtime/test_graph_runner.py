@@ -213,6 +213,7 @@ def test_the_engine_replays_what_the_torch_engine_does(plain: StagedEngine) -> N
     assert (engine.name, engine.reasons) == ("cuda_graph", {})
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_the_engine_gives_the_actions_of_the_cpu(plain: StagedEngine) -> None:
     from support.tiny_checkpoint import tiny_config

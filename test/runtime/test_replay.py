@@ -164,6 +164,7 @@ def test_a_result_on_the_host_is_not_copied() -> None:
     assert HostCopy().fetch(result) is result
 
 
+@pytest.mark.gpu
 @no_gpu
 def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
     device = torch.device("cuda:0")
@@ -187,6 +188,7 @@ def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
     replays.release()
 
 
+@pytest.mark.gpu
 @no_gpu
 def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
     device = torch.device("cuda:0")
@@ -203,6 +205,7 @@ def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
     torch.cuda.empty_cache()
 
 
+@pytest.mark.gpu
 @no_gpu
 def test_after_a_recording_that_failed_others_work() -> None:
     device = torch.device("cuda:0")

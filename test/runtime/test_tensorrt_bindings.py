@@ -9,6 +9,8 @@ import pytest
 from support.api_check import ABSENT, ENGINE_CODE, ROOT, faults, misspell, write_stubs
 from support.true_bindings import Bindings, UnobtainableError, obtain
 
+pytestmark = [pytest.mark.slow, pytest.mark.network]
+
 pytest.importorskip("mypy", reason="mypy is not installed: requirements/dev.txt")
 
 WHEEL = "tensorrt-cu12-bindings"
