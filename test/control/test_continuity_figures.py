@@ -35,6 +35,7 @@ def test_agreeing_chunks_are_the_intended_motion(name):
     assert ours.sharpness < 1.05
 
 
+@pytest.mark.slow
 def test_a_recorded_policy_is_followed_without_a_step():
     source = recorded()
     assert source.joints[0] == "shoulder_pan"

@@ -193,6 +193,7 @@ class Deaf:
             bench.measured = there
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0.1, 0.3, 0.5, 0.6, 0.75, 0.9, 1.2, 1.5, 2.0])
 @pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.9, 1.2, 1.5])
 def test_a_controller_that_was_deaf_jumps_by_no_more_than_may_be_its_error(length, phase):

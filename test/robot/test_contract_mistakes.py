@@ -220,6 +220,7 @@ def test_a_file_that_is_not_a_contract_is_one_line(tmp_path, text, problem):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_nesting_without_end_is_one_line(tmp_path):
     path = tmp_path / "deep.yaml"
     path.write_text("a: " + "[" * 5000 + "]" * 5000, encoding="utf-8")

@@ -67,6 +67,7 @@ def test_a_prompt_without_images_works() -> None:
     assert largest_difference(tiny_config(use_alternate_vl_dit=False), [(7, [], 2)]) <= TOLERANCE
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     steps=st.integers(1, 10),

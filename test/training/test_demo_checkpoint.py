@@ -15,6 +15,8 @@ from groot_ros.training.demo_data import DT, HORIZON
 from groot_ros.training.demo_model import TAG, model_config
 from groot_ros.training.initialise import initialise
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "checkpoints/so101_demo"
 CONTRACT = load_contract(ROOT / "config/robots/so101.yaml")
@@ -46,7 +48,6 @@ def test_the_same_seed_trains_the_same_weights(miniature, tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (miniature / name).read_bytes()
 
 
-@pytest.mark.slow
 def test_an_untrained_checkpoint_fails_the_check(miniature, capsys):
     assert not report(check(miniature))
     assert "FAILED" in capsys.readouterr().out
@@ -72,7 +73,6 @@ def test_the_embedded_checkpoint_is_small():
     assert sum(file.stat().st_size for file in EMBEDDED.iterdir()) <= 6e6
 
 
-@pytest.mark.slow
 def test_the_embedded_checkpoint_reaches_every_cube_that_it_is_told_to():
     legs = check(EMBEDDED, seed=11)
     assert report(legs)
