@@ -12,7 +12,7 @@ for needed in ("onnx", "onnxscript", "onnxruntime"):
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper
-from support.fast_tiny import fast_model
+from support.tiny_staged_model import fast_model
 
 from groot_ros.export.onnx_file import OPSET, export_stage
 from groot_ros.export.parser_form import give_every_norm_a_bias
