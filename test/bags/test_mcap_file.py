@@ -60,6 +60,7 @@ def by_mcap(path, **span):
         return [(c.topic, m.log_time, m.data) for _, c, m in reader.iter_messages(**span)]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(script=actions, span=st.tuples(st.integers(1, 100), st.integers(1, 101)))
 def test_two_readers_find_what_was_written_whole_and_by_time(

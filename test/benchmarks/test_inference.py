@@ -31,6 +31,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.inference.report.MEMORY", 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("horizon", "head"), [(16, 0.135e12), (50, 0.366e12)])
 def test_operations_and_bytes_are_those_of_the_published_architecture(horizon, head) -> None:
     """Figures computed by hand from the layers' sizes: two views, 202 tokens, 4 steps."""
@@ -64,6 +65,7 @@ def test_plain_and_fast_get_the_same_weights_and_inputs(part: str) -> None:
     assert not torch.allclose(found, plain(part, other)())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_a_run_prints_every_stage_and_contestant(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from support.tiny_checkpoint import TAG
-from support.tiny_engine import write_lively_checkpoint
+from support.tiny_engine import write_sensitive_checkpoint
 
 from groot_ros.cli.main import main
 from groot_ros.policy import load_policy
@@ -25,6 +25,8 @@ from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.profile import require_inside
 from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
@@ -33,7 +35,7 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lively_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return write_sensitive_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,7 @@ def test_lower_limits_apply_while_moving():
     assert np.abs(bench.sent.sample(t)[1]).max() < 0.3 + 1e-6
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(
     st.data(),

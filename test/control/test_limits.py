@@ -92,6 +92,7 @@ def test_a_joint_within_limits_is_unchanged_when_another_is_limited():
     np.testing.assert_array_equal(positions[:, 1], goal_p[:, 1])
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(
     viable_states(LIMITS),

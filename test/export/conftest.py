@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.tiny_engine import export, write_lively_checkpoint
+from support.tiny_engine import export, write_sensitive_checkpoint
 
 
 @pytest.fixture(autouse=True)
@@ -19,7 +19,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_lively_checkpoint(tmp_path_factory.mktemp("checkpoint"))
+    return write_sensitive_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,8 @@ from groot_ros.export.observations import synthetic
 from groot_ros.policy import Policy
 from groot_ros.runtime.staged_engine import StagedEngine
 
+pytestmark = pytest.mark.slow
+
 
 def test_figures_are_those_of_all_values_together() -> None:
     gatherer = Gatherer()

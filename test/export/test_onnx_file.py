@@ -20,6 +20,8 @@ from groot_ros.runtime.names import STAGES
 from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage
 from groot_ros.runtime.precision import DTYPES
 
+pytestmark = pytest.mark.slow
+
 SQUARE = 4
 #: Sizes of one view, one cell and the like: what tracers take for constants.
 LEAST = {"views": 1, "cells": 1, "patches": 4, "tokens": 3, "states": 1}

@@ -12,11 +12,13 @@ for needed in ("onnx", "onnxscript", "onnxruntime"):
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper
-from support.fast_tiny import fast_model
+from support.tiny_staged_model import fast_model
 
 from groot_ros.export.onnx_file import OPSET, export_stage
 from groot_ros.export.tensorrt_parser_compat import give_every_norm_a_bias
 from groot_ros.runtime.contract import stage_specs
+
+pytestmark = pytest.mark.slow
 
 #: Those of docs/operators.md of onnx-tensorrt 10.1 that take FP32, FP16 and BF16 (or BOOL, for
 #: `Not`), as far as they occur here; TensorRT 10.3 came later.

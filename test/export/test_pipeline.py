@@ -12,7 +12,7 @@ import pytest
 import torch
 from onnx import numpy_helper
 from safetensors.numpy import load_file, save_file
-from support.forbidden import forbid
+from support.manifests import make_unreadable
 from support.tiny_engine import STEPS, export, load
 
 from groot_ros.core import Observation
@@ -25,6 +25,8 @@ from groot_ros.runtime.engine_benchmarks import remember
 from groot_ros.runtime.errors import EngineFilesError, UnvalidatedEngineError
 from groot_ros.runtime.manifest import Manifest, file_digest
 from groot_ros.runtime.reference_outputs import ReferenceOutputs, ValidationResult
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -305,7 +307,7 @@ def test_auto_warns_of_a_file_that_may_not_be_read_and_takes_torch(
     checkpoint: Path, engine_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory = preferring_onnxruntime(a_copy(engine_directory, tmp_path))
-    forbid(monkeypatch, directory / "denoise.onnx")
+    make_unreadable(monkeypatch, directory / "denoise.onnx")
     policy = load(checkpoint, "auto", directory)
     assert policy.engine.name == "torch"
     assert "denoise.onnx: cannot be read: Permission denied" in policy.warnings[0]

@@ -16,6 +16,8 @@ from groot_ros.runtime.errors import EngineFilesError, TensorRtError
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.tensorrt.machine import Machine
 
+pytestmark = pytest.mark.slow
+
 CUDA = torch.device("cuda:0")
 ORIN = Machine("10.3.0.30", "Orin", "8.7", 16, "L4T 36.4.3")
 

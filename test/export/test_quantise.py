@@ -21,6 +21,8 @@ from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.gr00t_n1d6 import StagedModel, load_fast
 from groot_ros.runtime.manifest import Manifest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def parts(checkpoint: Path) -> CheckpointParts:

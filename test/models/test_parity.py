@@ -74,6 +74,7 @@ def test_images_and_text_become_the_reference_s_robot_actions(policy_set: Path) 
     assert not failures(seen)
 
 
+@pytest.mark.slow
 def test_images_and_text_with_the_real_tokenizer_become_the_reference_s_robot_actions() -> None:
     folder = TOKENIZER.parent / "golden" / "n1d6_policy"
     if not folder.is_dir() or not has_tokenizer(TOKENIZER):

@@ -265,6 +265,7 @@ def test_a_file_that_is_not_a_contract_is_one_line(tmp_path, text, problem):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_excessive_nesting_is_one_line(tmp_path):
     path = tmp_path / "deep.yaml"
     path.write_text("a: " + "[" * 5000 + "]" * 5000, encoding="utf-8")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from support.a_manifest import parsed_hint
+from support.manifests import parsed_hint
 
 import groot_ros
 from groot_ros.runtime.commands import build_command, engine_command, make_command

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from support.fast_tiny import fast_model, noise, observation, prefix
-from support.pretend_recorder import PretendRecorder
+from support.fake_graph_recorder import FakeGraphRecorder
 from support.tiny_checkpoint import HORIZON
+from support.tiny_staged_model import fast_model, noise, observation, prefix
 
 from groot_ros.models.gr00t_n1d6 import Conditioning
 from groot_ros.runtime.engines.cuda_graph import CudaGraphEngine
@@ -28,7 +28,7 @@ def plain() -> StagedEngine:
     return StagedEngine("torch", fast.host, TorchRunner(fast))
 
 
-def graphed(recorder: PretendRecorder, **options) -> StagedEngine:
+def graphed(recorder: FakeGraphRecorder, **options) -> StagedEngine:
     fast = fast_model()
     return StagedEngine(
         "cuda_graph", fast.host, GraphRunner(TorchRunner(fast), recorder, **options)
@@ -36,7 +36,7 @@ def graphed(recorder: PretendRecorder, **options) -> StagedEngine:
 
 
 def test_every_kind_of_observation_gives_the_same_actions(plain: StagedEngine) -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = graphed(recorder, capacity=8)
     runs = [
         (observation(0), 4, None),
@@ -56,7 +56,7 @@ def test_every_kind_of_observation_gives_the_same_actions(plain: StagedEngine) -
 
 
 def test_another_instruction_of_the_same_length_needs_no_other_graph(plain: StagedEngine) -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = graphed(recorder)
     for seed in range(3):
         given = observation(seed)
@@ -66,7 +66,7 @@ def test_another_instruction_of_the_same_length_needs_no_other_graph(plain: Stag
 
 
 def test_a_batch_keeps_its_rows_apart(plain: StagedEngine) -> None:
-    engine = graphed(PretendRecorder())
+    engine = graphed(FakeGraphRecorder())
     given = observation(7, batch=3)
     expected = plain.run(given, noise(7, 3), 4).actions
     assert np.abs(expected[0] - expected[1]).max() > 1e-3
@@ -74,7 +74,7 @@ def test_a_batch_keeps_its_rows_apart(plain: StagedEngine) -> None:
 
 
 def test_a_prefix_replays_the_graph_of_plain_sampling() -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = graphed(recorder)
     engine.run(observation(), noise(), 4)
     frozen = engine.run(observation(), noise(), 4, prefix(3)).actions
@@ -83,7 +83,7 @@ def test_a_prefix_replays_the_graph_of_plain_sampling() -> None:
 
 
 def test_few_graphs_are_kept_where_a_context_belongs_to_one_shape(plain: StagedEngine) -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = graphed(recorder, capacity=1, several_sizes=False)
     for words in (3, 5, 3):
         given = observation(words=words)
@@ -96,7 +96,7 @@ def test_few_graphs_are_kept_where_a_context_belongs_to_one_shape(plain: StagedE
 def test_views_of_several_sizes_run_plainly_where_they_cannot_be_recorded(
     plain: StagedEngine,
 ) -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = graphed(recorder, capacity=1, several_sizes=False)
     engine.run(observation(), noise(), 4)
     backbone = recorder.recordings[0]
@@ -109,7 +109,9 @@ def test_views_of_several_sizes_run_plainly_where_they_cannot_be_recorded(
 
 def test_where_recording_fails_the_reason_is_told(plain: StagedEngine) -> None:
     fast = fast_model()
-    runner = GraphRunner(TorchRunner(fast), PretendRecorder(fault=RuntimeError("no graphs today")))
+    runner = GraphRunner(
+        TorchRunner(fast), FakeGraphRecorder(fault=RuntimeError("no graphs today"))
+    )
     engine = StagedEngine("cuda_graph", fast.host, runner)
     for seed in range(2):
         given = observation(seed)
@@ -122,7 +124,7 @@ def test_where_recording_fails_the_reason_is_told(plain: StagedEngine) -> None:
 
 
 def test_closing_releases_the_graphs_first() -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     released: list[bool] = []
 
     class Watched(TorchRunner):
@@ -143,7 +145,7 @@ def test_closing_releases_the_graphs_first() -> None:
 
 
 def test_what_is_recorded_can_be_run_by_itself_with_other_shapes(plain: StagedEngine) -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = graphed(recorder)
     engine.run(observation(), noise(), 4)
     given = observation(1, words=6)
@@ -202,7 +204,7 @@ def test_without_a_gpu_the_engine_says_so() -> None:
 
 
 def test_the_engine_replays_what_the_torch_engine_does(plain: StagedEngine) -> None:
-    recorder = PretendRecorder()
+    recorder = FakeGraphRecorder()
     engine = CudaGraphEngine(fast_model(), recorder)
     engine.prepare(observation(), 2)
     recorded = len(recorder.recordings)
@@ -213,6 +215,7 @@ def test_the_engine_replays_what_the_torch_engine_does(plain: StagedEngine) -> N
     assert (engine.name, engine.reasons) == ("cuda_graph", {})
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_the_engine_gives_the_actions_of_the_cpu(plain: StagedEngine) -> None:
     from support.tiny_checkpoint import tiny_config

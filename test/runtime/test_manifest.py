@@ -6,8 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.a_manifest import ORIN, manifest, parsed_hint
-from support.forbidden import forbid
+from support.manifests import ORIN, make_unreadable, manifest, parsed_hint
 
 from groot_ros.runtime.errors import EngineFilesError
 from groot_ros.runtime.manifest import Manifest, Range, StageFiles, file_digest
@@ -246,7 +245,7 @@ def test_a_file_that_may_not_be_read_is_named(
     assert files.plan is not None
     plan = replace(files.plan, onnx_sha256=files.sha256)
     whole = whole.with_stage("denoise", replace(files, plan=plan))
-    forbid(monkeypatch, tmp_path / name)
+    make_unreadable(monkeypatch, tmp_path / name)
     check = (whole.require_plans, tmp_path, ORIN) if name.endswith("plan") else ()
     text = rejection(*(check or (whole.require_onnx, tmp_path)))
     assert f"{name}: cannot be read: Permission denied" in text
@@ -256,7 +255,7 @@ def test_a_directory_that_may_not_be_looked_into_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     manifest(tmp_path).write(tmp_path)
-    forbid(monkeypatch, tmp_path / "manifest.json")
+    make_unreadable(monkeypatch, tmp_path / "manifest.json")
     assert "manifest.json: cannot be read: Permission denied" in rejection(Manifest.read, tmp_path)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save
-from support.a_manifest import manifest, parsed_hint
-from support.forbidden import forbid
+from support.manifests import make_unreadable, manifest, parsed_hint
 
 from groot_ros.processing import ModelInputs
 from groot_ros.runtime.engine import EngineResult, PrefixInput
@@ -203,6 +202,6 @@ def test_a_file_that_may_not_be_read_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     own = manifest(tmp_path, oracle_sha256=oracle().save(tmp_path))
-    forbid(monkeypatch, tmp_path / ORACLE)
+    make_unreadable(monkeypatch, tmp_path / ORACLE)
     with pytest.raises(EngineFilesError, match=r"oracle.safetensors: cannot be read: Permission"):
         ReferenceOutputs.load(tmp_path, own)

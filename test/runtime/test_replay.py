@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 import torch
-from support.pretend_recorder import PretendRecorder
+from support.fake_graph_recorder import FakeGraphRecorder
 from torch import Tensor
 
 from groot_ros.runtime.errors import TensorRtError
@@ -24,11 +24,11 @@ def random(*shape: int, seed: int) -> Tensor:
 
 
 @pytest.fixture
-def recorder() -> PretendRecorder:
-    return PretendRecorder()
+def recorder() -> FakeGraphRecorder:
+    return FakeGraphRecorder()
 
 
-def test_a_replay_sees_new_inputs_at_the_old_addresses(recorder: PretendRecorder) -> None:
+def test_a_replay_sees_new_inputs_at_the_old_addresses(recorder: FakeGraphRecorder) -> None:
     replays = Replays("head", recorder)
     scale = random(3, seed=0)
     addresses = set()
@@ -43,7 +43,7 @@ def test_a_replay_sees_new_inputs_at_the_old_addresses(recorder: PretendRecorder
     assert replays.reason is None
 
 
-def test_the_function_is_not_called_again_once_it_is_recorded(recorder: PretendRecorder) -> None:
+def test_the_function_is_not_called_again_once_it_is_recorded(recorder: FakeGraphRecorder) -> None:
     replays = Replays("head", recorder)
     scale, a = random(3, seed=0), random(3, seed=1)
 
@@ -55,7 +55,7 @@ def test_the_function_is_not_called_again_once_it_is_recorded(recorder: PretendR
 
 
 def test_other_constants_of_the_same_shapes_need_no_other_recording(
-    recorder: PretendRecorder,
+    recorder: FakeGraphRecorder,
 ) -> None:
     replays = Replays("head", recorder)
     a = random(3, seed=1)
@@ -66,7 +66,7 @@ def test_other_constants_of_the_same_shapes_need_no_other_recording(
     assert len(recorder.recordings) == 1
 
 
-def test_every_shape_and_key_has_its_own_recording(recorder: PretendRecorder) -> None:
+def test_every_shape_and_key_has_its_own_recording(recorder: FakeGraphRecorder) -> None:
     replays = Replays("head", recorder)
     for size, key in ((3, 4), (5, 4), (3, 2), (3, 4), (5, 4)):
         a = random(size, seed=size)
@@ -74,7 +74,7 @@ def test_every_shape_and_key_has_its_own_recording(recorder: PretendRecorder) ->
     assert len(recorder.recordings) == 3
 
 
-def test_only_the_first_shape_is_warmed_up_at_length(recorder: PretendRecorder) -> None:
+def test_only_the_first_shape_is_warmed_up_at_length(recorder: FakeGraphRecorder) -> None:
     calls: list[int] = []
 
     def counting(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
@@ -88,7 +88,7 @@ def test_only_the_first_shape_is_warmed_up_at_length(recorder: PretendRecorder) 
     assert calls == [3] * (3 + 1 + 1) + [5] * (1 + 1 + 1) + [3]
 
 
-def test_the_oldest_recording_goes_first_and_is_released(recorder: PretendRecorder) -> None:
+def test_the_oldest_recording_goes_first_and_is_released(recorder: FakeGraphRecorder) -> None:
     replays = Replays("head", recorder, capacity=2)
 
     def call(size: int) -> None:
@@ -113,7 +113,7 @@ def test_the_oldest_recording_goes_first_and_is_released(recorder: PretendRecord
 def test_what_cannot_be_recorded_runs_plainly_and_says_why(
     kind: type[Exception], caplog: pytest.LogCaptureFixture
 ) -> None:
-    recorder = PretendRecorder(fault=kind("operation not permitted\nwhen capturing"))
+    recorder = FakeGraphRecorder(fault=kind("operation not permitted\nwhen capturing"))
     replays = Replays("backbone", recorder)
     scale = random(3, seed=0)
     for seed in (1, 2):
@@ -126,7 +126,7 @@ def test_what_cannot_be_recorded_runs_plainly_and_says_why(
 
 
 def test_a_replay_with_other_numbers_is_never_used() -> None:
-    recorder = PretendRecorder(wrong=0.01)
+    recorder = FakeGraphRecorder(wrong=0.01)
     replays = Replays("head", recorder)
     a = random(3, seed=1)
     torch.testing.assert_close(replays(scaled_sum, [a], [a, a]), 2 * a * a, atol=0, rtol=0)
@@ -134,7 +134,7 @@ def test_a_replay_with_other_numbers_is_never_used() -> None:
     assert recorder.recordings[0].released
 
 
-def test_a_mistake_in_the_work_itself_is_not_swallowed(recorder: PretendRecorder) -> None:
+def test_a_mistake_in_the_work_itself_is_not_swallowed(recorder: FakeGraphRecorder) -> None:
     def broken(constants: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
         raise ValueError("shapes")
 
@@ -164,6 +164,7 @@ def test_a_result_on_the_host_is_not_copied() -> None:
     assert HostCopy().fetch(result) is result
 
 
+@pytest.mark.gpu
 @no_gpu
 def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
     device = torch.device("cuda:0")
@@ -187,6 +188,7 @@ def test_a_cuda_graph_gives_the_numbers_of_the_work() -> None:
     replays.release()
 
 
+@pytest.mark.gpu
 @no_gpu
 def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
     device = torch.device("cuda:0")
@@ -203,6 +205,7 @@ def test_a_synchronisation_inside_falls_back_to_plain_work() -> None:
     torch.cuda.empty_cache()
 
 
+@pytest.mark.gpu
 @no_gpu
 def test_after_a_recording_that_failed_others_work() -> None:
     device = torch.device("cuda:0")

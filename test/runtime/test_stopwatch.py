@@ -18,6 +18,7 @@ def test_times_lie_between_the_marks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert watch.seconds() == [0.5, 2.0]
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 def test_a_gpu_is_timed_by_its_own_clock() -> None:
     device = torch.device("cuda:0")

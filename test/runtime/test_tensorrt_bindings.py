@@ -6,8 +6,10 @@ Regressions pinned: a flag, method or argument that one of the versions does not
 from pathlib import Path
 
 import pytest
-from support.api_check import ABSENT, ENGINE_CODE, ROOT, faults, misspell, write_stubs
-from support.true_bindings import Bindings, UnobtainableError, obtain
+from support.tensorrt_api import ABSENT, ENGINE_CODE, ROOT, misspell_uses, type_errors, write_stubs
+from support.tensorrt_wheels import Bindings, BindingsUnavailableError, obtain
+
+pytestmark = [pytest.mark.slow, pytest.mark.network]
 
 pytest.importorskip("mypy", reason="mypy is not installed: requirements/dev.txt")
 
@@ -41,7 +43,7 @@ REJECTED = {
 def bindings(request: pytest.FixtureRequest) -> Bindings:
     try:
         return obtain(WHEEL, request.param)
-    except UnobtainableError as reason:
+    except BindingsUnavailableError as reason:
         pytest.skip(str(reason))
 
 
@@ -51,16 +53,16 @@ def stubs(bindings: Bindings, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_attribute_and_call_of_the_engine_code_exists(stubs: Path) -> None:
-    assert faults(ENGINE_CODE, stubs) == []
+    assert type_errors(ENGINE_CODE, stubs) == []
 
 
 def test_no_use_of_the_api_escapes_the_check(stubs: Path, tmp_path: Path) -> None:
-    uses = misspell(stubs, tmp_path)
+    uses = misspell_uses(stubs, tmp_path)
     seen = {
-        (fault.file, fault.line, use.name)
-        for fault in faults(ENGINE_CODE, stubs, tmp_path)
+        (error.file, error.line, use.name)
+        for error in type_errors(ENGINE_CODE, stubs, tmp_path)
         for use in uses
-        if f'"{use.name}"' in fault.text
+        if f'"{use.name}"' in error.text
     }
     assert [use for use in uses if (use.file, use.line, use.name) not in seen] == []
     names = {use.name.removesuffix(ABSENT) for use in uses}
@@ -78,7 +80,7 @@ def test_what_a_version_does_not_have_is_found(
     head += ["    config: trt.IBuilderConfig, engine: trt.ICudaEngine,"]
     head += ["    context: trt.IExecutionContext,", ") -> None:"]
     code.write_text("\n".join([*head, *(f"    {line}" for line in REJECTED)]), encoding="utf-8")
-    found = {fault.line: fault.text for fault in faults(code, stubs, tmp_path)}
+    found = {error.line: error.text for error in type_errors(code, stubs, tmp_path)}
     for line, (use, (versions, text)) in enumerate(REJECTED.items(), start=len(head) + 1):
         if bindings.version in versions:
             assert text in found.pop(line, f"nothing is found in {use}")

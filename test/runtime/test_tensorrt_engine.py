@@ -9,10 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from support.fast_tiny import fast_model, noise, observation, prefix
-from support.pretend_recorder import PretendRecorder
-from support.pretend_tensorrt import BuilderFlag, MemoryPoolType, PretendTensorRt, write_onnx
-from support.tensorrt_stage import STREAM, pretended
+from support.fake_graph_recorder import FakeGraphRecorder
+from support.fake_tensorrt import (
+    STREAM,
+    BuilderFlag,
+    FakeTensorRt,
+    MemoryPoolType,
+    use_fake_tensorrt,
+    write_onnx,
+)
+from support.tiny_staged_model import fast_model, noise, observation, prefix
 
 from groot_ros.runtime.contract import stage_specs
 from groot_ros.runtime.errors import TensorRtError
@@ -43,9 +49,9 @@ def fast() -> StagedModel:
 
 
 @pytest.fixture
-def tensorrt(fast: StagedModel) -> Iterator[PretendTensorRt]:
-    module = PretendTensorRt(fast.modules, stage_specs(fast.host.config))
-    with pretended(module):
+def tensorrt(fast: StagedModel) -> Iterator[FakeTensorRt]:
+    module = FakeTensorRt(fast.modules, stage_specs(fast.host.config))
+    with use_fake_tensorrt(module):
         yield module
 
 
@@ -60,22 +66,22 @@ def build(folder: Path, name: str, fast: StagedModel, **options: Any) -> Path:
 
 
 @pytest.fixture
-def plans(tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path) -> dict[str, Path]:
+def plans(tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path) -> dict[str, Path]:
     return {name: build(tmp_path, name, fast) for name in STAGES}
 
 
-def engine(plans: dict[str, Path], fast: StagedModel, recorder: PretendRecorder) -> Any:
-    from groot_ros.runtime.engines.tensorrt import TensorRtEngine
+def engine(plans: dict[str, Path], fast: StagedModel, recorder: FakeGraphRecorder) -> Any:
+    from groot_ros.runtime.tensorrt.engine import TensorRtEngine
 
     return TensorRtEngine(plans, fast, recorder)
 
 
 @pytest.mark.parametrize("stages", [STAGES, ("context", "denoise"), ("denoise",)])
 def test_engines_give_what_the_modules_give(
-    stages: tuple[str, ...], plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
+    stages: tuple[str, ...], plans: dict[str, Path], fast: StagedModel, tensorrt: FakeTensorRt
 ) -> None:
     plain = StagedEngine("torch", fast.host, TorchRunner(fast))
-    built = engine({name: plans[name] for name in stages}, fast, PretendRecorder())
+    built = engine({name: plans[name] for name in stages}, fast, FakeGraphRecorder())
     runs = [
         (observation(0), 4, None),
         (observation(1), 4, prefix(1)),
@@ -95,9 +101,9 @@ def test_engines_give_what_the_modules_give(
 
 
 def test_addresses_are_said_once_and_shapes_only_when_they_change(
-    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: FakeTensorRt
 ) -> None:
-    built = engine(plans, fast, PretendRecorder(fault=RuntimeError("plainly")))
+    built = engine(plans, fast, FakeGraphRecorder(fault=RuntimeError("plainly")))
     built.run(observation(), noise(), 4)
     denoise = tensorrt.contexts["denoise"]
     specs = stage_specs(fast.host.config)["denoise"]
@@ -115,9 +121,9 @@ def test_addresses_are_said_once_and_shapes_only_when_they_change(
 
 
 def test_what_one_engine_writes_the_next_reads_where_it_lies(
-    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: FakeTensorRt
 ) -> None:
-    engine(plans, fast, PretendRecorder())
+    engine(plans, fast, FakeGraphRecorder())
     found = {name: context.addresses for name, context in tensorrt.contexts.items()}
     for name in ("keys_text", "values_text", "keys_image", "values_image", "state_tokens"):
         assert found["context"][name] == found["denoise"][name]
@@ -126,9 +132,9 @@ def test_what_one_engine_writes_the_next_reads_where_it_lies(
 
 
 def test_engines_run_on_the_current_stream(
-    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: FakeTensorRt
 ) -> None:
-    engine(plans, fast, PretendRecorder()).run(observation(), noise(), 4)
+    engine(plans, fast, FakeGraphRecorder()).run(observation(), noise(), 4)
     streams = {stream for context in tensorrt.contexts.values() for stream in context.streams}
     assert streams == {STREAM}
 
@@ -136,7 +142,7 @@ def test_engines_run_on_the_current_stream(
 def test_memory_counts_engines_buffers_and_the_modules_that_stay(
     plans: dict[str, Path], fast: StagedModel
 ) -> None:
-    built = engine(plans, fast, PretendRecorder())
+    built = engine(plans, fast, FakeGraphRecorder())
     files = sum(plan.stat().st_size for plan in plans.values())
     assert built.memory_bytes > files + 4 * 1000
     built.close()
@@ -148,7 +154,7 @@ def test_memory_counts_engines_buffers_and_the_modules_that_stay(
 def test_an_observation_beyond_the_profile_is_rejected_by_name(
     plans: dict[str, Path], fast: StagedModel
 ) -> None:
-    built = engine(plans, fast, PretendRecorder())
+    built = engine(plans, fast, FakeGraphRecorder())
     with pytest.raises(
         ValueError, match=r"built for 'embeddings' from \[1, 1, 16\] to \[1, 64, 16"
     ):
@@ -172,7 +178,7 @@ def test_shapes_that_are_rejected_change_nothing(plans: dict[str, Path], fast: S
 
 
 def test_a_stage_needs_a_file_or_weights(
-    plans: dict[str, Path], fast: StagedModel, tensorrt: PretendTensorRt
+    plans: dict[str, Path], fast: StagedModel, tensorrt: FakeTensorRt
 ) -> None:
     from dataclasses import replace
 
@@ -233,7 +239,7 @@ def test_two_engines_must_agree_on_a_buffer() -> None:
 
 
 def test_a_build_is_strongly_typed_and_says_what_it_is_for(
-    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
+    tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     from groot_ros.runtime.tensorrt.build import BuildOptions, build_plan
 
@@ -265,7 +271,7 @@ def test_a_build_is_strongly_typed_and_says_what_it_is_for(
 
 
 def test_the_timing_cache_is_kept_and_one_of_another_machine_is_not_used(
-    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     from groot_ros.runtime.tensorrt.build import BuildOptions
 
@@ -279,7 +285,7 @@ def test_the_timing_cache_is_kept_and_one_of_another_machine_is_not_used(
     assert "timing.cache: written by another TensorRT or GPU, timed anew" in caplog.text
 
 
-def test_ctrl_c_ends_a_build(tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_build(tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path) -> None:
     def interrupt(phase: str, fraction: float) -> None:
         raise KeyboardInterrupt
 
@@ -289,7 +295,7 @@ def test_ctrl_c_ends_a_build(tensorrt: PretendTensorRt, fast: StagedModel, tmp_p
 
 
 def test_a_build_that_fails_tells_the_reason_and_the_likely_cure(
-    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
+    tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     tensorrt.rejection = "Could not find any implementation for node {ForeignNode[...]}"
     with pytest.raises(TensorRtError, match=r"Could not find any implementation.*stop other prog"):
@@ -300,7 +306,7 @@ def test_a_build_that_fails_tells_the_reason_and_the_likely_cure(
 
 
 def test_little_free_memory_is_said_before_the_build(
-    tensorrt: PretendTensorRt,
+    tensorrt: FakeTensorRt,
     fast: StagedModel,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -315,7 +321,7 @@ def test_little_free_memory_is_said_before_the_build(
 
 
 def test_a_file_that_is_no_onnx_is_named(
-    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
+    tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     from groot_ros.runtime.tensorrt.build import build_plan
 
@@ -327,7 +333,7 @@ def test_a_file_that_is_no_onnx_is_named(
 
 
 def test_an_onnx_file_of_another_contract_is_rejected(
-    tensorrt: PretendTensorRt, fast: StagedModel, tmp_path: Path
+    tensorrt: FakeTensorRt, fast: StagedModel, tmp_path: Path
 ) -> None:
     from groot_ros.runtime.tensorrt.build import build_plan
 

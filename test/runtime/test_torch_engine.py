@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.observations import lively_model, noise_for, observations, prefix_for, vision_config
+from support.random_models import noise_for, observations, prefix_for, random_model, vision_config
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.models.gr00t_n1d6 import DiTConfig, Gr00tN1d6, Gr00tN1d6Config, save_model
@@ -25,7 +25,7 @@ def both(model: Gr00tN1d6) -> tuple[ReferenceEngine, TorchEngine]:
 
 
 def largest_difference(config: Gr00tN1d6Config, samples=ONE, steps=4, kind="none", states=1):
-    plain, fast = both(lively_model(config))
+    plain, fast = both(random_model(config))
     inputs = observations(config, samples, states)
     noise, prefix = noise_for(config, len(samples)), prefix_for(config, kind, len(samples))
     expected = plain.run(inputs, noise, steps, prefix).actions
@@ -67,6 +67,7 @@ def test_a_prompt_without_images_works() -> None:
     assert largest_difference(tiny_config(use_alternate_vl_dit=False), [(7, [], 2)]) <= TOLERANCE
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(
     steps=st.integers(1, 10),
@@ -119,8 +120,8 @@ def test_grouped_heads_and_biases_of_the_language_model_are_followed() -> None:
 def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_model_is() -> None:
     config = tiny_config()
     inputs, noise = observations(config, ONE), noise_for(config)
-    exact = ReferenceEngine(lively_model(config)).run(inputs, noise, 4).actions
-    plain, fast = both(lively_model(config).bfloat16())
+    exact = ReferenceEngine(random_model(config)).run(inputs, noise, 4).actions
+    plain, fast = both(random_model(config).bfloat16())
     errors = [np.abs(e.run(inputs, noise, 4).actions - exact).mean() for e in (plain, fast)]
     assert errors[0] > 1e-4
     assert errors[1] < 1.5 * errors[0]
@@ -128,7 +129,7 @@ def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_model_is() -> None:
 
 def test_steps_and_prompt_may_change_between_runs() -> None:
     config = tiny_config()
-    plain, fast = both(lively_model(config))
+    plain, fast = both(random_model(config))
     for steps, samples in ((4, ONE), (7, [(1, [(2, 2), (2, 2)], 9)]), (4, ONE), (1, ONE)):
         inputs, noise = observations(config, samples), noise_for(config)
         expected = plain.run(inputs, noise, steps).actions
@@ -138,7 +139,7 @@ def test_steps_and_prompt_may_change_between_runs() -> None:
 def test_preparing_changes_no_result() -> None:
     config = tiny_config()
     inputs, noise = observations(config, ONE), noise_for(config)
-    prepared, fresh = (TorchEngine(make_fast(lively_model(config))) for _ in range(2))
+    prepared, fresh = (TorchEngine(make_fast(random_model(config))) for _ in range(2))
     prepared.prepare(inputs)
     np.testing.assert_array_equal(
         prepared.run(inputs, noise, 4).actions, fresh.run(inputs, noise, 4).actions
@@ -150,16 +151,16 @@ def test_images_that_do_not_fit_the_prompt_are_rejected() -> None:
     inputs = observations(config, ONE)
     inputs.images.pop()
     with pytest.raises(ValueError, match="the images give 6 tokens but input_ids hold 12"):
-        TorchEngine(make_fast(lively_model(config))).run(inputs, noise_for(config), 1)
+        TorchEngine(make_fast(random_model(config))).run(inputs, noise_for(config), 1)
 
 
 def test_a_checkpoint_gives_what_the_plain_model_of_its_embodiment_gives(tmp_path: Path) -> None:
     config, row = tiny_config(), 7
-    model = lively_model(config)
+    model = random_model(config)
     save_model(model, tmp_path)
     inputs, noise = observations(config, ONE), noise_for(config)
     fast = TorchEngine(load_fast(tmp_path, config, embodiment=row, step_counts=(4,)))
-    reference = TorchEngine(make_fast(lively_model(config), embodiment=row))
+    reference = TorchEngine(make_fast(random_model(config), embodiment=row))
     np.testing.assert_array_equal(
         fast.run(inputs, noise, 4).actions, reference.run(inputs, noise, 4).actions
     )
@@ -167,7 +168,7 @@ def test_a_checkpoint_gives_what_the_plain_model_of_its_embodiment_gives(tmp_pat
 
 def test_a_closed_engine_holds_nothing_and_says_so() -> None:
     config = tiny_config()
-    engine = TorchEngine(make_fast(lively_model(config)))
+    engine = TorchEngine(make_fast(random_model(config)))
     assert engine.memory_bytes > 0
     assert (engine.name, engine.device) == ("torch", "cpu")
     engine.close()

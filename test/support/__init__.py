@@ -1,1 +1,11 @@
-"""Helpers shared by the tests; imported as `support.NAME`."""
+"""Helpers of the tests, imported as `support.<module>`.
+
+tiny_checkpoint, tiny_engine, tiny_staged_model, random_models: models of a few thousand parameters
+reference_tokenizer, manifests: files of a checkpoint and of an engine directory
+fake_tensorrt, fake_graph_recorder: TensorRT and CUDA graphs without a GPU
+tensorrt_wheels, tensorrt_api, tensorrt_stubs: type check against the published bindings
+control_bench, streaming: executor and controller without ROS
+executor_stage, policy_stage, process_stage: nodes over DDS, in one or several processes
+broken_executor, slow_policy: scripts that tests start as node processes
+import_graph: allowed imports between packages
+"""

@@ -1,7 +1,7 @@
-"""The executor node's process, with defects that a test switches on while it runs.
+"""Script: run the executor node with faults that a test switches on and off.
 
-The file that BROKEN names holds what raises for as long as it is there: a method of the control
-room's executor, or `rclpy`.
+While the file named by the environment variable BROKEN exists, the method that it names raises: a
+method of control.Executor, or `rclpy` for the spinning of the node.
 """
 
 import os

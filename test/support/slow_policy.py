@@ -1,4 +1,4 @@
-"""The policy node's process with a model that loads for ever, in C++ as real ones do."""
+"""Script: run the policy node with a model that never finishes loading, inside C++ code."""
 
 import torch
 

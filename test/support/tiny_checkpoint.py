@@ -1,4 +1,4 @@
-"""A random checkpoint in the real layout, small enough to be written in every test."""
+"""A random checkpoint in the published layout, small enough to be written in every test."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +32,7 @@ WIDTHS = {"single_arm": 5, "gripper": 1}
 
 
 def tiny_config(**changes) -> Gr00tN1d6Config:
-    """Every part there, a few thousand parameters."""
+    """Return a config with every part and a few thousand parameters."""
     vision = VisionConfig(
         hidden_size=16,
         intermediate_size=24,
@@ -70,7 +70,7 @@ def tiny_config(**changes) -> Gr00tN1d6Config:
 
 
 def tiny_processor_config(**changes) -> ProcessorConfig:
-    """An SO-101 with two cameras; the arm relative to the state, the gripper absolute."""
+    """Return the config of an SO-101 with two cameras: relative arm, absolute gripper."""
     action = ModalityConfig(
         tuple(range(HORIZON)),
         tuple(WIDTHS),
@@ -94,7 +94,7 @@ def tiny_processor_config(**changes) -> ProcessorConfig:
 
 
 def tiny_statistics() -> dict:
-    """Arm in degrees, gripper in 0..100."""
+    """Return statistics: arm in degrees, gripper in 0..100."""
 
     def of(shape: tuple[int, ...], low: float, high: float) -> dict:
         limits = {"min": low, "max": high, "q01": low, "q99": high}
@@ -108,7 +108,7 @@ def tiny_statistics() -> dict:
 
 
 def write_tiny_checkpoint(directory: Path, seed: int = 0, **changes) -> Path:
-    """config.json, weights, VLM config, tokenizer and processor files; returns the directory."""
+    """Write all files of a checkpoint; return the directory."""
     save_model(build_model(tiny_config(**changes), seed=seed), directory)
     save_processor(tiny_processor_config(), tiny_statistics(), directory)
     write_byte_tokenizer(directory)

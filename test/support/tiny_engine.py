@@ -1,4 +1,4 @@
-"""Engine files of a tiny checkpoint, and policies that run them."""
+"""Engine directory of a tiny checkpoint, and policies that run it."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.profile import derive_profile
 from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
-#: Numbers of denoising steps whose answers are stored.
+#: Numbers of denoising steps with stored reference outputs.
 STEPS = (4, 3)
 
 
-def write_lively_checkpoint(directory: Path) -> Path:
-    """A tiny checkpoint whose actions depend on every layer: one fresh from the dice hardly moves.
+def write_sensitive_checkpoint(directory: Path) -> Path:
+    """Write a tiny checkpoint whose actions depend on every layer; return the directory.
 
-    The weights of the embodiments are drawn an order of magnitude too small for that.
+    The initial weights of the embodiments are an order of magnitude too small for that.
     """
     write_tiny_checkpoint(directory)
     path = directory / "model.safetensors"

@@ -15,6 +15,8 @@ from groot_ros.training.demo_data import DT, HORIZON
 from groot_ros.training.demo_model import TAG, model_config
 from groot_ros.training.initialise import initialise
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 EMBEDDED = ROOT / "checkpoints/so101_demo"
 CONTRACT = load_contract(ROOT / "config/robots/so101.yaml")

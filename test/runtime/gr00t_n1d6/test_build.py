@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from support.observations import lively_model, vision_config
+from support.random_models import random_model, vision_config
 from support.tiny_checkpoint import tiny_config
 from torch import nn
 
@@ -23,7 +23,7 @@ IMAGE = tiny_config().eagle.image_token_index
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    save_model(lively_model(), tmp_path)
+    save_model(random_model(), tmp_path)
     return tmp_path
 
 
@@ -43,7 +43,7 @@ def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def recorded(config: Gr00tN1d6Config) -> dict[str, tuple[tuple, tuple]]:
     """Inputs and outputs of every stage in one whole run on two views."""
-    fast = make_fast(lively_model(config))
+    fast = make_fast(random_model(config))
     seen: dict[str, tuple[tuple, tuple]] = {}
     for name, module in fast.modules.items():
 
@@ -151,7 +151,7 @@ def test_the_weights_are_read_one_stage_at_a_time_and_none_twice(
 
 
 def test_packing_changes_no_number_and_keeps_no_second_copy() -> None:
-    fast = make_fast(lively_model())
+    fast = make_fast(random_model())
     before = {name: held_bytes(module) for name, module in fast.modules.items()}
     patches = torch.randn(1, 4, 588)
     grid = fast.host.layouts.of(np.array([1, IMAGE, 2]), [(28, 28)]).batches[0].grid.inputs
@@ -167,7 +167,7 @@ def test_packing_changes_no_number_and_keeps_no_second_copy() -> None:
 
 def test_making_it_frees_what_is_fused() -> None:
     """Of the plain model nothing is left that the fast form holds in another shape."""
-    plain = lively_model()
+    plain = random_model()
     before = sum(p.nbytes for p in plain.parameters())
     fast = make_fast(plain)
     gc.collect()

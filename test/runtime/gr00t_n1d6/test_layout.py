@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from support.observations import lively_model
+from support.random_models import random_model
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
@@ -16,7 +16,7 @@ IMAGE = tiny_config().eagle.image_token_index
 
 @pytest.fixture
 def layouts() -> Layouts:
-    return make_fast(lively_model()).host.layouts
+    return make_fast(random_model()).host.layouts
 
 
 def prompt(images: int, text: int = 3) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from support.observations import lively_model
+from support.random_models import random_model
 
 from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
 from groot_ros.layers.flow_matching import bucket, step_times
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
 def test_modulations_are_those_of_the_plain_layers(steps: int) -> None:
-    head = lively_model().action_head
+    head = random_model().action_head
     tables = TimeTower(head, 0).tables(steps, CPU, torch.float32)
     buckets = torch.tensor([bucket(t, head.config.num_timestep_buckets) for t in step_times(steps)])
     temb = torch.nn.functional.silu(head.model.timestep_encoder(buckets))
@@ -27,7 +27,7 @@ def test_modulations_are_those_of_the_plain_layers(steps: int) -> None:
 
 
 def test_token_bias_is_the_action_encoder_s_second_layer_on_no_actions() -> None:
-    head = lively_model().action_head
+    head = random_model().action_head
     encoder, row = head.action_encoder, 3
     tables = TimeTower(head, row).tables(4, CPU, torch.float32)
     seen = {}
@@ -40,7 +40,7 @@ def test_token_bias_is_the_action_encoder_s_second_layer_on_no_actions() -> None
 
 
 def test_steps_and_their_times_are_those_of_the_flow() -> None:
-    tables = TimeTower(lively_model().action_head, 0).tables(4, CPU, torch.float32)
+    tables = TimeTower(random_model().action_head, 0).tables(4, CPU, torch.float32)
     assert tables.steps == 4
     assert tables.times.flatten().tolist() == [0.0, 0.25, 0.5, 0.75]
     assert (tables.dt.item(), tables.gain.item()) == (0.25, 4.0)
@@ -48,11 +48,11 @@ def test_steps_and_their_times_are_those_of_the_flow() -> None:
 
 def test_fewer_than_one_step_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        TimeTower(lively_model().action_head, 0).tables(0, CPU, torch.float32)
+        TimeTower(random_model().action_head, 0).tables(0, CPU, torch.float32)
 
 
 def test_the_tower_is_fetched_only_for_a_new_number_of_steps() -> None:
-    head, fetched = lively_model().action_head, []
+    head, fetched = random_model().action_head, []
 
     def tower() -> TimeTower:
         fetched.append(1)
@@ -69,7 +69,7 @@ def test_the_tower_is_fetched_only_for_a_new_number_of_steps() -> None:
 
 
 def test_the_last_few_numbers_of_steps_are_kept() -> None:
-    cache = TimeTableCache(lambda: TimeTower(lively_model().action_head, 0), CPU, torch.float32)
+    cache = TimeTableCache(lambda: TimeTower(random_model().action_head, 0), CPU, torch.float32)
     first = cache.of(4)
     size = cache.nbytes
     assert size == first.nbytes

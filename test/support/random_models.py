@@ -1,4 +1,4 @@
-"""Random models with weights of realistic size, and batches of observations for them."""
+"""Random models with weights of realistic magnitude, and batches of observations for them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,8 +21,8 @@ def vision_config(config: Gr00tN1d6Config, **changes) -> Gr00tN1d6Config:
     return replace(config, eagle=replace(eagle, vision=replace(eagle.vision, **changes)))
 
 
-def lively_model(config: Gr00tN1d6Config | None = None, seed: int = 0) -> Gr00tN1d6:
-    """Every weight matters: biases, norms and positions are random too."""
+def random_model(config: Gr00tN1d6Config | None = None, seed: int = 0) -> Gr00tN1d6:
+    """Return a model with random biases, norms and positions too, so that every weight matters."""
     model = build_model(tiny_config() if config is None else config).eval()
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
@@ -37,7 +37,7 @@ def lively_model(config: Gr00tN1d6Config | None = None, seed: int = 0) -> Gr00tN
 def observations(
     config: Gr00tN1d6Config, samples: Sequence[tuple[int, Views, int]], states: int = 1
 ) -> ModelInputs:
-    """A left-padded batch; a sample is tokens before its images, views, and tokens after them."""
+    """Return a left-padded batch; a sample is (tokens before the images, views, tokens after)."""
     rng = np.random.default_rng(0)
     rows, images = [], []
     for before, views, after in samples:
@@ -62,7 +62,7 @@ def noise_for(config: Gr00tN1d6Config, batch: int = 1) -> np.ndarray:
 
 
 def prefix_for(config: Gr00tN1d6Config, kind: str, batch: int = 1) -> PrefixInput | None:
-    """Committed motion of a kind: none, frozen, guided, clean, or everything at random."""
+    """Return a committed motion: "none", "frozen", "guided", "clean" or "random"."""
     shape = (batch, config.action_horizon, config.max_action_dim)
     zeros, ones = np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=np.float32)
     rng = np.random.default_rng(2)

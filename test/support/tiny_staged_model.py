@@ -1,4 +1,4 @@
-"""A tiny model in its fast form, and observations for it."""
+"""A tiny staged model, and observations for it."""
 
 from collections.abc import Sequence
 
@@ -15,7 +15,7 @@ EMBODIMENT = 10
 
 
 def fast_model(config: Gr00tN1d6Config | None = None) -> StagedModel:
-    """The same weights every time."""
+    """Return a staged model; the weights are the same in every call."""
     torch.manual_seed(0)
     return make_fast(build_model(config or tiny_config(), seed=0), embodiment=EMBODIMENT)
 
@@ -23,7 +23,7 @@ def fast_model(config: Gr00tN1d6Config | None = None) -> StagedModel:
 def observation(
     seed: int = 0, words: int = 3, sides: Sequence[int] = (56, 56), batch: int = 1
 ) -> ModelInputs:
-    """`words` of text before one image per side; the same layout in every row of the batch."""
+    """Return a batch with `words` text tokens, then one square image per entry of `sides`."""
     rng = np.random.default_rng(seed)
     cells = [(side // 28) ** 2 for side in sides]
     text = rng.integers(1, 200, (batch, words))
@@ -49,7 +49,7 @@ def noise(seed: int = 0, batch: int = 1) -> np.ndarray:
 
 
 def prefix(seed: int = 0) -> PrefixInput:
-    """Two steps frozen and shown as finished, the next two pulled."""
+    """Return a prefix with two frozen steps and guidance on the next two."""
     rng = np.random.default_rng(seed)
     full = np.zeros((1, HORIZON, 8), dtype=np.float32)
     frozen, pull = full.copy(), full.copy()

@@ -1,23 +1,30 @@
-"""A `tensorrt` without a GPU: engines that run PyTorch modules on the addresses they were given.
+"""A `tensorrt` module without a GPU: its engines run PyTorch modules on the given addresses.
 
-Only what the engine code uses; that the true module has it too is test_tensorrt_bindings.py's
-business. An "ONNX file" is a JSON file with the stage's name and its tensors.
+It has only what the engine code uses; test_tensorrt_bindings.py checks that the real module has the
+same. An "ONNX file" is a JSON file with the name and the tensors of a stage.
 """
 
 import ctypes
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from enum import Enum, IntEnum
 from math import prod
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from groot_ros.runtime.contract import StageSpec
 from groot_ros.runtime.precision import dtype_of
+from groot_ros.runtime.tensorrt import presence
+
+PACKAGE = "groot_ros.runtime.tensorrt"
+STREAM = 77
 
 
 class DataType(Enum):
@@ -61,7 +68,7 @@ class IProgressMonitor:
 
 
 def write_onnx(path: Path, stage: StageSpec, weights: torch.dtype) -> Path:
-    """What an exported stage is to this TensorRT."""
+    """Write the stand-in of an exported stage; return its path."""
 
     def listed(specs: Sequence[Any]) -> dict[str, str]:
         return {spec.name: str(dtype_of(spec, weights))[6:] for spec in specs}
@@ -77,7 +84,7 @@ def write_onnx(path: Path, stage: StageSpec, weights: torch.dtype) -> Path:
 
 
 class Config:
-    def __init__(self, tensorrt: "PretendTensorRt") -> None:
+    def __init__(self, tensorrt: "FakeTensorRt") -> None:
         self._tensorrt = tensorrt
         self.builder_optimization_level = -1
         self.pools: dict[MemoryPoolType, int] = {}
@@ -162,7 +169,7 @@ class Parser:
 
 
 class Builder:
-    def __init__(self, tensorrt: "PretendTensorRt", logger: Any) -> None:
+    def __init__(self, tensorrt: "FakeTensorRt", logger: Any) -> None:
         self._tensorrt, self._logger = tensorrt, logger
 
     def create_network(self, flags: int = 0) -> Network:
@@ -198,7 +205,7 @@ class Builder:
 
 
 class Engine:
-    def __init__(self, tensorrt: "PretendTensorRt", content: dict[str, Any]) -> None:
+    def __init__(self, tensorrt: "FakeTensorRt", content: dict[str, Any]) -> None:
         self._tensorrt, self.content = tensorrt, content
         self.device_memory_size_v2 = 1000
         self._tensors = {**content["inputs"], **content["outputs"]}
@@ -223,7 +230,7 @@ class Engine:
 
 
 class Context:
-    def __init__(self, tensorrt: "PretendTensorRt", engine: Engine) -> None:
+    def __init__(self, tensorrt: "FakeTensorRt", engine: Engine) -> None:
         self._tensorrt, self._engine = tensorrt, engine
         self.addresses: dict[str, int] = {}
         self.shapes: dict[str, tuple[int, ...]] = {}
@@ -247,7 +254,7 @@ class Context:
             for dim, size in zip(spec.dims, self.shapes[spec.name], strict=True)
             if isinstance(dim, str)
         }
-        # The one free dimension that no input has: a cell of 2 x 2 patches.
+        # The only free dimension that no input has: a cell is 2 x 2 patches.
         sizes["cells"] = sizes.get("patches", 0) // 4
         (found,) = (spec for spec in stage.outputs if spec.name == name)
         return [sizes[dim] if isinstance(dim, str) else dim for dim in found.dims]
@@ -270,19 +277,19 @@ class Context:
         return True
 
     def _at(self, name: str, shape: tuple[int, ...]) -> Tensor:
-        """The bytes at the bound address."""
+        """Return a tensor that views the memory at the bound address."""
         dtype = getattr(torch, self._engine.get_tensor_dtype(name).value)
         raw = (ctypes.c_char * (prod(shape) * dtype.itemsize)).from_address(self.addresses[name])
         return torch.frombuffer(raw, dtype=dtype).view(shape)
 
 
-class PretendTensorRt(ModuleType):
-    """Goes into sys.modules as `tensorrt`.
+class FakeTensorRt(ModuleType):
+    """Replacement for the module `tensorrt`.
 
     Attributes:
-        modules, specs: what the engines of each stage compute, and its contract.
-        rejection: what the builder complains about instead of building.
-        contexts, configs, flags: everything that was made, to be looked at.
+        modules, specs: the PyTorch module and the contract of each stage.
+        rejection: error of the builder; it builds nothing then.
+        contexts, configs, flags: all objects and arguments so far.
 
     """
 
@@ -317,3 +324,25 @@ class PretendTensorRt(ModuleType):
                 return None
 
         return SimpleNamespace(deserialize_cuda_engine=deserialize_cuda_engine)
+
+
+@contextmanager
+def use_fake_tensorrt(tensorrt: FakeTensorRt) -> Iterator[None]:
+    """Let `import tensorrt` return it, and simulate a driver, a stream and 10 GiB of memory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "tensorrt", tensorrt)
+        for name in [n for n in sys.modules if n.startswith(f"{PACKAGE}.")]:
+            if name != presence.__name__:
+                patch.delitem(sys.modules, name)
+        patch.setattr(presence, "unavailable", lambda: None)
+        patch.setattr(torch.cuda, "device", lambda _: nullcontext())
+        stream = SimpleNamespace(cuda_stream=STREAM)
+        patch.setattr(torch.cuda, "current_stream", lambda _: stream)
+        patch.setattr(torch.cuda, "mem_get_info", lambda _: (10 * 2**30, 16 * 2**30))
+        properties = SimpleNamespace(name="Orin", major=8, minor=7, multi_processor_count=16)
+        patch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+        yield
+        # Modules imported meanwhile refer to the fake.
+        for name in [n for n in sys.modules if n.startswith(f"{PACKAGE}.")]:
+            if name != presence.__name__:
+                del sys.modules[name]

@@ -1,4 +1,4 @@
-"""The engine code against one version's API: mypy with stubs made from the true bindings."""
+"""Type check of the engine code against one TensorRT version: mypy with stubs of its bindings."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.true_bindings import Bindings
+from support.tensorrt_wheels import Bindings
 
 ROOT = Path(__file__).parents[2]
 ENGINE_CODE = Path("groot_ros/runtime/tensorrt")
@@ -30,8 +30,8 @@ _FAULT = re.compile(r"^(.+?):(\d+): error: (.+)$")
 
 
 @dataclass(frozen=True)
-class Fault:
-    """One line of mypy."""
+class TypeFault:
+    """One error of mypy."""
 
     file: Path
     line: int
@@ -40,7 +40,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Use:
-    """One attribute in the engine code that bears a name of the API."""
+    """One attribute in the engine code that has a name of the API."""
 
     file: Path
     line: int
@@ -48,17 +48,17 @@ class Use:
 
 
 def write_stubs(bindings: Bindings, folder: Path) -> Path:
-    """`import tensorrt` for mypy, as this version has it; returns what to put on the path."""
+    """Write stubs of `tensorrt` for mypy; return the folder for the path."""
     package = folder / "tensorrt"
     package.mkdir(parents=True)
-    script = Path(__file__).with_name("write_stubs.py")
+    script = Path(__file__).with_name("tensorrt_stubs.py")
     done = bindings.run([str(script), str(package / "__init__.pyi")])
     assert done.returncode == 0, done.stderr
     return folder
 
 
-def faults(code: Path, stubs: Path, root: Path = ROOT) -> list[Fault]:
-    """What mypy finds in a file or folder below `root`."""
+def type_errors(code: Path, stubs: Path, root: Path = ROOT) -> list[TypeFault]:
+    """Return the errors of mypy in a file or folder below `root`."""
     settings = stubs / "mypy.ini"
     settings.write_text(_SETTINGS.format(stubs=stubs), encoding="utf-8")
     command = [sys.executable, "-m", "mypy", "--config-file", str(settings)]
@@ -69,11 +69,11 @@ def faults(code: Path, stubs: Path, root: Path = ROOT) -> list[Fault]:
     assert done.returncode in (0, 1), done.stdout + done.stderr
     found = [match for line in done.stdout.splitlines() if (match := _FAULT.match(line))]
     assert bool(found) == (done.returncode == 1), done.stdout
-    return [Fault(Path(match[1]), int(match[2]), match[3]) for match in found]
+    return [TypeFault(Path(match[1]), int(match[2]), match[3]) for match in found]
 
 
-def misspell(stubs: Path, copy: Path) -> list[Use]:
-    """Copy the package and put a misspelt twin beside every use of the API; returns the twins."""
+def misspell_uses(stubs: Path, copy: Path) -> list[Use]:
+    """Copy the package with a misspelt copy of every use of the API; return the misspelt uses."""
     shutil.copytree(ROOT / "groot_ros", copy / "groot_ros", ignore=shutil.ignore_patterns("*.xml"))
     names = _names(stubs / "tensorrt" / "__init__.pyi")
     uses = []
@@ -106,9 +106,9 @@ def _imports_tensorrt(tree: ast.AST) -> bool:
 
 
 class _Misspelt(ast.NodeTransformer):
-    """`x.name` becomes `(x.name, x.name_absent)[0]`, which keeps its type for what follows.
+    """Replaces `x.name` by `(x.name, x.name_absent)[0]`, which keeps the type of the expression.
 
-    Annotations and base classes stay: mypy says itself where it does not know one.
+    Annotations and base classes are kept: mypy always reports an unknown one.
     """
 
     def __init__(self, names: set[str]) -> None:
@@ -137,5 +137,5 @@ class _Misspelt(ast.NodeTransformer):
 
 
 def _elsewhere(node: ast.Attribute) -> bool:
-    """Whether it is an attribute of another package's module that bears the same name."""
+    """Return whether it is an attribute of another module with the same name."""
     return isinstance(node.value, ast.Name) and node.value.id in ("torch", "os", "self")

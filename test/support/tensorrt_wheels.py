@@ -1,8 +1,8 @@
-"""The true Python bindings of TensorRT, importable where its libraries are not.
+"""The published Python bindings of TensorRT, importable without its libraries.
 
-The extension module of a `tensorrt-*-bindings` wheel needs three shared libraries and nine C
-functions of them at import. With stand-ins for these it shows every class, method, enum and
-signature of its version; making a Builder or a Runtime then fails in an orderly way.
+The extension module of a `tensorrt-*-bindings` wheel needs three shared libraries with nine C
+functions at import. With stubs of these it has every class, method, enum and signature of its
+version; creating a Builder or a Runtime fails with an error.
 """
 
 import os
@@ -30,20 +30,20 @@ _FUNCTIONS = (
 )
 
 
-class UnobtainableError(Exception):
-    """Why there are no bindings here."""
+class BindingsUnavailableError(Exception):
+    """The bindings cannot be installed on this machine; the message has the reason."""
 
 
 @dataclass(frozen=True)
 class Bindings:
-    """One version, unpacked, with its stand-in libraries."""
+    """One version, unpacked, with stub libraries."""
 
     version: str
     package: Path
     libraries: Path
 
     def run(self, arguments: Sequence[str], *path: Path) -> "subprocess.CompletedProcess[str]":
-        """Python in a process of its own, where `import tensorrt_bindings` works."""
+        """Run a Python process in which `import tensorrt_bindings` works."""
         return subprocess.run(
             [sys.executable, *arguments],
             env={
@@ -59,20 +59,27 @@ class Bindings:
 
 
 def obtain(wheel: str, version: str) -> Bindings:
-    """Download, unpack and link one version, once; raises UnobtainableError with the reason."""
+    """Download and unpack one version into the cache, unless it is there.
+
+    Raises:
+        BindingsUnavailableError: no network, no compiler or no place for the cache.
+
+    """
     python = f"cp{sys.version_info.major}{sys.version_info.minor}"
     home = CACHE / f"{wheel}-{version}-{python}"
     if not (home / "ready").exists():
-        # Into a folder of its own first: two test runs may do this at once.
+        # Into a temporary folder first: two test runs may do this at the same time.
         partial = home.with_name(f"{home.name}.{os.getpid()}")
         shutil.rmtree(partial, ignore_errors=True)
         try:
             partial.mkdir(parents=True)
         except OSError as error:
-            raise UnobtainableError(f"there is no place to keep the bindings: {error}") from None
+            raise BindingsUnavailableError(
+                f"the bindings cannot be stored in {CACHE}: {error}"
+            ) from None
         try:
             _unpack(_download(wheel, version, partial), partial / "package")
-            _link_stand_ins(partial / "libraries", version.partition(".")[0])
+            _link_stubs(partial / "libraries", version.partition(".")[0])
             (partial / "ready").touch()
             shutil.rmtree(home, ignore_errors=True)
             partial.rename(home)
@@ -88,11 +95,11 @@ def _download(wheel: str, version: str, folder: Path) -> Path:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=45, check=False)
     except subprocess.TimeoutExpired:
-        raise UnobtainableError(f"{wheel} {version}: the download takes too long") from None
+        raise BindingsUnavailableError(f"{wheel} {version}: the download timed out") from None
     found = list(folder.glob("*.whl"))
     if not found:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise UnobtainableError(f"{wheel} {version} cannot be downloaded: {reason}")
+        reason = (done.stderr.strip().splitlines() or ["pip printed no error"])[-1]
+        raise BindingsUnavailableError(f"{wheel} {version} cannot be downloaded: {reason}")
     return found[0]
 
 
@@ -102,12 +109,12 @@ def _unpack(wheel: Path, package: Path) -> None:
     wheel.unlink()
 
 
-def _link_stand_ins(folder: Path, major: str) -> None:
+def _link_stubs(folder: Path, major: str) -> None:
     folder.mkdir()
     compiler = shutil.which("gcc")
     if compiler is None:
-        raise UnobtainableError("there is no gcc to build the stand-in libraries with")
-    source = folder / "stand_in.c"
+        raise BindingsUnavailableError("gcc is needed to build the stub libraries")
+    source = folder / "stubs.c"
     source.write_text("".join(f"void *{name}(void) {{ return 0; }}\n" for name in _FUNCTIONS))
     for library in _LIBRARIES:
         name = f"lib{library}.so.{major}"

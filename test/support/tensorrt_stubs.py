@@ -1,6 +1,6 @@
-"""Run inside the bindings: their classes and signatures as type stubs, from the docstrings.
+"""Script: write type stubs of the TensorRT bindings, from the signatures in their docstrings.
 
-usage: python write_stubs.py FILE.pyi
+usage: python tensorrt_stubs.py FILE.pyi
 """
 
 import keyword
@@ -13,7 +13,7 @@ from typing import Any
 import tensorrt_bindings as bindings
 
 _OWN = re.compile(r"\btensorrt_bindings\.tensorrt\.")
-#: C++ types that the bindings forgot to name, and Python's under other names.
+#: C++ types without a Python name, and Python types under other names.
 _NAMED = {
     "nvonnxparser::IParserError": "ParserError",
     "nvonnxparser::OnnxParserFlag": "OnnxParserFlag",
@@ -27,9 +27,9 @@ _NAMED = {
     "Dict": "dict",
     "capsule": "Any",
 }
-#: What pybind11 converts an argument from, besides the type itself.
+#: Types that pybind11 accepts for an argument, in addition to its own.
 _CONVERTED = {"Dims": "Dims | Sequence[builtins.int]"}
-#: A null pointer of C++ comes out as None; these do not document it.
+#: Functions that return None for a C++ null pointer without documenting it.
 _MAY_FAIL = {"build_serialized_network", "create_execution_context", "create_timing_cache"}
 _OR_NONE = re.compile(r"\bor `?None\b")
 _SIGNATURE = re.compile(r"^(?:\d+\. )?(\w+)\((.*)\) -> (.+?)\s*$")
@@ -46,7 +46,7 @@ __version__: builtins.str
 
 
 def stubs() -> Iterator[str]:
-    """Every public name of the module."""
+    """Yield the stubs of every public name of the module."""
     yield _HEADER
     for name, thing in sorted(vars(bindings).items()):
         if name.startswith("_"):
@@ -58,7 +58,7 @@ def stubs() -> Iterator[str]:
 
 
 def class_stub(name: str, cls: type, indent: str) -> Iterator[str]:
-    """A class with everything that it defines itself."""
+    """Yield the stub of a class with its own members."""
     base = cls.__mro__[1]
     own = base.__module__.startswith("tensorrt_bindings")
     yield f"{indent}class {name}{f'({qualified(base)})' if own else ''}:\n"
@@ -89,7 +89,7 @@ _DUNDERS = {"__init__", "__len__", "__bool__"}
 
 
 def property_stub(name: str, thing: property, indent: str) -> Iterator[str]:
-    """Read-only where there is no setter."""
+    """Yield the stub of a property; read-only without a setter."""
     found = re.search(r"\) -> (.+?)\s*$", (getattr(thing.fget, "__doc__", "") or "").strip())
     kind = translated(found[1]) if found else "Any"
     yield f"{indent}@property\n{indent}def {name}(self) -> {kind}: ...\n"
@@ -99,7 +99,7 @@ def property_stub(name: str, thing: property, indent: str) -> Iterator[str]:
 
 
 def method_stub(name: str, thing: Any, indent: str) -> Iterator[str]:
-    """One definition, or one for every overload; nothing where no signature is documented."""
+    """Yield the stub of a method with its overloads; nothing without a documented signature."""
     lines = (getattr(thing, "__doc__", "") or "").splitlines()
     found = [match for line in lines if (match := _SIGNATURE.match(line)) and match[1] == name]
     numbered = [match for match in found if match[0][0].isdigit()]
@@ -118,10 +118,10 @@ def method_stub(name: str, thing: Any, indent: str) -> Iterator[str]:
 
 
 def argument(given: str) -> str:
-    """One argument of a signature, its default as an ellipsis."""
+    """Return the stub of one argument; a default becomes an ellipsis."""
     match = re.match(r"(\*{0,2}\w+)(?:: (.+?))?( = .*)?$", given)
     if match is None:
-        raise ValueError(f"no argument: {given}")
+        raise ValueError(f"not an argument: {given}")
     if match[1] == "self":
         return "self"
     kind = translated(match[2] or "Any")
@@ -132,13 +132,13 @@ def argument(given: str) -> str:
 
 
 def in_order(arguments: list[str]) -> list[str]:
-    """The last default before an argument without one is none: Python could not say it."""
+    """Drop defaults before an argument without one, which Python does not allow."""
     required = max((i for i, text in enumerate(arguments) if " = " not in text), default=-1)
     return [t.replace(" = ...", "") if i < required else t for i, t in enumerate(arguments)]
 
 
 def translated(kind: str) -> str:
-    """A type as the stubs write it; Any where it has no Python name."""
+    """Return the type in Python notation; Any if it has no Python name."""
     kind = _OWN.sub("", kind)
     for ugly, plain in _NAMED.items():
         kind = re.sub(rf"(?<![\w.]){re.escape(ugly)}(?!\w)", plain, kind)
@@ -149,7 +149,7 @@ def translated(kind: str) -> str:
         for word in re.findall(r"[\w.]+", kind)
         if word not in _KNOWN and not hasattr(bindings, word.partition(".")[0])
     ]
-    # The module has a `bool` and the like of its own.
+    # The module defines its own `bool` and others.
     return "Any" if unknown else _BUILTIN.sub(r"builtins.\1", kind)
 
 
@@ -159,7 +159,7 @@ _KNOWN = {*_BUILTINS, "None", "Any", "Buffer"}
 
 
 def split(arguments: str) -> list[str]:
-    """At the commas outside of brackets."""
+    """Split at the commas outside of brackets."""
     parts, depth, start = [], 0, 0
     for index, letter in enumerate(arguments):
         depth += (letter in "([{<") - (letter in ")]}>")
@@ -170,12 +170,12 @@ def split(arguments: str) -> list[str]:
 
 
 def is_enum(cls: type) -> bool:
-    """As pybind11 makes them."""
+    """Return whether it is an enum of pybind11."""
     return hasattr(cls, "__members__") and cls.__module__.startswith("tensorrt_bindings")
 
 
 def qualified(cls: type) -> str:
-    """With the class around it."""
+    """Return the name with that of the enclosing class."""
     return cls.__qualname__
 
 

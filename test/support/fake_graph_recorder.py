@@ -1,4 +1,4 @@
-"""A recorder without a GPU: a replay does the work again, into the tensor of the recording."""
+"""A CUDA graph recorder without a GPU: a replay repeats the work into the recorded tensor."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-class PretendRecording:
+class FakeGraph:
     def __init__(self, work: Callable[[], Tensor], output: Tensor) -> None:
         self.work, self.output = work, output
         self.replays, self.released = 0, False
@@ -20,23 +20,29 @@ class PretendRecording:
         self.released = True
 
 
-class PretendRecorder:
-    """`fault`: what recording raises; `wrong`: replays are off by this much."""
+class FakeGraphRecorder:
+    """Recorder whose graphs repeat their work.
+
+    Args:
+        fault: exception that recording raises.
+        wrong: offset of replayed outputs.
+
+    """
 
     def __init__(self, fault: Exception | None = None, wrong: float = 0.0) -> None:
         self.device = torch.device("cpu")
         self.fault, self.wrong = fault, wrong
-        self.recordings: list[PretendRecording] = []
+        self.recordings: list[FakeGraph] = []
         self.runs = 0
 
     def run(self, work: Callable[[], Tensor]) -> Tensor:
         self.runs += 1
         return work()
 
-    def record(self, work: Callable[[], Tensor]) -> tuple[PretendRecording, Tensor]:
+    def record(self, work: Callable[[], Tensor]) -> tuple[FakeGraph, Tensor]:
         if self.fault is not None:
             raise self.fault
         output = torch.full_like(work(), float("nan"))
-        recording = PretendRecording(lambda: work() + self.wrong, output)
+        recording = FakeGraph(lambda: work() + self.wrong, output)
         self.recordings.append(recording)
         return recording, output
