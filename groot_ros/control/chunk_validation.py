@@ -99,7 +99,7 @@ class ChunkValidator:
             if self.live_session is not None and silence < settings.session_timeout:
                 return Rejection(
                     "second_policy",
-                    f"session {chunk.session} sends chunks, but session {self.live_session} is live "
+                    f"session {chunk.session} sends chunks while {self.live_session} is live "
                     f"(last chunk {silence:.2f} s ago): stop one of the two policies",
                 )
             self.live_session = chunk.session

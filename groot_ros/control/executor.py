@@ -342,7 +342,7 @@ class Executor:
 
     def _send(self, now_ns: int) -> Update | None:
         """Return the messages for changed motion; motion that must not be sent is rolled back."""
-        motion, timeline_only = self.motion, self._must_not_move_controllers
+        motion, timeline_only = self.motion, self._must_not_command
         changed, motion.changed = motion.changed, False
         if changed and timeline_only and motion.active is not self._outputs.published:
             motion.rollback(self._outputs.published)
@@ -374,7 +374,7 @@ class Executor:
         self._executing = False
         if self.motion.active is None:
             return
-        if self._must_not_move_controllers:
+        if self._must_not_command:
             self._end_silently()
             return
         self.motion.brake(
@@ -389,10 +389,10 @@ class Executor:
         self._halt(now_ns, reason, self.settings.braking_time)
 
     @property
-    def _must_not_move_controllers(self) -> bool:
-        """Whether a message may make the robot jump, because a controller missed earlier ones.
+    def _must_not_command(self) -> bool:
+        """True while a controller may have missed messages, so that the next one makes it jump.
 
-        An emergency stop is sent all the same.
+        An emergency stop is sent nevertheless.
         """
         return bool(self._tracking.tracking_fault) and not self._status.estop
 
@@ -451,7 +451,7 @@ class Executor:
     def _trajectory_to_track(self, now_ns: int) -> Curve | None:
         """Return the trajectory that the robot must follow now, or None.
 
-        It must be followed until shortly after its end; later the robot may be moved by hand.
+        It must be followed until shortly after its end; later the robot may be moved externally.
         """
         published = self._outputs.published
         if published is None or self.motion.active is None or self._status.locked:

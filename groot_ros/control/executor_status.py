@@ -75,7 +75,7 @@ class StatusTracker:
 
     @property
     def latched(self) -> bool:
-        """Whether the robot is stopped until resume()."""
+        """True while the robot is stopped until resume()."""
         return self.estop or self.locked
 
     def rejection(self) -> Rejection | None:

@@ -39,7 +39,7 @@ class FaultDebounce:
 
     @property
     def pending(self) -> bool:
-        """Whether there is an error that has not ended by a recovery."""
+        """True while there is an error that has not ended by a recovery."""
         return self._error_since_ns is not None
 
     def expired(self, error: bool, at_ns: int, timeout: float) -> bool:

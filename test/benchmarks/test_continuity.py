@@ -19,7 +19,7 @@ def run_metrics(name, source, stream):
 @pytest.mark.parametrize("name", OWN)
 @pytest.mark.parametrize("seed", [2, 8])
 def test_inconsistent_chunks_stay_below_twice_the_intended_acceleration(name, seed):
-    """Of ten seeds, these two have the largest accelerations from blending."""
+    """The seeds are the two of ten with the largest accelerations from blending."""
     own = run_metrics(name, SYNTHETIC, Stream(seed=seed))
     hard = run_metrics("hard replacement", SYNTHETIC, Stream(seed=seed))
     assert own.acceleration < 2.0

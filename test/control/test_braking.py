@@ -22,16 +22,16 @@ LIMITS = Limits(
 
 
 def moving(p, v):
-    """A curve that arrives at (p, v) now."""
+    """Return a curve that ends with the state (p, v)."""
     times = EPOCH_NS + np.array([-10_000_000, 0], dtype=np.int64)
     return Curve(times, np.stack([p - 0.01 * v, p]), np.stack([v, v]))
 
 
 @settings(max_examples=300, deadline=None)
 @given(viable_states(LIMITS), st.sampled_from([0.0, 0.1, 0.3, 2.0]))
-def test_a_tail_from_any_viable_state_keeps_all_limits_and_ends_exactly_at_rest(state, wanted):
+def test_a_tail_from_any_viable_state_keeps_all_limits_and_ends_exactly_at_rest(state, desired):
     p, v = state
-    curve = with_braking_tail(moving(p, v), LIMITS, wanted)
+    curve = with_braking_tail(moving(p, v), LIMITS, desired)
     position, velocity, acceleration = excess(curve, LIMITS, from_ns=EPOCH_NS)
     assert position < 1e-6
     assert velocity < 1e-6
@@ -75,7 +75,7 @@ def test_a_robot_at_rest_gets_a_tail_too():
 
 
 def chunk_end(positions):
-    """A curve of steps 1 / 30 s apart with the velocities that a chunk gets."""
+    """Return a curve of steps 1 / 30 s apart, with velocities like those of a chunk."""
     times = EPOCH_NS + np.round(np.arange(len(positions)) / 30 * 1e9).astype(np.int64)
     return Curve(times, positions, knot_velocities(positions, 1 / 30))
 
@@ -94,15 +94,15 @@ def test_smooth_motion_brakes_for_the_whole_desired_time():
 
 
 def test_noise_in_the_last_step_does_not_lengthen_the_braking_distance():
-    """5 mrad at each step are up to 1 rad/s at the last one."""
+    """5 mrad of noise per step are up to 1 rad/s at the last step."""
     rng = np.random.default_rng(0)
-    way = 0.2 * np.arange(16)[:, None] / 30
-    ends = [chunk_end(way + rng.normal(0.0, 0.005, (16, 3))) for _ in range(200)]
-    far = np.array([braking_distance(end) for end in ends])
+    path = 0.2 * np.arange(16)[:, None] / 30
+    ends = [chunk_end(path + rng.normal(0.0, 0.005, (16, 3))) for _ in range(200)]
+    distances = np.array([braking_distance(end) for end in ends])
     naive = np.array([np.abs(end.velocities[-1]) * 0.15 for end in ends])
     assert np.percentile(naive, 95) > 0.12
-    assert np.percentile(far, 95) < 0.055
-    assert far.mean() < 0.55 * naive.mean()
+    assert np.percentile(distances, 95) < 0.055
+    assert distances.mean() < 0.55 * naive.mean()
 
 
 def test_a_joint_that_reverses_in_its_last_step_brakes_for_a_third_of_the_time():

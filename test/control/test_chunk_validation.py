@@ -137,7 +137,7 @@ def test_a_reset_accepts_any_session_and_time_again(validator):
 
 @pytest.mark.parametrize(("value", "reason"), [(100.0, "out_of_range"), (-4.6, "out_of_range")])
 def test_values_outside_the_limits_by_more_than_the_range_are_rejected(validator, value, reason):
-    """The limits would hold, and bring the joint to its end at full speed."""
+    """Limiting such a value would move the joint to its end stop at full speed."""
     values = np.zeros((16, 4))
     values[14, 1] = value
     rejection = validator.check(chunk(values, 0.0), EPOCH_NS, ExecutorConfig())

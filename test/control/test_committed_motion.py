@@ -1,4 +1,4 @@
-"""The committed motion seen as one curve: continuous, bounded, and true to the chunks."""
+"""The committed motion is continuous, within limits, and follows the chunks."""
 
 from dataclasses import replace
 
@@ -29,7 +29,7 @@ LIMITS = Limits.of([contract().joints[name] for name in JOINTS])
 
 
 def discontinuity(curve: Curve, t_ns: int) -> float:
-    """Largest jump of position or velocity around an instant."""
+    """Return the largest step of position or velocity at a time."""
     (p0, v0), (p1, v1) = curve.at(t_ns - 1), curve.at(t_ns + 1)
     return float(max(np.abs(p1 - p0).max(), np.abs(v1 - v0).max()))
 
@@ -39,7 +39,7 @@ def test_steps_are_executed_at_their_due_time_however_late_the_chunk_is():
         bench = Bench()
         bench.stream(1.6, latency=latency)
         t = np.linspace(1.2, bench.t, 50)
-        commanded, _ = bench.sent.sample(EPOCH_NS + (t * 1e9).astype(np.int64))
+        commanded, _ = bench.active.sample(EPOCH_NS + (t * 1e9).astype(np.int64))
         np.testing.assert_allclose(commanded, sway(t), atol=2e-4)
 
 
@@ -67,15 +67,15 @@ def test_the_first_chunk_starts_from_rest_without_a_step():
     trajectory = bench.updates[0][1].trajectories[0]
     np.testing.assert_allclose(trajectory.positions[0], [0.2, -0.1, 0.1])
     assert not trajectory.velocities[0].any()
-    assert excess(bench.sent, bench.limits)[2] < 1e-6
+    assert excess(bench.active, bench.limits)[2] < 1e-6
 
 
 def test_a_splice_is_continuous_in_position_and_velocity():
     bench = Bench()
     bench.stream(0.6)
-    before = bench.sent
+    before = bench.active
     bench.give(sway_chunk(bench.t - 0.1, offset=0.05))
-    after = bench.sent
+    after = bench.active
     now = bench.now_ns
     for ms in range(-50, 21):
         t = now + ms * 1_000_000
@@ -100,7 +100,7 @@ def test_the_offset_of_a_new_chunk_decays_within_the_blend_window():
 
 
 def test_a_large_offset_is_blended_for_longer_within_the_blend_acceleration():
-    """60 mrad in 0.25 s would be 5.8 rad/s2; within 3 rad/s2 they take 0.35 s."""
+    """60 mrad in 0.25 s would need 5.8 rad/s2; with 3 rad/s2 they take 0.35 s."""
     bench = Bench()
     bench.stream(1.6)
     at = bench.t
@@ -155,14 +155,14 @@ def test_after_a_stall_the_plan_continues_from_the_tail():
     bench = Bench()
     bench.stream(0.6)
     bench.give(sway_chunk(bench.t, steps=40))
-    old = bench.sent
+    old = bench.active
     bench.t += 0.45
     bench.run(0.01)
-    assert bench.sent is not old
-    np.testing.assert_allclose(bench.sent.at(bench.now_ns)[0], old.at(bench.now_ns)[0], atol=1e-9)
+    assert bench.active is not old
+    np.testing.assert_allclose(bench.active.at(bench.now_ns)[0], old.at(bench.now_ns)[0], atol=1e-9)
     bench.run(0.3)
     assert bench.state.status.name == "RUNNING"
-    assert excess(bench.sent, bench.limits)[2] < 1e-6
+    assert excess(bench.active, bench.limits)[2] < 1e-6
 
 
 def test_steps_older_than_max_chunk_age_are_not_executed():
@@ -170,7 +170,7 @@ def test_steps_older_than_max_chunk_age_are_not_executed():
     bench.give(sway_chunk(0.0, steps=60))
     assert seconds(bench.executor.motion.plan.end_ns) <= 0.4
     bench.run(1.0)
-    assert not bench.sent.at(bench.now_ns - s_to_ns(0.29))[1].any()
+    assert not bench.active.at(bench.now_ns - s_to_ns(0.29))[1].any()
 
 
 def test_lower_limits_apply_while_moving():
@@ -179,7 +179,7 @@ def test_lower_limits_apply_while_moving():
     bench.executor.settings = replace(bench.executor.settings, limits_scale=0.1)
     bench.stream(1.0)
     t = EPOCH_NS + np.arange(s_to_ns(0.9), s_to_ns(1.3), 10**7)
-    assert np.abs(bench.sent.sample(t)[1]).max() < 0.3 + 1e-6
+    assert np.abs(bench.active.sample(t)[1]).max() < 0.3 + 1e-6
 
 
 @pytest.mark.slow
@@ -219,8 +219,8 @@ def test_the_active_trajectory_always_keeps_every_limit(data, seed, noise, metho
                 bench.give(chunk(values, bench.t - float(rng.uniform(0, 0.2)), dt=dt))
         bench.run(float(rng.choice([0.01, 0.05, 0.2, 0.5])))
         if bench.executor.motion.active is not None:
-            sent = bench.sent
-            # What came before was the robot's own motion.
+            sent = bench.active
+            # Earlier motion was the measured motion of the robot.
             first_ns = EPOCH_NS + s_to_ns(bench.updates[0][0])
             position, velocity, acceleration = excess(sent, bench.limits, first_ns)
             assert position < 1e-6

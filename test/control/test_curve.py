@@ -45,8 +45,8 @@ def test_cutting_a_curve_does_not_change_it(curve, ms):
     assert (np.diff(after.times) > 0).all()
     t = np.arange(TIMES[0], TIMES[-1], 1_000_000)
     for part, where in ((before, t < cut), (after, t >= cut)):
-        for got, wanted in zip(part.sample(t[where]), curve.sample(t), strict=True):
-            np.testing.assert_allclose(got, wanted[where], atol=1e-12)
+        for got, expected in zip(part.sample(t[where]), curve.sample(t), strict=True):
+            np.testing.assert_allclose(got, expected[where], atol=1e-12)
 
 
 def test_a_cut_beyond_the_end_holds_the_last_position(curve):
@@ -71,7 +71,7 @@ def test_a_nanosecond_is_resolved_at_present_absolute_times():
 
 def test_rms_acceleration_is_the_root_mean_square_of_the_segment_ends():
     t = np.array([0.0, 0.1, 0.2])
-    # x' = 0, then t - 0.1 from there on: accelerations 0, 0, 1, 1 at the segments' ends.
+    # x' = max(0, t - 0.1): accelerations 0, 0, 1, 1 at the ends of the segments.
     p, v = np.maximum(t - 0.1, 0.0) ** 2 / 2, np.maximum(t - 0.1, 0.0)
     curve = Curve(np.round(t * 1e9).astype(np.int64), np.outer(p, [1, -3]), np.outer(v, [1, -3]))
     np.testing.assert_allclose(curve.rms_acceleration(), np.sqrt([1 / 2, 9 / 2]))
@@ -154,6 +154,6 @@ def test_each_joint_is_interpolated_by_its_own_method():
     assert 5e-3 < off[0] < 2e-2
     assert off[1] < 1e-3
     assert off[2] < 1e-3
-    # A chord of the line has its slope everywhere but at the corners.
+    # Linear motion has the slope of its segment everywhere except at the corners.
     np.testing.assert_allclose(velocities[1:4, 0], (steps[1, 0] - steps[0, 0]) / 0.1)
     np.testing.assert_allclose(velocities[4, 0], (steps[2, 0] - steps[0, 0]) / 0.2)

@@ -1,4 +1,4 @@
-"""What the executor admits, executes and says of it."""
+"""The executor: accepting chunks, executing them, and reporting its state."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def test_without_a_new_chunk_the_robot_brakes_to_rest_and_an_underrun_is_reporte
     bench.run(0.3)
     assert bench.state.status == HOLDING
     assert "at rest" in bench.state.reason
-    assert bench.still
+    assert bench.at_rest
 
 
 def test_a_chunk_that_arrives_during_the_tail_is_spliced_smoothly(bench):
@@ -59,7 +59,7 @@ def test_a_chunk_that_arrives_during_the_tail_is_spliced_smoothly(bench):
     assert bench.state.status == BRAKING
     assert bench.give(sway_chunk(bench.t - 0.05)) is None
     assert bench.state.status == RUNNING
-    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert max(excess(bench.active, bench.limits)) < 1e-6
 
 
 def test_too_many_underruns_need_a_resume():
@@ -79,7 +79,7 @@ def test_a_policy_that_ended_its_session_may_start_another_immediately(bench):
     bench.run(0.1)
     rejection = bench.give(sway_chunk(bench.t, session="b", id=1))
     assert rejection.reason == "second_policy"
-    bench.executor.end_session("somebody else's")
+    bench.executor.end_session("another session")
     assert bench.give(sway_chunk(bench.t, session="b", id=1)).reason == "second_policy"
     bench.executor.end_session("a")
     assert bench.give(sway_chunk(bench.t, session="b", id=1)) is None
@@ -151,7 +151,7 @@ def test_forward_controllers_get_the_active_trajectory_as_a_stream_until_rest():
     assert {t.controller for t in bench.updates[-1][1].trajectories} == {"finger"}
     ((controller, positions),) = bench.executor.commands(bench.now_ns)
     assert controller.name == "arm"
-    np.testing.assert_allclose(positions, bench.sent.at(bench.now_ns)[0][[2, 1, 0]])
+    np.testing.assert_allclose(positions, bench.active.at(bench.now_ns)[0][[2, 1, 0]])
     bench.run(2.0)
     assert bench.executor.commands(bench.now_ns) == ()
 

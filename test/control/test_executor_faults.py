@@ -1,4 +1,4 @@
-"""The executor's own troubles: a late tick, a clock that jumps, motion not to be sent, an error."""
+"""Late ticks, clock jumps, motion that must not be sent, and internal errors."""
 
 from dataclasses import replace
 
@@ -22,9 +22,9 @@ def bench():
     return Bench.streaming()
 
 
+# The robot is at rest after 1 s and moving after 0 s.
 @pytest.mark.parametrize(("before", "late"), [(1.0, 0.06), (1.0, 0.9), (0.0, 0.9)])
 def test_a_tick_long_after_a_reset_sends_nothing(bench, before, late):
-    """At rest, and moving."""
     bench.run(before)
     bench.executor.reset(bench.now_ns)
     count = len(bench.updates)
@@ -37,13 +37,13 @@ def test_a_tick_long_after_a_reset_sends_nothing(bench, before, late):
 
 
 def test_a_stop_that_could_not_be_sent_in_time_is_rolled_back(bench):
-    """The controllers are still on the motion before it, and so is the executor."""
+    """The controllers follow the motion before the stop, and so does the executor."""
     sent = bench.executor.published
     bench.executor.hold(True, bench.now_ns)
     count = len(bench.updates)
     bench.stall(0.42)
     assert len(bench.updates) == count
-    np.testing.assert_array_equal(bench.sent.at(bench.now_ns), sent.at(bench.now_ns))
+    np.testing.assert_array_equal(bench.active.at(bench.now_ns), sent.at(bench.now_ns))
     assert (bench.state.status, bench.state.rejections) == (HOLDING, {})
 
 
@@ -59,7 +59,7 @@ def test_a_reset_that_could_not_be_sent_in_time_ends_when_the_controllers_are_at
 
 
 def test_a_reset_at_rest_without_splice_lead_time_is_done_immediately():
-    bench = Bench(ExecutorConfig(lead=0.0))
+    bench = Bench(ExecutorConfig(splice_lead_time=0.0))
     bench.stream(0.6)
     bench.run(2.0)
     bench.executor.reset(bench.now_ns)
@@ -68,7 +68,7 @@ def test_a_reset_at_rest_without_splice_lead_time_is_done_immediately():
 
 
 def test_a_late_tick_after_a_controller_fault_at_rest_can_be_resumed(bench):
-    """As a timer of 30 Hz has it."""
+    """Ticks of 30 Hz are late compared with those of the bench."""
     bench.run(0.7)
     for _ in range(20):
         bench.executor.check_controller("arm", bench.now_ns, bench.reference(j2=1.0), bench.now_ns)
@@ -87,12 +87,12 @@ def test_discontinuous_motion_is_never_sent(bench, monkeypatch):
         motion.active = replace(motion.active, positions=motion.active.positions + 0.01)
         motion.changed = True
 
-    sent = bench.sent
+    sent = bench.active
     monkeypatch.setattr(bench.executor.motion, "refresh", broken)
     count = len(bench.updates)
     bench.run(0.01)
     assert len(bench.updates) == count
-    assert bench.sent is sent
+    assert bench.active is sent
     assert bench.state.status == HOLDING
     assert bench.state.rejections == {"invalid_output_discontinuous": 1}
 
@@ -103,7 +103,7 @@ def test_an_internal_error_stops_smoothly_and_is_latched_counted_and_reported(be
     state = bench.state
     assert (state.status, state.rejections) == (HOLDING, {"internal_error": 1})
     assert state.reason == "internal error: ValueError in _on_tick: call resume first"
-    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert max(excess(bench.active, bench.limits)) < 1e-6
     assert not update.trajectories[0].velocities[-1].any()
     assert bench.executor.fail("the next tick", bench.now_ns) is None
     bench.run(0.4)

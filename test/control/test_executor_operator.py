@@ -1,4 +1,4 @@
-"""Hold, emergency stop, instructions, single steps, reset: what the operator asks for."""
+"""Requests of the operator: hold, emergency stop, instructions, single steps, reset."""
 
 import numpy as np
 import pytest
@@ -27,14 +27,14 @@ def test_a_hold_stops_smoothly_and_its_release_waits_for_a_new_chunk(bench):
     assert bench.state.hold
     bench.run(0.02)
     assert bench.give(sway_chunk(bench.t)).reason == "on_hold"
-    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert max(excess(bench.active, bench.limits)) < 1e-6
     bench.run(0.4)
-    assert bench.still
-    seen_during_the_hold = sway_chunk(bench.t - 0.01)
+    assert bench.at_rest
+    observed_during_the_hold = sway_chunk(bench.t - 0.01)
     bench.executor.hold(False, bench.now_ns)
-    assert bench.give(seen_during_the_hold).reason == "before_stop"
+    assert bench.give(observed_during_the_hold).reason == "before_stop"
     bench.run(0.1)
-    assert bench.still
+    assert bench.at_rest
     assert bench.give(sway_chunk(bench.t)) is None
     assert bench.state.status == RUNNING
 
@@ -52,8 +52,8 @@ def test_an_emergency_stop_is_the_hardest_within_limits_and_latched(bench):
     fast = bench.speed
     bench.executor.estop(bench.now_ns)
     bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
-    assert bench.still
-    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert bench.at_rest
+    assert max(excess(bench.active, bench.limits)) < 1e-6
     assert bench.state.status == ESTOPPED
     assert bench.state.estop
     assert bench.give(sway_chunk(bench.t)).reason == "estopped"
@@ -77,7 +77,7 @@ def test_a_normal_stop_does_not_prolong_an_emergency_stop(bench):
     bench.executor.estop(bench.now_ns)
     bench.executor.stop(bench.now_ns)
     bench.run(0.02 + 0.017 + fast / 15.0 + 0.01)
-    assert bench.still
+    assert bench.at_rest
 
 
 def test_a_stop_returns_messages_that_end_at_rest(bench):
@@ -88,14 +88,14 @@ def test_a_stop_returns_messages_that_end_at_rest(bench):
         assert not trajectory.velocities[-1].any()
     assert not update.timeline.velocities[-1].any()
     bench.run(0.4)
-    assert bench.still
+    assert bench.at_rest
 
 
 def test_an_empty_instruction_stops_and_ends_that_instruction(bench):
     assert bench.executor.instruct("pick the cube", bench.now_ns) is None
     assert bench.executor.instruct("  ", bench.now_ns) is not None
     bench.run(0.4)
-    assert bench.still
+    assert bench.at_rest
     assert bench.state.status == HOLDING
     assert bench.give(sway_chunk(bench.t)).reason == "instruction_ended"
     assert bench.give(sway_chunk(bench.t, instruction_id=1)) is None
@@ -119,11 +119,11 @@ def test_a_new_instruction_keeps_sent_motion_and_frozen_steps_of_the_old_one():
 def test_without_frozen_steps_a_new_instruction_keeps_only_sent_motion():
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
-    sent = bench.sent
+    sent = bench.active
     bench.executor.instruct("place", bench.now_ns)
     assert bench.state.time_until_braking == pytest.approx(0.3, abs=DT)
     bench.run(1.0)
-    np.testing.assert_array_equal(bench.sent.positions[-1], sent.positions[-1])
+    np.testing.assert_array_equal(bench.active.positions[-1], sent.positions[-1])
 
 
 @pytest.mark.parametrize("before", [(), ("",)])
@@ -131,8 +131,8 @@ def test_a_new_instruction_ends_the_old_one_at_rest_too(before):
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1))
     bench.run(1.5)
-    for words in (*before, "place"):
-        bench.executor.instruct(words, bench.now_ns)
+    for instruction in (*before, "place"):
+        bench.executor.instruct(instruction, bench.now_ns)
     bench.run(0.05)
     old = bench.standing_chunk(instruction="pick", instruction_id=1)
     assert bench.give(old).reason == "instruction_ended"
@@ -162,7 +162,7 @@ def test_single_step_executes_one_chunk_to_its_end_for_each_call_of_step():
         bench.run(1.0)
         assert (bench.state.status, bench.state.underruns) == (HOLDING, 0)
         assert "single step" in bench.state.reason
-        assert bench.still
+        assert bench.at_rest
 
 
 def test_a_reset_stops_and_restarts_from_the_measured_state(bench):
@@ -176,7 +176,7 @@ def test_a_reset_stops_and_restarts_from_the_measured_state(bench):
     bench.follows = False
     bench.measured = sway(bench.t) + 0.2
     assert bench.give(sway_chunk(bench.t)) is None
-    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+    np.testing.assert_allclose(bench.active.positions[0], bench.measured)
 
 
 def test_a_reset_is_reported_until_it_is_done(bench):
@@ -201,7 +201,7 @@ def test_a_chunk_right_after_a_reset_continues_the_stop_smoothly(bench):
     assert bench.give(sway_chunk(bench.t, episode=1)) is None
     bench.run(0.3)
     assert bench.state.status == RUNNING
-    assert max(excess(bench.sent, bench.limits)) < 1e-6
+    assert max(excess(bench.active, bench.limits)) < 1e-6
 
 
 def test_start_uses_the_measured_state_but_keeps_a_latched_stop(bench):
@@ -217,4 +217,4 @@ def test_start_uses_the_measured_state_but_keeps_a_latched_stop(bench):
     bench.measured = sway(bench.t) + 0.2
     bench.run(0.1)
     assert bench.give(sway_chunk(bench.t)) is None
-    np.testing.assert_allclose(bench.sent.positions[0], bench.measured)
+    np.testing.assert_allclose(bench.active.positions[0], bench.measured)

@@ -72,7 +72,7 @@ def test_zero_allows_any_number_of_underruns():
 
 
 @pytest.mark.parametrize(
-    ("step", "said"),
+    ("step", "description"),
     [
         (1.0, ""),
         (-0.05, ""),
@@ -80,11 +80,11 @@ def test_zero_allows_any_number_of_underruns():
         (1.1, "the clock went 1.1 s ahead, or this process was stalled"),
     ],
 )
-def test_small_clock_steps_pass_and_jumps_are_reported_once(step, said):
+def test_small_clock_steps_pass_and_jumps_are_reported_once(step, description):
     monitor = ClockMonitor()
     assert monitor.check_jump(s_to_ns(100.0), 0.05, 1.0) == ""
     now_ns = s_to_ns(100.0 + step)
-    assert monitor.check_jump(now_ns, 0.05, 1.0) == said
+    assert monitor.check_jump(now_ns, 0.05, 1.0) == description
     assert monitor.check_jump(now_ns + 1, 0.05, 1.0) == ""
 
 

@@ -38,7 +38,7 @@ BOUNDS = JointBounds(-1.0, 1.0, 2.0, 10.0, 100.0)
 FREE = JointBounds(-1e9, 1e9, 1e9, 10.0, 100.0)
 
 
-def ended(state, phases):
+def end_state(state, phases):
     for duration, jerk in phases:
         state = advance(state, duration, jerk)
     return state
@@ -48,7 +48,7 @@ def ended(state, phases):
 @given(st.floats(-2.0, 2.0), st.floats(-10.0, 10.0), st.sampled_from([0.0, 0.1, 0.3, 1.0]))
 def test_a_stop_from_any_speed_ends_at_rest_within_acceleration_and_jerk(v, a, seconds):
     for phases in (quickest_stop(v, a, FREE), gentle_stop(v, a, seconds, FREE)):
-        _, end_v, end_a = ended((0.0, v, a), phases)
+        _, end_v, end_a = end_state((0.0, v, a), phases)
         assert abs(end_v) < 1e-12
         assert abs(end_a) < 1e-12
         assert within_bounds((0.0, v, a), phases, FREE)
@@ -57,15 +57,15 @@ def test_a_stop_from_any_speed_ends_at_rest_within_acceleration_and_jerk(v, a, s
 
 @given(st.floats(-2.0, 2.0), st.floats(-10.0, 10.0))
 def test_rounding_to_milliseconds_hardly_lengthens_the_time_optimal_stop(v, a):
-    travelled = ended((0.0, v, a), quickest_stop(v, a, FREE))[0]
+    travelled = end_state((0.0, v, a), quickest_stop(v, a, FREE))[0]
     best = stop_displacement(v, a, FREE.acceleration, FREE.jerk)
-    # The dearest states are those already at the acceleration limit: no whole millisecond fits
-    # the instant that the time-optimal stop spends on reaching it (0.0063 on a grid of states).
+    # The excess is largest for states at the acceleration limit: the time-optimal stop reaches its
+    # peak in no time there, the rounded one in a millisecond (0.0063 on a grid of states).
     assert abs(travelled - best) < 8e-3 * (abs(v) + abs(a) * 0.1) + 1e-6
 
 
 def test_a_stop_from_constant_speed_ramps_down_holds_and_ramps_back():
-    # 0.1 s each way at 100 rad/s3, 10 rad/s2 held for the other 0.1 s of 2 rad/s.
+    # Ramps of 0.1 s at 100 rad/s3 remove 1 rad/s, 0.1 s at 10 rad/s2 the other 1 rad/s.
     phases = quickest_stop(2.0, 0.0, FREE)
     np.testing.assert_allclose(phases, [(0.1, -100.0), (0.1, 0.0), (0.1, 100.0)], atol=1e-9)
 
@@ -79,7 +79,7 @@ def test_a_state_is_viable_when_its_quickest_stop_keeps_every_limit():
     # From 1 rad/s: 0.1 s to the peak of 10 rad/s2 and 0.1 s back, 0.1 rad.
     assert viable((0.899, 1.0, 0.0), BOUNDS)
     assert not viable((0.901, 1.0, 0.0), BOUNDS)
-    # 5 rad/s2 take 0.05 s to end and add 0.125 rad/s.
+    # Ending 5 rad/s2 takes 0.05 s and adds 0.125 rad/s.
     assert viable((0.0, 1.87, 5.0), BOUNDS)
     assert not viable((0.0, 1.88, 5.0), BOUNDS)
     assert not viable((0.0, 0.0, 10.1), BOUNDS)
@@ -87,10 +87,10 @@ def test_a_state_is_viable_when_its_quickest_stop_keeps_every_limit():
 
 
 def test_an_extremum_inside_a_phase_is_checked():
-    # Thrown towards the limit and pulled back: it turns at 0.05 rad, both ends lie at 0.
-    swing = [(0.2, 0.0)]
-    assert within_bounds((0.94, 1.0, -10.0), swing, BOUNDS)
-    assert not within_bounds((0.96, 1.0, -10.0), swing, BOUNDS)
+    # The joint turns back after 0.05 rad and ends where it began.
+    phases = [(0.2, 0.0)]
+    assert within_bounds((0.94, 1.0, -10.0), phases, BOUNDS)
+    assert not within_bounds((0.96, 1.0, -10.0), phases, BOUNDS)
 
 
 @settings(max_examples=300, deadline=None)
@@ -123,7 +123,7 @@ KNOTS = 24
 
 
 def limited(jerk: float, **arm: object) -> RobotContract:
-    """The bench's robot; j1 and j2 limit their jerk, j3 and the gripper do not."""
+    """Return the robot of the bench with a jerk limit for j1 and j2 only."""
     robot = contract(**arm)
     joints = dict(robot.joints)
     for name in ("j1", "j2"):
@@ -132,9 +132,9 @@ def limited(jerk: float, **arm: object) -> RobotContract:
 
 
 def roughness(curve: Curve, columns: list[int], from_ns: int = 0) -> tuple[float, float]:
-    """Largest jerk within segments and largest step of acceleration between them.
+    """Return the largest jerk within segments and the largest step of acceleration between them.
 
-    Accelerations of a segment of h s are known to 1e-15 / h^2 only, in float64.
+    In float64, accelerations of a segment of h s are only known to 1e-15 / h^2.
     """
     keep = curve.times[1:] > from_ns
     h = (np.diff(curve.times)[keep] / 1e9)[:, None]
@@ -162,39 +162,43 @@ def test_tracking_any_reference_from_any_viable_state_keeps_every_limit(state, s
     while not viable(state, TRACKING_BOUNDS):
         state = tuple(x / 2.0 for x in state)
     rng = np.random.default_rng(seed)
-    goal = np.cumsum(rng.normal(0.0, rough, KNOTS)) + state[0]
+    positions = np.cumsum(rng.normal(0.0, rough, KNOTS)) + state[0]
     fail_safe = StopTrajectory(EPOCH_NS, state, quickest_stop(state[1], state[2], TRACKING_BOUNDS))
-    moved, known = track_joint(
-        reference(goal, rng.uniform(-3.0, 3.0, KNOTS), span), fail_safe, TRACKING_BOUNDS
+    tracked, fail_safes = track_joint(
+        reference(positions, rng.uniform(-3.0, 3.0, KNOTS), span), fail_safe, TRACKING_BOUNDS
     )
-    assert max(excess(moved, LIMITS)) < 1e-6
-    jerk, step = roughness(moved, [0])
+    assert max(excess(tracked, LIMITS)) < 1e-6
+    jerk, step = roughness(tracked, [0])
     assert jerk < TRACKING_BOUNDS.jerk * (1.0 + 1e-6)
     assert step < 1e-6
-    end_ns = moved.end_ns
-    assert known[end_ns].at(known[end_ns].end_ns)[1:] == (0.0, 0.0)
+    end_ns = tracked.end_ns
+    assert fail_safes[end_ns].at(fail_safes[end_ns].end_ns)[1:] == (0.0, 0.0)
 
 
 def test_a_smooth_reference_is_followed_closely():
     t = np.arange(120) / 60
     fail_safe = StopTrajectory(EPOCH_NS, (0.0, 0.9, 0.0), quickest_stop(0.9, 0.0, TRACKING_BOUNDS))
-    moved, _ = track_joint(
+    tracked, _ = track_joint(
         reference(0.3 * np.sin(3 * t), 0.9 * np.cos(3 * t)), fail_safe, TRACKING_BOUNDS
     )
-    np.testing.assert_allclose(moved.positions[:, 0], 0.3 * np.sin(3 * t), atol=1e-3)
+    np.testing.assert_allclose(tracked.positions[:, 0], 0.3 * np.sin(3 * t), atol=1e-3)
 
 
 def test_a_constant_reference_is_reached_with_little_overshoot():
     fail_safe = StopTrajectory(EPOCH_NS, (0.0, 0.0, 0.0), [])
-    moved, _ = track_joint(reference(np.full(120, 0.5), np.zeros(120)), fail_safe, TRACKING_BOUNDS)
-    assert moved.positions.max() < 0.51
-    np.testing.assert_allclose(moved.positions[-30:, 0], 0.5, atol=2e-3)
+    tracked, _ = track_joint(
+        reference(np.full(120, 0.5), np.zeros(120)), fail_safe, TRACKING_BOUNDS
+    )
+    assert tracked.positions.max() < 0.51
+    np.testing.assert_allclose(tracked.positions[-30:, 0], 0.5, atol=2e-3)
 
 
 def test_a_reference_outside_the_position_limit_is_tracked_up_to_the_limit():
     fail_safe = StopTrajectory(EPOCH_NS, (0.9, 0.0, 0.0), [])
-    moved, _ = track_joint(reference(np.full(120, 3.0), np.zeros(120)), fail_safe, TRACKING_BOUNDS)
-    assert 0.99 < moved.positions[-1, 0] <= 1.0 + 1e-9
+    tracked, _ = track_joint(
+        reference(np.full(120, 3.0), np.zeros(120)), fail_safe, TRACKING_BOUNDS
+    )
+    assert 0.99 < tracked.positions[-1, 0] <= 1.0 + 1e-9
 
 
 @settings(max_examples=100, deadline=None)
@@ -235,11 +239,11 @@ def test_published_motion_keeps_jerk_limits_whatever_happens(seed, jerk, noise, 
         bench.run(float(rng.choice([0.01, 0.05, 0.2, 0.5])))
         if bench.executor.motion.active is not None:
             first_ns = EPOCH_NS + s_to_ns(bench.updates[0][0])
-            assert max(excess(bench.sent, bench.limits, first_ns)) < 1e-6
-            sharpest, step = roughness(bench.sent, [0, 1], first_ns)
+            assert max(excess(bench.active, bench.limits, first_ns)) < 1e-6
+            sharpest, step = roughness(bench.active, [0, 1], first_ns)
             assert sharpest < jerk * (1.0 + 1e-6)
             assert step < 1e-5
-            assert not bench.sent.velocities[-1].any()
+            assert not bench.active.velocities[-1].any()
     assert not [r for r in bench.state.rejections if r.startswith("invalid_output")]
 
 
@@ -255,19 +259,19 @@ def test_consistent_chunks_are_tracked_as_closely_as_the_jerk_limit_allows(jerk,
 def test_an_emergency_stop_takes_the_time_that_the_jerk_limit_needs():
     bench = Bench(robot=limited(100.0))
     bench.stream(1.0)
-    fast = float(np.abs(bench.sent.at(bench.now_ns)[1][:2]).max())
+    fast = float(np.abs(bench.active.at(bench.now_ns)[1][:2]).max())
     began = bench.t
     bench.executor.estop(bench.now_ns)
     took = seconds(bench.executor.motion.rest_ns) - began
-    # The lead and a knot, then at most 2 sqrt(v / J) from constant speed; some of it was under way.
+    # Splice lead time and one knot, then at most 2 sqrt(v / J) from constant speed.
     assert 0.02 < took < 0.02 + 0.017 + 2.0 * np.sqrt(1.5 * fast / 100.0) + 0.1
-    assert roughness(bench.sent, [0, 1], EPOCH_NS)[0] < 100.0 * (1 + 1e-6)
+    assert roughness(bench.active, [0, 1], EPOCH_NS)[0] < 100.0 * (1 + 1e-6)
 
 
 def test_a_start_state_that_cannot_stop_within_the_jerk_limit_is_rejected():
-    # 2 rad/s stop in 0.133 rad at 15 rad/s2, but not when the brakes take 0.15 s to bite.
+    # 2 rad/s stop in 0.133 rad at 15 rad/s2, but not if reaching 15 rad/s2 takes 0.15 s.
     state = {"start": [1.3, 0.0, 0.0, 0.0], "velocity": [2.0, 0.0, 0.0, 0.0]}
-    free, jerky = Bench(**state), Bench(robot=limited(100.0), **state)
-    assert free.give(sway_chunk(0.0)).reason == "start_state_mismatch"
-    assert jerky.give(sway_chunk(0.0)).reason == "cannot_stop"
-    assert roughness(jerky.sent, [0, 1], EPOCH_NS)[0] < 100.0 * (1 + 1e-6)
+    unlimited, jerk_limited = Bench(**state), Bench(robot=limited(100.0), **state)
+    assert unlimited.give(sway_chunk(0.0)).reason == "start_state_mismatch"
+    assert jerk_limited.give(sway_chunk(0.0)).reason == "cannot_stop"
+    assert roughness(jerk_limited.active, [0, 1], EPOCH_NS)[0] < 100.0 * (1 + 1e-6)

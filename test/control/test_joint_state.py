@@ -34,7 +34,7 @@ def measured():
     return MeasuredState(["a", "b"])
 
 
-def unknown(measured, now_ns=10):
+def check_age(measured, now_ns=10):
     return measured.check_age(now_ns, timeout=0.5, max_future=0.05)
 
 
@@ -47,18 +47,18 @@ def test_joints_are_matched_by_name_and_others_ignored(measured):
 
 def test_joints_of_several_sources_form_one_state_with_the_age_of_the_oldest(measured):
     measured.observe(5, ["a"], [1.0], [])
-    assert unknown(measured).detail == "no joint state received for b"
+    assert check_age(measured).detail == "no joint state received for b"
     assert measured.oldest_ns is None
     measured.observe(3, ["b"], [2.0], [])
     assert measured.oldest_ns == 3
-    assert unknown(measured) is None
+    assert check_age(measured) is None
 
 
 def test_a_stale_state_names_the_joint_and_its_age(measured):
     measured.observe(s_to_ns(1.0), ["a"], [1.0], [])
     measured.observe(s_to_ns(0.8), ["b"], [1.0], [])
-    assert unknown(measured, s_to_ns(1.3)) is None
-    rejection = unknown(measured, s_to_ns(1.31))
+    assert check_age(measured, s_to_ns(1.3)) is None
+    rejection = check_age(measured, s_to_ns(1.31))
     assert (
         str(rejection)
         == "stale_joint_state: the last joint state of b is 0.51 s old, joint_state_timeout is 0.5"
@@ -67,8 +67,8 @@ def test_a_stale_state_names_the_joint_and_its_age(measured):
 
 def test_a_state_from_the_future_is_a_clock_skew(measured):
     measured.observe(s_to_ns(1.0), ["a", "b"], [1.0, 1.0], [])
-    assert unknown(measured, s_to_ns(0.95)) is None
-    assert unknown(measured, s_to_ns(0.9)).reason == "clock_skew"
+    assert check_age(measured, s_to_ns(0.95)) is None
+    assert check_age(measured, s_to_ns(0.9)).reason == "clock_skew"
 
 
 @pytest.mark.parametrize("twice", ["a", "wheel"])
@@ -107,12 +107,12 @@ def test_a_malformed_message_is_rejected_whole(measured, positions, velocities):
     with pytest.raises(MalformedError) as caught:
         measured.observe(5, ["a", "b"], positions, velocities)
     assert caught.value.reason == "invalid_joint_state"
-    assert unknown(measured).detail == "no joint state received for a, b"
+    assert check_age(measured).detail == "no joint state received for a, b"
 
 
 @pytest.mark.parametrize("nothing", [float("nan"), float("inf")])
 def test_a_joint_without_a_velocity_interface_has_velocity_zero(measured, nothing):
-    """joint_state_broadcaster says NaN where there is none."""
+    """joint_state_broadcaster publishes NaN for it."""
     measured.observe(5, ["a", "b"], [1.0, 2.0], [nothing, 0.3])
     assert measured.velocity.tolist() == [0.0, 0.3]
     assert measured.position.tolist() == [1.0, 2.0]
@@ -125,4 +125,4 @@ def test_a_joint_that_is_not_actuated_may_be_nan(measured):
 
 def test_a_source_is_used_only_for_the_joints_it_is_trusted_for(measured):
     measured.observe(5, ["a", "b"], [1.0, 2.0], [], trusted=("b",))
-    assert unknown(measured).detail == "no joint state received for a"
+    assert check_age(measured).detail == "no joint state received for a"

@@ -21,8 +21,8 @@ H = 1 / 60
 REST = np.zeros(2)
 
 
-def run(p, v, goal_p, goal_v, h=H):
-    return limited_tracking(LIMITS, p, v, np.full(len(goal_p), h), goal_p, goal_v)
+def run(p, v, reference_p, reference_v, h=H):
+    return limited_tracking(LIMITS, p, v, np.full(len(reference_p), h), reference_p, reference_v)
 
 
 def worst(p, v, positions, velocities, h=H):
@@ -74,22 +74,24 @@ def test_a_segment_is_allowed_exactly_when_sampling_finds_no_violation(values, h
 
 def test_a_reference_within_limits_is_returned_to_the_bit():
     t = H * np.arange(1, 60)[:, None]
-    goal_p = 0.3 * np.sin(4 * t) * [1.0, 0.5]
-    goal_v = 1.2 * np.cos(4 * t) * [1.0, 0.5]
-    positions, velocities, changed = run(np.zeros(2), np.array([1.2, 0.6]), goal_p, goal_v)
-    np.testing.assert_array_equal(positions, goal_p)
-    np.testing.assert_array_equal(velocities, goal_v)
+    reference_p = 0.3 * np.sin(4 * t) * [1.0, 0.5]
+    reference_v = 1.2 * np.cos(4 * t) * [1.0, 0.5]
+    positions, velocities, changed = run(
+        np.zeros(2), np.array([1.2, 0.6]), reference_p, reference_v
+    )
+    np.testing.assert_array_equal(positions, reference_p)
+    np.testing.assert_array_equal(velocities, reference_v)
     assert not changed.any()
 
 
 def test_a_joint_within_limits_is_unchanged_when_another_is_limited():
-    goal_p = np.tile([0.9, 0.0], (60, 1))
-    goal_p[:, 1] = 0.2 * np.sin(3 * H * np.arange(1, 61))
-    goal_v = np.zeros((60, 2))
-    goal_v[:, 1] = 0.6 * np.cos(3 * H * np.arange(1, 61))
-    positions, _, changed = run(REST, np.array([0.0, 0.6]), goal_p, goal_v)
+    reference_p = np.tile([0.9, 0.0], (60, 1))
+    reference_p[:, 1] = 0.2 * np.sin(3 * H * np.arange(1, 61))
+    reference_v = np.zeros((60, 2))
+    reference_v[:, 1] = 0.6 * np.cos(3 * H * np.arange(1, 61))
+    positions, _, changed = run(REST, np.array([0.0, 0.6]), reference_p, reference_v)
     assert changed.tolist() == [True, False]
-    np.testing.assert_array_equal(positions[:, 1], goal_p[:, 1])
+    np.testing.assert_array_equal(positions[:, 1], reference_p[:, 1])
 
 
 @pytest.mark.slow
@@ -102,24 +104,24 @@ def test_a_joint_within_limits_is_unchanged_when_another_is_limited():
 )
 def test_tracking_any_reference_from_any_viable_state_keeps_every_limit(state, noise, rough, h):
     p, v = state
-    goal_p = np.cumsum(noise * 0.05, axis=0) + noise * rough
-    positions, velocities, _ = run(p, v, goal_p, knot_velocities(goal_p, h), h)
+    reference_p = np.cumsum(noise * 0.05, axis=0) + noise * rough
+    positions, velocities, _ = run(p, v, reference_p, knot_velocities(reference_p, h), h)
     assert worst(p, v, positions, velocities, h) < 1e-6 + 4e-15 / h**2
     assert LIMITS.viable(positions, velocities).all()
 
 
 @pytest.mark.parametrize("far", [0.004, 0.05, 0.4, 1.0])
 def test_a_constant_reference_is_reached_exactly_and_without_overshoot(far):
-    goal = np.full((120, 2), [far, far / 2])
-    positions, velocities, _ = run(REST, REST, goal, np.zeros_like(goal))
-    np.testing.assert_array_equal(positions[-1], goal[-1])
+    reference = np.full((120, 2), [far, far / 2])
+    positions, velocities, _ = run(REST, REST, reference, np.zeros_like(reference))
+    np.testing.assert_array_equal(positions[-1], reference[-1])
     np.testing.assert_array_equal(velocities[-1], REST)
-    assert (positions <= goal + 1e-12).all()
+    assert (positions <= reference + 1e-12).all()
 
 
 def test_a_reference_outside_the_position_limit_is_tracked_up_to_the_limit():
-    goal = np.full((150, 2), 7.0)
-    positions, velocities, changed = run(REST, REST, goal, np.full_like(goal, 3.0))
+    reference = np.full((150, 2), 7.0)
+    positions, velocities, changed = run(REST, REST, reference, np.full_like(reference, 3.0))
     np.testing.assert_allclose(positions[-1], LIMITS.upper)
     np.testing.assert_allclose(velocities[-1], 0.0)
     assert changed.all()
@@ -127,28 +129,28 @@ def test_a_reference_outside_the_position_limit_is_tracked_up_to_the_limit():
 
 def test_limited_motion_rejoins_a_moving_reference_exactly():
     t = H * np.arange(1, 120)[:, None]
-    goal_p, goal_v = 0.3 * np.sin(2 * t) * [1, 1], 0.6 * np.cos(2 * t) * [1, 1]
-    positions, velocities, changed = run(np.array([-0.4, -0.2]), REST, goal_p, goal_v)
+    reference_p, reference_v = 0.3 * np.sin(2 * t) * [1, 1], 0.6 * np.cos(2 * t) * [1, 1]
+    positions, velocities, changed = run(np.array([-0.4, -0.2]), REST, reference_p, reference_v)
     assert changed.all()
-    np.testing.assert_array_equal(positions[80:], goal_p[80:])
-    np.testing.assert_array_equal(velocities[80:], goal_v[80:])
+    np.testing.assert_array_equal(positions[80:], reference_p[80:])
+    np.testing.assert_array_equal(velocities[80:], reference_v[80:])
 
 
 def test_a_tiny_step_onto_the_limit_turns_back_within_it():
     p, v = np.array([1.0 - 0.04**2 / 20 - 4e-7, 0.0]), np.array([0.04, 0.0])
-    goal = np.full((5, 2), [2.0, 0.0])
-    positions, velocities, _ = run(p, v, goal, np.zeros_like(goal), 0.05)
+    reference = np.full((5, 2), [2.0, 0.0])
+    positions, velocities, _ = run(p, v, reference, np.zeros_like(reference), 0.05)
     assert worst(p, v, positions, velocities, 0.05) < 1e-9
 
 
 def test_limited_tracking_works_on_batches_of_states():
     rng = np.random.default_rng(2)
-    goal_p = np.cumsum(rng.normal(size=(20, 500, 2)) * 0.05, axis=0)
+    reference_p = np.cumsum(rng.normal(size=(20, 500, 2)) * 0.05, axis=0)
     positions, velocities, changed = limited_tracking(
-        LIMITS, np.zeros((500, 2)), np.zeros((500, 2)), np.full(20, H), goal_p, goal_p * 0
+        LIMITS, np.zeros((500, 2)), np.zeros((500, 2)), np.full(20, H), reference_p, reference_p * 0
     )
     assert changed.shape == (500, 2)
-    one = run(np.zeros(2), np.zeros(2), goal_p[:, 7], goal_p[:, 7] * 0)
+    one = run(np.zeros(2), np.zeros(2), reference_p[:, 7], reference_p[:, 7] * 0)
     np.testing.assert_allclose(positions[:, 7], one[0], atol=1e-12)
     np.testing.assert_allclose(velocities[:, 7], one[1], atol=1e-12)
 

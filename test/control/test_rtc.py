@@ -30,7 +30,7 @@ def test_guidance_weights_are_one_while_frozen_then_fall_to_zero(size):
 
 
 def test_guidance_weights_begin_and_end_their_fall_without_a_corner():
-    """H = 16, d = 4, s = 6: the share of the overlap that is left is (10 - i) / 7."""
+    """With H = 16, d = 4, s = 6 the remaining share of the overlap is (10 - i) / 7."""
     left = np.array([6, 5, 4, 3, 2, 1]) / 7
     weights = guidance_weights(16, 4, 10)
     np.testing.assert_allclose(weights[4:10], 3 * left**2 - 2 * left**3, rtol=1e-12)
@@ -52,11 +52,11 @@ def test_the_velocity_ramp_is_zero_while_frozen_then_rises_to_one(size):
 
 @pytest.mark.parametrize("mode", list(RtcMode))
 def test_without_known_steps_every_mode_is_plain_sampling(mode):
-    plain = schedule(mode, 8, 0, 0)
-    assert not plain.start.any()
-    assert not plain.weight.any()
-    assert not plain.clean.any()
-    assert (plain.strength == 1.0).all()
+    factors = schedule(mode, 8, 0, 0)
+    assert not factors.start.any()
+    assert not factors.weight.any()
+    assert not factors.clean.any()
+    assert (factors.strength == 1.0).all()
 
 
 def test_trained_mode_shows_only_frozen_steps_as_denoised():
@@ -77,7 +77,7 @@ def origin(at: float, **changes) -> ChunkOrigin:
 
 @pytest.fixture
 def timeline() -> CommittedTimeline:
-    """Of a chunk observed at 0 s and received 0.1 s later."""
+    """Return the timeline of a chunk observed at 0 s and received 0.1 s later."""
     bench = Bench()
     bench.t = 0.1
     assert bench.give(sway_chunk(0.0)) is None
@@ -109,7 +109,7 @@ def test_the_prefix_is_the_committed_motion_at_the_steps_of_the_new_chunk(timeli
 
 
 def test_only_known_steps_are_frozen_or_guided(timeline):
-    # At 0.2 s only 10 of the 16 steps of the chunk before are left.
+    # At 0.2 s only 10 of the 16 steps of the previous chunk are left.
     prefix = continuation(timeline).prefix(origin(0.2), 4, 5)
     assert len(prefix.weight) == len(prefix.values["arm"]) == 10
     held = continuation(timeline, mode=RtcMode.NATIVE).prefix(origin(0.2), 4, 5)
@@ -143,7 +143,7 @@ def test_a_guided_hold_is_released_over_a_third_of_a_second_even_before_d(dt, fr
 @pytest.mark.parametrize(
     ("mode", "at", "delay", "given"),
     [
-        # A quarter of a second must be known for a guided hold: 8 steps.
+        # A guided hold needs 0.25 s of known motion, which is 8 steps.
         (RtcMode.GUIDED, 0.25, 4, True),
         (RtcMode.GUIDED, 0.3, 4, False),
         (RtcMode.NATIVE, 0.3, 5, True),

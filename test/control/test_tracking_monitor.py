@@ -9,8 +9,8 @@ from groot_ros.core import s_to_ns
 from groot_ros.robot.controller import Controller
 
 
-def expired(debounce, at, wrong=True):
-    return debounce.expired(wrong, s_to_ns(at), 0.5)
+def expired(debounce, at, error=True):
+    return debounce.expired(error, s_to_ns(at), 0.5)
 
 
 def test_a_lasting_error_expires_after_the_timeout():
@@ -22,7 +22,7 @@ def test_observations_without_an_error_shorter_than_the_recovery_time_do_not_end
     debounce = FaultDebounce()
     assert not expired(debounce, 1.0)
     for at in (1.2, 1.3, 1.39):
-        assert not expired(debounce, at, wrong=False)
+        assert not expired(debounce, at, error=False)
         assert debounce.pending
     assert not expired(debounce, 1.45)
     assert not expired(debounce, 1.49)
@@ -35,7 +35,7 @@ def test_an_error_ends_after_the_recovery_time_without_an_error():
     assert not expired(debounce, 1.0)
     for at in (1.1, 1.2, 1.3):
         assert debounce.pending
-        assert not expired(debounce, at, wrong=False)
+        assert not expired(debounce, at, error=False)
     assert not debounce.pending
     assert not expired(debounce, 1.6)
     assert expired(debounce, 2.1)
@@ -45,29 +45,29 @@ def test_only_an_observation_with_an_error_expires():
     debounce = FaultDebounce()
     assert not expired(debounce, 1.0)
     assert not expired(debounce, 1.45)
-    assert not expired(debounce, 1.55, wrong=False)
+    assert not expired(debounce, 1.55, error=False)
     assert expired(debounce, 1.6)
 
 
 def test_a_single_observation_without_an_error_does_not_end_it():
     debounce = FaultDebounce()
     assert not expired(debounce, 1.0)
-    assert not expired(debounce, 1.4, wrong=False)
+    assert not expired(debounce, 1.4, error=False)
     assert debounce.pending
 
 
 @given(st.floats(0.01, 0.19), st.floats(0.01, 0.4))
-def test_an_error_with_short_interruptions_expires(right, wrong):
-    """Wrong and right by turns: found at the first wrong observation after 0.5 s."""
+def test_an_error_with_short_interruptions_expires(interruption, error):
+    """Errors alternate with interruptions; the first error after 0.5 s expires."""
     debounce, at, found = FaultDebounce(), 0.0, False
     while not found:
-        for length, is_wrong in ((wrong, True), (right, False)):
+        for length, is_error in ((error, True), (interruption, False)):
             for share in (0.0, 0.5, 0.99):
                 now = at + share * length
-                found = found or expired(debounce, now, is_wrong)
+                found = found or expired(debounce, now, is_error)
                 assert not found or now >= 0.5 - 1e-6
             at += length
-        assert at <= 0.5 + 2 * (right + wrong)
+        assert at <= 0.5 + 2 * (interruption + error)
 
 
 def test_a_backward_clock_jump_restarts_the_timeout():

@@ -1,4 +1,4 @@
-"""An executor on a bench: its clock, a robot that follows, and everything it published."""
+"""Test bench for the executor: a clock, a robot that follows, and all published updates."""
 
 from collections.abc import Sequence
 
@@ -22,7 +22,7 @@ TICK = 0.01
 
 
 def contract(*, velocity: float = 3.0, acceleration: float = 15.0, **arm: object) -> RobotContract:
-    """Three arm joints and a gripper, one trajectory controller each."""
+    """Return a contract with three arm joints and a gripper, on two trajectory controllers."""
     joint = {"position": [-1.5, 1.5], "velocity": velocity, "acceleration": acceleration}
     return parse_contract(
         {
@@ -44,7 +44,7 @@ def contract(*, velocity: float = 3.0, acceleration: float = 15.0, **arm: object
 
 
 def chunk(values: np.ndarray, at: float, **fields: object) -> ActionChunk:
-    """A chunk of [H, 4] values observed `at` s after the epoch."""
+    """Return a chunk of [H, 4] values observed `at` s after the epoch."""
     stamp = EPOCH_NS + s_to_ns(at)
     groups = (
         ActionGroup(ActionKind.GRIPPER, "gripper", (GRIPPER,), ("rad",), values[:, 3:]),
@@ -55,19 +55,23 @@ def chunk(values: np.ndarray, at: float, **fields: object) -> ActionChunk:
 
 
 def sway(t: np.ndarray) -> np.ndarray:
-    """A gentle motion [T, 4], far within the bench's limits."""
+    """Return the positions [T, 4] of a slow motion, far within the limits of the bench."""
     t = np.asarray(t, dtype=np.float64)
     phases = (0.0, 0.7, -0.4, 0.2)
     return np.stack([0.3 * np.sin(2 * np.pi * 0.4 * t + p) for p in phases], axis=-1)
 
 
 def sway_chunk(at: float, steps: int = 16, offset: float = 0.0, **fields: object) -> ActionChunk:
-    """What a perfect policy proposes when it observes at `at`."""
+    """Return the chunk of a perfect policy that observes at `at` s."""
     return chunk(sway(at + DT * np.arange(steps)) + offset, at, **fields)
 
 
 class Bench:
-    """Time in s after the epoch; the robot is where it was last commanded to be."""
+    """Executor and simulated robot; times are in s after the epoch.
+
+    The robot is where it was last commanded to be while `follows`, and joint states are sent while
+    `reports`.
+    """
 
     def __init__(
         self,
@@ -87,7 +91,7 @@ class Bench:
 
     @classmethod
     def streaming(cls) -> "Bench":
-        """One whose robot has moved for 0.6 s."""
+        """Return a bench whose robot has moved for 0.6 s."""
         running = cls()
         running.stream(0.6)
         return running
@@ -97,8 +101,8 @@ class Bench:
         return EPOCH_NS + s_to_ns(self.t)
 
     @property
-    def sent(self) -> Curve:
-        """The motion in force."""
+    def active(self) -> Curve:
+        """The active trajectory."""
         curve = self.executor.motion.active
         assert curve is not None
         return curve
@@ -109,24 +113,24 @@ class Bench:
 
     @property
     def speed(self) -> float:
-        """Of the fastest joint, as commanded."""
-        return float(np.abs(self.sent.at(self.now_ns)[1]).max())
+        """Commanded speed of the fastest joint."""
+        return float(np.abs(self.active.at(self.now_ns)[1]).max())
 
     @property
-    def still(self) -> bool:
+    def at_rest(self) -> bool:
         return self.speed == 0.0
 
     def standing_chunk(self, **fields: object) -> ActionChunk:
-        """What asks the robot to stay where it is."""
+        """Return a chunk that keeps the robot where it is."""
         return chunk(np.tile(self.measured, (16, 1)), self.t, **fields)
 
     def reference(self, **changed: float) -> dict[str, float]:
-        """What a controller that follows reports, but for what is changed."""
-        where = self.sent.at(self.now_ns)[0].tolist()
+        """Return the reference of a controller that follows, with these joints changed."""
+        where = self.active.at(self.now_ns)[0].tolist()
         return {**dict(zip(JOINTS, where, strict=True)), **changed}
 
     def stall(self, seconds: float) -> None:
-        """Let the clock go on while nobody ticks, then tick once."""
+        """Advance the clock without ticks, then tick once."""
         self.t = round(self.t + seconds, 6)
         self.observe()
         self.tick()
@@ -137,7 +141,7 @@ class Bench:
         )
 
     def give(self, item: ActionChunk) -> Rejection | None:
-        """Hand over a chunk with the next id, unless it has one."""
+        """Send a chunk, with the next id unless it has one."""
         self._ids += 1
         if item.id == 0:
             object.__setattr__(item, "id", self._ids)
@@ -147,7 +151,7 @@ class Bench:
         return rejection
 
     def run(self, seconds: float) -> None:
-        """Tick until that much time has passed."""
+        """Tick for this long."""
         for _ in range(round(seconds / TICK)):
             self.t = round(self.t + TICK, 6)
             if self.reports:
@@ -155,7 +159,7 @@ class Bench:
             self.tick()
 
     def stream(self, seconds: float, latency: float = 0.1, period: float = 0.2) -> None:
-        """A perfect policy, a chunk each period."""
+        """Run with a perfect policy that sends a chunk each period."""
         for _ in range(round(seconds / period)):
             assert self.give(sway_chunk(self.t - latency)) is None
             self.run(period)
@@ -165,7 +169,7 @@ class Bench:
         if update is not None:
             self.updates.append((self.t, update))
         if self.follows and self.executor.motion.active is not None:
-            self.measured, self.velocity = self.sent.at(self.now_ns)
+            self.measured, self.velocity = self.active.at(self.now_ns)
 
     @property
     def limits(self) -> Limits:
@@ -173,9 +177,9 @@ class Bench:
 
 
 def excess(curve: Curve, limits: Limits, from_ns: int = 0) -> tuple[float, float, float]:
-    """By how much a curve exceeds position, velocity and acceleration limits, densely sampled.
+    """Return by how much a curve exceeds position, velocity and acceleration limits, sampled.
 
-    Accelerations of a segment of h s are known to 1e-15 / h^2 only, in float64.
+    In float64, accelerations of a segment of h s are only known to 1e-15 / h^2.
     """
     keep = curve.times[1:] > from_ns
     h = (np.diff(curve.times)[keep] / 1e9)[:, None]
@@ -191,7 +195,7 @@ def excess(curve: Curve, limits: Limits, from_ns: int = 0) -> tuple[float, float
 
 @st.composite
 def viable_states(draw: st.DrawFn, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
-    """Any state from which the limits allow to stop, the edges included."""
+    """Draw a state from which the robot can stop within its limits, edges included."""
     share = st.floats(-1.0, 1.0)
     n = len(limits.upper)
     v = np.array([draw(share) for _ in range(n)]) * limits.velocity
@@ -203,5 +207,5 @@ def viable_states(draw: st.DrawFn, limits: Limits) -> tuple[np.ndarray, np.ndarr
 
 
 def seconds(ns: int) -> float:
-    """s after the epoch."""
+    """Return the time in s after the epoch."""
     return ns_to_s(ns - EPOCH_NS)
