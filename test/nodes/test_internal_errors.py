@@ -14,7 +14,7 @@ pytestmark = pytest.mark.ros
 RUNNING, HOLDING = ExecutorState.RUNNING, ExecutorState.HOLDING
 #: rad in one control period at the largest velocity of the SO-101's contract.
 STEP = 4.0 * PERIOD
-SCRIPT = Path(__file__).with_name("broken_executor.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "broken_executor.py"
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ PARAMETERS = {
     "torch_threads": 1,
 }
 ARGUMENTS = ["--ros-args", *(a for k, v in PARAMETERS.items() for a in ("-p", f"{k}:={v}"))]
-SLOW = Path(__file__).with_name("slow_policy.py")
+SLOW = Path(__file__).parents[1] / "support" / "slow_policy.py"
 
 
 @contextmanager
