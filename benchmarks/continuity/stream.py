@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.continuity.policies import DT, HORIZON, Array, Source
-from groot_ros.bridge.inference_stats import step_budget
+from groot_ros.observation.inference_stats import step_budget
 
 #: s between chunks where inference is quick enough.
 INFERENCE = 0.2
@@ -30,7 +30,7 @@ class Stream:
     def budget(self) -> tuple[int, int]:
         """Steps of delay d and of period s that the policy counts on."""
         budget = step_budget(self.latency + self.jitter, self.period, DT, HORIZON)
-        return budget.d, budget.s
+        return budget.inference_delay, budget.execution_horizon
 
 
 @dataclass(frozen=True)

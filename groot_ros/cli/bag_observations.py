@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from groot_ros.core import NS_PER_S, MalformedError, Observation, s_to_ns
 
 if TYPE_CHECKING:
-    from groot_ros.observation.observation_buffer import ObservationBuffer
+    from groot_ros.observation.buffer import ObservationBuffer
     from groot_ros.policy import Policy
 
 #: Observations are this far apart, s.
@@ -32,7 +32,7 @@ def from_bag(
 
     """
     from groot_ros.evaluation.run_log import open_bag
-    from groot_ros.observation.observation_buffer import ObservationBuffer
+    from groot_ros.observation.buffer import ObservationBuffer
     from groot_ros.observation.rejections import Rejected
     from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 
@@ -123,7 +123,7 @@ def _takers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]
         return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
     def of_camera(view: str, to_rgb: Callable[[Any], Any], message: Any, received: int) -> None:
-        buffer.add_image(view, header_ns(message), received, partial(to_rgb, message))
+        buffer.add_frame(view, header_ns(message), received, partial(to_rgb, message))
 
     def of_joints(topic: str, message: Any, received: int) -> None:
         buffer.add_joint_state(topic, header_ns(message), received, message.name, message.position)
