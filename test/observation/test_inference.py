@@ -16,7 +16,7 @@ from groot_ros.robot import load_contract
 MS = 1_000_000
 NOW = 1_000_000 * MS
 #: s until an event must have happened; reached only by a test that fails.
-PATIENCE = 10.0
+TIMEOUT = 10.0
 CONTRACT = load_contract(Path(__file__).parents[2] / "config" / "robots" / "so101.yaml")
 
 
@@ -169,19 +169,19 @@ class Job:
     def __call__(self):
         self.runs += 1
         self.began.set()
-        assert self.go.wait(PATIENCE)
+        assert self.go.wait(TIMEOUT)
         self.go.clear()
         self.ended.set()
         if self.error is not None:
             raise self.error
 
     def has_begun(self):
-        assert self.began.wait(PATIENCE)
+        assert self.began.wait(TIMEOUT)
         self.began.clear()
 
     def finish(self):
         self.go.set()
-        assert self.ended.wait(PATIENCE)
+        assert self.ended.wait(TIMEOUT)
         self.ended.clear()
 
 

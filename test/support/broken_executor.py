@@ -1,7 +1,7 @@
 """The executor node's process, with defects that a test switches on while it runs.
 
-The file that BROKEN names holds what raises for as long as it is there: a method of the control
-room's executor, or `rclpy`.
+While the file named by BROKEN exists, the method of control.Executor that it names raises, or
+rclpy itself if it contains `rclpy`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""The policy node's process with a model that loads for ever, in C++ as real ones do."""
+"""The policy node's process with a model that never finishes loading, in C++ like a real one."""
 
 import torch
 
