@@ -10,7 +10,7 @@ Prints the largest absolute difference per tensor, and of every set one of
 DIR is one set, or a folder of sets, nested or not. A set may lack intermediate values and those of
 training; its line then names what was not compared, and which of its arrays nothing read. Without
 what it exists for (actions, features, pixels, tokens) it fails. The exit status is 1 on any FAIL,
-and where no set passed: what was not compared never counts as passed. SyncTolerances in float32: 1e-5
+and where no set passed: what was not compared never counts as passed. Tolerances in float32: 1e-5
 on normalised quantities, 1e-5 x max(1, half the range of the statistics) on decoded actions, none
 on token ids, pixels and masks; values that are not finite must be the same at the same places.
 """

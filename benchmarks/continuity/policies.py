@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.continuity.record import RECORDING
-from groot_ros.bridge.inference_stats import step_budget
 from groot_ros.control.curve import Curve, knot_velocities
 from groot_ros.core.share import robot_path
+from groot_ros.observation.inference_stats import step_budget
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.robot.contract import parse_contract
 
@@ -177,7 +177,7 @@ class Stream:
     def budget(self) -> tuple[int, int]:
         """Inference delay d and execution horizon s that the policy assumes, in steps."""
         budget = step_budget(self.latency + self.jitter, self.period, DT, HORIZON)
-        return budget.d, budget.s
+        return budget.inference_delay, budget.execution_horizon
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""Between ROS and the rooms that know nothing of it: messages, parameters, QoS, observations."""
+"""Everything between ROS and the rest of the package: messages, QoS, parameters, graph."""

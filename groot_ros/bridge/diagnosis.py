@@ -11,7 +11,7 @@ from lifecycle_msgs.msg import State
 
 from groot_ros.core import ExecutorState, ExecutorStatus
 from groot_ros.msg import PolicyStatus
-from groot_ros.observation.rejections import WISHES
+from groot_ros.observation.rejections import EXPECTED_REJECTIONS
 
 #: Rejections that somebody must mend; others may be over with the next chunk.
 _FAULTS = {
@@ -170,7 +170,7 @@ def _rejected(counts: Mapping[str, int]) -> list[Finding]:
             f"rejected {count} times: {reason}",
         )
         for reason, count in counts.items()
-        if reason not in WISHES
+        if reason not in EXPECTED_REJECTIONS
     ]
 
 

@@ -1,36 +1,36 @@
-"""A DDS domain apart from whatever else runs on this machine or network, a real robot above all."""
+"""A DDS domain that no other process uses, so that demos and tests cannot reach a real robot."""
 
 import os
 import socket
 
-#: Higher domains take ports that Linux gives to outgoing connections.
+#: Higher domains use ports that Linux assigns to outgoing connections.
 _DOMAINS = 101
-#: What this process keeps until it ends.
-_kept: list["IsolatedDomain"] = []
+#: Domains reserved until the process ends.
+_reserved_domains: list["IsolatedDomain"] = []
 
 
 class IsolatedDomain:
-    """One of the domains 1 to 101 without a participant on this machine, reserved until closed.
+    """A domain from 1 to 101 without participants on this machine, reserved until closed.
 
     Args:
-        first: where the search begins; any number.
+        first: where the search begins, any number.
 
     Attributes:
         number: the ROS_DOMAIN_ID.
 
     Raises:
-        RuntimeError: there is none.
+        RuntimeError: all domains are in use.
 
     """
 
     def __init__(self, first: int) -> None:
         for offset in range(_DOMAINS):
             self.number = 1 + (first + offset) % _DOMAINS
-            # First the reservation: who looks at the same time must not find it free as well.
-            reservation = _reserved(self.number)
+            # Reserve before looking, or two processes could find the same domain free.
+            reservation = _reserve(self.number)
             if reservation is None:
                 continue
-            if not _taken(self.number):
+            if not has_participants(self.number):
                 self._reservation = reservation
                 return
             reservation.close()
@@ -43,23 +43,26 @@ class IsolatedDomain:
         self.close()
 
     def close(self) -> None:
-        """Others may take it."""
+        """Release the reservation."""
         self._reservation.close()
 
 
-def use_isolated_domain() -> int:
-    """Set the environment for this process and its children; gives ROS_DOMAIN_ID."""
+def use_isolated_domain() -> IsolatedDomain:
+    """Set ROS_DOMAIN_ID and local discovery for this process and its children.
+
+    The domain stays reserved until the process ends or it is closed.
+    """
     domain = IsolatedDomain(os.getpid())
-    _kept.append(domain)
+    _reserved_domains.append(domain)
     os.environ["ROS_DOMAIN_ID"] = str(domain.number)
     os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     if os.environ.get("ROS_DISTRO") == "humble":
         os.environ["ROS_LOCALHOST_ONLY"] = "1"
-    return domain.number
+    return domain
 
 
-def _reserved(domain: int) -> socket.socket | None:
-    """A name that only one process of this machine can have, and loses when it dies."""
+def _reserve(domain: int) -> socket.socket | None:
+    """Bind an abstract socket name, which one process can hold and which dies with it."""
     name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         name.bind(f"\0groot_ros/domain/{domain}")
@@ -69,10 +72,11 @@ def _reserved(domain: int) -> socket.socket | None:
     return name
 
 
-def _taken(domain: int) -> bool:
-    """Whether a UDP port is bound that a domain's participants share, or that its first one has.
+def has_participants(domain: int) -> bool:
+    """Return whether the domain's shared UDP port, or that of its first participant, is bound.
 
-    The numbers are those of RTPS 2.5, 9.6.2.3: 7400 + 250 domains, and 10 for the first.
+    The port numbers are those of RTPS 2.5, section 9.6.2.3: 7400 + 250 * domain, and 10 more for
+    the first participant.
     """
     for port in (7400 + 250 * domain, 7410 + 250 * domain):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

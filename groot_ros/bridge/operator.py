@@ -1,4 +1,4 @@
-"""The operator's end of the graph: gives instructions, watches what comes of them."""
+"""Client of the running graph: publish instructions and observe chunks, states and joints."""
 
 import threading
 from dataclasses import dataclass, field
@@ -8,18 +8,21 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from groot_ros.bridge import qos
+from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.msg import ActionChunk, ExecutorState, PolicyStatus
 from groot_ros.robot import RobotContract
 
 
 @dataclass
 class Snapshot:
-    """What the operator has seen so far.
+    """Counts and last values of the messages received so far.
 
     Attributes:
-        travelled: joint -> widest range of its measured position, rad or m.
-        policy_rejections: reason -> count, as the policy reports them.
+        chunks: chunks received.
+        chunk_age: of the last executor state, s.
+        infer_p50: sum of the stages' median durations, s.
+        travelled: joint -> range of its measured position, rad or m.
+        policy_rejections: reason -> count, from the policy's status.
 
     """
 
@@ -31,7 +34,12 @@ class Snapshot:
 
 
 class Operator:
-    """A node of its own context and thread; use it as a context manager."""
+    """Node with a context and a thread of its own; a context manager.
+
+    Attributes:
+        running: set once the executor reports RUNNING.
+
+    """
 
     def __init__(self, contract: RobotContract, namespace: str = "") -> None:
         self._context = rclpy.Context()
@@ -51,7 +59,12 @@ class Operator:
         self._ended = threading.Event()
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._thread = threading.Thread(target=self._spin, name="operator", daemon=True)
+        self._thread = threading.Thread(
+            target=rclpy_patches.spin_until,
+            args=(self._executor, self._ended),
+            name="operator",
+            daemon=True,
+        )
         self._thread.start()
 
     def __enter__(self) -> "Operator":
@@ -65,19 +78,14 @@ class Operator:
         rclpy.shutdown(context=self._context)
 
     def instruct(self, instruction: str) -> None:
-        """Publish the (latched) instruction; empty = a bounded stop."""
+        """Publish the (latched) instruction; an empty one is a bounded stop."""
         self._instruction.publish(String(data=instruction))
 
     def snapshot(self) -> Snapshot:
-        """What has been seen until now."""
+        """Return a copy of what was received so far."""
         with self._lock:
             self._seen.travelled = {j: high - low for j, (low, high) in self._range.items()}
             return Snapshot(**vars(self._seen))
-
-    def _spin(self) -> None:
-        # Not spin(): shutting an executor down under a spinning thread races in rclpy.
-        while not self._ended.is_set():
-            self._executor.spin_once(timeout_sec=0.1)
 
     def _on_chunk(self, _msg: ActionChunk) -> None:
         with self._lock:

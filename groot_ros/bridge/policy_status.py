@@ -4,9 +4,9 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from groot_ros.bridge.inference_stats import STAGES, InferenceStats, StepBudget
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.msg import PolicyStatus
+from groot_ros.observation.inference_stats import STAGES, InferenceStats, StepBudget
 from groot_ros.observation.input_health import InputHealth
 
 
@@ -54,10 +54,10 @@ def policy_status(
         inputs=[i.name for i in inputs],
         age=array("f", [i.age for i in inputs]),
         rate_in=array("f", [i.rate for i in inputs]),
-        rate_expected=array("f", [i.rate_expected for i in inputs]),
+        rate_expected=array("f", [i.expected_rate for i in inputs]),
         input_count=array("Q", [i.count for i in inputs]),
-        d=budget.d,
-        s=budget.s,
+        d=budget.inference_delay,
+        s=budget.execution_horizon,
         horizon=loaded.horizon,
         within_budget=budget.ok,
         engine=loaded.engine,

@@ -1,4 +1,4 @@
-"""Quality of service of every topic, said once."""
+"""Quality of service of every topic."""
 
 from rclpy.qos import (
     QoSDurabilityPolicy,
@@ -17,20 +17,20 @@ def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile
     )
 
 
-#: Images: only the newest counts, and a late one is worthless.
+#: Images: only the newest matters, and a late one is useless.
 SENSOR = _profile(5, reliable=False)
-#: Joint states: best effort accepts every publisher; a few are kept for interpolation.
+#: Joint states: best effort matches every publisher; a few are kept for interpolation.
 JOINT_STATES = _profile(10, reliable=False)
-#: What a driver publishes by default (REP-2003), as the simulated robot does.
+#: The default of drivers (REP-2003), also used by the simulated robot.
 DRIVER = _profile(10, reliable=True)
-#: Chunks and commands: none may be lost, only the newest counts.
+#: Chunks and commands: none may be lost, only the newest matters.
 COMMAND = _profile(1, reliable=True)
-#: Chunks as the executor receives them: two policies at once must both be seen.
+#: Chunks as the executor receives them: with two policies, the chunks of both must arrive.
 CHUNKS = _profile(5, reliable=True)
-#: The instruction as any publisher sends it: a stop must not depend on somebody's QoS.
+#: Instruction from any publisher: a stop must arrive whatever QoS its publisher offers.
 INSTRUCTION = _profile(5, reliable=False)
-#: Listened to beside INSTRUCTION: this alone gets what was said before we joined, and loses nothing.
-#: As deep, so that two words in a moment come in their order here, too.
+#: Second subscription to the instruction: receives what was published before it joined, and loses
+#: nothing. Its depth is the same, so that two quick instructions arrive in order here as well.
 INSTRUCTION_LATCHED = _profile(5, reliable=True, latched=True)
-#: State that a late joiner must see at once: instruction, timeline, status.
+#: State that a late joiner receives immediately: instruction, timeline, status.
 LATCHED = _profile(1, reliable=True, latched=True)

@@ -63,7 +63,7 @@ def is_hub_id(name: str | Path) -> bool:
 
 
 def resolve(name: str | Path) -> Path | None:
-    """Return a directory, or the newest local snapshot of a hub id such as "nvidia/GR00T-N1.6-3B"."""
+    """Return a directory, or the newest snapshot of a hub id such as "nvidia/GR00T-N1.6-3B"."""
     path = Path(name).expanduser()
     if path.is_dir():
         return path

@@ -11,7 +11,7 @@ import numpy as np
 from groot_ros.core import NS_PER_S, MalformedError, Observation, s_to_ns
 
 if TYPE_CHECKING:
-    from groot_ros.observation.observation_buffer import ObservationBuffer
+    from groot_ros.observation.buffer import ObservationBuffer
     from groot_ros.policy import Policy
 
 T = TypeVar("T")
@@ -160,7 +160,7 @@ def from_bag(
 
     """
     from groot_ros.evaluation.run_log import open_bag
-    from groot_ros.observation.observation_buffer import ObservationBuffer
+    from groot_ros.observation.buffer import ObservationBuffer
     from groot_ros.observation.rejections import Rejected
     from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 
@@ -258,7 +258,7 @@ def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], Non
         return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
     def add_image(view: str, to_rgb: Callable[[Any], Any], message: Any, received: int) -> None:
-        buffer.add_image(view, header_ns(message), received, partial(to_rgb, message))
+        buffer.add_frame(view, header_ns(message), received, partial(to_rgb, message))
 
     def add_joint_state(topic: str, message: Any, received: int) -> None:
         buffer.add_joint_state(topic, header_ns(message), received, message.name, message.position)

@@ -71,7 +71,8 @@ def export_engine(
         options: see there.
         progress: see `Progress`.
         device: of the weights during the export.
-        backbone_assets, base_checkpoint: as given, for later commands.
+        backbone_assets: as given, for later commands.
+        base_checkpoint: likewise.
 
     Raises:
         EngineFilesError: the checkpoint overflows in this precision, or loses too much.

@@ -1,1 +1,1 @@
-"""The nodes: thin shells of wiring around the rooms that do the work."""
+"""The ROS nodes: wiring between topics, services and the packages that do the work."""

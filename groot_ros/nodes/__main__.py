@@ -1,4 +1,4 @@
-"""The process of one node: `python -m groot_ros.nodes policy_node --ros-args ...`."""
+"""Run one node in this process: `python -m groot_ros.nodes policy_node --ros-args ...`."""
 
 import importlib
 import signal
@@ -6,8 +6,8 @@ import sys
 
 
 def main(name: str) -> None:
-    """Run the node of this name."""
-    # Until it has handlers of its own a node only imports: Ctrl-C ends it at once, without a trace.
+    """Import and run the node of this name."""
+    # Until the node installs its handlers it only imports: Ctrl-C ends it without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     importlib.import_module(f"groot_ros.nodes.{name}").main()
 

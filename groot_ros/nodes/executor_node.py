@@ -1,89 +1,81 @@
-"""The executor: action chunks in, bounded motion to the controllers out.
+"""The executor node: action chunks in, bounded motion to the controllers out.
 
-Subscriptions live from configure to cleanup, the timer from activate to deactivate. All
-callbacks run in one thread, so nothing here needs a lock.
+Subscriptions and command publishers exist from configure to cleanup, the timer from activate to
+deactivate. All callbacks run in one thread, so nothing here needs a lock.
 """
 
 import gc
 import time
 from collections import deque
+from functools import partial
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.publisher import Publisher
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from groot_ros.bridge import qos
-from groot_ros.bridge.controller_state import reference_of
-from groot_ros.bridge.diagnosis import ExecutorDiagnosis
-from groot_ros.bridge.messages import (
-    chunk_from_msg,
-    executor_state_to_msg,
-    ns_to_time,
-    time_to_ns,
-    timeline_to_msg,
-)
+from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge.controllers import ControllerType, StateTopic, controller_type
+from groot_ros.bridge.graph_monitor import GraphMonitor
+from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
-from groot_ros.bridge.tick_budget import TickBudget
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import NS_PER_S, MalformedError, ns_to_s
-from groot_ros.core import ExecutorState as StateRecord
+from groot_ros.core import MalformedError, ns_to_s
+from groot_ros.core.bounds import instruction_problem
 from groot_ros.core.share import robot_path
-from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
-from groot_ros.nodes.command_outputs import CommandOutputs
-from groot_ros.nodes.executor_inputs import ExecutorInputs
-from groot_ros.nodes.graph_monitor import GraphMonitor
+from groot_ros.msg import ActionChunk, CommittedTimeline, PolicyStatus
+from groot_ros.nodes.executor_reports import ExecutorReports
+from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.operator_services import OperatorServices
-from groot_ros.nodes.realtime import ask_for_realtime
+from groot_ros.nodes.realtime import TickBudget, TickTiming, request_realtime
 from groot_ros.nodes.run import run
-from groot_ros.nodes.timer_watch import TimerWatch
-from groot_ros.observation.instruction import problem
-from groot_ros.observation.rejections import WISHES, RejectionCounts
-from groot_ros.robot import JointStateSource, load_contract
+from groot_ros.robot import JointStateSource, RobotContract, load_contract
 
-#: s between reports of the state, when nothing changes.
+#: s between reports of an unchanged state.
 _STATE_PERIOD = 0.1
 #: s between reports on /diagnostics.
 _DIAGNOSTICS_PERIOD = 1.0
-#: One warning per reason in so long.
-_QUIET_NS = 5 * NS_PER_S
-#: s that deactivation waits for a streamed stop at most.
-_STREAMED_STOP = 2.0
-#: s that deactivation waits for its last messages to arrive at most.
-_LAST_WORDS = 0.5
+#: Longest time that deactivation waits for a streamed stop, s.
+_STREAMED_STOP_TIMEOUT = 2.0
+#: Longest time that deactivation waits for its last messages to arrive, s.
+_ACK_TIMEOUT = 0.5
 
 
 class ExecutorNode(ManagedNode):
-    """Wiring only: control/ decides what moves, how, and when it stops."""
+    """Wiring of the executor: control/ decides what moves, how, and when it stops.
+
+    Attributes:
+        control: from configure to cleanup.
+        graph_monitor: from configure to cleanup.
+        tick_budget: decides whether a chunk fits before the next tick.
+
+    """
 
     def __init__(self) -> None:
         super().__init__("executor_node")
         self._born_ns = time.monotonic_ns()
         self._settings = Parameters(self, ExecutorConfig)
         self._settings.on_change(self._on_setting)
-        self._told = RejectionCounts(_QUIET_NS)
-        self._diagnosis = ExecutorDiagnosis(self.get_name())
-        self._control: Executor | None = None
-        self._outputs: CommandOutputs | None = None
-        self._inputs: ExecutorInputs | None = None
-        self._surroundings: GraphMonitor | None = None
+        self.control: Executor | None = None
+        self.graph_monitor: GraphMonitor | None = None
+        self.tick_budget = TickBudget(1.0)
+        self._controllers: dict[str, tuple[Publisher, ControllerType]] = {}
+        self._inputs: list[Subscription] = []
         self._ticks: Timer | None = None
-        self._watch: TimerWatch | None = None
-        self._gap = TickBudget(1.0)
-        self._waiting: deque[ActionChunk] = deque()
-        self._reported: StateRecord | None = None
+        self._timing: TickTiming | None = None
+        self._pending: deque[ActionChunk] = deque()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
 
         self._timelines = self.create_publisher(
             CommittedTimeline, "committed_timeline", qos.LATCHED
         )
-        self._states = self.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
-        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
+        self._reports = ExecutorReports(self)
         self._operator = OperatorServices(self, self._now, self._publish_now)
         self._operator.single_step = self._settings.config.single_step
         self.create_timer(_STATE_PERIOD, self._report, clock=self._steady)
@@ -94,40 +86,44 @@ class ExecutorNode(ManagedNode):
         return bool(self.get_parameter("use_sim_time").value)
 
     def setup(self) -> None:
-        """Listen to the robot and to the operator."""
+        """Create the executor, its subscriptions and its command publishers."""
         self._settings.lock()
         try:
             contract = load_contract(robot_path(self._settings.config.robot))
         except ValueError as error:
             raise SetupError(str(error)) from error
-        control = self._control = Executor(contract, self._settings.config)
-        self._operator.command(control)
-        self._told = RejectionCounts(_QUIET_NS)
-        self._diagnosis = ExecutorDiagnosis(self.get_name())
-        self._outputs = CommandOutputs(self, contract.controllers)
-        self._surroundings = GraphMonitor(
+        control = self.control = Executor(contract, self._settings.config)
+        self._operator.set_executor(control)
+        self._reports.reset()
+        for controller in contract.controllers:
+            kind = controller_type(controller.type)
+            publisher = self.create_publisher(kind.message, controller.topic, qos.COMMAND)
+            self._controllers[controller.name] = publisher, kind
+        self.graph_monitor = GraphMonitor(
             self,
-            [*self._outputs.topics, self._states.topic_name],
+            [
+                *(p.topic_name for p, _ in self._controllers.values()),
+                self._reports.states.topic_name,
+            ],
             born_ns=self._born_ns,
-            discovery=self._settings.config.discovery_timeout,
+            discovery_timeout=self._settings.config.discovery_timeout,
         )
-        self._inputs = ExecutorInputs(self, contract, self)
+        self._subscribe(contract)
         self.get_logger().info(
-            f"drives {', '.join(control.joint_names)} through "
-            f"{', '.join(c.name for c in contract.controllers)}"
+            f"drives {', '.join(control.joint_names)} through {', '.join(self._controllers)}"
         )
 
     def start(self) -> None:
-        """Take chunks from now on."""
-        assert self._control is not None
-        assert self._surroundings is not None
-        if publisher_conflicts := self._surroundings.begin():
-            raise SetupError(f"somebody else commands this robot: {publisher_conflicts}")
+        """Start to take chunks."""
+        assert self.control is not None
+        assert self.graph_monitor is not None
+        if others := self.graph_monitor.begin():
+            raise SetupError(f"another node commands this robot: {others}")
         period = 1.0 / self._settings.config.rate_hz
-        self._control.start(self._now())
-        self._watch, self._gap = TimerWatch(period), TickBudget(period)
-        self._waiting.clear()
-        # What is there now stays: looking through it for garbage would make ticks late.
+        self.control.start(self._now())
+        self._timing, self.tick_budget = TickTiming(period), TickBudget(period)
+        self._pending.clear()
+        # Exclude everything that exists now from garbage collection: scanning it delays ticks.
         gc.collect()
         gc.freeze()
         self._ticks = self.create_timer(
@@ -136,229 +132,224 @@ class ExecutorNode(ManagedNode):
         self._operator.active = True
 
     def stop(self) -> None:
-        """Stop the robot; its last command is the one that brings it to rest."""
+        """Stop the robot; the last command is the one that brings it to rest."""
         if self._ticks is not None:
             self.destroy_timer(self._ticks)
             self._ticks = None
         self._operator.active = False
-        if self._control is not None:
-            self._publish(self._control.stop(self._now(), "deactivated"))
-            self._stream_to_rest(self._control)
+        if self.control is not None:
+            self._publish(self.control.stop(self._now(), "deactivated"))
+            self._stream_to_rest(self.control)
         self._report()
-        self._wait_until_heard()
-        if self._watch is not None:
-            self.get_logger().info(f"timing: {self._watch}")
-            self._watch = None
+        self._wait_for_acknowledgement()
+        if self._timing is not None:
+            self.get_logger().info(f"timing: {self._timing}")
+            self._timing = None
 
     def teardown(self) -> None:
-        """Listen and command no longer."""
-        if self._inputs is not None:
-            self._inputs.close()
-            self._inputs = None
-        if self._outputs is not None:
-            self._outputs.close()
-            self._outputs = None
-        self._operator.command(None)
-        self._control = self._reported = self._surroundings = None
+        """Destroy subscriptions and command publishers."""
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        for publisher, _ in self._controllers.values():
+            self.destroy_publisher(publisher)
+        self._inputs, self._controllers = [], {}
+        self._operator.set_executor(None)
+        self.control = self.graph_monitor = None
         self._settings.unlock()
         gc.unfreeze()
 
-    # Ticks
-
-    def _on_tick(self) -> None:
-        control, watch = self._control, self._watch
-        if control is None or watch is None:
-            return
-        watch.begin()
-        now = self._now()
-        self._publish(control.update(now))
-        if self._outputs is not None:
-            self._outputs.stream(control.commands(now))
-        self._report_change(control.state(now))
-        watch.end()
-        while self._waiting:
-            self._take_chunk(self._waiting.popleft())
-
-    def _publish(self, update: Update | None) -> None:
-        if update is None or self._outputs is None:
-            return
-        self._outputs.send(update.trajectories)
-        self._timelines.publish(timeline_to_msg(update.timeline))
-
-    def _publish_now(self) -> None:
-        """What the operator changed."""
-        if self._control is not None and self._ticks is not None:
-            self._publish(self._control.update(self._now()))
-        self._report()
-
-    def _wait_until_heard(self) -> None:
-        """Let the stop arrive: what a publisher has not delivered dies with it."""
-        publishers = [self._timelines, self._states]
-        if self._outputs is not None:
-            publishers = [*self._outputs.publishers, *publishers]
-        end = time.monotonic() + _LAST_WORDS
-        for publisher in publishers:
-            left = max(0.0, end - time.monotonic())
-            if not publisher.wait_for_all_acked(Duration(seconds=left)):
-                self.get_logger().warning(
-                    f"not everybody on {publisher.topic_name} has the last message"
+    def _subscribe(self, contract: RobotContract) -> None:
+        subscribe = self.create_subscription
+        own = self._inputs
+        for source in contract.joint_states:
+            on_joint_state = partial(self.on_joint_state, source)
+            own.append(subscribe(JointState, source.topic, on_joint_state, qos.JOINT_STATES))
+        own += subscribe_instruction(self, self.on_instruction)
+        own.append(subscribe(ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS))
+        own.append(
+            subscribe(
+                PolicyStatus,
+                "policy_status",
+                self.on_policy_status,
+                qos.LATCHED,
+                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
+            )
+        )
+        for controller in contract.controllers:
+            if state := controller_type(controller.type).state:
+                on_state = partial(self.on_controller_state, controller.name, state)
+                own.append(
+                    subscribe(state.message, state.name(controller.topic), on_state, qos.SENSOR)
                 )
 
-    def _stream_to_rest(self, control: Executor) -> None:
-        """Finish a stop that streamed controllers cannot finish by themselves."""
-        assert self._outputs is not None
-        end = time.monotonic() + _STREAMED_STOP
-        while time.monotonic() < end and (commands := control.commands(self._now())):
-            self._outputs.stream(commands)
-            time.sleep(1.0 / self._settings.config.rate_hz)
-
-    # What comes in
+    # From a chunk to the controllers
 
     def on_chunk(self, msg: ActionChunk) -> None:
         """Take a chunk now, or right after the next tick."""
         if self._ticks is None:
             return
-        # A chunk costs more than a tick may be late: one that comes just before a tick waits.
+        # A chunk takes longer than a tick may be late: one that arrives just before a tick waits.
         left = ns_to_s(self._ticks.time_until_next_call())
-        if self._sim_time or (not self._waiting and self._gap.fits(left)):
+        if self._sim_time or (not self._pending and self.tick_budget.has_time(left)):
             self._take_chunk(msg)
         else:
-            self._waiting.append(msg)
+            self._pending.append(msg)
 
     def _take_chunk(self, msg: ActionChunk) -> None:
-        control = self._control
-        if control is None:
+        control, monitor = self.control, self.graph_monitor
+        if control is None or monitor is None:
             return
         began = time.perf_counter()
         now = self._now()
         try:
-            self._require_to_be_alone()
+            monitor.require_no_conflict()
             rejection = control.receive(chunk_from_msg(msg), now)
         except MalformedError as error:
             rejection = control.reject_chunk(Rejection(error.reason, error.detail))
-        self._tell(rejection)
+        self._reports.log_rejection(rejection)
         self._publish(control.update(now))
-        self._gap.took(time.perf_counter() - began)
+        self.tick_budget.record(time.perf_counter() - began)
 
-    def _require_to_be_alone(self) -> None:
-        graph_monitor = self._surroundings
-        if graph_monitor is None:
+    def _on_tick(self) -> None:
+        control, timing = self.control, self._timing
+        if control is None or timing is None:
             return
-        if graph_monitor.conflicting_publisher:
-            raise MalformedError("second_executor", graph_monitor.conflicting_publisher)
-        if left := graph_monitor.unknown:
-            raise MalformedError(
-                "looking_around",
-                f"somebody else may command this robot: known in {left:.1f} s (discovery_timeout)",
-            )
+        timing.begin()
+        now = self._now()
+        self._publish(control.update(now))
+        self._stream(control, now)
+        if self._reports.has_changed(control.state(now)):
+            self._report()
+        timing.end()
+        while self._pending:
+            self._take_chunk(self._pending.popleft())
+
+    def _publish(self, update: Update | None) -> None:
+        """Send trajectories to their controllers, and publish the timeline."""
+        if update is None or not self._controllers:
+            return
+        for trajectory in update.trajectories:
+            publisher, kind = self._controllers[trajectory.controller]
+            publisher.publish(kind.to_message(trajectory))
+        self._timelines.publish(timeline_to_msg(update.timeline))
+
+    def _stream(self, control: Executor, now_ns: int) -> bool:
+        """Send present positions to controllers without trajectories; return whether they move."""
+        commands = control.commands(now_ns)
+        for controller, positions in commands:
+            publisher, kind = self._controllers[controller.name]
+            publisher.publish(kind.to_message(positions))
+        return bool(commands)
+
+    def _publish_now(self) -> None:
+        """Publish the effect of an operator's request."""
+        if self.control is not None and self._ticks is not None:
+            self._publish(self.control.update(self._now()))
+        self._report()
+
+    def _wait_for_acknowledgement(self) -> None:
+        """Wait until the stop has arrived: undelivered messages are lost with their publisher."""
+        publishers = [p for p, _ in self._controllers.values()]
+        end = time.monotonic() + _ACK_TIMEOUT
+        for publisher in (*publishers, self._timelines, self._reports.states):
+            left = max(0.0, end - time.monotonic())
+            if not publisher.wait_for_all_acked(Duration(seconds=left)):
+                self.get_logger().warning(
+                    f"not all subscribers of {publisher.topic_name} acknowledged the last message"
+                )
+
+    def _stream_to_rest(self, control: Executor) -> None:
+        """Finish the stop of controllers that cannot finish it by themselves."""
+        end = time.monotonic() + _STREAMED_STOP_TIMEOUT
+        while time.monotonic() < end and self._stream(control, self._now()):
+            time.sleep(1.0 / self._settings.config.rate_hz)
+
+    # Other inputs
 
     def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
-        """Learn where the robot is."""
-        if self._control is not None:
+        """Update the measured state of the joints that this source is trusted for."""
+        if self.control is not None:
             stamp = time_to_ns(msg.header.stamp)
             ahead = ns_to_s(stamp - self._now())
-            if ahead > self._control.settings.max_future:
-                # Kept, it would hide every later state until its own time comes.
-                detail = f"a joint state comes from {ahead:.3f} s in the future"
-                self._tell(self._control.reject(Rejection("clock_skew", detail)))
+            if ahead > self.control.settings.max_future:
+                # If it were kept, it would hide all later states until its own time.
+                detail = f"a joint state is stamped {ahead:.3f} s ahead"
+                self._reports.log_rejection(self.control.reject(Rejection("clock_skew", detail)))
                 return
-            self._tell(
-                self._control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
+            self._reports.log_rejection(
+                self.control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
             )
 
     def on_policy_status(self, msg: PolicyStatus) -> None:
-        """Learn that a session is over."""
-        if self._control is not None and msg.lifecycle != State.PRIMARY_STATE_ACTIVE:
-            self._control.end_session(msg.session)
+        """End the policy's session if the policy is no longer active."""
+        if self.control is not None and msg.lifecycle != State.PRIMARY_STATE_ACTIVE:
+            self.control.end_session(msg.session)
 
-    def on_controller_state(self, controller: str, msg: Any) -> None:
-        """Learn what a controller follows."""
-        if self._control is not None and self._ticks is not None:
+    def on_controller_state(self, controller: str, state: StateTopic, msg: Any) -> None:
+        """Compare a controller's reference with what it was sent."""
+        if self.control is not None and self._ticks is not None:
             stamp, now = time_to_ns(msg.header.stamp), self._now()
-            reference = reference_of(msg)
-            self._publish(self._control.check_controller(controller, stamp, reference, now))
+            reference = state.reference(msg)
+            self._publish(self.control.check_controller(controller, stamp, reference, now))
 
     def on_instruction(self, msg: String) -> None:
-        """Follow the operator's word."""
-        # The policy does not follow such a one either, and says so.
-        if self._control is not None and not problem(msg.data):
-            update = self._control.instruct(msg.data, self._now())
+        """Follow a new instruction; a malformed one is ignored, the policy reports it."""
+        if self.control is not None and not instruction_problem(msg.data):
+            update = self.control.instruct(msg.data, self._now())
             if self._ticks is not None:
                 self._publish(update)
 
-    def react(self, what: str) -> None:
-        """Stop the robot, latched: what is wrong with this program nobody knows."""
-        self._waiting.clear()
-        if self._control is not None:
-            update = self._control.fail(what, self._now())
+    def on_internal_error(self, what: str) -> None:
+        """Stop the robot, latched: after an error of this program its state is unknown."""
+        self._pending.clear()
+        if self.control is not None:
+            update = self.control.fail(what, self._now())
             if self._ticks is not None:
                 self._publish(update)
 
     def _on_setting(self, config: ExecutorConfig) -> None:
         self._operator.single_step = config.single_step
-        if self._control is not None:
-            self._control.settings = config
+        if self.control is not None:
+            self.control.settings = config
 
-    # What it says of itself
+    # Reports
 
-    def _tell(self, rejection: Rejection | None) -> None:
-        if rejection is None or not self._told.add(rejection.reason, time.monotonic_ns()):
+    def _check_graph(self) -> None:
+        control, monitor = self.control, self.graph_monitor
+        if control is None or monitor is None or self._ticks is None:
             return
-        if rejection.reason in WISHES:
-            self.get_logger().info(f"rejected: {rejection}")
-        elif rejection.reason in ("second_policy", "second_executor"):
-            self.get_logger().error(f"rejected: {rejection}")
-        else:
-            self.get_logger().warning(f"rejected: {rejection}")
-
-    def _watch_surroundings(self) -> None:
-        control, graph_monitor = self._control, self._surroundings
-        if control is None or graph_monitor is None or self._ticks is None:
-            return
-        if conflicting_publisher := graph_monitor.new_conflict():
-            reason = f"somebody else commands this robot: {conflicting_publisher}"
+        if other := monitor.new_conflict():
+            reason = f"another node commands this robot: {other}"
             self.get_logger().error(reason)
             control.yield_control(reason, self._now())
-        if reason := graph_monitor.clock_stall():
+        if reason := monitor.new_clock_stall():
             self.get_logger().error(reason)
             self._publish(control.stop(self._now(), reason))
 
     def _report(self) -> None:
-        if self._control is not None:
-            self._watch_surroundings()
-            state = self._control.state(self._now())
-            self._states.publish(executor_state_to_msg(state))
-            self._reported = state
-
-    def _report_change(self, state: StateRecord) -> None:
-        old = self._reported
-        if old is None or (old.status, old.reason) != (state.status, state.reason):
-            self._report()
+        if self.control is not None:
+            self._check_graph()
+            self._reports.publish_state(self.control.state(self._now()))
 
     def _diagnose(self) -> None:
-        if self._watch is None or self._control is None or self._surroundings is None:
-            return
-        now = self._now()
-        timing = self._watch.status(self.get_name())
-        motion = self._diagnosis.status(self._control.state(now), self._surroundings.faults())
-        msg = DiagnosticArray(status=[timing, motion])
-        msg.header.stamp = ns_to_time(now)
-        self._diagnostics.publish(msg)
+        if self._timing is not None and self.control is not None and self.graph_monitor is not None:
+            state = self.control.state(self._now())
+            self._reports.publish_diagnostics(state, self.graph_monitor.faults(), self._timing)
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
 
-def ahead_of_others() -> ExecutorNode:
-    """The node in a process of its own, scheduled before the model beside it if allowed."""
+def make_node() -> ExecutorNode:
+    """Create the node, with real-time scheduling of its process where permitted."""
     node = ExecutorNode()
     priority = int(node.get_parameter("realtime_priority").value)
-    rejected = ask_for_realtime(priority) if priority else "switched off"
-    if rejected:
-        node.get_logger().info(f"no real-time scheduling: {rejected}")
+    problem = request_realtime(priority) if priority else "switched off"
+    if problem:
+        node.get_logger().info(f"no real-time scheduling: {problem}")
     return node
 
 
 def main() -> None:
     """Entry point of the executable."""
-    run(ahead_of_others)
+    run(make_node)

@@ -1,7 +1,7 @@
-"""A node whose process does not end because one of its callbacks raised.
+"""Node that survives exceptions in its callbacks.
 
-rclpy hands what a callback raises to whoever spins, and that is the end of the process. Here it
-is told, and the node's own reaction follows; the next message gets its chance.
+rclpy raises the exception of a callback from spin(), which ends the process. A GuardedNode logs
+it and calls a hook instead; the next message is handled as usual.
 """
 
 import time
@@ -19,96 +19,96 @@ from rclpy.timer import Timer
 from groot_ros.core import NS_PER_S
 from groot_ros.observation.rejections import RejectionCounts
 
-#: The same error is told with its trace once in so long.
+#: Time in which the same error is logged only once, ns.
 _QUIET_NS = 5 * NS_PER_S
 
 
 class GuardedNode(Node):
-    """A node that guards every timer, subscription and service, those of rclpy itself too."""
+    """Node that guards every timer, subscription and service, including those of rclpy."""
 
     def __init__(self, name: str, **options: Any) -> None:
         self._errors = RejectionCounts(_QUIET_NS)
         self._calls = Condition()
-        self._under_way = 0
-        self._silent = False
+        self._running_calls = 0
+        self._draining = False
         super().__init__(name, **options)
 
-    def react(self, what: str) -> None:
-        """Hook: something raised that nobody expected; `what` says where and what in one line."""
+    def on_internal_error(self, what: str) -> None:
+        """Hook: react to an unexpected exception; `what` names it and its place in one line."""
 
     def drain_callbacks(self, timeout: float) -> bool:
-        """No callback begins any more; whether those under way ended within `timeout` s.
+        """Start no further callback; return whether those running ended within `timeout` s.
 
-        rclpy's executors do not wait for their threads (jazzy: shutdown() looks at a flag that it
-        has just set), and what these would use is destroyed next.
+        Before version 7.6 (ros2/rclpy#1309) rclpy's executors do not wait for their threads in
+        shutdown(), so that a callback could use what is destroyed next.
         """
         with self._calls:
-            self._silent = True
-            return self._calls.wait_for(lambda: not self._under_way, timeout)
+            self._draining = True
+            return self._calls.wait_for(lambda: not self._running_calls, timeout)
 
-    def caught(self, where: str, error: Exception) -> None:
-        """Tell of an error and react to it; whatever the reaction itself raises is told, too."""
+    def handle_exception(self, where: str, error: Exception) -> None:
+        """Log an exception and call on_internal_error(); log an exception of that, too."""
         what = f"{type(error).__name__} in {where}: {error}"
-        self._tell_of(where, what, error)
+        self._log_exception(where, what, error)
         try:
-            self.react(what)
+            self.on_internal_error(what)
         except Exception as second:
-            self._tell_of(
+            self._log_exception(
                 f"the reaction to {where}", f"the reaction to it failed: {second}", second
             )
 
     def create_timer(
         self, timer_period_sec: float, callback: Callable[[], Any], *args: Any, **options: Any
     ) -> Timer:
-        """As rclpy's; the callback is guarded."""
-        return super().create_timer(timer_period_sec, self._guarded(callback), *args, **options)
+        """Create a timer as rclpy does, with a guarded callback."""
+        return super().create_timer(timer_period_sec, self.guarded(callback), *args, **options)
 
     def create_subscription(
         self, msg_type: Any, topic: str, callback: Callable[..., Any], *args: Any, **options: Any
     ) -> Subscription:
-        """As rclpy's; the callback is guarded."""
+        """Create a subscription as rclpy does, with a guarded callback."""
         return super().create_subscription(
-            msg_type, topic, self._guarded(callback), *args, **options
+            msg_type, topic, self.guarded(callback), *args, **options
         )
 
     def create_service(
         self, srv_type: Any, srv_name: str, callback: Callable[..., Any], **options: Any
     ) -> Service:
-        """As rclpy's; the callback is guarded, and the caller gets an answer in any case."""
+        """Create a service as rclpy does, with a guarded callback that always answers."""
         return super().create_service(
-            srv_type, srv_name, self._guarded(callback, answers=True), **options
+            srv_type, srv_name, self.guarded(callback, answers=True), **options
         )
 
-    def _guarded(
-        self, callback: Callable[..., Any], *, answers: bool = False
-    ) -> Callable[..., Any]:
-        # rclpy looks at a callback's signature, which wraps() hands on.
+    def guarded(self, callback: Callable[..., Any], *, answers: bool = False) -> Callable[..., Any]:
+        """Wrap a callback; with `answers` it returns its last argument after an exception."""
+
+        # wraps() keeps the signature, which rclpy inspects.
         @wraps(callback)
         def guarded(*arguments: Any) -> Any:
             with self._calls:
-                if self._silent:
-                    return _failed(arguments[-1], "the node ends") if answers else None
-                self._under_way += 1
+                if self._draining:
+                    return _failed(arguments[-1], "the node is shutting down") if answers else None
+                self._running_calls += 1
             try:
                 return callback(*arguments)
             except Exception as error:
-                self.caught(_name(callback), error)
+                self.handle_exception(_name(callback), error)
                 return _failed(arguments[-1]) if answers else None
             finally:
                 with self._calls:
-                    self._under_way -= 1
+                    self._running_calls -= 1
                     self._calls.notify_all()
 
         return guarded
 
-    def _tell_of(self, key: str, what: str, error: Exception) -> None:
-        if self._errors.add(key, time.monotonic_ns()):
+    def _log_exception(self, key: str, what: str, error: Exception) -> None:
+        if self._errors.record_rejection(key, time.monotonic_ns()):
             trace = "".join(traceback.format_exception(error))
             self.get_logger().error(f"internal error: {what}\n{trace}")
 
 
-def _failed(response: Any, why: str = "internal error: the node's log has it") -> Any:
-    """The answer as far as it had come, and not a success."""
+def _failed(response: Any, why: str = "internal error: see the node's log") -> Any:
+    """Mark the response, as far as the callback had filled it, as a failure."""
     if hasattr(response, "success"):
         response.success = False
     if hasattr(response, "message"):

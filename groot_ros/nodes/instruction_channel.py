@@ -1,4 +1,4 @@
-"""The instruction as it comes: by topic and by service, both to the same effect."""
+"""The instruction's topic and service, which have the same effect."""
 
 from collections.abc import Callable
 from threading import Lock
@@ -9,48 +9,50 @@ from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
-from groot_ros.bridge import no_events, qos
-from groot_ros.observation.instruction import InstructionBox, problem
+from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.core.bounds import instruction_problem
+from groot_ros.observation.instruction import InstructionBox
 from groot_ros.srv import SetInstruction
 
 
-def subscribe_instruction(node: Node, hear: Callable[[String], None]) -> list[Subscription]:
-    """Listen to the topic whatever the QoS of who speaks.
+def subscribe_instruction(node: Node, callback: Callable[[String], None]) -> list[Subscription]:
+    """Subscribe to the instruction topic with any QoS of its publisher.
 
-    Every word comes twice, each time in its order: by two subscriptions in one group, or a
-    thread with an old word could be overtaken by one with the next. The reliable one is
-    asked last, so the last word is one that nothing can have lost.
+    Each message arrives twice, each time in order, from two subscriptions in one callback group;
+    in separate groups, a thread with an old message could be overtaken by one with the next. The
+    reliable subscription is the last to be called, so the last message cannot have been lost.
     """
     group = MutuallyExclusiveCallbackGroup()
     return [
         node.create_subscription(
             String,
             "instruction",
-            hear,
+            callback,
             profile,
             callback_group=group,
-            event_callbacks=no_events.SUBSCRIPTION,
+            event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
         for profile in (qos.INSTRUCTION, qos.INSTRUCTION_LATCHED)
     ]
 
 
 class InstructionChannel:
-    """Fills the box, and repeats on the topic what came by service: the executor listens there.
+    """Fill the box, and publish what arrives by service for the executor, which only subscribes.
 
     Args:
-        changed: called after each new instruction.
+        on_change: called after each new instruction.
+        group: of the service.
 
     """
 
     def __init__(
-        self, node: Node, box: InstructionBox, changed: Callable[[], None], group: CallbackGroup
+        self, node: Node, box: InstructionBox, on_change: Callable[[], None], group: CallbackGroup
     ) -> None:
         self._node = node
         self._box = box
-        self._changed = changed
+        self._on_change = on_change
         self._lock = Lock()
-        self._said: str | None = None
+        self._published: str | None = None
         self._publisher = self._create_publisher()
         subscribe_instruction(node, self._on_topic)
         node.create_service(
@@ -59,31 +61,32 @@ class InstructionChannel:
 
     def _create_publisher(self) -> Publisher:
         return self._node.create_publisher(
-            String, "instruction", qos.LATCHED, event_callbacks=no_events.PUBLISHER
+            String, "instruction", qos.LATCHED, event_callbacks=rclpy_patches.NO_PUBLISHER_EVENTS
         )
 
     def _on_topic(self, msg: String) -> None:
-        if why := problem(msg.data):
-            self._node.get_logger().error(f"instruction rejected: {why}")
+        if problem := instruction_problem(msg.data):
+            self._node.get_logger().error(f"instruction rejected: {problem}")
             return
         with self._lock:
-            if self._said is not None and msg.data != self._said:
-                # Somebody else speaks now: a late joiner must not find our old word beside it.
-                self._said = None
+            if self._published is not None and msg.data != self._published:
+                # Another node has published since: a late joiner must not receive our latched
+                # instruction as well. Only destroying the publisher removes it.
+                self._published = None
                 self._node.destroy_publisher(self._publisher)
                 self._publisher = self._create_publisher()
-            self._follow(msg.data)
+            self._set(msg.data)
 
     def _on_service(
         self, request: SetInstruction.Request, response: SetInstruction.Response
     ) -> SetInstruction.Response:
-        if why := problem(request.instruction):
-            response.message = why
+        if problem := instruction_problem(request.instruction):
+            response.message = problem
             response.instruction_id = self._box.current.id
             return response
         with self._lock:
-            self._follow(request.instruction)
-            self._said = request.instruction
+            self._set(request.instruction)
+            self._published = request.instruction
             self._publisher.publish(String(data=request.instruction))
             current = self._box.current
         response.success = True
@@ -91,7 +94,7 @@ class InstructionChannel:
         response.instruction_id = current.id
         return response
 
-    def _follow(self, text: str) -> None:
-        if self._box.put(text):
+    def _set(self, text: str) -> None:
+        if self._box.set(text):
             self._node.get_logger().info(f"instruction {self._box.current.id}: '{text}'")
-            self._changed()
+            self._on_change()

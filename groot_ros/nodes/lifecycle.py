@@ -1,49 +1,46 @@
-"""The lifecycle that every managed node shares.
+"""The lifecycle that all managed nodes share.
 
-A node fills four hooks; the transitions themselves are final here, because each of them has
-a duty that is easy to forget: a failed configure gives back what it took, rclpy swallows
-exceptions of transition callbacks without a word, and shutdown must stop before it tears down.
+A node implements four hooks. The transition callbacks themselves are final, because they have
+duties that are easy to forget: a failed configure releases what it acquired, exceptions are logged
+(rclpy swallows those of transition callbacks), and shutdown stops before it tears down.
 
-    configure -> setup()      parameters, model, publishers
-    activate  -> start()      timers, threads
-    deactivate-> stop()       the safe stop, last message included
-    cleanup   -> teardown()   give everything back; must cope with a half-done setup()
+    configure  -> setup()     parameters, model, publishers
+    activate   -> start()     timers, threads
+    deactivate -> stop()      the safe stop, including its last message
+    cleanup    -> teardown()  release everything; must cope with an incomplete setup()
 """
 
 import traceback
 from collections.abc import Callable
+from functools import partial
 
-from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.exceptions import InvalidHandle
 from rclpy.lifecycle import LifecycleNodeMixin, LifecycleState, TransitionCallbackReturn
 
+from groot_ros.bridge import rclpy_patches
 from groot_ros.nodes.guarded import GuardedNode
-
-try:
-    from rclpy.impl.implementation_singleton import rclpy_implementation
-
-    RCLError: type[Exception] = rclpy_implementation.RCLError
-except (ImportError, AttributeError):
-    RCLError = InvalidHandle
 
 OK = TransitionCallbackReturn.SUCCESS
 FAILED = TransitionCallbackReturn.FAILURE
 
 
 class SetupError(RuntimeError):
-    """A transition cannot be made, for a reason that the user can mend; one readable line."""
+    """A transition is not possible for a reason that the user can fix; one readable line."""
 
 
 class ManagedNode(LifecycleNodeMixin, GuardedNode):
-    """A lifecycle node with setup/start/stop/teardown hooks."""
+    """A lifecycle node with the hooks setup, start, stop and teardown."""
 
     def __init__(self, name: str) -> None:
         GuardedNode.__init__(self, name)
         # Reentrant, so that get_state answers while configure loads a model.
         LifecycleNodeMixin.__init__(self, callback_group=ReentrantCallbackGroup())
-        self._refuse_impossible_transitions()
+        rclpy_patches.guard_change_state(
+            self,
+            partial(self.guarded, answers=True),
+            lambda reason: self.get_logger().warning(f"transition rejected: {reason}"),
+        )
         self._configured = False
         self._active = False
         self.declare_parameter(
@@ -58,13 +55,18 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         return bool(self.get_parameter("autostart").value)
 
     def autostart(self) -> bool:
-        """Configure and activate; whether both succeeded."""
+        """Configure and activate; return whether both succeeded."""
         return self.trigger_configure() == OK and self.trigger_activate() == OK
 
     @property
     def active(self) -> bool:
         """Whether the node is between activate and deactivate."""
         return self._active
+
+    @property
+    def lifecycle_state(self) -> int:
+        """Id of the present state, see lifecycle_msgs/State."""
+        return rclpy_patches.lifecycle_state(self)
 
     def setup(self) -> None:
         """Hook of configure."""
@@ -79,7 +81,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         """Hook of cleanup; also called after a failed setup()."""
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Final: see setup()."""
+        """Call setup(); call teardown() if it fails. Final."""
         if not self._attempt("configure", self.setup):
             self._attempt("cleanup after the failed configure", self.teardown)
             return FAILED
@@ -87,7 +89,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         return OK
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Final: see start()."""
+        """Call start(); call stop() if it fails. Final."""
         if not self._attempt("activate", self.start):
             self._attempt("stop after the failed activate", self.stop)
             return FAILED
@@ -96,28 +98,28 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
         return OK
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Final: see stop(). A failing stop still leaves the node inactive."""
+        """Call stop(); the node becomes inactive even if it fails. Final."""
         self._active = False
         self._attempt("deactivate", self.stop)
         return OK
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Final: see teardown()."""
+        """Call teardown(). Final."""
         self._configured = False
         return OK if self._attempt("cleanup", self.teardown) else TransitionCallbackReturn.ERROR
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Final: stop, then tear down, whatever the state."""
+        """Stop, then tear down, in any state. Final."""
         self.close()
         return OK
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Final: back to unconfigured, everything given back."""
+        """Release everything and return to unconfigured. Final."""
         self.close()
         return OK
 
     def close(self) -> None:
-        """Stop and tear down; safe to call twice, and the way out of a killed process."""
+        """Stop and tear down, at the end of the process as well; may be called twice."""
         if self._active:
             self._active = False
             self._attempt("stop", self.stop)
@@ -126,6 +128,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
             self._attempt("teardown", self.teardown)
 
     def _attempt(self, what: str, hook: Callable[[], None]) -> bool:
+        """Call a hook; log its exception and return whether there was none."""
         try:
             hook()
         except SetupError as error:
@@ -137,23 +140,3 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
             )
             return False
         return True
-
-    def _refuse_impossible_transitions(self) -> None:
-        # rclpy lets the state machine's error escape from the service callback, which ends
-        # the process: `ros2 lifecycle set` with a transition of another state would kill a robot.
-        service = self._service_change_state
-        change_state = service.callback
-
-        def rejecting(
-            request: ChangeState.Request, response: ChangeState.Response
-        ) -> ChangeState.Response:
-            try:
-                return change_state(request, response)
-            except RCLError as error:
-                first_line = str(error).splitlines()[0]
-                self.get_logger().warning(f"transition rejected: {first_line}")
-                response.success = False
-                return response
-
-        # Rclpy makes this service by itself, so not even that it is under way is known otherwise.
-        service.callback = self._guarded(rejecting, answers=True)

@@ -1,30 +1,41 @@
-"""What the operator asks of the executor: hold, emergency stop, resume, step, reset."""
+"""The operator's services of the executor: hold, emergency stop, resume, step, reset."""
 
 from collections.abc import Callable
 
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from groot_ros.bridge.operator_responses import what_moves_it
 from groot_ros.control import Executor
+from groot_ros.core import ExecutorState
 
-_ONE_CHUNK = "the next chunk is executed to its end"
+
+def motion_outlook(state: ExecutorState, *, active: bool, otherwise: str) -> str:
+    """Return what the robot waits for; `otherwise` only if no other stop prevents motion."""
+    if state.latched or state.hold:
+        return f"it stays stopped: {state.reason}"
+    if not active:
+        return "it moves once the executor is active"
+    return otherwise
 
 
 class OperatorServices:
-    """Services of the node's own name; the latches outlive a reconfiguration.
+    """Services below the node's name; a hold and an emergency stop outlive a reconfiguration.
 
     Args:
-        asked: called after each request that was passed on, to publish what it changed.
+        now: returns ROS time, ns.
+        on_request: called after each request that was carried out, to publish its effect.
+
+    Attributes:
+        active: whether the executor takes chunks.
+        single_step: whether it takes one chunk per step request.
 
     """
 
-    def __init__(self, node: Node, now: Callable[[], int], asked: Callable[[], None]) -> None:
+    def __init__(self, node: Node, now: Callable[[], int], on_request: Callable[[], None]) -> None:
         self._now = now
-        self._asked = asked
+        self._on_request = on_request
         self._control: Executor | None = None
         self._held = self._estopped = False
-        #: Whether chunks are taken, and whether only one for each step.
         self.active = self.single_step = False
         node.create_service(SetBool, "~/hold", self._on_hold)
         node.create_service(SetBool, "~/estop", self._on_estop)
@@ -32,8 +43,8 @@ class OperatorServices:
         node.create_service(Trigger, "~/step", self._on_step)
         node.create_service(Trigger, "~/reset", self._on_reset)
 
-    def command(self, control: Executor | None) -> None:
-        """Requests go there from now on; only the operator releases what he latched."""
+    def set_executor(self, control: Executor | None) -> None:
+        """Send requests to this executor; apply the hold and the stop that are in force."""
         self._control = control
         if control is not None:
             control.hold(self._held, self._now())
@@ -67,18 +78,18 @@ class OperatorServices:
             return response
         if self._control is not None:
             self._control.step(self._now())
-        return self._answer(response, self._next_motion(_ONE_CHUNK))
+        return self._answer(response, self._next_motion("the next chunk is executed to its end"))
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._control is not None:
             self._control.reset(self._now())
-        return self._answer(response, "stopped and forgotten")
+        return self._answer(response, "stopped; session and motion were reset")
 
     def _next_motion(self, otherwise: str = "") -> str:
         if self._control is None:
             return ""
         waiting = "call step for the next chunk" if self.single_step else ""
-        return what_moves_it(
+        return motion_outlook(
             self._control.state(self._now()),
             active=self.active,
             otherwise=otherwise or waiting or "the next chunk may move it",
@@ -90,7 +101,7 @@ class OperatorServices:
         if self._control is None:
             response.message = "not configured"
             return response
-        self._asked()
+        self._on_request()
         response.success = True
         response.message = message
         return response

@@ -1,4 +1,4 @@
-"""The policy's subscriptions: messages into the observation buffer, rejections out."""
+"""Subscriptions of the policy: put images and joint states into the observation buffer."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,28 +10,28 @@ from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
-from groot_ros.bridge import no_events, qos
+from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
-from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.rejections import Rejected
 from groot_ros.vision.compressed import check_compressed, check_compression, compressed_to_rgb
 from groot_ros.vision.encodings import check_encoding, check_image, image_to_rgb
 
 Rgb: TypeAlias = NDArray[np.uint8]
-#: Hears (reason, detail).
-Refuse: TypeAlias = Callable[[str, str], None]
+#: Called with (reason, detail).
+OnRejected: TypeAlias = Callable[[str, str], None]
 
 
 class PolicyInputs:
-    """Cameras and joint states of the contract, until close()."""
+    """Subscriptions to the cameras and joint states that the buffer needs, until close()."""
 
     def __init__(
-        self, node: Node, buffer: ObservationBuffer, refuse: Refuse, group: CallbackGroup
+        self, node: Node, buffer: ObservationBuffer, reject: OnRejected, group: CallbackGroup
     ) -> None:
         self._node = node
         self._buffer = buffer
-        self._reject = refuse
+        self._reject = reject
         self._subscriptions = [
             node.create_subscription(
                 CompressedImage if camera.compressed else Image,
@@ -39,7 +39,7 @@ class PolicyInputs:
                 partial(self._on_compressed if camera.compressed else self._on_image, view),
                 qos.SENSOR,
                 callback_group=group,
-                event_callbacks=no_events.SUBSCRIPTION,
+                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
             )
             for view, camera in buffer.cameras.items()
         ]
@@ -50,13 +50,13 @@ class PolicyInputs:
                 partial(self._on_joint_state, source.topic),
                 qos.JOINT_STATES,
                 callback_group=group,
-                event_callbacks=no_events.SUBSCRIPTION,
+                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
             )
             for source in buffer.sources
         ]
 
     def close(self) -> None:
-        """Listen no longer."""
+        """Destroy the subscriptions."""
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
@@ -66,24 +66,25 @@ class PolicyInputs:
             check_image(image)
             check_encoding(image, self._buffer.cameras[view].encoding)
 
-        self._add(view, msg, check, image_to_rgb)
+        self._add_frame(view, msg, check, image_to_rgb)
 
     def _on_compressed(self, view: str, msg: CompressedImage) -> None:
         def check(image: CompressedImage) -> None:
             check_compressed(image)
             check_compression(image, self._buffer.cameras[view].encoding)
 
-        self._add(view, msg, check, compressed_to_rgb)
+        self._add_frame(view, msg, check, compressed_to_rgb)
 
-    def _add(
+    def _add_frame(
         self, view: str, msg: Any, check: Callable[[Any], None], to_rgb: Callable[[Any], Rgb]
     ) -> None:
+        """Check the message now, but decode it only if an observation uses it."""
         arrival = self._now()
-        self._buffer.arrived(view, arrival)
+        self._buffer.record_image(view, arrival)
         try:
             check(msg)
             stamp = time_to_ns(msg.header.stamp)
-            self._buffer.add_image(view, stamp, arrival, partial(to_rgb, msg))
+            self._buffer.add_frame(view, stamp, arrival, partial(to_rgb, msg))
         except Rejected as rejection:
             self._reject(rejection.reason, rejection.detail)
         except MalformedError as error:

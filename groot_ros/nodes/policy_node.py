@@ -1,7 +1,7 @@
-"""The policy: cameras, joint states and an instruction in, action chunks out.
+"""The policy node: cameras, joint states and an instruction in, action chunks out.
 
-Model and subscriptions live from configure to cleanup, the session from activate to
-deactivate. Inference has a thread of its own; callbacks only store what arrives.
+Model and subscriptions exist from configure to cleanup, the session from activate to deactivate.
+Inference runs in a separate thread; callbacks only store what arrives.
 """
 
 import time
@@ -15,14 +15,11 @@ from rclpy.clock import Clock, ClockType
 from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
-from groot_ros.bridge import no_events, qos
+from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.diagnosis import PolicyDiagnosis
-from groot_ros.bridge.inference import Inference
-from groot_ros.bridge.inference_stats import InferenceStats, StepBudget
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
-from groot_ros.bridge.worker import Worker
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
     NS_PER_S,
@@ -33,6 +30,7 @@ from groot_ros.core import (
     Prefix,
     s_to_ns,
 )
+from groot_ros.core.bounds import instruction_problem
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
@@ -49,9 +47,11 @@ from groot_ros.nodes.policy_setup import (
     wanted_by,
 )
 from groot_ros.nodes.run import run
-from groot_ros.observation.instruction import InstructionBox, problem
-from groot_ros.observation.observation_buffer import ObservationBuffer
-from groot_ros.observation.rejections import WISHES, RejectionCounts
+from groot_ros.observation.buffer import ObservationBuffer
+from groot_ros.observation.inference import Inference, Worker
+from groot_ros.observation.inference_stats import InferenceStats, StepBudget
+from groot_ros.observation.instruction import Instruction, InstructionBox
+from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
 from groot_ros.robot import load_contract
 
 if TYPE_CHECKING:
@@ -61,12 +61,12 @@ if TYPE_CHECKING:
 _STATUS_PERIOD = 0.5
 #: s between reports on /diagnostics.
 _DIAGNOSTICS_PERIOD = 1.0
-#: One warning per reason in so long.
+#: Time in which the same reason is logged only once, ns.
 _QUIET_NS = 5 * NS_PER_S
 
 
 class PolicyNode(ManagedNode):
-    """Wiring only: bridge/ decides what is an observation and which chunk still counts.
+    """Wiring of the policy: observation/ assembles observations and runs the inference.
 
     Args:
         load_policy: has the signature of groot_ros.policy.load_policy.
@@ -79,7 +79,7 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, PolicyConfig)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
-        self._rejections = RejectionCounts(_QUIET_NS, once=WISHES)
+        self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -103,7 +103,7 @@ class PolicyNode(ManagedNode):
             _STATUS_PERIOD, lambda: self._publish_status(), callback_group=own, clock=steady
         )
         self.create_timer(_DIAGNOSTICS_PERIOD, self._diagnose, callback_group=own, clock=steady)
-        # One for life: rclpy's executor dies of a timer that is cancelled while it is due.
+        # Never destroyed: rclpy's executor raises if a timer is cancelled while it is due.
         self._ticks = self.create_timer(
             1.0,
             self._on_tick,
@@ -112,14 +112,14 @@ class PolicyNode(ManagedNode):
         )
 
     def setup(self) -> None:
-        """Load the model and listen to its inputs."""
+        """Load the model and subscribe to its inputs."""
         settings = self._settings
         settings.lock()
-        self._rejections = RejectionCounts(_QUIET_NS, once=WISHES)
+        self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
         if not settings.config.checkpoint:
-            raise SetupError("parameter checkpoint is not set: give a checkpoint's directory")
-        if why := problem(settings.config.instruction):
-            raise SetupError(f"parameter instruction: {why}")
+            raise SetupError("parameter checkpoint is not set: give the directory of a checkpoint")
+        if problem := instruction_problem(settings.config.instruction):
+            raise SetupError(f"parameter instruction: {problem}")
         try:
             threads = set_threads(settings.config)
             contract = load_contract(robot_path(settings.config.robot))
@@ -131,7 +131,7 @@ class PolicyNode(ManagedNode):
             raise SetupError(str(error)) from error
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
-            # Two calls, as rclpy takes one severity from each place.
+            # Two calls, because rclpy allows only one severity per call site.
             if note in policy.warnings:
                 self.get_logger().warning(note)
             else:
@@ -147,12 +147,12 @@ class PolicyNode(ManagedNode):
             self._on_timeline,
             qos.LATCHED,
             callback_group=self._input_group,
-            event_callbacks=no_events.SUBSCRIPTION,
+            event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
 
     def start(self) -> None:
-        """Begin a session: chunks from now on."""
+        """Begin a session and publish chunks."""
         assert self._policy is not None
         assert self._buffer is not None
         seed = self._settings.config.noise_seed
@@ -164,7 +164,7 @@ class PolicyNode(ManagedNode):
             self._publish_chunk,
             self._reject,
             None if seed < 0 else seed,
-            self._continued,
+            self._prefix_for,
         )
         self._worker = Worker(self._inference.step, self._on_worker_error, "inference")
         self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.config.rate_hz)
@@ -172,7 +172,7 @@ class PolicyNode(ManagedNode):
         self._publish_status(State.PRIMARY_STATE_ACTIVE)
 
     def stop(self) -> None:
-        """End the session at once; then wait for the inference in progress."""
+        """End the session, then wait for the inference in progress."""
         if self._inference is not None:
             self._inference.end()
         if self._worker is not None:
@@ -181,7 +181,7 @@ class PolicyNode(ManagedNode):
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
 
     def teardown(self) -> None:
-        """Give the model's memory back."""
+        """Destroy the subscriptions and release the model."""
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
@@ -195,6 +195,11 @@ class PolicyNode(ManagedNode):
         self._settings.unlock()
         self._publish_status(State.PRIMARY_STATE_UNCONFIGURED)
 
+    @property
+    def instruction(self) -> Instruction:
+        """The newest instruction."""
+        return self._instructions.current
+
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
@@ -207,16 +212,16 @@ class PolicyNode(ManagedNode):
         except MalformedError as error:
             self._reject(error.reason, f"committed timeline: {error.detail}")
 
-    def _continued(self, origin: ChunkOrigin) -> Prefix | None:
+    def _prefix_for(self, origin: ChunkOrigin) -> Prefix | None:
         policy, inference, continuation = self._policy, self._inference, self._continuation
         if policy is None or inference is None or continuation is None:
             return None
         budget = self._budget(policy, inference)
-        return continuation.prefix(origin, budget.d, budget.s)
+        return continuation.prefix(origin, budget.inference_delay, budget.execution_horizon)
 
     def _budget(self, policy: "Policy", inference: Inference) -> StepBudget:
         rate = self._settings.config.rate_hz
-        return inference.figures.budget(rate, policy.dt, policy.spec.horizon, self._now())
+        return inference.stats.budget(rate, policy.dt, policy.spec.horizon, self._now())
 
     def _on_tick(self) -> None:
         worker = self._worker
@@ -226,7 +231,7 @@ class PolicyNode(ManagedNode):
     def _on_instruction(self) -> None:
         worker = self._worker
         if worker is not None:
-            worker.urge()
+            worker.request()
         self._publish_status()
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -254,22 +259,22 @@ class PolicyNode(ManagedNode):
             self.get_logger().info(f"loading {stage}: {fraction:.0%}")
 
     def _on_worker_error(self, error: Exception) -> None:
-        self.caught("inference", error)
+        self.handle_exception("inference", error)
 
-    def react(self, what: str) -> None:
-        """Count it: no chunk came of it, so the executor brings the robot to rest by itself."""
-        self._rejections.add("internal_error", time.monotonic_ns())
+    def on_internal_error(self, what: str) -> None:
+        """Count the error; without further chunks the executor brings the robot to rest."""
+        self._rejections.record_rejection("internal_error", time.monotonic_ns())
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
-        self._rejections.over()
+        self._rejections.rearm()
 
     def _reject(self, reason: str, detail: str) -> None:
-        if not self._rejections.add(reason, time.monotonic_ns()):
+        if not self._rejections.record_rejection(reason, time.monotonic_ns()):
             return
         if reason == "inference_error":
             self.get_logger().error(f"{reason}: {detail}")
-        elif reason in WISHES:
+        elif reason in EXPECTED_REJECTIONS:
             self.get_logger().info(f"{reason}: {detail}")
         else:
             self.get_logger().warning(f"{reason}: {detail}")
@@ -289,23 +294,23 @@ class PolicyNode(ManagedNode):
         policy, inference, buffer = self._policy, self._inference, self._buffer
         rate_wanted = self._settings.config.rate_hz
         loaded, activation = LoadedPolicy(), Activation()
-        figures, budget = InferenceStats(), StepBudget(0, 0, 0)
+        stats, budget = InferenceStats(), StepBudget(0, 0, 0)
         if policy is not None:
             loaded = LoadedPolicy(
                 policy.engine.name, policy.device, policy.memory_bytes, policy.spec.horizon
             )
         if policy is not None and inference is not None:
             activation = Activation(inference.session, inference.episode)
-            figures = inference.figures
+            stats = inference.stats
             budget = self._budget(policy, inference)
         return policy_status(
             now,
-            self._state_machine.current_state[0] if lifecycle is None else lifecycle,
+            self.lifecycle_state if lifecycle is None else lifecycle,
             activation,
             self._instructions.current.id,
             loaded,
             rate_wanted,
-            figures,
+            stats,
             budget,
             () if buffer is None else buffer.inputs(now),
             self._rejections.as_dict(),
@@ -314,5 +319,5 @@ class PolicyNode(ManagedNode):
 
 def main() -> None:
     """Entry point of the executable."""
-    # One for a slow transition, one for inputs, two for services and timers.
+    # One thread for a slow transition, one for inputs, two for services and timers.
     run(PolicyNode, threads=4)

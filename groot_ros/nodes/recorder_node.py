@@ -1,4 +1,4 @@
-"""The recorder: subscribes to the topics of the graph and writes them, raw, into a bag."""
+"""The recorder node: writes the serialized messages of the graph's topics into a bag."""
 
 import importlib
 import sys
@@ -14,11 +14,6 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos
 
-try:
-    from rclpy.event_handler import QoSMessageLostInfo, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import QoSMessageLostInfo, SubscriptionEventCallbacks
-
 from groot_ros.bags import BagError
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.qos import Request, offered_qos
@@ -26,25 +21,28 @@ from groot_ros.bags.recorder import Recorder
 from groot_ros.bags.topics import graph_topics
 from groot_ros.bags.writer import BagWriter
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
+from groot_ros.bridge.rclpy_patches import (
+    HAS_RECEPTION_TIME,
+    QoSMessageLostInfo,
+    SubscriptionEventCallbacks,
+)
 from groot_ros.core import RecorderConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 
-#: s between looks for publishers.
+#: s between searches for publishers.
 _DISCOVERY_PERIOD = 0.2
-#: s between reports of lost messages and of a broken disk.
+#: s between reports of lost messages and of write errors.
 _REPORT_PERIOD = 1.0
-#: Reports after which topics that have not appeared are named.
-_PATIENCE = 5
-#: Messages kept for a recorder that is held up: 2 s of images, 10 s of a 100 Hz topic.
+#: Number of reports after which topics without a publisher are logged.
+_REPORTS_BEFORE_WARNING = 5
+#: Queue depths that cover a delayed recorder: 2 s of images, 10 s of a 100 Hz topic.
 _IMAGE_DEPTH, _DEPTH = 60, 1000
-#: Humble's rclpy does not tell a callback when its message was received.
-_TELLS_RECEPTION = hasattr(Subscription, "CallbackType")
 
 
 class RecorderNode(Node):
-    """Records from the moment a topic has a publisher until close()."""
+    """Record each topic from its first publisher on, until close()."""
 
     def __init__(self) -> None:
         super().__init__("recorder_node")
@@ -61,7 +59,7 @@ class RecorderNode(Node):
         self._missing = {self.resolve_topic_name(name): None for name in names}
         self._requests: dict[str, Request] = {}
         self._subscriptions_by_topic: dict[str, Subscription] = {}
-        self._told_dropped: Counter[str] = Counter()
+        self._logged_dropped: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
         self._reports = 0
         self._definitions = MessageDefinitions()
@@ -74,15 +72,20 @@ class RecorderNode(Node):
 
     @property
     def failed(self) -> bool:
-        """Whether something that was received is missing in the bag."""
+        """Whether received messages are missing in the bag."""
         return self._recorder.problem is not None or bool(self._recorder.dropped)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Messages written so far, by topic."""
+        return self._recorder.counts
+
     def close(self) -> None:
-        """Write what is waiting, close the bag and say what is in it."""
+        """Write the queued messages, close the bag and log what it contains."""
         for subscription in self._subscriptions_by_topic.values():
             self.destroy_subscription(subscription)
         self._recorder.close()
-        self._tell_losses()
+        self._log_losses()
         if self._recorder.problem is not None:
             self.get_logger().error(str(self._recorder.problem))
         counts = self._recorder.counts
@@ -93,7 +96,7 @@ class RecorderNode(Node):
         self.get_logger().info(f"recorded {recorded} in {self._output}")
 
     def _discover(self) -> None:
-        # Without a first /clock every stamp would be 0.
+        # Before the first /clock every stamp would be 0.
         if self._sim_time and self.get_clock().now().nanoseconds == 0:
             return
         for topic in [*self._missing, *self._requests]:
@@ -104,16 +107,16 @@ class RecorderNode(Node):
             types = sorted({p.topic_type for p in publishers})
             if topic in self._missing:
                 del self._missing[topic]
-                self._begin(topic, types, offers)
+                self._start_recording(topic, types, offers)
             elif not self._requests[topic].receives_all(offers):
                 self.get_logger().warning(
                     f"a new publisher of {topic} offers less (best effort, or not latched): "
-                    "subscribing anew so that all are heard"
+                    "subscribing again, compatible with all of them"
                 )
                 self.destroy_subscription(self._subscriptions_by_topic[topic])
                 self._subscribe(topic, types[0], offers)
 
-    def _begin(self, topic: str, types: Sequence[str], offers: Sequence[Qos]) -> None:
+    def _start_recording(self, topic: str, types: Sequence[str], offers: Sequence[Qos]) -> None:
         try:
             if len(types) > 1:
                 raise BagError(f"its publishers disagree on its type: {', '.join(types)}")
@@ -130,7 +133,9 @@ class RecorderNode(Node):
         self._subscriptions_by_topic[topic] = self.create_subscription(
             _message_class(type_name),
             topic,
-            partial(self._received, topic) if _TELLS_RECEPTION else partial(self._arrived, topic),
+            partial(self._on_stamped_message, topic)
+            if HAS_RECEPTION_TIME
+            else partial(self._on_message, topic),
             QoSProfile(
                 depth=_IMAGE_DEPTH if type_name == "sensor_msgs/msg/Image" else _DEPTH,
                 reliability=QoSReliabilityPolicy.RELIABLE
@@ -140,47 +145,50 @@ class RecorderNode(Node):
                 if request.latched
                 else QoSDurabilityPolicy.VOLATILE,
             ),
-            event_callbacks=SubscriptionEventCallbacks(message_lost=partial(self._lose, topic)),
+            event_callbacks=SubscriptionEventCallbacks(
+                message_lost=partial(self.on_message_lost, topic)
+            ),
             raw=True,
         )
 
-    def _lose(self, topic: str, event: QoSMessageLostInfo) -> None:
-        # What a latched topic had already replaced when we joined counts as lost to DDS.
+    def on_message_lost(self, topic: str, event: QoSMessageLostInfo) -> None:
+        """Count messages that DDS reports as lost."""
+        # DDS includes what a latched topic had already replaced when the recorder joined.
         request = self._requests.get(topic)
         first = event.total_count == event.total_count_change
         if not (first and request is not None and request.latched):
             self._lost[topic] += event.total_count_change
 
-    def _received(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
+    def _on_stamped_message(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
         stamp_ns = 0 if self._sim_time else int(info["received_timestamp"])
         if stamp_ns > 0:
             self._recorder.offer(topic, stamp_ns, data)
         else:
-            self._arrived(topic, data)
+            self._on_message(topic, data)
 
-    def _arrived(self, topic: str, data: bytes) -> None:
+    def _on_message(self, topic: str, data: bytes) -> None:
         self._recorder.offer(topic, self.get_clock().now().nanoseconds, data)
 
     def _report(self) -> None:
         self._reports += 1
         if self._recorder.problem is not None:
             raise SystemExit(1)
-        self._tell_losses()
-        if self._reports == _PATIENCE and self._missing:
+        self._log_losses()
+        if self._reports == _REPORTS_BEFORE_WARNING and self._missing:
             self.get_logger().warning(f"still no publisher of {', '.join(self._missing)}")
 
-    def _tell_losses(self) -> None:
-        new = self._recorder.dropped - self._told_dropped
+    def _log_losses(self) -> None:
+        new = self._recorder.dropped - self._logged_dropped
         for topic, count in new.items():
             self.get_logger().error(
                 f"writing cannot keep up: {count} messages of {topic} are NOT in the bag "
-                f"({self._recorder.dropped[topic]} in all)"
+                f"({self._recorder.dropped[topic]} in total)"
             )
-        self._told_dropped += new
+        self._logged_dropped += new
         for topic, count in self._lost.items():
             self.get_logger().error(
-                f"{count} messages of {topic} were lost on their way here; for images, does its "
-                "publisher run with the package's DDS profile (config/fastdds.xml)?"
+                f"{count} messages of {topic} were lost in transport; for images, does the "
+                "publisher use the package's DDS profile (config/fastdds.xml)?"
             )
         self._lost.clear()
 
@@ -190,11 +198,11 @@ def _message_class(type_name: str) -> type:
     try:
         return getattr(importlib.import_module(f"{package}.msg"), name)
     except (ImportError, AttributeError) as error:
-        raise BagError(f"{type_name} is not installed here: source its workspace") from error
+        raise BagError(f"{type_name} is not installed: source its workspace") from error
 
 
 def main() -> None:
-    """Entry point of the executable; status 1 when the bag is not what it should be."""
+    """Entry point of the executable; exits with status 1 if messages are missing in the bag."""
     made: list[RecorderNode] = []
 
     def make() -> RecorderNode:

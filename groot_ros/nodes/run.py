@@ -1,8 +1,8 @@
-"""How a node's process runs and ends.
+"""Run a node's process until a signal, and end it in order.
 
-The signals are our own: rclpy's handlers would take the context down first, and then the
-last message (a hold) could no longer be published. A second signal during the way out is
-ignored, because `timeout`, terminals and `ros2 launch` signal whole groups.
+The signal handlers are our own: rclpy's would shut the context down first, so that the last
+message (a hold) could no longer be published. A second signal during shutdown is ignored, because
+`timeout`, terminals and `ros2 launch` signal whole process groups.
 """
 
 import faulthandler
@@ -16,33 +16,37 @@ from types import FrameType
 from typing import NoReturn
 
 import rclpy
-from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from groot_ros.bridge import rclpy_patches
 from groot_ros.nodes.guarded import GuardedNode
 from groot_ros.nodes.lifecycle import ManagedNode
 
-#: A signal is noticed within this long, s: the executor's wait cannot be interrupted.
+#: A signal is noticed within this time, s: the executor's wait cannot be interrupted.
 _SIGNAL_POLL = 0.1
-#: Callbacks under way, and the start, may take this long to end, s: then the process leaves them.
-_LAST_CALLS = 1.0
+#: Time for running callbacks, and for the autostart, to end, s; the process does not wait longer.
+_DRAIN_TIMEOUT = 1.0
 _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
-    """Spin the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish."""
-    # A crash in a library is otherwise an end without a word.
+    """Spin the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish.
+
+    Exits with status 2 if make_node() raises ValueError, with 1 if the autostart failed or the
+    node ended without a signal.
+    """
+    # Without it, a crash in a library ends the process silently.
     faulthandler.enable()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    ended: list[int] = []
+    received: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        ended.append(number)
+        received.append(number)
 
     for number in _SIGNALS:
-        # Of nohup, an ignored SIGHUP stays ignored; of a background job, no SIGINT does.
+        # SIGHUP stays ignored under nohup. A background job's ignored SIGINT does not.
         if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, on_signal)
     try:
@@ -57,49 +61,49 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
     )
     executor.add_node(node)
     failed = threading.Event()
-    # Beside the spinning executor, so that services answer while a model loads.
+    # In a thread next to the spinning executor, so that services answer while a model loads.
     starting = threading.Thread(target=_autostart, args=(node, failed), daemon=True)
     starting.start()
     try:
-        while not ended and not failed.is_set() and rclpy.ok():
+        while not received and not failed.is_set() and rclpy.ok():
             if not _spin_once(executor, node):
                 break
     finally:
-        # What is being started is closed after it, not before.
-        starting.join(_LAST_CALLS)
+        # Wait for the start, so that close() comes after it.
+        starting.join(_DRAIN_TIMEOUT)
         close = getattr(node, "close", None)
         if close is not None:
             close()
-        silent = not isinstance(node, GuardedNode) or node.drain_callbacks(_LAST_CALLS)
-        if starting.is_alive() or not silent:
-            _leave(not ended)
+        drained = not isinstance(node, GuardedNode) or node.drain_callbacks(_DRAIN_TIMEOUT)
+        if starting.is_alive() or not drained:
+            _exit_now(not received)
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()
         _ignore_signals()
-    # Without a signal, the node itself took its context down: it could not go on.
-    if failed.is_set() or not ended:
+    # Without a signal, the node shut its context down because it could not continue.
+    if failed.is_set() or not received:
         sys.exit(1)
 
 
 def _spin_once(executor: Executor, node: Node) -> bool:
-    """Whether the node can go on."""
+    """Spin once; return whether the node can continue."""
     try:
-        executor.spin_once(timeout_sec=_SIGNAL_POLL)
-    except InvalidHandle as error:
-        # rclpy's executor looked at something that a transition was just destroying. The next
-        # look is at what is left; to end here would kill a robot's node for a cleanup.
-        node.get_logger().debug(f"destroyed while the executor looked at it: {error}")
+        rclpy_patches.spin_once(
+            executor,
+            _SIGNAL_POLL,
+            lambda error: node.get_logger().debug(f"destroyed while spinning: {error}"),
+        )
     except Exception:
-        # Not of a managed node's callbacks, which are guarded: nothing is known to be heard any
-        # more. The way out stops the robot.
+        # The callbacks of a managed node are guarded, so this is rclpy's, and nothing can be
+        # relied on to be received any more. Closing the node stops the robot.
         node.get_logger().fatal(f"the node ends: {traceback.format_exc()}")
         return False
     return True
 
 
-def _leave(status: int) -> NoReturn:
-    """Without Python's own end, which aborts while a thread of it loads a model in C++."""
+def _exit_now(status: int) -> NoReturn:
+    """Exit without Python's finalisation, which aborts while a C++ thread loads a model."""
     rclpy.try_shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -107,7 +111,7 @@ def _leave(status: int) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    # Python, while it ends, gives up handlers of its own; what is ignored stays so.
+    # Python removes its own handlers during finalisation; ignored signals stay ignored.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""The simulated robot as a driver would show it: joint states, images, controllers' topics."""
+"""The simulated robot with the topics of a real driver: joint states, images, controllers."""
 
 import threading
 import time
@@ -18,9 +18,9 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
+from groot_ros.bridge.graph_monitor import PublisherConflicts, publishers_of
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
-from groot_ros.bridge.publisher_conflicts import PublisherConflicts
 from groot_ros.core import NS_PER_S, SimRobotConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
@@ -31,12 +31,18 @@ from groot_ros.sim.controllers import Distro
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
-#: /clock does not begin at 0: a zero stamp means "now" to a trajectory.
+#: Start of /clock, not 0, because a trajectory with a zero stamp starts immediately.
 _SIM_START_NS = NS_PER_S
 
 
 class SimRobotNode(Node):
-    """Runs the robot in a thread of its own, in real time or as the source of /clock."""
+    """Run the robot in a separate thread, in real time or as the source of /clock.
+
+    Attributes:
+        robot: the simulation.
+        publisher_conflicts: other publishers of /clock.
+
+    """
 
     def __init__(self) -> None:
         super().__init__("sim_robot_node")
@@ -47,14 +53,14 @@ class SimRobotNode(Node):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._wall = steady if self._publishes_clock else self.get_clock()
         start_ns = _SIM_START_NS if self._publishes_clock else self._wall.now().nanoseconds
-        self._robot = SimulatedRobot(
+        self.robot = SimulatedRobot(
             contract,
             start_ns,
             distro=cast(Distro, parameters.config.controller_distro),
             control_rate=parameters.config.control_rate,
             seed=parameters.config.seed,
         )
-        self._pacer = RealTimePacer(self._robot.period_ns, factor)
+        self._pacer = RealTimePacer(self.robot.period_ns, factor)
         parameters.lock(READ_ONCE)
         self._rejections: dict[str, tuple[int, str]] = {
             c.name: (0, "") for c in contract.controllers
@@ -77,7 +83,7 @@ class SimRobotNode(Node):
             for name, camera in contract.cameras.items()
         }
         self._frames = FrameThread(
-            self._robot.model,
+            self.robot.model,
             tuple(contract.cameras),
             (parameters.config.image_width, parameters.config.image_height),
             self._publish_image,
@@ -96,7 +102,7 @@ class SimRobotNode(Node):
         self._clock_publisher = (
             self.create_publisher(ClockMsg, "/clock", qos.DRIVER) if self._publishes_clock else None
         )
-        self._rivals = PublisherConflicts(self.get_fully_qualified_name())
+        self.publisher_conflicts = PublisherConflicts(self.get_fully_qualified_name())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reset", self._on_reset)
@@ -106,7 +112,7 @@ class SimRobotNode(Node):
         self._physics.start()
 
     def close(self) -> None:
-        """Stop both threads; nothing is published any more."""
+        """Stop both threads; nothing is published afterwards."""
         self._stop.set()
         self._physics.join()
         self._frames.close()
@@ -121,12 +127,12 @@ class SimRobotNode(Node):
                     self.get_logger().warning(
                         f"the clock jumped by {jump_ns / NS_PER_S:.3f} s: the robot holds"
                     )
-                    self._restart_at(self._robot.now_ns + jump_ns)
+                    self._restart_at(self.robot.now_ns + jump_ns)
                 for _ in range(cycles):
-                    self._robot.cycle()
+                    self.robot.cycle()
                     self._publish_due()
                 if cycles and self._clock_publisher is not None:
-                    self._clock_publisher.publish(ClockMsg(clock=ns_to_time(self._robot.now_ns)))
+                    self._clock_publisher.publish(ClockMsg(clock=ns_to_time(self.robot.now_ns)))
                 self._stop.wait(self._pacer.wait(self._wall.now().nanoseconds))
         except Exception as error:
             self.get_logger().fatal(f"the simulation ended: {type(error).__name__}: {error}")
@@ -134,17 +140,17 @@ class SimRobotNode(Node):
             raise
 
     def _restart_at(self, now_ns: int) -> None:
-        self._robot.jump_to(now_ns)
-        for _, _, cadence in self._joint_states:
-            cadence.restart(now_ns)
-        for _, cadence in self._cameras.values():
-            cadence.restart(now_ns)
+        self.robot.jump_to(now_ns)
+        for _, _, timer in self._joint_states:
+            timer.restart(now_ns)
+        for _, timer in self._cameras.values():
+            timer.restart(now_ns)
 
     def _publish_due(self) -> None:
-        now_ns = self._robot.now_ns
-        for publisher, joints, cadence in self._joint_states:
-            if cadence.due(now_ns):
-                reading = self._robot.reading(joints)
+        now_ns = self.robot.now_ns
+        for publisher, joints, timer in self._joint_states:
+            if timer.due(now_ns):
+                reading = self.robot.reading(joints)
                 state = JointState(
                     name=list(reading.names),
                     position=array("d", reading.positions),
@@ -153,16 +159,16 @@ class SimRobotNode(Node):
                 )
                 state.header.stamp = ns_to_time(reading.stamp_ns)
                 publisher.publish(state)
-        due = [name for name, (_, cadence) in self._cameras.items() if cadence.due(now_ns)]
+        due = [name for name, (_, timer) in self._cameras.items() if timer.due(now_ns)]
         if due:
-            self._frames.offer(now_ns, self._robot.scene, due)
+            self._frames.offer(now_ns, self.robot.scene, due)
             if self._publishes_clock:
-                # Pictures keep step with simulated time however fast it runs.
+                # Render every frame, however fast simulated time runs.
                 self._frames.finish()
 
     def _publish_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
         height, width, _ = image.shape
-        # array.array is the one form that is fast with and without rclpy's field checks.
+        # array.array is fast both with and without rclpy's field checks.
         data = array("B")
         data.frombytes(np.ascontiguousarray(image).reshape(-1).data)
         msg = Image(height=height, width=width, encoding="rgb8", step=3 * width, data=data)
@@ -172,13 +178,13 @@ class SimRobotNode(Node):
 
     def _on_trajectory(self, controller: str, msg: JointTrajectory) -> None:
         try:
-            self._robot.accept_trajectory(controller, _trajectory(msg))
+            self.robot.accept_trajectory(controller, _trajectory(msg))
         except TrajectoryRejected as rejection:
             self._count_rejection(controller, str(rejection))
 
     def _on_values(self, controller: str, msg: Float64MultiArray) -> None:
         try:
-            self._robot.accept_values(controller, msg.data)
+            self.robot.accept_values(controller, msg.data)
         except ValueError as rejection:
             self._count_rejection(controller, str(rejection))
 
@@ -192,13 +198,13 @@ class SimRobotNode(Node):
 
     def _publish_diagnostics(self) -> None:
         if self._clock_publisher is not None:
-            self._look_for_another_clock()
-            if self._rivals.gives_way:
+            self._check_for_another_clock()
+            if self.publisher_conflicts.yields:
                 self.close()
                 self.context.try_shutdown()
                 return
         array_msg = DiagnosticArray()
-        array_msg.header.stamp = ns_to_time(self._robot.now_ns)
+        array_msg.header.stamp = ns_to_time(self.robot.now_ns)
         for controller, (count, reason) in self._rejections.items():
             array_msg.status.append(
                 DiagnosticStatus(
@@ -208,37 +214,34 @@ class SimRobotNode(Node):
                     values=[KeyValue(key="rejected", value=str(count))],
                 )
             )
-        if self._rivals.words:
+        if self.publisher_conflicts.description:
             array_msg.status.append(
                 DiagnosticStatus(
                     level=DiagnosticStatus.ERROR,
                     name=f"{self.get_name()}: clock",
-                    message=self._rivals.words,
+                    message=self.publisher_conflicts.description,
                 )
             )
         self._diagnostics.publish(array_msg)
 
-    def _look_for_another_clock(self) -> None:
-        names = [
-            f"{info.node_namespace.rstrip('/')}/{info.node_name}"
-            for info in self.get_publishers_info_by_topic("/clock")
-        ]
-        before = self._rivals.words
-        if not self._rivals.begun:
-            self._rivals.begin(time.monotonic_ns())
-        words = self._rivals.look({"/clock": names}, time.monotonic_ns())
-        if self._rivals.gives_way:
-            self.get_logger().fatal(f"two clocks: {words}; this simulation ends")
-        elif words and not before:
-            self.get_logger().error(f"two clocks: {words}")
+    def _check_for_another_clock(self) -> None:
+        names = publishers_of(self, "/clock")
+        before = self.publisher_conflicts.description
+        if not self.publisher_conflicts.begun:
+            self.publisher_conflicts.begin(time.monotonic_ns())
+        others = self.publisher_conflicts.check({"/clock": names}, time.monotonic_ns())
+        if self.publisher_conflicts.yields:
+            self.get_logger().fatal(f"two clocks: {others}; this simulation ends")
+        elif others and not before:
+            self.get_logger().error(f"two clocks: {others}")
 
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._robot.busy:
-            # It would be actuated back at once, from wherever home is.
-            response.message = "the arm is being actuated: hold the executor first"
+        if self.robot.busy:
+            # The controller would immediately drive it back from its home position.
+            response.message = "the arm is moving: hold the executor first"
             return response
-        self._robot.reset()
-        places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self._robot.cubes.items()}
+        self.robot.reset()
+        places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self.robot.cubes.items()}
         response.success = True
         response.message = "arm home; cubes at " + ", ".join(f"{c} {p}" for c, p in places.items())
         return response

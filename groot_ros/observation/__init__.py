@@ -1,1 +1,1 @@
-"""Observation buffers: history, synchronisation and input health, without ROS."""
+"""From received inputs to chunks: buffers, synchronisation, input health, inference loop."""

@@ -1,4 +1,4 @@
-"""What arrived lately, by stamp."""
+"""Ring buffer of stamped items, searched by time."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ Item = TypeVar("Item")
 
 
 class History(Generic[Item]):
-    """Items with stamps, oldest first, bounded in time and in number.
+    """Items ordered by stamp, oldest first, bounded in time and in number.
 
     Args:
-        span_ns: items older than this, counted from the newest, are let go.
-        capacity: at most so many items, whatever their stamps.
+        span_ns: items older than this, counted from the newest, are dropped.
+        capacity: largest number of items, whatever their stamps.
 
     """
 
@@ -27,19 +27,19 @@ class History(Generic[Item]):
 
     @property
     def stamps(self) -> Sequence[int]:
-        """All stamps, ascending."""
+        """All stamps, ascending, ns."""
         return self._stamps
 
     @property
     def newest(self) -> int:
-        """The newest stamp; IndexError when empty."""
+        """The newest stamp, ns; IndexError when empty."""
         return self._stamps[-1]
 
-    def add(self, stamp_ns: int, item: Item) -> None:
-        """Add the newest item; the same stamp again replaces it.
+    def append(self, stamp_ns: int, item: Item) -> None:
+        """Append the newest item; an item of the same stamp is replaced.
 
-        A stamp that goes backwards means a clock that was reset or a bag that began again:
-        everything before it belongs to another time and is forgotten.
+        A stamp that goes backwards means that the clock was reset or a bag started again: all
+        items before it belong to another time and are dropped.
         """
         if self._stamps and stamp_ns <= self._stamps[-1]:
             if stamp_ns < self._stamps[-1]:
@@ -54,32 +54,32 @@ class History(Generic[Item]):
             self._keep(max(expired, surplus), len(self))
 
     def at(self, stamp_ns: int) -> Item:
-        """The item of exactly this stamp; KeyError when there is none."""
+        """Return the item with exactly this stamp; KeyError if there is none."""
         index = bisect_left(self._stamps, stamp_ns)
         if index == len(self) or self._stamps[index] != stamp_ns:
             raise KeyError(stamp_ns)
         return self._items[index]
 
     def nearest(self, stamp_ns: int) -> int | None:
-        """The stamp nearest to this one, None when empty; of two equally near the older."""
+        """Return the nearest stamp, the older of two equally near, None when empty."""
         index = bisect_left(self._stamps, stamp_ns)
         neighbours = self._stamps[max(index - 1, 0) : index + 1]
         return min(neighbours, key=lambda s: abs(s - stamp_ns), default=None)
 
-    def around(self, stamp_ns: int) -> tuple[int | None, int | None]:
-        """The last stamp at or before this one and the first after it."""
+    def neighbours(self, stamp_ns: int) -> tuple[int | None, int | None]:
+        """Return the last stamp at or before this one and the first stamp after it."""
         index = bisect_right(self._stamps, stamp_ns)
         before = self._stamps[index - 1] if index > 0 else None
         after = self._stamps[index] if index < len(self) else None
         return before, after
 
-    def forget_after(self, stamp_ns: int) -> None:
-        """Forget the items that are newer than this."""
+    def drop_after(self, stamp_ns: int) -> None:
+        """Drop the items that are newer than this."""
         if self._stamps and self._stamps[-1] > stamp_ns:
             self._keep(0, bisect_right(self._stamps, stamp_ns))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Drop all items."""
         self._keep(0, 0)
 
     def _keep(self, first: int, end: int) -> None:

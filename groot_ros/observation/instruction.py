@@ -1,29 +1,24 @@
-"""What the policy is told to do, whoever says it."""
+"""The newest instruction for the policy, from parameter, topic or service."""
 
 from dataclasses import dataclass
 from threading import Lock
 
-from groot_ros.core.bounds import LONGEST_INSTRUCTION as LONGEST
-from groot_ros.core.bounds import instruction_problem as problem
-
-__all__ = ["LONGEST", "Instruction", "InstructionBox", "problem"]
-
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction; `id` 0 means that none was ever given, blank text means stop."""
+    """One instruction; `id` 0 means that none was given yet, an empty text means stop."""
 
     id: int = 0
     text: str = ""
 
     @property
     def stops(self) -> bool:
-        """Whether there is nothing to do."""
+        """Whether the instruction is to stop."""
         return not self.text.strip()
 
 
 class InstructionBox:
-    """Holds the newest instruction, from parameter, topic or service alike."""
+    """Thread-safe holder of the newest instruction; each change has the next id."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -31,13 +26,13 @@ class InstructionBox:
 
     @property
     def current(self) -> Instruction:
-        """The instruction in force."""
+        """The newest instruction."""
         return self._current
 
-    def put(self, text: str) -> bool:
-        """Take a new instruction; False when it is the one in force already.
+    def set(self, text: str) -> bool:
+        """Set the instruction; return False if it is unchanged.
 
-        A blank one is the empty one.
+        A text of white space alone is replaced by the empty one.
         """
         text = text if text.strip() else ""
         with self._lock:
@@ -47,7 +42,7 @@ class InstructionBox:
             return True
 
     def set_if_unset(self, text: str) -> None:
-        """Take an instruction only if none was ever given."""
+        """Set the instruction if none was given yet and the text is not blank."""
         with self._lock:
             if self._current.id == 0 and text.strip():
                 self._current = Instruction(1, text)

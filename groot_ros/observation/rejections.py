@@ -1,11 +1,11 @@
-"""Rejections: counted by reason, told once in a while."""
+"""Rejections of inputs, observations and chunks: the exception, and counters for status and log."""
 
 from collections import Counter
 from collections.abc import Collection
 from threading import Lock
 
-#: Reasons that are somebody's wish, not a fault.
-WISHES = frozenset(
+#: Codes that follow from what the operator asked for; they are logged as information.
+EXPECTED_REJECTIONS = frozenset(
     {
         "estopped",
         "on_hold",
@@ -21,11 +21,11 @@ WISHES = frozenset(
 
 
 class Rejected(Exception):  # noqa: N818 - a rejection is a normal answer, not an error
-    """The policy cannot act on what it has.
+    """The policy cannot act on the inputs that it has.
 
     Attributes:
-        reason: short snake_case name, stable, for counting.
-        detail: which input, how old, how skewed.
+        reason: code in snake_case, stable, used for counting.
+        detail: which input, its age or skew.
 
     """
 
@@ -36,11 +36,11 @@ class Rejected(Exception):  # noqa: N818 - a rejection is a normal answer, not a
 
 
 class RejectionCounts:
-    """How often each reason came up, and whether it is time to say so; safe between threads.
+    """Thread-safe counters by reason, which also limit how often a reason is logged.
 
     Args:
-        quiet_ns: a reason that was told is not told again for so long.
-        once: reasons that are told once, until over().
+        quiet_ns: time after a log entry in which the same reason is not logged again.
+        once: reasons that are logged once, until rearm() is called.
 
     """
 
@@ -49,26 +49,26 @@ class RejectionCounts:
         self._quiet_ns = quiet_ns
         self._once = frozenset(once)
         self._counts: Counter[str] = Counter()
-        self._told: dict[str, int] = {}
+        self._logged: dict[str, int] = {}
 
-    def add(self, reason: str, now_ns: int) -> bool:
-        """Count one; whether it should be told now. `now_ns` is of a steady clock."""
+    def record_rejection(self, reason: str, now_ns: int) -> bool:
+        """Count a rejection at `now_ns` (steady clock); return whether to log it now."""
         with self._lock:
             self._counts[reason] += 1
-            told = self._told.get(reason)
-            quiet = told is not None and now_ns - told < self._quiet_ns
-            if quiet or (told is not None and reason in self._once):
+            logged = self._logged.get(reason)
+            quiet = logged is not None and now_ns - logged < self._quiet_ns
+            if quiet or (logged is not None and reason in self._once):
                 return False
-            self._told[reason] = now_ns
+            self._logged[reason] = now_ns
             return True
 
-    def over(self) -> None:
-        """Nothing is rejected any more: what is told once is told again when it comes back."""
+    def rearm(self) -> None:
+        """Log the `once` reasons again when they come back."""
         with self._lock:
             for reason in self._once:
-                self._told.pop(reason, None)
+                self._logged.pop(reason, None)
 
     def as_dict(self) -> dict[str, int]:
-        """Reason -> count, by name."""
+        """Return reason -> count, sorted by reason."""
         with self._lock:
             return dict(sorted(self._counts.items()))

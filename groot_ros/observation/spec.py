@@ -1,4 +1,4 @@
-"""What an observation must hold, and how far its inputs may disagree."""
+"""Contents of an observation, and the tolerances for synchronising its inputs."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,16 @@ from groot_ros.core import PolicyConfig
 
 @dataclass(frozen=True)
 class ObservationSpec:
-    """What the policy looks at.
+    """Inputs that a policy needs.
 
     Attributes:
-        views: cameras of the contract.
-        groups: state groups of the contract.
-        image_deltas, state_deltas: steps of action_dt relative to t_obs, oldest first, none
-            ahead of it; images have one at 0.
+        views: cameras of the robot contract.
+        groups: state groups of the robot contract.
+        image_deltas, state_deltas: steps of action_dt relative to t_obs, ascending and at most
+            0; the last one of the images is 0.
+
+    Raises:
+        ValueError: the deltas are not ascending, or the last one is not allowed.
 
     """
 
@@ -32,7 +35,7 @@ class ObservationSpec:
 
 @dataclass(frozen=True)
 class SyncTolerances:
-    """How old and how far apart the inputs of one observation may be, s."""
+    """Largest age of the inputs of an observation, and largest time between them, s."""
 
     max_image_age: float = PolicyConfig.max_image_age
     max_image_skew: float = PolicyConfig.max_image_skew

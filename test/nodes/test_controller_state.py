@@ -1,4 +1,4 @@
-"""What controllers report of themselves, in their own message type, over real processes."""
+"""The state topics of controllers, over real processes."""
 
 import pytest
 from rclpy.clock import Clock, ClockType
@@ -6,7 +6,7 @@ from support.policy_stage import wait_until
 from support.process_stage import CONTRACT, PERIOD, ProcessStage
 
 from groot_ros.bridge import qos
-from groot_ros.bridge.controller_state import state_topic
+from groot_ros.bridge.controllers.joint_trajectory_controller import state_topic
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.msg import ExecutorState
 
@@ -17,12 +17,12 @@ ARM = next(c for c in CONTRACT.controllers if c.name == "arm_controller")
 
 
 class Reports:
-    """Each controller of the stage reports every period; `offset` rad off from what it commands."""
+    """Reports of each controller every period, `offset` rad away from its command."""
 
     def __init__(self, stage: ProcessStage) -> None:
         self._stage = stage
         self.offset = 0.0
-        self.knows = True
+        self.has_reference = True
         kind = control_msgs.JointTrajectoryControllerState
         self._publishers = {
             c: stage.node.create_publisher(kind, state_topic(c.topic), qos.COMMAND)
@@ -31,7 +31,7 @@ class Reports:
         stage.node.create_timer(PERIOD, self._report, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     @property
-    def heard(self) -> bool:
+    def connected(self) -> bool:
         return all(p.get_subscription_count() for p in self._publishers.values())
 
     def _report(self) -> None:
@@ -41,7 +41,7 @@ class Reports:
         for controller, publisher in self._publishers.items():
             msg = control_msgs.JointTrajectoryControllerState(joint_names=list(controller.joints))
             msg.header.stamp = ns_to_time(at_ns)
-            if self.knows:
+            if self.has_reference:
                 held = [self._stage.robot.position[joint] for joint in controller.joints]
                 msg.reference.positions = [p + self.offset for p in held]
                 msg.feedback.positions = held
@@ -55,13 +55,13 @@ def stage(ros_domain, tmp_path):
     made.end()
 
 
-def test_a_controller_that_reports_other_motion_than_it_was_sent_stops_the_executor(stage):
+def test_a_controller_that_reports_another_reference_stops_the_executor(stage):
     reports = Reports(stage)
     stage.start_executor()
-    wait_until(lambda: reports.heard, "the executor listens to the controllers")
+    wait_until(lambda: reports.connected, "the executor has subscribed to the controllers")
     stage.run()
     stage.stays(RUNNING)
-    # The robot itself follows: nothing but the report can tell.
+    # The robot itself follows, so only the report shows the difference.
     reports.offset = 0.1
     state = stage.wait(HOLDING, "does not follow")
     assert f"controller '{ARM.name}'" in state.reason or "gripper_controller" in state.reason
@@ -70,10 +70,10 @@ def test_a_controller_that_reports_other_motion_than_it_was_sent_stops_the_execu
     stage.wait(RUNNING)
 
 
-def test_a_controller_without_a_reference_is_not_judged(stage):
+def test_a_controller_without_a_reference_is_not_checked(stage):
     reports = Reports(stage)
-    reports.knows = False
+    reports.has_reference = False
     stage.start_executor()
-    wait_until(lambda: reports.heard, "the executor listens to the controllers")
+    wait_until(lambda: reports.connected, "the executor has subscribed to the controllers")
     stage.run()
     stage.stays(RUNNING)

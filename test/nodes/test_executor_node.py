@@ -1,4 +1,4 @@
-"""The executor node over real DDS: what it publishes, refuses, and says last."""
+"""The executor node over real DDS: what it publishes, rejects, and publishes last."""
 
 import math
 from itertools import pairwise
@@ -10,7 +10,10 @@ from lifecycle_msgs.msg import State, Transition
 from support.executor_stage import ExecutorStage
 from support.policy_stage import wait_until
 
+from groot_ros.bridge.controllers import StateTopic
+from groot_ros.bridge.controllers.joint_trajectory_controller import reference_of, state_topic
 from groot_ros.bridge.messages import ns_to_time, time_to_ns, timeline_from_msg
+from groot_ros.control import Update
 from groot_ros.core import NS_PER_S, s_to_ns
 from groot_ros.msg import ExecutorState, PolicyStatus
 
@@ -62,11 +65,10 @@ def test_a_chunk_becomes_a_trajectory_from_the_past_that_ends_at_rest(on):
     assert list(msg.points[-1].velocities) == [0.0, 0.0]
 
 
-def test_a_chunk_that_fits_before_no_tick_is_taken_after_one(on):
-    on.node._gap.took(60.0)
+def test_a_chunk_that_does_not_fit_before_the_next_tick_is_taken_after_it(on):
+    on.node.tick_budget.record(60.0)
     state = on.run()
     assert (state.received, state.accepted) == (1, 1)
-    assert not on.node._waiting
 
 
 def test_controllers_without_trajectories_are_streamed_until_rest(on):
@@ -74,14 +76,14 @@ def test_controllers_without_trajectories_are_streamed_until_rest(on):
     first = on.streamed.wait()
     assert len(first.data) == 1
     on.states.wait(held)
-    wait_until(lambda: not on.node._control.commands(on.now_ns), "nothing is streamed any more")
+    wait_until(lambda: not on.node.control.commands(on.now_ns), "streaming has ended")
     assert len(on.streamed) > 30
     values = [m.data[0] for m in on.streamed.all()]
     assert max(abs(b - a) for a, b in pairwise(values)) < 0.2
     assert values[-1] == values[-2]
 
 
-def test_the_committed_timeline_says_what_the_controllers_were_told(on):
+def test_the_committed_timeline_is_what_the_controllers_were_sent(on):
     state = on.run()
     timeline = timeline_from_msg(on.timelines.wait(lambda t: t.chunk_id == state.chunk_id))
     assert timeline.joint_names == ("pan", "lift", "finger")
@@ -89,7 +91,7 @@ def test_the_committed_timeline_says_what_the_controllers_were_told(on):
     assert timeline.end_ns - timeline.stamp_ns > s_to_ns(0.3)
 
 
-def test_without_a_further_chunk_it_coasts_to_rest_and_says_so(on):
+def test_without_a_further_chunk_it_brakes_to_rest_and_reports_an_underrun(on):
     on.run()
     on.states.wait(lambda s: s.status == ExecutorState.BRAKING)
     state = on.states.wait(held)
@@ -97,31 +99,31 @@ def test_without_a_further_chunk_it_coasts_to_rest_and_says_so(on):
     assert "no chunk" in state.reason
 
 
-def test_the_state_is_latched_and_comes_without_any_chunk(on):
+def test_the_state_is_latched_and_published_without_any_chunk(on):
     state = on.states.wait()
     assert state.status == ExecutorState.IDLE
     assert state.joint_names == ["pan", "lift", "finger"]
 
 
-def test_the_timer_reports_on_itself(on):
+def test_the_timing_of_ticks_is_in_the_diagnostics(on):
     report = on.diagnostics.wait(lambda d: any("timing" in s.name for s in d.status))
     figures = {v.key: v.value for v in report.status[0].values}
     assert list(figures)[:3] == ["jitter p50", "jitter p99", "jitter max"]
     assert all(v.endswith(" ms") for v in figures.values())
 
 
-# What it refuses
+# What it rejects
 
 
-def boundless_number(msg):
+def huge_value(msg):
     msg.groups[0].values[3] = 1e300
 
 
-def nobodys(msg):
+def no_session(msg):
     msg.session = ""
 
 
-def last_of_all(msg):
+def largest_id(msg):
     msg.id = 2**64 - 1
 
 
@@ -148,21 +150,23 @@ def lose_group(msg):
         (drop_values, "sizes_disagree"),
         (unknown_joint, "unknown_joint"),
         (lose_group, "missing_joint"),
-        (boundless_number, "out_of_range"),
-        (nobodys, "no_session"),
-        (last_of_all, "bad_number"),
+        (huge_value, "out_of_range"),
+        (no_session, "no_session"),
+        (largest_id, "bad_number"),
     ],
 )
-def test_a_malformed_chunk_is_rejected_whole_counted_and_told_once(on, change, reason, capfd):
+def test_a_malformed_chunk_is_rejected_as_a_whole_counted_and_logged_once(
+    on, change, reason, capfd
+):
     for _ in range(3):
         on.give(change)
         count = on.rejected(reason).rejection_counts[0]
     on.states.wait(lambda s: list(s.rejection_counts) == [3])
     assert count <= 3
     assert len(on.trajectories) == 0
-    told = [line for line in capfd.readouterr().err.splitlines() if f"rejected: {reason}" in line]
-    assert len(told) == 1
-    assert told[0].startswith("[WARN]")
+    logged = [line for line in capfd.readouterr().err.splitlines() if f"rejected: {reason}" in line]
+    assert len(logged) == 1
+    assert logged[0].startswith("[WARN]")
 
 
 def test_stamps_from_the_future_and_the_past_are_rejected(on):
@@ -173,18 +177,17 @@ def test_stamps_from_the_future_and_the_past_are_rejected(on):
     assert len(on.trajectories) == 0
 
 
-def test_two_policies_at_once_are_rejected_loudly(on, capfd):
+def test_a_second_policy_is_rejected_and_logged_as_an_error(on, capfd):
     on.run()
     on.give(session="b")
     on.rejected("second_policy")
-    told = [line for line in capfd.readouterr().err.splitlines() if "second_policy" in line]
-    assert told[0].startswith("[ERROR]")
+    logged = [line for line in capfd.readouterr().err.splitlines() if "second_policy" in line]
+    assert logged[0].startswith("[ERROR]")
 
 
-def test_a_policy_that_says_it_ended_may_begin_again_at_once(on):
+def test_after_the_status_of_an_ended_session_a_new_one_is_admitted_immediately(on):
     on.run()
-    on.tell_policy_status(PolicyStatus(lifecycle=State.PRIMARY_STATE_INACTIVE, session="a"))
-    wait_until(lambda: on.node._control.live_session is None, "the session is over")
+    on.publish_policy_status(PolicyStatus(lifecycle=State.PRIMARY_STATE_INACTIVE, session="a"))
     on.give(session="b")
     state = on.states.wait(lambda s: s.session == "b")
     assert list(state.rejection_reasons) == []
@@ -237,20 +240,20 @@ def test_an_emergency_stop_is_latched_until_resumed(on):
     on.states.wait(lambda s: not s.estop, after=len(on.states) - 1)
 
 
-def test_an_empty_instruction_is_a_stop(on):
+def test_an_empty_instruction_stops_the_robot(on):
     on.run()
     on.instruct("")
     state = on.states.wait(lambda s: s.reason == "no instruction")
     assert held(state)
 
 
-def test_an_ordinary_publishers_empty_instruction_is_a_stop_too(on):
+def test_an_empty_instruction_of_an_ordinary_publisher_stops_the_robot_too(on):
     on.run()
     on.instruct_volatile("")
     assert held(on.states.wait(lambda s: s.reason == "no instruction"))
 
 
-def test_an_emergency_stop_outlives_cleanup_and_configure(on):
+def test_an_emergency_stop_stays_through_cleanup_and_configure(on):
     on.run()
     assert on.switch("estop", True).success
     for transition in (
@@ -265,9 +268,9 @@ def test_an_emergency_stop_outlives_cleanup_and_configure(on):
     assert state.status == ExecutorState.ESTOPPED
 
 
-def test_one_joint_state_from_the_future_is_rejected_and_the_next_ones_count(on):
+def test_one_joint_state_from_the_future_is_rejected_and_the_next_ones_are_used(on):
     on.run()
-    on.speak_from_the_future()
+    on.publish_future_joint_state()
     on.states.wait(lambda s: "clock_skew" in s.rejection_reasons)
     state = on.states.wait(lambda s: True, after=len(on.states))
     assert "joint states" not in state.reason
@@ -284,7 +287,7 @@ def test_lost_joint_states_stop_the_robot(stage):
     on = stage(joint_state_timeout=0.1)
     on.bring_up()
     on.run()
-    on.robot_speaks = False
+    on.robot_publishes = False
     state = on.states.wait(held)
     assert "joint states lost" in state.reason
 
@@ -311,7 +314,7 @@ def test_the_stop_is_the_last_thing_published_on_deactivate(on):
 # Its lifecycle and parameters
 
 
-def test_up_and_down_ten_times_it_works_and_keeps_nothing(on):
+def test_ten_lifecycle_cycles_leave_no_subscriptions_and_timers_behind(on):
     subscriptions = len(list(on.node.subscriptions))
     timers = len(list(on.node.timers))
     for _ in range(10):
@@ -326,20 +329,20 @@ def test_up_and_down_ten_times_it_works_and_keeps_nothing(on):
 def test_a_bad_contract_fails_configure_with_the_reason(stage, tmp_path, capfd):
     on = stage(robot=tmp_path / "nowhere.yaml")
     assert not on.change(Transition.TRANSITION_CONFIGURE)
-    told = [line for line in capfd.readouterr().err.splitlines() if "nowhere.yaml" in line]
-    assert told[0].startswith("[ERROR]")
+    logged = [line for line in capfd.readouterr().err.splitlines() if "nowhere.yaml" in line]
+    assert logged[0].startswith("[ERROR]")
 
 
-def test_without_a_configuration_services_answer_why(stage):
+def test_without_a_configuration_services_answer_that_it_is_missing(stage):
     on = stage()
     for response in (on.switch("hold", True), on.trigger("reset")):
         assert not response.success
         assert response.message == "not configured"
 
 
-def test_live_parameters_count_at_once_and_bad_ones_are_rejected(on):
+def test_live_parameters_apply_immediately_and_bad_ones_are_rejected(on):
     assert on.set_parameter("max_chunk_age", 0.2).successful
-    assert on.node._control.settings.max_chunk_age == 0.2
+    assert on.node.control.settings.max_chunk_age == 0.2
     on.give(latency=0.3)
     on.rejected("too_old")
     assert not on.set_parameter("limits_scale", 1.5).successful
@@ -352,7 +355,7 @@ def test_live_parameters_count_at_once_and_bad_ones_are_rejected(on):
     assert not on.set_parameter("use_sim_time", True).successful
 
 
-def test_with_single_step_nothing_is_promised_without_a_step(stage):
+def test_with_single_step_the_answers_name_the_step(stage):
     on = stage(single_step=True)
     on.bring_up()
     assert on.trigger("resume").message == "call step for the next chunk"
@@ -362,64 +365,77 @@ def test_with_single_step_nothing_is_promised_without_a_step(stage):
     assert on.trigger("step").message == "it stays stopped: emergency stop: call resume first"
 
 
-def test_beside_somebody_who_commands_the_robot_it_does_not_activate(stage, capfd):
+def test_with_another_publisher_of_commands_it_does_not_activate(stage, capfd):
     on = stage()
-    on.command_the_arm_too()
+    on.add_conflicting_publisher()
     assert on.change(Transition.TRANSITION_CONFIGURE)
-    wait_until(lambda: on.node.count_publishers("arm/joint_trajectory") == 2, "both are there")
+    wait_until(
+        lambda: on.node.count_publishers("arm/joint_trajectory") == 2,
+        "both publishers are discovered",
+    )
     assert not on.change(Transition.TRANSITION_ACTIVATE)
-    assert "/onlooker publishes on /arm/joint_trajectory: stop one" in capfd.readouterr().err
+    assert "/observer publishes on /arm/joint_trajectory: stop one" in capfd.readouterr().err
 
 
-def test_a_newcomer_stops_when_it_finds_somebody_and_goes_on_when_it_is_alone(on):
+def test_a_later_executor_yields_to_another_publisher_and_continues_when_it_is_alone(on):
     on.run()
-    stop = on.command_the_arm_too()
-    state = on.states.wait(lambda s: held(s) and "/onlooker publishes on" in s.reason)
+    stop = on.add_conflicting_publisher()
+    state = on.states.wait(lambda s: held(s) and "/observer publishes on" in s.reason)
     assert state.accepted == 1
     on.give()
     on.rejected("second_executor")
-    assert on.diagnosed("motion", "/onlooker") == DiagnosticStatus.ERROR
+    assert on.diagnosed("motion", "/observer") == DiagnosticStatus.ERROR
     stop()
-    wait_until(lambda: not on.node._surroundings.conflicting_publisher, "it is alone")
+    wait_until(lambda: not on.node.graph_monitor.conflicting_publisher, "it is alone")
     on.run()
 
 
-def test_a_newcomer_that_moves_already_sends_nothing_more_when_it_finds_somebody(on, monkeypatch):
-    given_way, late = [], []
-    control, outputs = on.node._control, on.node._outputs
-    yield_control, send = control.yield_control, outputs.send
+def test_a_later_executor_in_motion_sends_nothing_after_it_yields(on, monkeypatch):
+    yielded, late = [], []
+    control = on.node.control
+    yield_control = control.yield_control
     monkeypatch.setattr(
-        control, "yield_control", lambda *given: (yield_control(*given), given_way.append(given))
+        control, "yield_control", lambda *args: (yield_control(*args), yielded.append(args))
     )
-    monkeypatch.setattr(
-        outputs, "send", lambda sent: (late.append(sent) if given_way else None, send(sent))
-    )
+
+    def watched(method):
+        def call(*args):
+            result = method(*args)
+            sent = result.trajectories if isinstance(result, Update) else result
+            if yielded and sent:
+                late.append(sent)
+            return result
+
+        return call
+
+    for name in ("update", "stop", "commands"):
+        monkeypatch.setattr(control, name, watched(getattr(control, name)))
     on.run()
-    on.command_the_arm_too()
-    on.states.wait(lambda s: held(s) and "/onlooker publishes on" in s.reason)
+    on.add_conflicting_publisher()
+    on.states.wait(lambda s: held(s) and "/observer publishes on" in s.reason)
     for _ in range(3):
         on.states.wait(after=len(on.states))
-    assert len(given_way) == 1
+    assert len(yielded) == 1
     assert late == []
 
 
-def test_until_everybody_is_discovered_no_chunk_is_taken(stage):
+def test_until_discovery_is_complete_no_chunk_is_taken(stage):
     on = stage(discovery_timeout=60.0)
     on.bring_up()
     on.give()
     state = on.rejected("looking_around")
     assert state.accepted == 0
     assert not len(on.trajectories)
-    on.node._surroundings._known_ns = 0
+    on.node.graph_monitor.discovered_ns = 0
     on.run()
 
 
-def test_who_was_there_first_goes_on_and_reports_the_other(on):
-    on.node._surroundings._rivals.begin(0)
+def test_the_first_executor_continues_and_reports_the_other_publisher(on):
+    on.node.graph_monitor.publisher_conflicts.begin(0)
     on.run()
-    on.command_the_arm_too()
+    on.add_conflicting_publisher()
     assert (
-        on.diagnosed("motion", "/onlooker publishes on /arm/joint_trajectory")
+        on.diagnosed("motion", "/observer publishes on /arm/joint_trajectory")
         == DiagnosticStatus.ERROR
     )
     before = len(on.states)
@@ -428,7 +444,7 @@ def test_who_was_there_first_goes_on_and_reports_the_other(on):
     assert "second_executor" not in state.rejection_reasons
 
 
-def test_a_controller_that_says_it_follows_something_else_stops_it(on):
+def test_a_controller_that_reports_another_reference_stops_it(on):
     on.run()
     stamp = on.now_ns
     for seconds in (0.0, 0.6):
@@ -437,7 +453,9 @@ def test_a_controller_that_says_it_follows_something_else_stops_it(on):
             joint_names=["lift", "pan"],
             reference=SimpleNamespace(positions=[1.0, 1.0]),
         )
-        on.node.on_controller_state("arm", msg)
+        on.node.on_controller_state(
+            "arm", StateTopic(SimpleNamespace, state_topic, reference_of), msg
+        )
     state = on.states.wait(lambda s: held(s) and "controller 'arm' does not follow" in s.reason)
     assert state.reason.endswith("call resume first")
 
@@ -452,35 +470,35 @@ def test_in_shadow_nothing_is_commanded(stage):
     assert len(on.timelines) > 0
 
 
-def test_under_simulated_time_it_lives_by_the_clock(stage):
+def test_under_simulated_time_it_follows_the_clock(stage):
     on = stage(use_sim_time=True)
     start = 100 * NS_PER_S
-    on.tell_time(start)
+    on.set_time(start)
     on.bring_up()
-    on.tell_time(start + s_to_ns(0.05))
+    on.set_time(start + s_to_ns(0.05))
     on.give()
-    wait_until(lambda: on.node._control.state(start).accepted == 1, "the chunk is taken")
+    wait_until(lambda: on.node.control.state(start).accepted == 1, "the chunk is taken")
     for step in range(1, 30):
-        on.tell_time(start + step * s_to_ns(0.1))
+        on.set_time(start + step * s_to_ns(0.1))
     state = on.states.wait(lambda s: held(s) and s.underruns == 1)
     assert time_to_ns(state.header.stamp) < start + s_to_ns(3.0)
-    on.tell_time(start)
-    on.tell_time(start + s_to_ns(0.1))
+    on.set_time(start)
+    on.set_time(start + s_to_ns(0.1))
     on.states.wait(lambda s: "clock went back" in s.reason)
 
 
-def test_a_clock_that_stands_still_is_told_and_not_called_running(stage):
+def test_a_stalled_clock_is_reported_and_ends_running(stage):
     on = stage(use_sim_time=True)
     start = 100 * NS_PER_S
-    on.tell_time(start)
+    on.set_time(start)
     on.bring_up()
-    on.tell_time(start + s_to_ns(0.05))
+    on.set_time(start + s_to_ns(0.05))
     on.give()
-    wait_until(lambda: on.node._control.state(start).accepted == 1, "the chunk is taken")
-    on.tell_time(start + s_to_ns(0.06))
+    wait_until(lambda: on.node.control.state(start).accepted == 1, "the chunk is taken")
+    on.set_time(start + s_to_ns(0.06))
     on.states.wait(lambda s: held(s) and "/clock has stood still" in s.reason)
     assert on.diagnosed("motion", "/clock has stood still") == DiagnosticStatus.ERROR
-    on.tell_time(start + s_to_ns(0.1))
+    on.set_time(start + s_to_ns(0.1))
     on.give()
-    on.tell_time(start + s_to_ns(0.12))
+    on.set_time(start + s_to_ns(0.12))
     on.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=len(on.states) - 1)

@@ -1,4 +1,4 @@
-"""Each fault of docs/reference/faults.md over real processes, and the state it ends in."""
+"""Each fault of docs/reference/faults.md over real processes, and the state that it leads to."""
 
 import math
 
@@ -19,7 +19,7 @@ RUNNING, BRAKING, HOLDING = (
 )
 #: rad in one control period at the largest velocity of the SO-101's contract.
 STEP = 4.0 * PERIOD
-#: A gripper may rightly be elsewhere.
+#: A gripper that holds something does not reach its command.
 WATCHED = [joint != "gripper" for joint in JOINTS]
 
 
@@ -42,34 +42,36 @@ def test_a_policy_that_is_too_late_is_rejected_until_it_is_on_time_again(running
     running.wait(HOLDING, "no chunk was accepted (last rejected: too_old)", rejected="too_old")
     running.policy.latency = 0.1
     running.wait(RUNNING)
-    assert running.sharpest(running.began_ns).step < STEP
+    assert running.steps_since(running.began_ns).step < STEP
 
 
-def test_a_policy_that_pauses_is_taken_up_again_from_the_tail(running):
+def test_after_a_pause_of_the_policy_motion_continues_from_the_braking_tail(running):
     running.policy.on = False
     running.wait(BRAKING)
     running.policy.on = True
     running.wait(RUNNING)
-    assert running.sharpest(running.began_ns).step < STEP
+    assert running.steps_since(running.began_ns).step < STEP
 
 
 def test_chunks_with_nan_are_rejected_and_the_robot_comes_to_rest(running):
     def spoil(msg):
         msg.groups[0].values[3] = math.nan
 
-    running.policy.spoil = spoil
+    running.policy.modify = spoil
     running.wait(
         HOLDING, "no chunk was accepted (last rejected: non_finite): at rest", rejected="non_finite"
     )
-    wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
-    assert running.sharpest(running.began_ns).step < STEP
+    wait_until(
+        lambda: running.steps_since(running.now_ns - s_to_ns(0.2)).at_rest, "the robot is at rest"
+    )
+    assert running.steps_since(running.began_ns).step < STEP
 
 
 def test_chunks_of_a_wrong_joint_count_are_rejected_and_the_robot_comes_to_rest(running):
     def spoil(msg):
         msg.groups[0].values = msg.groups[0].values[:-1]
 
-    running.policy.spoil = spoil
+    running.policy.modify = spoil
     running.wait(
         HOLDING,
         "no chunk was accepted (last rejected: sizes_disagree): at rest",
@@ -77,8 +79,8 @@ def test_chunks_of_a_wrong_joint_count_are_rejected_and_the_robot_comes_to_rest(
     )
 
 
-def test_joint_states_of_a_wrong_joint_count_count_as_lost(running):
-    running.robot.stray_joint = True
+def test_joint_states_of_a_wrong_joint_count_are_treated_as_lost(running):
+    running.robot.has_stray_joint = True
     running.wait(HOLDING, "joint states lost", rejected="invalid_joint_state")
 
 
@@ -88,10 +90,10 @@ def test_lost_joint_states_stop_the_robot_until_they_return(running):
     running.stays(HOLDING)
     running.robot.silent.clear()
     running.wait(RUNNING)
-    assert running.sharpest(running.began_ns).step < STEP
+    assert running.steps_since(running.began_ns).step < STEP
 
 
-def test_of_two_policies_the_first_goes_on_and_the_second_is_rejected(running):
+def test_of_two_policies_the_first_continues_and_the_second_is_rejected(running):
     second = Policy(running, session="b")
     second.on = True
     running.policies.append(second)
@@ -116,80 +118,80 @@ def test_a_killed_executor_leaves_a_robot_that_comes_to_rest(running):
     running.executor.kill()
     killed_ns = running.now_ns
     wait_until(lambda: running.now_ns - killed_ns > s_to_ns(0.75), "0.75 s have passed")
-    since = running.sharpest(killed_ns)
+    since = running.steps_since(killed_ns)
     assert 0.0 < since.step < STEP
-    assert running.sharpest(running.now_ns - s_to_ns(0.1)).at_rest
+    assert running.steps_since(running.now_ns - s_to_ns(0.1)).at_rest
 
 
 def test_a_restarted_executor_begins_at_the_measured_state(running):
     running.executor.kill()
     running.start_executor()
     running.wait(RUNNING)
-    assert running.sharpest(running.began_ns).step < STEP
+    assert running.steps_since(running.began_ns).step < STEP
 
 
-@pytest.mark.parametrize(("jump", "words"), [(-20.0, "clock went back"), (20.0, "s ahead")])
-def test_a_clock_that_jumps_stops_the_robot_until_the_next_chunk(stage, jump, words):
+@pytest.mark.parametrize(("jump", "reason"), [(-20.0, "clock went back"), (20.0, "s ahead")])
+def test_a_clock_that_jumps_stops_the_robot_until_the_next_chunk(stage, jump, reason):
     stage.start_executor(use_sim_time="true")
     stage.run()
     stage.policy.on = False
     stage.jump_ns += s_to_ns(jump)
-    stage.wait(HOLDING, words)
+    stage.wait(HOLDING, reason)
     stage.policy.on = True
     stage.wait(RUNNING)
 
 
-def test_a_controller_that_refuses_stops_the_executor_until_somebody_resumes(running):
-    running.policy.reach = 0.5
-    running.robot.refuses = True
+def test_a_controller_that_rejects_commands_stops_the_executor_until_resume(running):
+    running.policy.amplitude = 0.5
+    running.robot.rejects_commands = True
     running.wait(HOLDING, "does not follow")
     running.stays(HOLDING)
-    running.robot.refuses = False
-    running.policy.reach = 0.1
+    running.robot.rejects_commands = False
+    running.policy.amplitude = 0.1
     assert running.trigger("executor_node/resume").success
     running.wait(RUNNING)
 
 
 @pytest.mark.parametrize("length", [0.6, 0.9, 1.2])
-def test_a_controller_that_was_deaf_jumps_by_no_more_than_may_be_its_error(running, length):
-    running.policy.reach = 0.8
-    wait_until(lambda: running.robot.position[JOINTS[0]] - HOME > 0.75, "it sways")
-    running.robot.refuses = True
-    deaf_ns = running.now_ns
-    wait_until(lambda: running.now_ns - deaf_ns > s_to_ns(length), "it was deaf")
-    running.robot.refuses = False
-    heard_ns = running.now_ns
-    wait_until(lambda: running.now_ns - heard_ns > s_to_ns(1.0), "it could hear again")
-    arm = np.array([row for at, row in list(running.robot.commands) if at > deaf_ns])[:, WATCHED]
-    # What the command moves on between the measurement and the message comes on top.
+def test_after_lost_commands_a_controller_jumps_by_at_most_the_tracking_tolerance(running, length):
+    running.policy.amplitude = 0.8
+    wait_until(lambda: running.robot.position[JOINTS[0]] - HOME > 0.75, "the arm is far from home")
+    running.robot.rejects_commands = True
+    lost_ns = running.now_ns
+    wait_until(lambda: running.now_ns - lost_ns > s_to_ns(length), "commands were lost")
+    running.robot.rejects_commands = False
+    restored_ns = running.now_ns
+    wait_until(lambda: running.now_ns - restored_ns > s_to_ns(1.0), "commands arrive again")
+    arm = np.array([row for at, row in list(running.robot.commands) if at > lost_ns])[:, WATCHED]
+    # Plus the motion of the command between the measurement and the message.
     assert np.abs(np.diff(arm, axis=0)).max() < 0.3 + 0.1
 
 
-def test_a_second_executor_gives_way_to_the_first(running):
-    ran_ns = running.now_ns
-    wait_until(
-        lambda: running.now_ns - ran_ns > s_to_ns(6.0), "the first is no conflicting_publisher"
-    )
-    running.policy.reach = 0.6
+def test_a_second_executor_yields_to_the_first(running):
+    started_ns = running.now_ns
+    wait_until(lambda: running.now_ns - started_ns > s_to_ns(6.0), "the first no longer yields")
+    running.policy.amplitude = 0.6
     running.start("executor_node", __node="second", executor_state="second_state")
-    words = "somebody else commands this robot: "
-    # At activation, or as soon as it has discovered the first.
-    wait_until(lambda: words in running.log("executor_node"), "the second gives way")
+    reason = "another node commands this robot: "
+    # At activation, or as soon as it has discovered the first one.
+    wait_until(lambda: reason in running.log("executor_node"), "the second yields")
     running.stays(RUNNING)
-    assert running.sharpest(running.began_ns).step < STEP
+    assert running.steps_since(running.began_ns).step < STEP
 
 
-def test_ctrl_c_in_motion_is_a_hold_that_every_controller_and_onlooker_hears(running):
-    before = running.robot.heard.copy()
+def test_after_ctrl_c_in_motion_every_controller_and_observer_receives_the_hold(running):
+    before = running.robot.received.copy()
     running.executor.interrupt()
-    assert running.executor.ended() == 0
+    assert running.executor.wait() == 0
     running.wait(HOLDING, "deactivated")
-    assert all(running.robot.heard[c.name] > before[c.name] for c in CONTRACT.controllers)
-    wait_until(lambda: running.sharpest(running.now_ns - s_to_ns(0.2)).at_rest, "it rests")
-    assert running.sharpest(running.began_ns).step < STEP
+    assert all(running.robot.received[c.name] > before[c.name] for c in CONTRACT.controllers)
+    wait_until(
+        lambda: running.steps_since(running.now_ns - s_to_ns(0.2)).at_rest, "the robot is at rest"
+    )
+    assert running.steps_since(running.began_ns).step < STEP
 
 
-def test_a_clock_that_stands_stops_the_executor_until_it_goes_on(stage):
+def test_a_stalled_clock_stops_the_executor_until_it_continues(stage):
     stage.start_executor(use_sim_time="true")
     stage.run()
     stage.stop_clock()

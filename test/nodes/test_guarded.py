@@ -1,4 +1,4 @@
-"""A node that ends: no callback begins any more, and those under way are awaited."""
+"""While a node shuts down no callback begins, and running callbacks are awaited."""
 
 import threading
 
@@ -37,31 +37,31 @@ def node(ros_domain):
     rclpy.shutdown(context=context)
 
 
-def test_a_callback_under_way_is_awaited_and_the_next_does_not_begin(node):
+def test_a_running_callback_is_awaited_and_the_next_does_not_begin(node):
     begun, may_end, ended = threading.Event(), threading.Event(), threading.Event()
     begins = []
 
-    def hear(msg):
+    def on_message(msg):
         begins.append(msg.data)
         begun.set()
         assert may_end.wait(60)
         ended.set()
 
-    subscription = node.create_subscription(String, "word", hear, 10)
-    publisher = node.create_publisher(String, "word", 10)
-    wait_until(lambda: publisher.get_subscription_count() == 1, "the word is heard")
+    subscription = node.create_subscription(String, "text", on_message, 10)
+    publisher = node.create_publisher(String, "text", 10)
+    wait_until(lambda: publisher.get_subscription_count() == 1, "the topic is connected")
     publisher.publish(String(data="first"))
     assert begun.wait(60)
     assert not node.drain_callbacks(0.01)
     threading.Timer(0.1, may_end.set).start()
     assert node.drain_callbacks(20.0)
     assert ended.is_set()
-    # As a thread of rclpy's pool does that had not yet begun.
+    # As in a pool thread of rclpy that had not started its callback yet.
     subscription.callback(String(data="second"))
     assert begins == ["first"]
 
 
-def test_a_service_of_a_node_that_ends_answers_that_it_did_nothing(node):
+def test_a_service_of_a_node_that_shuts_down_answers_that_it_did_nothing(node):
     done = []
 
     def serve(_, response):
@@ -76,5 +76,5 @@ def test_a_service_of_a_node_that_ends_answers_that_it_did_nothing(node):
     future = client.call_async(Trigger.Request())
     wait_until(future.done, "the service answers")
     answer = future.result()
-    assert (answer.success, answer.message) == (False, "the node ends")
+    assert (answer.success, answer.message) == (False, "the node is shutting down")
     assert done == []

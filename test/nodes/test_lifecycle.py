@@ -1,6 +1,6 @@
-"""The shared lifecycle and how a process ends. Regressions pinned: exceptions of transition
-callbacks are logged, impossible transitions do not end the process, a failed configure gives
-back what it took, the last message leaves before the context goes down.
+"""The shared lifecycle, and the end of a process. Regressions pinned: exceptions of transition
+callbacks are logged, impossible transitions do not end the process, a failed configure releases
+what it acquired, the last message is published before the context shuts down.
 """
 
 import signal
@@ -28,7 +28,7 @@ ERROR = TransitionCallbackReturn.ERROR
 
 
 class Recorded(ManagedNode):
-    """Notes its hooks; those in `broken` raise."""
+    """Records the calls of its hooks; those in `broken` raise."""
 
     def __init__(self, *broken, error=None):
         super().__init__("recorded")
@@ -36,26 +36,22 @@ class Recorded(ManagedNode):
         self.broken = set(broken)
         self.error = error or RuntimeError("broken")
 
-    def _note(self, hook):
+    def _record(self, hook):
         self.calls.append(hook)
         if hook in self.broken:
             raise self.error
 
     def setup(self):
-        self._note("setup")
+        self._record("setup")
 
     def start(self):
-        self._note("start")
+        self._record("start")
 
     def stop(self):
-        self._note("stop")
+        self._record("stop")
 
     def teardown(self):
-        self._note("teardown")
-
-    @property
-    def state(self):
-        return self._state_machine.current_state[0]
+        self._record("teardown")
 
 
 @pytest.fixture
@@ -82,14 +78,14 @@ def test_the_hooks_follow_the_transitions(make):
     assert not node.active
     assert node.trigger_cleanup() == OK
     assert node.calls == ["setup", "start", "stop", "teardown"]
-    assert node.state == State.PRIMARY_STATE_UNCONFIGURED
+    assert node.lifecycle_state == State.PRIMARY_STATE_UNCONFIGURED
 
 
 def test_a_failed_setup_is_torn_down_and_the_node_stays_unconfigured(make):
     node = make("setup")
     assert node.trigger_configure() == FAILED
     assert node.calls == ["setup", "teardown"]
-    assert node.state == State.PRIMARY_STATE_UNCONFIGURED
+    assert node.lifecycle_state == State.PRIMARY_STATE_UNCONFIGURED
     node.broken.clear()
     assert node.trigger_configure() == OK
 
@@ -99,7 +95,7 @@ def test_a_failed_start_is_stopped_and_the_node_stays_inactive(make):
     node.trigger_configure()
     assert node.trigger_activate() == FAILED
     assert node.calls == ["setup", "start", "stop"]
-    assert node.state == State.PRIMARY_STATE_INACTIVE
+    assert node.lifecycle_state == State.PRIMARY_STATE_INACTIVE
     assert not node.active
 
 
@@ -108,28 +104,28 @@ def test_a_failing_stop_still_leaves_the_node_inactive(make):
     node.trigger_configure()
     node.trigger_activate()
     assert node.trigger_deactivate() == OK
-    assert node.state == State.PRIMARY_STATE_INACTIVE
+    assert node.lifecycle_state == State.PRIMARY_STATE_INACTIVE
     assert not node.active
 
 
-def test_a_failing_teardown_ends_unconfigured_by_way_of_the_error_state(make):
+def test_a_failing_teardown_ends_unconfigured_through_the_error_state(make):
     node = make("teardown")
     node.trigger_configure()
     assert node.trigger_cleanup() == ERROR
-    assert node.state == State.PRIMARY_STATE_UNCONFIGURED
+    assert node.lifecycle_state == State.PRIMARY_STATE_UNCONFIGURED
 
 
 @pytest.mark.parametrize(
-    ("error", "told", "traced"),
-    [(SetupError("mend it so"), "configure failed: mend it so", False),
+    ("error", "logged", "traced"),
+    [(SetupError("set it so"), "configure failed: set it so", False),
      (KeyError("oops"), "configure failed: KeyError: 'oops'", True)],
 )  # fmt: skip
 def test_the_reason_of_a_failure_is_logged_and_a_bug_with_its_traceback(
-    make, capfd, error, told, traced
+    make, capfd, error, logged, traced
 ):
     make("setup", error=error).trigger_configure()
     written = capfd.readouterr().err
-    assert told in written
+    assert logged in written
     assert ("Traceback" in written) is traced
 
 
@@ -139,10 +135,10 @@ def test_shutdown_of_an_active_node_stops_before_it_tears_down(make):
     node.trigger_activate()
     assert node.trigger_shutdown() == OK
     assert node.calls == ["setup", "start", "stop", "teardown"]
-    assert node.state == State.PRIMARY_STATE_FINALIZED
+    assert node.lifecycle_state == State.PRIMARY_STATE_FINALIZED
 
 
-def test_close_does_what_is_left_to_do_and_only_once(make):
+def test_close_calls_the_remaining_hooks_once(make):
     node = make()
     node.close()
     assert node.calls == []
@@ -152,13 +148,13 @@ def test_close_does_what_is_left_to_do_and_only_once(make):
     assert node.calls == ["setup", "teardown"]
 
 
-def test_autostart_goes_up_to_active_and_says_when_it_cannot(make):
+def test_autostart_activates_and_returns_false_if_it_cannot(make):
     assert make().autostart()
     assert not make("setup").autostart()
     assert not make("start").autostart()
 
 
-def test_an_impossible_transition_by_service_is_rejected_and_the_node_answers_on(make):
+def test_an_impossible_transition_by_service_is_rejected_and_the_node_continues(make):
     node = make()
     client_node = rclpy.create_node("client")
     client = client_node.create_client(ChangeState, "recorded/change_state")
@@ -189,15 +185,15 @@ from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.run import run
 from std_msgs.msg import String
 
-class Speaker(ManagedNode):
+class Publisher(ManagedNode):
     def __init__(self):
-        super().__init__("speaker")
+        super().__init__("publisher")
         if {bad_parameter}:
             raise ValueError("rate_hz must be at least 0.1, not -3")
     def setup(self):
         if {bad_setup}:
             raise SetupError("no checkpoint")
-        self.publisher = self.create_publisher(String, "last_words", 10)
+        self.publisher = self.create_publisher(String, "last_message", 10)
         self.create_timer(0.05, lambda: self.publisher.publish(String(data="working")))
     def stop(self):
         self.publisher.publish(String(data="hold"))
@@ -206,12 +202,12 @@ class Speaker(ManagedNode):
     def teardown(self):
         print("torn down", flush=True)
 
-class Late:  # Goes with the interpreter, when Python's own signal handlers are gone.
+class Late:  # Destroyed with the interpreter, after Python has removed its signal handlers.
     def __del__(self, kill=os.kill, me=os.getpid(), number=signal.SIGINT):
         kill(me, number)
 
 late = Late()
-run(Speaker, threads={threads}, args=["--ros-args", "-p", "autostart:=true"])
+run(Publisher, threads={threads}, args=["--ros-args", "-p", "autostart:=true"])
 """
 
 
@@ -245,36 +241,36 @@ def spinning(node):
 
 
 @pytest.mark.parametrize(("number", "threads"), [(signal.SIGINT, 1), (signal.SIGTERM, 2)])
-def test_a_signal_lets_the_last_message_out_and_a_second_one_changes_nothing(
+def test_after_a_signal_the_last_message_is_published_and_a_second_signal_changes_nothing(
     ros_domain, number, threads
 ):
     rclpy.init()
     listener = rclpy.create_node("listener")
-    heard = {"working": threading.Event(), "hold": threading.Event()}
-    listener.create_subscription(String, "last_words", lambda msg: heard[msg.data].set(), 10)
-    with spinning(listener), process(threads=threads) as speaker:
+    received = {"working": threading.Event(), "hold": threading.Event()}
+    listener.create_subscription(String, "last_message", lambda msg: received[msg.data].set(), 10)
+    with spinning(listener), process(threads=threads) as publisher:
         try:
-            assert heard["working"].wait(30)
-            speaker.send_signal(number)
-            speaker.send_signal(number)
-            out, err = speaker.communicate(timeout=30)
-            assert heard["hold"].wait(10), err
+            assert received["working"].wait(30)
+            publisher.send_signal(number)
+            publisher.send_signal(number)
+            out, err = publisher.communicate(timeout=30)
+            assert received["hold"].wait(10), err
         finally:
-            speaker.kill()
+            publisher.kill()
     listener.destroy_node()
     rclpy.shutdown()
-    assert (out, speaker.returncode) == ("stopped\ntorn down\n", 0), err
+    assert (out, publisher.returncode) == ("stopped\ntorn down\n", 0), err
 
 
 def test_a_bad_parameter_is_one_line_and_status_2(ros_domain):
-    out, err = (speaker := process(bad_parameter=True)).communicate(timeout=30)
-    assert speaker.returncode == 2
+    out, err = (publisher := process(bad_parameter=True)).communicate(timeout=30)
+    assert publisher.returncode == 2
     assert err == "groot_ros: rate_hz must be at least 0.1, not -3\n"
     assert out == ""
 
 
 def test_an_autostart_that_fails_ends_the_process_with_status_1(ros_domain):
-    out, err = (speaker := process(bad_setup=True)).communicate(timeout=30)
-    assert speaker.returncode == 1
+    out, err = (publisher := process(bad_setup=True)).communicate(timeout=30)
+    assert publisher.returncode == 1
     assert "configure failed: no checkpoint" in err
     assert out == "torn down\n"

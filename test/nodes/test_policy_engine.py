@@ -1,4 +1,4 @@
-"""The policy node and engines that must prove themselves before they are configured."""
+"""The policy node validates engines before it is configured."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The policy node: what it is told, resets and sessions."""
+"""The policy node: instructions, resets and sessions."""
 
 import threading
 
@@ -31,14 +31,14 @@ def test_without_an_instruction_nothing_is_inferred_and_the_first_one_begins(sta
     assert (chunk.instruction_id, chunk.instruction) == (1, "pick the cube")
 
 
-def test_an_instruction_latched_before_the_node_was_there_counts(stage):
+def test_an_instruction_latched_before_the_node_started_is_used(stage):
     on = stage()
-    on.instruction.publish(String(data="said early"))
+    on.instruction.publish(String(data="published early"))
     on.bring_up()
-    assert on.chunks.wait().instruction == "said early"
+    assert on.chunks.wait().instruction == "published early"
 
 
-def test_the_service_takes_an_instruction_and_repeats_it_on_the_topic(stage):
+def test_an_instruction_by_service_is_published_on_the_topic(stage):
     on = active(stage)
     on.chunks.wait()
     response = on.instruct("place it")
@@ -49,35 +49,35 @@ def test_the_service_takes_an_instruction_and_repeats_it_on_the_topic(stage):
     assert on.instruct("place it").instruction_id == 2
 
 
-def test_a_word_is_not_overtaken_by_the_next_one(stage, monkeypatch):
-    """A thread that is held up with an old word must not have the last one."""
-    go_on, stopped = threading.Event(), threading.Event()
-    heard = []
+def test_an_instruction_is_not_overtaken_by_the_next_one(stage, monkeypatch):
+    """A delayed thread with an old instruction must not overwrite the newest one."""
+    proceed, stopped = threading.Event(), threading.Event()
+    received = []
 
     def slow(text):
-        heard.append(text)
+        received.append(text)
         if text == "pick":
-            assert go_on.wait(60)
+            assert proceed.wait(60)
         else:
             stopped.set()
         return ""
 
     on = stage()
-    monkeypatch.setattr(instruction_channel, "problem", slow)
-    wait_until(lambda: on.instruction.get_subscription_count() >= 2, "the node listens")
+    monkeypatch.setattr(instruction_channel, "instruction_problem", slow)
+    wait_until(lambda: on.instruction.get_subscription_count() >= 2, "the node has subscribed")
     on.instruction.publish(String(data="pick"))
-    wait_until(lambda: heard, "the first word is heard")
+    wait_until(lambda: received, "the first instruction is received")
     on.instruction.publish(String(data=""))
-    # Long enough for it to overtake, were that possible.
+    # Long enough for it to overtake if that were possible.
     assert not stopped.wait(1.0)
-    go_on.set()
-    wait_until(lambda: len(heard) == 4, "both words are heard twice")
-    wait_until(lambda: on.node._instructions.current.id >= 2, "the stop is followed")
-    assert heard[-1] == ""
-    assert on.node._instructions.current.text == ""
+    proceed.set()
+    wait_until(lambda: len(received) == 4, "both instructions are received twice")
+    wait_until(lambda: on.node.instruction.id >= 2, "the stop is followed")
+    assert received[-1] == ""
+    assert on.node.instruction.text == ""
 
 
-def test_a_book_is_rejected_as_an_instruction_and_the_old_one_stays(stage):
+def test_an_instruction_that_is_too_long_is_rejected_and_the_old_one_stays(stage):
     on = active(stage)
     on.chunks.wait()
     response = on.instruct("a" * 2001)
@@ -92,7 +92,7 @@ def test_an_empty_instruction_stops_the_chunks_until_the_next_one(stage):
     assert (response.success, response.instruction_id) == (True, 2)
     stopped_at = len(on.chunks)
     on.rejected("no_instruction")
-    # One that was on its way may still have arrived, but it was told to do the old thing.
+    # A chunk in transit may still have arrived, but it is of the old instruction.
     assert all(m.instruction_id == 1 for m in on.chunks.all()[stopped_at:])
     on.instruct("go on")
     assert on.chunks.wait(lambda m: m.instruction_id == 3).instruction == "go on"
@@ -114,7 +114,7 @@ def test_a_chunk_of_the_old_instruction_is_dropped_when_a_new_one_comes_while_in
     on.rejected("superseded")
 
 
-def test_a_late_joiner_finds_only_the_newest_word_whoever_said_it(stage):
+def test_a_late_subscriber_receives_only_the_newest_instruction_of_any_publisher(stage):
     on = active(stage)
     on.instruct("by service")
     on.instructions.wait(lambda m: m.data == "by service")
@@ -125,7 +125,7 @@ def test_a_late_joiner_finds_only_the_newest_word_whoever_said_it(stage):
     assert [m.data for m in late.all()] == ["by topic"]
 
 
-def test_a_reset_begins_a_new_episode_and_kills_the_chunk_in_the_making(stage):
+def test_a_reset_begins_a_new_episode_and_drops_the_chunk_being_inferred(stage):
     inferring, finish = threading.Event(), threading.Event()
 
     def script(policy, _observation):
@@ -143,7 +143,7 @@ def test_a_reset_begins_a_new_episode_and_kills_the_chunk_in_the_making(stage):
     assert on.rejected("superseded").episode == 1
 
 
-def test_after_a_reset_only_frames_that_came_later_are_looked_at(stage):
+def test_after_a_reset_only_later_frames_are_used(stage):
     policy = ScriptedPolicy()
     on = active(stage, policy)
     on.chunks.wait()
@@ -153,14 +153,14 @@ def test_after_a_reset_only_frames_that_came_later_are_looked_at(stage):
     assert status.episode == 1
 
 
-def test_a_reset_without_a_session_does_no_harm(stage):
+def test_a_reset_without_a_session_succeeds(stage):
     on = stage()
     assert on.reset().message == "nothing to reset: not configured"
     on.configure()
     assert on.reset().message == "history cleared, no session yet"
 
 
-def test_each_activation_is_a_session_of_its_own(stage):
+def test_each_activation_is_a_new_session(stage):
     on = active(stage)
     first = on.chunks.wait().session
     on.reset()

@@ -1,4 +1,4 @@
-"""The policy node: up, down, and what is left behind."""
+"""The lifecycle of the policy node: transitions, failures, and no leaks."""
 
 import gc
 import threading
@@ -28,7 +28,7 @@ def stage(ros_domain):
     yield from stages()
 
 
-def test_ten_times_up_and_down_leaves_nothing_behind(stage, tmp_path):
+def test_ten_lifecycle_cycles_leak_neither_entities_nor_memory(stage, tmp_path):
     checkpoint = write_tiny_checkpoint(tmp_path)
     policies = []
 
@@ -54,7 +54,7 @@ def test_ten_times_up_and_down_leaves_nothing_behind(stage, tmp_path):
     def held():
         node = on.node
         entities = [*node.subscriptions, *node.publishers, *node.timers, *node.services]
-        # rclpy's executor starts the threads of its pool one by one as it needs them.
+        # rclpy's executor starts the threads of its pool on demand.
         names = {t.name for t in threading.enumerate() if "ThreadPool" not in t.name}
         return len(entities), names
 
@@ -113,7 +113,7 @@ def test_a_checkpoint_is_never_guessed(stage):
     assert "parameter checkpoint is not set" in log.msg
 
 
-def test_a_first_instruction_that_nobody_may_give_fails_configure(stage):
+def test_an_invalid_first_instruction_fails_configure(stage):
     on = stage(instruction="a" * 2001)
     assert not on.configure()
     log = on.logs.wait(lambda m: m.msg.startswith("configure failed"))
@@ -129,7 +129,7 @@ def test_a_wrong_robot_contract_fails_configure_with_the_key(stage, tmp_path):
     assert log.msg == f"configure failed: {contract}: action_dt: is missing"
 
 
-def test_an_impossible_transition_is_rejected_and_the_node_lives_on(stage):
+def test_an_impossible_transition_is_rejected_and_the_node_continues(stage):
     on = stage()
     assert not on.activate()
     assert not on.deactivate()

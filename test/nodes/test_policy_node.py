@@ -32,7 +32,7 @@ def stage(ros_domain):
     yield from stages()
 
 
-def test_a_chunk_says_where_it_comes_from(stage):
+def test_a_chunk_names_its_origin(stage):
     on = active(stage, noise_seed=7)
     chunk = chunk_from_msg(on.chunks.wait(lambda m: m.id == 2))
     assert len(chunk.session) == 36
@@ -59,7 +59,7 @@ def test_the_seed_reaches_the_policy_and_minus_one_means_a_new_one(stage, parame
     assert set(policy.seeds) == {seed}
 
 
-def test_a_real_checkpoint_is_loaded_and_acts(stage, tmp_path):
+def test_a_real_checkpoint_is_loaded_and_infers(stage, tmp_path):
     checkpoint = write_tiny_checkpoint(tmp_path)
     on = active(stage, load=load, checkpoint=checkpoint, embodiment=TAG, torch_threads=1)
     chunk = chunk_from_msg(on.chunks.wait())
@@ -76,7 +76,7 @@ def test_a_real_checkpoint_is_loaded_and_acts(stage, tmp_path):
 
 
 @pytest.mark.parametrize(("given", "taken"), [(0, 1), (2, 2)])
-def test_threads_are_as_many_as_the_checkpoint_deserves_unless_given(stage, tmp_path, given, taken):
+def test_the_number_of_threads_follows_the_checkpoint_unless_given(stage, tmp_path, given, taken):
     import torch
 
     before = torch.get_num_threads()
@@ -84,7 +84,7 @@ def test_threads_are_as_many_as_the_checkpoint_deserves_unless_given(stage, tmp_
         checkpoint = write_tiny_checkpoint(tmp_path)
         on = stage(checkpoint=checkpoint, embodiment=TAG, torch_threads=given)
         assert on.configure()
-        # As a thread that begins now finds it: inference has one of its own.
+        # In a new thread, because inference runs in one.
         with ThreadPoolExecutor(1) as pool:
             assert pool.submit(torch.get_num_threads).result() == taken
         assert on.logs.wait(lambda m: m.msg.startswith(f"torch runs on {taken} CPU thread"))
@@ -128,7 +128,7 @@ def test_an_encoding_that_the_contract_does_not_state_is_rejected(stage):
     assert (status.inputs[0], status.age[0]) == ("front", -1.0)
 
 
-def test_joints_are_matched_by_name_whatever_their_order_and_company(stage):
+def test_joints_are_matched_by_name_in_any_order_and_with_further_joints(stage):
     policy = ScriptedPolicy()
     on = stage(policy, instruction="go")
     position = {joint: 0.1 * index for index, joint in enumerate(JOINTS)}
@@ -151,7 +151,7 @@ def test_what_was_built_in_configure_is_locked_and_tolerances_are_not(stage):
     on.rejected("stale_image")
 
 
-def test_a_deactivated_policy_says_which_session_is_over(stage):
+def test_the_status_of_a_deactivated_policy_names_the_ended_session(stage):
     on = active(stage)
     session = on.chunks.wait().session
     assert on.deactivate()
@@ -159,7 +159,7 @@ def test_a_deactivated_policy_says_which_session_is_over(stage):
     assert status.session == session
 
 
-def test_the_status_tells_what_comes_in_and_what_goes_out(stage):
+def test_the_status_reports_inputs_and_outputs(stage):
     on = active(stage)
     status = on.statuses.wait(lambda s: s.rate > 0 and s.d > 0 and s.rate_in[0] > 0)
     assert status.lifecycle == State.PRIMARY_STATE_ACTIVE
@@ -185,7 +185,7 @@ def test_a_slow_inference_skips_ticks_instead_of_queueing_them(stage):
     policy = ScriptedPolicy(script=script)
     on = active(stage, policy, rate_hz=2.0)
     assert first.wait(60)
-    # Two ticks and more pass meanwhile: a status comes every half second.
+    # At least two ticks pass meanwhile, because a status is published every 0.5 s.
     for _ in range(3):
         on.statuses.wait(after=len(on.statuses))
     missed = len(policy.observations)
@@ -204,8 +204,8 @@ def test_under_sim_time_inference_follows_the_clock(stage):
     while not len(on.chunks):
         assert now < 60_000 * MS, "a minute went by without a chunk"
         now += 10 * MS
-        on.tell_time(now)
-        on.robot.speak()
+        on.set_time(now)
+        on.robot.publish()
     chunk = chunk_from_msg(on.chunks.wait())
     assert 1000 * MS < chunk.stamp_ns <= now
     made = len(on.chunks)

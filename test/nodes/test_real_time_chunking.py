@@ -1,4 +1,4 @@
-"""Real-time chunking and its faults with a real policy and a real executor, a process each."""
+"""Real-time chunking with a real policy and a real executor, in a process each."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def stage(ros_domain, tmp_path):
 
 @pytest.fixture(scope="module")
 def slow_robot(tmp_path_factory):
-    """Steps of 0.1 s: with eight of them a busy machine keeps the budget, too."""
+    """A contract with steps of 0.1 s: eight of them meet the budget on a busy machine as well."""
     path = tmp_path_factory.mktemp("robot") / "so101.yaml"
     text = Path(robot_path("so101")).read_text()
     path.write_text(re.sub(r"(?m)^action_dt: .*$", "action_dt: 0.1", text))
@@ -49,7 +49,7 @@ def start_policy(stage, checkpoint, **parameters):
 
 
 def spans(timeline: CommittedTimeline, chunk: ActionChunk, steps: int) -> bool:
-    """Whether the timeline is known at each of the chunk's first steps."""
+    """Return whether the timeline covers each of the chunk's first steps."""
     last = timeline.start_ns + round((len(timeline.positions) - 1) * timeline.dt * NS_PER_S)
     return timeline.start_ns <= chunk.start_ns and (
         chunk.start_ns + s_to_ns((steps - 1) * chunk.dt) <= last
@@ -57,7 +57,7 @@ def spans(timeline: CommittedTimeline, chunk: ActionChunk, steps: int) -> bool:
 
 
 def committed_at(timeline: CommittedTimeline, chunk: ActionChunk, steps: int) -> np.ndarray:
-    """The timeline at the chunk's first steps, [steps, 6], by the published rows alone."""
+    """Return the timeline at the chunk's first steps, [steps, 6], from the published rows."""
     rows = np.round(np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S))
     times = timeline.start_ns + rows.astype(np.int64)
     curve = Curve(times, timeline.positions, timeline.velocities)
@@ -68,7 +68,7 @@ def committed_at(timeline: CommittedTimeline, chunk: ActionChunk, steps: int) ->
 
 
 def proposed_by(chunk: ActionChunk) -> np.ndarray:
-    """What the chunk wants of each joint, [horizon, 6]."""
+    """Return the chunk's positions of each joint, [horizon, 6]."""
     columns = {
         name: group.values[:, i] for group in chunk.groups for i, name in enumerate(group.names)
     }
@@ -97,7 +97,7 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, slow_robot, 
         free = max(free, np.abs(np.diff(values[frozen - 1 :], axis=0)).max())
         compared += frozen
     assert compared >= 8
-    # The network has its say beyond them: an untrained one leaps.
+    # Beyond them the network decides, and an untrained one jumps.
     assert free > 0.02
     assert stage.diagnosed("policy_node: inference", "chunks/s") in (OK, WARN)
     accepted = stage.wait(ExecutorState.RUNNING)
@@ -108,10 +108,10 @@ def test_frozen_steps_are_the_committed_timeline(stage, checkpoint, slow_robot, 
 def test_a_chunk_frozen_over_its_whole_horizon_is_the_committed_timeline(
     stage, checkpoint, slow_robot, mode
 ):
-    """The classic bug is real-time chunking that is on and does nothing: `off` must differ.
+    """Real-time chunking must have an effect: `off` must differ from the other modes.
 
-    Motion far enough ahead comes from a script, in the name of the policy's own session. What
-    the policy proposes goes to a topic of its own.
+    A script commits motion far enough ahead, with the policy's session. The policy's own chunks
+    go to a separate topic.
     """
     proposals = Inbox()
     stage.node.create_subscription(ActionChunkMsg, "proposed", proposals.put, qos.CHUNKS)
@@ -125,10 +125,10 @@ def test_a_chunk_frozen_over_its_whole_horizon_is_the_committed_timeline(
     running_ns = stage.now_ns
 
     def comparable() -> list[tuple[ActionChunk, CommittedTimeline]]:
-        """Chunks frozen as they should be, whole or not at all, and the timeline they saw.
+        """Return the chunks that are frozen as expected, with the timeline that they used.
 
-        A busy machine makes others, too: of the time before the policy heard of any motion, or
-        after the script fell silent for so long that the motion is known for a part only.
+        A busy machine causes others: from the time before the policy received any motion, or after
+        a delay of the script by which the motion covers only a part of the chunk.
         """
         frozen = (0, RtcMode.OFF) if mode == "off" else (8, RtcMode[mode.upper()])
         made = map(chunk_from_msg, proposals.all())

@@ -1,37 +1,66 @@
+"""Scheduling priority of the process, and the time for work between two ticks."""
+
 import subprocess
 import sys
 
 import pytest
 
-ASK = """
+from groot_ros.nodes.realtime import TickBudget
+
+REQUEST = """
 import os, threading
-from groot_ros.nodes.realtime import ask_for_realtime
+from groot_ros.nodes.realtime import request_realtime
 waiting = threading.Event()
 threading.Thread(target=waiting.wait, daemon=True).start()
-rejected = ask_for_realtime({priority})
+problem = request_realtime({priority})
 threads = [int(t) for t in os.listdir("/proc/self/task")]
 waiting.set()
 fifo = [os.sched_getscheduler(t) & ~os.SCHED_RESET_ON_FORK == os.SCHED_FIFO for t in threads]
-print(len(fifo), sum(fifo), rejected)
+print(len(fifo), sum(fifo), problem)
 """
 
 
-def ask(priority: int, *before: str) -> list[str]:
-    command = [*before, sys.executable, "-c", ASK.format(priority=priority)]
+def request(priority: int) -> list[str]:
+    command = [sys.executable, "-c", REQUEST.format(priority=priority)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return done.stdout.strip().split(" ", 2)
 
 
-def test_every_thread_runs_ahead_of_others_or_the_reason_is_told():
-    threads, fifo, *rejected = ask(20)
+def test_every_thread_is_scheduled_in_real_time_or_the_reason_is_returned():
+    threads, fifo, *problem = request(20)
     assert int(threads) >= 2
-    if rejected:
-        assert "rtprio" in rejected[0]
+    if problem:
+        assert "rtprio" in problem[0]
         assert fifo == "0"
     else:
         assert fifo == threads
 
 
-def test_a_priority_that_does_not_exist_is_a_mistake_not_a_rejection():
+def test_an_invalid_priority_is_an_error_not_a_missing_permission():
     with pytest.raises(subprocess.CalledProcessError):
-        ask(1000)
+        request(1000)
+
+
+def test_work_of_unknown_duration_needs_half_a_period():
+    budget = TickBudget(0.01)
+    assert budget.has_time(0.0051)
+    assert not budget.has_time(0.0049)
+
+
+def test_the_longest_of_the_last_durations_decides_until_it_leaves_the_window():
+    budget = TickBudget(0.01)
+    budget.record(0.002)
+    budget.record(0.001)
+    for _ in range(30):
+        budget.record(0.001)
+    # The initial guess has left the window by now, the 2 ms have not.
+    assert budget.has_time(0.0021)
+    assert not budget.has_time(0.0019)
+    budget.record(0.001)
+    assert budget.has_time(0.0011)
+
+
+def test_work_longer_than_a_period_never_fits():
+    budget = TickBudget(0.01)
+    budget.record(0.02)
+    assert not budget.has_time(0.01)

@@ -1,4 +1,4 @@
-"""The recorder over real DDS: what was published is in the bag, byte for byte."""
+"""The recorder over real DDS: the bag contains the published messages, byte for byte."""
 
 import resource
 import signal
@@ -32,11 +32,11 @@ from groot_ros.nodes.recorder_node import RecorderNode
 pytestmark = pytest.mark.ros
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
 #: s until a condition over DDS must hold; reached only by a test that fails.
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class Stage:
-    """A recorder and a node that publishes, spun together until something is true."""
+    """A recorder and a node that publishes, spun together until a condition holds."""
 
     def __init__(self, bag: Path, arguments: tuple[str, ...]) -> None:
         rclpy.init(args=["--ros-args", "-p", f"output:={bag}", *arguments])
@@ -48,16 +48,16 @@ class Stage:
         self._executor.add_node(self.publisher)
 
     def spin_until(self, condition) -> None:
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + TIMEOUT
         while not condition():
             assert time.monotonic() < deadline, f"never came true; written: {self.written}"
             self._executor.spin_once(timeout_sec=0.05)
 
     @property
     def written(self) -> dict[str, int]:
-        return self.recorder._recorder.counts
+        return self.recorder.counts
 
-    def spin_until_heard(self, publisher) -> None:
+    def spin_until_connected(self, publisher) -> None:
         self.spin_until(lambda: publisher.get_subscription_count() > 0)
 
     def close(self) -> list[tuple[str, int, bytes]]:
@@ -119,7 +119,7 @@ def same(a: ActionChunk, b: ActionChunk) -> bool:
 def test_every_action_chunk_comes_back_equal(stage):
     stage = stage("-p", "topics:=[action_chunk]")
     publisher = stage.publisher.create_publisher(ActionChunkMsg, "action_chunk", qos.CHUNKS)
-    stage.spin_until_heard(publisher)
+    stage.spin_until_connected(publisher)
     chunks = [make_chunk(i) for i in range(1, 21)]
     for i, chunk in enumerate(chunks, start=1):
         publisher.publish(chunk_to_msg(chunk))
@@ -127,7 +127,7 @@ def test_every_action_chunk_comes_back_equal(stage):
     recorded = [chunk_from_msg(deserialize_message(d, ActionChunkMsg)) for *_, d in stage.close()]
     assert len(recorded) == 20
     assert all(same(a, b) for a, b in zip(chunks, recorded, strict=True))
-    # AnyReader knows only what the bag says of its types, and compares their hashes.
+    # AnyReader uses only the definitions in the bag, and compares their hashes.
     with AnyReader([stage.bag]) as reader:
         for chunk, (connection, _, data) in zip(chunks, reader.messages(), strict=True):
             message = reader.deserialize(data, connection.msgtype)
@@ -138,7 +138,7 @@ def test_every_action_chunk_comes_back_equal(stage):
 def test_a_joint_state_with_empty_arrays_is_recorded_in_its_exact_52_bytes(stage):
     stage = stage("-p", "topics:=[joint_states]")
     publisher = stage.publisher.create_publisher(JointState, "joint_states", qos.DRIVER)
-    stage.spin_until_heard(publisher)
+    stage.spin_until_connected(publisher)
     publisher.publish(JointState(name=["a"], position=[0.5]))
     stage.spin_until(lambda: stage.written["/joint_states"] == 1)
     ((_, _, data),) = stage.close()
@@ -150,11 +150,11 @@ def test_the_graph_of_the_contract_is_recorded_as_its_topics_appear(stage):
     node = stage.publisher
     image = Image(height=2, width=2, step=6, encoding="rgb8", data=bytes(12))
     front = node.create_publisher(Image, "front/image_raw", qos.SENSOR)
-    stage.spin_until_heard(front)
+    stage.spin_until_connected(front)
     front.publish(image)
     stage.spin_until(lambda: stage.written.get("/front/image_raw") == 1)
     joints = node.create_publisher(JointState, "joint_states", qos.DRIVER)
-    stage.spin_until_heard(joints)
+    stage.spin_until_connected(joints)
     joints.publish(JointState(name=["gripper"], position=[0.1]))
     stage.spin_until(lambda: stage.written.get("/joint_states") == 1)
     assert [topic for topic, *_ in stage.close()] == ["/front/image_raw", "/joint_states"]
@@ -167,25 +167,25 @@ def test_a_latched_instruction_that_was_given_before_is_in_the_bag(stage):
     stage.spin_until(lambda: stage.written.get("/instruction") == 1)
     ((_, stamp_ns, data),) = stage.close()
     assert deserialize_message(data, String).data == "pick up the cube"
-    assert abs(stamp_ns - time.time_ns()) < PATIENCE * 1e9
+    assert abs(stamp_ns - time.time_ns()) < TIMEOUT * 1e9
     with Reader(stage.bag) as reader:
         (offer,) = reader.connections[0].ext.offered_qos_profiles
     assert (offer.durability.name, offer.reliability.name) == ("TRANSIENT_LOCAL", "RELIABLE")
 
 
-def test_a_publisher_that_joins_later_and_offers_less_is_heard_too(stage):
+def test_a_publisher_that_joins_later_and_offers_less_is_recorded_too(stage):
     stage = stage("-p", "topics:=[joint_states]")
     first = stage.publisher.create_publisher(JointState, "joint_states", qos.DRIVER)
-    stage.spin_until_heard(first)
+    stage.spin_until_connected(first)
     first.publish(JointState(name=["reliable"]))
     stage.spin_until(lambda: stage.written["/joint_states"] == 1)
     second = stage.publisher.create_publisher(JointState, "joint_states", qos.SENSOR)
 
-    def heard() -> bool:
+    def recorded_second() -> bool:
         second.publish(JointState(name=["best effort"]))
         return stage.written["/joint_states"] > 1
 
-    stage.spin_until(heard)
+    stage.spin_until(recorded_second)
     names = [deserialize_message(data, JointState).name for *_, data in stage.close()]
     assert names[:2] == [["reliable"], ["best effort"]]
 
@@ -238,10 +238,10 @@ def test_with_a_followed_clock_stamps_are_of_that_clock(stage):
     assert stamp_ns == 42 * 10**9
 
 
-def test_topics_that_stayed_silent_are_named_at_the_end(stage, capfd):
+def test_topics_without_messages_are_named_at_the_end(stage, capfd):
     stage = stage("-p", "topics:=[nobody, mute]")
     mute = stage.publisher.create_publisher(String, "mute", 1)
-    stage.spin_until_heard(mute)
+    stage.spin_until_connected(mute)
     stage.close()
     assert "nothing was received on /mute, /nobody" in capfd.readouterr().err
 
@@ -263,7 +263,7 @@ def test_wrong_parameters_are_one_line_and_status_2(ros_domain, arguments, probl
 
 
 class RecorderProcess:
-    """The recorder as users run it, and a publisher that it hears."""
+    """The recorder's process, and a publisher that it records."""
 
     def __init__(self, bag: Path, largest_file: int = resource.RLIM_INFINITY) -> None:
         def prepare() -> None:
@@ -283,19 +283,19 @@ class RecorderProcess:
         rclpy.init()
         node = rclpy.create_node("publisher")
         self._publisher = node.create_publisher(String, "instruction", qos.LATCHED)
-        wait_until(self._heard_or_dead, "the recorder listens")
+        wait_until(self._connected_or_dead, "the recorder has subscribed")
         assert self.process.poll() is None
 
-    def _heard_or_dead(self) -> bool:
+    def _connected_or_dead(self) -> bool:
         return bool(self._publisher.get_subscription_count()) or self.process.poll() is not None
 
     def publish(self, text: str) -> None:
         self._publisher.publish(String(data=text))
-        assert self._publisher.wait_for_all_acked(Duration(seconds=PATIENCE))
+        assert self._publisher.wait_for_all_acked(Duration(seconds=TIMEOUT))
 
     def end(self) -> str:
-        """What it said, once it ended by itself."""
-        return self.process.communicate(timeout=PATIENCE)[1]
+        """Wait for its end; return its log."""
+        return self.process.communicate(timeout=TIMEOUT)[1]
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_a_signal_closes_the_bag_with_everything_in_it(recorder_process, tmp_pat
     assert texts == [str(i) for i in range(5)]
 
 
-def test_a_disk_that_fails_ends_the_recorder_loudly_and_the_bag_can_be_saved(
+def test_a_write_error_ends_the_recorder_with_an_error_and_the_bag_can_be_recovered(
     recorder_process, tmp_path
 ):
     recorder = recorder_process(largest_file=3 * 2**20)
@@ -339,8 +339,8 @@ def test_a_disk_that_fails_ends_the_recorder_loudly_and_the_bag_can_be_saved(
     assert recover(tmp_path / "a bag", tmp_path / "saved").counts["/instruction"] == 2
 
 
-def test_messages_lost_on_the_way_are_told_with_what_to_look_at(stage, capfd):
+def test_messages_lost_in_transport_are_logged_with_a_hint(stage, capfd):
     stage = stage("-p", "topics:=[images]")
-    stage.recorder._lose("/images", SimpleNamespace(total_count=5, total_count_change=3))
+    stage.recorder.on_message_lost("/images", SimpleNamespace(total_count=5, total_count_change=3))
     stage.close()
-    assert "3 messages of /images were lost on their way here" in capfd.readouterr().err
+    assert "3 messages of /images were lost in transport" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""How a node's process ends when it is told to before it is ready."""
+"""Signals that arrive before a node's process is ready."""
 
 import signal
 import subprocess
@@ -20,12 +20,12 @@ PARAMETERS = {
     "torch_threads": 1,
 }
 ARGUMENTS = ["--ros-args", *(a for k, v in PARAMETERS.items() for a in ("-p", f"{k}:={v}"))]
-SLOW = Path(__file__).with_name("slow_policy.py")
+SLOW = Path(__file__).parents[1] / "support" / "slow_policy.py"
 
 
 @contextmanager
 def process(*arguments: str, **options: object):
-    """Python with these arguments; killed at the end if it is still there."""
+    """Run Python with these arguments; kill it at the end if it is still running."""
     with subprocess.Popen(
         [sys.executable, *arguments],
         stdout=subprocess.PIPE,
@@ -41,7 +41,7 @@ def process(*arguments: str, **options: object):
 
 @pytest.fixture
 def operator(ros_domain):
-    """A node that asks another to configure."""
+    """A node that calls the services of another."""
     rclpy.init()
     node = rclpy.create_node("operator")
     yield node
@@ -50,12 +50,12 @@ def operator(ros_domain):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("by_itself", [True, False])
-def test_a_node_that_is_loading_a_model_ends_at_once_and_without_a_trace(
-    operator, number, by_itself
+@pytest.mark.parametrize("autostart", [True, False])
+def test_a_node_that_is_loading_a_model_ends_immediately_and_without_a_traceback(
+    operator, number, autostart
 ):
-    with process(str(SLOW), *ARGUMENTS, "-p", f"autostart:={by_itself}") as node:
-        if not by_itself:
+    with process(str(SLOW), *ARGUMENTS, "-p", f"autostart:={autostart}") as node:
+        if not autostart:
             client = operator.create_client(ChangeState, "policy_node/change_state")
             assert client.wait_for_service(60)
             configure = Transition(id=Transition.TRANSITION_CONFIGURE)
@@ -68,8 +68,10 @@ def test_a_node_that_is_loading_a_model_ends_at_once_and_without_a_trace(
     assert "Fatal" not in rest
 
 
-def test_a_node_that_is_still_importing_ends_at_once_and_without_a_trace(ros_domain, tmp_path):
-    # A module that the node imports, and that takes its time.
+def test_a_node_that_is_still_importing_ends_immediately_and_without_a_traceback(
+    ros_domain, tmp_path
+):
+    # Stands in for a module that the node imports and that takes long.
     (tmp_path / "rclpy.py").write_text(
         "import time\nprint('importing', flush=True)\ntime.sleep(600)\n"
     )

@@ -1,6 +1,5 @@
-"""The simulated robot over real rclpy: what it publishes, follows, refuses and resets."""
+"""The simulated robot over real DDS: what it publishes, follows, rejects and resets."""
 
-import os
 import subprocess
 import sys
 import threading
@@ -9,37 +8,34 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.executors import SingleThreadedExecutor
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-rclpy = pytest.importorskip("rclpy")
-
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus  # noqa: E402
-from rclpy.executors import SingleThreadedExecutor  # noqa: E402
-from rosgraph_msgs.msg import Clock  # noqa: E402
-from sensor_msgs.msg import Image, JointState  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
-
-from groot_ros.bridge import qos  # noqa: E402
-from groot_ros.bridge.messages import ns_to_time, time_to_ns  # noqa: E402
-from groot_ros.sim import HOME, JOINTS  # noqa: E402
+from groot_ros.bridge import qos
+from groot_ros.bridge.messages import ns_to_time, time_to_ns
+from groot_ros.nodes.sim_robot_node import SimRobotNode
+from groot_ros.sim import HOME, JOINTS
 
 pytestmark = pytest.mark.ros
 
 ROBOT = str(Path(__file__).parents[2] / "config/robots/so101.yaml")
-PATIENCE = 60.0
+TIMEOUT = 60.0
 
 
 class World:
     """A running SimRobotNode and a node that watches it."""
 
     def __init__(self, parameters):
-        os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         arguments = ["--ros-args", "-p", f"robot:={ROBOT}"]
         arguments += ["-p", "image_width:=64", "-p", "image_height:=48"]
         for name, value in parameters.items():
             arguments += ["-p", f"{name}:={value}"]
-        rclpy.init(args=arguments, domain_id=117)
-        from groot_ros.nodes.sim_robot_node import SimRobotNode
+        rclpy.init(args=arguments)
 
         self.robot = SimRobotNode()
         self.node = rclpy.create_node("watcher", use_global_arguments=False)
@@ -74,7 +70,7 @@ class World:
 
     def wait(self, condition):
         with self.changed:
-            assert self.changed.wait_for(condition, timeout=PATIENCE), {
+            assert self.changed.wait_for(condition, timeout=TIMEOUT), {
                 topic: len(messages) for topic, messages in self.seen.items()
             }
 
@@ -89,11 +85,11 @@ class World:
         return latest.position[latest.name.index(joint)]
 
     def reset(self):
-        assert self.resets.wait_for_service(PATIENCE)
+        assert self.resets.wait_for_service(TIMEOUT)
         done = threading.Event()
         answer = self.resets.call_async(Trigger.Request())
         answer.add_done_callback(lambda _: done.set())
-        assert done.wait(PATIENCE)
+        assert done.wait(TIMEOUT)
         return answer.result()
 
     def command(self, stamp_ns, pan, *, velocity=0.0, seconds=0.3):
@@ -126,13 +122,13 @@ def _duration(seconds):
 
 
 @pytest.fixture
-def world(request):
+def world(ros_domain, request):
     world = World(getattr(request, "param", {}))
     yield world
     world.close()
 
 
-def test_it_publishes_joint_states_and_pictures_of_one_clock(world):
+def test_joint_states_and_images_are_stamped_with_one_clock(world):
     world.wait_for("joint_states", 50)
     world.wait_for("front/image_raw", 5)
     world.wait_for("wrist/image_raw", 5)
@@ -161,7 +157,7 @@ def test_it_follows_a_trajectory(world):
     world.wait(lambda: abs(world.position("shoulder_pan") - 0.6) < 0.01)
 
 
-def test_a_bad_trajectory_is_rejected_in_words_and_moves_nothing(world):
+def test_a_bad_trajectory_is_rejected_with_the_reason_and_moves_nothing(world):
     world.wait_for("joint_states")
     world.command(0, 0.6, velocity=1.0)
 
@@ -180,17 +176,17 @@ def test_a_bad_trajectory_is_rejected_in_words_and_moves_nothing(world):
 
 
 @pytest.mark.parametrize("world", [{"controller_distro": "humble"}], indirect=True)
-def test_humble_by_parameter_takes_a_moving_end(world):
+def test_with_the_rules_of_humble_a_trajectory_may_end_in_motion(world):
     world.wait_for("joint_states")
     world.command(0, 0.6, velocity=0.1)
     world.wait(lambda: abs(world.position("shoulder_pan") - 0.6) < 0.01)
 
 
-def test_reset_brings_the_arm_home_and_says_where_the_cubes_are(world):
+def test_reset_brings_the_arm_home_and_reports_the_cubes(world):
     world.wait_for("joint_states")
     world.command(0, 0.6)
     world.wait(lambda: world.position("shoulder_pan") > 0.58)
-    world.wait(lambda: not world.robot._robot.busy)
+    world.wait(lambda: not world.robot.robot.busy)
     answer = world.reset()
     assert answer.success
     assert "cubes at red (" in answer.message
@@ -198,16 +194,16 @@ def test_reset_brings_the_arm_home_and_says_where_the_cubes_are(world):
     assert abs(world.position("shoulder_pan")) < 0.01
 
 
-def test_an_arm_that_is_being_driven_is_not_reset_under_its_driver(world):
+def test_an_arm_in_motion_is_not_reset(world):
     world.wait_for("joint_states")
     world.command(0, 0.6, seconds=30.0)
-    world.wait(lambda: world.robot._robot.busy)
+    world.wait(lambda: world.robot.robot.busy)
     answer = world.reset()
     assert not answer.success
     assert "hold the executor first" in answer.message
 
 
-def test_it_offers_no_clock_that_it_does_not_publish(world):
+def test_without_publish_clock_there_is_no_clock_publisher(world):
     world.wait_for("joint_states")
     assert world.robot.count_publishers("/clock") == 0
 
@@ -217,8 +213,8 @@ def clock_status(world):
 
 
 @pytest.mark.parametrize("world", [{"publish_clock": "true"}], indirect=True)
-def test_a_second_clock_is_an_error_for_who_was_there_first(world):
-    world.robot._rivals.begin(0)
+def test_a_second_clock_is_an_error_for_the_first_simulation(world):
+    world.robot.publisher_conflicts.begin(0)
     world.node.create_publisher(Clock, "/clock", qos.DRIVER)
     world.wait(lambda: clock_status(world))
     status = clock_status(world)[0]
@@ -226,7 +222,7 @@ def test_a_second_clock_is_an_error_for_who_was_there_first(world):
     assert status.message.endswith("publishes on /clock: stop one of them")
 
 
-def test_a_simulation_beside_another_clock_ends_with_the_reason(ros_domain):
+def test_a_simulation_that_finds_another_clock_ends_with_the_reason(ros_domain):
     rclpy.init()
     first = rclpy.create_node("first")
     first.create_publisher(Clock, "/clock", qos.DRIVER)
@@ -237,7 +233,7 @@ def test_a_simulation_beside_another_clock_ends_with_the_reason(ros_domain):
     finally:
         first.destroy_node()
         rclpy.shutdown()
-    # The name of its node may be discovered a moment later.
+    # The name of the other node may be discovered later than its publisher.
     assert "two clocks: " in ended.stderr
     assert "publishes on /clock: stop one of them" in ended.stderr
     assert "Traceback" not in ended.stderr
@@ -247,7 +243,7 @@ def test_a_simulation_beside_another_clock_ends_with_the_reason(ros_domain):
 @pytest.mark.parametrize(
     "world", [{"publish_clock": "true", "real_time_factor": 4.0}], indirect=True
 )
-def test_as_the_source_of_the_clock_no_picture_is_missed_however_fast(world):
+def test_as_the_source_of_the_clock_it_renders_every_image_at_any_speed(world):
     world.wait_for("wrist/image_raw", 20)
     world.wait_for("/clock", 20)
     stamps = [time_to_ns(i.header.stamp) for i in world.seen["wrist/image_raw"][:20]]
@@ -258,7 +254,7 @@ def test_as_the_source_of_the_clock_no_picture_is_missed_however_fast(world):
     assert time_to_ns(world.seen["joint_states"][-1].header.stamp) < 600e9
 
 
-def test_a_parameter_that_would_change_nothing_is_rejected(world):
+def test_a_parameter_that_is_read_once_cannot_be_changed(world):
     from rclpy.parameter import Parameter
 
     (answer,) = world.robot.set_parameters([Parameter("control_rate", value=100.0)])
@@ -266,11 +262,9 @@ def test_a_parameter_that_would_change_nothing_is_rejected(world):
     assert "control_rate" in answer.reason
 
 
-def test_a_parameter_out_of_range_names_itself():
+def test_the_error_of_a_parameter_out_of_range_names_it(ros_domain):
     rclpy.init(args=["--ros-args", "-p", f"robot:={ROBOT}", "-p", "control_rate:=5.0"])
     try:
-        from groot_ros.nodes.sim_robot_node import SimRobotNode
-
         with pytest.raises(Exception, match="control_rate"):
             SimRobotNode()
     finally:

@@ -1,4 +1,4 @@
-"""What is kept by stamp, for how long, and what a clock that jumps back does to it."""
+"""How long items are kept by stamp, and how a clock that jumps back clears them."""
 
 import pytest
 from hypothesis import given
@@ -10,11 +10,11 @@ from groot_ros.observation.history import History
 def filled(*stamps, span=1000, capacity=100):
     history = History[str](span, capacity)
     for stamp in stamps:
-        history.add(stamp, f"item {stamp}")
+        history.append(stamp, f"item {stamp}")
     return history
 
 
-def test_items_older_than_the_span_are_let_go():
+def test_items_older_than_the_span_are_dropped():
     history = filled(0, 400, 1000, 1100, span=700)
     assert list(history.stamps) == [400, 1000, 1100]
     assert history.at(400) == "item 400"
@@ -24,14 +24,14 @@ def test_no_more_items_than_the_capacity_are_kept():
     assert list(filled(1, 2, 3, 4, capacity=2).stamps) == [3, 4]
 
 
-def test_a_stamp_that_goes_backwards_clears_what_was_there():
+def test_a_stamp_that_goes_backwards_clears_the_history():
     history = filled(500, 600, 20)
     assert list(history.stamps) == [20]
 
 
 def test_the_same_stamp_again_replaces_the_item():
     history = filled(1, 5)
-    history.add(5, "again")
+    history.append(5, "again")
     assert (list(history.stamps), history.at(5)) == ([1, 5], "again")
 
 
@@ -40,18 +40,18 @@ def test_an_unknown_stamp_is_a_key_error():
         filled(1, 5).at(3)
 
 
-def test_newer_items_can_be_forgotten():
+def test_newer_items_can_be_dropped():
     history = filled(1, 5, 9)
-    history.forget_after(5)
+    history.drop_after(5)
     assert list(history.stamps) == [1, 5]
 
 
 @given(st.sets(st.integers(0, 500), max_size=20), st.integers(-50, 550))
-def test_nearest_and_around_agree_with_a_search_through_everything(stamps, wanted):
+def test_nearest_and_neighbours_agree_with_a_linear_search(stamps, wanted):
     history = filled(*sorted(stamps))
     assert history.nearest(wanted) == min(
         sorted(stamps), key=lambda s: abs(s - wanted), default=None
     )
     before = max((s for s in stamps if s <= wanted), default=None)
     after = min((s for s in stamps if s > wanted), default=None)
-    assert history.around(wanted) == (before, after)
+    assert history.neighbours(wanted) == (before, after)

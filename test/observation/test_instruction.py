@@ -1,22 +1,23 @@
-"""The newest instruction counts, and each change of it has a number."""
+"""The newest instruction applies, and each change of it has the next id."""
 
-from groot_ros.observation.instruction import LONGEST, Instruction, InstructionBox, problem
+from groot_ros.core.bounds import LONGEST_INSTRUCTION, instruction_problem
+from groot_ros.observation.instruction import Instruction, InstructionBox
 
 
-def test_each_change_has_the_next_number_and_a_repetition_has_none():
+def test_each_change_has_the_next_id_and_a_repetition_keeps_it():
     box = InstructionBox()
     assert (box.current.id, box.current.stops) == (0, True)
-    assert [box.put(text) for text in ("pick", "pick", "", "pick")] == [True, False, True, True]
+    assert [box.set(text) for text in ("pick", "pick", "", "pick")] == [True, False, True, True]
     assert box.current == Instruction(3, "pick")
 
 
 def test_a_first_empty_instruction_is_an_instruction_to_stop():
     box = InstructionBox()
-    assert box.put("")
+    assert box.set("")
     assert (box.current.id, box.current.stops) == (1, True)
 
 
-def test_the_parameter_only_speaks_first():
+def test_the_parameter_only_sets_the_first_instruction():
     box = InstructionBox()
     box.set_if_unset("")
     assert box.current.id == 0
@@ -25,24 +26,27 @@ def test_the_parameter_only_speaks_first():
     assert box.current == Instruction(1, "from the parameter")
 
 
-def test_a_book_is_no_instruction():
-    assert problem("a" * LONGEST) == ""
-    assert problem("a" * (LONGEST + 1)) == "the instruction has 2001 characters, at most 2000"
+def test_a_text_that_is_too_long_is_rejected():
+    assert instruction_problem("a" * LONGEST_INSTRUCTION) == ""
+    assert (
+        instruction_problem("a" * (LONGEST_INSTRUCTION + 1))
+        == "the instruction has 2001 characters, at most 2000"
+    )
 
 
 def test_an_instruction_of_only_spaces_is_the_empty_one():
     box = InstructionBox()
-    box.put("pick")
-    assert box.put("   ")
+    box.set("pick")
+    assert box.set("   ")
     assert box.current == Instruction(2, "")
-    assert not box.put("")
-    assert not box.put(" \t")
+    assert not box.set("")
+    assert not box.set(" \t")
 
 
 def test_control_characters_are_rejected_in_one_line():
-    assert problem("pick the cube\n") == ""
+    assert instruction_problem("pick the cube\n") == ""
     for text in ("pick\0 the cube", "pick\x1b[2J", "pick\nplace"):
-        told = problem(text)
-        assert told.startswith("the instruction holds the control character '\\")
-        assert "\n" not in told
-        assert "\0" not in told
+        found = instruction_problem(text)
+        assert found.startswith("the instruction holds the control character '\\")
+        assert "\n" not in found
+        assert "\0" not in found

@@ -1,18 +1,21 @@
-"""Rejections are all counted and seldom told."""
+"""Every rejection is counted, but only some are logged."""
 
 from groot_ros.observation.rejections import RejectionCounts
 
 
-def test_each_reason_is_told_once_per_quiet_time_and_counted_always():
+def test_each_reason_is_logged_once_per_quiet_time_and_always_counted():
     counts = RejectionCounts(quiet_ns=100)
-    told = [counts.add(reason, now) for now, reason in [(0, "a"), (50, "a"), (60, "b"), (100, "a")]]
-    assert told == [True, False, True, True]
+    logged = [
+        counts.record_rejection(reason, now)
+        for now, reason in [(0, "a"), (50, "a"), (60, "b"), (100, "a")]
+    ]
+    assert logged == [True, False, True, True]
     assert counts.as_dict() == {"a": 3, "b": 1}
 
 
-def test_what_is_told_once_is_told_again_only_after_it_was_over():
+def test_a_reason_of_once_is_logged_again_only_after_rearm():
     counts = RejectionCounts(quiet_ns=100, once=("idle",))
-    assert [counts.add("idle", now) for now in (0, 1000, 2000)] == [True, False, False]
-    counts.over()
-    assert counts.add("idle", 2010)
+    assert [counts.record_rejection("idle", now) for now in (0, 1000, 2000)] == [True, False, False]
+    counts.rearm()
+    assert counts.record_rejection("idle", 2010)
     assert counts.as_dict() == {"idle": 4}

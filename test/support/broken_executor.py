@@ -1,7 +1,7 @@
 """Script: run the executor node with faults that a test switches on and off.
 
-While the file named by the environment variable BROKEN exists, the method that it names raises: a
-method of control.Executor, or `rclpy` for the spinning of the node.
+While the file named by BROKEN exists, the method of control.Executor that it names raises, or
+rclpy itself if it contains `rclpy`.
 """
 
 import os

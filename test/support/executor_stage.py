@@ -1,6 +1,8 @@
-"""An executor node on a stage: a robot that stands, somebody who sends chunks, an onlooker."""
+"""An executor node under test, with a robot at rest, a sender of chunks and an observer."""
 
 import threading
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,7 @@ from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.nodes.executor_node import ExecutorNode
+from groot_ros.robot import JointStateSource
 from support.policy_stage import Inbox, answer_of, wait_until
 
 ARM = ("pan", "lift")
@@ -53,8 +56,24 @@ controllers:
 """
 
 
+class CountingExecutorNode(ExecutorNode):
+    """Counts the messages that its callbacks have handled, by topic."""
+
+    def __init__(self) -> None:
+        self.handled = Counter[str]()
+        super().__init__()
+
+    def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
+        super().on_joint_state(source, msg)
+        self.handled[source.topic] += 1
+
+    def on_policy_status(self, msg: PolicyStatus) -> None:
+        super().on_policy_status(msg)
+        self.handled["policy_status"] += 1
+
+
 class ExecutorStage:
-    """Both nodes spin in the background; messages land in inboxes."""
+    """Both nodes spin in the background; messages are collected in inboxes."""
 
     def __init__(self, folder: Path, **parameters: object) -> None:
         contract = folder / "stage.yaml"
@@ -62,8 +81,8 @@ class ExecutorStage:
         given = {"robot": contract, "discovery_timeout": 0.0, **parameters}
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         rclpy.init(args=["--ros-args", *arguments])
-        self.node = ExecutorNode()
-        self._onlooker = rclpy.create_node("onlooker")
+        self.node = CountingExecutorNode()
+        self._observer = rclpy.create_node("observer")
         self.trajectories, self.streamed, self.timelines = Inbox(), Inbox(), Inbox()
         self.states, self.diagnostics = Inbox(), Inbox()
         for kind, topic, inbox, profile in (
@@ -73,24 +92,24 @@ class ExecutorStage:
             (ExecutorState, "executor_state", self.states, qos.LATCHED),
             (DiagnosticArray, "/diagnostics", self.diagnostics, qos.DRIVER),
         ):
-            self._onlooker.create_subscription(kind, topic, inbox.put, profile)
-        self._chunks = self._onlooker.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
-        self._instruction = self._onlooker.create_publisher(String, "instruction", qos.LATCHED)
-        self._clock = self._onlooker.create_publisher(Clock, "/clock", qos.DRIVER)
+            self._observer.create_subscription(kind, topic, inbox.put, profile)
+        self._chunks = self._observer.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
+        self._instruction = self._observer.create_publisher(String, "instruction", qos.LATCHED)
+        self._clock = self._observer.create_publisher(Clock, "/clock", qos.DRIVER)
         self._joints = {
-            topic: self._onlooker.create_publisher(JointState, topic, qos.DRIVER)
+            topic: self._observer.create_publisher(JointState, topic, qos.DRIVER)
             for topic in ("joint_states", "gripper/joint_states")
         }
-        self.robot_speaks = True
+        self.robot_publishes = True
         self._clients: dict = {}
         self._ids = 0
         steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
-        self._onlooker.create_timer(0.01, self._speak, clock=steady)
+        self._observer.create_timer(0.01, self._publish_joint_states, clock=steady)
         self._ended = threading.Event()
-        # One thread each, as in production: what the node destroys, nobody else waits for.
+        # One thread each, as in production: no other node waits for what this one destroys.
         self._threads = [
             threading.Thread(target=self._spin, args=(node,), name=node.get_name())
-            for node in (self.node, self._onlooker)
+            for node in (self.node, self._observer)
         ]
         for thread in self._threads:
             thread.start()
@@ -107,7 +126,7 @@ class ExecutorStage:
         for thread in self._threads:
             thread.join()
         self.node.close()
-        for node in (self.node, self._onlooker):
+        for node in (self.node, self._observer):
             node.destroy_node()
         rclpy.shutdown()
 
@@ -115,11 +134,11 @@ class ExecutorStage:
     def now_ns(self) -> int:
         return self.node.get_clock().now().nanoseconds
 
-    def _speak(self) -> None:
-        if not self.robot_speaks:
+    def _publish_joint_states(self) -> None:
+        if not self.robot_publishes:
             return
         stamp = ns_to_time(self.now_ns)
-        # The arm's source also speaks of the gripper, wrongly: it is not trusted for it.
+        # The arm's source publishes a wrong gripper position too; it is not trusted for it.
         arm = JointState(name=["finger", "lift", "pan"], position=[9.0, 0.0, 0.0])
         gripper = JointState(name=["finger"], position=[0.0])
         for topic, msg in (("joint_states", arm), ("gripper/joint_states", gripper)):
@@ -127,7 +146,7 @@ class ExecutorStage:
             self._joints[topic].publish(msg)
 
     def give(self, change=lambda msg: None, *, latency: float = 0.0, **fields: object) -> None:
-        """Publish a chunk that sways the arm by 0.2 rad; `change` may spoil the message."""
+        """Publish a chunk that moves the arm by 0.2 rad; `change` may modify the message."""
         self._ids += 1
         stamp = self.now_ns - s_to_ns(latency)
         t = stamp / 1e9 % 1000 + DT * np.arange(16)[:, None]
@@ -152,44 +171,45 @@ class ExecutorStage:
         self._instruction.publish(String(data=text))
 
     def instruct_volatile(self, text: str) -> None:
-        """As an ordinary publisher does, and the ros2 command line."""
-        publisher = self._onlooker.create_publisher(String, "instruction", 10)
-        wait_until(lambda: publisher.get_subscription_count() == 1, "the executor listens")
+        """Publish as an ordinary publisher and the ros2 command line do."""
+        publisher = self._observer.create_publisher(String, "instruction", 10)
+        wait_until(lambda: publisher.get_subscription_count() == 1, "the executor has subscribed")
         publisher.publish(String(data=text))
 
-    def speak_from_the_future(self) -> None:
-        """One joint state, stamped a minute ahead."""
+    def publish_future_joint_state(self) -> None:
+        """Publish a joint state that is stamped a minute ahead."""
         arm = JointState(name=["lift", "pan"], position=[0.0, 0.0])
         arm.header.stamp = ns_to_time(self.now_ns + s_to_ns(60.0))
         self._joints["joint_states"].publish(arm)
 
-    def command_the_arm_too(self):
-        """Be a second publisher on a command topic; what ends that."""
-        conflicting_publisher = self._onlooker.create_publisher(
-            JointTrajectory, "arm/joint_trajectory", 1
-        )
-        return lambda: self._onlooker.destroy_publisher(conflicting_publisher)
+    def add_conflicting_publisher(self) -> Callable[[], object]:
+        """Add a second publisher on a command topic; return a function that removes it."""
+        publisher = self._observer.create_publisher(JointTrajectory, "arm/joint_trajectory", 1)
+        return lambda: self._observer.destroy_publisher(publisher)
 
-    def tell_policy_status(self, msg: PolicyStatus) -> None:
-        publisher = self._onlooker.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+    def publish_policy_status(self, msg: PolicyStatus) -> None:
+        """Publish a status and wait until the executor has handled it."""
+        before = self.node.handled["policy_status"]
+        publisher = self._observer.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         publisher.publish(msg)
+        wait_until(lambda: self.node.handled["policy_status"] > before, "the status is handled")
 
-    def diagnosed(self, name: str, words: str) -> bytes:
-        """The level of the first diagnosis of this name that says these words."""
+    def diagnosed(self, name: str, text: str) -> bytes:
+        """Return the level of the first diagnostic status with this name and text."""
 
         def found(array: DiagnosticArray) -> list:
-            return [s for s in array.status if name in s.name and words in s.message]
+            return [s for s in array.status if name in s.name and text in s.message]
 
         return found(self.diagnostics.wait(found))[0].level
 
-    def tell_time(self, now_ns: int) -> None:
-        """Publish /clock and wait until it is heard."""
+    def set_time(self, now_ns: int) -> None:
+        """Publish /clock and wait until the node has received it."""
         self._clock.publish(Clock(clock=ns_to_time(now_ns)))
-        wait_until(lambda: self.now_ns == now_ns, "/clock is heard")
+        wait_until(lambda: self.now_ns == now_ns, "/clock is received")
 
     def call(self, kind, name: str, request):
         if name not in self._clients:
-            self._clients[name] = self._onlooker.create_client(kind, f"executor_node/{name}")
+            self._clients[name] = self._observer.create_client(kind, f"executor_node/{name}")
         assert self._clients[name].wait_for_service(20.0), f"{name} is not there"
         return answer_of(self._clients[name].call_async(request))
 
@@ -215,26 +235,29 @@ class ExecutorStage:
         wait_until(
             lambda: (
                 self._chunks.get_subscription_count() == 1
-                and self._instruction.get_subscription_count() == 2  # latched and spoken
+                and self._instruction.get_subscription_count() == 2  # latched and best effort
                 and all(p.get_subscription_count() == 1 for p in self._joints.values())
                 and self.node.count_subscribers("arm/joint_trajectory") == 1
                 and self.node.count_subscribers("finger/commands") == 1
             ),
-            "everybody is connected",
+            "all topics are connected",
         )
-        room = self.node._control
-        wait_until(lambda: room._measured.oldest_ns is not None, "joint states are heard")
+        before = self.node.handled.copy()
+        wait_until(
+            lambda: all(self.node.handled[topic] > before[topic] for topic in self._joints),
+            "joint states are received",
+        )
 
     def run(self) -> ExecutorState:
-        """Give a chunk until one runs: where a busy machine delays the joints, it is rejected."""
+        """Send chunks until one runs; a machine that delays joint states causes rejections."""
         for _ in range(20):
             before = len(self.states)
             self.give()
-            judged = self.states.wait(lambda s: s.received == self._ids, after=before)
-            if judged.accepted:
+            counted = self.states.wait(lambda s: s.received == self._ids, after=before)
+            if counted.accepted:
                 break
         return self.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=before)
 
     def rejected(self, reason: str) -> ExecutorState:
-        """The first state that counts this reason."""
+        """Return the first state that counts this reason."""
         return self.states.wait(lambda s: reason in s.rejection_reasons)

@@ -1,4 +1,4 @@
-"""A policy node on a stage: a scripted policy inside, a scripted robot around it."""
+"""A policy node under test, with a scripted policy inside and a scripted robot around it."""
 
 import itertools
 import threading
@@ -34,12 +34,12 @@ HORIZON = 8
 MS = 1_000_000
 _STAGES = itertools.count()
 _ROSOUT = QoSProfile(depth=1000, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-#: s until something over DDS must be true; reached only by a test that fails.
-PATIENCE = 60.0
+#: s until a condition over DDS must hold; reached only by a test that fails.
+TIMEOUT = 60.0
 
 
 class ScriptedPolicy:
-    """What load_policy gives, without a model: it answers with the state it saw."""
+    """Stand-in for a loaded policy, without a model: its chunks repeat the observed state."""
 
     views = ("front", "wrist")
     history = {"video": (0,), "state": (0,)}  # noqa: RUF012
@@ -82,7 +82,7 @@ class ScriptedPolicy:
 
 
 class Inbox:
-    """Messages as they come, and a way to wait for one."""
+    """Received messages, and a way to wait for one."""
 
     def __init__(self) -> None:
         self._arrived = threading.Condition()
@@ -100,7 +100,7 @@ class Inbox:
         return list(self._messages)
 
     def wait(self, wanted=lambda _: True, *, after: int = 0):
-        """The first message from index `after` on that is wanted."""
+        """Return the first message from index `after` on that is wanted."""
         seen = after
 
         def found():
@@ -112,14 +112,14 @@ class Inbox:
             return False
 
         with self._arrived:
-            assert self._arrived.wait_for(found, PATIENCE), (
+            assert self._arrived.wait_for(found, TIMEOUT), (
                 f"never came; the last of {len(self._messages)} was {self._messages[-1:]}"
             )
             return self._messages[seen]
 
 
 class Robot:
-    """Two small cameras and a joint state, every 20 ms; tests change what they say."""
+    """Two small cameras and a joint state, every 20 ms; tests change what they publish."""
 
     def __init__(self, images) -> None:
         self.node = rclpy.create_node("robot")
@@ -132,9 +132,9 @@ class Robot:
             for view, image in self.image.items()
         }
         self._joints = self.node.create_publisher(JointState, "joint_states", qos.DRIVER)
-        self.node.create_timer(0.02, self.speak)
+        self.node.create_timer(0.02, self.publish)
 
-    def speak(self) -> None:
+    def publish(self) -> None:
         now = self.node.get_clock().now().nanoseconds
         if "joints" not in self.silent:
             msg = JointState(name=list(self.joints), position=list(self.joints.values()))
@@ -147,18 +147,18 @@ class Robot:
 
 
 def topic_of(view: str, image) -> str:
-    """A topic has one type."""
+    """Return the topic of a camera; each topic has one type."""
     return f"{view}/image_raw" if isinstance(image, Image) else f"{view}/compressed"
 
 
 def rgb_image(value: int) -> Image:
-    """16 x 16 pixels of one grey."""
+    """Return 16 x 16 pixels of one grey value."""
     data = array("B", bytes([value]) * (16 * 16 * 3))
     return Image(width=16, height=16, step=48, encoding="rgb8", data=data)
 
 
 class PolicyStage:
-    """The node under test, the robot and an onlooker, spun in a thread of their own."""
+    """The node under test, the robot and an observer, spun in a separate thread."""
 
     def __init__(self, *, load, images=None, robot=SO101, **parameters) -> None:
         given = {
@@ -169,14 +169,14 @@ class PolicyStage:
             **parameters,
         }
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
-        # A namespace of its own: the log of a node is lost on /rosout while an earlier node of
+        # One namespace per stage: the log of a node is lost on /rosout while an earlier node of
         # the same name is still being destroyed.
         namespace = f"stage_{next(_STAGES)}"
         rclpy.init(args=["--ros-args", "-r", f"__ns:=/{namespace}", *arguments])
         self.node = PolicyNode(load)
         self.robot = Robot(images or {})
         self.chunks, self.statuses, self.instructions, self.logs = (Inbox() for _ in range(4))
-        self._onlooker = rclpy.create_node("onlooker")
+        self._observer = rclpy.create_node("observer")
         group = ReentrantCallbackGroup()
         for kind, topic, inbox, profile in (
             (ActionChunkMsg, "action_chunk", self.chunks, qos.CHUNKS),
@@ -184,14 +184,14 @@ class PolicyStage:
             (String, "instruction", self.instructions, qos.LATCHED),
             (Log, "/rosout", self.logs, _ROSOUT),
         ):
-            self._onlooker.create_subscription(
+            self._observer.create_subscription(
                 kind, topic, inbox.put, profile, callback_group=group
             )
-        self.instruction = self._onlooker.create_publisher(String, "instruction", qos.LATCHED)
-        self._clock = self._onlooker.create_publisher(Clock, "/clock", qos.LATCHED)
+        self.instruction = self._observer.create_publisher(String, "instruction", qos.LATCHED)
+        self._clock = self._observer.create_publisher(Clock, "/clock", qos.LATCHED)
         self._clients: dict = {}
         self._executor = MultiThreadedExecutor(num_threads=5)
-        for node in (self.node, self.robot.node, self._onlooker):
+        for node in (self.node, self.robot.node, self._observer):
             self._executor.add_node(node)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="stage")
@@ -203,7 +203,7 @@ class PolicyStage:
         self._ended.set()
         self._thread.join()
         self._executor.shutdown()
-        for node in (self.node, self.robot.node, self._onlooker):
+        for node in (self.node, self.robot.node, self._observer):
             node.destroy_node()
         rclpy.shutdown()
 
@@ -213,24 +213,24 @@ class PolicyStage:
             self._executor.spin_once(timeout_sec=0.1)
 
     def late_instructions(self) -> Inbox:
-        """What somebody hears who begins to listen to the instruction topic only now."""
+        """Return an inbox of a subscription to the instruction topic that begins now."""
         inbox = Inbox()
-        self._onlooker.create_subscription(String, "instruction", inbox.put, qos.LATCHED)
+        self._observer.create_subscription(String, "instruction", inbox.put, qos.LATCHED)
         return inbox
 
-    def tell_time(self, now_ns: int) -> None:
-        """Publish /clock and wait until the node and the robot have heard it."""
+    def set_time(self, now_ns: int) -> None:
+        """Publish /clock and wait until the node and the robot have received it."""
         clocks = [node.get_clock() for node in (self.node, self.robot.node)]
         self._clock.publish(Clock(clock=ns_to_time(now_ns)))
         wait_until(
-            lambda: all(clock.now().nanoseconds == now_ns for clock in clocks), "/clock is heard"
+            lambda: all(clock.now().nanoseconds == now_ns for clock in clocks), "/clock is received"
         )
 
     def begin_call(self, kind, name, request):
-        """A future of the service's response."""
+        """Call a service and return the future of its response."""
         if name not in self._clients:
-            self._clients[name] = self._onlooker.create_client(kind, name)
-        assert self._clients[name].wait_for_service(PATIENCE), f"{name} is not there"
+            self._clients[name] = self._observer.create_client(kind, name)
+        assert self._clients[name].wait_for_service(TIMEOUT), f"{name} is not there"
         return self._clients[name].call_async(request)
 
     def call(self, kind, name, request):
@@ -275,14 +275,14 @@ class PolicyStage:
         return self.call(Trigger, "policy_node/reset", Trigger.Request())
 
     def rejected(self, reason: str) -> PolicyStatus:
-        """The first status from now on that counts this reason."""
+        """Return the first status from now on that counts this reason."""
         return self.statuses.wait(lambda s: reason in s.rejection_reasons, after=len(self.statuses))
 
 
 def stages():
-    """Begin any number of stages; for a fixture, which ends them.
+    """Yield a function that begins a stage, then end all stages; for a fixture.
 
-    Each takes the scripted policy or what loads one, and parameters.
+    The function takes a scripted policy, or `load` that returns one, and parameters.
     """
     begun = []
 
@@ -297,23 +297,23 @@ def stages():
 
 
 def active(stage, policy=None, **parameters) -> PolicyStage:
-    """A stage whose node is active and told to pick the cube."""
+    """Return a stage whose node is active with the instruction to pick the cube."""
     on = stage(policy, **{"instruction": "pick the cube", **parameters})
     on.bring_up()
     return on
 
 
 def answer_of(future):
-    """The response, awaited while somebody else spins."""
+    """Wait for a response that another thread spins for."""
     done = threading.Event()
     future.add_done_callback(lambda _: done.set())
-    assert done.wait(PATIENCE), "the service never answered"
+    assert done.wait(TIMEOUT), "the service never answered"
     return future.result()
 
 
 def wait_until(condition, what: str) -> None:
-    """For what DDS discovery changes without telling anybody."""
-    deadline = time.monotonic() + PATIENCE
+    """Poll a condition that changes without a notification, such as DDS discovery."""
+    deadline = time.monotonic() + TIMEOUT
     while not condition():
         assert time.monotonic() < deadline, f"never came true: {what}"
         threading.Event().wait(0.01)

@@ -1,6 +1,6 @@
-"""Real node processes on a stage: a robot that follows its controllers, and scripted chunks.
+"""Node processes under test, with a robot that follows its controllers and scripted chunks.
 
-The robot plays the ported joint_trajectory_controllers of the SO-101 without any lag.
+The robot follows the ported joint_trajectory_controllers of the SO-101 without lag.
 """
 
 import signal
@@ -31,29 +31,29 @@ from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.robot import load_contract
 from groot_ros.sim.controllers import TrajectoryController
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-from support.policy_stage import PATIENCE, Inbox, answer_of, rgb_image, wait_until
+from support.policy_stage import TIMEOUT, Inbox, answer_of, rgb_image, wait_until
 
 CONTRACT = load_contract(Path(__file__).parents[2] / "config" / "robots" / "so101.yaml")
 JOINTS = CONTRACT.joint_names
 DT = CONTRACT.action_dt
 HOME = 0.25
 PERIOD = 0.01
-#: Given to a node like parameters, these are names instead.
+#: Options of NodeProcess that remap a name instead of setting a parameter.
 _REMAPPED = ("__node", "executor_state", "action_chunk")
 
 
 class Robot:
-    """Joints at the commands of its controllers; tests switch parts of it off."""
+    """Joints at the commands of their controllers; tests switch parts of it off."""
 
     def __init__(self, stage: "ProcessStage") -> None:
         node, self._stage = stage.node, stage
         self.position = dict.fromkeys(JOINTS, HOME)
         self.silent: set[str] = set()
-        self.refuses = False
-        self.stray_joint = False
+        self.rejects_commands = False
+        self.has_stray_joint = False
         self._due_ns = 0
         self.commands: list[tuple[int, np.ndarray]] = []
-        self.heard = Counter[str]()
+        self.received = Counter[str]()
         self._controllers = {}
         for each in CONTRACT.controllers:
             self._controllers[each.name] = TrajectoryController(each.joints, period=PERIOD)
@@ -70,9 +70,9 @@ class Robot:
         }
 
     def _accept(self, name: str, msg: JointTrajectory) -> None:
-        if self.refuses:
+        if self.rejects_commands:
             return
-        self.heard[name] += 1
+        self.received[name] += 1
         points = [
             TrajectoryPoint(
                 p.time_from_start.sec * 1_000_000_000 + p.time_from_start.nanosec,
@@ -85,7 +85,7 @@ class Robot:
         self._controllers[name].accept(message, self._stage.now_ns)
 
     def cycle(self) -> None:
-        """Every control period that is due: a busy machine must not slow the robot's time."""
+        """Run every control period that is due, so that a busy machine does not slow the robot."""
         now = self._stage.now_ns
         if abs(now - self._due_ns) > 1_000_000_000:
             self._due_ns = now
@@ -99,12 +99,12 @@ class Robot:
             self._due_ns += s_to_ns(PERIOD)
         if "joints" not in self.silent:
             msg = JointState(name=list(JOINTS), position=list(self.position.values()))
-            if self.stray_joint:
+            if self.has_stray_joint:
                 msg.name = [*msg.name, "one_too_many"]
             msg.header.stamp = ns_to_time(now)
             self._joints.publish(msg)
 
-    def look(self) -> None:
+    def publish_images(self) -> None:
         for view, publisher in self._cameras.items():
             if view not in self.silent:
                 image = rgb_image(50)
@@ -113,48 +113,48 @@ class Robot:
 
 
 class Policy:
-    """Sends chunks that sway the arm about its home; tests make it late, wrong or silent."""
+    """Sends chunks that move the arm about its home; tests make it late, wrong or silent."""
 
     def __init__(self, stage: "ProcessStage", session: str = "a") -> None:
         self._stage = stage
         self.session = session
         self.on = False
         self.latency = 0.1
-        self.reach = 0.2
+        self.amplitude = 0.2
         self.steps = 16
-        self.spoil = lambda msg: None
+        self.modify = lambda msg: None
         self._ids = 0
         self._publisher = stage.node.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
         self._end: float | None = None
 
-    def speak(self) -> None:
+    def publish_chunk(self) -> None:
         if not self.on:
             return
         self._ids += 1
         stamp = self._stage.now_ns - s_to_ns(self.latency)
         t = (stamp - self._stage.began_ns) / 1e9 + DT * np.arange(self.steps)[:, None]
 
-        def sway(joints: int) -> np.ndarray:
-            return HOME + self.reach * np.sin(2 * np.pi * 0.3 * t + np.zeros(joints))
+        def motion(joints: int) -> np.ndarray:
+            return HOME + self.amplitude * np.sin(2 * np.pi * 0.3 * t + np.zeros(joints))
 
         groups = tuple(
-            ActionGroup(g.kind, name, g.joints, ("rad",) * len(g.joints), sway(len(g.joints)))
+            ActionGroup(g.kind, name, g.joints, ("rad",) * len(g.joints), motion(len(g.joints)))
             for name, g in CONTRACT.groups.items()
         )
         chunk = ActionChunk(
             stamp, stamp, DT, groups, session=self.session, id=self._ids, instruction_id=1
         )
         msg = chunk_to_msg(chunk)
-        self.spoil(msg)
+        self.modify(msg)
         self._publisher.publish(msg)
 
     @property
-    def heard_by(self) -> int:
+    def subscribers(self) -> int:
         return self._publisher.get_subscription_count()
 
 
 class NodeProcess:
-    """`python -m groot_ros.nodes.<name>`, or a script; active as soon as it can be."""
+    """Process of `python -m groot_ros.nodes <name>`, or of a script, with autostart."""
 
     def __init__(self, name: str, log: Path, parameters: dict, script: Path | None = None) -> None:
         self.log = log
@@ -167,15 +167,15 @@ class NodeProcess:
             self._process = subprocess.Popen(command, stdout=out, stderr=out)
 
     @property
-    def lives(self) -> bool:
+    def is_alive(self) -> bool:
         return self._process.poll() is None
 
-    def ended(self) -> int:
-        """Its exit status, awaited."""
-        return self._process.wait(PATIENCE)
+    def wait(self) -> int:
+        """Wait for its end; return the exit status."""
+        return self._process.wait(TIMEOUT)
 
     def interrupt(self) -> None:
-        """What Ctrl-C does."""
+        """Send SIGINT, as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
 
     def kill(self) -> None:
@@ -191,13 +191,13 @@ class NodeProcess:
 
 
 class ProcessStage:
-    """The robot and an onlooker in this process; the nodes under test in their own."""
+    """Robot and observer in this process; each node under test in another one."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._processes: list[NodeProcess] = []
         self.jump_ns = 0
-        self._stood_ns: int | None = None
+        self._stopped_ns: int | None = None
         self.began_ns = time.time_ns()
         rclpy.init()
         node = self.node = rclpy.create_node("stage")
@@ -216,24 +216,24 @@ class ProcessStage:
         self.policies = [Policy(self)]
         steady = NodeClock(clock_type=ClockType.STEADY_TIME)
         node.create_timer(PERIOD, self._cycle, clock=steady)
-        node.create_timer(1 / 30, self.robot.look, clock=steady)
-        node.create_timer(0.2, lambda: [p.speak() for p in self.policies], clock=steady)
+        node.create_timer(1 / 30, self.robot.publish_images, clock=steady)
+        node.create_timer(0.2, lambda: [p.publish_chunk() for p in self.policies], clock=steady)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._spin, name="stage")
         self._thread.start()
 
     @property
     def now_ns(self) -> int:
-        return time.time_ns() + self.jump_ns if self._stood_ns is None else self._stood_ns
+        return time.time_ns() + self.jump_ns if self._stopped_ns is None else self._stopped_ns
 
     def stop_clock(self) -> None:
-        """The simulation is paused, and nobody says so."""
-        self._stood_ns = self.now_ns
+        """Stop publishing /clock, as a paused simulation does."""
+        self._stopped_ns = self.now_ns
 
     def start_clock(self) -> None:
-        """It goes on as if nothing had been."""
-        self.jump_ns = self._stood_ns - time.time_ns()
-        self._stood_ns = None
+        """Continue the clock from where it was stopped."""
+        self.jump_ns = self._stopped_ns - time.time_ns()
+        self._stopped_ns = None
 
     @property
     def policy(self) -> Policy:
@@ -245,20 +245,20 @@ class ProcessStage:
         return self._processes[-1]
 
     def start_executor(self, **options) -> NodeProcess:
-        """An executor that hears the robot and is heard by it."""
+        """Start an executor, and wait until it is connected to the robot."""
         before = len(self.states)
         process = self.start("executor_node", **{"discovery_timeout": 0.0, **options})
         self.states.wait(after=before)
-        wait_until(lambda: self.policy.heard_by >= 2, "the executor hears chunks")
+        wait_until(lambda: self.policy.subscribers >= 2, "the executor has subscribed to chunks")
         return process
 
     def run(self) -> ExecutorState:
-        """Let the scripted policy speak until the robot runs."""
+        """Let the scripted policy send chunks until the robot runs."""
         self.policy.on = True
         return self.wait(ExecutorState.RUNNING)
 
     def wait(self, status: int, reason: str = "", rejected: str = "") -> ExecutorState:
-        """The first state from now on with this status, these words in its reason, and rejections."""
+        """Return the first state from now on with this status, reason text and rejection."""
         return self.states.wait(
             lambda s: (
                 s.status == status
@@ -269,41 +269,41 @@ class ProcessStage:
         )
 
     def stays(self, status: int, reports: int = 8) -> None:
-        """So many further reports have this status, and none another.
+        """Check that this many further reports have this status, and none has another.
 
-        Not counted is that no chunk came: a busy machine makes this script late.
+        Underruns are not counted, because a busy machine can delay this script.
         """
         seen = len(self.states)
 
-        def told() -> list[ExecutorState]:
+        def reported() -> list[ExecutorState]:
             late = "no chunk came in time"
             return [
                 s for s in self.states.all()[seen:] if s.status == status or late not in s.reason
             ]
 
-        wait_until(lambda: len(told()) >= reports, "the executor reports")
-        wrong = [(s.status, s.reason) for s in told() if s.status != status]
+        wait_until(lambda: len(reported()) >= reports, "the executor reports")
+        wrong = [(s.status, s.reason) for s in reported() if s.status != status]
         assert not wrong, wrong
 
-    def diagnosed(self, name: str, words: str) -> bytes:
-        """The level of the first diagnosis of this name that says these words."""
+    def diagnosed(self, name: str, text: str) -> bytes:
+        """Return the level of the first diagnostic status with this name and text."""
         array = self.diagnostics.wait(
-            lambda d: any(s.name == name and words in s.message for s in d.status)
+            lambda d: any(s.name == name and text in s.message for s in d.status)
         )
         return next(s.level for s in array.status if s.name == name)
 
     def trigger(self, service: str):
         client = self.node.create_client(Trigger, service)
-        assert client.wait_for_service(PATIENCE)
+        assert client.wait_for_service(TIMEOUT)
         return answer_of(client.call_async(Trigger.Request()))
 
     def hold(self, service: str):
         client = self.node.create_client(SetBool, service)
-        assert client.wait_for_service(PATIENCE)
+        assert client.wait_for_service(TIMEOUT)
         return answer_of(client.call_async(SetBool.Request(data=True)))
 
-    def sharpest(self, since_ns: int) -> SimpleNamespace:
-        """Largest step of a command since then in rad, and whether the robot rests now."""
+    def steps_since(self, since_ns: int) -> SimpleNamespace:
+        """Return the largest step of a command since then in rad, and whether it rests now."""
         rows = np.array([p for t, p in self.robot.commands if t >= since_ns])
         return SimpleNamespace(
             step=float(np.abs(np.diff(rows, axis=0)).max()),
@@ -322,7 +322,7 @@ class ProcessStage:
         rclpy.shutdown()
 
     def _cycle(self) -> None:
-        if self._stood_ns is None:
+        if self._stopped_ns is None:
             self._clock.publish(Clock(clock=ns_to_time(self.now_ns)))
         self.robot.cycle()
 

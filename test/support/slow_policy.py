@@ -1,4 +1,4 @@
-"""Script: run the policy node with a model that never finishes loading, inside C++ code."""
+"""The policy node's process with a model that never finishes loading, in C++ like a real one."""
 
 import torch
 

@@ -3,6 +3,7 @@
 import argparse
 
 from groot_ros.cli.engine import benchmark, build, calibrate, export, make, validate
+from groot_ros.cli.text import add_command
 
 _EXAMPLES = """examples:
   groot-ros engine make --checkpoint ~/pick --embodiment new_embodiment --robot so101 \\
@@ -23,13 +24,8 @@ docs/how-to/engines.md describes each step and which precision to choose.
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the verb and its actions."""
-    parser = subparsers.add_parser(
-        "engine",
-        help="export, build, calibrate, validate and measure engines",
-        description="Export a checkpoint, build engines from it, validate and benchmark them on this machine.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    description = "Export a checkpoint, then build, validate and benchmark engines on this machine."
+    parser = add_command(subparsers, "engine", description, _EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     for action in (export, calibrate, build, validate, benchmark, make):
         action.add(actions)

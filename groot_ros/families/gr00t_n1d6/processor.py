@@ -246,7 +246,7 @@ class Processor:
         }
 
     def draw_prefix(self, seed: int) -> dict[str, NDArray[np.float32]]:
-        """Return small smooth motion: two frozen steps shown as finished, then decaying guidance."""
+        """Return small smooth motion: two frozen steps, shown as finished, then fading guidance."""
         total, width = self.chunk_shape
         used = sum(self.codec.action_widths.values())
         rng = np.random.default_rng(seed)

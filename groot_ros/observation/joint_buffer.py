@@ -1,4 +1,4 @@
-"""The joints' positions at any recent moment, put together from several sources."""
+"""Recent joint positions of several sources, interpolated at the time of an observation."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -9,42 +9,42 @@ from groot_ros.observation.history import History
 from groot_ros.observation.rejections import Rejected
 from groot_ros.robot import JointStateSource
 
-#: Samples kept per joint: seconds of a 1 kHz driver.
+#: Samples kept per joint: about 4 s of a 1 kHz driver.
 _CAPACITY = 4096
 
 
-class JointHistories:
-    """Positions by joint name, whatever the order of a message and whatever else it names.
+class JointBuffer:
+    """Positions by joint name; the order of a message and further joints in it do not matter.
 
-    Each joint has a history of its own: several drivers may share one topic, each naming
-    only its own joints.
+    Each joint has its own history, because several drivers may share one topic, each of them
+    publishing only its own joints.
 
     Args:
-        sources: who is trusted for which joint.
-        joints: the joints wanted; every other one is ignored.
-        span_ns: how far back positions are kept.
+        sources: the topics, and the joints each of them is trusted for.
+        joints: the joints to keep; all others are ignored.
+        span_ns: how long positions are kept.
 
     """
 
     def __init__(
         self, sources: Sequence[JointStateSource], joints: Collection[str], span_ns: int
     ) -> None:
-        self._wanted = {s.topic: [j for j in s.joints if j in joints] for s in sources}
-        self._topic_of = {j: topic for topic, own in self._wanted.items() for j in own}
+        self._joints_of = {s.topic: [j for j in s.joints if j in joints] for s in sources}
+        self._topic_of = {j: topic for topic, own in self._joints_of.items() for j in own}
         self._histories: dict[str, History[float]] = {
             j: History(span_ns, _CAPACITY) for j in self._topic_of
         }
         self._named: dict[str, tuple[str, ...]] = {}
 
-    def keep(self, span_ns: int) -> None:
-        """Change how far back positions are kept."""
+    def set_span(self, span_ns: int) -> None:
+        """Change how long positions are kept."""
         for history in self._histories.values():
             history.span_ns = span_ns
 
-    def add(
+    def add_joint_state(
         self, topic: str, stamp_ns: int, names: Sequence[str], positions: Sequence[float]
     ) -> None:
-        """One message of one source; rejected whole when it is malformed.
+        """Add a message of one source; a malformed message is rejected as a whole.
 
         Raises:
             MalformedError: sizes_disagree, duplicate_name, non_finite.
@@ -58,21 +58,22 @@ class JointHistories:
         by_name = dict(zip(names, positions, strict=True))
         if len(by_name) != len(names):
             require_unique(list(names), topic)
-        present = [j for j in self._wanted[topic] if j in by_name]
+        present = [j for j in self._joints_of[topic] if j in by_name]
         for joint in present:
             if not math.isfinite(by_name[joint]):
                 raise MalformedError("non_finite", f"{topic}: {joint} is {by_name[joint]}")
         for joint in present:
-            self._histories[joint].add(stamp_ns, float(by_name[joint]))
+            self._histories[joint].append(stamp_ns, float(by_name[joint]))
         self._named[topic] = tuple(names)
 
-    def at(
+    def interpolate(
         self, stamp_ns: int, max_gap_ns: int
     ) -> tuple[dict[str, float], tuple[StampedInput, ...]]:
-        """Joint -> position at the moment, rad or m, and the samples that went into it.
+        """Return joint -> position at `stamp_ns`, rad or m, and the samples used.
 
-        Linear between the two samples around the moment; the newest sample is held when
-        none is newer. Every sample used lies within `max_gap_ns` of the moment.
+        Positions are interpolated linearly between the samples before and after `stamp_ns`; the
+        newest sample is held if there is none after it. Every sample used lies within
+        `max_gap_ns` of `stamp_ns`.
 
         Raises:
             Rejected: missing_joint_state, missing_joint, stale_joint_state.
@@ -85,22 +86,23 @@ class JointHistories:
             used.update((s, self._topic_of[joint]) for s in stamps)
         return positions, tuple(StampedInput(topic, stamp) for stamp, topic in sorted(used))
 
-    def forget_after(self, stamp_ns: int) -> None:
-        """Forget samples newer than this."""
+    def drop_after(self, stamp_ns: int) -> None:
+        """Drop the samples that are newer than this."""
         for history in self._histories.values():
-            history.forget_after(stamp_ns)
+            history.drop_after(stamp_ns)
 
     def clear(self) -> None:
-        """Forget every sample."""
+        """Drop all samples."""
         self._named.clear()
         for history in self._histories.values():
             history.clear()
 
     def _position(self, joint: str, stamp_ns: int, max_gap_ns: int) -> tuple[float, list[int]]:
+        """Return the joint's position and the stamps of the one or two samples used."""
         history = self._histories[joint]
-        before, after = history.around(stamp_ns)
+        before, after = history.neighbours(stamp_ns)
         if before is None:
-            raise self._absent(joint, stamp_ns, after)
+            raise self._missing(joint, stamp_ns, after)
         if stamp_ns - before > max_gap_ns:
             raise self._stale(joint, f"is {ns_to_s(stamp_ns - before):.3f} s older than")
         if after is None or before == stamp_ns:
@@ -111,7 +113,7 @@ class JointHistories:
         position = (1.0 - share) * history.at(before) + share * history.at(after)
         return position, [before, after]
 
-    def _absent(self, joint: str, stamp_ns: int, after: int | None) -> Rejected:
+    def _missing(self, joint: str, stamp_ns: int, after: int | None) -> Rejected:
         topic = self._topic_of[joint]
         if topic not in self._named:
             return Rejected("missing_joint_state", f"nothing received on '{topic}'")
@@ -123,7 +125,8 @@ class JointHistories:
         late = ns_to_s(after - stamp_ns)
         return Rejected(
             "missing_joint_state",
-            f"'{topic}' has joint '{joint}' only from {late:.3f} s after the images on",
+            f"the first position of joint '{joint}' on '{topic}' is {late:.3f} s newer than "
+            "the images",
         )
 
     def _stale(self, joint: str, how: str) -> Rejected:

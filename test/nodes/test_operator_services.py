@@ -1,15 +1,15 @@
-"""Nothing is promised to the operator that another stop still prevents."""
+"""The answer to an operator names what still prevents motion."""
 
 import pytest
 
-from groot_ros.bridge.operator_responses import what_moves_it
 from groot_ros.core import ExecutorState, ExecutorStatus
+from groot_ros.nodes.operator_services import motion_outlook
 
 HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
 
 
 @pytest.mark.parametrize(
-    ("status", "reason", "fields", "active", "told"),
+    ("status", "reason", "fields", "active", "answer"),
     [
         (HOLDING, "released: waiting for a new chunk", {}, True, "the next chunk may"),
         (HOLDING, "released: waiting for a new chunk", {}, False, "it moves once the executor is"),
@@ -25,6 +25,6 @@ HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
         (HOLDING, "underrun 3 times", {"latched": True}, True, "it stays stopped: underrun 3"),
     ],
 )
-def test_what_the_robot_waits_for(status, reason, fields, active, told):
+def test_the_answer_names_the_next_condition_for_motion(status, reason, fields, active, answer):
     state = ExecutorState(0, status, reason, (), (), (), **fields)
-    assert what_moves_it(state, active=active, otherwise="the next chunk may").startswith(told)
+    assert motion_outlook(state, active=active, otherwise="the next chunk may").startswith(answer)

@@ -1,19 +1,22 @@
-"""One activation: which chunk is published, which is dropped, and what is said of each."""
+"""One activation: which chunk is published, which is rejected, and when the job runs."""
 
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
 
-from groot_ros.bridge.inference import Inference
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ChunkOrigin
+from groot_ros.observation.buffer import ObservationBuffer
+from groot_ros.observation.inference import Inference, Worker
 from groot_ros.observation.instruction import InstructionBox
-from groot_ros.observation.observation_buffer import ObservationBuffer
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import load_contract
 
 MS = 1_000_000
 NOW = 1_000_000 * MS
+#: s until an event must have happened; reached only by a test that fails.
+TIMEOUT = 10.0
 CONTRACT = load_contract(Path(__file__).parents[2] / "config" / "robots" / "so101.yaml")
 
 
@@ -22,9 +25,9 @@ class Setting:
 
     def __init__(self, instruction="pick"):
         self.instructions = InstructionBox()
-        self.instructions.put(instruction)
-        wanted = ObservationSpec(("front",), ("gripper",))
-        self.buffer = ObservationBuffer(CONTRACT, wanted, SyncTolerances())
+        self.instructions.set(instruction)
+        spec = ObservationSpec(("front",), ("gripper",))
+        self.buffer = ObservationBuffer(CONTRACT, spec, SyncTolerances())
         self.published: list[ActionChunk] = []
         self.rejected: list[tuple[str, str]] = []
         self.while_inferring = lambda: None
@@ -39,10 +42,10 @@ class Setting:
             self.published.append,
             lambda *rejection: self.rejected.append(rejection),
             seed=5,
-            continued=self.continued,
+            prefix_for=self.prefix_for,
         )
 
-    def continued(self, origin):
+    def prefix_for(self, origin):
         self.origins.append(origin)
         return len(self.origins)
 
@@ -54,7 +57,7 @@ class Setting:
         return ActionChunk(t_obs, t_obs, 0.05, (group,), stage_seconds={"head": 0.5})
 
     def see(self):
-        self.buffer.add_image("front", self.now, self.now, lambda: np.zeros((16, 16, 3), np.uint8))
+        self.buffer.add_frame("front", self.now, self.now, lambda: np.zeros((16, 16, 3), np.uint8))
         self.buffer.add_joint_state("joint_states", self.now, self.now, ["gripper"], [0.0])
 
     def step(self):
@@ -63,7 +66,7 @@ class Setting:
         self.now += 100 * MS
 
 
-def test_chunks_are_numbered_from_one_and_carry_what_they_were_told():
+def test_chunks_are_numbered_from_one_and_carry_instruction_and_inputs():
     setting = Setting()
     setting.step()
     setting.step()
@@ -75,12 +78,12 @@ def test_chunks_are_numbered_from_one_and_carry_what_they_were_told():
     assert first.groups[0].values[0, 0] == 5.0
 
 
-def test_each_chunk_continues_what_is_committed_for_its_observation_and_run():
+def test_each_chunk_continues_the_motion_committed_for_its_observation_and_session():
     setting = Setting()
     setting.step()
     setting.inference.reset()
     setting.step()
-    setting.instructions.put("place")
+    setting.instructions.set("place")
     setting.step()
     setting.step()
     session = setting.inference.session
@@ -93,7 +96,7 @@ def test_each_chunk_continues_what_is_committed_for_its_observation_and_run():
     assert setting.prefixes == [1, 2, 3, 4]
 
 
-def test_the_stages_are_those_of_the_chunk_but_publishing_is_that_of_the_one_before():
+def test_the_stages_are_those_of_the_chunk_except_publish_which_is_the_previous_one():
     setting = Setting()
     setting.step()
     setting.step()
@@ -103,7 +106,7 @@ def test_the_stages_are_those_of_the_chunk_but_publishing_is_that_of_the_one_bef
     assert second["publish"] > 0.0
 
 
-def test_an_observation_that_cannot_be_made_is_a_rejection_and_no_inference():
+def test_without_an_observation_there_is_a_rejection_and_no_inference():
     setting = Setting()
     setting.while_inferring = pytest.fail
     setting.inference.step()
@@ -113,13 +116,13 @@ def test_an_observation_that_cannot_be_made_is_a_rejection_and_no_inference():
 @pytest.mark.parametrize(
     "spoil",
     [
-        lambda s: s.instructions.put("place"),
-        lambda s: s.instructions.put(""),
+        lambda s: s.instructions.set("place"),
+        lambda s: s.instructions.set(""),
         lambda s: s.inference.reset(),
         lambda s: s.inference.end(),
     ],
 )
-def test_what_was_inferred_for_something_that_is_over_is_dropped(spoil):
+def test_a_chunk_for_an_old_instruction_episode_or_session_is_dropped(spoil):
     setting = Setting()
     setting.while_inferring = lambda: spoil(setting)
     setting.step()
@@ -127,7 +130,7 @@ def test_what_was_inferred_for_something_that_is_over_is_dropped(spoil):
     assert [reason for reason, _ in setting.rejected] == ["superseded"]
 
 
-def test_the_first_chunk_after_a_reset_is_of_the_new_episode_and_sees_nothing_older():
+def test_the_first_chunk_after_a_reset_is_of_the_new_episode_and_uses_no_older_inputs():
     setting = Setting()
     setting.step()
     setting.inference.reset()
@@ -137,7 +140,7 @@ def test_the_first_chunk_after_a_reset_is_of_the_new_episode_and_sees_nothing_ol
     assert [(c.episode, c.id) for c in setting.published] == [(0, 1), (1, 2)]
 
 
-def test_whatever_a_policy_raises_is_a_rejection_with_its_words():
+def test_any_exception_of_a_policy_is_a_rejection_with_its_message():
     setting = Setting()
 
     def broken():
@@ -153,3 +156,98 @@ def test_whatever_a_policy_raises_is_a_rejection_with_its_words():
 
 def test_two_activations_are_two_sessions():
     assert Setting().inference.session != Setting().inference.session
+
+
+class Job:
+    """Each run waits for `go`; `began` and `ended` are set by each run."""
+
+    def __init__(self):
+        self.runs = 0
+        self.began, self.go, self.ended = Event(), Event(), Event()
+        self.error = None
+
+    def __call__(self):
+        self.runs += 1
+        self.began.set()
+        assert self.go.wait(TIMEOUT)
+        self.go.clear()
+        self.ended.set()
+        if self.error is not None:
+            raise self.error
+
+    def has_begun(self):
+        assert self.began.wait(TIMEOUT)
+        self.began.clear()
+
+    def finish(self):
+        self.go.set()
+        assert self.ended.wait(TIMEOUT)
+        self.ended.clear()
+
+
+@pytest.fixture
+def working():
+    job, failures = Job(), []
+    worker = Worker(job, failures.append, "worker under test")
+    yield worker, job, failures
+    job.go.set()
+    worker.stop()
+
+
+def test_ticks_during_a_run_are_skipped(working):
+    worker, job, _ = working
+    worker.tick()
+    job.has_begun()
+    for _ in range(5):
+        worker.tick()
+    job.finish()
+    worker.stop()
+    assert job.runs == 1
+
+
+def test_requests_during_a_run_cause_one_further_run(working):
+    worker, job, _ = working
+    worker.tick()
+    job.has_begun()
+    worker.request()
+    worker.request()
+    job.finish()
+    job.has_begun()
+    job.finish()
+    worker.stop()
+    assert job.runs == 2
+
+
+def test_consecutive_requests_cause_a_run_each(working):
+    worker, job, _ = working
+    for _ in range(3):
+        worker.request()
+        job.has_begun()
+        job.finish()
+    assert job.runs == 3
+
+
+def test_stop_waits_for_the_run_in_progress_and_starts_no_other(working):
+    worker, job, _ = working
+    worker.tick()
+    job.has_begun()
+    worker.request()
+    job.go.set()
+    worker.stop()
+    assert (job.runs, job.ended.is_set()) == (1, True)
+    worker.stop()
+    worker.request()
+    assert job.runs == 1
+
+
+def test_an_exception_of_the_job_is_reported_and_the_thread_continues(working):
+    worker, job, failures = working
+    job.error = ValueError("broken")
+    worker.tick()
+    job.has_begun()
+    job.finish()
+    job.error = None
+    worker.request()
+    job.has_begun()
+    job.finish()
+    assert [str(f) for f in failures] == ["broken"]

@@ -1,4 +1,4 @@
-"""Joints by name from several sources, interpolated, and what is said when one is not there."""
+"""Joints by name from several sources, interpolated; rejections name the missing joint."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.core import MalformedError, StampedInput
-from groot_ros.observation.joint_histories import JointHistories
+from groot_ros.observation.joint_buffer import JointBuffer
 from groot_ros.observation.rejections import Rejected
 from groot_ros.robot import JointStateSource
 
@@ -15,13 +15,13 @@ ARM = JointStateSource("arm/joint_states", ("a", "b", "c"), 100.0)
 HAND = JointStateSource("hand/joint_states", ("grip",), 50.0)
 
 
-def joints_of(*sources, wanted=("a", "b", "grip")):
-    return JointHistories(sources or (ARM, HAND), wanted, 1000 * MS)
+def joints_of(*sources, names=("a", "b", "grip")):
+    return JointBuffer(sources or (ARM, HAND), names, 1000 * MS)
 
 
 def rejection(joints, stamp, gap=100 * MS):
     with pytest.raises(Rejected) as caught:
-        joints.at(stamp, gap)
+        joints.interpolate(stamp, gap)
     return caught.value
 
 
@@ -29,25 +29,25 @@ def rejection(joints, stamp, gap=100 * MS):
 def test_joints_are_found_by_name_in_any_order_and_others_are_ignored(order):
     joints = joints_of(JointStateSource("joint_states", ("a", "b", "grip"), 0.0))
     value = {"a": 1.0, "b": 2.0, "grip": 3.0, "elbow": np.nan, "wheel": 5.0}
-    joints.add("joint_states", 10, order, [value[j] for j in order])
-    assert joints.at(10, MS)[0] == {"a": 1.0, "b": 2.0, "grip": 3.0}
+    joints.add_joint_state("joint_states", 10, order, [value[j] for j in order])
+    assert joints.interpolate(10, MS)[0] == {"a": 1.0, "b": 2.0, "grip": 3.0}
 
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.integers(0, 100))
 def test_the_position_between_two_samples_lies_on_their_line(first, second, percent):
-    joints = joints_of(JointStateSource("t", ("a",), 0.0), wanted=("a",))
-    joints.add("t", 0, ["a"], [first])
-    joints.add("t", 100, ["a"], [second])
+    joints = joints_of(JointStateSource("t", ("a",), 0.0), names=("a",))
+    joints.add_joint_state("t", 0, ["a"], [first])
+    joints.add_joint_state("t", 100, ["a"], [second])
     expected = first + (second - first) * percent / 100
-    assert joints.at(percent, 100)[0]["a"] == pytest.approx(expected, abs=1e-12)
+    assert joints.interpolate(percent, 100)[0]["a"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_several_sources_are_put_together_and_every_sample_used_is_named():
+def test_several_sources_are_combined_and_every_sample_used_is_listed():
     joints = joints_of()
-    joints.add("arm/joint_states", 0, ["a", "b"], [0.0, 1.0])
-    joints.add("arm/joint_states", 10 * MS, ["a", "b"], [1.0, 2.0])
-    joints.add("hand/joint_states", 4 * MS, ["grip"], [7.0])
-    positions, used = joints.at(5 * MS, 10 * MS)
+    joints.add_joint_state("arm/joint_states", 0, ["a", "b"], [0.0, 1.0])
+    joints.add_joint_state("arm/joint_states", 10 * MS, ["a", "b"], [1.0, 2.0])
+    joints.add_joint_state("hand/joint_states", 4 * MS, ["grip"], [7.0])
+    positions, used = joints.interpolate(5 * MS, 10 * MS)
     assert positions == {"a": 0.5, "b": 1.5, "grip": 7.0}
     assert used == (
         StampedInput("arm/joint_states", 0),
@@ -57,50 +57,50 @@ def test_several_sources_are_put_together_and_every_sample_used_is_named():
 
 
 def test_drivers_that_share_one_topic_may_each_name_only_their_own_joints():
-    joints = joints_of(JointStateSource("t", ("a", "b"), 0.0), wanted=("a", "b"))
-    joints.add("t", 0, ["a"], [1.0])
-    joints.add("t", 1, ["b"], [2.0])
-    assert joints.at(1, MS)[0] == {"a": 1.0, "b": 2.0}
+    joints = joints_of(JointStateSource("t", ("a", "b"), 0.0), names=("a", "b"))
+    joints.add_joint_state("t", 0, ["a"], [1.0])
+    joints.add_joint_state("t", 1, ["b"], [2.0])
+    assert joints.interpolate(1, MS)[0] == {"a": 1.0, "b": 2.0}
 
 
 def test_a_joint_that_no_message_names_is_named():
     joints = joints_of()
-    joints.add("arm/joint_states", 0, ["a", "c"], [0.0, 0.0])
+    joints.add_joint_state("arm/joint_states", 0, ["a", "c"], [0.0, 0.0])
     caught = rejection(joints, 0)
     assert caught.reason == "missing_joint"
     assert caught.detail == "'arm/joint_states' does not name joint 'b'; it names a, c"
 
 
-def test_a_silent_source_is_named():
+def test_a_source_without_messages_is_named():
     joints = joints_of()
-    joints.add("arm/joint_states", 0, ["a", "b"], [0.0, 0.0])
+    joints.add_joint_state("arm/joint_states", 0, ["a", "b"], [0.0, 0.0])
     caught = rejection(joints, 0)
     assert caught.reason == "missing_joint_state"
     assert caught.detail == "nothing received on 'hand/joint_states'"
 
 
-def test_the_newest_sample_is_held_within_the_gap_and_no_longer():
-    joints = joints_of(HAND, wanted=("grip",))
-    joints.add("hand/joint_states", 0, ["grip"], [4.0])
-    assert joints.at(100 * MS, 100 * MS)[0] == {"grip": 4.0}
+def test_the_newest_sample_is_held_within_the_gap_only():
+    joints = joints_of(HAND, names=("grip",))
+    joints.add_joint_state("hand/joint_states", 0, ["grip"], [4.0])
+    assert joints.interpolate(100 * MS, 100 * MS)[0] == {"grip": 4.0}
     caught = rejection(joints, 101 * MS)
     assert caught.reason == "stale_joint_state"
     assert "'grip' on 'hand/joint_states' is 0.101 s older" in caught.detail
 
 
-def test_a_hole_in_the_samples_is_not_interpolated_across():
-    joints = joints_of(HAND, wanted=("grip",))
-    joints.add("hand/joint_states", 0, ["grip"], [4.0])
-    joints.add("hand/joint_states", 500 * MS, ["grip"], [9.0])
+def test_positions_are_not_interpolated_across_a_gap():
+    joints = joints_of(HAND, names=("grip",))
+    joints.add_joint_state("hand/joint_states", 0, ["grip"], [4.0])
+    joints.add_joint_state("hand/joint_states", 500 * MS, ["grip"], [9.0])
     assert rejection(joints, 50 * MS).reason == "stale_joint_state"
 
 
-def test_samples_that_begin_only_after_the_images_are_missing():
-    joints = joints_of(HAND, wanted=("grip",))
-    joints.add("hand/joint_states", 50 * MS, ["grip"], [4.0])
+def test_a_source_that_started_after_the_images_is_missing():
+    joints = joints_of(HAND, names=("grip",))
+    joints.add_joint_state("hand/joint_states", 50 * MS, ["grip"], [4.0])
     caught = rejection(joints, 20 * MS)
     assert caught.reason == "missing_joint_state"
-    assert "only from 0.030 s after the images" in caught.detail
+    assert "is 0.030 s newer than the images" in caught.detail
 
 
 @pytest.mark.parametrize(
@@ -113,9 +113,9 @@ def test_samples_that_begin_only_after_the_images_are_missing():
     ],
 )
 def test_a_malformed_message_is_rejected_whole(names, positions, reason):
-    joints = joints_of(ARM, wanted=("a", "b"))
-    joints.add("arm/joint_states", 0, ["a", "b"], [5.0, 6.0])
+    joints = joints_of(ARM, names=("a", "b"))
+    joints.add_joint_state("arm/joint_states", 0, ["a", "b"], [5.0, 6.0])
     with pytest.raises(MalformedError) as caught:
-        joints.add("arm/joint_states", 10, names, positions)
+        joints.add_joint_state("arm/joint_states", 10, names, positions)
     assert caught.value.reason == reason
-    assert joints.at(10, MS)[0] == {"a": 5.0, "b": 6.0}
+    assert joints.interpolate(10, MS)[0] == {"a": 5.0, "b": 6.0}

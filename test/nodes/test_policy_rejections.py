@@ -1,4 +1,4 @@
-"""The policy node: bad inputs, failed inferences and errors of its own."""
+"""The policy node: bad inputs, failed inferences and internal errors."""
 
 from array import array
 
@@ -11,6 +11,8 @@ from support.policy_stage import (
     rgb_image,
     stages,
 )
+
+from groot_ros.observation.buffer import ObservationBuffer
 
 pytestmark = pytest.mark.ros
 
@@ -68,7 +70,7 @@ def spoil_unstamped(robot):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "reason", "told"),
+    ("spoil", "reason", "logged"),
     [
         (spoil_missing, "missing_image", "nothing received from camera 'wrist'"),
         (spoil_stale, "stale_image", "s old (max_image_age 10 s)"),
@@ -82,9 +84,7 @@ def spoil_unstamped(robot):
         (spoil_image, "step_too_small", "camera 'front': step is 7 bytes"),
     ],
 )
-def test_a_bad_input_is_rejected_by_reason_told_once_and_no_chunk_comes_of_it(
-    stage, spoil, reason, told
-):
+def test_a_bad_input_is_rejected_logged_once_and_causes_no_chunk(stage, spoil, reason, logged):
     policy = ScriptedPolicy()
     on = stage(policy, instruction="go", max_image_age=10.0)
     spoil(on.robot)
@@ -92,19 +92,19 @@ def test_a_bad_input_is_rejected_by_reason_told_once_and_no_chunk_comes_of_it(
     status = on.rejected(reason)
     assert status.rejection_counts[status.rejection_reasons.index(reason)] >= 1
     log = on.logs.wait(lambda m: m.msg.startswith(f"{reason}: "))
-    assert told in log.msg
-    # Five more ticks at least, and still nothing.
+    assert logged in log.msg
+    # At least five more ticks without a chunk.
     later = on.statuses.wait(
         lambda s: sum(s.rejection_counts) > sum(status.rejection_counts) + 5, after=len(on.statuses)
     )
     assert reason in later.rejection_reasons
     assert not policy.observations
     assert not len(on.chunks)
-    told_again = [m for m in on.logs.all() if m.msg.startswith(f"{reason}: ")]
-    assert len(told_again) == 1
+    logged_again = [m for m in on.logs.all() if m.msg.startswith(f"{reason}: ")]
+    assert len(logged_again) == 1
 
 
-def test_once_the_input_is_mended_the_chunks_come(stage):
+def test_once_the_input_is_valid_chunks_are_published(stage):
     on = stage(instruction="go")
     on.robot.silent.add("wrist")
     on.bring_up()
@@ -113,7 +113,7 @@ def test_once_the_input_is_mended_the_chunks_come(stage):
     assert on.chunks.wait().id == 1
 
 
-def test_an_inference_that_fails_is_counted_and_the_next_one_gets_its_chance(stage):
+def test_a_failed_inference_is_counted_and_the_next_one_is_tried(stage):
     def script(policy, _observation):
         if len(policy.observations) <= 3:
             raise RuntimeError("the model's output is not finite")
@@ -126,13 +126,13 @@ def test_an_inference_that_fails_is_counted_and_the_next_one_gets_its_chance(sta
     assert log.msg == "inference_error: RuntimeError: the model's output is not finite"
 
 
-def test_an_error_in_a_callback_is_told_counted_and_ends_nothing(stage, monkeypatch):
+def test_an_error_in_a_callback_is_logged_counted_and_the_node_continues(stage, monkeypatch):
     def broken(*_):
         raise KeyError("no such joint")
 
     on = active(stage)
     on.chunks.wait()
-    monkeypatch.setattr(on.node._buffer, "add_joint_state", broken)
+    monkeypatch.setattr(ObservationBuffer, "add_joint_state", broken)
     on.rejected("internal_error")
     log = on.logs.wait(lambda m: m.msg.startswith("internal error: "))
     assert "KeyError in _on_joint_state: 'no such joint'" in log.msg

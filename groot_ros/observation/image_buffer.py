@@ -1,5 +1,6 @@
-"""The cameras' recent frames, and which of them an observation takes."""
+"""Recent camera frames, and the choice of the frames that form one observation."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 
@@ -8,25 +9,51 @@ from numpy.typing import NDArray
 
 from groot_ros.core import NS_PER_S, ns_to_s, s_to_ns
 from groot_ros.observation.history import History
-from groot_ros.observation.image_set import synchronised_frames
 from groot_ros.observation.rejections import Rejected
 from groot_ros.observation.spec import SyncTolerances
 from groot_ros.robot import Camera
 
-#: Gives uint8 RGB [H, W, 3], or raises MalformedError.
+#: Decodes a frame on demand: uint8 RGB [H, W, 3], or raises MalformedError.
 Pixels = Callable[[], NDArray[np.uint8]]
 
+#: Smallest width and height, px; a smaller image is a driver's placeholder.
+_MIN_SIDE = 16
 
-#: On a side; what is smaller is no camera's picture.
-_FEWEST_PIXELS = 16
 
+def synchronised_frames(stamps: Mapping[str, Sequence[int]], skew_ns: int) -> dict[str, int] | None:
+    """Return the newest set of frames, one per camera, that lie within `skew_ns` of each other.
 
-class ImageHistories:
-    """Frames by camera and stamp; a frame stays undecoded until an observation uses it.
+    The newest set is the one with the latest t_obs, the stamp of its oldest frame. Each other
+    camera contributes its first frame from t_obs on, which gives the smallest skew.
 
     Args:
-        cameras: the views wanted.
-        deltas: steps of `dt_ns` relative to t_obs, oldest first, the last one 0.
+        stamps: camera -> stamps, ascending, ns.
+        skew_ns: largest difference between the oldest and the newest frame of the set.
+
+    Returns:
+        camera -> stamp, or None if there is no such set.
+
+    """
+    candidates = sorted({s for own in stamps.values() for s in own}, reverse=True)
+    for t_obs in candidates:
+        chosen = {}
+        for camera, own in stamps.items():
+            index = bisect_left(own, t_obs)
+            if index == len(own) or own[index] > t_obs + skew_ns:
+                break
+            chosen[camera] = own[index]
+        else:
+            return chosen
+    return None
+
+
+class ImageBuffer:
+    """Frames by camera and stamp; a frame is decoded only when an observation uses it.
+
+    Args:
+        cameras: view -> camera, for the views of the policy.
+        deltas: image history in steps of `dt_ns` relative to t_obs, ascending, the last one 0.
+        tolerances: determine how long frames are kept.
 
     """
 
@@ -45,46 +72,48 @@ class ImageHistories:
             for view, camera in cameras.items()
         }
 
-    def keep(self, tolerances: SyncTolerances) -> None:
-        """Keep frames for as long as they can be of use under new tolerances."""
+    def set_tolerances(self, tolerances: SyncTolerances) -> None:
+        """Keep frames for as long as the new tolerances can use them."""
         for view, frames in self._frames.items():
             frames.span_ns, frames.capacity = self._bounds(self._cameras[view], tolerances)
 
-    def add(self, view: str, stamp_ns: int, pixels: Pixels) -> None:
-        """One frame of one camera, by the moment of its exposure."""
-        self._frames[view].add(stamp_ns, pixels)
+    def add_frame(self, view: str, stamp_ns: int, pixels: Pixels) -> None:
+        """Add a frame of one camera with its time of exposure."""
+        self._frames[view].append(stamp_ns, pixels)
 
-    def choose(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, list[int]]:
-        """View -> stamps of the frames at every delta, oldest first.
+    def select(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, list[int]]:
+        """Select the frames of one observation.
 
-        t_obs is the oldest of the last ones.
+        Returns:
+            view -> stamps of the frames at every delta, oldest first. t_obs is the smallest of
+            the last stamps.
 
         Raises:
             Rejected: missing_image, stale_image, skewed_images, missing_history.
 
         """
-        latest = self._choose_latest(now_ns, tolerances)
+        latest = self._select_latest(now_ns, tolerances)
         t_obs = min(latest.values())
         return {
-            view: [*self._choose_earlier(view, t_obs, tolerances.max_image_skew), stamp]
+            view: [*self._select_earlier(view, t_obs, tolerances.max_image_skew), stamp]
             for view, stamp in latest.items()
         }
 
     def pixels(self, view: str, stamp_ns: int) -> Pixels:
-        """The frame of exactly this stamp."""
+        """Return the frame with exactly this stamp."""
         return self._frames[view].at(stamp_ns)
 
-    def forget_after(self, stamp_ns: int) -> None:
-        """Forget frames newer than this."""
+    def drop_after(self, stamp_ns: int) -> None:
+        """Drop the frames that are newer than this."""
         for frames in self._frames.values():
-            frames.forget_after(stamp_ns)
+            frames.drop_after(stamp_ns)
 
     def clear(self) -> None:
-        """Forget every frame."""
+        """Drop all frames."""
         for frames in self._frames.values():
             frames.clear()
 
-    def _choose_latest(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, int]:
+    def _select_latest(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, int]:
         ages = {}
         for view, frames in self._frames.items():
             if not frames:
@@ -109,7 +138,7 @@ class ImageHistories:
             )
         return chosen
 
-    def _choose_earlier(self, view: str, t_obs: int, tolerance: float) -> list[int]:
+    def _select_earlier(self, view: str, t_obs: int, tolerance: float) -> list[int]:
         stamps = []
         for delta in self._deltas[:-1]:
             target = t_obs + delta * self._dt_ns
@@ -123,21 +152,22 @@ class ImageHistories:
         return stamps
 
     def _bounds(self, camera: Camera, tolerances: SyncTolerances) -> tuple[int, int]:
+        """Return the span in ns and the capacity of the camera's history."""
         t = tolerances
         history = -self._deltas[0] * self._dt_ns
         span = history + s_to_ns(t.max_image_age + t.max_image_skew + t.max_future)
-        # Twice the promised rate: memory stays bounded when a camera runs away.
+        # Twice the expected rate: memory stays bounded if a camera publishes too fast.
         return span, ceil(2 * camera.rate * span / NS_PER_S) + 2
 
 
 class FrameSizes:
-    """What size the frames of each camera have: the first of a run decides."""
+    """Check that the frames of each camera keep the size of its first one."""
 
     def __init__(self) -> None:
         self._sizes: dict[str, tuple[int, int]] = {}
 
     def stack(self, view: str, frames: Sequence[Pixels]) -> NDArray[np.uint8]:
-        """uint8 [T, H, W, 3]; a single frame stays in its own memory.
+        """Decode frames into uint8 [T, H, W, 3]; a single frame is not copied.
 
         Raises:
             Rejected: image_too_small, image_size_changed.
@@ -150,16 +180,16 @@ class FrameSizes:
         return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
     def _check(self, view: str, width: int, height: int) -> None:
-        if min(width, height) < _FEWEST_PIXELS:
+        if min(width, height) < _MIN_SIDE:
             raise Rejected(
                 "image_too_small",
-                f"camera '{view}' sends {width} x {height} pixels, at least "
-                f"{_FEWEST_PIXELS} x {_FEWEST_PIXELS} show something",
+                f"camera '{view}' sends {width} x {height} pixels, expected at least "
+                f"{_MIN_SIDE} x {_MIN_SIDE}",
             )
         first = self._sizes.setdefault(view, (width, height))
         if (width, height) != first:
             raise Rejected(
                 "image_size_changed",
-                f"camera '{view}' sends {width} x {height} pixels, it began with {first[0]} x "
-                f"{first[1]}: configure the policy anew if this is meant",
+                f"camera '{view}' sends {width} x {height} pixels, its first image had "
+                f"{first[0]} x {first[1]}: run cleanup and configure if this is intended",
             )

@@ -1,17 +1,17 @@
-"""The choice of frames against a search through every combination."""
+"""Synchronised frames, compared with a search through every combination."""
 
 from itertools import product
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ros.observation.image_set import synchronised_frames
+from groot_ros.observation.image_buffer import synchronised_frames
 
 STAMPS = st.lists(st.integers(0, 60), min_size=1, max_size=6, unique=True).map(sorted)
 
 
 @given(st.lists(STAMPS, min_size=1, max_size=3), st.integers(0, 30))
-def test_no_agreeing_combination_is_newer_or_less_skewed_than_the_chosen_one(cameras, skew):
+def test_no_other_combination_within_the_skew_is_newer_or_less_skewed(cameras, skew):
     stamps = {f"camera {i}": own for i, own in enumerate(cameras)}
     agreeing = [c for c in product(*cameras) if max(c) - min(c) <= skew]
     chosen = synchronised_frames(stamps, skew)
@@ -29,7 +29,7 @@ def test_a_frame_whose_partner_has_not_arrived_yet_waits():
     }
 
 
-def test_cameras_out_of_phase_give_their_newest_frames_when_the_skew_allows_it():
+def test_cameras_out_of_phase_contribute_their_newest_frames_if_the_skew_allows_it():
     stamps = {"front": [0, 33, 66], "wrist": [17, 50]}
     assert synchronised_frames(stamps, 20) == {"front": 66, "wrist": 50}
     assert synchronised_frames(stamps, 15) is None

@@ -1,4 +1,4 @@
-"""The observation at t_obs, and a rejection with its reason whenever there is none."""
+"""The observation at t_obs, and the reason of the rejection if there is none."""
 
 import weakref
 from dataclasses import replace
@@ -8,29 +8,29 @@ import numpy as np
 import pytest
 
 from groot_ros.core import MalformedError, StampedInput
-from groot_ros.observation.observation_buffer import ObservationBuffer
+from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.rejections import Rejected
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import load_contract
 
 MS = 1_000_000
-#: Far from zero: a stamp of zero means that nobody stamped.
+#: Far from 0, because a stamp of 0 means that the message is not stamped.
 NOW = 1_000_000 * MS
 CONTRACT = load_contract(Path(__file__).parents[2] / "config" / "robots" / "so101.yaml")
 JOINTS = CONTRACT.joint_names
-WANTED = ObservationSpec(("front", "wrist"), ("single_arm", "gripper"))
+SPEC = ObservationSpec(("front", "wrist"), ("single_arm", "gripper"))
 
 
 def frame(value, size=(16, 32)):
     return lambda: np.full((*size, 3), value, np.uint8)
 
 
-def filled(*, front=(-20,), wrist=(-30,), joints=(-40, -10), wanted=WANTED, **tolerances):
-    """A buffer whose stamps are given in ms before NOW; pixels say 100 + the stamp."""
-    buffer = ObservationBuffer(CONTRACT, wanted, SyncTolerances(**tolerances))
+def filled(*, front=(-20,), wrist=(-30,), joints=(-40, -10), spec=SPEC, **tolerances):
+    """A buffer whose stamps are given in ms before NOW; pixels have the value 100 + the stamp."""
+    buffer = ObservationBuffer(CONTRACT, spec, SyncTolerances(**tolerances))
     for view, stamps in (("front", front), ("wrist", wrist)):
         for ms in stamps:
-            buffer.add_image(view, NOW + ms * MS, NOW, frame((100 + ms) % 256))
+            buffer.add_frame(view, NOW + ms * MS, NOW, frame((100 + ms) % 256))
     for ms in joints:
         buffer.add_joint_state("joint_states", NOW + ms * MS, NOW, JOINTS, [ms / 1000] * 6)
     return buffer
@@ -63,7 +63,7 @@ def test_an_observation_is_stamped_with_its_oldest_image_and_the_state_is_taken_
     np.testing.assert_allclose(observation.state["gripper"], [[-0.03]])
 
 
-def test_every_frame_and_sample_used_is_named_with_its_stamp():
+def test_every_frame_and_sample_used_is_listed_with_its_stamp():
     assert filled().snapshot(NOW, "go").inputs == (
         StampedInput("front", NOW - 20 * MS),
         StampedInput("wrist", NOW - 30 * MS),
@@ -80,8 +80,8 @@ def test_only_the_frames_that_are_used_are_decoded():
         return lambda: decoded.append(ms) or np.zeros((16, 16, 3), np.uint8)
 
     for ms in (-15, -10, -5):
-        buffer.add_image("front", NOW + ms * MS, NOW, pixels(ms))
-        buffer.add_image("wrist", NOW + ms * MS, NOW, pixels(ms))
+        buffer.add_frame("front", NOW + ms * MS, NOW, pixels(ms))
+        buffer.add_frame("wrist", NOW + ms * MS, NOW, pixels(ms))
     buffer.snapshot(NOW, "go")
     assert decoded == [-5, -5]
 
@@ -91,7 +91,7 @@ def test_without_an_instruction_there_is_no_observation(instruction):
     assert rejection(filled(), instruction=instruction).reason == "no_instruction"
 
 
-def test_a_camera_that_never_spoke_is_named():
+def test_a_camera_without_images_is_named():
     caught = rejection(filled(wrist=()))
     assert (caught.reason, caught.detail) == (
         "missing_image",
@@ -105,13 +105,13 @@ def test_a_camera_that_stopped_is_named_with_its_age():
     assert "camera 'wrist' is 0.301 s old (max_image_age 0.3 s)" in caught.detail
 
 
-def test_images_that_do_not_agree_are_rejected_with_their_skew():
+def test_images_that_are_too_far_apart_are_rejected_with_their_skew():
     caught = rejection(filled(front=(-20,), wrist=(-71,)))
     assert caught.reason == "skewed_images"
     assert "camera 'wrist' is 0.051 s behind camera 'front'" in caught.detail
 
 
-def test_an_agreement_that_is_too_old_does_not_count():
+def test_synchronised_frames_that_are_too_old_are_not_used():
     buffer = filled(front=(-310, -10), wrist=(-310, -100), joints=(-320, 0))
     assert rejection(buffer).reason == "skewed_images"
 
@@ -123,10 +123,10 @@ def test_the_tolerances_can_change_while_running():
     assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 71 * MS
 
 
-def test_a_stamp_from_the_future_is_rejected_and_leaves_nothing_behind():
+def test_a_stamp_from_the_future_is_rejected_without_effect():
     buffer = filled()
     with pytest.raises(Rejected, match=r"future_stamp: camera 'front' is stamped 2.000 s ahead"):
-        buffer.add_image("front", NOW + 2000 * MS, NOW, frame(1))
+        buffer.add_frame("front", NOW + 2000 * MS, NOW, frame(1))
     with pytest.raises(Rejected, match="future_stamp: 'joint_states'"):
         buffer.add_joint_state("joint_states", NOW + 51 * MS, NOW, JOINTS, [0.0] * 6)
     assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 30 * MS
@@ -137,164 +137,164 @@ def test_a_stamp_within_max_future_is_accepted():
     assert buffer.snapshot(NOW, "go").images["front"][0, 0, 0, 0] == 150
 
 
-def test_an_unstamped_camera_is_told_how_to_be_mended():
+def test_the_rejection_of_an_unstamped_image_says_how_to_fix_it():
     with pytest.raises(Rejected, match=r"zero_stamp: camera 'front'.*stamp: arrival"):
-        filled().add_image("front", 0, NOW, frame(1))
+        filled().add_frame("front", 0, NOW, frame(1))
 
 
-def test_a_camera_stamped_by_arrival_needs_no_stamp_and_its_latency_is_taken_off():
+def test_a_camera_stamped_by_arrival_needs_no_stamp_and_its_latency_is_subtracted():
     contract = with_camera(stamp="arrival", latency_ns=15 * MS)
     buffer = ObservationBuffer(
         contract, ObservationSpec(("wrist",), ("gripper",)), SyncTolerances()
     )
-    buffer.add_image("wrist", 0, NOW - 5 * MS, frame(1))
+    buffer.add_frame("wrist", 0, NOW - 5 * MS, frame(1))
     buffer.add_joint_state("joint_states", NOW - 30 * MS, NOW, JOINTS, [0.5] * 6)
     assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 20 * MS
 
 
-def test_a_camera_latency_is_taken_off_the_header_stamp():
+def test_a_camera_latency_is_subtracted_from_the_header_stamp():
     contract = with_camera(latency_ns=25 * MS)
     buffer = ObservationBuffer(
         contract, ObservationSpec(("wrist",), ("gripper",)), SyncTolerances()
     )
-    buffer.add_image("wrist", NOW, NOW, frame(1))
+    buffer.add_frame("wrist", NOW, NOW, frame(1))
     buffer.add_joint_state("joint_states", NOW - 30 * MS, NOW, JOINTS, [0.5] * 6)
     assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 25 * MS
 
 
-def test_joint_rejections_come_through():
+def test_rejections_of_joint_states_are_passed_on():
     assert rejection(filled(joints=())).reason == "missing_joint_state"
     assert rejection(filled(joints=(-200,))).reason == "stale_joint_state"
 
 
-def test_history_frames_are_picked_by_time_not_by_position():
-    wanted = replace(WANTED, image_deltas=(-2, 0), state_deltas=(-1, 0))
+def test_history_frames_are_selected_by_time_not_by_position():
+    spec = replace(SPEC, image_deltas=(-2, 0), state_deltas=(-1, 0))
     stamps = tuple(range(-200, 0, 10))
-    buffer = filled(front=stamps, wrist=stamps, joints=stamps, wanted=wanted)
+    buffer = filled(front=stamps, wrist=stamps, joints=stamps, spec=spec)
     observation = buffer.snapshot(NOW, "go")
     # Two steps of 33.3 ms before t_obs = -10 ms: -77 ms, and the frame nearest to it.
     assert observation.images["front"][:, 0, 0, 0].tolist() == [100 - 80, 100 - 10]
     np.testing.assert_allclose(observation.state["gripper"][:, 0], [-0.0433333, -0.01], atol=1e-6)
 
 
-def test_a_history_that_is_not_there_yet_is_rejected():
-    wanted = replace(WANTED, image_deltas=(-15, 0))
-    caught = rejection(filled(wanted=wanted))
+def test_a_history_that_is_too_short_is_rejected():
+    spec = replace(SPEC, image_deltas=(-15, 0))
+    caught = rejection(filled(spec=spec))
     assert caught.reason == "missing_history"
     assert "no frame 0.500 s before t_obs" in caught.detail
 
 
 def test_a_camera_that_changes_its_size_in_the_middle_of_a_history_is_rejected():
-    buffer = filled(wanted=replace(WANTED, image_deltas=(-1, 0)), wrist=(-53, -20))
-    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
-    buffer.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    buffer = filled(spec=replace(SPEC, image_deltas=(-1, 0)), wrist=(-53, -20))
+    buffer.add_frame("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    buffer.add_frame("wrist", NOW - 1 * MS, NOW, frame(1))
     assert rejection(buffer).detail == (
-        "camera 'front' sends 64 x 32 pixels, it began with 32 x 16: configure the policy anew "
-        "if this is meant"
+        "camera 'front' sends 64 x 32 pixels, its first image had 32 x 16: run cleanup and "
+        "configure if this is intended"
     )
 
 
-def test_a_camera_that_changes_its_size_is_rejected_until_the_policy_is_configured_anew():
+def test_a_camera_that_changes_its_size_is_rejected_until_the_policy_is_configured_again():
     buffer = filled()
     buffer.snapshot(NOW, "go")
-    buffer.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
-    buffer.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
+    buffer.add_frame("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    buffer.add_frame("wrist", NOW - 1 * MS, NOW, frame(1))
     assert rejection(buffer).reason == "image_size_changed"
-    anew = filled(front=())
-    anew.add_image("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
-    anew.add_image("wrist", NOW - 1 * MS, NOW, frame(1))
-    assert anew.snapshot(NOW, "go").images["front"].shape == (1, 32, 64, 3)
+    second = filled(front=())
+    second.add_frame("front", NOW - 1 * MS, NOW, frame(1, size=(32, 64)))
+    second.add_frame("wrist", NOW - 1 * MS, NOW, frame(1))
+    assert second.snapshot(NOW, "go").images["front"].shape == (1, 32, 64, 3)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (15, 64), (64, 15)])
-def test_a_picture_that_shows_nothing_is_rejected(size):
+def test_an_image_of_under_16_pixels_on_a_side_is_rejected(size):
     buffer = filled(front=())
-    buffer.add_image("front", NOW - 20 * MS, NOW, frame(1, size=size))
+    buffer.add_frame("front", NOW - 20 * MS, NOW, frame(1, size=size))
     caught = rejection(buffer)
     assert caught.reason == "image_too_small"
     assert f"camera 'front' sends {size[1]} x {size[0]} pixels" in caught.detail
 
 
-def test_a_frame_that_cannot_be_decoded_says_so():
+def test_a_frame_that_cannot_be_decoded_is_malformed():
     def broken():
         raise MalformedError("undecodable_image", "truncated")
 
     buffer = filled(front=())
-    buffer.add_image("front", NOW - 20 * MS, NOW, broken)
+    buffer.add_frame("front", NOW - 20 * MS, NOW, broken)
     with pytest.raises(MalformedError, match="undecodable_image"):
         buffer.snapshot(NOW, "go")
 
 
-def test_a_bag_that_starts_again_is_followed_from_its_beginning():
+def test_a_bag_that_starts_again_is_used_from_its_beginning():
     buffer = filled()
     then = NOW - 100_000 * MS
-    buffer.add_image("front", then, then, frame(1))
-    # The wrist's frames and the joints are of the old time, now in the future.
+    buffer.add_frame("front", then, then, frame(1))
+    # The stamps of the wrist's frames and of the joints are in the future now.
     assert rejection(buffer, then).detail == "nothing received from camera 'wrist'"
-    buffer.add_image("wrist", then, then, frame(2))
+    buffer.add_frame("wrist", then, then, frame(2))
     assert rejection(buffer, then).reason in ("missing_joint_state", "missing_joint")
     buffer.add_joint_state("joint_states", then, then, JOINTS, [0.0] * 6)
     assert buffer.snapshot(then, "go").stamp_ns == then
 
 
-def test_after_clear_only_new_frames_count():
+def test_after_clear_only_new_frames_are_used():
     buffer = filled()
     buffer.clear()
     assert rejection(buffer).reason == "missing_image"
     assert [i.age for i in buffer.inputs(NOW)] == pytest.approx([0.02, 0.03, 0.01])
 
 
-def test_the_inputs_say_their_age_rate_and_what_the_contract_promises():
+def test_the_inputs_have_an_age_a_rate_and_the_expected_rate_of_the_contract():
     buffer = filled(front=())
     for ms in range(0, 1000, 40):
-        buffer.arrived("front", NOW + ms * MS)
-        buffer.add_image("front", NOW + ms * MS, NOW + ms * MS, frame(1))
+        buffer.record_image("front", NOW + ms * MS)
+        buffer.add_frame("front", NOW + ms * MS, NOW + ms * MS, frame(1))
     front, wrist, joints = buffer.inputs(NOW + 960 * MS)
-    assert (front.name, front.rate_expected, front.count) == ("front", 30.0, 25)
+    assert (front.name, front.expected_rate, front.count) == ("front", 30.0, 25)
     assert front.rate == pytest.approx(25.0)
     assert front.age == pytest.approx(0.0)
     assert wrist.age == pytest.approx(0.99)
-    assert (joints.name, joints.rate_expected) == ("joint_states", 100.0)
+    assert (joints.name, joints.expected_rate) == ("joint_states", 100.0)
 
 
-def test_what_arrived_and_was_no_frame_counts_and_has_no_age():
+def test_a_message_without_a_valid_frame_is_counted_and_has_no_age():
     buffer = filled(front=())
-    buffer.arrived("front", NOW)
+    buffer.record_image("front", NOW)
     front = buffer.inputs(NOW)[0]
     assert (front.count, front.age) == (1, -1.0)
 
 
-def test_an_input_that_never_spoke_is_of_age_minus_one():
-    assert ObservationBuffer(CONTRACT, WANTED, SyncTolerances()).inputs(NOW)[0].age == -1.0
+def test_an_input_without_messages_has_age_minus_one():
+    assert ObservationBuffer(CONTRACT, SPEC, SyncTolerances()).inputs(NOW)[0].age == -1.0
 
 
-def test_frames_are_bounded_whatever_a_camera_does():
+def test_the_number_of_frames_is_bounded_at_any_rate_of_the_camera():
     alive = weakref.WeakSet()
     buffer = filled(front=())
     for ms in range(1000):
         pixels = frame(1)
         alive.add(pixels)
-        buffer.add_image("front", NOW + ms * MS, NOW + ms * MS, pixels)
-    # Twice the 30 Hz of the contract for 0.3 + 0.05 + 0.05 s, and two.
+        buffer.add_frame("front", NOW + ms * MS, NOW + ms * MS, pixels)
+    # Twice the 30 Hz of the contract for 0.3 + 0.05 + 0.05 s, plus two.
     del pixels
     assert len(alive) == 26
 
 
-def test_joints_that_no_group_uses_are_not_asked_for():
-    wanted = ObservationSpec(("front",), ("gripper",))
-    buffer = ObservationBuffer(CONTRACT, wanted, SyncTolerances())
-    buffer.add_image("front", NOW, NOW, frame(1))
+def test_joints_that_no_group_uses_are_not_required():
+    spec = ObservationSpec(("front",), ("gripper",))
+    buffer = ObservationBuffer(CONTRACT, spec, SyncTolerances())
+    buffer.add_frame("front", NOW, NOW, frame(1))
     buffer.add_joint_state("joint_states", NOW, NOW, ["gripper"], [0.25])
     assert buffer.snapshot(NOW, "go").state["gripper"].tolist() == [[0.25]]
     assert list(buffer.cameras) == ["front"]
 
 
 @pytest.mark.parametrize("deltas", [(), (0, -1), (-1, -1, 0), (0, 1), (-1,)])
-def test_deltas_that_make_no_sense_are_rejected(deltas):
+def test_invalid_deltas_are_rejected(deltas):
     with pytest.raises(ValueError, match="deltas must"):
-        replace(WANTED, image_deltas=deltas)
+        replace(SPEC, image_deltas=deltas)
 
 
 def test_a_view_that_the_contract_lacks_is_a_key_error():
     with pytest.raises(KeyError, match="head"):
-        ObservationBuffer(CONTRACT, replace(WANTED, views=("head",)), SyncTolerances())
+        ObservationBuffer(CONTRACT, replace(SPEC, views=("head",)), SyncTolerances())

@@ -1,0 +1,95 @@
+"""joint_trajectory_controller: receives trajectories, reports its reference."""
+
+from array import array
+from math import isfinite
+from typing import Any, Protocol
+
+import numpy as np
+from builtin_interfaces.msg import Duration
+from numpy.typing import NDArray
+from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
+from trajectory_msgs.msg import JointTrajectoryPoint
+
+from groot_ros.bridge.controllers import ControllerType, StateTopic
+from groot_ros.bridge.messages import ns_to_time
+from groot_ros.core import NS_PER_S
+
+try:
+    from control_msgs.msg import JointTrajectoryControllerState
+except ImportError:  # optional; without it a rejected command shows only in the robot's motion
+    JointTrajectoryControllerState = None
+
+
+class Trajectory(Protocol):
+    """The part of control.JointTrajectory that the message needs."""
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Joints in the controller's order, n."""
+
+    @property
+    def stamp_ns(self) -> int:
+        """Absolute time of the first knot."""
+
+    @property
+    def offsets_ns(self) -> NDArray[np.int64]:
+        """Times of the knots after the first one, [K]."""
+
+    @property
+    def positions(self) -> NDArray[np.float64]:
+        """Knots, [K, n] rad or m."""
+
+    @property
+    def velocities(self) -> NDArray[np.float64]:
+        """Knots, [K, n] rad/s or m/s."""
+
+
+def trajectory_to_msg(trajectory: Trajectory) -> JointTrajectoryMsg:
+    """Convert a trajectory to its message, without accelerations and efforts."""
+    msg = JointTrajectoryMsg(
+        joint_names=list(trajectory.joint_names),
+        points=[
+            JointTrajectoryPoint(
+                positions=array("d", positions.tolist()),
+                velocities=array("d", velocities.tolist()),
+                time_from_start=Duration(sec=offset // NS_PER_S, nanosec=offset % NS_PER_S),
+            )
+            for offset, positions, velocities in zip(
+                trajectory.offsets_ns.tolist(),
+                trajectory.positions,
+                trajectory.velocities,
+                strict=True,
+            )
+        ],
+    )
+    msg.header.stamp = ns_to_time(trajectory.stamp_ns)
+    return msg
+
+
+def state_topic(command_topic: str) -> str:
+    """Return the topic on which the controller with this command topic reports its state."""
+    namespace, slash, _ = command_topic.rpartition("/")
+    return f"{namespace}{slash}controller_state"
+
+
+def reference_of(msg: Any) -> dict[str, float]:
+    """Return joint -> reference, rad or m, of a control_msgs/JointTrajectoryControllerState.
+
+    Jazzy names the field `reference`, Humble has `desired` as well. Empty if the controller
+    reports no reference, as it does after a NaN.
+    """
+    for name in ("reference", "desired"):
+        positions = getattr(getattr(msg, name, None), "positions", ())
+        if len(positions) == len(msg.joint_names):
+            pairs = zip(msg.joint_names, positions, strict=True)
+            return {joint: float(p) for joint, p in pairs if isfinite(p)}
+    return {}
+
+
+CONTROLLER_TYPE = ControllerType(
+    JointTrajectoryMsg,
+    trajectory_to_msg,
+    None
+    if JointTrajectoryControllerState is None
+    else StateTopic(JointTrajectoryControllerState, state_topic, reference_of),
+)

@@ -1,0 +1,74 @@
+"""What the executor reports: its state, diagnostics, and rejections in the log."""
+
+import time
+from collections.abc import Sequence
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rclpy.node import Node
+
+from groot_ros.bridge import qos
+from groot_ros.bridge.diagnosis import ExecutorDiagnosis
+from groot_ros.bridge.messages import executor_state_to_msg, ns_to_time
+from groot_ros.control import Rejection
+from groot_ros.core import NS_PER_S
+from groot_ros.core import ExecutorState as StateRecord
+from groot_ros.msg import ExecutorState
+from groot_ros.nodes.realtime import TickTiming
+from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
+
+#: Time in which the same reason is logged only once, ns.
+_QUIET_NS = 5 * NS_PER_S
+
+
+class ExecutorReports:
+    """Publishers of the executor's state and diagnostics, and its log of rejections.
+
+    Attributes:
+        states: publisher of the state.
+
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.states = node.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
+        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was reported before."""
+        self._rejections = RejectionCounts(_QUIET_NS)
+        self._diagnosis = ExecutorDiagnosis(self._node.get_name())
+        self._last: StateRecord | None = None
+
+    def publish_state(self, state: StateRecord) -> None:
+        """Publish a state."""
+        self.states.publish(executor_state_to_msg(state))
+        self._last = state
+
+    def has_changed(self, state: StateRecord) -> bool:
+        """Return whether status or reason differ from the last published state."""
+        last = self._last
+        return last is None or (last.status, last.reason) != (state.status, state.reason)
+
+    def publish_diagnostics(
+        self, state: StateRecord, faults: Sequence[str], timing: TickTiming
+    ) -> None:
+        """Publish the diagnosis of motion and timer; `faults` are errors outside the motion."""
+        name = self._node.get_name()
+        msg = DiagnosticArray(status=[timing.status(name), self._diagnosis.status(state, faults)])
+        msg.header.stamp = ns_to_time(state.stamp_ns)
+        self._diagnostics.publish(msg)
+
+    def log_rejection(self, rejection: Rejection | None) -> None:
+        """Log a rejection, each reason once in a while."""
+        if rejection is None or not self._rejections.record_rejection(
+            rejection.reason, time.monotonic_ns()
+        ):
+            return
+        logger = self._node.get_logger()
+        if rejection.reason in EXPECTED_REJECTIONS:
+            logger.info(f"rejected: {rejection}")
+        elif rejection.reason in ("second_policy", "second_executor"):
+            logger.error(f"rejected: {rejection}")
+        else:
+            logger.warning(f"rejected: {rejection}")

@@ -1,0 +1,74 @@
+"""Of two publishers on one topic the later one yields, and a stalled /clock is detected."""
+
+from groot_ros.bridge.graph_monitor import ClockStall, PublisherConflicts
+from groot_ros.core import s_to_ns
+
+CLOCK = s_to_ns(100.0)
+TOPIC = "/arm/joint_trajectory"
+
+
+def begun() -> PublisherConflicts:
+    conflicts = PublisherConflicts("/executor_node")
+    conflicts.begin(0)
+    return conflicts
+
+
+def test_a_single_publisher_is_no_conflict():
+    conflicts = begun()
+    assert conflicts.check({TOPIC: ["/executor_node"], "/other": []}, 0) == ""
+    assert not conflicts.yields
+
+
+def test_a_node_of_the_same_name_is_another_publisher():
+    conflicts = begun()
+    description = conflicts.check({TOPIC: ["/executor_node", "/executor_node"]}, s_to_ns(0.5))
+    assert description == f"/executor_node publishes on {TOPIC}: stop one of them"
+    assert conflicts.yields
+
+
+def test_a_publisher_of_a_node_not_yet_known_is_a_conflict_unless_it_may_be_its_own():
+    conflicts = begun()
+    nameless = "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"
+    assert conflicts.check({TOPIC: [nameless]}, 0) == ""
+    description = conflicts.check({TOPIC: [nameless, "/executor_node"]}, 0)
+    assert description == f"a node not yet known publishes on {TOPIC}: stop one of them"
+
+
+def test_the_first_publisher_continues_and_reports_the_conflict():
+    conflicts = begun()
+    assert conflicts.check({TOPIC: ["/executor_node"]}, s_to_ns(5.9)) == ""
+    assert "/teleop" in conflicts.check({TOPIC: ["/teleop", "/executor_node"]}, s_to_ns(6.0))
+    assert not conflicts.yields
+
+
+def test_a_later_publisher_yields_until_it_is_alone():
+    conflicts = begun()
+    conflicts.check({TOPIC: ["/teleop", "/executor_node"]}, s_to_ns(1.0))
+    conflicts.check({TOPIC: ["/teleop", "/executor_node"]}, s_to_ns(9.0))
+    assert conflicts.yields
+    assert conflicts.check({TOPIC: ["/executor_node"]}, s_to_ns(10.0)) == ""
+    assert not conflicts.yields
+
+
+def test_before_begin_the_node_does_not_yield():
+    conflicts = PublisherConflicts("/executor_node")
+    assert conflicts.check({TOPIC: ["/teleop"]}, 0) != ""
+    assert not conflicts.yields
+
+
+def test_a_slow_clock_is_no_stall():
+    stall = ClockStall()
+    assert [stall.check(CLOCK + i, s_to_ns(0.9 * i)) for i in range(5)] == [""] * 5
+
+
+def test_a_stalled_clock_is_reported_until_it_continues():
+    stall = ClockStall()
+    found = [stall.check(CLOCK, s_to_ns(t)) for t in (5.0, 5.9, 6.0, 60.0)]
+    assert found == ["", "", *["/clock has stood still for 1 s or more"] * 2]
+    assert stall.check(CLOCK - 1, s_to_ns(61.0)) == ""
+
+
+def test_a_clock_that_never_started_has_its_own_message():
+    stall = ClockStall()
+    assert stall.check(0, 0) == ""
+    assert stall.check(0, s_to_ns(1.0)) == "no /clock: use_sim_time is on and nobody publishes it"
