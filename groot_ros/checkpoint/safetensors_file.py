@@ -1,17 +1,19 @@
-"""Reads safetensors a tensor (or a row) at a time, so that memory never holds a file twice.
+"""Read safetensors files with `safetensors.safe_open`, one tensor (or row) at a time.
 
-The format: 8 bytes little-endian header length, a JSON header {name: {dtype, shape,
-data_offsets}}, then the raw data. No code is ever executed.
+A file is opened anew for each tensor and the tensor is copied: the pages of a longer mapping would
+count as memory next to the copies, and a tensor that aliases the file would crash the process when
+the file is truncated or overwritten.
 """
 
-import json
 import math
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from groot_ros.core.config_reader import CheckpointError, Fields, unreadable
 
@@ -31,101 +33,78 @@ _DTYPES = {
 
 @dataclass(frozen=True)
 class TensorEntry:
-    """Where one tensor lies."""
+    """One tensor of a file, without its values."""
 
     path: Path
     name: str
     dtype: torch.dtype
     shape: tuple[int, ...]
-    offset: int
 
     @property
     def nbytes(self) -> int:
-        """Size of the data."""
+        """Size of the values."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self, row: int | None = None) -> torch.Tensor:
-        """The tensor, or `[1, ...]` with one row of its first dimension."""
-        shape, offset = self.shape, self.offset
-        if row is not None:
-            if not 0 <= row < shape[0]:
-                raise CheckpointError(
-                    f"{self.path}: '{self.name}' has {shape[0]} rows, row {row} was asked for"
-                )
-            shape = (1, *shape[1:])
-            offset += row * math.prod(shape) * self.dtype.itemsize
-        tensor = torch.empty(shape, dtype=self.dtype)
-        if tensor.numel():
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                buffer = memoryview(tensor.view(-1).view(torch.uint8).numpy().data)
-                if file.readinto(buffer) != len(buffer):
-                    raise CheckpointError(f"{self.path}: is truncated inside '{self.name}'")
-        return tensor
+        """Read the tensor, or `[1, ...]` with one row of its first dimension.
+
+        Raises:
+            CheckpointError: there is no such row, or the file cannot be read.
+
+        """
+        if row is not None and not 0 <= row < self.shape[0]:
+            raise CheckpointError(
+                f"{self.path}: '{self.name}' has {self.shape[0]} rows, row {row} was requested"
+            )
+        with _opened(self.path) as file:
+            if row is None:
+                return file.get_tensor(self.name).clone()
+            return file.get_slice(self.name)[row : row + 1].clone()
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:
-    """All tensors of one file; raises CheckpointError when it is truncated or malformed."""
+    """Return all tensors of one file by name, without their values.
+
+    Raises:
+        CheckpointError: the file is truncated, malformed, or holds an unsupported element type.
+
+    """
+    with _opened(path) as file:
+        return dict(_entries(path, file))
+
+
+def _entries(path: Path, file: Any) -> Iterator[tuple[str, TensorEntry]]:
+    for name in file.keys():  # noqa: SIM118 - not a mapping
+        view = file.get_slice(name)
+        kind = view.get_dtype()
+        if kind not in _DTYPES:
+            raise CheckpointError(f"{path}: '{name}' has element type {kind}, which is unsupported")
+        yield name, TensorEntry(path, name, _DTYPES[kind], tuple(view.get_shape()))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """Open a file, and convert the library's exceptions to CheckpointError."""
     try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            prefix = file.read(8)
-            length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else size
-            if length > size - 8:
-                raise CheckpointError(
-                    f"{path}: is truncated: the header does not fit in {size} bytes"
-                )
-            header = Fields(json.loads(file.read(length)), str(path))
+        # The library reports a file without read permission as missing.
+        path.open("rb").close()
+        with safe_open(path, framework="pt") as file:
+            yield file
     except OSError as error:
         raise unreadable(path, error) from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{path}: is not a safetensors file: {error}") from error
-    entries = dict(_entries(header, path, 8 + length, size))
-    _require_whole(path, entries.values(), 8 + length, size)
-    return entries
-
-
-def _require_whole(path: Path, entries: Iterable[TensorEntry], begin: int, size: int) -> None:
-    """The tensors must fill the file, each byte in one of them: the format says so."""
-    before = "the header"
-    for entry in sorted(entries, key=lambda entry: (entry.offset, entry.nbytes)):
-        if entry.offset < begin:
-            raise CheckpointError(f"{path}: '{entry.name}' and {before} share bytes")
-        if entry.offset > begin:
-            raise CheckpointError(
-                f"{path}: {entry.offset - begin} bytes before '{entry.name}' are of no tensor"
-            )
-        before, begin = f"'{entry.name}'", entry.offset + entry.nbytes
-    if begin < size:
-        raise CheckpointError(f"{path}: {size - begin} bytes after {before} are of no tensor")
-
-
-def _entries(header: Fields, path: Path, base: int, size: int) -> Iterator[tuple[str, TensorEntry]]:
-    for name in header.value:
-        if name == "__metadata__":
-            continue
-        f = header.section(name)
-        kind = f.text("dtype")
-        if kind not in _DTYPES:
-            raise f.error("dtype", f"is {kind}, which is not supported")
-        shape, offsets = f.items("shape", int), f.items("data_offsets", int)
-        if len(offsets) != 2 or min((*shape, *offsets)) < 0:
-            raise f.error("data_offsets", f"and 'shape' must be sizes: {offsets}, {shape}")
-        begin, end = offsets
-        entry = TensorEntry(path, name, _DTYPES[kind], shape, base + begin)
-        if end - begin != entry.nbytes:
-            raise f.error("data_offsets", f"hold {end - begin} bytes, the shape {entry.nbytes}")
-        if base + end > size:
-            raise CheckpointError(
-                f"{path}: is truncated: '{name}' ends at byte {base + end} of {size}"
-            )
-        yield name, entry
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path}: is truncated or not a safetensors file: {error}; download it again"
+        ) from error
 
 
 def index_checkpoint(directory: Path) -> dict[str, TensorEntry]:
-    """All weights of a checkpoint directory, single file or sharded; numbers of no other kind."""
+    """Return all weights of a checkpoint directory, in one file or in shards.
+
+    Raises:
+        CheckpointError: files or tensors are missing, or a tensor is not floating point.
+
+    """
     entries = _found(directory)
     for entry in entries.values():
         if not entry.dtype.is_floating_point:
