@@ -1,26 +1,29 @@
-# From a fresh clone: `make demo` or `make test`, each does all the set-up it needs.
+# In a fresh clone, `make demo` and `make test` run `make setup` first.
 SHELL := /bin/bash
 IN_ENV := . ./env.sh &&
 
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test check lint bench clean
 
-help:            ## this list
+help:            ## show this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup:           ## install what is needed, build the messages (idempotent)
+setup:           ## install the dependencies and build the messages; fast if nothing changed
 	@bash scripts/setup.sh
 
-demo: setup      ## the real nodes over DDS drive a simulated robot for 20 s; pictures and a bag in out/demo
+demo: setup      ## run the nodes with a simulated robot for 20 s; pictures and a bag in out/demo
 	@$(IN_ENV) groot-ros demo --out out/demo
 
-test: setup      ## lint, types and the whole test suite
+test: setup      ## lint, type check and all tests
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy && python -m pytest
 
-lint: setup      ## ruff and mypy alone
+check: setup     ## lint and the tests without ROS nodes, in about a minute
+	@$(IN_ENV) ruff check . && ruff format --check . && python -m pytest -m "not ros and not slow"
+
+lint: setup      ## ruff and mypy only
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy
 
-bench: setup     ## every benchmark, as tables (half an hour, 16 GB of memory)
+bench: setup     ## all benchmarks, as tables (half an hour, 16 GB of memory)
 	@$(IN_ENV) python -m benchmarks --all
 
-clean:           ## remove everything that was built or installed
+clean:           ## remove everything that was built or installed here
 	rm -rf .venv build install log out

@@ -1,8 +1,8 @@
-"""Policy and executor on your robot.
+"""Start policy and executor for your robot.
 
     ros2 launch groot_ros policy.launch.py checkpoint:=/path/to/checkpoint robot:=so101
 
-`--show-args` lists the arguments; tuning belongs into params_file.
+`--show-args` lists the arguments; tuning parameters belong in params_file.
 """
 
 from launch import LaunchDescription

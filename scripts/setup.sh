@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything `make demo` and `make test` need, from nothing; quick when nothing changed.
-#   .venv     Python packages (and ROS 2 as wheels where there is no /opt/ros)
+# Install everything that `make demo` and `make test` need; fast when nothing changed.
+#   .venv     Python packages, and ROS 2 as wheels if there is no /opt/ros
 #   install/  the built overlay: messages, nodes, launch files
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -8,7 +8,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 say() { printf '\033[1m[setup]\033[0m %s\n' "$*"; }
 die() { printf '\033[31m[setup] %s\033[0m\n' "$*" >&2; exit 1; }
 
-# --- which ROS 2: the machine's own, else wheels in the virtual environment
+# --- ROS 2: from /opt/ros, otherwise wheels in the virtual environment
 ROS_ROOT=""
 for distro in ${ROS_DISTRO:-} jazzy humble; do
   [[ -f /opt/ros/$distro/setup.bash ]] && { ROS_ROOT=/opt/ros/$distro; break; }
@@ -19,21 +19,21 @@ if [[ -n $ROS_ROOT ]]; then
   say "ROS 2 from $ROS_ROOT"
 else
   PYTHON=${PYTHON:-$(command -v python3.11 || command -v python3.12 || command -v python3)}
-  # A torch that is already installed (a Jetson's own build) is kept by seeing it.
+  # An installed torch (for example NVIDIA's build for Jetson) stays visible and is not replaced.
   VENV_FLAGS=()
   "$PYTHON" -c 'import torch' 2>/dev/null && VENV_FLAGS=(--system-site-packages)
 fi
 "$PYTHON" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' ||
-  die "$PYTHON is $("$PYTHON" -V 2>&1); Python 3.10 to 3.12 is needed: PYTHON=/path/to/python3.11 make setup"
+  die "$PYTHON is $("$PYTHON" -V 2>&1), but Python 3.10 to 3.12 is required: PYTHON=/path/to/python3.11 make setup"
 [[ -n $ROS_ROOT ]] || "$PYTHON" -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11))' ||
-  die "the ROS 2 wheels need Python 3.11 or 3.12 (this is $("$PYTHON" -V 2>&1)); or install ROS 2 under /opt/ros"
+  die "the ROS 2 wheels require Python 3.11 or 3.12 (this is $("$PYTHON" -V 2>&1)); install one of them, or ROS 2 under /opt/ros"
 
 # --- system packages: a compiler for the messages, virtual environments, software rendering
 APT_PACKAGES=()
 command -v g++ >/dev/null || APT_PACKAGES+=(g++)
 command -v cmake >/dev/null || APT_PACKAGES+=(cmake)
 command -v make >/dev/null || APT_PACKAGES+=(make)
-# Debian and Ubuntu keep what fills a virtual environment in a package of its own.
+# On Debian and Ubuntu, virtual environments need a separate package.
 [[ -x .venv/bin/python ]] || "$PYTHON" -c 'import ensurepip' 2>/dev/null ||
   APT_PACKAGES+=("$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')")
 ldconfig -p 2>/dev/null | grep -q 'libOSMesa\.so' || APT_PACKAGES+=(libosmesa6)
@@ -42,17 +42,17 @@ if ((${#APT_PACKAGES[@]})); then
   APT_LINE="apt-get update && apt-get install -y --no-install-recommends ${APT_PACKAGES[*]}"
   if [[ $(id -u) == 0 ]]; then bash -c "$APT_LINE" >/dev/null
   elif command -v sudo >/dev/null; then sudo bash -c "$APT_LINE" >/dev/null
-  else die "no sudo here; ask an administrator to run: $APT_LINE"
+  else die "system packages are missing and there is no sudo; ask an administrator to run: $APT_LINE"
   fi
 fi
 
-# --- Python packages, again only when a requirement changed
+# --- Python packages, only when a requirement changed
 VENV=$PWD/.venv
 [[ -x $VENV/bin/python ]] || { say "virtual environment .venv"; "$PYTHON" -m venv "${VENV_FLAGS[@]}" "$VENV"; touch "$VENV/COLCON_IGNORE"; }
-WANT=$( { cat requirements/*.txt pyproject.toml scripts/setup.sh; echo "$ROS_ROOT"; "$VENV/bin/python" -V; } | sha256sum)
+WANT=$( { cat requirements/*.txt pyproject.toml setup.py scripts/setup.sh; echo "$ROS_ROOT"; "$VENV/bin/python" -V; } | sha256sum)
 if [[ $(cat "$VENV/.groot_ros_packages" 2>/dev/null) != "$WANT" ]]; then
   pip() { "$VENV/bin/python" -m pip --disable-pip-version-check "$@"; }
-  quiet_pip() { # shows pip's output only when it fails
+  quiet_pip() { # print the output of pip only if it fails
     local log; log=$(mktemp)
     pip "$@" >"$log" 2>&1 || { cat "$log" >&2; die "pip $* failed; see above"; }
     rm -f "$log"
@@ -73,7 +73,7 @@ if [[ $(cat "$VENV/.groot_ros_packages" 2>/dev/null) != "$WANT" ]]; then
   printf '%s\n' "$WANT" >"$VENV/.groot_ros_packages"
 fi
 
-# --- the overlay, again only when what is compiled or installed by name changed
+# --- overlay, only when a message, a build file or the list of installed files changed
 export PATH=$VENV/bin:$PATH
 if [[ -n $ROS_ROOT ]]; then set +u; . "$ROS_ROOT/setup.bash"; set -u; CMAKE_EXTRA=()
 else export AMENT_PREFIX_PATH=$VENV; CMAKE_EXTRA=("-DCMAKE_PROJECT_INCLUDE=$PWD/cmake/ros_wheels.cmake")

@@ -1,4 +1,4 @@
-"""What CMake installs runs under the Python that built it; the build says what that one lacks."""
+"""Installed programs run under the Python of the build, and CMake warns about missing modules."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ groot_ros_install_program({repository}/bin/groot-ros bin)
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
-    """(virtual environment without packages, installed program, what the build said)."""
+    """Return (virtual environment without packages, installed program, output of CMake)."""
     root = tmp_path_factory.mktemp("programs")
     venv.create(root / "venv", symlinks=True)
     (root / "CMakeLists.txt").write_text(_PROJECT.format(repository=REPOSITORY), encoding="utf-8")
@@ -32,7 +32,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
         "PATH": f"{root / 'venv' / 'bin'}:{os.environ['PATH']}",
         "PYTHONPATH": "",
     }
-    said = ""
+    output = ""
     for command in (
         ("-S", root, "-B", root / "build", f"-DCMAKE_INSTALL_PREFIX={root / 'install'}"),
         ("--install", root / "build"),
@@ -41,11 +41,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, str]:
             ["cmake", *map(str, command)], env=environment, capture_output=True, text=True
         )
         assert ran.returncode == 0, ran.stderr
-        said += " ".join(ran.stderr.split())
-    return root / "venv", root / "install" / "bin" / "groot-ros", said
+        output += " ".join(ran.stderr.split())
+    return root / "venv", root / "install" / "bin" / "groot-ros", output
 
 
-def test_a_program_runs_under_the_environment_that_was_active_while_building(built) -> None:
+def test_a_program_runs_under_the_environment_of_the_build(built) -> None:
     environment, program, _ = built
     first, _, rest = program.read_text(encoding="utf-8").partition("\n")
     assert Path(first.removeprefix("#!")).parent == environment / "bin"
@@ -53,21 +53,21 @@ def test_a_program_runs_under_the_environment_that_was_active_while_building(bui
     assert program.stat().st_mode & stat.S_IXUSR
 
 
-def test_a_program_needs_no_active_environment(built) -> None:
+def test_a_program_runs_without_an_active_environment(built) -> None:
     _, program, _ = built
     sources = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(REPOSITORY)}
     ran = subprocess.run([program, "--version"], env=sources, capture_output=True, text=True)
     assert ran.stdout == f"groot_ros {__version__}\n", ran.stderr
 
 
-def test_the_build_names_what_that_python_lacks_and_how_to_mend_it(built) -> None:
-    environment, _, said = built
-    assert f"run by {environment}/bin/python" in said
-    assert "lacks: torch safetensors tokenizers tqdm. Activate the virtual environment" in said
-    assert "docs/how-to/install.md" in said
+def test_the_build_names_the_missing_modules_and_the_solution(built) -> None:
+    environment, _, output = built
+    assert f"run by {environment}/bin/python" in output
+    assert "lacks: torch safetensors tokenizers tqdm. Activate the virtual environment" in output
+    assert "docs/how-to/install.md" in output
 
 
-def test_the_build_is_silent_where_everything_is_there(tmp_path: Path) -> None:
+def test_the_build_does_not_warn_when_nothing_is_missing(tmp_path: Path) -> None:
     project = _PROJECT.format(repository=REPOSITORY)
     (tmp_path / "CMakeLists.txt").write_text(project, encoding="utf-8")
     ran = subprocess.run(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.runtime.names import ENGINES
+from groot_ros.runtime import AUTO, engine_names
 
 _LOGGER = logging.getLogger("groot_ros.bringup")
 
@@ -24,6 +24,12 @@ class Argument:
     default: str
     description: str
     choices: tuple[str, ...] = ()
+
+    @property
+    def accepted(self) -> tuple[str, ...]:
+        """Return the choices and the values of version 0.1 that stand for one of them."""
+        renamed = RENAMED_VALUES.get(self.name, {})
+        return (*self.choices, *(old for old, new in renamed.items() if new in self.choices))
 
 
 #: Values that differ between deployments; tuning parameters belong in params_file.
@@ -40,7 +46,7 @@ ARGUMENTS = (
         "engine",
         "auto",
         "Inference engine; auto = the fastest validated engine on this machine",
-        ("auto", *ENGINES),
+        (AUTO, *engine_names()),
     ),
     Argument("engine_directory", "", "Output directory of `groot-ros engine make`; empty = none"),
     Argument(
@@ -74,6 +80,8 @@ RECORD_ARGUMENTS = (
 
 #: Name in version 0.1 -> present name. Accepted with a warning in 0.2, removed in 0.3.
 RENAMED = {"allow_unproven_engine": "allow_unvalidated_engine"}
+#: Argument -> (value in version 0.1 -> present value), accepted for the same time.
+RENAMED_VALUES = {"engine": {"plain": "reference"}}
 
 
 def default_values(arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:
@@ -85,7 +93,8 @@ def resolve(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS
     """Return the value of every argument: the given one or the default.
 
     Args:
-        values: argument name -> value. Names of version 0.1 (RENAMED) are accepted.
+        values: argument name -> value. Names and values of version 0.1 (RENAMED, RENAMED_VALUES)
+            are accepted with a warning.
         arguments: the known arguments.
 
     Raises:
@@ -101,6 +110,9 @@ def resolve(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS
     merged = {**default_values(known.values()), **values}
     for name, argument in known.items():
         if argument.choices and merged[name] not in argument.choices:
+            if merged[name] in argument.accepted:
+                merged[name] = _present_value(name, merged[name])
+                continue
             choices = ", ".join(argument.choices)
             raise ValueError(f"{name} must be one of {choices}, not '{merged[name]}'")
     return merged
@@ -123,6 +135,14 @@ def _with_present_names(values: Mapping[str, str], known: Mapping[str, Argument]
         )
         present[new] = value
     return present
+
+
+def _present_value(name: str, old: str) -> str:
+    new = RENAMED_VALUES[name][old]
+    _LOGGER.warning(
+        "%s '%s' is now called '%s'; the old name will be removed in 0.3", name, old, new
+    )
+    return new
 
 
 def require_namespace(value: str) -> str:

@@ -53,7 +53,7 @@ def _declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:
             a.name,
             default_value=a.default,
             description=a.description,
-            **({"choices": list(a.choices)} if a.choices else {}),
+            **({"choices": list(a.accepted)} if a.choices else {}),
         )
         for a in arguments
     ]

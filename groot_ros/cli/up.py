@@ -34,8 +34,8 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             _option(argument.name),
             default=argument.default,
-            choices=argument.choices or None,
-            metavar=None if argument.choices else argument.name.upper(),
+            choices=argument.accepted or None,
+            metavar=f"{{{','.join(argument.choices)}}}" if argument.choices else None,
             help=argument.description + default,
         )
     for old in RENAMED:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, resolve
+from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, Argument, resolve
 from groot_ros.bringup.node_graph import (
     Graph,
     NodeProcess,
@@ -210,6 +210,17 @@ def test_an_argument_name_of_version_0_1_is_accepted_with_a_warning(
     assert resolve({**defaults, old: "true"})[new] == "true"
     assert f"launch argument {old} is now called {new}" in caplog.text
     assert old not in resolve({old: "true"})
+
+
+def test_a_value_of_version_0_1_is_accepted_with_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    engine = Argument("engine", "auto", "Engine", ("auto", "reference"))
+    assert resolve({"engine": "plain"}, [engine]) == {"engine": "reference"}
+    assert "engine 'plain' is now called 'reference'" in caplog.text
+    other = Argument("engine", "auto", "Engine", ("auto", "torch"))
+    with pytest.raises(ValueError, match="engine must be one of auto, torch, not 'plain'"):
+        resolve({"engine": "plain"}, [other])
 
 
 def test_the_present_name_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
