@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from groot_ros.cli.pluralise import pluralise
-from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.core import MAX_INFERENCE_STEPS
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
     require_within("--threads", args.threads, _THREADS_PER_CORE * len(os.sched_getaffinity(0)))
-    require_within("--steps", args.steps, MOST_STEPS)
+    require_within("--steps", args.steps, MAX_INFERENCE_STEPS)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
     from groot_ros.core import ns_to_s

@@ -18,7 +18,7 @@ from groot_ros.control.rejection import Rejection
 from groot_ros.control.report import report
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.control.watchdog import Watchdog
-from groot_ros.core import ActionChunk, ExecutorState, MalformedError, s_to_ns
+from groot_ros.core import ActionChunk, ExecutorState, MalformedError, ReasonCode, s_to_ns
 from groot_ros.robot import Controller, RobotContract
 
 #: Why it stands still until a reset is done.
@@ -52,6 +52,7 @@ class Executor:
         self._chunk: ActionChunk | None = None
         self._executing = self._restart = self._may_step = self._left_behind = False
         self._ending = ""
+        self._ending_code = ReasonCode.STEP_DONE
 
     # What comes in
 
@@ -105,6 +106,7 @@ class Executor:
         self._executing = self._dispatch.due = True
         self._restart = self._may_step = self._left_behind = False
         self._ending = "single step: at the end of its chunk" if self.settings.single_step else ""
+        self._ending_code = ReasonCode.STEP_DONE
         return None
 
     def watch_controller(
@@ -178,10 +180,11 @@ class Executor:
             return
         self._watchdog.hold = on
         why = "held by the operator" if on else "released: waiting for a new chunk"
+        code = ReasonCode.OPERATOR_HOLD if on else ReasonCode.RELEASED
         if on or not self._motion.is_at_rest(now_ns):
-            self._halt(now_ns, why, self.settings.braking_time)
+            self._halt(now_ns, why, self.settings.braking_time, code)
         else:
-            self._watchdog.halt(why)
+            self._watchdog.halt(why, code)
             self._admission.only_after(now_ns)
 
     def estop(self, now_ns: int) -> None:
@@ -190,7 +193,7 @@ class Executor:
         This is software: it does not replace an emergency stop that cuts the power.
         """
         self._watchdog.estop = True
-        self._halt(now_ns, "emergency stop", 0.0)
+        self._halt(now_ns, "emergency stop", 0.0, ReasonCode.EMERGENCY_STOP)
 
     def step(self, now_ns: int) -> None:
         """With `single_step`, execute the next chunk that is observed from now on."""
@@ -202,9 +205,11 @@ class Executor:
         self._watchdog.resume()
         self._admission.only_after(now_ns)
 
-    def stop(self, now_ns: int, reason: str = "stopped") -> Update | None:
+    def stop(
+        self, now_ns: int, reason: str = "stopped", code: ReasonCode = ReasonCode.STOPPED
+    ) -> Update | None:
         """Stop smoothly and hand back what says so; None if nothing was ever commanded."""
-        self._halt(now_ns, reason, self.settings.braking_time)
+        self._halt(now_ns, reason, self.settings.braking_time, code)
         return self.update(now_ns)
 
     def give_way(self, reason: str, now_ns: int) -> None:
@@ -215,7 +220,7 @@ class Executor:
         self._watch_clock(now_ns)
         self._forget_motion(now_ns)
         self._admission.only_after(now_ns)
-        self._watchdog.halt(reason)
+        self._watchdog.halt(reason, ReasonCode.SECOND_EXECUTOR)
 
     def fail(self, what: str, now_ns: int) -> Update | None:
         """Stop smoothly because this program is not as it was meant, latched until resume().
@@ -227,7 +232,7 @@ class Executor:
         self._executing = False
         if self._watchdog.locked:
             return None
-        self._distrust(f"internal error: {what}", now_ns)
+        self._distrust(f"internal error: {what}", now_ns, ReasonCode.INTERNAL_ERROR)
         return self._send(now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
@@ -245,14 +250,15 @@ class Executor:
                 if self._executing:
                     self._motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
                     self._ending = "the instruction changed: waiting for its first chunk"
+                    self._ending_code = ReasonCode.INSTRUCTION_CHANGED
                     self._dispatch.due = True
             return None
         self._admission.end_instruction()
-        return self.stop(now_ns, "no instruction")
+        return self.stop(now_ns, "no instruction", ReasonCode.NO_INSTRUCTION)
 
     def reset(self, now_ns: int) -> None:
         """Stop, then forget session, timeline and history; begin again from the measured state."""
-        self._halt(now_ns, _RESET, self.settings.braking_time)
+        self._halt(now_ns, _RESET, self.settings.braking_time, ReasonCode.RESET)
         self._admission.forget()
         self._admission.only_after(now_ns)
         self._chunk = None
@@ -274,7 +280,7 @@ class Executor:
             return self._planner.plan(chunk, now_ns, self.settings)
         rejection = self._planner.begin(now_ns, self.settings)
         if rejection is not None:
-            self._watchdog.halt(rejection.detail)
+            self._watchdog.halt(rejection.detail, ReasonCode.NOT_VIABLE)
             if self._motion.sent is not None:
                 self._outputs.published = None
                 self._restart = self._dispatch.due = True
@@ -294,7 +300,8 @@ class Executor:
         lost = self._unknown_state(now_ns)
         if lost is not None and not self.settings.shadow:
             if not self._clock.is_catching_up(now_ns):
-                self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
+                why = f"joint states lost: {lost.detail}"
+                self._halt(now_ns, why, self.settings.braking_time, ReasonCode.JOINT_STATES_LOST)
             return
         if self._motion.refresh(now_ns, self.settings):
             self._dispatch.due = True
@@ -302,7 +309,7 @@ class Executor:
         if end_ns is None or now_ns < end_ns:
             return
         if self._ending:
-            self._watchdog.halt(self._ending)
+            self._watchdog.halt(self._ending, self._ending_code)
         else:
             self._watchdog.underrun(self.settings.max_underruns)
         self._motion.coast()
@@ -329,10 +336,12 @@ class Executor:
             return False
         return self._obedience.was_moved(published, self._measured.position, now_ns)
 
-    def _distrust(self, reason: str, now_ns: int) -> None:
-        self._watchdog.lock(reason)
+    def _distrust(
+        self, reason: str, now_ns: int, code: ReasonCode = ReasonCode.TRACKING_ERROR
+    ) -> None:
+        self._watchdog.lock(reason, code)
         self._restart = True
-        self._halt(now_ns, reason, self.settings.braking_time)
+        self._halt(now_ns, reason, self.settings.braking_time, code)
 
     def _watch_robot(self, now_ns: int) -> None:
         """See whether the robot is where it was commanded to be when it was last measured."""
@@ -362,9 +371,9 @@ class Executor:
             now_ns, self.settings.joint_state_timeout, self.settings.max_future
         )
 
-    def _halt(self, now_ns: int, reason: str, braking: float) -> None:
+    def _halt(self, now_ns: int, reason: str, braking: float, code: ReasonCode) -> None:
         self._watch_clock(now_ns)
-        self._watchdog.halt(reason)
+        self._watchdog.halt(reason, code)
         self._admission.only_after(now_ns)
         self._executing = False
         if self._motion.sent is None:
@@ -398,7 +407,7 @@ class Executor:
             self._admission.forget()
             self._admission.only_after(now_ns)
             self._forget_motion(now_ns)
-            self._watchdog.halt(f"{jump}: waiting for a new chunk")
+            self._watchdog.halt(f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
 
     def _forget_motion(self, now_ns: int) -> None:
         self._motion.clear()
@@ -417,6 +426,6 @@ class Executor:
             )
         except MalformedError as error:
             self.reject(Rejection(f"unsendable_{error.reason}", error.detail))
-            self._watchdog.halt(f"the motion could not be sent: {error}")
+            self._watchdog.halt(f"the motion could not be sent: {error}", ReasonCode.SEND_FAILED)
             self._executing = False
             return None

@@ -3,7 +3,7 @@
 from groot_ros.control.counters import Counters
 from groot_ros.control.motion import CommittedMotion
 from groot_ros.control.watchdog import Watchdog
-from groot_ros.core import ActionChunk, ExecutorState, ExecutorStatus, ns_to_s
+from groot_ros.core import ActionChunk, ControlSource, ExecutorState, ExecutorStatus, ns_to_s
 
 
 def report(
@@ -17,12 +17,14 @@ def report(
     shadow: bool,
 ) -> ExecutorState:
     """What runs, for how long still, and what was rejected; `chunk` is the last one accepted."""
-    status, reason = watchdog.status(now_ns, motion.end_ns, motion.rest_ns)
+    status, code, reason = watchdog.status(now_ns, motion.end_ns, motion.rest_ns)
+    held = status in (ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED)
     running = status == ExecutorStatus.RUNNING
     end_ns = motion.end_ns
     return ExecutorState(
         stamp_ns=now_ns,
         status=status,
+        reason_code=code,
         reason=reason,
         joint_names=joint_names,
         splice_discontinuity=tuple(motion.splice_discontinuity.tolist()),
@@ -30,6 +32,7 @@ def report(
         shadow=shadow,
         hold=watchdog.hold,
         estop=watchdog.estop,
+        control_source=ControlSource.HOLD if held else ControlSource.POLICY,
         session=chunk.session if chunk else "",
         episode=chunk.episode if chunk else 0,
         chunk_id=chunk.id if chunk else 0,

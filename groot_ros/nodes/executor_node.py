@@ -30,7 +30,7 @@ from groot_ros.bridge.messages import (
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.tick_budget import TickBudget
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import NS_PER_S, MalformedError, ns_to_s
+from groot_ros.core import NS_PER_S, MalformedError, ReasonCode, ns_to_s
 from groot_ros.core import ExecutorState as StateRecord
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk, CommittedTimeline, ExecutorState, PolicyStatus
@@ -142,7 +142,7 @@ class ExecutorNode(ManagedNode):
             self._ticks = None
         self._operator.active = False
         if self._control is not None:
-            self._publish(self._control.stop(self._now(), "deactivated"))
+            self._publish(self._control.stop(self._now(), "deactivated", ReasonCode.DEACTIVATED))
             self._stream_to_rest(self._control)
         self._report()
         self._wait_until_heard()
@@ -321,7 +321,7 @@ class ExecutorNode(ManagedNode):
             control.give_way(reason, self._now())
         if reason := graph_monitor.clock_stall():
             self.get_logger().error(reason)
-            self._publish(control.stop(self._now(), reason))
+            self._publish(control.stop(self._now(), reason, ReasonCode.CLOCK_STALLED))
 
     def _report(self) -> None:
         if self._control is not None:

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from threading import Lock
 
-from groot_ros.core.bounds import LONGEST_INSTRUCTION as LONGEST
-from groot_ros.core.bounds import instruction_problem as problem
+from groot_ros.core import MAX_INSTRUCTION_LENGTH as LONGEST
+from groot_ros.core import instruction_problem as problem
 
 __all__ = ["LONGEST", "Instruction", "InstructionBox", "problem"]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from groot_ros.bridge.operator_responses import what_moves_it
-from groot_ros.core import ExecutorState, ExecutorStatus
+from groot_ros.core import ExecutorState, ExecutorStatus, ReasonCode
 
 HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
 
@@ -26,5 +26,5 @@ HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
     ],
 )
 def test_what_the_robot_waits_for(status, reason, fields, active, told):
-    state = ExecutorState(0, status, reason, (), (), (), **fields)
+    state = ExecutorState(0, status, ReasonCode.STOPPED, reason, (), (), (), **fields)
     assert what_moves_it(state, active=active, otherwise="the next chunk may").startswith(told)

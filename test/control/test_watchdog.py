@@ -1,7 +1,7 @@
 import pytest
 
 from groot_ros.control.watchdog import Watchdog
-from groot_ros.core import ExecutorStatus
+from groot_ros.core import ExecutorStatus, ReasonCode
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ def test_motion_runs_then_coasts_on_its_tail_then_holds(now, status):
 def test_before_the_first_chunk_it_is_idle():
     assert Watchdog().status(0, None, None) == (
         ExecutorStatus.IDLE,
+        ReasonCode.WAITING,
         "waiting for the first chunk",
     )
 
@@ -42,9 +43,13 @@ def test_an_emergency_stop_outranks_a_hold_and_lasts_until_resumed():
 
 def test_a_halt_holds_with_its_reason_until_a_chunk_is_accepted():
     watchdog = Watchdog()
-    watchdog.halt("joint states lost")
+    watchdog.halt("joint states lost", ReasonCode.JOINT_STATES_LOST)
     assert watchdog.rejection() is None
-    assert watchdog.status(10, 20, 30) == (ExecutorStatus.HOLDING, "joint states lost")
+    assert watchdog.status(10, 20, 30) == (
+        ExecutorStatus.HOLDING,
+        ReasonCode.JOINT_STATES_LOST,
+        "joint states lost",
+    )
     watchdog.accepted()
     assert watchdog.status(10, 20, 30)[0] == ExecutorStatus.RUNNING
 

@@ -43,6 +43,6 @@ def test_control_characters_are_rejected_in_one_line():
     assert problem("pick the cube\n") == ""
     for text in ("pick\0 the cube", "pick\x1b[2J", "pick\nplace"):
         told = problem(text)
-        assert told.startswith("the instruction holds the control character '\\")
+        assert told.startswith("the instruction contains the control character '\\")
         assert "\n" not in told
         assert "\0" not in told
