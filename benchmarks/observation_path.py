@@ -129,7 +129,7 @@ def play_robot(seconds: float) -> dict[str, Any]:
     stages: list[dict[str, float]] = []
 
     def on_chunk(msg: Any) -> None:
-        stages.append(dict(zip(msg.stages, msg.stage_seconds, strict=True)))
+        stages.append({stage.name: stage.seconds for stage in msg.stages})
 
     def publish_joints() -> None:
         joints.header.stamp = ns_to_time(time.time_ns())

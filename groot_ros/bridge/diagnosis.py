@@ -1,6 +1,6 @@
-"""What is wrong and why, in words, for /diagnostics.
+"""Diagnostic status of executor and policy for /diagnostics: level, cause and values.
 
-A diagnosis compares each report with the one before it: an old rejection is no present fault.
+Each status is compared with the previous one: only what was counted since then is a fault.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from groot_ros.core import ExecutorState, ExecutorStatus
 from groot_ros.msg import PolicyStatus
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS
 
-#: Rejections that somebody must mend; others may be over with the next chunk.
+#: Codes of rejections that need an action of the operator; others may end with the next chunk.
 _FAULTS = {
     "second_policy",
     "second_executor",
@@ -26,108 +26,107 @@ _FAULTS = {
     "inference_error",
     "internal_error",
 }
-#: rad or m between consecutive chunks that is worth a warning.
-_LARGE_SEAM = 0.1
-#: Share of the wanted rate that is worth a warning.
+#: rad or m between consecutive chunks that gives a warning.
+_LARGE_DISCONTINUITY = 0.1
+#: A measured rate below this share of the configured one gives a warning.
 _SLOW = 0.8
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not as it should be; `level` is one of DiagnosticStatus."""
+    """One problem; `level` is one of DiagnosticStatus."""
 
     level: bytes
-    words: str
+    text: str
 
 
 class ExecutorDiagnosis:
-    """Of consecutive executor states."""
+    """Diagnostic status of consecutive executor states."""
 
     def __init__(self, name: str) -> None:
         self._name = f"{name}: motion"
         self._before: ExecutorState | None = None
 
     def status(self, state: ExecutorState, faults: Sequence[str] = ()) -> DiagnosticStatus:
-        """OK, WARN or ERROR with the cause, and the figures.
+        """Return OK, WARN or ERROR with the cause, and the values of the state.
 
-        `faults` are errors that are not seen in the motion.
+        Args:
+            state: the current state.
+            faults: errors that do not show in the state.
+
         """
         before, self._before = self._before, state
         rejected = _new(state.rejections, {} if before is None else before.rejections)
-        underrun = state.underruns - (before.underruns if before else 0)
-        hits = [
+        underruns = state.underruns - (before.underruns if before else 0)
+        limited = [
             joint
             for i, joint in enumerate(state.joint_names)
             if state.limited_chunks[i] > (before.limited_chunks[i] if before else 0)
         ]
         accepted = state.accepted - (before.accepted if before else 0)
-        seam, joint = max(
+        discontinuity, joint = max(
             zip(map(abs, state.splice_discontinuity), state.joint_names, strict=True),
             default=(0.0, ""),
         )
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
-        findings += [f for f in _stopped(state) if f.words not in faults]
+        findings += [f for f in _stopped(state) if f.text not in faults]
         findings += _rejected(rejected)
-        if underrun > 0:
+        if underruns > 0:
             findings.append(Finding(DiagnosticStatus.WARN, "no chunk came in time"))
-        if hits:
-            findings.append(
-                Finding(DiagnosticStatus.WARN, f"limits changed chunks of {', '.join(hits)}")
-            )
-        if accepted and seam > _LARGE_SEAM:
-            words = f"consecutive chunks disagree by {seam:.2f} at {joint}"
-            findings.append(Finding(DiagnosticStatus.WARN, words))
-        figures = {
+        if limited:
+            text = f"limits changed chunks of {', '.join(limited)}"
+            findings.append(Finding(DiagnosticStatus.WARN, text))
+        if accepted and discontinuity > _LARGE_DISCONTINUITY:
+            text = f"consecutive chunks disagree by {discontinuity:.2f} at {joint}"
+            findings.append(Finding(DiagnosticStatus.WARN, text))
+        values = {
             "status": state.status.name,
+            "reason code": state.reason_code.value,
             "reason": state.reason,
+            "control source": state.control_source.name,
             "chunk age": f"{state.chunk_age:.3f} s",
-            "time to tail": f"{state.time_until_braking:.3f} s",
-            "seam jump": f"{seam:.4f} ({joint})",
+            "time until braking": f"{state.time_until_braking:.3f} s",
+            "splice discontinuity": f"{discontinuity:.4f} ({joint})",
             "received": str(state.received),
             "accepted": str(state.accepted),
             "underruns": str(state.underruns),
-            "limit hits": str(sum(state.limited_chunks)),
-            **{f"rejected {reason}": str(count) for reason, count in state.rejections.items()},
+            "limited chunks": str(sum(state.limited_chunks)),
+            **_rejection_values(state.rejections),
         }
-        return _judged(self._name, findings, state.reason, figures)
+        return _summary(self._name, findings, state.reason, values)
 
 
 class PolicyDiagnosis:
-    """Of consecutive policy states."""
+    """Diagnostic status of consecutive policy status messages."""
 
     def __init__(self, name: str) -> None:
         self._name = f"{name}: inference"
         self._rejections: dict[str, int] = {}
 
     def status(self, msg: PolicyStatus, max_image_age: float) -> DiagnosticStatus:
-        """OK, WARN or ERROR with the cause, and the figures."""
-        counts = dict(zip(msg.rejection_reasons, msg.rejection_counts, strict=True))
+        """Return OK, WARN or ERROR with the cause, and the values of the message."""
+        counts = {r.code: r.count for r in msg.rejections}
         rejected, self._rejections = _new(counts, self._rejections), counts
         active = msg.lifecycle == State.PRIMARY_STATE_ACTIVE
-        latency = sum(msg.p95)
+        latency = sum(stage.p95 for stage in msg.stages)
         findings = _rejected(rejected)
         if active:
-            findings += _late(msg, max_image_age)
-        figures = {
-            "rate": f"{msg.rate:.2f} of {msg.rate_wanted:.2f} Hz",
-            "latency p50": f"{1e3 * sum(msg.p50):.1f} ms",
+            findings += _slow(msg) + _stale(msg, max_image_age)
+        values = {
+            "rate": f"{msg.rate:.2f} of {msg.target_rate:.2f} Hz",
+            "latency p50": f"{1e3 * sum(stage.p50 for stage in msg.stages):.1f} ms",
             "latency p95": f"{1e3 * latency:.1f} ms",
-            "budget": f"d {msg.d} <= s {msg.s} <= {msg.horizon} - d",
+            "inference delay": f"{msg.inference_delay} steps",
+            "execution horizon": f"{msg.execution_horizon} of {msg.horizon} steps",
+            **{f"age of {i.name}": f"{i.age:.3f} s" for i in msg.inputs},
             **{
-                f"age of {name}": f"{age:.3f} s"
-                for name, age in zip(msg.inputs, msg.age, strict=True)
-            },
-            **{
-                f"rate of {name}": f"{rate:.1f} of {wanted:.1f} Hz"
-                for name, rate, wanted in zip(
-                    msg.inputs, msg.rate_in, msg.rate_expected, strict=True
-                )
+                f"rate of {i.name}": f"{i.rate:.1f} of {i.expected_rate:.1f} Hz" for i in msg.inputs
             },
             "engine": f"{msg.engine} on {msg.device}",
-            **{f"rejected {reason}": str(count) for reason, count in counts.items()},
+            **_rejection_values(counts),
         }
-        well = f"{msg.rate:.1f} chunks/s, {1e3 * latency:.0f} ms" if active else "not active"
-        return _judged(self._name, findings, well, figures)
+        normal = f"{msg.rate:.1f} chunks/s, {1e3 * latency:.0f} ms" if active else "not active"
+        return _summary(self._name, findings, normal, values)
 
 
 def _stopped(state: ExecutorState) -> list[Finding]:
@@ -141,57 +140,68 @@ def _stopped(state: ExecutorState) -> list[Finding]:
     return []
 
 
-def _late(msg: PolicyStatus, max_image_age: float) -> list[Finding]:
+def _slow(msg: PolicyStatus) -> list[Finding]:
     found = []
-    if msg.d > 0 and not msg.within_budget:
-        words = (
-            f"too slow for its horizon: a chunk is {msg.d} steps late and lasts {msg.s} of "
-            f"{msg.horizon}"
+    if msg.inference_delay > 0 and not msg.within_budget:
+        text = (
+            f"inference is too slow for the horizon: a chunk is {msg.inference_delay} steps late "
+            f"and {msg.execution_horizon} of its {msg.horizon} steps are executed"
         )
-        found.append(Finding(DiagnosticStatus.WARN, words))
-    if 0.0 < msg.rate < _SLOW * msg.rate_wanted:
-        words = f"{msg.rate:.1f} chunks/s where {msg.rate_wanted:.1f} are wanted"
-        found.append(Finding(DiagnosticStatus.WARN, words))
-    for name, age, count in zip(msg.inputs, msg.age, msg.input_count, strict=True):
-        if age < 0.0 and count > 0:
-            words = f"nothing usable among {count} messages from {name}"
-            found.append(Finding(DiagnosticStatus.ERROR, words))
-        elif age < 0.0:
-            found.append(Finding(DiagnosticStatus.ERROR, f"nothing received from {name}"))
-        elif age > max_image_age:
-            found.append(Finding(DiagnosticStatus.ERROR, f"{name} is {age:.1f} s old"))
+        found.append(Finding(DiagnosticStatus.WARN, text))
+    if 0.0 < msg.rate < _SLOW * msg.target_rate:
+        text = f"{msg.rate:.1f} chunks/s instead of {msg.target_rate:.1f}"
+        found.append(Finding(DiagnosticStatus.WARN, text))
+    return found
+
+
+def _stale(msg: PolicyStatus, max_image_age: float) -> list[Finding]:
+    found = []
+    for each in msg.inputs:
+        if each.age < 0.0 and each.count > 0:
+            text = f"none of {each.count} messages of {each.name} was usable"
+        elif each.age < 0.0:
+            text = f"no message of {each.name} was received"
+        elif each.age > max_image_age:
+            text = f"{each.name} is {each.age:.1f} s old"
+        else:
+            continue
+        found.append(Finding(DiagnosticStatus.ERROR, text))
     return found
 
 
 def _rejected(counts: Mapping[str, int]) -> list[Finding]:
     return [
         Finding(
-            DiagnosticStatus.ERROR if reason in _FAULTS else DiagnosticStatus.WARN,
-            f"rejected {count} times: {reason}",
+            DiagnosticStatus.ERROR if code in _FAULTS else DiagnosticStatus.WARN,
+            f"rejected {count} times: {code}",
         )
-        for reason, count in counts.items()
-        if reason not in EXPECTED_REJECTIONS
+        for code, count in counts.items()
+        if code not in EXPECTED_REJECTIONS
     ]
 
 
+def _rejection_values(counts: Mapping[str, int]) -> dict[str, str]:
+    return {f"rejected {code}": str(count) for code, count in counts.items()}
+
+
 def _new(counts: Mapping[str, int], before: Mapping[str, int]) -> dict[str, int]:
-    """What was counted since; all of it when the counter began anew."""
+    """Return what was counted since `before`; a smaller count means that the counter restarted."""
     since = {}
-    for reason, count in counts.items():
-        old = before.get(reason, 0)
+    for code, count in counts.items():
+        old = before.get(code, 0)
         if count != old:
-            since[reason] = count - old if count > old else count
+            since[code] = count - old if count > old else count
     return since
 
 
-def _judged(
-    name: str, findings: Sequence[Finding], well: str, figures: Mapping[str, str]
+def _summary(
+    name: str, findings: Sequence[Finding], normal: str, values: Mapping[str, str]
 ) -> DiagnosticStatus:
-    """The worst first; what is worth an error comes before what is worth a warning."""
+    """Return the status; errors come before warnings, `normal` is the message without any."""
     ordered = sorted(findings, key=lambda finding: finding.level, reverse=True)
     return DiagnosticStatus(
         level=ordered[0].level if ordered else DiagnosticStatus.OK,
         name=name,
-        message="; ".join(finding.words for finding in ordered) or well,
-        values=[KeyValue(key=key, value=value) for key, value in figures.items()],
+        message="; ".join(finding.text for finding in ordered) or normal,
+        values=[KeyValue(key=key, value=value) for key, value in values.items()],
     )

@@ -1,7 +1,7 @@
-"""Records <-> messages. A malformed message raises MalformedError and gives nothing."""
+"""Conversion between records (`core`) and messages; malformed messages raise MalformedError."""
 
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -17,34 +17,35 @@ from groot_ros.core import (
     MalformedError,
     RtcMode,
     StampedInput,
+    group_width,
     time_to_ns,
 )
-from groot_ros.core.chunk import LINK_WIDTH
 from groot_ros.core.invariants import require
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import ActionGroup as ActionGroupMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import ExecutorState as ExecutorStateMsg
+from groot_ros.msg import InputStamp, RejectionCount, StageDuration
 
-#: Far more than any policy proposes, and little enough to plan at once.
-_MOST_STEPS = 1000
-#: Rows of a timeline: a minute of knots a millisecond apart, and more than any executor sends.
-_MOST_ROWS = 100_000
-#: s between two rows; what is closer is one instant, and what is further apart no motion.
+#: Steps of a chunk: far more than any policy proposes, few enough to plan within a tick.
+_MAX_STEPS = 1000
+#: Rows of a timeline: more than any executor sends.
+_MAX_ROWS = 100_000
+#: s between two rows of a timeline.
 _ROW_RANGE = (1e-5, 1.0)
-#: rad or m, and their rates; what is beyond is no motion, and its square is no number.
-_LARGEST_VALUE = 1e6
-#: A session counts from 1: nothing could ever follow a number near the end of its type.
-_LARGEST_ID, _LARGEST_EPISODE = 2**53, 2**31
+#: rad or m, and per s; larger values are errors, and their squares overflow.
+_MAX_VALUE = 1e6
+#: Sessions count from 1; after a number near the end of its type no later chunk could follow.
+_MAX_ID, _MAX_EPISODE = 2**53, 2**31
 
 
 def ns_to_time(nanoseconds: int) -> Time:
-    """Integer nanoseconds to stamp."""
+    """Convert integer nanoseconds to a stamp."""
     return Time(sec=int(nanoseconds // NS_PER_S), nanosec=int(nanoseconds % NS_PER_S))
 
 
 def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
-    """Everything but the header's frame, which a chunk of joints does not have."""
+    """Convert a chunk to its message."""
     msg = ActionChunkMsg(
         start=ns_to_time(chunk.start_ns),
         dt=float(chunk.dt),
@@ -62,37 +63,23 @@ def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
         checkpoint_hash=chunk.checkpoint_hash,
         embodiment=chunk.embodiment,
         engine=chunk.engine,
-        inputs=[i.name for i in chunk.inputs],
-        input_stamps=[ns_to_time(i.stamp_ns) for i in chunk.inputs],
-        stages=list(chunk.stage_seconds),
-        stage_seconds=array("f", chunk.stage_seconds.values()),
+        inputs=[InputStamp(name=i.name, stamp=ns_to_time(i.stamp_ns)) for i in chunk.inputs],
+        stages=[StageDuration(name=n, seconds=s) for n, s in chunk.stage_seconds.items()],
     )
     msg.header.stamp = ns_to_time(chunk.stamp_ns)
     return msg
 
 
 def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
-    """A chunk that keeps its invariants, or MalformedError."""
+    """Convert a message to a chunk; raise MalformedError if the chunk would be invalid."""
     horizon = int(msg.horizon)
     require(horizon > 0, "sizes_disagree", "the chunk's horizon is 0")
+    require(horizon <= _MAX_STEPS, "too_long", f"{horizon} steps in a chunk, at most {_MAX_STEPS}")
+    require(bool(msg.session.strip()), "no_session", "the chunk has no session")
     require(
-        horizon <= _MOST_STEPS, "too_long", f"{horizon} steps in a chunk, at most {_MOST_STEPS}"
-    )
-    require(bool(msg.session.strip()), "no_session", "the chunk does not say whose it is")
-    require(
-        msg.id < _LARGEST_ID and msg.episode < _LARGEST_EPISODE,
+        msg.id < _MAX_ID and msg.episode < _MAX_EPISODE,
         "bad_number",
-        f"chunk {msg.id} of episode {msg.episode}: these count from 1 and 0",
-    )
-    require(
-        len(msg.inputs) == len(msg.input_stamps),
-        "sizes_disagree",
-        f"{len(msg.inputs)} inputs have {len(msg.input_stamps)} stamps",
-    )
-    require(
-        len(msg.stages) == len(msg.stage_seconds),
-        "sizes_disagree",
-        f"{len(msg.stages)} stages have {len(msg.stage_seconds)} durations",
+        f"chunk {msg.id} of episode {msg.episode}: the numbers are too large",
     )
     require(msg.rtc_mode in set(RtcMode), "unknown_kind", f"rtc_mode is {msg.rtc_mode}")
     return ActionChunk(
@@ -112,16 +99,13 @@ def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
         checkpoint_hash=msg.checkpoint_hash,
         embodiment=msg.embodiment,
         engine=msg.engine,
-        inputs=tuple(
-            StampedInput(n, time_to_ns(t))
-            for n, t in zip(msg.inputs, msg.input_stamps, strict=True)
-        ),
-        stage_seconds=dict(zip(msg.stages, map(float, msg.stage_seconds), strict=True)),
+        inputs=tuple(StampedInput(i.name, time_to_ns(i.stamp)) for i in msg.inputs),
+        stage_seconds={stage.name: float(stage.seconds) for stage in msg.stages},
     )
 
 
 def timeline_to_msg(timeline: CommittedTimeline) -> CommittedTimelineMsg:
-    """CommittedTimeline record to message."""
+    """Convert a timeline to its message."""
     msg = CommittedTimelineMsg(
         id=timeline.id,
         session=timeline.session,
@@ -138,10 +122,10 @@ def timeline_to_msg(timeline: CommittedTimeline) -> CommittedTimelineMsg:
 
 
 def timeline_from_msg(msg: CommittedTimelineMsg) -> CommittedTimeline:
-    """A timeline that keeps its invariants and can be sampled, or MalformedError."""
+    """Convert a message to a timeline; raise MalformedError if the timeline would be invalid."""
     joints = len(msg.joint_names)
     rows = len(msg.positions) // max(1, joints)
-    require(rows <= _MOST_ROWS, "too_long", f"{rows} rows in a timeline, at most {_MOST_ROWS}")
+    require(rows <= _MAX_ROWS, "too_long", f"{rows} rows in a timeline, at most {_MAX_ROWS}")
     timeline = CommittedTimeline(
         stamp_ns=time_to_ns(msg.header.stamp),
         id=int(msg.id),
@@ -155,21 +139,25 @@ def timeline_from_msg(msg: CommittedTimelineMsg) -> CommittedTimeline:
         velocities=_matrix(msg.velocities, joints, "velocities"),
     )
     low, high = _ROW_RANGE
-    sound = low <= timeline.dt <= high
-    require(sound, "bad_dt", f"rows {timeline.dt:g} s apart, expected {low:g} to {high:g} s")
+    valid = low <= timeline.dt <= high
+    require(valid, "bad_dt", f"rows {timeline.dt:g} s apart, expected {low:g} to {high:g} s")
     for what, values in (("positions", timeline.positions), ("velocities", timeline.velocities)):
         _require_motion(values, f"{what} of the timeline")
     return timeline
 
 
 def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
-    """ExecutorState record to message."""
+    """Convert an executor state to its message."""
     msg = ExecutorStateMsg(
         status=int(state.status),
+        reason_code=state.reason_code.value,
         reason=state.reason,
+        latched=state.latched,
         shadow=state.shadow,
         hold=state.hold,
         estop=state.estop,
+        control_source=int(state.control_source),
+        intervention_id=state.intervention_id,
         session=state.session,
         episode=state.episode,
         chunk_id=state.chunk_id,
@@ -182,11 +170,15 @@ def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
         received=state.received,
         accepted=state.accepted,
         underruns=state.underruns,
-        rejection_reasons=list(state.rejections),
-        rejection_counts=array("Q", state.rejections.values()),
+        rejections=rejection_counts(state.rejections),
     )
     msg.header.stamp = ns_to_time(state.stamp_ns)
     return msg
+
+
+def rejection_counts(counts: Mapping[str, int]) -> list[RejectionCount]:
+    """Convert counts by code to messages."""
+    return [RejectionCount(code=code, count=count) for code, count in counts.items()]
 
 
 def _group_to_msg(group: ActionGroup) -> ActionGroupMsg:
@@ -203,7 +195,7 @@ def _group_to_msg(group: ActionGroup) -> ActionGroupMsg:
 def _group_from_msg(msg: ActionGroupMsg, horizon: int) -> ActionGroup:
     known = msg.kind in set(ActionKind)
     require(known, "unknown_kind", f"group '{msg.name}' is of kind {msg.kind}")
-    width = LINK_WIDTH.get(ActionKind(msg.kind), len(msg.names))
+    width = group_width(ActionKind(msg.kind), len(msg.names))
     require(
         width > 0 and len(msg.values) == horizon * width,
         "sizes_disagree",
@@ -224,14 +216,14 @@ def _group_from_msg(msg: ActionGroupMsg, horizon: int) -> ActionGroup:
 def _require_motion(values: NDArray[np.float64], what: str) -> None:
     largest = float(np.abs(values).max())
     require(
-        largest <= _LARGEST_VALUE,
+        largest <= _MAX_VALUE,
         "out_of_range",
-        f"{what}: {largest:g} is no motion, at most {_LARGEST_VALUE:g}",
+        f"{what}: {largest:g} is out of range, at most {_MAX_VALUE:g}",
     )
 
 
 def _doubles(values: NDArray[np.float64]) -> array:
-    # array.array is the one form that is fast with and without rclpy's field checks.
+    # array.array is fast with and without rclpy's checks of field types.
     return array("d", np.ascontiguousarray(values, dtype=np.float64).tobytes())
 
 

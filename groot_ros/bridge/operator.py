@@ -99,10 +99,8 @@ class Operator:
 
     def _on_policy(self, msg: PolicyStatus) -> None:
         with self._lock:
-            self._seen.infer_p50 = float(sum(msg.p50))
-            self._seen.policy_rejections = dict(
-                zip(msg.rejection_reasons, msg.rejection_counts, strict=False)
-            )
+            self._seen.infer_p50 = float(sum(stage.p50 for stage in msg.stages))
+            self._seen.policy_rejections = {r.code: r.count for r in msg.rejections}
 
     def _on_joints(self, msg: JointState) -> None:
         with self._lock:

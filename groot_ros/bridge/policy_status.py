@@ -1,18 +1,17 @@
-"""PolicyStatus, put together from what the parts of the policy node know."""
+"""Assembly of the PolicyStatus message."""
 
-from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from groot_ros.bridge.messages import ns_to_time
-from groot_ros.msg import PolicyStatus
+from groot_ros.bridge.messages import ns_to_time, rejection_counts
+from groot_ros.msg import InputStatus, PolicyStatus, StageTiming
 from groot_ros.observation.inference_stats import STAGES, InferenceStats, StepBudget
 from groot_ros.observation.input_health import InputHealth
 
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """What is said about a policy that is loaded."""
+    """Properties of the loaded policy; the defaults stand for none."""
 
     engine: str = ""
     device: str = ""
@@ -22,7 +21,7 @@ class LoadedPolicy:
 
 @dataclass(frozen=True)
 class Activation:
-    """Which run of the policy is meant; empty session = none since configure."""
+    """Session and episode; an empty session means none since configure."""
 
     session: str = ""
     episode: int = 0
@@ -34,37 +33,54 @@ def policy_status(
     activation: Activation,
     instruction_id: int,
     loaded: LoadedPolicy,
-    rate_wanted: float,
-    figures: InferenceStats,
+    target_rate: float,
+    stats: InferenceStats,
     budget: StepBudget,
     inputs: Sequence[InputHealth],
     rejections: Mapping[str, int],
 ) -> PolicyStatus:
-    """The message; `lifecycle` is a number of lifecycle_msgs/State."""
+    """Return the message.
+
+    Args:
+        now_ns: ROS time.
+        lifecycle: number of lifecycle_msgs/State.
+        activation: current session and episode.
+        instruction_id: of the current instruction.
+        loaded: the policy.
+        target_rate: configured inference rate, Hz.
+        stats: durations and rate of the last chunks.
+        budget: inference delay and execution horizon, in steps.
+        inputs: state of cameras and joint state sources.
+        rejections: rejection code -> count.
+
+    """
+    quantiles = zip(STAGES, stats.quantile(0.5), stats.quantile(0.95), strict=True)
     msg = PolicyStatus(
         lifecycle=lifecycle,
         session=activation.session,
         episode=activation.episode,
         instruction_id=instruction_id,
-        rate_wanted=rate_wanted,
-        rate=figures.rate(now_ns),
-        stages=list(STAGES),
-        p50=array("f", figures.quantile(0.5)),
-        p95=array("f", figures.quantile(0.95)),
-        inputs=[i.name for i in inputs],
-        age=array("f", [i.age for i in inputs]),
-        rate_in=array("f", [i.rate for i in inputs]),
-        rate_expected=array("f", [i.expected_rate for i in inputs]),
-        input_count=array("Q", [i.count for i in inputs]),
-        d=budget.inference_delay,
-        s=budget.execution_horizon,
+        target_rate=target_rate,
+        rate=stats.rate(now_ns),
+        stages=[StageTiming(name=name, p50=p50, p95=p95) for name, p50, p95 in quantiles],
+        inputs=[
+            InputStatus(
+                name=i.name,
+                age=float(i.age),
+                rate=float(i.rate),
+                expected_rate=float(i.expected_rate),
+                count=i.count,
+            )
+            for i in inputs
+        ],
+        inference_delay=budget.inference_delay,
+        execution_horizon=budget.execution_horizon,
         horizon=loaded.horizon,
         within_budget=budget.ok,
         engine=loaded.engine,
         device=loaded.device,
         memory_bytes=loaded.memory_bytes,
-        rejection_reasons=list(rejections),
-        rejection_counts=array("Q", rejections.values()),
+        rejections=rejection_counts(rejections),
     )
     msg.header.stamp = ns_to_time(now_ns)
     return msg

@@ -11,7 +11,7 @@ from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planner import Planner
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.control.tracking_monitor import TrackingMonitor
-from groot_ros.core import ActionChunk, ExecutorState, MalformedError, s_to_ns
+from groot_ros.core import ActionChunk, ExecutorState, MalformedError, ReasonCode, s_to_ns
 from groot_ros.robot import Controller, RobotContract
 
 #: Reason of the status until a reset is done.
@@ -51,6 +51,7 @@ class Executor:
         self._ended_silently = False
         #: Why motion ends after the running chunk; empty if it ends by an underrun.
         self._end_reason = ""
+        self._end_code = ReasonCode.STEP_DONE
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -121,6 +122,7 @@ class Executor:
         self._end_reason = (
             "single step: at the end of its chunk" if self.settings.single_step else ""
         )
+        self._end_code = ReasonCode.STEP_DONE
         return None
 
     def check_controller(
@@ -209,10 +211,11 @@ class Executor:
             return
         self._status.hold = on
         why = "held by the operator" if on else "released: waiting for a new chunk"
+        code = ReasonCode.OPERATOR_HOLD if on else ReasonCode.RELEASED
         if on or not self.motion.is_at_rest(now_ns):
-            self._halt(now_ns, why, self.settings.braking_time)
+            self._halt(now_ns, why, self.settings.braking_time, code)
         else:
-            self._status.halt(why)
+            self._status.halt(why, code)
             self._validator.reject_observed_until(now_ns)
 
     def estop(self, now_ns: int) -> None:
@@ -221,7 +224,7 @@ class Executor:
         This is software: it does not replace an emergency stop that cuts the power.
         """
         self._status.estop = True
-        self._halt(now_ns, "emergency stop", 0.0)
+        self._halt(now_ns, "emergency stop", 0.0, ReasonCode.EMERGENCY_STOP)
 
     def step(self, now_ns: int) -> None:
         """With `single_step`, execute the next chunk that is observed after now."""
@@ -233,9 +236,11 @@ class Executor:
         self._status.resume()
         self._validator.reject_observed_until(now_ns)
 
-    def stop(self, now_ns: int, reason: str = "stopped") -> Update | None:
+    def stop(
+        self, now_ns: int, reason: str = "stopped", code: ReasonCode = ReasonCode.STOPPED
+    ) -> Update | None:
         """Stop smoothly and return the messages; None if nothing was ever commanded."""
-        self._halt(now_ns, reason, self.settings.braking_time)
+        self._halt(now_ns, reason, self.settings.braking_time, code)
         return self.update(now_ns)
 
     def yield_control(self, reason: str, now_ns: int) -> None:
@@ -247,7 +252,7 @@ class Executor:
         self._check_clock(now_ns)
         self._drop_motion(now_ns)
         self._validator.reject_observed_until(now_ns)
-        self._status.halt(reason)
+        self._status.halt(reason, ReasonCode.SECOND_EXECUTOR)
 
     def fail(self, what: str, now_ns: int) -> Update | None:
         """Stop smoothly after an internal error, latched until resume().
@@ -259,7 +264,7 @@ class Executor:
         self._executing = False
         if self._status.locked:
             return None
-        self._lock(f"internal error: {what}", now_ns)
+        self._lock(f"internal error: {what}", now_ns, ReasonCode.INTERNAL_ERROR)
         return self._send(now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
@@ -277,14 +282,15 @@ class Executor:
                 if self._executing:
                     self.motion.shorten(now_ns + s_to_ns(chunk.frozen_steps * chunk.dt))
                     self._end_reason = "the instruction changed: waiting for its first chunk"
+                    self._end_code = ReasonCode.INSTRUCTION_CHANGED
                     self.motion.changed = True
             return None
         self._validator.end_instruction()
-        return self.stop(now_ns, "no instruction")
+        return self.stop(now_ns, "no instruction", ReasonCode.NO_INSTRUCTION)
 
     def reset(self, now_ns: int) -> None:
         """Stop, then drop session, timeline and history; restart from the measured state."""
-        self._halt(now_ns, _RESET, self.settings.braking_time)
+        self._halt(now_ns, _RESET, self.settings.braking_time, ReasonCode.RESET)
         self._validator.reset()
         self._validator.reject_observed_until(now_ns)
         self._chunk = None
@@ -306,7 +312,7 @@ class Executor:
             return self._planner.plan(chunk, now_ns, self.settings)
         rejection = self._planner.begin(now_ns, self.settings)
         if rejection is not None:
-            self._status.halt(rejection.detail)
+            self._status.halt(rejection.detail, ReasonCode.CANNOT_STOP)
             if self.motion.active is not None:
                 self._outputs.published = None
                 self._restart = self.motion.changed = True
@@ -327,14 +333,15 @@ class Executor:
         lost = self._check_joint_states(now_ns)
         if lost is not None and not self.settings.shadow:
             if not self._clock.is_catching_up(now_ns):
-                self._halt(now_ns, f"joint states lost: {lost.detail}", self.settings.braking_time)
+                why = f"joint states lost: {lost.detail}"
+                self._halt(now_ns, why, self.settings.braking_time, ReasonCode.JOINT_STATES_LOST)
             return
         self.motion.refresh(now_ns, self.settings)
         end_ns = self.motion.end_ns
         if end_ns is None or now_ns < end_ns:
             return
         if self._end_reason:
-            self._status.halt(self._end_reason)
+            self._status.halt(self._end_reason, self._end_code)
         else:
             self._status.record_underrun(self.settings.max_underruns)
         self.motion.end_with_tail()
@@ -361,15 +368,15 @@ class Executor:
         except MalformedError as error:
             motion.rollback(self._outputs.published)
             self.reject(Rejection(f"invalid_output_{error.reason}", error.detail))
-            self._status.halt(f"the motion could not be sent: {error}")
+            self._status.halt(f"the motion could not be sent: {error}", ReasonCode.SEND_FAILED)
             self._executing = False
             return None
 
     # Stops
 
-    def _halt(self, now_ns: int, reason: str, braking_time: float) -> None:
+    def _halt(self, now_ns: int, reason: str, braking_time: float, code: ReasonCode) -> None:
         self._check_clock(now_ns)
-        self._status.halt(reason)
+        self._status.halt(reason, code)
         self._validator.reject_observed_until(now_ns)
         self._executing = False
         if self.motion.active is None:
@@ -382,11 +389,11 @@ class Executor:
         )
         self.motion.changed = True
 
-    def _lock(self, reason: str, now_ns: int) -> None:
+    def _lock(self, reason: str, now_ns: int, code: ReasonCode = ReasonCode.TRACKING_ERROR) -> None:
         """Stop until resume(), and restart from the measured state then."""
-        self._status.lock(reason)
+        self._status.lock(reason, code)
         self._restart = True
-        self._halt(now_ns, reason, self.settings.braking_time)
+        self._halt(now_ns, reason, self.settings.braking_time, code)
 
     @property
     def _must_not_command(self) -> bool:
@@ -420,7 +427,7 @@ class Executor:
             self._validator.reset()
             self._validator.reject_observed_until(now_ns)
             self._drop_motion(now_ns)
-            self._status.halt(f"{jump}: waiting for a new chunk")
+            self._status.halt(f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
 
     def _check_step_requested(self) -> Rejection | None:
         if self.settings.single_step and not self._step_requested:

@@ -4,7 +4,14 @@ from collections import Counter
 
 from groot_ros.control.chunk_validation import Rejection
 from groot_ros.control.committed_motion import CommittedMotion
-from groot_ros.core import ActionChunk, ExecutorState, ExecutorStatus, ns_to_s
+from groot_ros.core import (
+    ActionChunk,
+    ControlSource,
+    ExecutorState,
+    ExecutorStatus,
+    ReasonCode,
+    ns_to_s,
+)
 
 #: s between two calls from which on this process was stalled, or its clock was corrected.
 _STALL = 0.2
@@ -36,7 +43,9 @@ class StatusTracker:
         self.underruns = 0
         self._underruns_since_resume = 0
         self._lock_reason = ""
+        self._lock_code = ReasonCode.TRACKING_ERROR
         self._halt_reason = ""
+        self._halt_code = ReasonCode.STOPPED
 
     def record_underrun(self, max_underruns: int) -> None:
         """Count a tail that began because no chunk arrived, and lock after `max_underruns`.
@@ -46,16 +55,18 @@ class StatusTracker:
         self.underruns += 1
         self._underruns_since_resume += 1
         if not self.locked and 0 < max_underruns <= self._underruns_since_resume:
-            self.lock(f"underrun {self._underruns_since_resume} times")
+            self.lock(
+                f"underrun {self._underruns_since_resume} times", ReasonCode.TOO_MANY_UNDERRUNS
+            )
         self._halt_reason = ""
 
-    def lock(self, reason: str) -> None:
+    def lock(self, reason: str, code: ReasonCode) -> None:
         """Latch a fault: motion needs a resume()."""
-        self.locked, self._lock_reason = True, reason
+        self.locked, self._lock_reason, self._lock_code = True, reason, code
 
-    def halt(self, reason: str) -> None:
+    def halt(self, reason: str, code: ReasonCode = ReasonCode.STOPPED) -> None:
         """Record why motion was stopped; the next accepted chunk clears it."""
-        self._halt_reason = reason
+        self._halt_reason, self._halt_code = reason, code
 
     def clear_halt(self, reason: str) -> None:
         """Clear the reason of halt(), unless it has been replaced by another one."""
@@ -69,7 +80,7 @@ class StatusTracker:
     def resume(self) -> None:
         """Clear the latched stops, on the operator's request."""
         if self.latched:
-            self._halt_reason = "resumed: waiting for a new chunk"
+            self.halt("resumed: waiting for a new chunk", ReasonCode.RESUMED)
         self.estop = self.locked = False
         self._underruns_since_resume = 0
 
@@ -90,8 +101,8 @@ class StatusTracker:
 
     def status(
         self, now_ns: int, motion_end_ns: int | None, rest_ns: int | None
-    ) -> tuple[ExecutorStatus, str]:
-        """Return the status and its reason.
+    ) -> tuple[ExecutorStatus, ReasonCode, str]:
+        """Return the status, and its reason as code and text.
 
         Args:
             now_ns: present time.
@@ -101,27 +112,26 @@ class StatusTracker:
         """
         rejection = self.rejection()
         if self.estop and rejection:
-            return ExecutorStatus.ESTOPPED, rejection.detail
+            return ExecutorStatus.ESTOPPED, ReasonCode.EMERGENCY_STOP, rejection.detail
         if rejection:
-            return ExecutorStatus.HOLDING, rejection.detail
+            code = ReasonCode.OPERATOR_HOLD if self.hold else self._lock_code
+            return ExecutorStatus.HOLDING, code, rejection.detail
         if self._halt_reason:
-            return ExecutorStatus.HOLDING, self._halt_reason
+            return ExecutorStatus.HOLDING, self._halt_code, self._halt_reason
         if motion_end_ns is None or rest_ns is None:
-            return ExecutorStatus.IDLE, "waiting for the first chunk"
+            return ExecutorStatus.IDLE, ReasonCode.WAITING, "waiting for the first chunk"
         if self.tracking_fault:
-            at_rest = now_ns >= rest_ns
-            return (
-                ExecutorStatus.HOLDING if at_rest else ExecutorStatus.BRAKING,
-                self.tracking_fault,
-            )
+            status = ExecutorStatus.HOLDING if now_ns >= rest_ns else ExecutorStatus.BRAKING
+            return status, ReasonCode.TRACKING_ERROR, self.tracking_fault
         if now_ns < motion_end_ns:
-            return ExecutorStatus.RUNNING, "executing a chunk"
-        why = "no chunk came in time"
+            return ExecutorStatus.RUNNING, ReasonCode.EXECUTING, "executing a chunk"
+        code, why = ReasonCode.NO_CHUNK, "no chunk came in time"
         if self.last_rejection:
+            code = ReasonCode.CHUNKS_REJECTED
             why = f"no chunk was accepted (last rejected: {self.last_rejection})"
         if now_ns < rest_ns:
-            return ExecutorStatus.BRAKING, f"{why}: braking"
-        return ExecutorStatus.HOLDING, f"{why}: at rest"
+            return ExecutorStatus.BRAKING, code, f"{why}: braking"
+        return ExecutorStatus.HOLDING, code, f"{why}: at rest"
 
 
 class ChunkCounters:
@@ -188,12 +198,14 @@ def report(
     shadow: bool,
 ) -> ExecutorState:
     """Return the state to publish; `chunk` is the last accepted one."""
-    status, reason = tracker.status(now_ns, motion.end_ns, motion.rest_ns)
+    status, code, reason = tracker.status(now_ns, motion.end_ns, motion.rest_ns)
+    held = status in (ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED)
     running = status == ExecutorStatus.RUNNING
     end_ns = motion.end_ns
     return ExecutorState(
         stamp_ns=now_ns,
         status=status,
+        reason_code=code,
         reason=reason,
         joint_names=joint_names,
         splice_discontinuity=tuple(motion.splice_discontinuity.tolist()),
@@ -201,6 +213,7 @@ def report(
         shadow=shadow,
         hold=tracker.hold,
         estop=tracker.estop,
+        control_source=ControlSource.HOLD if held else ControlSource.POLICY,
         session=chunk.session if chunk else "",
         episode=chunk.episode if chunk else 0,
         chunk_id=chunk.id if chunk else 0,

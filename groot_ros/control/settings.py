@@ -56,7 +56,7 @@ class ExecutorConfig:
         0.05,
         "Stamps further in the future are rejected",
         unit="s",
-        minimum=0.0,
+        minimum=0.001,
         maximum=10.0,
         live=True,
     )

@@ -1,5 +1,6 @@
-"""The action chunk: what the policy proposes from one observation."""
+"""Action chunks, which the policy proposes, and the committed motion that a new chunk continues."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
@@ -10,19 +11,20 @@ from groot_ros.core.invariants import MalformedError, frozen_float_array, requir
 from groot_ros.core.observation import StampedInput
 from groot_ros.core.time import s_to_ns
 
+#: Columns of a pose: x, y, z and the first two rows of the rotation matrix.
+_POSE_WIDTH = 9
+
 
 class ActionKind(IntEnum):
-    """What the columns of a group are; the numbers of ActionGroup.msg."""
+    """Meaning of a group's columns; the numbers of ActionGroup.msg."""
 
     JOINT_POSITION = 0
-    JOINT_VELOCITY = 1
     GRIPPER = 2
     POSE_XYZ_ROT6D = 3
-    TWIST = 4
 
 
 class RtcMode(IntEnum):
-    """How the chunk was conditioned on committed motion; the numbers of ActionChunk.msg."""
+    """How a chunk is conditioned on committed motion; the numbers of ActionChunk.msg."""
 
     OFF = 0
     NATIVE = 1
@@ -30,8 +32,9 @@ class RtcMode(IntEnum):
     TRAINED = 3
 
 
-#: Columns of the kinds that speak of one link instead of joints.
-LINK_WIDTH = {ActionKind.POSE_XYZ_ROT6D: 9, ActionKind.TWIST: 6}
+def group_width(kind: ActionKind, names: int) -> int:
+    """Return the columns per step of a group of this kind with so many names."""
+    return _POSE_WIDTH if kind is ActionKind.POSE_XYZ_ROT6D else names
 
 
 @dataclass(frozen=True)
@@ -39,12 +42,12 @@ class ActionGroup:
     """Absolute targets of one modality group.
 
     Attributes:
-        kind: what the columns are.
+        kind: meaning of the columns.
         name: modality group of the checkpoint.
-        names: joints, or the one link that a pose or twist speaks of.
-        units: one per column ("rad", "m", "rad/s", "m/s", "1").
-        values: float64 [horizon, width]; width = len(names), pose 9, twist 6.
-        frame_id: for poses and twists, else empty.
+        names: joints; for a pose its link.
+        units: one per column ("rad", "m", "1").
+        values: float64 [horizon, width]; width = len(names), for a pose 9.
+        frame_id: reference frame of a pose, else empty.
 
     """
 
@@ -63,9 +66,9 @@ class ActionGroup:
                 "unknown_kind", f"group '{self.name}' is of kind {self.kind}"
             ) from None
         what = f"group '{self.name}'"
-        require(bool(self.names), "sizes_disagree", f"{what} names nothing")
+        require(bool(self.names), "sizes_disagree", f"{what} has no names")
         require_unique(self.names, what)
-        if self.kind in LINK_WIDTH:
+        if self.kind is ActionKind.POSE_XYZ_ROT6D:
             require(len(self.names) == 1, "sizes_disagree", f"{what} must name exactly one link")
         values = frozen_float_array(self.values, what)
         require(
@@ -83,14 +86,14 @@ class ActionGroup:
     @property
     def width(self) -> int:
         """Columns per step."""
-        return LINK_WIDTH.get(self.kind, len(self.names))
+        return group_width(self.kind, len(self.names))
 
 
 @dataclass(frozen=True)
 class ActionChunk:
     """Targets of all groups for `horizon` steps; step i is due at start + i*dt.
 
-    The fields after `groups` say where the chunk comes from, see ActionChunk.msg.
+    The fields after `groups` are described in ActionChunk.msg.
     """
 
     stamp_ns: int
@@ -139,5 +142,50 @@ class ActionChunk:
 
     @property
     def end_ns(self) -> int:
-        """When the last step is due."""
+        """Time at which the last step is due."""
         return self.start_ns + s_to_ns((self.horizon - 1) * self.dt)
+
+
+@dataclass(frozen=True)
+class ChunkOrigin:
+    """Observation and session of a chunk that is about to be inferred.
+
+    Attributes:
+        t_obs_ns: stamp of its observation.
+        session, episode: of the policy; the chunk will have the same.
+        new_instruction: whether the previous chunk followed another instruction.
+
+    """
+
+    t_obs_ns: int
+    session: str
+    episode: int
+    new_instruction: bool
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """Committed motion that a new chunk continues.
+
+    Attributes:
+        values: action group -> [K, D] absolute targets in the units of the chunk; row i is due
+            at step i of the new chunk. K may be shorter than the horizon. Groups without
+            committed motion are absent.
+        start: [K], 1 where sampling starts from the prefix instead of noise.
+        weight: [K], pull of the prediction towards the prefix.
+        strength: [K], factor on the velocity; 0 freezes a step at its start value.
+        clean: [K], 1 where the network sees a step as fully denoised.
+        mode: copied into the chunk.
+        frozen_steps: steps that must repeat the committed motion exactly; copied into the chunk.
+        id: of the committed timeline, copied into the chunk.
+
+    """
+
+    values: Mapping[str, NDArray[np.float64]]
+    start: NDArray[np.floating]
+    weight: NDArray[np.floating]
+    strength: NDArray[np.floating]
+    clean: NDArray[np.floating]
+    mode: RtcMode = RtcMode.NATIVE
+    frozen_steps: int = 0
+    id: int = 0

@@ -1,4 +1,4 @@
-"""What is wrong with a record, as one countable reason and one readable line."""
+"""Checks of the records' invariants; a violation has a code to count and one line to read."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,8 @@ class MalformedError(ValueError):
     """A record breaks its own invariants.
 
     Attributes:
-        reason: short snake_case name, stable, for counting rejections by reason.
+        reason: short snake_case code, stable, for counting rejections.
+        detail: one line for people.
 
     """
 
@@ -27,14 +28,14 @@ def require(condition: bool, reason: str, detail: str) -> None:
 
 
 def require_unique(names: Sequence[str], what: str) -> None:
-    """Every name once and none empty: a controller takes duplicates silently."""
+    """Raise MalformedError if a name is empty or given twice; controllers accept duplicates."""
     require(all(names), "empty_name", f"{what} contains an empty name: {list(names)}")
     repeated = sorted({n for n in names if names.count(n) > 1})
     require(not repeated, "duplicate_name", f"{what} names {repeated} more than once")
 
 
 def frozen_float_array(values: ArrayLike, what: str) -> NDArray[np.float64]:
-    """A read-only float64 copy; non-finite values are malformed."""
+    """Return a read-only float64 copy; raise MalformedError if a value is not finite."""
     array = np.array(values, dtype=np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])

@@ -1,5 +1,6 @@
-"""What the policy sees: images and state at one instant, and the instruction."""
+"""Input of the policy: images and state at one instant, and the instruction."""
 
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -8,10 +9,13 @@ from numpy.typing import NDArray
 
 from groot_ros.core.invariants import frozen_float_array, require
 
+#: Characters of an instruction; each token costs attention in every chunk.
+MAX_INSTRUCTION_LENGTH = 2000
+
 
 @dataclass(frozen=True)
 class StampedInput:
-    """One frame or state that went into an observation, by name and stamp (ns)."""
+    """Name and stamp (ns) of one frame or joint state that an observation was made of."""
 
     name: str
     stamp_ns: int
@@ -27,8 +31,8 @@ class Observation:
             frame first. Views may differ in size.
         state: state modality group -> float64 [T, D]. rad and m where a robot contract maps
             the units, else the checkpoint's own units.
-        instruction: what to do, in words.
-        inputs: every frame and state used, so that the observation can be rebuilt offline.
+        instruction: the task, as text.
+        inputs: every frame and joint state used, so that the observation can be rebuilt offline.
 
     """
 
@@ -56,3 +60,19 @@ class Observation:
                 f"state '{group}' must be [T, D], not {list(state[group].shape)}",
             )
         object.__setattr__(self, "state", state)
+
+
+def instruction_problem(text: str) -> str:
+    """Return why the text cannot be used as an instruction, or an empty string."""
+    if len(text) > MAX_INSTRUCTION_LENGTH:
+        return f"the instruction has {len(text)} characters, at most {MAX_INSTRUCTION_LENGTH}"
+    surrogate = next((i for i, letter in enumerate(text) if "\ud800" <= letter <= "\udfff"), None)
+    if surrogate is not None:
+        return (
+            f"the instruction is not valid text: its character {surrogate} is half of a "
+            f"surrogate pair (U+{ord(text[surrogate]):04X})"
+        )
+    control = next((c for c in text.strip() if unicodedata.category(c) == "Cc"), "")
+    if control:
+        return f"the instruction contains the control character {control!r}; use one plain line"
+    return ""

@@ -1,4 +1,4 @@
-"""Absolute times are integer nanoseconds, so that no addition ever rounds."""
+"""Conversions of time. Absolute times are integer nanoseconds, so that sums are exact."""
 
 from typing import Protocol
 
@@ -13,15 +13,15 @@ class Stamp(Protocol):
 
 
 def s_to_ns(seconds: float) -> int:
-    """Duration in seconds to whole nanoseconds, to the nearest."""
+    """Convert a duration in seconds to nanoseconds, rounded to the nearest."""
     return round(seconds * NS_PER_S)
 
 
 def ns_to_s(nanoseconds: int) -> float:
-    """Duration in nanoseconds to seconds."""
+    """Convert a duration in nanoseconds to seconds."""
     return nanoseconds / NS_PER_S
 
 
 def time_to_ns(stamp: Stamp) -> int:
-    """Time or Duration of a message, by its fields, to integer nanoseconds."""
+    """Convert a Time or Duration message to integer nanoseconds."""
     return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)

@@ -101,9 +101,7 @@ def _joint_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
 
 
 def _counts(message: object) -> str:
-    reasons = getattr(message, "rejection_reasons", ())
-    counts = getattr(message, "rejection_counts", ())
-    pairs = [f"{reason} x{count}" for reason, count in zip(reasons, counts, strict=True) if count]
+    pairs = [f"{r.code} x{r.count}" for r in getattr(message, "rejections", ()) if r.count]
     return ", ".join(pairs) or "none"
 
 

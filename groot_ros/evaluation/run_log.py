@@ -17,6 +17,9 @@ from groot_ros.core import ActionKind, MalformedError, ns_to_s, time_to_ns
 from groot_ros.vision.compressed import compressed_to_rgb
 from groot_ros.vision.encodings import image_to_rgb
 
+#: MESSAGE_VERSION of the package's messages that this module reads.
+MESSAGE_VERSION = 2
+
 #: Message type -> what makes RGB of it.
 _TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/Image": image_to_rgb,
@@ -197,7 +200,7 @@ def _chunk(message: Any, received: float, origin_ns: int) -> Chunk:
         dt=float(message.dt),
         horizon=int(message.horizon),
         instruction=message.instruction,
-        stages=dict(zip(message.stages, map(float, message.stage_seconds), strict=False)),
+        stages={stage.name: float(stage.seconds) for stage in message.stages},
     )
 
 

@@ -25,8 +25,7 @@ from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import MalformedError, ns_to_s
-from groot_ros.core.bounds import instruction_problem
+from groot_ros.core import MalformedError, ReasonCode, instruction_problem, ns_to_s
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk, CommittedTimeline, PolicyStatus
 from groot_ros.nodes.executor_reports import ExecutorReports
@@ -138,7 +137,7 @@ class ExecutorNode(ManagedNode):
             self._ticks = None
         self._operator.active = False
         if self.control is not None:
-            self._publish(self.control.stop(self._now(), "deactivated"))
+            self._publish(self.control.stop(self._now(), "deactivated", ReasonCode.DEACTIVATED))
             self._stream_to_rest(self.control)
         self._report()
         self._wait_for_acknowledgement()

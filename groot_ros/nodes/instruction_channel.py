@@ -10,7 +10,7 @@ from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
-from groot_ros.core.bounds import instruction_problem
+from groot_ros.core import instruction_problem
 from groot_ros.observation.instruction import InstructionBox
 from groot_ros.srv import SetInstruction
 

@@ -28,9 +28,9 @@ from groot_ros.core import (
     MalformedError,
     PolicyConfig,
     Prefix,
+    instruction_problem,
     s_to_ns,
 )
-from groot_ros.core.bounds import instruction_problem
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg

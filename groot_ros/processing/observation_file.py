@@ -6,8 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from groot_ros.core import MalformedError, Observation
-from groot_ros.core.bounds import instruction_problem
+from groot_ros.core import MalformedError, Observation, instruction_problem
 from groot_ros.processing.npz_file import names_in, read_npz
 
 #: Pixels of one frame; no camera has as many.

@@ -1,9 +1,15 @@
-"""The records' numbers are those of the messages, which other languages read."""
+"""Enumerations of the records have the values of the message constants, in both directions."""
 
 import pytest
 
 from groot_ros import msg
-from groot_ros.core import ActionKind, ExecutorStatus, RtcMode
+from groot_ros.core import ActionKind, ControlSource, ExecutorStatus, ReasonCode, RtcMode
+from groot_ros.evaluation.run_log import MESSAGE_VERSION
+
+
+def constants(message: type, prefix: str) -> dict[str, object]:
+    names = [n for n in dir(type(message)) if n.startswith(prefix)]
+    return {n.removeprefix(prefix): getattr(message, n) for n in names}
 
 
 @pytest.mark.parametrize("kind", ActionKind)
@@ -11,11 +17,25 @@ def test_action_kinds(kind):
     assert getattr(msg.ActionGroup, kind.name) == kind
 
 
-@pytest.mark.parametrize("mode", RtcMode)
-def test_rtc_modes(mode):
-    assert getattr(msg.ActionChunk, f"RTC_{mode.name}") == mode
-
-
 @pytest.mark.parametrize("status", ExecutorStatus)
 def test_executor_statuses(status):
     assert getattr(msg.ExecutorState, status.name) == status
+
+
+@pytest.mark.parametrize(
+    ("message", "prefix", "enumeration"),
+    [
+        (msg.ActionChunk, "RTC_", RtcMode),
+        (msg.ExecutorState, "REASON_", ReasonCode),
+        (msg.ExecutorState, "SOURCE_", ControlSource),
+    ],
+)
+def test_prefixed_constants(message, prefix, enumeration):
+    assert constants(message, prefix) == {member.name: member.value for member in enumeration}
+
+
+@pytest.mark.parametrize(
+    "message", [msg.ActionChunk, msg.CommittedTimeline, msg.ExecutorState, msg.PolicyStatus]
+)
+def test_all_messages_have_the_version_that_reports_are_made_of(message):
+    assert message.MESSAGE_VERSION == MESSAGE_VERSION

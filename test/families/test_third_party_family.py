@@ -117,7 +117,7 @@ def test_a_family_without_prefixes_rejects_one(checkpoint: Path) -> None:
     policy = load(checkpoint, "torch")
     ones = np.ones(2)
     prefix = Prefix({"single_arm": np.zeros((2, 5))}, ones, ones, ones, ones)
-    with pytest.raises(ValueError, match="cannot continue committed motion: set rtc.mode to off"):
+    with pytest.raises(ValueError, match=r"cannot continue committed motion: set rtc.mode to off"):
         policy.infer(observe(), prefix)
 
 
@@ -147,7 +147,7 @@ def test_a_changed_file_does_not_validate(checkpoint: Path, tmp_path: Path) -> N
     export(checkpoint, tmp_path / "engine")
     path = tmp_path / "engine" / "act.onnx"
     path.write_bytes(path.read_bytes() + b"\0")
-    with pytest.raises(ValueError, match="segments.act.sha256"):
+    with pytest.raises(ValueError, match=r"segments.act.sha256"):
         load(checkpoint, "onnxruntime", tmp_path / "engine")
 
 
@@ -158,9 +158,7 @@ def test_inspect_shows_it(checkpoint: Path, capsys: pytest.CaptureFixture[str]) 
     assert "fits robot so101" in out
 
 
-def test_infer_runs_it(
-    checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_infer_runs_it(checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["infer", "--checkpoint", str(checkpoint), "--embodiment", TAG]
     assert main([*command, "--observation", str(seen), "--device", "cpu", "--seed", "1"]) == 0
     out = capsys.readouterr().out

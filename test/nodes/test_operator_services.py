@@ -2,7 +2,7 @@
 
 import pytest
 
-from groot_ros.core import ExecutorState, ExecutorStatus
+from groot_ros.core import ExecutorState, ExecutorStatus, ReasonCode
 from groot_ros.nodes.operator_services import motion_outlook
 
 HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
@@ -26,5 +26,5 @@ HOLDING, ESTOPPED = ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED
     ],
 )
 def test_the_answer_names_the_next_condition_for_motion(status, reason, fields, active, answer):
-    state = ExecutorState(0, status, reason, (), (), (), **fields)
+    state = ExecutorState(0, status, ReasonCode.STOPPED, reason, (), (), (), **fields)
     assert motion_outlook(state, active=active, otherwise="the next chunk may").startswith(answer)

@@ -124,8 +124,8 @@ def test_an_encoding_that_the_contract_does_not_state_is_rejected(stage):
     on = stage(ScriptedPolicy(), images={"front": bgr}, instruction="look")
     on.bring_up()
     on.rejected("wrong_encoding")
-    status = on.statuses.wait(lambda s: s.input_count and s.input_count[0] > 5)
-    assert (status.inputs[0], status.age[0]) == ("front", -1.0)
+    status = on.statuses.wait(lambda s: s.inputs and s.inputs[0].count > 5)
+    assert (status.inputs[0].name, status.inputs[0].age) == ("front", -1.0)
 
 
 def test_joints_are_matched_by_name_in_any_order_and_with_further_joints(stage):
@@ -161,16 +161,19 @@ def test_the_status_of_a_deactivated_policy_names_the_ended_session(stage):
 
 def test_the_status_reports_inputs_and_outputs(stage):
     on = active(stage)
-    status = on.statuses.wait(lambda s: s.rate > 0 and s.d > 0 and s.rate_in[0] > 0)
+    status = on.statuses.wait(
+        lambda s: s.rate > 0 and s.inference_delay > 0 and s.inputs[0].rate > 0
+    )
     assert status.lifecycle == State.PRIMARY_STATE_ACTIVE
-    assert list(status.inputs) == ["front", "wrist", "joint_states"]
-    assert list(status.rate_expected) == [30.0, 30.0, 100.0]
-    assert all(0 <= age < 1 for age in status.age)
-    assert all(count > 0 for count in status.input_count)
-    assert list(status.stages) == list(on.chunks.wait().stages)
-    assert (status.rate_wanted, status.horizon, status.device) == (50.0, 8, "cpu")
-    assert status.s >= status.d >= 1
-    assert status.within_budget == (status.d <= status.s <= 8 - status.d)
+    assert [i.name for i in status.inputs] == ["front", "wrist", "joint_states"]
+    assert [i.expected_rate for i in status.inputs] == [30.0, 30.0, 100.0]
+    assert all(0 <= i.age < 1 for i in status.inputs)
+    assert all(i.count > 0 for i in status.inputs)
+    assert [t.name for t in status.stages] == [d.name for d in on.chunks.wait().stages]
+    assert (status.target_rate, status.horizon, status.device) == (50.0, 8, "cpu")
+    delay, executed = status.inference_delay, status.execution_horizon
+    assert executed >= delay >= 1
+    assert status.within_budget == (delay <= executed <= 8 - delay)
     assert (status.memory_bytes, status.instruction_id) == (123, 1)
 
 

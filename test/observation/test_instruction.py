@@ -1,6 +1,6 @@
 """The newest instruction applies, and each change of it has the next id."""
 
-from groot_ros.core.bounds import LONGEST_INSTRUCTION, instruction_problem
+from groot_ros.core import MAX_INSTRUCTION_LENGTH, instruction_problem
 from groot_ros.observation.instruction import Instruction, InstructionBox
 
 
@@ -27,9 +27,9 @@ def test_the_parameter_only_sets_the_first_instruction():
 
 
 def test_a_text_that_is_too_long_is_rejected():
-    assert instruction_problem("a" * LONGEST_INSTRUCTION) == ""
+    assert instruction_problem("a" * MAX_INSTRUCTION_LENGTH) == ""
     assert (
-        instruction_problem("a" * (LONGEST_INSTRUCTION + 1))
+        instruction_problem("a" * (MAX_INSTRUCTION_LENGTH + 1))
         == "the instruction has 2001 characters, at most 2000"
     )
 
@@ -47,6 +47,6 @@ def test_control_characters_are_rejected_in_one_line():
     assert instruction_problem("pick the cube\n") == ""
     for text in ("pick\0 the cube", "pick\x1b[2J", "pick\nplace"):
         found = instruction_problem(text)
-        assert found.startswith("the instruction holds the control character '\\")
+        assert found.startswith("the instruction contains the control character '\\")
         assert "\n" not in found
         assert "\0" not in found

@@ -260,4 +260,4 @@ class ExecutorStage:
 
     def rejected(self, reason: str) -> ExecutorState:
         """Return the first state that counts this reason."""
-        return self.states.wait(lambda s: reason in s.rejection_reasons)
+        return self.states.wait(lambda s: reason in [r.code for r in s.rejections])

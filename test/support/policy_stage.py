@@ -276,7 +276,9 @@ class PolicyStage:
 
     def rejected(self, reason: str) -> PolicyStatus:
         """Return the first status from now on that counts this reason."""
-        return self.statuses.wait(lambda s: reason in s.rejection_reasons, after=len(self.statuses))
+        return self.statuses.wait(
+            lambda s: reason in [r.code for r in s.rejections], after=len(self.statuses)
+        )
 
 
 def stages():

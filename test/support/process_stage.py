@@ -263,7 +263,7 @@ class ProcessStage:
             lambda s: (
                 s.status == status
                 and reason in s.reason
-                and (not rejected or rejected in s.rejection_reasons)
+                and (not rejected or rejected in [r.code for r in s.rejections])
             ),
             after=max(0, len(self.states) - 1),
         )

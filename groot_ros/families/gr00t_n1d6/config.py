@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.core import MAX_INFERENCE_STEPS
 from groot_ros.core.config_reader import Fields
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.qwen3 import TextConfig
@@ -133,7 +133,7 @@ class Gr00tN1d6Config:
             attend_text_every_n_blocks=f.integer("attend_text_every_n_blocks", 2, at_least=1),
             dit=DiTConfig() if dit is None else DiTConfig.parse(dit),
             num_inference_timesteps=f.integer(
-                "num_inference_timesteps", 4, at_least=1, at_most=MOST_STEPS
+                "num_inference_timesteps", 4, at_least=1, at_most=MAX_INFERENCE_STEPS
             ),
             num_timestep_buckets=f.integer("num_timestep_buckets", 1000, at_least=1),
             noise_beta_alpha=f.number("noise_beta_alpha", 1.5),
