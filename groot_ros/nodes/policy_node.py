@@ -126,7 +126,7 @@ class PolicyNode(ManagedNode):
             policy = self._policy = policy_of(
                 settings, contract, self._load_policy, self._on_progress
             )
-            wanted = wanted_by(policy)
+            spec = wanted_by(policy)
         except ValueError as error:
             raise SetupError(str(error)) from error
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
@@ -138,7 +138,7 @@ class PolicyNode(ManagedNode):
                 self.get_logger().info(note)
         policy.warm_up()
         self._instructions.set_if_unset(settings.text("instruction"))
-        self._buffer = ObservationBuffer(contract, wanted, tolerances_of(settings))
+        self._buffer = ObservationBuffer(contract, spec, tolerances_of(settings))
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
         self._continuation = continuation_of(settings, policy, contract)
         self._timelines = self.create_subscription(

@@ -107,9 +107,9 @@ def test_the_state_is_latched_and_published_without_any_chunk(on):
 
 def test_the_timing_of_ticks_is_in_the_diagnostics(on):
     report = on.diagnostics.wait(lambda d: any("timing" in s.name for s in d.status))
-    figures = {v.key: v.value for v in report.status[0].values}
-    assert list(figures)[:3] == ["jitter p50", "jitter p99", "jitter max"]
-    assert all(v.endswith(" ms") for v in figures.values())
+    timing = {v.key: v.value for v in report.status[0].values}
+    assert list(timing)[:3] == ["jitter p50", "jitter p99", "jitter max"]
+    assert all(v.endswith(" ms") for v in timing.values())
 
 
 # What it rejects
