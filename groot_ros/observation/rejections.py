@@ -10,7 +10,7 @@ EXPECTED_REJECTIONS = frozenset(
         "estopped",
         "on_hold",
         "awaiting_step",
-        "looking_around",
+        "discovering",
         "before_stop",
         "instruction_ended",
         "old_episode",

@@ -421,7 +421,7 @@ def test_until_discovery_is_complete_no_chunk_is_taken(stage):
     on = stage(discovery_timeout=60.0)
     on.bring_up()
     on.give()
-    state = on.rejected("looking_around")
+    state = on.rejected("discovering")
     assert state.accepted == 0
     assert not len(on.trajectories)
     on.node.graph_monitor.discovered_ns = 0
