@@ -145,7 +145,7 @@ class GraphMonitor:
             raise MalformedError("second_executor", self.conflicting_publisher)
         if left := self.discovery_time_left:
             raise MalformedError(
-                "looking_around",
+                "discovering",
                 f"other nodes that command this robot are discovered within {left:.1f} s "
                 "(discovery_timeout)",
             )

@@ -34,7 +34,7 @@ class Snapshot:
 
 
 class Operator:
-    """Node with a context and a thread of its own; a context manager.
+    """Node with its own context and thread; use it as a context manager.
 
     Attributes:
         running: set once the executor reports RUNNING.

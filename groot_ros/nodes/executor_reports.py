@@ -1,4 +1,4 @@
-"""What the executor reports: its state, diagnostics, and rejections in the log."""
+"""Reports of the executor: its state, diagnostics, and rejections in the log."""
 
 import time
 from collections.abc import Sequence

@@ -44,7 +44,7 @@ class OperatorServices:
         node.create_service(Trigger, "~/reset", self._on_reset)
 
     def set_executor(self, control: Executor | None) -> None:
-        """Send requests to this executor; apply the hold and the stop that are in force."""
+        """Send requests to this executor; apply the present hold and emergency stop to it."""
         self._control = control
         if control is not None:
             control.hold(self._held, self._now())

@@ -8,7 +8,7 @@ from threading import Lock
 from groot_ros.core import NS_PER_S, ActionChunk, ns_to_s
 from groot_ros.observation.input_health import LatencyWindow, RateMeter
 
-#: The stages of a chunk, in order; the model's own lie between the first and the last.
+#: The stages of a chunk, in order; all but the first and the last are the model's own.
 STAGES = ("snapshot", "preprocess", "backbone", "head", "decode", "publish")
 
 #: Share of a step by which a duration may exceed a whole number of steps without rounding up.

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Collection
 from threading import Lock
 
-#: Codes that follow from what the operator asked for; they are logged as information.
+#: Reasons that follow from a request or from startup, not from a fault; logged as information.
 EXPECTED_REJECTIONS = frozenset(
     {
         "estopped",
         "on_hold",
         "awaiting_step",
-        "looking_around",
+        "discovering",
         "before_stop",
         "instruction_ended",
         "old_episode",

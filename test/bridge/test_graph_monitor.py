@@ -1,4 +1,4 @@
-"""Of two publishers on one topic the later one yields, and a stalled /clock is detected."""
+"""The later of two publishers on one topic yields, and a stalled /clock is detected."""
 
 from groot_ros.bridge.graph_monitor import ClockStall, PublisherConflicts
 from groot_ros.core import s_to_ns

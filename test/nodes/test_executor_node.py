@@ -107,9 +107,9 @@ def test_the_state_is_latched_and_published_without_any_chunk(on):
 
 def test_the_timing_of_ticks_is_in_the_diagnostics(on):
     report = on.diagnostics.wait(lambda d: any("timing" in s.name for s in d.status))
-    figures = {v.key: v.value for v in report.status[0].values}
-    assert list(figures)[:3] == ["jitter p50", "jitter p99", "jitter max"]
-    assert all(v.endswith(" ms") for v in figures.values())
+    timing = {v.key: v.value for v in report.status[0].values}
+    assert list(timing)[:3] == ["jitter p50", "jitter p99", "jitter max"]
+    assert all(v.endswith(" ms") for v in timing.values())
 
 
 # What it rejects
@@ -423,7 +423,7 @@ def test_until_discovery_is_complete_no_chunk_is_taken(stage):
     on = stage(discovery_timeout=60.0)
     on.bring_up()
     on.give()
-    state = on.rejected("looking_around")
+    state = on.rejected("discovering")
     assert state.accepted == 0
     assert not len(on.trajectories)
     on.node.graph_monitor.discovered_ns = 0

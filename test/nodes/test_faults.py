@@ -152,6 +152,7 @@ def test_a_controller_that_rejects_commands_stops_the_executor_until_resume(runn
     running.wait(RUNNING)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0.6, 0.9, 1.2])
 def test_after_lost_commands_a_controller_jumps_by_at_most_the_tracking_tolerance(running, length):
     running.policy.amplitude = 0.8
@@ -167,6 +168,7 @@ def test_after_lost_commands_a_controller_jumps_by_at_most_the_tracking_toleranc
     assert np.abs(np.diff(arm, axis=0)).max() < 0.3 + 0.1
 
 
+@pytest.mark.slow
 def test_a_second_executor_yields_to_the_first(running):
     started_ns = running.now_ns
     wait_until(lambda: running.now_ns - started_ns > s_to_ns(6.0), "the first no longer yields")

@@ -66,7 +66,7 @@ def stage(ros_domain, checkpoint: Path):
         each.end()
 
 
-def said(on: PolicyStage, text: str) -> bool:
+def logged(on: PolicyStage, text: str) -> bool:
     return bool(on.logs.wait(lambda log: text in log.msg))
 
 
@@ -75,8 +75,8 @@ def test_a_proven_engine_is_taken_and_the_log_says_why(
 ) -> None:
     on = stage(stored(checkpoint, tmp_path, 0.0))
     assert on.configure()
-    assert said(on, "engine tensorrt not taken: needs a CUDA device")
-    assert said(on, "engine torch taken, proven: max abs error")
+    assert logged(on, "engine tensorrt not taken: needs a CUDA device")
+    assert logged(on, "engine torch taken, proven: max abs error")
 
 
 def test_an_unproven_engine_keeps_the_node_unconfigured(
@@ -84,7 +84,7 @@ def test_an_unproven_engine_keeps_the_node_unconfigured(
 ) -> None:
     on = stage(stored(checkpoint, tmp_path, 0.01), engine="torch")
     assert not on.configure()
-    assert said(on, "engine 'torch' does not give the stored answers: max abs error 0.01")
+    assert logged(on, "engine 'torch' does not give the stored answers: max abs error 0.01")
 
 
 def test_the_override_configures_it_and_the_log_says_so(
@@ -93,7 +93,7 @@ def test_the_override_configures_it_and_the_log_says_so(
     directory = stored(checkpoint, tmp_path, 0.01)
     on = stage(directory, engine="torch", allow_unvalidated_engine="true")
     assert on.configure()
-    assert said(on, "engine torch runs UNPROVEN: max abs error 0.01")
+    assert logged(on, "engine torch runs UNPROVEN: max abs error 0.01")
 
 
 def test_files_of_another_checkpoint_are_rejected_in_one_line(
@@ -103,7 +103,7 @@ def test_files_of_another_checkpoint_are_rejected_in_one_line(
     replace(Manifest.read(directory), checkpoint_sha256="0" * 64).write(directory)
     on = stage(directory, allow_unvalidated_engine="true")
     assert not on.configure()
-    assert said(on, "'checkpoint_sha256' is 000000000000, here it is")
+    assert logged(on, "'checkpoint_sha256' is 000000000000, here it is")
 
 
 def test_a_broken_engine_that_auto_passes_by_is_a_warning(
@@ -119,4 +119,4 @@ def test_a_broken_engine_that_auto_passes_by_is_a_warning(
     log = on.logs.wait(lambda log: "engine onnxruntime not taken" in log.msg)
     assert "denoise.onnx: no such file" in log.msg
     assert log.level == Log.WARN
-    assert said(on, "engine torch taken, proven: max abs error")
+    assert logged(on, "engine torch taken, proven: max abs error")

@@ -18,7 +18,7 @@ from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import ExecutorState
 
-pytestmark = pytest.mark.ros
+pytestmark = [pytest.mark.ros, pytest.mark.slow]
 OK, WARN = DiagnosticStatus.OK, DiagnosticStatus.WARN
 
 
@@ -132,10 +132,10 @@ def test_a_chunk_frozen_over_its_whole_horizon_is_the_committed_timeline(
         """
         frozen = (0, RtcMode.OFF) if mode == "off" else (8, RtcMode[mode.upper()])
         made = map(chunk_from_msg, proposals.all())
-        wanted = [c for c in made if (c.frozen_steps, c.rtc_mode) == frozen]
+        expected = [c for c in made if (c.frozen_steps, c.rtc_mode) == frozen]
         timelines = [timeline_from_msg(t) for t in stage.timelines.all()]
         pairs = []
-        for chunk in [c for c in wanted if c.stamp_ns > running_ns]:
+        for chunk in [c for c in expected if c.stamp_ns > running_ns]:
             known = [t for t in timelines if t.stamp_ns <= chunk.stamp_ns]
             seen = [t for t in timelines if t.id == chunk.prefix_id] if chunk.prefix_id else known
             pairs += [(chunk, t) for t in seen[-1:] if spans(t, chunk, 8)]

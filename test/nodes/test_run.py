@@ -49,6 +49,7 @@ def operator(ros_domain):
     rclpy.shutdown()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("autostart", [True, False])
 def test_a_node_that_is_loading_a_model_ends_immediately_and_without_a_traceback(

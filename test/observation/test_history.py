@@ -1,4 +1,4 @@
-"""How long items are kept by stamp, and how a clock that jumps back clears them."""
+"""Items are kept by stamp for a limited time, and a clock that jumps back clears them."""
 
 import pytest
 from hypothesis import given
@@ -47,11 +47,9 @@ def test_newer_items_can_be_dropped():
 
 
 @given(st.sets(st.integers(0, 500), max_size=20), st.integers(-50, 550))
-def test_nearest_and_neighbours_agree_with_a_linear_search(stamps, wanted):
+def test_nearest_and_neighbours_agree_with_a_linear_search(stamps, stamp):
     history = filled(*sorted(stamps))
-    assert history.nearest(wanted) == min(
-        sorted(stamps), key=lambda s: abs(s - wanted), default=None
-    )
-    before = max((s for s in stamps if s <= wanted), default=None)
-    after = min((s for s in stamps if s > wanted), default=None)
-    assert history.neighbours(wanted) == (before, after)
+    assert history.nearest(stamp) == min(sorted(stamps), key=lambda s: abs(s - stamp), default=None)
+    before = max((s for s in stamps if s <= stamp), default=None)
+    after = min((s for s in stamps if s > stamp), default=None)
+    assert history.neighbours(stamp) == (before, after)

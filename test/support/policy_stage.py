@@ -99,14 +99,14 @@ class Inbox:
     def all(self) -> list:
         return list(self._messages)
 
-    def wait(self, wanted=lambda _: True, *, after: int = 0):
-        """Return the first message from index `after` on that is wanted."""
+    def wait(self, matches=lambda _: True, *, after: int = 0):
+        """Return the first message from index `after` on that matches."""
         seen = after
 
         def found():
             nonlocal seen
             while seen < len(self._messages):
-                if wanted(self._messages[seen]):
+                if matches(self._messages[seen]):
                     return True
                 seen += 1
             return False
