@@ -112,7 +112,6 @@ def test_a_chunk_needs_two_steps_and_a_start_before_its_maximum_age(validator):
     [
         (group(), "unknown_joint"),
         (group(names=(ARM[0],), units=("deg",)), "wrong_unit"),
-        (group(ActionKind.JOINT_VELOCITY, (ARM[0],), ("rad/s",)), "unsupported_kind"),
         (group(ActionKind.POSE_XYZ_ROT6D, ("hand",), ("m",) * 9, 9), "unsupported_kind"),
     ],
 )

@@ -1,54 +1,84 @@
-"""Who may import whom (docs: the layers of the package), checked on the source text.
+"""Which package may import which, checked on the source text.
 
-Every import counts, at the top of a file or inside a function: a lazy import is still a
-dependency.
+Every import counts, at the top of a file, inside a function or for types only: a lazy import is
+still a dependency. `python test/support/import_graph.py --write` updates the table in
+docs/explanation/architecture.md.
 """
 
 import ast
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+ROOT = Path(__file__).parents[2]
 PACKAGE = "groot_ros"
+PAGE = ROOT / "docs" / "explanation" / "architecture.md"
+BEGIN, END = "<!-- layers: generated -->", "<!-- end of layers -->"
 
-_BELOW_FAMILIES = {"core", "robot", "vision", "checkpoint", "processing", "layers"}
-_POLICY_SIDE = _BELOW_FAMILIES | {"families", "models", "runtime", "policy"}
+_DATA = {"core", "robot", "vision", "checkpoint", "processing", "layers"}
+#: Of the families only these modules may be imported from outside.
+_FAMILIES = {"families.family", "families.registry"}
+_INFERENCE = _DATA | _FAMILIES | {"runtime", "policy"}
 
-#: Package -> the packages, and modules of packages, that it may import besides itself.
-MAY_IMPORT = {
-    "core": set(),
-    "robot": {"core", "vision.encodings"},
-    "vision": {"core"},
-    "checkpoint": {"core"},
-    "processing": {"core", "robot", "vision", "checkpoint"},
-    "layers": {"core"},
-    "models": _BELOW_FAMILIES,
-    "families": _BELOW_FAMILIES,
-    "runtime": _BELOW_FAMILIES | {"models"},
-    "policy": _BELOW_FAMILIES | {"families", "models", "runtime"},
-    "observation": {"core", "robot"},
-    "control": {"core", "robot"},
-    "checks": {"core", "robot", "observation", "control.settings", "policy"},
-    "export": _POLICY_SIDE,
-    "bags": _POLICY_SIDE,
-    "sim": _POLICY_SIDE,
-    "evaluation": _POLICY_SIDE | {"bags", "sim"},
-    "training": _POLICY_SIDE | {"bags", "sim"},
-    "bridge": {"core", "robot", "vision", "observation", "checks", "control.settings"},
+
+@dataclass(frozen=True)
+class Layer:
+    """What a package holds, and what it may import besides itself: packages, or modules of them."""
+
+    holds: str
+    may_import: frozenset[str]
+
+
+def _layer(holds: str, may_import: set[str]) -> Layer:
+    return Layer(holds, frozenset(may_import))
+
+
+LAYERS = {
+    "core": _layer("records exchanged between packages, programs, configuration, time", set()),
+    "vision": _layer("camera encodings, decoding, resampling", {"core"}),
+    "robot": _layer(
+        "robot contract: joints, controllers, cameras, units, limits", {"core", "vision.encodings"}
+    ),
+    "checkpoint": _layer("locate, read and digest checkpoint files", {"core"}),
+    "processing": _layer(
+        "normalisation, state and action codec, tokenizers", {"core", "robot", "checkpoint"}
+    ),
+    "layers": _layer("neural network blocks that families share", {"core"}),
+    "families": _layer("model families behind `registry` and `family`", _DATA),
+    "runtime": _layer("engines, their files, validation, selection", {"core", "checkpoint"}),
+    "policy": _layer(
+        "`load_policy(...)`, `Policy.infer(observation)`", _DATA | _FAMILIES | {"runtime"}
+    ),
+    "observation": _layer(
+        "buffers, synchronisation, input health, inference loop", {"core", "robot"}
+    ),
+    "control": _layer("chunks to bounded motion", {"core", "robot"}),
+    "export": _layer("ONNX files, reference outputs, calibration, accuracy", _INFERENCE),
+    "bags": _layer("record and read bags", {"core", "robot"}),
+    "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot", "vision"}),
+    "evaluation": _layer("tables and pictures of recorded runs", _DATA | {"bags"}),
+    "training": _layer("demonstrations, the demo checkpoint", _INFERENCE | {"sim"}),
+    "bridge": _layer(
+        "messages, QoS, parameters, diagnostics, graph monitoring, controllers",
+        {"core", "robot", "vision", "observation", "control.settings"},
+    ),
 }
-#: Outermost: may import every package but `nodes`, and no other package imports them.
-ASSEMBLY = {"bringup", "cli"}
+#: May import every package except `nodes`; only `nodes`' siblings here may be imported by them.
+ASSEMBLY = {
+    "bringup": "node graph, launch description, supervision",
+    "cli": "`groot-ros <verb>`, one module per verb",
+}
+NODES = "one file per node, wiring only; imported by no other package"
 #: Only these import ROS.
-ROS_ROOMS = {"bridge", "nodes"}
+ROS_PACKAGES = {"bridge", "nodes"}
 WITHOUT_TORCH = {
     "core",
     "robot",
     "vision",
-    "checkpoint",
     "processing",
     "observation",
     "control",
-    "checks",
     "bridge",
     "bags",
     "bringup",
@@ -65,64 +95,153 @@ class Import:
     file: Path
     line: int
     module: str
+    for_types: bool = False
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line} imports {self.module}"
 
 
 def violations(package: Path) -> list[str]:
-    """Every import below the package's folder that the layers forbid."""
+    """Return every import in the package's folder that the layers forbid."""
     found = []
     for file in sorted(package.rglob("*.py")):
-        room = file.relative_to(package).parts[0].removesuffix(".py")
+        own = file.relative_to(package).parts[0].removesuffix(".py")
         for imported in imports(file, package):
-            problem = _problem(room, imported.module)
+            problem = _problem(own, imported)
             if problem:
                 found.append(f"{imported}: {problem}")
     return found
 
 
 def imports(file: Path, package: Path) -> Iterator[Import]:
-    """All imports of one file; `from a import b` counts as a.b, relative ones are resolved."""
+    """Yield all imports of one file; `from a import b` counts as a.b, relative ones resolved."""
     here = (PACKAGE, *file.relative_to(package).parts[:-1])
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    guarded = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        for_types = id(node) in guarded
         if isinstance(node, ast.Import):
             for name in node.names:
-                yield Import(file, node.lineno, name.name)
+                yield Import(file, node.lineno, name.name, for_types)
         elif isinstance(node, ast.ImportFrom):
             base = here[: len(here) - node.level + 1] if node.level else ()
             source = ".".join((*base, *((node.module,) if node.module else ())))
             for name in node.names:
-                yield Import(file, node.lineno, f"{source}.{name.name}")
+                yield Import(file, node.lineno, f"{source}.{name.name}", for_types)
 
 
-def _problem(room: str, module: str) -> str:
-    top, _, rest = module.partition(".")
-    if top == "torch" and room in WITHOUT_TORCH:
-        return f"{room} must run without torch"
+def module_graph(package: Path) -> dict[str, set[str]]:
+    """Return module -> modules of the package that it imports, lazily or for types included."""
+    files = {}
+    for file in package.rglob("*.py"):
+        parts = (PACKAGE, *file.relative_to(package).with_suffix("").parts)
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    graph: dict[str, set[str]] = {name: set() for name in files}
+    for name, file in files.items():
+        for imported in imports(file, package):
+            target = imported.module
+            while target and target not in files:
+                target = target.rpartition(".")[0]
+            if target and target != name:
+                graph[name].add(target)
+    return graph
+
+
+def cycle(graph: Mapping[str, set[str]]) -> list[str]:
+    """Return the names on one cycle of the graph, or an empty list."""
+    done: set[str] = set()
+
+    def visit(name: str, path: list[str]) -> list[str]:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in done:
+            return []
+        for target in sorted(graph.get(name, ())):
+            if found := visit(target, [*path, name]):
+                return found
+        done.add(name)
+        return []
+
+    for name in sorted(graph):
+        if found := visit(name, []):
+            return found
+    return []
+
+
+def table() -> str:
+    """Return the table of layers for the architecture page."""
+    rows = ["| package | holds | may import |", "|---|---|---|"]
+    for name, layer in LAYERS.items():
+        allowed = ", ".join(f"`{other}`" for other in _in_order(layer.may_import))
+        rows.append(f"| `{name}` | {layer.holds} | {allowed or 'nothing'} |")
+    rows.append(f"| `nodes` | {NODES} | everything except {_listed(ASSEMBLY)} |")
+    for name, holds in ASSEMBLY.items():
+        rows.append(f"| `{name}` | {holds} | everything except `nodes` |")
+    rows += [
+        "",
+        f"Only {_listed(ROS_PACKAGES)} import ROS. {_listed(WITHOUT_TORCH)} do not import torch.",
+    ]
+    return "\n".join(rows)
+
+
+def write_table(page: Path = PAGE) -> None:
+    """Replace the table of the architecture page."""
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    page.write_text(f"{before}{BEGIN}\n{table()}\n{END}{after}", encoding="utf-8")
+
+
+def _in_order(names: frozenset[str]) -> list[str]:
+    order = list(LAYERS)
+    return sorted(names, key=lambda name: (order.index(name.partition(".")[0]), name))
+
+
+def _listed(names: object) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))
+
+
+def _problem(own: str, imported_module: Import) -> str:
+    top, _, rest = imported_module.module.partition(".")
+    # An import for types is not executed.
+    if top == "torch" and own in WITHOUT_TORCH and not imported_module.for_types:
+        return f"{own} must run without torch"
     if top in _ROS_MODULES or top.endswith("_msgs"):
-        return "" if room in ROS_ROOMS else "ROS belongs into bridge and nodes"
+        return "" if own in ROS_PACKAGES else "only bridge and nodes import ROS"
     if top != PACKAGE:
         return ""
     imported = rest.partition(".")[0]
     if imported in ("msg", "srv"):
-        return "" if room in ROS_ROOMS else "ROS belongs into bridge and nodes"
-    if any(f"{rest}.".startswith(f"{allowed}.") for allowed in MAY_IMPORT.get(room, ())):
+        return "" if own in ROS_PACKAGES else "only bridge and nodes import ROS"
+    if imported in ("", "__version__", own):
         return ""
-    return _room_problem(room, imported)
+    return _layer_problem(own, imported, rest)
 
 
-def _room_problem(room: str, imported: str) -> str:
-    if imported in ("", "__version__", room):
-        return ""
+def _layer_problem(own: str, imported: str, module: str) -> str:
     if imported == "nodes":
-        return "nothing imports nodes"
+        return "no package imports nodes"
     if imported in ASSEMBLY:
-        return "" if room in ASSEMBLY else f"nothing imports {imported} but the assembly"
-    if room == "nodes" or room in ASSEMBLY:
+        return "" if own in ASSEMBLY else f"only {', '.join(sorted(ASSEMBLY))} import {imported}"
+    if imported == "families" and own not in LAYERS:
+        allowed = any(f"{module}.".startswith(f"{name}.") for name in _FAMILIES)
+        return "" if allowed else "families is imported through family and registry only"
+    if own == "nodes" or own in ASSEMBLY:
         return ""
-    if room not in MAY_IMPORT:
-        return (
-            f"'{room}' is not a room of the import graph: say in test/import_graph.py where it is"
-        )
-    return f"{room} may import only {', '.join(sorted(MAY_IMPORT[room])) or 'nothing'}"
+    if own not in LAYERS:
+        return f"'{own}' is not in LAYERS of test/support/import_graph.py: add it there"
+    allowed_names = LAYERS[own].may_import
+    if any(f"{module}.".startswith(f"{name}.") for name in allowed_names):
+        return ""
+    return f"{own} may import only {', '.join(sorted(allowed_names)) or 'nothing'}"
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["--write"]:
+        sys.exit("usage: python test/support/import_graph.py --write")
+    write_table()
