@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from groot_ros.bridge.isolated_domain import use_isolated_domain
-from groot_ros.bringup.node_graph import defaults
+from groot_ros.bringup.arguments import default_values
 from groot_ros.core.share import robot_path
 from groot_ros.evaluation.table import format_table
 
@@ -174,7 +174,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         send_chunks()
         return
     use_isolated_domain()
-    nice = int(defaults()["policy_nice"])
+    nice = int(default_values()["policy_nice"])
     rows = []
     for name, works, loads in (
         ("alone", False, None),
