@@ -280,7 +280,7 @@ class Executor:
             return self._planner.plan(chunk, now_ns, self.settings)
         rejection = self._planner.begin(now_ns, self.settings)
         if rejection is not None:
-            self._watchdog.halt(rejection.detail, ReasonCode.NOT_VIABLE)
+            self._watchdog.halt(rejection.detail, ReasonCode.CANNOT_STOP)
             if self._motion.sent is not None:
                 self._outputs.published = None
                 self._restart = self._dispatch.due = True

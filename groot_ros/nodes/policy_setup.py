@@ -1,4 +1,4 @@
-"""What the policy node's parameters name: the model, its threads, tolerances, conditioning."""
+"""Objects that the policy node builds from its configuration."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def load(*args: object, **kwargs: object) -> "Policy":
-    """groot_ros.policy.load_policy, imported only now: the node answers while torch loads."""
+    """Call groot_ros.policy.load_policy; its import is late, so that the node answers meanwhile."""
     from groot_ros.policy import load_policy
 
     return load_policy(*args, **kwargs)  # type: ignore[arg-type]
@@ -26,7 +26,7 @@ def policy_of(
     load_policy: Callable[..., "Policy"],
     progress: Callable[[str, float], None],
 ) -> "Policy":
-    """The model; raises ValueError in one line."""
+    """Load the policy; raise ValueError with one line if that fails."""
     return load_policy(
         config.checkpoint,
         config.embodiment,
@@ -44,7 +44,12 @@ def policy_of(
 
 
 def set_threads(config: PolicyConfig) -> int:
-    """Of torch, from now on in every new thread: how many; raises ValueError in one line."""
+    """Set the number of CPU threads of torch for all new threads, and return it.
+
+    Raises:
+        ValueError: the number is invalid, or there is no such checkpoint.
+
+    """
     from groot_ros.runtime.threads import threads_for, use_threads
 
     given = config.torch_threads
@@ -54,7 +59,7 @@ def set_threads(config: PolicyConfig) -> int:
 
 
 def wanted_by(policy: "Policy") -> ObservationSpec:
-    """What an observation for this policy must hold."""
+    """Return the contents of an observation for this policy."""
     return ObservationSpec(
         tuple(policy.views),
         tuple(policy.state_groups),
@@ -64,7 +69,7 @@ def wanted_by(policy: "Policy") -> ObservationSpec:
 
 
 def tolerances_of(config: PolicyConfig) -> SyncTolerances:
-    """How far the inputs of an observation may disagree."""
+    """Return the synchronisation tolerances of an observation's inputs."""
     return SyncTolerances(
         max_image_age=config.max_image_age,
         max_image_skew=config.max_image_skew,
@@ -76,7 +81,7 @@ def tolerances_of(config: PolicyConfig) -> SyncTolerances:
 def continuation_of(
     config: PolicyConfig, policy: "Policy", contract: RobotContract
 ) -> Continuation:
-    """How chunks of this policy continue committed motion."""
+    """Return the source of prefixes, which let a chunk continue committed motion."""
     frozen = config.rtc_frozen_steps
     return Continuation(
         RtcMode[config.rtc_mode.upper()],
