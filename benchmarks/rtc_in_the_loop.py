@@ -25,8 +25,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.evaluation.run_figures import commanded_curve
 from groot_ros.evaluation.run_log import RunLog, open_bag, read_run
+from groot_ros.evaluation.run_metrics import commanded_curve
 from groot_ros.evaluation.table import format_table
 from groot_ros.sim import JOINTS
 from groot_ros.sim.arm import SimulatedArm

@@ -73,10 +73,11 @@ class Parameters(Generic[C]):
     def _warn_of_unknown(self, node: Node) -> None:
         """Warn of values that no parameter takes: most likely a misspelt name."""
         former = {p.former_name for p in self._parameters.values()}
+        # rclpy has no public list of the values that it was given.
         for name in node._parameter_overrides:
             if name in former or name.startswith("qos_overrides.") or node.has_parameter(name):
                 continue
-            near = difflib.get_close_matches(name, node._parameters, n=1)
+            near = difflib.get_close_matches(name, self._parameters, n=1)
             hint = f"; did you mean {near[0]}?" if near else ""
             node.get_logger().warning(f"this node has no parameter {name}{hint}")
 

@@ -8,7 +8,7 @@ from groot_ros.core.node_config import ROBOT_DESCRIPTION
 
 @dataclass(frozen=True)
 class ExecutorConfig:
-    """How chunks are spliced, bounded and sent, and when the executor stops the robot.
+    """Configuration of the executor: splicing, limits, sending, and when it stops the robot.
 
     Fields that are not exposed are not ROS parameters: they follow from the design of the executor.
 

@@ -24,7 +24,7 @@ class ActionKind(IntEnum):
 
 
 class RtcMode(IntEnum):
-    """How a chunk is conditioned on committed motion; the numbers of ActionChunk.msg."""
+    """Conditioning of a chunk on committed motion; the numbers of ActionChunk.msg."""
 
     OFF = 0
     NATIVE = 1

@@ -1,4 +1,4 @@
-"""What the executor publishes: the motion it has committed to, and its state."""
+"""Records that the executor publishes: committed motion, and its state."""
 
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
@@ -69,7 +69,7 @@ class ExecutorStatus(IntEnum):
 
 
 class ReasonCode(str, Enum):
-    """Why the executor has its status; the REASON_* constants of ExecutorState.msg."""
+    """Reason of the executor's status; the REASON_* constants of ExecutorState.msg."""
 
     EXECUTING = "EXECUTING"
     WAITING = "WAITING"
@@ -97,7 +97,7 @@ class ReasonCode(str, Enum):
 
 
 class ControlSource(IntEnum):
-    """Whose commands are executed; the SOURCE_* constants of ExecutorState.msg."""
+    """Source of the commands that are executed; the SOURCE_* constants of ExecutorState.msg."""
 
     POLICY = 0
     HUMAN = 1

@@ -17,7 +17,7 @@ ROBOT_DESCRIPTION = "Robot contract: path of a YAML file, or the name of a shipp
 
 @dataclass(frozen=True)
 class PolicyConfig:
-    """Which model runs, how it is executed, and what it acts on.
+    """Configuration of the policy: model, engine, inputs and real-time chunking.
 
     Raises:
         ValueError: a value is out of range; names the parameter.

@@ -1,1 +1,1 @@
-"""What a recorded run tells: figures, tables, pictures."""
+"""Evaluation of recorded runs: metrics, tables and pictures."""

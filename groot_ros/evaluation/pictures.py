@@ -1,4 +1,4 @@
-"""Pictures of a run: what the cameras saw, and what the joints were told and did."""
+"""Pictures of a run: camera images, and commanded and measured joint positions."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from groot_ros.evaluation.run_figures import commanded_curve, driven_span, without_chunk
 from groot_ros.evaluation.run_log import RunLog
+from groot_ros.evaluation.run_metrics import chunk_span, commanded_curve, without_chunk
 
 matplotlib.use("Agg")
 
@@ -16,13 +16,13 @@ from matplotlib import pyplot as plt
 
 #: Shown before the first chunk and after the last, s.
 _MARGIN_SECONDS = 1.0
-_MEASURED, _COMMANDED, _SEAM = "#1f77b4", "#d62728", "#999999"
+_MEASURED, _COMMANDED, _CHUNK = "#1f77b4", "#d62728", "#999999"
 
 
 def contact_sheet(
     frames: dict[str, list[NDArray[np.uint8]]], times: NDArray[np.float64], log: RunLog, path: Path
 ) -> None:
-    """One row a camera, one column an instant, the instruction in force above."""
+    """Draw one row per camera and one column per time, with the current instruction above."""
     rows, columns = len(frames), len(times)
     figure, axes = plt.subplots(
         rows, columns, figsize=(2.6 * columns, 2.15 * rows + 0.3), squeeze=False
@@ -43,9 +43,9 @@ def contact_sheet(
 
 
 def joint_curves(log: RunLog, path: Path) -> None:
-    """Per joint: committed and measured position over time, a grey line where a chunk arrived."""
+    """Plot committed and measured position of each joint, with a grey line at each chunk."""
     times, commanded = commanded_curve(log)
-    begin, end = driven_span(log)
+    begin, end = chunk_span(log)
     still = without_chunk(log)
     names = log.timelines[0].joint_names if log.timelines else tuple(log.joints)
     figure, axes = plt.subplots(
@@ -53,9 +53,9 @@ def joint_curves(log: RunLog, path: Path) -> None:
     )
     for column, (name, axis) in enumerate(zip(names, axes[:, 0], strict=True)):
         for chunk in log.chunks:
-            axis.axvline(chunk.received - begin, color=_SEAM, linewidth=0.4, alpha=0.6)
+            axis.axvline(chunk.received - begin, color=_CHUNK, linewidth=0.4, alpha=0.6)
         for start, stop in still:
-            axis.axvspan(start - begin, stop - begin, color=_SEAM, linewidth=0, alpha=0.25)
+            axis.axvspan(start - begin, stop - begin, color=_CHUNK, linewidth=0, alpha=0.25)
         if len(times):
             axis.plot(
                 times - begin,
@@ -79,7 +79,7 @@ def joint_curves(log: RunLog, path: Path) -> None:
     lines, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="upper right", fontsize=8, ncols=2, frameon=False)
     axes[0, 0].set_title(
-        "grey line: a new action chunk arrived; shaded: none to follow, braking or at rest",
+        "grey line: action chunk received; shaded: no chunk to execute, braking or at rest",
         size=8,
         loc="left",
     )
@@ -91,7 +91,7 @@ def joint_curves(log: RunLog, path: Path) -> None:
 
 
 def animation(frames: list[NDArray[np.uint8]], fps: float, path: Path) -> None:
-    """The frames as an animated WebP."""
+    """Write the frames as an animated WebP."""
     pictures = [Image.fromarray(frame) for frame in frames]
     pictures[0].save(
         path,

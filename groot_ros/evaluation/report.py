@@ -1,4 +1,4 @@
-"""A run's report from its bag: a table on the terminal, pictures beside it."""
+"""Report of a recorded run: a table on the terminal, and pictures."""
 
 import sys
 from pathlib import Path
@@ -7,8 +7,8 @@ import numpy as np
 from tqdm import tqdm
 
 from groot_ros.evaluation.pictures import animation, contact_sheet, joint_curves
-from groot_ros.evaluation.run_figures import RunFigures, driven_span, run_figures
 from groot_ros.evaluation.run_log import RunLog, read_frames, read_run
+from groot_ros.evaluation.run_metrics import RunMetrics, chunk_span, run_metrics
 from groot_ros.evaluation.table import format_table
 
 _SHEET_COLUMNS = 6
@@ -16,64 +16,65 @@ _ANIMATION_FPS = 8.0
 _ANIMATION_SECONDS = 20.0
 
 
-def write_report(bag: Path, out: Path) -> RunFigures:
-    """Print the table, write cameras.png, joints.png, run.webp and table.txt into `out`.
+def write_report(bag: Path, out: Path) -> RunMetrics:
+    """Print the table, and write cameras.png, joints.png, run.webp and table.txt into `out`.
 
     Raises:
-        ValueError: `bag` is not a bag, or cannot be read; nothing is written then.
+        ValueError: `bag` is not a bag, cannot be read, or has messages of another version;
+            nothing is written then.
 
     """
     with tqdm(total=4, desc="report", bar_format="{desc} {bar} {postfix}", leave=False) as steps:
         steps.set_postfix_str("reading the bag")
         log = read_run(bag)
         out.mkdir(parents=True, exist_ok=True)
-        figures = run_figures(log)
+        metrics = run_metrics(log)
         steps.update()
         steps.set_postfix_str("cameras.png")
-        begin, end = driven_span(log)
-        # The last instant of each equal part: what the arm was about then shows best.
+        begin, end = chunk_span(log)
+        # The end of each of six equal parts of the run shows best what the arm was doing.
         times = np.linspace(begin, end, _SHEET_COLUMNS + 1)[1:]
         frames = read_frames(bag, times)
         if frames.shown:
             contact_sheet(frames.shown, times, log, out / "cameras.png")
         steps.update()
         steps.set_postfix_str("run.webp")
-        moments = np.arange(begin, min(end, begin + _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
-        moving = read_frames(bag, moments).shown
-        if moving:
-            animation(next(iter(moving.values())), _ANIMATION_FPS, out / "run.webp")
+        instants = np.arange(begin, min(end, begin + _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
+        animated = read_frames(bag, instants).shown
+        if animated:
+            animation(next(iter(animated.values())), _ANIMATION_FPS, out / "run.webp")
         steps.update()
         steps.set_postfix_str("joints.png")
         if log.joints:
             joint_curves(log, out / "joints.png")
         steps.update()
     for topic, why in frames.rejected.items():
-        print(f"an image of {topic} cannot be shown: {why}", file=sys.stderr)
-    text = describe(log, figures)
+        print(f"{topic}: an image cannot be shown: {why}", file=sys.stderr)
+    text = describe(log, metrics)
     print(text)
     (out / "table.txt").write_text(text + "\n", encoding="utf-8")
-    return figures
+    return metrics
 
 
-def describe(log: RunLog, figures: RunFigures) -> str:
-    """The tables of one run."""
+def describe(log: RunLog, metrics: RunMetrics) -> str:
+    """Return the tables of one run."""
     return "\n\n".join(
         [
-            format_table(["run", "value"], _run_rows(log, figures)),
-            format_table(["latency by stage", "p50 ms", "p95 ms"], _stage_rows(figures)),
-            format_table(["joint", "travelled", "chunks limited"], _joint_rows(log, figures))
-            + "\n(chunks limited: some part of them asked for more than a limit and was slowed)",
+            format_table(["run", "value"], _run_rows(log, metrics)),
+            format_table(["latency by stage", "p50 ms", "p95 ms"], _stage_rows(metrics)),
+            format_table(["joint", "travelled", "chunks limited"], _joint_rows(log, metrics))
+            + "\n(chunks limited: chunks that exceeded a limit and were slowed down)",
         ]
     )
 
 
-def _run_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
+def _run_rows(log: RunLog, metrics: RunMetrics) -> list[list[str]]:
     state, policy = log.executor, log.policy
-    age = "/".join(_ms(a) for a in figures.chunk_age)
+    age = "/".join(_ms(a) for a in metrics.chunk_age)
     rows = [
-        ["recorded, start-up included", f"{log.duration:.1f} s"],
+        ["recorded, including start-up", f"{log.duration:.1f} s"],
         ["images", str(log.images)],
-        ["observations acted on (chunks)", str(len(log.chunks))],
+        ["observations used (chunks)", str(len(log.chunks))],
         ["chunks accepted", str(state.accepted) if state is not None else "-"],
         ["observations rejected", _counts(policy)],
         ["chunks rejected", _counts(state)],
@@ -85,18 +86,18 @@ def _run_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
     return rows
 
 
-def _stage_rows(figures: RunFigures) -> list[list[str]]:
-    rows = [[stage, _ms(p50), _ms(p95)] for stage, (p50, p95) in figures.stages.items()]
-    return [*rows, ["image to chunk received", _ms(figures.latency[0]), _ms(figures.latency[1])]]
+def _stage_rows(metrics: RunMetrics) -> list[list[str]]:
+    rows = [[stage, _ms(p50), _ms(p95)] for stage, (p50, p95) in metrics.stages.items()]
+    return [*rows, ["image to chunk received", _ms(metrics.latency[0]), _ms(metrics.latency[1])]]
 
 
-def _joint_rows(log: RunLog, figures: RunFigures) -> list[list[str]]:
-    hits: dict[str, int] = {}
+def _joint_rows(log: RunLog, metrics: RunMetrics) -> list[list[str]]:
+    limited: dict[str, int] = {}
     if log.executor is not None:
-        hits = dict(zip(log.executor.joint_names, log.executor.limited_chunks, strict=True))
+        limited = dict(zip(log.executor.joint_names, log.executor.limited_chunks, strict=True))
     return [
-        [name, f"{travel:.2f} {log.unit(name)}", str(hits.get(name, "-"))]
-        for name, travel in figures.travelled.items()
+        [name, f"{travel:.2f} {log.unit(name)}", str(limited.get(name, "-"))]
+        for name, travel in metrics.travelled.items()
     ]
 
 

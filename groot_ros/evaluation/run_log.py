@@ -1,4 +1,4 @@
-"""Reads a bag of the graph into arrays: what was seen, proposed, sent and done."""
+"""Reader of recorded runs: chunks, commands, states and images of a bag as arrays."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +17,16 @@ from groot_ros.core import ActionKind, MalformedError, ns_to_s, time_to_ns
 from groot_ros.vision.compressed import compressed_to_rgb
 from groot_ros.vision.encodings import image_to_rgb
 
-#: MESSAGE_VERSION of the package's messages that this module reads.
+#: MESSAGE_VERSION of this package's messages that this module reads.
 MESSAGE_VERSION = 2
+#: MESSAGE_VERSION -> versions of the package that record it; the first one had no such constant.
+_RECORDED_BY = {1: "groot_ros 0.1.0", 2: "groot_ros 0.2.0"}
+_VERSIONED = tuple(
+    f"groot_ros/msg/{name}"
+    for name in ("ActionChunk", "CommittedTimeline", "ExecutorState", "PolicyStatus")
+)
 
-#: Message type -> what makes RGB of it.
+#: Message type -> its conversion to RGB.
 _TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/Image": image_to_rgb,
     "sensor_msgs/msg/CompressedImage": compressed_to_rgb,
@@ -29,7 +35,7 @@ _TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
 
 @dataclass(frozen=True)
 class Chunk:
-    """An action chunk's place in time; seconds since the log began."""
+    """Times of an action chunk, in seconds since the start of the log."""
 
     received: float
     t_obs: float
@@ -42,7 +48,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Timeline:
-    """A committed timeline: row i is due at start + i*dt seconds since the log began."""
+    """A committed timeline; row i is due at start + i*dt seconds since the start of the log."""
 
     received: float
     start: float
@@ -53,7 +59,7 @@ class Timeline:
 
 @dataclass
 class RunLog:
-    """One run; all times are seconds since the first message of the bag.
+    """One run; times are seconds since the first message of the bag.
 
     Attributes:
         joints: joint -> [N, 2] of (time, measured position).
@@ -62,8 +68,8 @@ class RunLog:
         executor: the last ExecutorState, policy: the last PolicyStatus, or None.
         commands: messages on the controllers' topics.
         timing: name -> value of the executor's last timing report on /diagnostics.
-        units: joint -> unit of its position, as the chunks say it.
-        images: messages of all cameras.
+        units: joint -> unit of its position in the chunks.
+        images: number of images of all cameras.
 
     """
 
@@ -82,17 +88,17 @@ class RunLog:
     images: int = 0
 
     def unit(self, joint: str) -> str:
-        """Of the joint's position; rad where no chunk speaks of it."""
+        """Return the unit of the joint's position; rad if no chunk names the joint."""
         return self.units.get(joint, "rad")
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Pictures of a bag.
+    """Images of a bag.
 
     Attributes:
-        shown: topic -> the first uint8 RGB [H, W, 3] from each of the times on.
-        rejected: topic -> why an image of it could not be shown; the next that could be was taken.
+        shown: topic -> for each of the times the first uint8 RGB [H, W, 3] at or after it.
+        rejected: topic -> why an image could not be decoded; the next one was used instead.
 
     """
 
@@ -101,8 +107,14 @@ class Frames:
 
 
 def read_run(bag: Path) -> RunLog:
-    """Everything but the images; ValueError when the directory is not a readable bag."""
+    """Read everything but the images.
+
+    Raises:
+        ValueError: the directory is not a readable bag, or its messages have another version.
+
+    """
     with open_bag(bag) as (reader, types):
+        _require_version(bag, reader, types)
         log = RunLog(reader.start_time, ns_to_s(reader.duration))
         log.images = sum(c.msgcount for c in reader.connections if c.msgtype in _TO_RGB)
         joints: dict[str, list[tuple[float, float]]] = {}
@@ -142,7 +154,7 @@ def read_run(bag: Path) -> RunLog:
 
 
 def read_frames(bag: Path, times: NDArray[np.float64]) -> Frames:
-    """The pictures at `times` (ascending, s since the start) of every camera in the bag."""
+    """Return the images of every camera at `times` (ascending, s since the start)."""
     frames = Frames({}, {})
     with open_bag(bag) as (reader, types):
         for connection in reader.connections:
@@ -166,7 +178,12 @@ def read_frames(bag: Path, times: NDArray[np.float64]) -> Frames:
 
 @contextmanager
 def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
-    """An open reader, and the types as the bag itself defines them; ValueError if damaged."""
+    """Open a bag; yield its reader and the message types as the bag defines them.
+
+    Raises:
+        ValueError: the directory is not a bag, or the bag is damaged.
+
+    """
     if not (bag / "metadata.yaml").is_file():
         raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
     types = get_typestore(Stores.ROS2_JAZZY)
@@ -181,12 +198,27 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
         raise ValueError(f"bag {bag} cannot be read: {' '.join(str(error).split())}") from error
 
 
+def _require_version(bag: Path, reader: Reader, types: Typestore) -> None:
+    """Raise ValueError if the bag holds this package's messages in another version."""
+    recorded = {c.msgtype for c in reader.connections}.intersection(_VERSIONED)
+    for msgtype in sorted(recorded):
+        constants = {name: value for name, _, value in types.fielddefs[msgtype][0]}
+        version = int(constants.get("MESSAGE_VERSION", 1))
+        if version != MESSAGE_VERSION:
+            recorder = _RECORDED_BY.get(version, f"a later version (message version {version})")
+            raise ValueError(
+                f"bag {bag} has the messages of {recorder}, but this is a report of "
+                f"{_RECORDED_BY[MESSAGE_VERSION]} messages: make the report with the version that "
+                "recorded the bag, or record the run again"
+            )
+
+
 def _seconds(stamp: Any, origin_ns: int) -> float:
     return ns_to_s(time_to_ns(stamp) - origin_ns)
 
 
 def _units(message: Any) -> dict[str, str]:
-    """Joint -> unit, of the groups that say where joints go."""
+    """Return joint -> unit of the groups with joint positions."""
     positions = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
     groups = [group for group in message.groups if group.kind in positions]
     return {n: u for group in groups for n, u in zip(group.names, group.units, strict=False)}

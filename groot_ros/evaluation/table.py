@@ -1,10 +1,10 @@
-"""Plain aligned tables, for terminals and for pages."""
+"""Plain text tables with aligned columns."""
 
 from collections.abc import Sequence
 
 
 def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns aligned by their widest cell; the first to the left, the others to the right."""
+    """Return the table; the first column is aligned to the left, the others to the right."""
     cells = [list(header), *[list(row) for row in rows]]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
 

@@ -41,10 +41,9 @@ from groot_ros.nodes.policy_inputs import PolicyInputs
 from groot_ros.nodes.policy_setup import (
     continuation_of,
     load,
-    policy_of,
+    observation_spec_of,
     set_threads,
     tolerances_of,
-    wanted_by,
 )
 from groot_ros.nodes.run import run
 from groot_ros.observation.buffer import ObservationBuffer
@@ -123,12 +122,16 @@ class PolicyNode(ManagedNode):
         try:
             threads = set_threads(settings.config)
             contract = load_contract(robot_path(settings.config.robot))
-            policy = self._policy = policy_of(
-                settings.config, contract, self._load_policy, self._on_progress
+            policy = self._policy = self._load_policy(
+                settings.config, robot=contract, progress=self._on_progress
             )
-            wanted = wanted_by(policy)
         except ValueError as error:
             raise SetupError(str(error)) from error
+        if settings.config.rtc_mode != "off" and not policy.spec.supports_prefix:
+            raise SetupError(
+                f"parameter rtc.mode is {settings.config.rtc_mode}, but model family "
+                f"'{policy.spec.family}' cannot continue committed motion: set it to off"
+            )
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -138,7 +141,9 @@ class PolicyNode(ManagedNode):
                 self.get_logger().info(note)
         policy.warm_up()
         self._instructions.set_if_unset(settings.config.instruction)
-        self._buffer = ObservationBuffer(contract, wanted, tolerances_of(settings.config))
+        self._buffer = ObservationBuffer(
+            contract, observation_spec_of(policy), tolerances_of(settings.config)
+        )
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
         self._continuation = continuation_of(settings.config, policy, contract)
         self._timelines = self.create_subscription(

@@ -1,7 +1,6 @@
-"""What the policy node's parameters name: the model, its threads, tolerances, conditioning."""
+"""Make what the policy node needs from its configuration and the loaded policy."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import PolicyConfig, RtcMode
@@ -12,42 +11,35 @@ if TYPE_CHECKING:
     from groot_ros.policy import Policy
 
 
-def load(*args: object, **kwargs: object) -> "Policy":
-    """groot_ros.policy.load_policy, imported only now: the node answers while torch loads."""
+def load(config: PolicyConfig, **options: Any) -> "Policy":
+    """Call `groot_ros.policy.load_policy`; imported late, as the node answers while torch loads."""
     from groot_ros.policy import load_policy
 
-    return load_policy(*args, **kwargs)  # type: ignore[arg-type]
-
-
-def policy_of(
-    config: PolicyConfig,
-    contract: RobotContract,
-    load_policy: Callable[..., "Policy"],
-    progress: Callable[[str, float], None],
-) -> "Policy":
-    """The model; raises ValueError in one line."""
-    return load_policy(config, robot=contract, progress=progress)
+    return load_policy(config, **options)
 
 
 def set_threads(config: PolicyConfig) -> int:
-    """Of torch, from now on in every new thread: how many; raises ValueError in one line."""
-    from groot_ros.policy.loading import set_threads as set_
+    """Set the number of CPU threads of torch for all new threads, and return it.
 
-    return set_(config)
+    Raises:
+        ValueError: there is no such checkpoint.
+
+    """
+    from groot_ros.policy.loading import set_threads as set_torch_threads
+
+    return set_torch_threads(config)
 
 
-def wanted_by(policy: "Policy") -> ObservationSpec:
-    """What an observation for this policy must hold."""
+def observation_spec_of(policy: "Policy") -> ObservationSpec:
+    """Return the contents of an observation for this policy."""
+    spec = policy.spec
     return ObservationSpec(
-        tuple(policy.spec.views),
-        tuple(policy.spec.state_groups),
-        policy.spec.image_history,
-        policy.spec.state_history,
+        tuple(spec.views), tuple(spec.state_groups), spec.image_history, spec.state_history
     )
 
 
 def tolerances_of(config: PolicyConfig) -> SyncTolerances:
-    """How far the inputs of an observation may disagree."""
+    """Return by how much the inputs of an observation may differ in time."""
     return SyncTolerances(
         max_image_age=config.max_image_age,
         max_image_skew=config.max_image_skew,
@@ -59,7 +51,7 @@ def tolerances_of(config: PolicyConfig) -> SyncTolerances:
 def continuation_of(
     config: PolicyConfig, policy: "Policy", contract: RobotContract
 ) -> Continuation:
-    """How chunks of this policy continue committed motion."""
+    """Return how chunks of this policy continue committed motion."""
     frozen = config.rtc_frozen_steps
     return Continuation(
         RtcMode[config.rtc_mode.upper()],

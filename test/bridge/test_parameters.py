@@ -122,7 +122,7 @@ def test_a_former_name_is_accepted_with_one_warning_that_names_the_new_one(make,
 
 
 @pytest.mark.ros
-def test_the_new_name_wins_over_the_former_one(make, capfd):
+def test_the_new_name_has_priority_over_the_former_one(make, capfd):
     node, parameters = make("tempo:=2.0", "rate:=3.0")
     assert parameters.config.rate == 3.0
     assert "parameter tempo is now called rate" in capfd.readouterr().err
@@ -156,7 +156,7 @@ def test_the_former_names_in_a_parameter_file_of_the_previous_version_are_accept
 
 
 @pytest.mark.ros
-def test_an_unknown_parameter_is_warned_about_with_the_nearest_name(make, capfd):
+def test_an_unknown_parameter_gives_a_warning_with_the_nearest_name(make, capfd):
     make("raet:=2.0")
     assert "this node has no parameter raet; did you mean rate?" in capfd.readouterr().err
 

@@ -127,7 +127,7 @@ def test_lost_joint_states_have_their_code(bench):
 def test_a_state_that_cannot_stop_within_the_limits_has_its_code():
     bench = Bench(start=[1.45, 0.0, 0.0, 0.0], velocity=[3.0, 0.0, 0.0, 0.0])
     assert bench.give(sway_chunk(0.0)).reason == "not_viable"
-    assert code(bench) == ReasonCode.NOT_VIABLE
+    assert code(bench) == ReasonCode.CANNOT_STOP
 
 
 def test_a_clock_jump_has_its_code(bench):

@@ -1,4 +1,4 @@
-"""Makers of valid records, of which a test breaks one thing at a time."""
+"""Factories of valid records; a test makes one field invalid at a time."""
 
 import numpy as np
 import pytest

@@ -112,7 +112,7 @@ def test_all_steps_may_be_frozen(make_chunk):
     assert make_chunk(frozen_steps=4).frozen_steps == 4
 
 
-def test_a_chunk_is_unconditioned_unless_it_says_otherwise(make_chunk):
+def test_a_chunk_is_not_conditioned_by_default(make_chunk):
     chunk = make_chunk()
     assert (chunk.rtc_mode, chunk.frozen_steps, chunk.prefix_id) == (RtcMode.OFF, 0, 0)
 

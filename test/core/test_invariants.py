@@ -1,3 +1,5 @@
+"""Checks of records raise an error with a code to count and a line to read."""
+
 import math
 
 import numpy as np
@@ -9,7 +11,7 @@ from groot_ros.core import MalformedError
 from groot_ros.core.invariants import frozen_float_array, require, require_unique
 
 
-def test_an_error_carries_a_countable_reason_and_a_readable_line():
+def test_an_error_has_a_reason_to_count_and_a_line_to_read():
     with pytest.raises(MalformedError) as error:
         require(False, "bad_dt", "dt must be positive, not 0")
     assert error.value.reason == "bad_dt"
@@ -18,7 +20,7 @@ def test_an_error_carries_a_countable_reason_and_a_readable_line():
     assert isinstance(error.value, ValueError)
 
 
-def test_a_kept_condition_says_nothing():
+def test_a_condition_that_holds_raises_nothing():
     require(True, "bad_dt", "")
 
 
@@ -32,19 +34,19 @@ def test_names_are_accepted_exactly_when_all_differ(names):
         assert error.value.reason == "duplicate_name"
 
 
-def test_every_repeated_name_is_told_once():
+def test_every_repeated_name_is_listed_once():
     with pytest.raises(MalformedError, match=r"names \['a', 'b'\] more than once"):
         require_unique(["b", "a", "a", "b", "a", "c"], "the chunk")
 
 
-def test_an_empty_name_is_its_own_reason():
+def test_an_empty_name_has_its_own_reason():
     with pytest.raises(MalformedError) as error:
         require_unique(["a", ""], "the chunk")
     assert error.value.reason == "empty_name"
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_the_first_non_finite_value_is_named_by_its_place(bad):
+def test_the_first_non_finite_value_is_named_by_its_index(bad):
     values = np.zeros((3, 2))
     values[1, 1] = values[2, 0] = bad
     with pytest.raises(MalformedError, match=rf"positions\[1, 1\] is {bad}") as error:
@@ -52,7 +54,7 @@ def test_the_first_non_finite_value_is_named_by_its_place(bad):
     assert error.value.reason == "non_finite"
 
 
-def test_an_array_is_copied_and_cannot_be_changed():
+def test_an_array_is_copied_and_read_only():
     mine = np.array([1, 2], dtype=np.float32)
     kept = frozen_float_array(mine, "x")
     mine[0] = 9

@@ -1,3 +1,5 @@
+"""Observations keep their invariants."""
+
 import math
 
 import numpy as np
@@ -46,7 +48,7 @@ def test_a_state_that_is_not_two_dimensional_is_rejected(shape):
     assert error.value.reason == "bad_state"
 
 
-def test_a_state_that_is_not_finite_is_rejected_with_its_place():
+def test_a_state_that_is_not_finite_is_rejected_with_its_index():
     with pytest.raises(MalformedError, match=r"state 'arm'\[0, 2\] is nan") as error:
         make(state={"arm": [[0.0, 0.0, math.nan]]})
     assert error.value.reason == "non_finite"

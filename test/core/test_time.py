@@ -1,3 +1,5 @@
+"""Conversions of time are exact to the nanosecond."""
+
 from types import SimpleNamespace
 
 from hypothesis import given
@@ -13,10 +15,10 @@ def test_a_thirtieth_of_a_second_is_rounded_to_the_nearest_nanosecond():
 
 
 @given(st.integers(-(10**6) * NS_PER_S, 10**6 * NS_PER_S))
-def test_durations_up_to_eleven_days_come_back_to_the_nanosecond(nanoseconds):
+def test_durations_up_to_eleven_days_are_converted_exactly_and_back(nanoseconds):
     assert s_to_ns(ns_to_s(nanoseconds)) == nanoseconds
 
 
-def test_a_stamp_is_known_by_its_fields_and_keeps_every_nanosecond():
+def test_any_object_with_the_fields_of_a_stamp_is_converted_exactly():
     stamp = SimpleNamespace(sec=1_750_000_000, nanosec=999_999_999)
     assert time_to_ns(stamp) == 1_750_000_000_999_999_999

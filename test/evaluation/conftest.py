@@ -1,4 +1,4 @@
-"""Bags of true messages, written in a line."""
+"""Bags of real messages, written in one line."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,20 +11,20 @@ from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.writer import BagWriter
 
 #: (topic, seconds, message).
-Said: TypeAlias = tuple[str, float, Any]
+Sent: TypeAlias = tuple[str, float, Any]
 
 
 @pytest.fixture
-def bag_of(tmp_path: Path) -> Callable[[Iterable[Said]], Path]:
-    """A bag that holds these messages."""
+def bag_of(tmp_path: Path) -> Callable[[Iterable[Sent]], Path]:
+    """Write a bag with these messages."""
     definitions = MessageDefinitions()
 
-    def write(said: Iterable[Said]) -> Path:
+    def write(sent: Iterable[Sent]) -> Path:
         writer = BagWriter(tmp_path / "bag")
-        for topic, seconds, message in said:
+        for topic, seconds, message in sent:
             if topic not in writer.counts:
-                room, kind = type(message).__module__.split(".")[0], type(message).__name__
-                writer.add_topic(topic, definitions.find(f"{room}/msg/{kind}"))
+                package, name = type(message).__module__.split(".")[0], type(message).__name__
+                writer.add_topic(topic, definitions.find(f"{package}/msg/{name}"))
             writer.write(topic, round(seconds * 1e9), serialize_message(message))
         writer.close()
         return tmp_path / "bag"

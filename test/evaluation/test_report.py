@@ -1,4 +1,4 @@
-"""What a bag looks like: every encoding in its true colours, every joint in its own unit."""
+"""Reports show every encoding in its colours and every joint in its unit."""
 
 import io
 from array import array
@@ -36,7 +36,7 @@ def chunk(joints: dict[str, str]) -> ActionChunk:
 
 
 def joint_state(**positions: float) -> JointState:
-    # rclpy pads empty sequences of doubles in a way that rosbags takes for damage.
+    # rosbags rejects the padding that rclpy adds to empty sequences of doubles.
     values = list(positions.values())
     return JointState(name=list(positions), position=values, velocity=values, effort=values)
 
@@ -55,14 +55,14 @@ def joint_state(**positions: float) -> JointState:
     ],
     ids=lambda each: getattr(each, "encoding", getattr(each, "format", "")),
 )
-def test_a_camera_is_shown_in_its_true_colours(bag_of, message, colour) -> None:
+def test_a_camera_is_shown_in_its_colours(bag_of, message, colour) -> None:
     bag = bag_of([("/front", 0.0, message)])
     (frame,) = read_frames(bag, np.zeros(1)).shown["/front"]
     assert frame.dtype == np.uint8
     assert np.abs(frame.astype(int) - colour).max() <= 2
 
 
-def test_a_frame_is_the_first_from_its_time_on_and_a_damaged_one_gives_way(bag_of) -> None:
+def test_a_frame_is_the_first_at_or_after_its_time_and_damaged_ones_are_skipped(bag_of) -> None:
     levels = [(t, image("mono8", bytes([10 * t]))) for t in range(6)]
     levels[3][1].data = array("B", b"\0")
     bag = bag_of([("/front", float(t), message) for t, message in levels])
@@ -71,7 +71,7 @@ def test_a_frame_is_the_first_from_its_time_on_and_a_damaged_one_gives_way(bag_o
     assert frames.rejected["/front"].startswith("data_short: ")
 
 
-def test_a_bag_of_any_cameras_is_reported(bag_of, capsys) -> None:
+def test_a_bag_with_cameras_of_several_encodings_is_reported(bag_of, capsys) -> None:
     def at(seconds: float):
         return [
             ("/front", seconds, image("bgr8", bytes(ORANGE[::-1]))),
@@ -86,14 +86,14 @@ def test_a_bag_of_any_cameras_is_reported(bag_of, capsys) -> None:
     names = sorted(path.name for path in report.iterdir())
     assert names == ["cameras.png", "joints.png", "run.webp", "table.txt"]
     told = capsys.readouterr()
-    assert "an image of /depth cannot be shown: unknown_encoding: '16UC1'" in told.err
+    assert "/depth: an image cannot be shown: unknown_encoding: '16UC1'" in told.err
     assert read_run(bag).images == 9
 
 
-def test_a_joint_is_told_in_the_unit_of_the_chunks(bag_of, capsys, monkeypatch) -> None:
+def test_a_joint_is_shown_in_the_unit_of_the_chunks(bag_of, capsys, monkeypatch) -> None:
     joints = joint_state(lift=0.1, pan=0.2, wheel=0.3)
-    said = [("/action_chunk", 1.0, chunk({"lift": "m", "pan": "rad"})), ("/joints", 1.0, joints)]
-    bag = bag_of(said)
+    sent = [("/action_chunk", 1.0, chunk({"lift": "m", "pan": "rad"})), ("/joints", 1.0, joints)]
+    bag = bag_of(sent)
     assert read_run(bag).units == {"lift": "m", "pan": "rad"}
     labels = []
     monkeypatch.setattr(

@@ -1,3 +1,5 @@
+"""Tables are aligned by the widest cell of each column."""
+
 from groot_ros.evaluation.table import format_table
 
 

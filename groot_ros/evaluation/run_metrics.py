@@ -1,4 +1,4 @@
-"""Figures of a run, from its log."""
+"""Metrics of a run, from its log."""
 
 import itertools
 from collections.abc import Collection
@@ -12,11 +12,11 @@ from groot_ros.evaluation.run_log import RunLog
 
 
 @dataclass(frozen=True)
-class RunFigures:
-    """What a run comes down to.
+class RunMetrics:
+    """Summary of a run.
 
     Attributes:
-        travelled: joint -> range of its measured position while the executor followed chunks.
+        travelled: joint -> range of its measured position while the executor executed chunks.
         stages: stage -> (p50, p95) in s, over all chunks.
         latency: (p50, p95) from t_obs to the chunk's arrival, s.
         chunk_age: (p50, p95, max) while RUNNING, s.
@@ -29,8 +29,8 @@ class RunFigures:
     chunk_age: tuple[float, float, float]
 
 
-def run_figures(log: RunLog) -> RunFigures:
-    """Figures of one run; empty or NaN where the run has no data for them."""
+def run_metrics(log: RunLog) -> RunMetrics:
+    """Compute the metrics of one run; they are empty or NaN where the run has no data."""
     spans = running_spans(log)
     stages: dict[str, list[float]] = {}
     for chunk in log.chunks:
@@ -38,7 +38,7 @@ def run_figures(log: RunLog) -> RunFigures:
             stages.setdefault(stage, []).append(seconds)
     ages = _inside(log.chunk_ages, spans)[:, 1]
     arrivals = np.array([c.received - c.t_obs for c in log.chunks])
-    return RunFigures(
+    return RunMetrics(
         travelled={name: _range(_inside(rows, spans)[:, 1]) for name, rows in log.joints.items()},
         stages={s: (_quantile(v, 0.5), _quantile(v, 0.95)) for s, v in stages.items()},
         latency=(_quantile(arrivals, 0.5), _quantile(arrivals, 0.95)),
@@ -49,7 +49,7 @@ def run_figures(log: RunLog) -> RunFigures:
 def running_spans(
     log: RunLog, statuses: Collection[int] = (ExecutorStatus.RUNNING, ExecutorStatus.BRAKING)
 ) -> list[tuple[float, float]]:
-    """The (begin, end) times during which the executor said that it is in one of these states."""
+    """Return the (begin, end) times during which the executor reported one of these statuses."""
     spans: list[tuple[float, float]] = []
     begin: float | None = None
     for time, status in log.statuses:
@@ -64,34 +64,37 @@ def running_spans(
 
 
 def without_chunk(log: RunLog) -> list[tuple[float, float]]:
-    """The (begin, end) times between the first chunk and the last in which none was followed."""
-    begin, end = driven_span(log)
+    """Return the (begin, end) times without a chunk, between the first chunk and the last."""
+    begin, end = chunk_span(log)
     running = [
         (max(a, begin), min(b, end))
         for a, b in running_spans(log, (ExecutorStatus.RUNNING,))
         if b > begin and a < end
     ]
-    # Before the first one it was not waited for.
+    # The time before the first chunk does not count.
     return [(b, a) for (_, b), (a, _) in itertools.pairwise([*running, (end, end)]) if a > b]
 
 
-def driven_span(log: RunLog) -> tuple[float, float]:
-    """From the first chunk to the last, or the whole log when there were none."""
+def chunk_span(log: RunLog) -> tuple[float, float]:
+    """Return the times of the first and the last chunk, or the whole log if there are none."""
     if not log.chunks:
         return 0.0, log.duration
     return log.chunks[0].received, log.chunks[-1].received
 
 
 def commanded_curve(log: RunLog) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Times [M] and positions [M, J] of what was in force: each timeline until the next came."""
+    """Return times [M] and positions [M, J] of the committed motion.
+
+    Each timeline counts until the next one was received.
+    """
     times, rows = [], []
     for i, timeline in enumerate(log.timelines):
         last = i + 1 == len(log.timelines)
         end = log.duration if last else log.timelines[i + 1].received
         due = timeline.start + timeline.dt * np.arange(len(timeline.positions))
-        in_force = (due >= timeline.received) & (due < end)
-        times.append(due[in_force])
-        rows.append(timeline.positions[in_force])
+        current = (due >= timeline.received) & (due < end)
+        times.append(due[current])
+        rows.append(timeline.positions[current])
     if not times:
         return np.empty(0), np.empty((0, 0))
     return np.concatenate(times), np.concatenate(rows)

@@ -1,16 +1,16 @@
-"""Figures of a run: only what happened under the policy's commands counts."""
+"""Metrics of a run count only what happened while the executor executed chunks."""
 
 import numpy as np
 import pytest
 
 from groot_ros.core import ExecutorStatus as Status
-from groot_ros.evaluation.run_figures import (
+from groot_ros.evaluation.run_log import Chunk, RunLog, Timeline
+from groot_ros.evaluation.run_metrics import (
     commanded_curve,
-    run_figures,
+    run_metrics,
     running_spans,
     without_chunk,
 )
-from groot_ros.evaluation.run_log import Chunk, RunLog, Timeline
 
 
 def log_with(statuses: list[tuple[float, Status]], duration: float = 10.0) -> RunLog:
@@ -19,20 +19,20 @@ def log_with(statuses: list[tuple[float, Status]], duration: float = 10.0) -> Ru
     return log
 
 
-def test_motion_before_and_after_the_policy_was_in_command_is_not_counted_as_travel() -> None:
+def test_motion_before_and_after_the_chunks_is_not_counted_as_travel() -> None:
     log = log_with([(0.0, Status.IDLE), (2.0, Status.RUNNING), (4.0, Status.HOLDING)])
     times = np.linspace(0, 10, 101)
     log.joints = {"pan": np.stack([times, times], axis=1)}
-    assert run_figures(log).travelled["pan"] == pytest.approx(2.0)
+    assert run_metrics(log).travelled["pan"] == pytest.approx(2.0)
 
 
-def test_a_robot_that_was_never_in_command_travelled_nothing() -> None:
+def test_a_robot_without_chunks_travelled_nothing() -> None:
     log = log_with([(0.0, Status.IDLE)])
     log.joints = {"pan": np.array([[0.0, 0.0], [5.0, 3.0]])}
-    assert run_figures(log).travelled == {"pan": 0.0}
+    assert run_metrics(log).travelled == {"pan": 0.0}
 
 
-def test_coasting_on_the_tail_is_still_the_policys_motion() -> None:
+def test_braking_counts_as_motion_of_the_policy() -> None:
     log = log_with([(1.0, Status.RUNNING), (2.0, Status.BRAKING), (3.0, Status.HOLDING)])
     assert running_spans(log) == [(1.0, 3.0)]
 
@@ -50,7 +50,7 @@ def test_the_time_without_a_chunk_counts_from_the_first_one_to_the_last() -> Non
     assert without_chunk(log_with([])) == []
 
 
-def test_each_timeline_is_in_force_until_the_next_one_arrived() -> None:
+def test_each_timeline_counts_until_the_next_one_was_received() -> None:
     log = log_with([], duration=2.0)
     rows = np.arange(21, dtype=float)[:, None]
     log.timelines = [
@@ -63,13 +63,13 @@ def test_each_timeline_is_in_force_until_the_next_one_arrived() -> None:
     assert np.all(np.diff(times) > 0)
 
 
-def test_latency_runs_from_the_image_to_the_chunks_arrival() -> None:
+def test_latency_is_measured_from_the_image_to_the_reception_of_the_chunk() -> None:
     log = log_with([])
     log.chunks = [Chunk(0.3 + i, 0.1 + i, 0.1 + i, 0.03, 16, "", {"head": 0.05}) for i in range(9)]
-    figures = run_figures(log)
-    assert figures.latency == (pytest.approx(0.2), pytest.approx(0.2))
-    assert figures.stages["head"] == (pytest.approx(0.05), pytest.approx(0.05))
+    metrics = run_metrics(log)
+    assert metrics.latency == (pytest.approx(0.2), pytest.approx(0.2))
+    assert metrics.stages["head"] == (pytest.approx(0.05), pytest.approx(0.05))
 
 
 def test_an_empty_run_gives_nan_and_not_an_error() -> None:
-    assert np.isnan(run_figures(log_with([])).latency[0])
+    assert np.isnan(run_metrics(log_with([])).latency[0])
