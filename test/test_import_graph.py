@@ -124,7 +124,10 @@ def test_a_planted_violation_is_found(plant, path, source, problem):
         ("bridge/a.py", "from groot_ros.control.settings import ExecutorConfig"),
         ("bridge/a.py", "import rclpy\nfrom std_msgs.msg import String\nimport groot_ros.msg"),
         ("nodes/a.py", "import torch, rclpy\nfrom groot_ros.control import x"),
-        ("cli/a.py", "from groot_ros.bringup.supervisor import x\nfrom groot_ros import __version__"),
+        (
+            "cli/a.py",
+            "from groot_ros.bringup.supervisor import x\nfrom groot_ros import __version__",
+        ),
     ],
 )
 def test_an_import_that_the_layers_allow_is_not_reported(plant, path, source):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from groot_ros.bridge.messages import ns_to_time, rejection_counts
 from groot_ros.msg import InputStatus, PolicyStatus, StageTiming
-from groot_ros.observation.inference_stats import STAGES, InferenceStats, StepBudget
+from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.input_health import InputHealth
 
 
@@ -54,7 +54,6 @@ def policy_status(
         rejections: rejection code -> count.
 
     """
-    quantiles = zip(STAGES, stats.quantile(0.5), stats.quantile(0.95), strict=True)
     msg = PolicyStatus(
         lifecycle=lifecycle,
         session=activation.session,
@@ -62,7 +61,10 @@ def policy_status(
         instruction_id=instruction_id,
         target_rate=target_rate,
         rate=stats.rate(now_ns),
-        stages=[StageTiming(name=name, p50=p50, p95=p95) for name, p50, p95 in quantiles],
+        stages=[
+            StageTiming(name=name, p50=p50, p95=p95)
+            for name, (p50, p95) in stats.quantiles(0.5, 0.95).items()
+        ],
         inputs=[
             InputStatus(
                 name=i.name,

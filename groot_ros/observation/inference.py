@@ -22,6 +22,9 @@ class InferringPolicy(Protocol):
     ) -> ActionChunk:
         """Return a chunk; session, ids and inputs are filled in by Inference."""
 
+    def reset(self) -> None:
+        """Forget earlier observations."""
+
 
 @dataclass(frozen=True)
 class _Request:
@@ -72,6 +75,7 @@ class Inference:
         self._ended = False
         self._chunks = 0
         self._last_instruction_id = 0
+        self._reset_episode = -1
         self._publish_seconds = 0.0
         self.session = str(uuid.uuid4())
         self.episode = 0
@@ -88,6 +92,10 @@ class Inference:
             return
         snapshot_seconds = perf_counter() - began
         try:
+            # Here, as the policy is used in this thread only.
+            if request.episode != self._reset_episode:
+                self._policy.reset()
+                self._reset_episode = request.episode
             prefix = self._prefix_for(
                 ChunkOrigin(
                     observation.stamp_ns,

@@ -8,9 +8,6 @@ from threading import Lock
 from groot_ros.core import NS_PER_S, ActionChunk, ns_to_s
 from groot_ros.observation.input_health import LatencyWindow, RateMeter
 
-#: The stages of a chunk, in order; all but the first and the last are the model's own.
-STAGES = ("snapshot", "preprocess", "backbone", "head", "decode", "publish")
-
 #: Share of a step by which a duration may exceed a whole number of steps without rounding up.
 _JITTER = 0.1
 
@@ -54,7 +51,7 @@ class InferenceStats:
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self._stages = {name: LatencyWindow() for name in STAGES}
+        self._stages: dict[str, LatencyWindow] = {}
         self._delay = LatencyWindow()
         # Long, because a large model on a small machine needs several seconds for a chunk.
         self._rate = RateMeter(10 * NS_PER_S)
@@ -67,18 +64,17 @@ class InferenceStats:
             self._rate.record_event(now_ns)
             self._delay.record_latency(ns_to_s(now_ns - chunk.stamp_ns))
             for name, seconds in stage_seconds.items():
-                if name in self._stages:
-                    self._stages[name].record_latency(seconds)
+                self._stages.setdefault(name, LatencyWindow()).record_latency(seconds)
 
     def rate(self, now_ns: int) -> float:
         """Return chunks per second."""
         with self._lock:
             return self._rate.rate(now_ns)
 
-    def quantile(self, share: float) -> list[float]:
-        """Return the quantile of every stage's duration, in the order of STAGES, s."""
+    def quantiles(self, *shares: float) -> dict[str, list[float]]:
+        """Return stage -> quantiles of its duration, s, in the order of execution."""
         with self._lock:
-            return [window.quantile(share) for window in self._stages.values()]
+            return {name: window.quantiles(*shares) for name, window in self._stages.items()}
 
     def budget(self, target_rate: float, dt: float, horizon: int, now_ns: int) -> StepBudget:
         """Return the budget at the p95 of the delay and the lower of target and measured rate."""

@@ -5,12 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import toy_family
+from support.policy_stage import active, stages
 from support.toy_family import GROUPS, HORIZON, SPEC, TAG, VIEWS, write_toy_checkpoint
 
+from groot_ros.bridge.messages import chunk_from_msg
 from groot_ros.cli.main import main
 from groot_ros.core import Observation, PolicyConfig, Prefix
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.registry import family_names, find_family, get_family
+from groot_ros.nodes.policy_node import load as load_in_node
 from groot_ros.policy import Policy, load_policy
 
 
@@ -165,3 +168,29 @@ def test_infer_runs_it(checkpoint: Path, seen: Path, capsys: pytest.CaptureFixtu
     assert f"{HORIZON} actions" in out
     with np.load(seen.with_name("seen_actions.npz")) as file:
         assert file["action.single_arm"].shape == (HORIZON, 5)
+
+
+@pytest.fixture
+def stage(ros_domain):
+    yield from stages()
+
+
+@pytest.mark.ros
+def test_the_policy_node_runs_it(stage, checkpoint: Path) -> None:
+    on = active(stage, load=load_in_node, checkpoint=checkpoint, embodiment=TAG)
+    chunk = chunk_from_msg(on.chunks.wait(lambda m: m.id == 3))
+    assert [(g.name, g.width) for g in chunk.groups] == list(GROUPS.items())
+    assert chunk.engine == "torch"
+    stages_of_chunk = ["snapshot", "preprocess", "prompt", "policy", "decode", "publish"]
+    assert list(chunk.stage_seconds) == stages_of_chunk
+    status = on.statuses.wait(lambda s: len(s.stages) > 0, after=len(on.statuses))
+    assert [stage.name for stage in status.stages] == stages_of_chunk
+
+
+@pytest.mark.ros
+def test_the_policy_node_refuses_real_time_chunking_that_the_family_cannot_do(
+    stage, checkpoint: Path
+) -> None:
+    on = stage(load=load_in_node, checkpoint=checkpoint, embodiment=TAG, **{"rtc.mode": "guided"})
+    assert not on.configure()
+    on.logs.wait(lambda m: "model family 'toy' cannot continue committed motion" in m.msg)

@@ -33,6 +33,7 @@ class Setting:
         self.while_inferring = lambda: None
         self.origins: list[ChunkOrigin] = []
         self.prefixes: list[object] = []
+        self.resets = 0
         self.now = NOW
         self.inference = Inference(
             self,
@@ -48,6 +49,9 @@ class Setting:
     def prefix_for(self, origin):
         self.origins.append(origin)
         return len(self.origins)
+
+    def reset(self):
+        self.resets += 1
 
     def infer(self, observation, prefix=None, seed=None):
         self.prefixes.append(prefix)
@@ -138,6 +142,17 @@ def test_the_first_chunk_after_a_reset_is_of_the_new_episode_and_uses_no_older_i
     assert setting.rejected[-1][0] == "missing_image"
     setting.step()
     assert [(c.episode, c.id) for c in setting.published] == [(0, 1), (1, 2)]
+
+
+def test_a_new_session_and_each_reset_make_the_policy_forget_in_the_inference_thread():
+    setting = Setting()
+    setting.step()
+    setting.step()
+    assert setting.resets == 1
+    setting.inference.reset()
+    assert setting.resets == 1
+    setting.step()
+    assert setting.resets == 2
 
 
 def test_any_exception_of_a_policy_is_a_rejection_with_its_message():

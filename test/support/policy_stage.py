@@ -23,6 +23,7 @@ from std_srvs.srv import Trigger
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind
+from groot_ros.families.family import PolicySpec
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.policy_node import PolicyNode
@@ -41,11 +42,19 @@ TIMEOUT = 60.0
 class ScriptedPolicy:
     """Stand-in for a loaded policy, without a model: its chunks repeat the observed state."""
 
-    views = ("front", "wrist")
-    history = {"video": (0,), "state": (0,)}  # noqa: RUF012
-    state_groups = {"single_arm": 5, "gripper": 1}  # noqa: RUF012
+    spec = PolicySpec(
+        family="scripted",
+        embodiment="scripted",
+        views=("front", "wrist"),
+        image_history=(0,),
+        state_history=(0,),
+        state_groups={"single_arm": 5, "gripper": 1},
+        action_groups={"single_arm": 5, "gripper": 1},
+        action_space={"single_arm": "joint", "gripper": "joint"},
+        horizon=HORIZON,
+        supports_prefix=True,
+    )
     joint_groups = ("single_arm", "gripper")
-    horizon = HORIZON
     first_step = 0.0
     dt = 1 / 30
     device = "cpu"
@@ -58,6 +67,10 @@ class ScriptedPolicy:
         self.observations = []
         self.seeds = []
         self.warm = self.closed = False
+        self.resets = 0
+
+    def reset(self) -> None:
+        self.resets += 1
 
     def warm_up(self) -> None:
         self.warm = True
