@@ -6,6 +6,7 @@ fake_tensorrt, fake_graph_recorder: TensorRT and CUDA graphs without a GPU
 tensorrt_wheels, tensorrt_api, tensorrt_stubs: type check against the published bindings
 control_bench, streaming: executor and controller without ROS
 executor_stage, policy_stage, process_stage: nodes over DDS, in one or several processes
+torch_threads: fixture that runs torch on one thread
 broken_executor, slow_policy: scripts that tests start as node processes
 import_graph: allowed imports between packages
 """

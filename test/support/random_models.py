@@ -6,9 +6,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from groot_ros.models.gr00t_n1d6 import Gr00tN1d6, Gr00tN1d6Config, build_model
-from groot_ros.processing import ModelInputs
-from groot_ros.runtime.engine import PrefixInput
+from groot_ros.core.program import ModelInputs
+from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
+from groot_ros.families.gr00t_n1d6.processor import Batch
 from support.tiny_checkpoint import tiny_config
 
 CELL = 28
@@ -36,7 +37,7 @@ def random_model(config: Gr00tN1d6Config | None = None, seed: int = 0) -> Gr00tN
 
 def observations(
     config: Gr00tN1d6Config, samples: Sequence[tuple[int, Views, int]], states: int = 1
-) -> ModelInputs:
+) -> Batch:
     """Return a left-padded batch; a sample is (tokens before the images, views, tokens after)."""
     rng = np.random.default_rng(0)
     rows, images = [], []
@@ -47,7 +48,7 @@ def observations(
             images.append(rng.integers(0, 256, (3, h * CELL, w * CELL), dtype=np.uint8))
         rows.append(row + rng.integers(0, 200, after).tolist())
     length = max(map(len, rows))
-    return ModelInputs(
+    return Batch(
         input_ids=np.array([[0] * (length - len(row)) + row for row in rows]),
         attention_mask=np.array([[0] * (length - len(row)) + [1] * len(row) for row in rows]),
         images=images,
@@ -61,8 +62,8 @@ def noise_for(config: Gr00tN1d6Config, batch: int = 1) -> np.ndarray:
     return np.random.default_rng(1).normal(size=shape).astype(np.float32)
 
 
-def prefix_for(config: Gr00tN1d6Config, kind: str, batch: int = 1) -> PrefixInput | None:
-    """Return a committed motion: "none", "frozen", "guided", "clean" or "random"."""
+def prefix_for(config: Gr00tN1d6Config, kind: str, batch: int = 1) -> ModelInputs:
+    """Return a prefix for every row: "none", "frozen", "guided", "clean" or "random"."""
     shape = (batch, config.action_horizon, config.max_action_dim)
     zeros, ones = np.zeros(shape, dtype=np.float32), np.ones(shape, dtype=np.float32)
     rng = np.random.default_rng(2)
@@ -70,10 +71,36 @@ def prefix_for(config: Gr00tN1d6Config, kind: str, batch: int = 1) -> PrefixInpu
     early = np.zeros_like(zeros)
     early[:, : shape[1] // 2] = 1.0
     share = rng.random(shape).astype(np.float32)
-    return {
-        "none": None,
-        "frozen": PrefixInput(prefix, early, zeros, 1.0 - early, zeros[..., 0]),
-        "guided": PrefixInput(prefix, zeros, early * share, ones, zeros[..., 0]),
-        "clean": PrefixInput(prefix, early, zeros, 1.0 - early, early[..., 0]),
-        "random": PrefixInput(prefix, np.round(share), share, 1.0 - share, early[..., 0]),
+    if kind == "none":
+        return {}
+    start, weight, strength, clean = {
+        "frozen": (early, zeros, 1.0 - early, zeros[..., 0]),
+        "guided": (zeros, early * share, ones, zeros[..., 0]),
+        "clean": (early, zeros, 1.0 - early, early[..., 0]),
+        "random": (np.round(share), share, 1.0 - share, early[..., 0]),
     }[kind]
+    return {
+        "prefix": prefix,
+        "start": start,
+        "weight": weight,
+        "strength": strength,
+        "clean": clean,
+    }
+
+
+def model_inputs(
+    config: Gr00tN1d6Config,
+    samples: Sequence[tuple[int, Views, int]],
+    states: int = 1,
+    kind: str = "none",
+) -> list[ModelInputs]:
+    """Return what an engine takes for every sample of `observations`: with noise and a prefix."""
+    batch = observations(config, samples, states)
+    drawn = {
+        "noise": noise_for(config, len(samples)),
+        **prefix_for(config, kind, len(samples)),
+    }
+    return [
+        {**batch.inputs(row), **{name: array[row : row + 1] for name, array in drawn.items()}}
+        for row in range(len(samples))
+    ]

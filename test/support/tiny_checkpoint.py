@@ -5,26 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from groot_ros.models.gr00t_n1d6 import (
-    DiTConfig,
-    EagleConfig,
-    Gr00tN1d6Config,
-    TextConfig,
-    VisionConfig,
-    build_model,
-    save_model,
-)
-from groot_ros.processing import (
-    IMAGE_TOKEN_INDEX,
-    VOCAB_SIZE,
-    ActionConfig,
-    Embodiment,
-    ModalityConfig,
-    ProcessorConfig,
-    Representation,
-    save_processor,
-    write_byte_tokenizer,
-)
+from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import build_model
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig, save_processor
+from groot_ros.families.gr00t_n1d6.weights import save_model
+from groot_ros.layers.dit import DiTConfig
+from groot_ros.layers.qwen3 import TextConfig
+from groot_ros.layers.siglip2 import VisionConfig
+from groot_ros.processing.modality import ActionConfig, Embodiment, ModalityConfig, Representation
+from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX, VOCAB_SIZE, write_byte_tokenizer
 
 TAG = "new_embodiment"
 HORIZON = 8

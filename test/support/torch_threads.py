@@ -1,4 +1,4 @@
-"""Tiny tensors gain nothing from threads, and the machine is shared."""
+"""Fixture for folders that run tiny networks: import it in their conftest.py."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,7 @@ import torch
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
+    """Run torch on one thread: more do not speed up tiny tensors and load the machine."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

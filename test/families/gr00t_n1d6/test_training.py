@@ -1,4 +1,4 @@
-"""What training minimises and which parameters learn."""
+"""The training loss, and which parameters learn."""
 
 from dataclasses import replace
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 from support.tiny_checkpoint import tiny_config
 
-from groot_ros.families.gr00t_n1d6.objective import sample_time
-from groot_ros.models.gr00t_n1d6 import (
-    BackboneOutput,
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.network import build_model
+from groot_ros.families.gr00t_n1d6.training import (
     apply_tuning,
-    build_model,
     flow_matching_loss,
+    sample_time,
     train_mode,
 )
 
@@ -44,7 +44,7 @@ def test_time_follows_the_beta_distribution_and_stays_below_one() -> None:
     assert abs(float(time.mean()) - 0.4 * 0.999) < 0.01
 
 
-def test_masked_actions_do_not_enter_the_loss() -> None:
+def test_masked_actions_do_not_contribute_to_the_loss() -> None:
     head = build_model(tiny_config()).eval().action_head
     backbone, state, action, mask, embodiment = batch()
     result = flow_matching_loss(head, backbone, state, action, mask, embodiment, **draws())
@@ -53,25 +53,25 @@ def test_masked_actions_do_not_enter_the_loss() -> None:
     assert torch.equal(result.loss, expected)
 
 
-def test_the_loss_is_zero_where_the_velocity_is_predicted_exactly() -> None:
+def test_the_loss_is_zero_if_the_velocity_is_predicted_exactly() -> None:
     head = build_model(tiny_config()).eval().action_head
     backbone, state, _, mask, embodiment = batch()
     given = draws()
     first = flow_matching_loss(
         head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **given
     )
-    # time 0: the trajectory is the noise whatever the action is, so the target can be chosen.
-    still = {**given, "time": torch.zeros(B)}
+    # At time 0 the trajectory is the noise for any action, so the target can be chosen.
+    at_start = {**given, "time": torch.zeros(B)}
     at_zero = flow_matching_loss(
-        head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **still
+        head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **at_start
     )
-    wanted = (at_zero.prediction + given["noise"]).detach()
-    exact = flow_matching_loss(head, backbone, state, wanted, mask, embodiment, **still)
+    target = (at_zero.prediction + given["noise"]).detach()
+    exact = flow_matching_loss(head, backbone, state, target, mask, embodiment, **at_start)
     assert float(exact.loss.detach()) < 1e-10
     assert float(first.loss.detach()) > 0.1
 
 
-def test_state_dropout_acts_in_eval_mode_too_as_in_the_reference() -> None:
+def test_state_dropout_also_acts_in_eval_mode_as_in_the_reference() -> None:
     head = build_model(tiny_config(state_dropout_prob=1.0)).eval().action_head
     backbone, state, *rest = batch()
     dropped = flow_matching_loss(head, backbone, state, *rest, **draws())
@@ -139,7 +139,7 @@ def test_a_switch_freezes_its_part_and_nothing_else(switch: str, part: str) -> N
     assert frozen
 
 
-def test_the_top_layers_learn_though_the_language_model_is_frozen() -> None:
+def test_the_top_layers_learn_while_the_language_model_is_frozen() -> None:
     model = build_model(tiny_config(tune_llm=False, tune_top_llm_layers=1))
     apply_tuning(model)
     text = model.backbone.model.text
