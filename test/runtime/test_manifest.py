@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from support.manifests import ORIN, make_unreadable, manifest, parsed_hint
+from support.version_0_1 import old_manifest
 
 import groot_ros
 from groot_ros.core.program import ProgramSpec, Range, Segment
@@ -314,62 +315,41 @@ def test_a_missing_onnx_file_names_the_command_that_exports_it_again(tmp_path: P
     assert (hint.image_size, hint.instruction_tokens) == ([(48, 64), (112, 400)], 20)
 
 
-def old_manifest(directory: Path) -> dict:
-    """Return the JSON that groot_ros 0.1 wrote for the manifest of `support.manifests`."""
+def written_by_0_1(directory: Path, **changes: object) -> Path:
+    """Write the manifest of `support.manifests` as groot_ros 0.1 did; return its path."""
     manifest(directory).write(directory)
-    new = json.loads((directory / "manifest.json").read_text())
-    for name in ("segments", "reference_sha256", "family", "base_checkpoint"):
-        del new[name]
-    segment = manifest(directory).segments["denoise"]
-    plan = {
-        "file": "denoise.plan",
-        "sha256": segment.plan.sha256,
-        "onnx_sha256": segment.sha256,
-        "machine": vars(ORIN),
-        "profile": {"tokens": {"low": 100, "usual": 120, "high": 160}},
-        "date": "2026-11-21",
-    }
-    return {
-        **new,
-        "model": "gr00t_n1d6",
-        "format": 1,
-        "attention": "by_hand",
-        "oracle_sha256": "b" * 64,
-        "stages": {
-            "denoise": {
-                "onnx": "denoise.onnx",
-                "sha256": segment.sha256,
-                "quantised": "",
-                "plan": plan,
-            }
-        },
-    }
+    path = directory / "manifest.json"
+    path.write_text(json.dumps({**old_manifest(json.loads(path.read_text())), **changes}))
+    return path
 
 
 def test_the_format_of_version_0_1_is_read_with_one_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "manifest.json").write_text(json.dumps(old_manifest(tmp_path)))
+    path = written_by_0_1(tmp_path)
+    assert set(json.loads(path.read_text())) == {
+        *("format", "model", "checkpoint", "checkpoint_sha256", "embodiment", "backbone_assets"),
+        *("precision", "steps", "attention", "opset", "tolerance", "rounding", "oracle_sha256"),
+        *("profile", "stages", "date", "image_sizes", "versions"),
+    }
     assert Manifest.read(tmp_path) == manifest(tmp_path, format=1)
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert record.getMessage() == (
-        f"{tmp_path / 'manifest.json'}: written by groot_ros 0.1, which the next version will not "
+        f"{path}: written by groot_ros 0.1, which the next version will not "
         "read; rebuild the engine files"
     )
 
 
 def test_the_format_of_version_0_1_knows_the_other_attention_too(tmp_path: Path) -> None:
-    old = {**old_manifest(tmp_path), "attention": "fused"}
-    (tmp_path / "manifest.json").write_text(json.dumps(old))
+    written_by_0_1(tmp_path, attention="fused")
     assert Manifest.read(tmp_path).attention == "fused"
-    (tmp_path / "manifest.json").write_text(json.dumps({**old, "attention": "flash"}))
+    written_by_0_1(tmp_path, attention="flash")
     assert "'attention' is 'flash', not one of" in rejection(Manifest.read, tmp_path)
 
 
 def test_a_manifest_of_version_0_1_is_never_changed(tmp_path: Path) -> None:
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps(old_manifest(tmp_path)))
+    path = written_by_0_1(tmp_path)
     before, old = path.read_bytes(), Manifest.read(tmp_path)
     text = rejection(old.write, tmp_path)
     assert text.startswith(f"{path}: written by groot_ros 0.1 and cannot be changed")
