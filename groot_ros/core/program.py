@@ -89,6 +89,11 @@ class Segment:
     constants: tuple[str, ...] = ()
     observed: tuple[str, ...] = ()
 
+    @property
+    def lists_outputs(self) -> bool:
+        """Whether its outputs are lists, with one entry per repetition."""
+        return bool(self.repeat) and self.per != "step"
+
     def sizes(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
         """Return the free dimensions that the given shapes of all inputs imply.
 
@@ -180,6 +185,8 @@ class ProgramSpec:
                 unknown = [d for d in tensor.dims if isinstance(d, str) and d not in self.free_dims]
                 if unknown:
                     raise ValueError(f"{segment.name}: '{unknown[0]}' is not in free_dims")
+        for stage in self.stages:
+            self._require_runnable(stage)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -224,6 +231,23 @@ class ProgramSpec:
             elif dim.multiple_of in full:
                 full[name] = full[dim.multiple_of] * dim.factor
         return full
+
+    def _require_runnable(self, stage: Stage) -> None:
+        lists = {t.name for s in stage.segments if s.lists_outputs for t in s.outputs}
+        leaving = [name for name in stage.results if name in lists]
+        if leaving:
+            raise ValueError(
+                f"'{leaving[0]}' is a list, as its segment is repeated: it cannot leave stage "
+                f"'{stage.name}'"
+            )
+        if stage.per_prompt:
+            later = {t.name for s in self.segments if s.per != "prompt" for t in s.outputs}
+            read = [name for name in stage.carried if name in later]
+            if read:
+                raise ValueError(
+                    f"prompt stage '{stage.name}' reads '{read[0]}', which depends on the "
+                    "observation"
+                )
 
     def _grouped(self) -> list[tuple[str, tuple[Segment, ...]]]:
         groups: list[tuple[str, list[Segment]]] = []

@@ -156,7 +156,12 @@ def _read_engine_files(
     directory = Path(config.engine_directory)
     manifest = Manifest.read(directory)
     manifest.require_checkpoint(
-        directory, checkpoint.path, digest, config.embodiment, checkpoint.program
+        directory,
+        checkpoint.path,
+        digest,
+        config.embodiment,
+        checkpoint.spec.family,
+        checkpoint.program,
     )
     outputs = ReferenceOutputs.load(directory, manifest)
     if config.engine == AUTO or not config.allow_unvalidated_engine:

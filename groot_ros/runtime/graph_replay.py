@@ -84,7 +84,7 @@ class GraphRunner:
         if replays is None:
             replays = Replays(stage.name, self._recorder, self._capacity)
             self._replays[stage.name] = replays
-        repeated = any(binding.count(s) > 1 for s in stage.segments if s.repeat and s.per != "step")
+        repeated = any(s.lists_outputs and binding.count(s) > 1 for s in stage.segments)
         if repeated and not self._repeats:
             replays.release()
             return self._recorder.run(lambda: inner.run(stage, binding, carried))
@@ -99,7 +99,7 @@ class GraphRunner:
             results = inner.execute(stage, binding, tensors)
             return tuple(results[name] for name in stage.results)
 
-        counts = tuple(sorted(binding.counts.items()))
+        counts = tuple(binding.count(segment) for segment in stage.segments)
         key = (binding.structure, counts, tuple(constants), tuple(inputs))
         results = replays(work, tuple(constants.values()), tuple(inputs.values()), key)
         # The graph's own outputs are overwritten by the next observation.

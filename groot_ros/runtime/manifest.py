@@ -165,10 +165,12 @@ class Manifest:
         checkpoint: Path,
         sha256: str,
         embodiment: str,
+        family: str,
         program: ProgramSpec,
     ) -> None:
         """Require an export of the checkpoint at this path, for this embodiment."""
         export = self.export_command(directory, checkpoint=checkpoint, embodiment=embodiment)
+        _agree(directory, "family", self.family, family, export)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
         _agree(directory, "embodiment", self.embodiment, embodiment, export)
         for name in self.segments:

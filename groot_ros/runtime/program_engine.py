@@ -101,7 +101,7 @@ class SegmentRunner:
         program = self._open()
         known: dict[str, Any] = dict(tensors)
         for group in stage.loops():
-            repeated = bool(group[0].repeat) and group[0].per != "step"
+            repeated = group[0].lists_outputs
             collected: list[dict[str, Any]] = []
             for index in range(binding.count(group[0])):
                 for segment in group:

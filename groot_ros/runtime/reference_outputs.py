@@ -6,7 +6,8 @@ directory checks that at every start.
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -144,10 +145,16 @@ class ReferenceOutputs:
 
     def _require_outputs(self, steps: Collection[int]) -> None:
         for number, case in enumerate(self.cases):
+            shapes: dict[str, tuple[int, ...]] = {}
             for n in steps:
                 if n not in case.outputs:
                     raise ValueError(f"observation {number} has none for {n} denoising steps")
-                for array in case.outputs[n].values():
+                for name, array in case.outputs[n].items():
+                    if shapes.setdefault(name, array.shape) != array.shape:
+                        raise ValueError(
+                            f"'{name}' of observation {number} has another shape for {n} denoising "
+                            "steps"
+                        )
                     if not np.isfinite(array).all():
                         raise ValueError(f"those of observation {number} are not finite")
 
@@ -168,15 +175,20 @@ class ReferenceOutputs:
             used: selects the values that are compared; padding is not.
             decode: to group -> [horizon, D] in the robot's units.
 
+        Raises:
+            EngineFilesError: a case lacks a tensor, or has one of another shape.
+
         """
         errors, seconds = [], []
         groups: dict[str, NDArray[np.float64]] = {}
-        engine.prepare(self.cases[0].inputs, steps)
+        with _tensors_of(0):
+            engine.prepare(self.cases[0].inputs, steps)
         for number, case in enumerate(self.cases):
-            result = engine.run(case.inputs, steps)
-            seconds.append(sum(result.seconds.values()))
             expected = case.outputs[steps]
-            given, wanted = used(result.outputs), used(expected)
+            with _tensors_of(number):
+                result = engine.run(case.inputs, steps)
+                given, wanted = used(result.outputs), used(expected)
+            seconds.append(sum(result.seconds.values()))
             if given.shape != wanted.shape:
                 raise EngineFilesError(
                     f"stored observation {number} has outputs of shape {list(wanted.shape)}, the "
@@ -207,6 +219,16 @@ def tolerance_of(manifest: Manifest, needs_files: bool, dtype: torch.dtype) -> f
     precision = dtype_name(dtype)
     rounding = manifest.rounding if precision == manifest.precision else 0.0
     return tolerance_for(precision, rounding)
+
+
+@contextmanager
+def _tensors_of(number: int) -> Iterator[None]:
+    try:
+        yield
+    except KeyError as error:
+        raise EngineFilesError(
+            f"stored observation {number} lacks {error}, which the checkpoint needs"
+        ) from error
 
 
 def _worst(

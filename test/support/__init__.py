@@ -3,6 +3,7 @@
 tiny_checkpoint, tiny_engine, tiny_staged_model, random_models: models of a few thousand parameters
 reference_tokenizer, manifests: files of a checkpoint and of an engine directory
 fake_tensorrt, fake_graph_recorder: TensorRT and CUDA graphs without a GPU
+version_0_1: engine directories in the format of the first version
 tensorrt_wheels, tensorrt_api, tensorrt_stubs: type check against the published bindings
 control_bench, streaming: executor and controller without ROS
 executor_stage, policy_stage, process_stage: nodes over DDS, in one or several processes

@@ -1,20 +1,26 @@
-"""A CUDA graph recorder without a GPU: a replay repeats the work into the recorded tensor."""
+"""A CUDA graph recorder without a GPU: a replay repeats the work into the recorded tensors."""
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+Work = Callable[[], tuple[Tensor, ...]]
+
 
 class FakeGraph:
-    def __init__(self, work: Callable[[], Tensor], output: Tensor) -> None:
-        self.work, self.output = work, output
+    def __init__(self, work: Work, outputs: tuple[Tensor, ...], wrong: float) -> None:
+        self.work, self.outputs, self.wrong = work, outputs, wrong
         self.replays, self.released = 0, False
 
     def replay(self) -> None:
         assert not self.released, "replayed after release"
         self.replays += 1
-        self.output.copy_(self.work())
+        results = self.work()
+        for output, result in zip(self.outputs, results, strict=True):
+            output.copy_(result)
+        if self.wrong:
+            self.outputs[-1].copy_(self.outputs[-1] + self.wrong)
 
     def release(self) -> None:
         self.released = True
@@ -25,7 +31,7 @@ class FakeGraphRecorder:
 
     Args:
         fault: exception that recording raises.
-        wrong: offset of replayed outputs.
+        wrong: offset of the last output of a replay.
 
     """
 
@@ -35,14 +41,17 @@ class FakeGraphRecorder:
         self.recordings: list[FakeGraph] = []
         self.runs = 0
 
-    def run(self, work: Callable[[], Tensor]) -> Tensor:
+    def run(self, work: Work) -> tuple[Tensor, ...]:
         self.runs += 1
         return work()
 
-    def record(self, work: Callable[[], Tensor]) -> tuple[FakeGraph, Tensor]:
+    def record(self, work: Work) -> tuple[FakeGraph, tuple[Tensor, ...]]:
         if self.fault is not None:
             raise self.fault
-        output = torch.full_like(work(), float("nan"))
-        recording = FakeGraph(lambda: work() + self.wrong, output)
+        # Unlike the results of the work, as memory that a real graph has not filled yet.
+        outputs = tuple(
+            torch.full_like(t, float("nan") if t.is_floating_point() else 0) for t in work()
+        )
+        recording = FakeGraph(work, outputs, self.wrong)
         self.recordings.append(recording)
-        return recording, output
+        return recording, outputs

@@ -1,4 +1,4 @@
-"""Engine manifests: one with a stage and its plan, commands in messages, unreadable files."""
+"""Engine manifests: one with a segment and its plan, commands in messages, unreadable files."""
 
 import re
 import shlex
@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 
 from groot_ros.cli.main import make_parser
-from groot_ros.runtime.manifest import Manifest, Plan, Range, StageFiles, file_digest
-from groot_ros.runtime.tensorrt.machine import Machine
+from groot_ros.core.program import Range
+from groot_ros.runtime.manifest import Manifest, Plan, SegmentFiles, file_digest
+from groot_ros.runtime.tensorrt.availability import Machine
 
 ORIN = Machine("10.3.0.30", "Orin", "8.7", 16, "L4T 36.4.3")
 
 
 def manifest(directory: Path, **changes: object) -> Manifest:
-    """Return a manifest with one stage; write the files that it names into the directory."""
+    """Return a manifest with one segment; write the files that it names into the directory."""
     for name in ("denoise.onnx", "denoise.plan"):
         (directory / name).write_text(name)
     onnx = file_digest(directory / "denoise.onnx")
@@ -30,14 +31,15 @@ def manifest(directory: Path, **changes: object) -> Manifest:
         embodiment="new_embodiment",
         precision="float16",
         steps=(4, 2),
-        attention="by_hand",
+        attention="math",
         opset=18,
         tolerance=5e-3,
         rounding=1e-3,
-        oracle_sha256="b" * 64,
+        reference_sha256="b" * 64,
         profile=profile,
-        stages={"denoise": StageFiles("denoise.onnx", onnx, "", plan)},
+        segments={"denoise": SegmentFiles("denoise.onnx", onnx, "", plan)},
         date="2026-11-21",
+        family="gr00t_n1d6",
         versions={"torch": "2.13.0"},
     )
     return replace(complete, **changes)  # type: ignore[arg-type]

@@ -193,8 +193,10 @@ class ReferenceModel:
             return torch.from_numpy(inputs[name]).to(self.device)
 
         head = self.model.action_head
-        names = [name for name in inputs if name.startswith("image.")]
-        images = [normalise_pixels(move(name))[None].to(head.dtype) for name in names]
+        # By number: the inputs may come from a file, which orders them by name.
+        count = sum(name.startswith("image.") for name in inputs)
+        pixels = [move(f"image.{i}") for i in range(count)]
+        images = [normalise_pixels(image)[None].to(head.dtype) for image in pixels]
         backbone = self.model.backbone(move("input_ids"), move("attention_mask"), images)
         mark("backbone")
         embodiment = torch.zeros_like(move("embodiment_id"))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,9 +13,6 @@ from groot_ros.runtime.graph_recorder import CudaGraphRecorder, GraphRecorder
 from groot_ros.runtime.graph_replay import GraphRunner
 from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 from groot_ros.runtime.tensorrt.availability import installed_version, this_machine, unavailable
-
-if TYPE_CHECKING:
-    pass
 
 
 def make_engine(
@@ -66,9 +63,8 @@ def segment_runner(plans: Mapping[str, Path], program: Program) -> SegmentRunner
     executors: dict[str, Callable[..., Any]] = {}
     for name, session in sessions.items():
         executor = TensorRtSegment(session, buffers)
-        segment = program.spec.segment(name)
         # The results of one repetition must outlive the next.
-        repeated = segment.repeat and segment.per != "step"
+        repeated = program.spec.segment(name).lists_outputs
         executors[name] = _copied(executor) if repeated else executor
 
     def release() -> None:
