@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.runtime import AUTO, engine_names
+from groot_ros.core import PolicyConfig
+from groot_ros.core.config import parameters_of
 
 _LOGGER = logging.getLogger("groot_ros.bringup")
 
@@ -32,30 +33,38 @@ class Argument:
         return (*self.choices, *(old for old, new in renamed.items() if new in self.choices))
 
 
+#: Fields of the policy's configuration that are launch arguments.
+_POLICY_FIELDS = (
+    "checkpoint",
+    "backbone_assets",
+    "base_checkpoint",
+    "embodiment",
+    "robot",
+    "engine",
+    "engine_directory",
+    "allow_unvalidated_engine",
+    "device",
+)
+_POLICY = {p.field_name: p for p in parameters_of(PolicyConfig)}
+
+
+def _policy_argument(name: str, default: str | None = None) -> Argument:
+    """Return the launch argument of a parameter of the policy node."""
+    declared = _POLICY[name]
+    if isinstance(declared.default, bool):
+        return Argument(name, "false", declared.description, ("true", "false"))
+    value = str(declared.default) if default is None else default
+    return Argument(name, value, declared.description, declared.choices)
+
+
+#: Name in version 0.1 -> present name. Accepted with a warning in 0.2, removed in 0.3.
+RENAMED = {_POLICY[n].former_name: n for n in _POLICY_FIELDS if _POLICY[n].former_name}
+#: Argument -> (value in version 0.1 -> present value), accepted for the same time.
+RENAMED_VALUES = {n: _POLICY[n].former_choices for n in _POLICY_FIELDS if _POLICY[n].former_choices}
+
 #: Values that differ between deployments; tuning parameters belong in params_file.
 ARGUMENTS = (
-    Argument("checkpoint", "", "Checkpoint directory of the policy, or a downloaded hub id"),
-    Argument(
-        "backbone_assets",
-        "",
-        "Directory of the VLM's config and tokenizer; empty = taken from the checkpoint",
-    ),
-    Argument("embodiment", "new_embodiment", "Embodiment tag of the checkpoint"),
-    Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
-    Argument(
-        "engine",
-        "auto",
-        "Inference engine; auto = the fastest validated engine on this machine",
-        (AUTO, *engine_names()),
-    ),
-    Argument("engine_directory", "", "Output directory of `groot-ros engine make`; empty = none"),
-    Argument(
-        "allow_unvalidated_engine",
-        "false",
-        "Run the engine even if its outputs differ from the stored reference outputs",
-        ("true", "false"),
-    ),
-    Argument("device", "auto", "auto, cpu, cuda or cuda:N"),
+    *(_policy_argument(name, {"robot": "so101"}.get(name)) for name in _POLICY_FIELDS),
     Argument("params_file", "", "YAML file of ROS parameters; templates: config/*.yaml"),
     Argument("namespace", "", "Namespace of all nodes and topics; one per robot"),
     Argument("use_sim_time", "false", "Use the time published on /clock", ("true", "false")),
@@ -77,11 +86,6 @@ RECORD_ARGUMENTS = (
     Argument("namespace", "", "Namespace of the graph"),
     Argument("use_sim_time", "false", "Use and record /clock", ("true", "false")),
 )
-
-#: Name in version 0.1 -> present name. Accepted with a warning in 0.2, removed in 0.3.
-RENAMED = {"allow_unproven_engine": "allow_unvalidated_engine"}
-#: Argument -> (value in version 0.1 -> present value), accepted for the same time.
-RENAMED_VALUES = {"engine": {"plain": "reference"}}
 
 
 def default_values(arguments: Iterable[Argument] = ARGUMENTS) -> dict[str, str]:

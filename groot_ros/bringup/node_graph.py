@@ -112,7 +112,8 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         parameters={
             **managed,
             "checkpoint": _checkpoint(values["checkpoint"]),
-            **_backbone_assets(values["backbone_assets"]),
+            **_assets("backbone_assets", values["backbone_assets"]),
+            **_assets("base_checkpoint", values["base_checkpoint"]),
             **_engine_directory(values["engine_directory"]),
             **_allow_unvalidated_engine(values["allow_unvalidated_engine"]),
             "embodiment": values["embodiment"],
@@ -260,16 +261,17 @@ def _checkpoint(value: str) -> str:
         )
     from groot_ros.checkpoint.locate import find_checkpoint
 
-    directory = find_checkpoint(value)
-    if not (directory / "config.json").is_file():
-        raise ValueError(f"checkpoint '{value}' is not a checkpoint: it has no config.json")
-    return str(directory.resolve())
+    path = find_checkpoint(value)
+    # The family is looked up by the node: this runs under a Python without its packages.
+    if path.is_dir() and not any(path.glob("*.json")):
+        raise ValueError(f"checkpoint '{value}' is not a checkpoint: it has no *.json file")
+    return str(path.resolve())
 
 
-def _backbone_assets(value: str) -> dict[str, str]:
+def _assets(name: str, value: str) -> dict[str, str]:
     """Return no parameter for an empty value, so that params_file can set it."""
     path = Path(value)
-    return {"backbone_assets": str(path.resolve()) if path.is_dir() else value} if value else {}
+    return {name: str(path.resolve()) if path.exists() else value} if value else {}
 
 
 def _engine_directory(value: str) -> dict[str, str]:

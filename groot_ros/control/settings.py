@@ -106,7 +106,7 @@ class ExecutorConfig:
         minimum=0.001,
         maximum=10.0,
         live=True,
-        former_name="max_tracking_error",
+        former_name="max_following_error",
     )
     shadow: bool = parameter(False, "Compute and report everything, but command nothing")
     single_step: bool = parameter(False, "Execute one chunk for each call of ~/step", live=True)

@@ -12,8 +12,11 @@ options of the command line (`cli.config_options`) are derived from such a class
 """
 
 import math
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
@@ -162,3 +165,17 @@ def check(config: Any) -> None:
         if problem := declared.problem(value):
             raise ValueError(problem)
         object.__setattr__(config, declared.field_name, value)
+
+
+@cache
+def module_names(folder: str) -> tuple[str, ...]:
+    """Return the modules in a folder of this package, for choices that are one module each.
+
+    Nothing is imported: engines need torch, controllers ROS.
+
+    Args:
+        folder: relative to the package, such as "runtime/engines".
+
+    """
+    path = Path(__file__).parents[1] / folder
+    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(path)])))

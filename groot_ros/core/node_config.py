@@ -5,12 +5,12 @@ The executor's configuration is `control.settings.ExecutorConfig`.
 
 from dataclasses import dataclass
 
-from groot_ros.core.config import check, parameter
+from groot_ros.core.config import check, module_names, parameter
 
 #: Denoising steps; checkpoints take 4, and each step costs as much time as the first.
 MAX_INFERENCE_STEPS = 100
 #: "auto" is the fastest engine that was validated on this machine.
-ENGINE_CHOICES = ("auto", "torch", "cuda_graph", "onnxruntime", "tensorrt", "reference")
+ENGINE_CHOICES = ("auto", *module_names("runtime/engines"))
 DTYPE_CHOICES = ("auto", "bfloat16", "float32")
 ROBOT_DESCRIPTION = "Robot contract: path of a YAML file, or the name of a shipped one (so101)"
 

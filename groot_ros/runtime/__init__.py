@@ -3,9 +3,7 @@
 Importable without torch; `engine_names` lists the engines without importing any.
 """
 
-import pkgutil
-from functools import cache
-from pathlib import Path
+from groot_ros.core.config import module_names
 
 #: What an option or parameter may name besides an engine: the fastest that is validated here.
 AUTO = "auto"
@@ -17,8 +15,6 @@ QUANTISED = ("int8", "fp8")
 ATTENTION = ("math", "fused")
 
 
-@cache
 def engine_names() -> tuple[str, ...]:
     """Return the names of all engines: the modules of `runtime.engines`."""
-    folder = Path(__file__).parent / "engines"
-    return tuple(sorted(module.name for module in pkgutil.iter_modules([str(folder)])))
+    return module_names("runtime/engines")

@@ -101,7 +101,8 @@ def test_an_unvalidated_engine_is_allowed_only_on_request(checkpoint: str) -> No
 def test_the_engine_choices_are_those_of_the_node_parameter(checkpoint: str) -> None:
     (argument,) = (a for a in ARGUMENTS if a.name == "engine")
     (parameter,) = (p for p in parameters_of(PolicyConfig) if p.name == "engine")
-    assert argument.choices == (*parameter.choices, *parameter.former_choices)
+    assert argument.choices == parameter.choices
+    assert argument.accepted == (*parameter.choices, *parameter.former_choices)
 
 
 def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:
@@ -179,11 +180,11 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("executor_cpus", "2-1", r"executor_cpus '2-1': selects no CPU"),
         ("executor_cpus", "all", r"executor_cpus 'all' is not a list of CPUs such as 0,2-5"),
         ("autostart", "yes", r"autostart must be one of true, false"),
-        ("engine", "bogus", r"engine must be one of auto, torch, .*, plain, not 'bogus'"),
+        ("engine", "bogus", r"engine must be one of auto, .*, torch, not 'bogus'"),
         ("allow_unvalidated_engine", "1", r"allow_unvalidated_engine must be one of true, false"),
         ("colour", "red", r"'colour' is not a launch argument"),
         ("checkpoint", "/no/such", r"checkpoint /no/such: no such directory"),
-        ("checkpoint", "/", r"checkpoint '/' is not a checkpoint: it has no config.json"),
+        ("checkpoint", "/proc", r"checkpoint '/proc' is not a checkpoint: it has no \*.json file"),
         ("checkpoint", "nobody/nothing", r"hf download nobody/nothing"),
     ],
 )

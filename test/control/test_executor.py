@@ -169,7 +169,7 @@ def test_only_actuated_joints_are_used():
         ("blend_window", -0.1),
         ("max_chunk_age", float("nan")),
         ("limits_scale", 1.5),
-        ("lead", 0.4),
+        ("splice_lead_time", 0.4),
         ("resend_window", 2.0),
     ],
 )

@@ -3,7 +3,7 @@
 import pytest
 
 from groot_ros.control.executor_status import ClockMonitor, StatusTracker
-from groot_ros.core import ExecutorStatus, s_to_ns
+from groot_ros.core import ExecutorStatus, ReasonCode, s_to_ns
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,7 @@ def test_motion_runs_then_brakes_then_holds(now, status):
 def test_before_the_first_chunk_it_is_idle():
     assert StatusTracker().status(0, None, None) == (
         ExecutorStatus.IDLE,
+        ReasonCode.WAITING,
         "waiting for the first chunk",
     )
 
@@ -44,9 +45,13 @@ def test_an_emergency_stop_has_priority_over_a_hold_and_lasts_until_resume():
 
 def test_a_halt_holds_with_its_reason_until_a_chunk_is_accepted():
     tracker = StatusTracker()
-    tracker.halt("joint states lost")
+    tracker.halt("joint states lost", ReasonCode.JOINT_STATES_LOST)
     assert tracker.rejection() is None
-    assert tracker.status(10, 20, 30) == (ExecutorStatus.HOLDING, "joint states lost")
+    assert tracker.status(10, 20, 30) == (
+        ExecutorStatus.HOLDING,
+        ReasonCode.JOINT_STATES_LOST,
+        "joint states lost",
+    )
     tracker.record_accepted()
     assert tracker.status(10, 20, 30)[0] == ExecutorStatus.RUNNING
 

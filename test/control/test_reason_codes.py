@@ -72,7 +72,7 @@ def test_an_emergency_stop_and_its_end_have_their_codes(bench):
         (lambda e, now: e.stop(now, "deactivated", ReasonCode.DEACTIVATED), ReasonCode.DEACTIVATED),
         (lambda e, now: e.instruct("", now), ReasonCode.NO_INSTRUCTION),
         (lambda e, now: e.reset(now), ReasonCode.RESET),
-        (lambda e, now: e.give_way("another node", now), ReasonCode.SECOND_EXECUTOR),
+        (lambda e, now: e.yield_control("another node", now), ReasonCode.SECOND_EXECUTOR),
         (lambda e, now: e.fail("division by zero", now), ReasonCode.INTERNAL_ERROR),
     ],
     ids=lambda value: value.name if isinstance(value, ReasonCode) else "",
@@ -126,7 +126,7 @@ def test_lost_joint_states_have_their_code(bench):
 
 def test_a_state_that_cannot_stop_within_the_limits_has_its_code():
     bench = Bench(start=[1.45, 0.0, 0.0, 0.0], velocity=[3.0, 0.0, 0.0, 0.0])
-    assert bench.give(sway_chunk(0.0)).reason == "not_viable"
+    assert bench.give(sway_chunk(0.0)).reason == "cannot_stop"
     assert code(bench) == ReasonCode.CANNOT_STOP
 
 

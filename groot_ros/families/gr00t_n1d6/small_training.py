@@ -22,9 +22,9 @@ from torch import Tensor, nn
 from groot_ros.families.family import DataLayout, Demonstrations, Progress
 from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.new_checkpoint import CheckpointConfig
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model, normalise_pixels
+from groot_ros.families.gr00t_n1d6.new_checkpoint import CheckpointConfig
 from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import save_processor
 from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
