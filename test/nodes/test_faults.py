@@ -100,7 +100,7 @@ def test_of_two_policies_the_first_continues_and_the_second_is_rejected(running)
     state = running.wait(RUNNING, rejected="second_policy")
     assert state.session == "a"
     running.stays(RUNNING)
-    assert "two policies drive one robot" in running.log("executor_node")
+    assert "stop one of the two policies" in running.log("executor_node")
     level = running.diagnosed("executor_node: motion", "second_policy")
     assert level == DiagnosticStatus.ERROR
 
