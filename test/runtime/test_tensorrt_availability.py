@@ -1,9 +1,8 @@
-"""Whether TensorRT can run here, and what its engines belong to; without TensorRT."""
+"""Whether TensorRT can run here, and the machine that its engines belong to; without TensorRT."""
 
 import ctypes
 import importlib.util
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -11,35 +10,28 @@ import pytest
 import torch
 from support.import_graph import imports
 
-from groot_ros.runtime.contract import StageSpec, TensorSpec, sizes_of
-from groot_ros.runtime.errors import TensorRtError
-from groot_ros.runtime.tensorrt import presence, unavailable
-from groot_ros.runtime.tensorrt.machine import jetpack
-from groot_ros.runtime.tensorrt.presence import require, version_numbers
-from groot_ros.runtime.tensorrt.profile import shapes_of
-
-STAGE = StageSpec(
-    "language",
-    (TensorSpec("embeddings", (1, "tokens", 16)), TensorSpec("cos", ("tokens", 8))),
-    (TensorSpec("features", (1, "tokens", 16)),),
-)
-SIZES: Mapping[str, tuple[int, int, int]] = {"tokens": (1, 20, 64)}
+from groot_ros.runtime.engine import TensorRtError
+from groot_ros.runtime.tensorrt import availability, unavailable
+from groot_ros.runtime.tensorrt.availability import jetpack, require, version_numbers
 
 
 def driver(status: int = 0, count: int = 1) -> SimpleNamespace:
-    """A CUDA driver that answers like this."""
+    """Return a CUDA driver that reports this status and number of devices."""
 
     def devices(reference: object) -> int:
-        reference._obj.value = count  # type: ignore[attr-defined]
+        ctypes.cast(reference, ctypes.POINTER(ctypes.c_int))[0] = count  # type: ignore[arg-type]
         return 0
 
     return SimpleNamespace(cuInit=lambda flags: status, cuDeviceGetCount=devices)
 
 
-def install(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
-    """A package `tensorrt` of this version, a driver and a torch that sees the GPU."""
-    package = ModuleType("tensorrt")
-    package.__version__ = version  # type: ignore[attr-defined]
+def install(
+    monkeypatch: pytest.MonkeyPatch, version: str, package: ModuleType | None = None
+) -> None:
+    """Provide a package `tensorrt` of this version, a driver and a torch that sees the GPU."""
+    if package is None:
+        package = ModuleType("tensorrt")
+        package.__version__ = version  # type: ignore[attr-defined]
     package.__spec__ = importlib.util.spec_from_loader("tensorrt", None)
     monkeypatch.setitem(sys.modules, "tensorrt", package)
     monkeypatch.setattr(ctypes, "CDLL", lambda name: driver())
@@ -48,8 +40,8 @@ def install(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
 
 def test_nothing_else_imports_tensorrt() -> None:
     """What test_tensorrt_bindings.py checks is then all that there is."""
-    package = Path(presence.__file__).parents[2]
-    room = Path(presence.__file__).parent
+    package = Path(availability.__file__).parents[2]
+    folder = Path(availability.__file__).parent
     names = {
         imported.file
         for file in package.rglob("*.py")
@@ -57,10 +49,10 @@ def test_nothing_else_imports_tensorrt() -> None:
         if imported.module.partition(".")[0] == "tensorrt"
     }
     assert names
-    assert all(file.parent == room for file in names), names
+    assert all(file.parent == folder for file in names), names
 
 
-def test_the_package_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_the_first_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     reason = unavailable()
     assert reason is not None
@@ -70,20 +62,24 @@ def test_the_package_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_without_a_driver_tensorrt_is_never_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, "10.3.0")
-
     def absent(name: str) -> None:
         raise OSError(name)
 
+    class Untouchable(ModuleType):
+        def __getattribute__(self, name: str) -> object:
+            # Looking a package up reads its specification; everything else would use TensorRT.
+            if name != "__spec__":
+                pytest.fail(f"tensorrt.{name} was used")
+            return super().__getattribute__(name)
+
+    install(monkeypatch, "10.3.0", Untouchable("tensorrt"))
     monkeypatch.setattr(ctypes, "CDLL", absent)
-    monkeypatch.setattr(presence, "_old_version", lambda: pytest.fail("tensorrt was imported"))
-    reason = unavailable()
-    assert reason == (
-        "there is no CUDA driver here (libcuda.so.1 does not load): TensorRT needs a GPU"
+    assert unavailable() == (
+        "no CUDA driver is installed (libcuda.so.1 does not load): TensorRT needs a GPU"
     )
 
 
-def test_a_driver_that_does_not_start_is_told_by_its_error(
+def test_a_driver_that_does_not_start_is_named_with_its_error(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     install(monkeypatch, "10.3.0")
@@ -93,7 +89,7 @@ def test_a_driver_that_does_not_start_is_told_by_its_error(
     assert unavailable() == "the CUDA driver sees no GPU"
 
 
-def test_a_torch_without_cuda_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_without_cuda_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, "10.3.0")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert f"torch {torch.__version__} does not see the GPU" in str(unavailable())
@@ -106,7 +102,9 @@ def test_an_old_version_is_rejected(monkeypatch: pytest.MonkeyPatch, version: st
 
 
 @pytest.mark.parametrize("version", ["10.3.0", "10.13.3.9", "10.16.2.10", "11.4.0.106"])
-def test_every_version_from_10_3_on_is_taken(monkeypatch: pytest.MonkeyPatch, version: str) -> None:
+def test_every_version_from_10_3_on_is_accepted(
+    monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
     install(monkeypatch, version)
     assert unavailable() is None
     require()
@@ -135,33 +133,7 @@ def test_the_release_of_a_jetson_is_read(tmp_path: Path, text: str, name: str) -
     assert jetpack(file) == name
 
 
-def test_what_is_no_jetson_has_no_release(tmp_path: Path) -> None:
+def test_a_machine_that_is_no_jetson_has_no_release(tmp_path: Path) -> None:
     assert jetpack(tmp_path / "absent") == ""
     (tmp_path / "odd").write_text("")
     assert jetpack(tmp_path / "odd") == f"unknown ({tmp_path / 'odd'})"
-
-
-def test_shapes_come_from_the_sizes_of_the_free_dimensions() -> None:
-    shapes = shapes_of(STAGE.inputs[0], SIZES)
-    assert shapes == ((1, 1, 16), (1, 20, 16), (1, 64, 16))
-
-
-def test_a_dimension_without_sizes_is_named() -> None:
-    with pytest.raises(ValueError, match="no 'tokens', a free dimension of 'cos'"):
-        shapes_of(STAGE.inputs[1], {})
-
-
-@pytest.mark.parametrize("sizes", [(2, 1, 3), (1, 5, 4), (0, 1, 2)])
-def test_sizes_must_rise_from_one(sizes: tuple[int, int, int]) -> None:
-    with pytest.raises(ValueError, match=r"'tokens' is .* must rise from 1"):
-        shapes_of(STAGE.inputs[1], {"tokens": sizes})
-
-
-def test_inputs_that_disagree_are_named() -> None:
-    assert sizes_of(STAGE, {"embeddings": (1, 7, 16), "cos": (7, 8)}) == {"tokens": 7}
-    with pytest.raises(ValueError, match=r"language: 'cos' is \(6, 8\), but 'tokens' is 7"):
-        sizes_of(STAGE, {"embeddings": (1, 7, 16), "cos": (6, 8)})
-    with pytest.raises(ValueError, match=r"'embeddings' is \(1, 7, 15\), but '16' is 16"):
-        sizes_of(STAGE, {"embeddings": (1, 7, 15), "cos": (7, 8)})
-    with pytest.raises(ValueError, match=r"'cos' is \(7,\), expected \('tokens', 8\)"):
-        sizes_of(STAGE, {"embeddings": (1, 7, 16), "cos": (7,)})

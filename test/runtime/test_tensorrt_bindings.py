@@ -1,4 +1,4 @@
-"""The engine code against the true Python bindings of TensorRT: 10.3 (JetPack 6.2), 10.13 and 11.4.
+"""The engine code against published Python bindings of TensorRT: 10.3 (JetPack 6.2), 10.13, 11.4.
 
 Regressions pinned: a flag, method or argument that one of the versions does not have.
 """
@@ -16,7 +16,7 @@ pytest.importorskip("mypy", reason="mypy is not installed: requirements/dev.txt"
 WHEEL = "tensorrt-cu12-bindings"
 VERSIONS = ("10.3.0", "10.13.3.9", "11.4.0.106")
 
-#: Versions -> code that they refuse, and what mypy says of it.
+#: Code -> versions that reject it, and the error of mypy.
 REJECTED = {
     "trt.BuilderFlag.FP16": (("11.4.0.106",), 'has no attribute "FP16"'),
     "trt.BuilderFlag.BF16": (("11.4.0.106",), 'has no attribute "BF16"'),
@@ -71,7 +71,7 @@ def test_no_use_of_the_api_escapes_the_check(stubs: Path, tmp_path: Path) -> Non
     assert len(uses) > 40
 
 
-def test_what_a_version_does_not_have_is_found(
+def test_the_check_finds_what_a_version_does_not_have(
     bindings: Bindings, stubs: Path, tmp_path: Path
 ) -> None:
     code = tmp_path / "code.py"
@@ -83,7 +83,7 @@ def test_what_a_version_does_not_have_is_found(
     found = {error.line: error.text for error in type_errors(code, stubs, tmp_path)}
     for line, (use, (versions, text)) in enumerate(REJECTED.items(), start=len(head) + 1):
         if bindings.version in versions:
-            assert text in found.pop(line, f"nothing is found in {use}")
+            assert text in found.pop(line, f"no error in {use}")
     assert found == {}
 
 
@@ -92,29 +92,30 @@ import sys
 import tensorrt_bindings
 sys.modules["tensorrt"] = tensorrt_bindings
 import torch
-from groot_ros.runtime.tensorrt import build, dtypes, engine, log, presence, progress, session
+from groot_ros.runtime.tensorrt import api, availability, build, session
 
-said = []
-monitor = progress.Progress(lambda phase, fraction: said.append((phase, fraction)))
+reported = []
+monitor = build.Progress(lambda phase, fraction: reported.append((phase, fraction)))
 monitor.phase_start("Building", None, 2)
 monitor.phase_start("Timing", "Building", 8)
 assert monitor.step_complete("Timing", 0) and monitor.step_complete("Building", 0)
 monitor.phase_finish("Building")
-assert said == [("Building", 0.0), ("Building", 0.5), ("Building", 1.0)], said
+assert reported == [("Building", 0.0), ("Building", 0.5), ("Building", 1.0)], reported
 
-logger = log.Log()
-logger.log(tensorrt_bindings.ILogger.Severity.ERROR, "of no\\n use")
-assert logger.last_error() == "of no use"
-assert dtypes.torch_dtype(tensorrt_bindings.DataType.BF16) is torch.bfloat16
-assert dtypes.torch_dtype(tensorrt_bindings.DataType.BOOL) is torch.bool
-assert presence.version_numbers(tensorrt_bindings.__version__) >= presence.OLDEST
+logger = api.Log()
+logger.log(tensorrt_bindings.ILogger.Severity.ERROR, "on two\\n lines")
+assert logger.last_error() == "on two lines"
+assert api.torch_dtype(tensorrt_bindings.DataType.BF16) is torch.bfloat16
+assert api.torch_dtype(tensorrt_bindings.DataType.BOOL) is torch.bool
+assert availability.version_numbers(tensorrt_bindings.__version__) >= availability.OLDEST
+assert session.Session and session.TensorRtSegment
 for maker in (tensorrt_bindings.Builder, tensorrt_bindings.Runtime):
     try:
         maker(logger)
     except TypeError as error:
         assert "nullptr" in str(error), error
     else:
-        raise AssertionError("the stand-in libraries cannot make one")
+        raise AssertionError("the stub libraries cannot make one")
 print(tensorrt_bindings.__version__)
 """
 

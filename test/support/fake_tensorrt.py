@@ -1,13 +1,13 @@
 """A `tensorrt` module without a GPU: its engines run PyTorch modules on the given addresses.
 
 It has only what the engine code uses; test_tensorrt_bindings.py checks that the real module has the
-same. An "ONNX file" is a JSON file with the name and the tensors of a stage.
+same. An "ONNX file" is a JSON file with the name and the tensors of a segment.
 """
 
 import ctypes
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from enum import Enum, IntEnum
 from math import prod
@@ -19,9 +19,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from groot_ros.runtime.contract import StageSpec
-from groot_ros.runtime.precision import dtype_of
-from groot_ros.runtime.tensorrt import presence
+from groot_ros.core.program import Program, Segment
+from groot_ros.runtime.device import dtype_of
+from groot_ros.runtime.tensorrt import availability
 
 PACKAGE = "groot_ros.runtime.tensorrt"
 STREAM = 77
@@ -67,17 +67,17 @@ class IProgressMonitor:
     pass
 
 
-def write_onnx(path: Path, stage: StageSpec, weights: torch.dtype) -> Path:
-    """Write the stand-in of an exported stage; return its path."""
+def write_onnx(path: Path, segment: Segment, weights: torch.dtype) -> Path:
+    """Write the stand-in of an exported segment; return its path."""
 
     def listed(specs: Sequence[Any]) -> dict[str, str]:
         return {spec.name: str(dtype_of(spec, weights))[6:] for spec in specs}
 
     content = {
-        "stage": stage.name,
-        "inputs": listed(stage.inputs),
-        "outputs": listed(stage.outputs),
-        "fixed": {s.name: s.dims for s in stage.inputs},
+        "segment": segment.name,
+        "inputs": listed(segment.inputs),
+        "outputs": listed(segment.outputs),
+        "fixed": {s.name: s.dims for s in segment.inputs},
     }
     path.write_text(json.dumps(content))
     return path
@@ -225,7 +225,7 @@ class Engine:
 
     def create_execution_context(self) -> "Context":
         context = Context(self._tensorrt, self)
-        self._tensorrt.contexts[self.content["stage"]] = context
+        self._tensorrt.contexts[self.content["segment"]] = context
         return context
 
 
@@ -247,16 +247,10 @@ class Context:
         return [name for name in self._engine.content["inputs"] if name not in self.shapes]
 
     def get_tensor_shape(self, name: str) -> list[int]:
-        stage = self._tensorrt.specs[self._engine.content["stage"]]
-        sizes = {
-            dim: size
-            for spec in stage.inputs
-            for dim, size in zip(spec.dims, self.shapes[spec.name], strict=True)
-            if isinstance(dim, str)
-        }
-        # The only free dimension that no input has: a cell is 2 x 2 patches.
-        sizes["cells"] = sizes.get("patches", 0) // 4
-        (found,) = (spec for spec in stage.outputs if spec.name == name)
+        program = self._tensorrt.program.spec
+        segment = program.segment(self._engine.content["segment"])
+        sizes = program.complete(segment.sizes(self.shapes))
+        (found,) = (spec for spec in segment.outputs if spec.name == name)
         return [sizes[dim] if isinstance(dim, str) else dim for dim in found.dims]
 
     def set_tensor_address(self, name: str, memory: int) -> bool:
@@ -266,7 +260,7 @@ class Context:
 
     def execute_async_v3(self, stream_handle: int) -> bool:
         self.streams.append(stream_handle)
-        module = self._tensorrt.modules[self._engine.content["stage"]]
+        module = self._tensorrt.program.modules[self._engine.content["segment"]]
         inputs = [self._at(name, self.shapes[name]) for name in self._engine.content["inputs"]]
         with torch.inference_mode():
             results = module(*inputs)
@@ -287,17 +281,15 @@ class FakeTensorRt(ModuleType):
     """Replacement for the module `tensorrt`.
 
     Attributes:
-        modules, specs: the PyTorch module and the contract of each stage.
+        program: gives the PyTorch module and the specification of each segment.
         rejection: error of the builder; it builds nothing then.
         contexts, configs, flags: all objects and arguments so far.
 
     """
 
-    def __init__(
-        self, modules: Mapping[str, Callable[..., Any]], specs: Mapping[str, StageSpec]
-    ) -> None:
+    def __init__(self, program: Program) -> None:
         super().__init__("tensorrt")
-        self.modules, self.specs = modules, specs
+        self.program = program
         self.rejection = ""
         self.contexts: dict[str, Context] = {}
         self.configs: list[Config] = []
@@ -332,9 +324,9 @@ def use_fake_tensorrt(tensorrt: FakeTensorRt) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "tensorrt", tensorrt)
         for name in [n for n in sys.modules if n.startswith(f"{PACKAGE}.")]:
-            if name != presence.__name__:
+            if name != availability.__name__:
                 patch.delitem(sys.modules, name)
-        patch.setattr(presence, "unavailable", lambda: None)
+        patch.setattr(availability, "unavailable", lambda: None)
         patch.setattr(torch.cuda, "device", lambda _: nullcontext())
         stream = SimpleNamespace(cuda_stream=STREAM)
         patch.setattr(torch.cuda, "current_stream", lambda _: stream)
@@ -344,5 +336,5 @@ def use_fake_tensorrt(tensorrt: FakeTensorRt) -> Iterator[None]:
         yield
         # Modules imported meanwhile refer to the fake.
         for name in [n for n in sys.modules if n.startswith(f"{PACKAGE}.")]:
-            if name != presence.__name__:
+            if name != availability.__name__:
                 del sys.modules[name]

@@ -25,6 +25,37 @@ follow_imports = silent
 show_column_numbers = False
 [mypy-torch.*,numpy.*]
 follow_imports = skip
+[mypy-torch,torch.cuda]
+follow_imports = silent
+"""
+#: As much of torch as the engine code uses next to the API: an attribute of a value whose type is
+#: unknown would escape the check.
+_TORCH = """\
+from typing import Any
+from torch import cuda as cuda
+def __getattr__(name: str) -> Any: ...
+class dtype: ...
+class device:
+    def __init__(self, name: str) -> None: ...
+class Tensor:
+    dtype: Any
+    nbytes: int
+    shape: Any
+    def numel(self) -> int: ...
+    def data_ptr(self) -> int: ...
+    def view(self, shape: Any) -> Tensor: ...
+    def copy_(self, other: Tensor, *, non_blocking: bool = ...) -> Tensor: ...
+    def __getitem__(self, index: Any) -> Tensor: ...
+"""
+_TORCH_CUDA = """\
+from typing import Any
+def __getattr__(name: str) -> Any: ...
+class Properties:
+    name: str
+    major: int
+    minor: int
+    multi_processor_count: int
+def get_device_properties(device: Any) -> Properties: ...
 """
 _FAULT = re.compile(r"^(.+?):(\d+): error: (.+)$")
 
@@ -48,9 +79,12 @@ class Use:
 
 
 def write_stubs(bindings: Bindings, folder: Path) -> Path:
-    """Write stubs of `tensorrt` for mypy; return the folder for the path."""
-    package = folder / "tensorrt"
-    package.mkdir(parents=True)
+    """Write stubs of `tensorrt` and `torch` for mypy; return the folder for the path."""
+    package, torch = folder / "tensorrt", folder / "torch"
+    for path in (package, torch):
+        path.mkdir(parents=True)
+    (torch / "__init__.pyi").write_text(_TORCH, encoding="utf-8")
+    (torch / "cuda.pyi").write_text(_TORCH_CUDA, encoding="utf-8")
     script = Path(__file__).with_name("tensorrt_stubs.py")
     done = bindings.run([str(script), str(package / "__init__.pyi")])
     assert done.returncode == 0, done.stderr
