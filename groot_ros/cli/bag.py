@@ -11,7 +11,7 @@ from groot_ros.bringup.node_graph import record_graph
 from groot_ros.bringup.shutdown_signal import ShutdownSignal
 from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
 from groot_ros.cli.text import add_command
-from groot_ros.robot.reader import is_topic_name
+from groot_ros.robot.fields import is_topic_name
 
 if TYPE_CHECKING:
     from groot_ros.bags.contents import BagContents

@@ -107,7 +107,7 @@ class Outputs:
 
     def __init__(self, joints: ActuatedJoints, controllers: Sequence[Controller]) -> None:
         self._joints = joints
-        self._streamed = tuple(c for c in controllers if c.type == "forward_command_controller")
+        self._streamed = tuple(c for c in controllers if c.streamed)
         self._planned = tuple(c for c in controllers if c not in self._streamed)
         self._timeline_id = 0
         self._history_from_ns = 0

@@ -20,7 +20,6 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
-from groot_ros.bridge.controllers import ControllerType, StateTopic, controller_type
 from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
@@ -35,6 +34,7 @@ from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import TickBudget, TickTiming, request_realtime
 from groot_ros.nodes.run import run
 from groot_ros.robot import JointStateSource, RobotContract, load_contract
+from groot_ros.robot.controller import ControllerType, StateTopic, controller_type
 
 #: s between reports of an unchanged state.
 _STATE_PERIOD = 0.1
@@ -96,7 +96,7 @@ class ExecutorNode(ManagedNode):
         self._reports.reset()
         for controller in contract.controllers:
             kind = controller_type(controller.type)
-            publisher = self.create_publisher(kind.message, controller.topic, qos.COMMAND)
+            publisher = self.create_publisher(kind.message_type(), controller.topic, qos.COMMAND)
             self._controllers[controller.name] = publisher, kind
         self.graph_monitor = GraphMonitor(
             self,
@@ -175,7 +175,7 @@ class ExecutorNode(ManagedNode):
             )
         )
         for controller in contract.controllers:
-            if state := controller_type(controller.type).state:
+            if state := controller_type(controller.type).state():
                 on_state = partial(self.on_controller_state, controller.name, state)
                 own.append(
                     subscribe(state.message, state.name(controller.topic), on_state, qos.SENSOR)

@@ -25,6 +25,7 @@ from groot_ros.core import NS_PER_S, SimRobotConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
+from groot_ros.robot.controller import controller_type
 from groot_ros.sim.camera import FrameThread
 from groot_ros.sim.clock import PeriodicTimer, RealTimePacer
 from groot_ros.sim.controllers import Distro
@@ -89,16 +90,13 @@ class SimRobotNode(Node):
             self._publish_image,
         )
         for controller in contract.controllers:
-            if controller.type == "joint_trajectory_controller":
-                on_trajectory = partial(self._on_trajectory, controller.name)
-                self.create_subscription(
-                    JointTrajectory, controller.topic, on_trajectory, qos.COMMAND
-                )
-            else:
-                on_values = partial(self._on_values, controller.name)
-                self.create_subscription(
-                    Float64MultiArray, controller.topic, on_values, qos.COMMAND
-                )
+            receive = self._on_values if controller.streamed else self._on_trajectory
+            self.create_subscription(
+                controller_type(controller.type).message_type(),
+                controller.topic,
+                partial(receive, controller.name),
+                qos.COMMAND,
+            )
         self._clock_publisher = (
             self.create_publisher(ClockMsg, "/clock", qos.DRIVER) if self._publishes_clock else None
         )

@@ -2,8 +2,8 @@
 
 from groot_ros.robot.contract import Group, RobotContract, load_contract
 from groot_ros.robot.controller import Controller
+from groot_ros.robot.fields import ContractError
 from groot_ros.robot.joint import Joint, JointLimits, UnitMap
-from groot_ros.robot.reader import ContractError
 from groot_ros.robot.sensor import Camera, JointStateSource
 
 __all__ = [

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from groot_ros.core import ActionKind
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.controller import Controller, read_controller
+from groot_ros.robot.fields import ContractError, read_joint_names
 from groot_ros.robot.joint import Joint, check_gripper, read_gripper, read_joint
 from groot_ros.robot.limit_sources import (
     StatedLimits,
@@ -17,7 +18,6 @@ from groot_ros.robot.limit_sources import (
     read_urdf,
     tightest,
 )
-from groot_ros.robot.reader import ContractError, read_joint_names
 from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
 
 #: Time between the steps of a chunk, s.

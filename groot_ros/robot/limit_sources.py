@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from groot_ros.core.config_reader import Fields, unreadable
-from groot_ros.robot.reader import ContractError
+from groot_ros.robot.fields import ContractError
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from groot_ros.core import s_to_ns
 from groot_ros.core.config_reader import Fields
-from groot_ros.robot.reader import read_joint_names, read_topic
+from groot_ros.robot.fields import read_joint_names, read_topic
 from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
 
 Stamp = Literal["header", "arrival"]

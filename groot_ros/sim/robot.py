@@ -70,12 +70,12 @@ class SimulatedRobot:
         self._forward: dict[str, ForwardController] = {}
         for controller in contract.controllers:
             _check_joints("controller", controller.name, controller.joints)
-            if controller.type == "joint_trajectory_controller":
+            if controller.streamed:
+                self._forward[controller.name] = ForwardController(controller.joints)
+            else:
                 self._trajectory[controller.name] = TrajectoryController(
                     controller.joints, RULES[distro], period
                 )
-            else:
-                self._forward[controller.name] = ForwardController(controller.joints)
         for source in contract.joint_states:
             _check_joints("joint_states", source.topic, source.joints)
         self.reset()

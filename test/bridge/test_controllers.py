@@ -2,18 +2,16 @@
 
 from array import array
 from types import SimpleNamespace
-from typing import get_args
 
 import numpy as np
 import pytest
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
 
-from groot_ros.bridge.controllers import controller_type
 from groot_ros.bridge.controllers.joint_trajectory_controller import reference_of, state_topic
 from groot_ros.control import JointTrajectory
 from groot_ros.core import NS_PER_S
-from groot_ros.robot.controller import ControllerType
+from groot_ros.robot.controller import controller_type, controller_types
 
 
 def message(**fields):
@@ -44,9 +42,8 @@ def test_the_state_topic_is_next_to_the_command_topic():
 
 
 def test_every_type_of_the_contract_has_a_module():
-    names = get_args(ControllerType)
-    assert len(names) == 2
-    assert {name: controller_type(name).message for name in names} == {
+    types = {name: controller_type(name) for name in controller_types()}
+    assert {name: kind.message_type() for name, kind in types.items()} == {
         "joint_trajectory_controller": JointTrajectoryMsg,
         "forward_command_controller": Float64MultiArray,
     }
@@ -75,4 +72,4 @@ def test_a_trajectory_becomes_points_with_times_from_the_start():
 def test_present_positions_become_one_array():
     msg = controller_type("forward_command_controller").to_message(np.array([0.5, -0.25]))
     assert msg.data.tolist() == [0.5, -0.25]
-    assert controller_type("forward_command_controller").state is None
+    assert controller_type("forward_command_controller").state() is None

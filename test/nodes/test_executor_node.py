@@ -10,12 +10,12 @@ from lifecycle_msgs.msg import State, Transition
 from support.executor_stage import ExecutorStage
 from support.policy_stage import wait_until
 
-from groot_ros.bridge.controllers import StateTopic
 from groot_ros.bridge.controllers.joint_trajectory_controller import reference_of, state_topic
 from groot_ros.bridge.messages import ns_to_time, time_to_ns, timeline_from_msg
 from groot_ros.control import Update
 from groot_ros.core import NS_PER_S, s_to_ns
 from groot_ros.msg import ExecutorState, PolicyStatus
+from groot_ros.robot.controller import StateTopic
 
 pytestmark = pytest.mark.ros
 

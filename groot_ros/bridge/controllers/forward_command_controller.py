@@ -4,14 +4,22 @@ from array import array
 
 import numpy as np
 from numpy.typing import NDArray
-from std_msgs.msg import Float64MultiArray
 
-from groot_ros.bridge.controllers import ControllerType
-
-
-def positions_to_msg(positions: NDArray[np.float64]) -> Float64MultiArray:
-    """Convert positions [n], rad or m, in the order of the controller's joints."""
-    return Float64MultiArray(data=array("d", positions.tolist()))
+from groot_ros.robot.controller import ControllerType
 
 
-CONTROLLER_TYPE = ControllerType(Float64MultiArray, positions_to_msg)
+class _ForwardCommandController(ControllerType):
+    default_topic = "commands"
+    streamed = True
+
+    def message_type(self) -> type:
+        from std_msgs.msg import Float64MultiArray
+
+        message: type = Float64MultiArray
+        return message
+
+    def to_message(self, command: NDArray[np.float64]) -> object:
+        return self.message_type()(data=array("d", command.tolist()))
+
+
+CONTROLLER_TYPE = _ForwardCommandController()

@@ -5,19 +5,10 @@ from math import isfinite
 from typing import Any, Protocol
 
 import numpy as np
-from builtin_interfaces.msg import Duration
 from numpy.typing import NDArray
-from trajectory_msgs.msg import JointTrajectory as JointTrajectoryMsg
-from trajectory_msgs.msg import JointTrajectoryPoint
 
-from groot_ros.bridge.controllers import ControllerType, StateTopic
-from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import NS_PER_S
-
-try:
-    from control_msgs.msg import JointTrajectoryControllerState
-except ImportError:  # optional; without it a rejected command shows only in the robot's motion
-    JointTrajectoryControllerState = None
+from groot_ros.robot.controller import ControllerType, StateTopic
 
 
 class Trajectory(Protocol):
@@ -44,28 +35,6 @@ class Trajectory(Protocol):
         """Knots, [K, n] rad/s or m/s."""
 
 
-def trajectory_to_msg(trajectory: Trajectory) -> JointTrajectoryMsg:
-    """Convert a trajectory to its message, without accelerations and efforts."""
-    msg = JointTrajectoryMsg(
-        joint_names=list(trajectory.joint_names),
-        points=[
-            JointTrajectoryPoint(
-                positions=array("d", positions.tolist()),
-                velocities=array("d", velocities.tolist()),
-                time_from_start=Duration(sec=offset // NS_PER_S, nanosec=offset % NS_PER_S),
-            )
-            for offset, positions, velocities in zip(
-                trajectory.offsets_ns.tolist(),
-                trajectory.positions,
-                trajectory.velocities,
-                strict=True,
-            )
-        ],
-    )
-    msg.header.stamp = ns_to_time(trajectory.stamp_ns)
-    return msg
-
-
 def state_topic(command_topic: str) -> str:
     """Return the topic on which the controller with this command topic reports its state."""
     namespace, slash, _ = command_topic.rpartition("/")
@@ -86,10 +55,52 @@ def reference_of(msg: Any) -> dict[str, float]:
     return {}
 
 
-CONTROLLER_TYPE = ControllerType(
-    JointTrajectoryMsg,
-    trajectory_to_msg,
-    None
-    if JointTrajectoryControllerState is None
-    else StateTopic(JointTrajectoryControllerState, state_topic, reference_of),
-)
+class _JointTrajectoryController(ControllerType):
+    default_topic = "joint_trajectory"
+    streamed = False
+
+    def message_type(self) -> type:
+        from trajectory_msgs.msg import JointTrajectory
+
+        message: type = JointTrajectory
+        return message
+
+    def to_message(self, command: Trajectory) -> object:
+        """Convert a trajectory to its message, without accelerations and efforts."""
+        from builtin_interfaces.msg import Duration
+        from trajectory_msgs.msg import JointTrajectoryPoint
+
+        from groot_ros.bridge.messages import ns_to_time
+
+        message = self.message_type()(
+            joint_names=list(command.joint_names),
+            points=[
+                JointTrajectoryPoint(
+                    positions=array("d", positions.tolist()),
+                    velocities=array("d", velocities.tolist()),
+                    time_from_start=Duration(sec=offset // NS_PER_S, nanosec=offset % NS_PER_S),
+                )
+                for offset, positions, velocities in zip(
+                    command.offsets_ns.tolist(),
+                    command.positions,
+                    command.velocities,
+                    strict=True,
+                )
+            ],
+        )
+        message.header.stamp = ns_to_time(command.stamp_ns)
+        return message
+
+    def state(self) -> StateTopic | None:
+        """Return controller_state; None without control_msgs.
+
+        A rejected command then shows only in the motion of the robot.
+        """
+        try:
+            from control_msgs.msg import JointTrajectoryControllerState
+        except ImportError:
+            return None
+        return StateTopic(JointTrajectoryControllerState, state_topic, reference_of)
+
+
+CONTROLLER_TYPE = _JointTrajectoryController()
