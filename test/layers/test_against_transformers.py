@@ -48,8 +48,7 @@ def test_the_text_tower_equals_transformers_also_with_left_padding(
     attention: str, bias: bool
 ) -> None:
     torch.manual_seed(0)
-    config = text_config(attention_bias=bias)
-    config._attn_implementation = attention
+    config = text_config(attention_bias=bias, attn_implementation=attention)
     theirs = transformers.Qwen3Model(config).eval()
     for parameter in theirs.parameters():
         torch.nn.init.normal_(parameter, std=0.3)

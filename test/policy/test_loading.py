@@ -126,6 +126,16 @@ def test_a_file_that_disagrees_with_another_is_named(
     assert str(path) in str(caught.value)
 
 
+def test_a_tokenizer_with_more_ids_than_embedding_rows_is_rejected(tmp_path: Path) -> None:
+    path = write_tiny_checkpoint(tmp_path) / "eagle_config.json"
+    eagle = json.loads(path.read_text())
+    eagle["text_config"]["vocab_size"] = 200
+    path.write_text(json.dumps(eagle))
+    with pytest.raises(CheckpointError) as caught:
+        load(tmp_path)
+    assert str(caught.value) == f"{path}: 'vocab_size' is 200, the tokenizer has ids up to 261"
+
+
 def test_an_unknown_model_type_is_reported_before_missing_assets(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gr00t_n1_5"}))
     with pytest.raises(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """Run torch on one thread: more do not speed up tiny tensors and load the machine."""
     before = torch.get_num_threads()
