@@ -135,7 +135,7 @@ def test_the_former_names_in_a_parameter_file_of_the_previous_version_are_accept
 ):
     former = {
         "policy_node": {"allow_unproven_engine": True, "engine": "plain"},
-        "executor_node": {"max_starvations": 3, "discovery_time": 1, "max_tracking_error": 0.2},
+        "executor_node": {"max_starvations": 3, "discovery_time": 1, "max_following_error": 0.2},
     }
     file = tmp_path / "params.yaml"
     file.write_text(yaml.safe_dump({f"/**/{n}": {"ros__parameters": v} for n, v in former.items()}))
