@@ -1,5 +1,32 @@
 """Bags in rosbag2's format, written and read without rosbag2 (with the package `rosbags`)."""
 
+from groot_ros.robot import RobotContract
+
+#: Topics of policy and executor, the same for every robot.
+_NODE_TOPICS = (
+    "instruction",
+    "action_chunk",
+    "policy_status",
+    "committed_timeline",
+    "executor_state",
+)
+
 
 class BagError(ValueError):
     """A bag cannot be written or read; the message is one line: what, where, and how to fix it."""
+
+
+def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:
+    """Return all topics that are needed to evaluate a run, without duplicates.
+
+    Relative names are resolved in the namespace of the robot, absolute ones are shared by all.
+    """
+    topics = (
+        *(camera.topic for camera in contract.cameras.values()),
+        *(source.topic for source in contract.joint_states),
+        *_NODE_TOPICS,
+        *(controller.topic for controller in contract.controllers),
+        "/diagnostics",
+        *(("/clock",) if use_sim_time else ()),
+    )
+    return tuple(dict.fromkeys(topics))

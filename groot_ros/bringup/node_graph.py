@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from groot_ros.bags.topics import graph_topics
+from groot_ros.bags import graph_topics
 from groot_ros.bringup.arguments import (
     RECORD_ARGUMENTS,
     absolute_namespace,

@@ -15,11 +15,13 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from types import FrameType
+from typing import IO, Any
 
 from groot_ros.bringup.node_graph import Graph, NodeProcess
-from groot_ros.bringup.shutdown_signal import END_SIGNALS, ShutdownSignal
 
+#: Signals that end a command; its child processes must handle them too.
+END_SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 #: s between SIGINT and SIGTERM.
 STOP_GRACE = 8.0
 #: s between SIGTERM and SIGKILL.
@@ -27,6 +29,52 @@ TERM_GRACE = 3.0
 #: Lines of output in an exit report.
 _KEPT_LINES = 12
 _PR_SET_PDEATHSIG = 1
+
+
+class ShutdownSignal:
+    """Context manager that records the first end signal; later signals have no effect.
+
+    It only sets a flag: an exception raised by a signal handler can surface inside a lock, an
+    import or a destructor and be lost there, and the robot would not be stopped.
+    """
+
+    def __init__(self) -> None:
+        self._received = threading.Event()
+        self._number = 0
+        self._previous: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> "ShutdownSignal":
+        for number in END_SIGNALS:
+            # SIGHUP (terminal closed) ends the command as Ctrl-C does, except under nohup.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._previous.items():
+            # None: the previous handler was not installed from Python and cannot be restored.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+    @property
+    def received(self) -> bool:
+        """Return whether an end signal has been received."""
+        return self._received.is_set()
+
+    @property
+    def number(self) -> int:
+        """Return the number of the first end signal, 0 if none has been received."""
+        return self._number
+
+    def wait(self, timeout: float) -> bool:
+        """Wait for an end signal for at most `timeout` s; return whether one was received."""
+        return self._received.wait(timeout)
+
+    def __str__(self) -> str:
+        return f"stopped by {signal.Signals(self._number).name}" if self._number else "running"
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._number = self._number or number
+        self._received.set()
 
 
 @dataclass

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groot_ros.bringup.node_graph import record_graph
-from groot_ros.bringup.shutdown_signal import ShutdownSignal
-from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
-from groot_ros.cli.text import add_command
+from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
+from groot_ros.cli import add_command
 from groot_ros.robot.fields import is_topic_name
 
 if TYPE_CHECKING:

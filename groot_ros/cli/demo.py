@@ -13,9 +13,8 @@ from tqdm import tqdm
 
 from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.bringup.node_graph import demo_graph
-from groot_ros.bringup.shutdown_signal import ShutdownSignal
-from groot_ros.bringup.supervisor import Running, Supervisor
-from groot_ros.cli.text import add_command
+from groot_ros.bringup.supervisor import Running, ShutdownSignal, Supervisor
+from groot_ros.cli import add_command
 from groot_ros.cli.up import add_launch_options, launch_values
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract

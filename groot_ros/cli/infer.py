@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groot_ros.cli import add_command, pluralise
 from groot_ros.cli.config_options import add_config_options, config_from_options
-from groot_ros.cli.text import add_command, pluralise
 from groot_ros.core import PolicyConfig
 from groot_ros.evaluation.table import format_table
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from groot_ros.cli.text import add_command
+from groot_ros.cli import add_command
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from groot_ros.cli.text import add_command
+from groot_ros.cli import add_command
 
 _EXAMPLES = """examples:
   groot-ros report ~/bags/run1                      # into ~/bags/run1_report

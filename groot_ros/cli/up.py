@@ -5,9 +5,8 @@ import sys
 
 from groot_ros.bringup.arguments import ARGUMENTS, RENAMED
 from groot_ros.bringup.node_graph import demo_graph, policy_graph
-from groot_ros.bringup.shutdown_signal import ShutdownSignal
-from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
-from groot_ros.cli.text import add_command
+from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
+from groot_ros.cli import add_command
 
 _EXAMPLES = """examples:
   groot-ros up --checkpoint ~/checkpoints/pick --robot so101

@@ -12,10 +12,10 @@ from groot_ros.export.quantise import quantise
 from groot_ros.export.ranges import calibrate, coverage
 from groot_ros.export.reference_cases import describe_source
 from groot_ros.families.family import Checkpoint
+from groot_ros.runtime import TOLERANCES
 from groot_ros.runtime.engine import EngineFilesError
 from groot_ros.runtime.engine_benchmarks import ENGINE_BENCHMARKS
 from groot_ros.runtime.manifest import Manifest, SegmentFiles, file_digest
-from groot_ros.runtime.tolerances import TOLERANCES
 
 
 def calibrate_files(

@@ -14,13 +14,13 @@ from groot_ros.export.onnx_file import OPSET, export_segment
 from groot_ros.export.reference_cases import largest_difference, make_reference_outputs
 from groot_ros.families.family import Checkpoint
 from groot_ros.policy import Policy
+from groot_ros.runtime import largest_rounding, tolerance_for
 from groot_ros.runtime.device import DTYPES
 from groot_ros.runtime.engine import EngineFilesError
 from groot_ros.runtime.engine_benchmarks import ENGINE_BENCHMARKS, today
 from groot_ros.runtime.engines import LoadRequest, get_engine
 from groot_ros.runtime.manifest import Manifest, SegmentFiles, file_digest
 from groot_ros.runtime.reference_outputs import ReferenceOutputs
-from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
 
 #: Called with the name of the current step and the fraction of it that is done.
 Progress = Callable[[str, float], None]

@@ -14,11 +14,10 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos
 
-from groot_ros.bags import BagError
+from groot_ros.bags import BagError, graph_topics
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.qos import Request, offered_qos
 from groot_ros.bags.recorder import Recorder
-from groot_ros.bags.topics import graph_topics
 from groot_ros.bags.writer import BagWriter
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.bridge.rclpy_patches import (

@@ -15,10 +15,9 @@ from pathlib import Path
 from groot_ros.checkpoint.digest import file_sample
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.core.program import ProgramSpec, Range
-from groot_ros.runtime import ATTENTION, PRECISIONS, QUANTISED
+from groot_ros.runtime import ATTENTION, PRECISIONS, QUANTISED, largest_rounding, tolerance_for
 from groot_ros.runtime.engine import EngineFilesError, StepsNotStoredError
 from groot_ros.runtime.tensorrt.availability import Machine
-from groot_ros.runtime.tolerances import largest_rounding, tolerance_for
 
 MANIFEST = "manifest.json"
 FORMAT = 2

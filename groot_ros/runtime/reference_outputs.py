@@ -19,10 +19,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from groot_ros.core.program import ModelInputs
+from groot_ros.runtime import tolerance_for
 from groot_ros.runtime.device import dtype_name
 from groot_ros.runtime.engine import Engine, EngineFilesError, one_line
 from groot_ros.runtime.manifest import OLD_FORMAT, Manifest, is_readable
-from groot_ros.runtime.tolerances import tolerance_for
 
 REFERENCE_OUTPUTS = "reference_outputs.safetensors"
 _OLD_REFERENCE_OUTPUTS = "oracle.safetensors"

@@ -24,8 +24,7 @@ from groot_ros.robot import RobotContract, load_contract
 from groot_ros.sim import JOINTS
 from groot_ros.sim.closed_loop import ChunkPolicy, Leg, drive
 from groot_ros.sim.tasks.touch import INSTRUCTIONS, REACHED
-from groot_ros.training.coloured_cells import describe_cells
-from groot_ros.training.demo_data import HORIZON, VIEWS, DemoData, generate
+from groot_ros.training.demo_data import HORIZON, VIEWS, DemoData, describe_cells, generate
 
 TAG = "new_embodiment"
 #: Actions of this group are offsets from the state.

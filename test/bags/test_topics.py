@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from groot_ros.bags.topics import graph_topics
+from groot_ros.bags import graph_topics
 from groot_ros.robot import load_contract
 
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"

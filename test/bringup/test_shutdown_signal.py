@@ -5,7 +5,7 @@ import signal
 
 import pytest
 
-from groot_ros.bringup.shutdown_signal import ShutdownSignal
+from groot_ros.bringup.supervisor import ShutdownSignal
 
 
 @pytest.fixture

@@ -176,7 +176,7 @@ def test_stop_ends_an_active_executor_with_status_0(supervise, lines: Lines) -> 
 def test_a_closed_terminal_stops_the_nodes_like_ctrl_c(ros_domain: int) -> None:
     code = f"""
 from groot_ros.bringup.node_graph import Graph, NodeProcess
-from groot_ros.bringup.shutdown_signal import ShutdownSignal
+from groot_ros.bringup.supervisor import ShutdownSignal
 from groot_ros.bringup.supervisor import Supervisor, wait_until_stopped
 parameters = {{"robot": {str(robot_path("so101"))!r}, "autostart": True}}
 node = NodeProcess("executor_node", 1, parameters=parameters)

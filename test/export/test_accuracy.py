@@ -7,8 +7,7 @@ import pytest
 import torch
 from support.tiny_engine import load
 
-from groot_ros.export.accuracy import measure_accuracy
-from groot_ros.export.error_metrics import Gatherer
+from groot_ros.export.accuracy import Gatherer, measure_accuracy
 from groot_ros.export.latency import measure_latency
 from groot_ros.export.observations import synthetic
 from groot_ros.policy import Policy

@@ -14,8 +14,7 @@ import onnxruntime
 from onnx import TensorProto, helper
 from support.tiny_staged_model import fast_model
 
-from groot_ros.export.onnx_file import OPSET, export_stage
-from groot_ros.export.tensorrt_parser_compat import give_every_norm_a_bias
+from groot_ros.export.onnx_file import OPSET, export_stage, give_every_norm_a_bias
 from groot_ros.runtime.contract import stage_specs
 
 pytestmark = pytest.mark.slow

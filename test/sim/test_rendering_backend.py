@@ -17,7 +17,7 @@ def run(code, **environment):
     )
 
 
-CHOOSE = "from groot_ros.sim.rendering_backend import choose_rendering_backend as c; print(c())"
+CHOOSE = "from groot_ros.sim import choose_rendering_backend as c; print(c())"
 
 
 def test_importing_the_package_makes_mujoco_render_without_a_display():

@@ -5,7 +5,7 @@ import pytest
 
 from groot_ros.sim import CameraRenderer, SimulatedArm
 from groot_ros.sim.tasks.touch import place_cubes
-from groot_ros.training.coloured_cells import describe_cells
+from groot_ros.training.demo_data import describe_cells
 
 GREY = (110, 120, 125)
 

@@ -2,8 +2,8 @@
 
 import argparse
 
+from groot_ros.cli import add_command
 from groot_ros.cli.engine import benchmark, build, calibrate, export, make, validate
-from groot_ros.cli.text import add_command
 
 _EXAMPLES = """examples:
   groot-ros engine make --checkpoint ~/pick --embodiment new_embodiment --robot so101 \\

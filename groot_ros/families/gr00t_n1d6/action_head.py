@@ -12,7 +12,7 @@ from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.layers.category_specific import ActionEncoder, CategoryMLP
 from groot_ros.layers.dit import AlternateVLDiT, DiT
-from groot_ros.layers.flow_matching import bucket, step_times
+from groot_ros.layers.flow_matching import Conditioning, bucket, euler_step, step_times
 
 
 @dataclass(frozen=True)
@@ -32,35 +32,6 @@ class HeadContext:
     image_mask: Tensor
     state: Tensor
     embodiment: Tensor
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """What motion already committed asks of the new chunk; inputs of every denoising step.
-
-    The neutral values (`Conditioning.none`) leave plain flow matching exactly as it is, so one
-    graph serves every mode of real-time chunking.
-
-    Attributes:
-        prefix: float32 [B, H, A], normalised actions to follow.
-        start: float32 [B, H, A], 1 where sampling starts from the prefix instead of noise.
-        weight: float32 [B, H, A], pull of the predicted end point towards the prefix.
-        strength: float32 [B, H, A], factor on the velocity; 0 freezes a value.
-        clean: float32 [B, H], 1 where a step is shown to the network as finished (time 1).
-
-    """
-
-    prefix: Tensor
-    start: Tensor
-    weight: Tensor
-    strength: Tensor
-    clean: Tensor
-
-    @classmethod
-    def none(cls, batch: int, horizon: int, width: int, device: torch.device) -> "Conditioning":
-        """No prefix: plain sampling."""
-        zeros = torch.zeros(batch, horizon, width, device=device)
-        return cls(zeros, zeros, zeros, torch.ones_like(zeros), zeros[..., 0])
 
 
 class ActionHead(nn.Module):
@@ -150,10 +121,7 @@ class ActionHead(nn.Module):
         gain: float,
         conditioning: Conditioning,
     ) -> Tensor:
-        """One Euler step in float32, [B, H, A] to [B, H, A].
-
-        x += dt * strength * (v + gain * weight * (prefix - x1)), x1 = x + (1 - t) v: guidance with
-        an identity Jacobian, so that it also works through an engine without gradients.
+        """Take one Euler step in float32, [B, H, A] to [B, H, A].
 
         Args:
             context: of this observation.
@@ -168,9 +136,16 @@ class ActionHead(nn.Module):
         clean = conditioning.clean.bool()
         action_timestep = torch.where(clean, self.config.num_timestep_buckets, timestep[:, None])
         velocity = self.velocity(context, actions.to(self.dtype), timestep, action_timestep).float()
-        end = actions + (1.0 - time[:, None, None]) * velocity
-        pull = gain * conditioning.weight * (conditioning.prefix - end)
-        return actions + dt * conditioning.strength * (velocity + pull)
+        return euler_step(
+            actions,
+            velocity,
+            time[:, None, None],
+            dt,
+            conditioning.prefix,
+            conditioning.weight,
+            conditioning.strength,
+            gain,
+        )
 
     def denoise(
         self,

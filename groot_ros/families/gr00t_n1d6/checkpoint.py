@@ -185,9 +185,9 @@ class ReferenceModel:
         """See `families.family.ReferenceModel.run`."""
         import torch
 
-        from groot_ros.families.gr00t_n1d6.action_head import Conditioning
         from groot_ros.families.gr00t_n1d6.network import normalise_pixels
         from groot_ros.families.gr00t_n1d6.program import CONDITIONING
+        from groot_ros.layers.flow_matching import Conditioning
 
         def move(name: str) -> "Tensor":
             return torch.from_numpy(inputs[name]).to(self.device)

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from groot_ros.families.gr00t_n1d6.action_head import ActionHead, Conditioning
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.processor import Batch
+from groot_ros.layers.flow_matching import Conditioning
 
 
 class Gr00tN1d6(nn.Module):

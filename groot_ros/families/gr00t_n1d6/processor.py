@@ -222,7 +222,7 @@ class Processor:
         return {"noise": draw_noise((1, *self.chunk_shape), seed).numpy()}
 
     def condition(self, prefix: Prefix, state: Groups) -> dict[str, NDArray[np.float32]]:
-        """See `families.family.Processor.condition`; inputs as in `action_head.Conditioning`."""
+        """See `Processor.condition`; the inputs are those of `flow_matching.Conditioning`."""
         action, known = self.codec.encode_prefix(prefix.values, state)
         steps, columns = len(prefix.start), np.flatnonzero(known)
         shape = (1, *self.chunk_shape)

@@ -39,7 +39,7 @@ from groot_ros.families.gr00t_n1d6.weights import load_model
 from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
 
 SEGMENTS = ("vision", "language", "context", "denoise")
-#: Inputs that make a chunk continue committed motion; see `action_head.Conditioning`.
+#: Inputs that make a chunk continue committed motion; see `layers.flow_matching.Conditioning`.
 CONDITIONING = ("prefix", "start", "weight", "strength", "clean")
 
 _HEAD, _DIT = r"action_head\.", r"action_head\.model\."

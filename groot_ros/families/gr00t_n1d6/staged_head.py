@@ -11,6 +11,7 @@ from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.layers.category_specific import of_category
 from groot_ros.layers.dit import Block
+from groot_ros.layers.flow_matching import euler_step
 from groot_ros.layers.fusion import compose, keep_precision, linear, take_layers
 from groot_ros.layers.staged import DenoiseBlock
 
@@ -163,15 +164,10 @@ class Denoise(nn.Module):
         return self.decode2(F.relu(self.decode(x))).float()
 
     def forward(self, actions: Tensor, state_tokens: Tensor, *rest: Tensor) -> Tensor:
-        """The actions after one step, float32 [1, H, A]; `program_spec` lists `rest`.
-
-        x += dt * strength * (v + gain * weight * (prefix - x1)), x1 = x + (1 - t) v.
-        """
+        """Return the actions after one step, float32 [1, H, A]; `program_spec` lists `rest`."""
         *keys_and_values, token_bias, modulations, output_modulation = rest[:-6]
         prefix, weight, strength, time, dt, gain = rest[-6:]
         velocity = self.velocity(
             actions, state_tokens, keys_and_values, token_bias, modulations, output_modulation
         )
-        end = actions + (1.0 - time) * velocity
-        pull = gain * weight * (prefix - end)
-        return actions + dt * strength * (velocity + pull)
+        return euler_step(actions, velocity, time, dt, prefix, weight, strength, gain)
