@@ -1,4 +1,4 @@
-"""The command `groot-ros`: one module per verb, listed in `main.VERBS`."""
+"""The command `groot-ros`: each module with a function `add_parser` is a verb."""
 
 import argparse
 
@@ -12,6 +12,7 @@ def add_command(
     """Add the parser of a command; its help ends with `examples`, printed as they are."""
     return subparsers.add_parser(
         name,
+        help=f"{description[0].lower()}{description[1:].removesuffix('.')}",
         description=description,
         epilog=examples,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -1,23 +1,13 @@
-"""Entry point of `groot-ros`: selects the verb and reports expected errors in one line."""
+"""Entry point of `groot-ros`: finds the verbs and reports expected errors in one line."""
 
 import argparse
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from groot_ros import __version__
-
-#: Verb -> summary; the module `groot_ros.cli.<verb>` provides `add_parser`. Modules are imported
-#: on demand, so that `--help` and `bag info` do not load torch.
-VERBS = {
-    "up": "start policy and executor as supervised processes",
-    "demo": "run the simulated robot for a while; pictures, a table and a bag",
-    "bag": "record, inspect and recover bags",
-    "report": "table and pictures of a recorded run",
-    "infer": "actions for one observation from a file, with the time of every stage",
-    "inspect": "show a checkpoint and check whether it fits a robot",
-    "engine": "export, build, calibrate, validate and benchmark engines",
-}
+from groot_ros.core.config import module_names
 
 _EXAMPLES = """examples:
   groot-ros demo --out out/demo
@@ -28,8 +18,14 @@ _EXAMPLES = """examples:
 """
 
 
-def make_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
-    """Return the parser with all options of `verbs` and only the summary of the others."""
+def verb_names() -> tuple[str, ...]:
+    """Return all verbs: the modules of `groot_ros.cli` that have a function `add_parser`."""
+    names = [name for name in module_names("cli") if not name.startswith("_")]
+    return tuple(name for name in names if hasattr(_module(name), "add_parser"))
+
+
+def make_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
+    """Return the parser of these verbs."""
     parser = argparse.ArgumentParser(
         prog="groot-ros",
         description="Control a robot with a vision-language-action policy.",
@@ -38,18 +34,14 @@ def make_parser(verbs: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"groot_ros {__version__}")
     subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, summary in VERBS.items():
-        if verb in verbs:
-            importlib.import_module(f"groot_ros.cli.{verb}").add_parser(subparsers)
-        else:
-            subparsers.add_parser(verb, help=summary)
+    for verb in verbs:
+        _module(verb).add_parser(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 success, 1 the run failed, 2 wrong usage."""
-    argv = list(sys.argv[1:] if argv is None else argv)
-    args = make_parser([a for a in argv[:1] if a in VERBS]).parse_args(argv)
+    args = make_parser(verb_names()).parse_args(argv)
     try:
         return int(args.run(args))
     except (ValueError, OSError) as error:
@@ -57,3 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _module(name: str) -> Any:
+    return importlib.import_module(f"groot_ros.cli.{name}")
