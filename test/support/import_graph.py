@@ -16,10 +16,8 @@ PACKAGE = "groot_ros"
 PAGE = ROOT / "docs" / "explanation" / "architecture.md"
 BEGIN, END = "<!-- layers: generated -->", "<!-- end of layers -->"
 
-_DATA = {"core", "robot", "vision", "checkpoint", "processing", "layers"}
 #: Of the families only these modules may be imported from outside.
 _FAMILIES = {"families.family", "families.registry"}
-_INFERENCE = _DATA | _FAMILIES | {"runtime", "policy"}
 
 
 @dataclass(frozen=True)
@@ -41,27 +39,34 @@ LAYERS = {
         "robot contract: joints, controllers, cameras, units, limits", {"core", "vision.encodings"}
     ),
     "checkpoint": _layer("locate, read and digest checkpoint files", {"core"}),
-    "processing": _layer(
-        "normalisation, state and action codec, tokenizers", {"core", "robot", "checkpoint"}
-    ),
+    "processing": _layer("normalisation, state and action codec, tokenizers", {"core"}),
     "layers": _layer("neural network blocks that families share", {"core"}),
-    "families": _layer("model families behind `registry` and `family`", _DATA),
+    "families": _layer(
+        "model families behind `registry` and `family`",
+        {"core", "vision", "checkpoint", "processing", "layers"},
+    ),
     "runtime": _layer("engines, their files, validation, selection", {"core", "checkpoint"}),
     "policy": _layer(
-        "`load_policy(...)`, `Policy.infer(observation)`", _DATA | _FAMILIES | {"runtime"}
+        "`load_policy(...)`, `Policy.infer(observation)`",
+        {"core", "robot", "checkpoint", "runtime"} | _FAMILIES,
     ),
     "observation": _layer(
         "buffers, synchronisation, input health, inference loop", {"core", "robot"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
-    "export": _layer("ONNX files, reference outputs, calibration, accuracy", _INFERENCE),
+    "export": _layer(
+        "ONNX files, reference outputs, calibration, accuracy",
+        {"core", "layers", "runtime", "policy"} | _FAMILIES,
+    ),
     "bags": _layer("record and read bags", {"core", "robot"}),
-    "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot", "vision"}),
-    "evaluation": _layer("tables and pictures of recorded runs", _DATA | {"bags"}),
-    "training": _layer("demonstrations, the demo checkpoint", _INFERENCE | {"sim"}),
+    "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
+    "evaluation": _layer("tables and pictures of recorded runs", {"core", "vision", "bags"}),
+    "training": _layer(
+        "demonstrations, the demo checkpoint", {"core", "robot", "policy", "sim"} | _FAMILIES
+    ),
     "bridge": _layer(
         "messages, QoS, parameters, diagnostics, graph monitoring, controllers",
-        {"core", "robot", "vision", "observation", "control.settings"},
+        {"core", "robot", "observation", "control.settings"},
     ),
 }
 #: May import every package except `nodes`; only `nodes`' siblings here may be imported by them.
