@@ -43,7 +43,7 @@ class GraphRecorder(Protocol):
 
 
 class CudaGraphRecorder:
-    """Records on a stream of its own: TensorRT synchronises when it runs on the default stream."""
+    """Records on a separate stream, as TensorRT synchronises when it runs on the default one."""
 
     def __init__(self, device: torch.device) -> None:
         if device.type != "cuda":
