@@ -50,7 +50,8 @@ _CONFIG = (
     "torch_threads",
     "num_inference_steps",
 )
-#: Largest permitted number of threads per core; more threads than cores bring no speed.
+#: Largest permitted number of threads per core. More threads than cores only wait for each other,
+#: but a few times as many are allowed for experiments.
 _THREADS_PER_CORE = 4
 #: Permitted excess over a limit due to float32 rounding, rad or m.
 _ROUNDING = 1e-5

@@ -108,13 +108,13 @@ class Manifest:
             EngineFilesError: the file is missing or invalid; names the file and the key.
 
         """
-        path, again = directory / MANIFEST, make_command(directory)
+        path, fix = directory / MANIFEST, make_command(directory)
         if not is_readable(path):
-            raise EngineFilesError(f"{path}: no such file; make engine files with: {again}")
+            raise EngineFilesError(f"{path}: no such file; make engine files with: {fix}")
         try:
             return _parse(Fields.read(path))
         except CheckpointError as error:
-            raise EngineFilesError(f"{error}; rebuild with: {again}") from error
+            raise EngineFilesError(f"{error}; rebuild with: {fix}") from error
 
     def write(self, directory: Path) -> None:
         """Write DIRECTORY/manifest.json.
@@ -194,11 +194,11 @@ class Manifest:
     def require_steps(self, directory: Path, steps: int) -> None:
         """Raise StepsNotStoredError unless there are reference outputs for this many steps."""
         if steps not in self.steps:
-            there = ", ".join(map(str, self.steps))
-            again = self.export_command(directory, steps=(*self.steps, steps))
+            stored = ", ".join(map(str, self.steps))
+            export = self.export_command(directory, steps=(*self.steps, steps))
             raise StepsNotStoredError(
-                f"{directory / MANIFEST}: 'steps' is {there}, here it is {steps}: no reference "
-                f"outputs are stored for that number; rebuild with: {again}"
+                f"{directory / MANIFEST}: 'steps' is {stored}, here it is {steps}: no reference "
+                f"outputs are stored for that number; rebuild with: {export}"
             )
 
     def require_onnx(self, directory: Path) -> None:
@@ -222,11 +222,10 @@ class Manifest:
                 raise EngineFilesError(_mismatch(directory, where, "missing", "needed", build))
             _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, segment.sha256, build)
             for name_of_size, sizes in self.profile.items():
-                there = plan.profile.get(name_of_size, "missing")
-                _agree(directory, f"{where}.profile.{name_of_size}", there, sizes, build)
-            for key, there in asdict(plan.machine).items():
-                here = getattr(machine, key)
-                _agree(directory, f"{where}.machine.{key}", there, here, build)
+                built_for = plan.profile.get(name_of_size, "missing")
+                _agree(directory, f"{where}.profile.{name_of_size}", built_for, sizes, build)
+            for key, stored in asdict(plan.machine).items():
+                _agree(directory, f"{where}.machine.{key}", stored, getattr(machine, key), build)
             path = directory / plan.file
             if not is_readable(path):
                 raise EngineFilesError(f"{path}: no such file; rebuild with: {build}")
@@ -256,14 +255,14 @@ def is_readable(path: Path) -> bool:
     return True
 
 
-def _agree(directory: Path, name: str, there: object, here: object, command: str) -> None:
-    if there != here:
-        raise EngineFilesError(_mismatch(directory, name, there, here, command))
+def _agree(directory: Path, name: str, stored: object, actual: object, command: str) -> None:
+    if stored != actual:
+        raise EngineFilesError(_mismatch(directory, name, stored, actual, command))
 
 
-def _mismatch(directory: Path, name: str, there: object, here: object, command: str) -> str:
+def _mismatch(directory: Path, name: str, stored: object, actual: object, command: str) -> str:
     return (
-        f"{directory / MANIFEST}: '{name}' is {_shown(there)}, here it is {_shown(here)}; "
+        f"{directory / MANIFEST}: '{name}' is {_shown(stored)}, here it is {_shown(actual)}; "
         f"rebuild with: {command}"
     )
 

@@ -116,6 +116,6 @@ def unavailable_reason(name: str, device: torch.device, files: EngineFiles | Non
     if kind.needs_files and files is None:
         return f"engine_directory is not set; make engine files with: {make_command()}"
     if kind.needs_files and files is not None and not files.manifest.segments:
-        again = files.manifest.export_command(files.directory)
-        return f"{files.directory}: no segment is exported; export them with: {again}"
+        export = files.manifest.export_command(files.directory)
+        return f"{files.directory}: no segment is exported; export them with: {export}"
     return kind.unavailable_reason(device, files)

@@ -109,7 +109,7 @@ class Session:
         """Set the addresses of all tensors in TensorRT; call once."""
         for name in (*self._shapes, *self._output_shapes):
             if not self._context.set_tensor_address(name, buffers.address(name)):
-                raise TensorRtError(f"{self._plan}: '{name}' takes no address")
+                raise TensorRtError(f"{self._plan}: TensorRT rejects the address of '{name}'")
 
     def set_shapes(self, shapes: Mapping[str, Shape]) -> Mapping[str, Shape]:
         """Set the input shapes of the next run; return the output shapes.
@@ -125,12 +125,15 @@ class Session:
             self._require_inside(name, shape)
         for name, shape in changed.items():
             if not self._context.set_input_shape(name, shape):
-                raise TensorRtError(f"{self._plan}: '{name}' takes no shape {shape}")
+                raise TensorRtError(f"{self._plan}: TensorRT rejects shape {shape} of '{name}'")
             self._shapes[name] = shape
         if changed:
             missing = self._context.infer_shapes()
             if missing:
-                raise TensorRtError(f"{self._plan}: no shapes for {', '.join(missing)}")
+                raise TensorRtError(
+                    f"{self._plan}: TensorRT cannot infer the output shapes without the shapes of "
+                    f"{', '.join(missing)}"
+                )
             self._output_shapes = {
                 spec.name: tuple(self._context.get_tensor_shape(spec.name))
                 for spec in self.segment.outputs
