@@ -13,7 +13,8 @@ from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 #: Percentage of an input's values that its range covers with method "percentile".
 PERCENTILE = 99.99
 METHODS = ("percentile", "max")
-#: Values below the limit of torch.quantile; for larger inputs the maximum is used.
+#: Largest number of values passed to torch.quantile, which accepts 2**24. For larger inputs the
+#: range is their maximum.
 _MOST_VALUES = 2**23
 
 

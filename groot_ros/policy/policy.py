@@ -182,7 +182,9 @@ class Policy:
         frozen_steps: int = 0,
         session: Any = None,
     ) -> tuple[ActionGroup, ...]:
-        """Convert results of the program to targets in rad and m.
+        """Convert results of the program to targets.
+
+        They are in rad and m if the policy has a robot contract, else in the checkpoint's units.
 
         Args:
             outputs: results of the program by name.

@@ -58,9 +58,10 @@ class RobotColumns:
         }
 
     def action_group(self, name: str, values: Array) -> ActionGroup:
-        """Convert decoded targets [horizon, D] of one group to an action group in rad and m.
+        """Convert decoded targets [horizon, D] of one group to an action group.
 
-        An end-effector pose becomes a group of one link, in the units of the checkpoint (m).
+        Joints are converted to rad and m if there is a contract. An end-effector pose keeps the
+        checkpoint's metres and becomes a group of one link.
         """
         if self._spec.action_space[name] == "pose":
             return ActionGroup(ActionKind.POSE_XYZ_ROT6D, name, (name,), _POSE_UNITS, values)

@@ -393,8 +393,8 @@ def engine_command(action: str, **options: object) -> str:
 
     Args:
         action: action of `groot-ros engine`.
-        options: option name, with _ for -, -> value, or a collection of several. Options that are
-            None or empty are omitted.
+        options: option name (with _ instead of -) -> value or collection of values. Options whose
+            value is None or empty are omitted.
 
     """
     words = ["groot-ros", "engine", action]

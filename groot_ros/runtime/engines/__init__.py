@@ -78,10 +78,9 @@ class EngineKind:
         name: value of the parameter `engine`.
         rank: position among the candidates for "auto", the usually fastest first; None if "auto"
             never selects the engine.
-        needs_files: whether the engine runs exported files.
-        load: loads the engine; raises CheckpointError or EngineFilesError.
-        unavailable_reason: returns why the engine cannot run on a device with these files, on one
-            line, or "" if no reason is known.
+        needs_files: whether it runs exported files.
+        load: makes it; raises CheckpointError or EngineFilesError.
+        unavailable_reason: why it cannot run here, on one line; "" if nothing is known.
 
     """
 

@@ -16,7 +16,7 @@ def load(request: LoadRequest) -> ProgramEngine:
 
 
 def needs_cuda(device: torch.device, files: EngineFiles | None) -> str:
-    """Return why CUDA graphs cannot be recorded on this device; "" if they can."""
+    """Return why CUDA graphs cannot be recorded on this device."""
     return "" if device.type == "cuda" else f"needs a CUDA device, the model is on {device}"
 
 

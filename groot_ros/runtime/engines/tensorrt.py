@@ -103,7 +103,7 @@ def load(request: LoadRequest) -> ProgramEngine:
 
 
 def why_unavailable(device: torch.device, files: EngineFiles | None) -> str:
-    """Return why TensorRT cannot run on this device; "" if it can."""
+    """Return why TensorRT cannot run here."""
     if device.type != "cuda":
         return f"needs a CUDA device, the model is on {device}"
     return unavailable() or ""

@@ -159,7 +159,7 @@ class Session:
             raise TensorRtError(f"TensorRT does not start: {self._log.last_error()}") from None
 
     def _load(self) -> trt.ICudaEngine:
-        # Mapped instead of read: if CPU and GPU share memory, a copy would take it twice.
+        # Mapped instead of read: if CPU and GPU share memory, a copy would occupy it twice.
         with (
             self._plan.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m,
