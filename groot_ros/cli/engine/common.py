@@ -36,9 +36,7 @@ def add_action(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    parser.add_argument(
-        "--robot", help="robot contract, a name or a file; shows errors in rad and m"
-    )
+    parser.add_argument("--robot", help="robot contract, a name or a file, for errors in rad and m")
     parser.set_defaults(run=run)
     return parser
 
