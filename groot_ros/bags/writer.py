@@ -33,12 +33,12 @@ class _Writer(Writer):
 class BagWriter:
     """Writer of one bag directory, <path>/<name>.mcap and metadata.yaml.
 
-    metadata.yaml is written by close(). Messages that were flushed can be recovered if the process
-    dies before that, see `groot_ros.bags.recovery`.
+    metadata.yaml is written by close(). If the process is killed before that, flushed messages can
+    be recovered, see `groot_ros.bags.recovery`.
 
     Args:
         path: directory of the bag; must not exist yet.
-        version: of metadata.yaml; by default the one that the running ROS distribution reads.
+        version: version of metadata.yaml; by default that of the running ROS distribution.
         min_free_bytes: see MIN_FREE_BYTES.
 
     Raises:

@@ -7,8 +7,8 @@ from rclpy.node import Node
 
 from groot_ros.core import NS_PER_S, MalformedError, ns_to_s, s_to_ns
 
-#: ns after its start in which a node yields to the publishers it finds: by then all of them are
-#: discovered, which takes up to 3 s with Fast DDS.
+#: Time after its start in which a node yields to the publishers it finds, ns. Discovery of all of
+#: them takes up to 3 s with Fast DDS.
 _DISCOVERY_NS = 6 * NS_PER_S
 #: Name of the node of a publisher that was discovered before its node.
 _UNKNOWN_NODE = "a node not yet known"
@@ -48,7 +48,7 @@ class PublisherConflicts:
 
     @property
     def begun(self) -> bool:
-        """Whether begin() was called."""
+        """Return whether begin() was called."""
         return self._began_ns is not None
 
     def is_discovering(self, now_ns: int) -> bool:
@@ -122,13 +122,13 @@ class GraphMonitor:
 
     @property
     def conflicting_publisher(self) -> str:
-        """Description of the publisher that the node yields to, or an empty string."""
+        """Return a description of the publisher that the node yields to, or an empty string."""
         conflicts = self.publisher_conflicts
         return conflicts.description if conflicts.yields else ""
 
     @property
     def discovery_time_left(self) -> float:
-        """Seconds until discovery is complete; 0 afterwards."""
+        """Return the time until discovery is complete, s; 0 afterwards."""
         return max(0.0, ns_to_s(self.discovered_ns - time.monotonic_ns()))
 
     def begin(self) -> str:
@@ -151,14 +151,17 @@ class GraphMonitor:
             )
 
     def new_conflict(self) -> str:
-        """Return a publisher that the node has to yield to since this call, once."""
+        """Search for other publishers; return one to which the node now has to yield.
+
+        Returns an empty string if there is none, or if the node was yielding before.
+        """
         before = self.conflicting_publisher
         if before or self.publisher_conflicts.is_discovering(time.monotonic_ns()):
             self._check_publishers()
         return "" if before else self.conflicting_publisher
 
     def new_clock_stall(self) -> str:
-        """Return a problem with /clock that began since the last call, once."""
+        """Check /clock; return a problem that began since the last call, else an empty string."""
         before = self._clock_problem
         if self._node.get_parameter("use_sim_time").value:
             now = int(self._node.get_clock().now().nanoseconds)

@@ -62,7 +62,7 @@ def use_isolated_domain() -> IsolatedDomain:
 
 
 def _reserve(domain: int) -> socket.socket | None:
-    """Bind an abstract socket name, which one process can hold and which dies with it."""
+    """Bind an abstract socket name: one process can hold it, and it is released when that ends."""
     name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         name.bind(f"\0groot_ros/domain/{domain}")

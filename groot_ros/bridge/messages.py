@@ -27,15 +27,17 @@ from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import ExecutorState as ExecutorStateMsg
 from groot_ros.msg import InputStamp, RejectionCount, StageDuration
 
-#: Steps of a chunk: far more than any policy proposes, few enough to plan within a tick.
+#: Largest number of steps of a chunk: far more than any policy proposes, but few enough to plan
+#: within a tick.
 _MAX_STEPS = 1000
-#: Rows of a timeline: more than any executor sends.
+#: Largest number of rows of a timeline: more than any executor sends.
 _MAX_ROWS = 100_000
-#: s between two rows of a timeline.
+#: Range of the time between two rows of a timeline, s.
 _ROW_RANGE = (1e-5, 1.0)
-#: rad or m, and per s; larger values are errors, and their squares overflow.
+#: Largest valid value, rad or m, and per s; larger values are errors, and their squares may
+#: overflow.
 _MAX_VALUE = 1e6
-#: Sessions count from 1; after a number near the end of its type no later chunk could follow.
+#: Chunk ids and episodes must be smaller: near the end of the type no later chunk could follow.
 _MAX_ID, _MAX_EPISODE = 2**53, 2**31
 
 

@@ -19,7 +19,7 @@ class Snapshot:
 
     Attributes:
         chunks: chunks received.
-        chunk_age: of the last executor state, s.
+        chunk_age: chunk age in the last executor state, s.
         infer_p50: sum of the stages' median durations, s.
         travelled: joint -> range of its measured position, rad or m.
         policy_rejections: reason -> count, from the policy's status.

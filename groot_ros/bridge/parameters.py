@@ -1,7 +1,8 @@
 """ROS parameters of a node, derived from its configuration dataclass (`core.config`).
 
-A live parameter can change while the node is configured. Changes of the others are rejected then,
-because what configure built from them would not follow; they can change after cleanup.
+A live parameter can change while the node is configured. Changes of the others are rejected in that
+state, because the objects that configure created from them would not change; they can change after
+cleanup.
 """
 
 import difflib
@@ -52,7 +53,7 @@ class Parameters(Generic[C]):
 
     @property
     def config(self) -> C:
-        """The current configuration; a change replaces it."""
+        """Return the current configuration; a change replaces it."""
         return self._config
 
     def lock(self, how_to_change: str = "run cleanup first") -> None:

@@ -11,7 +11,7 @@ from groot_ros.observation.input_health import InputHealth
 
 @dataclass(frozen=True)
 class LoadedPolicy:
-    """Properties of the loaded policy; the defaults stand for none."""
+    """Properties of the loaded policy; the defaults mean that none is loaded."""
 
     engine: str = ""
     device: str = ""

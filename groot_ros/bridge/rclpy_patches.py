@@ -1,4 +1,4 @@
-"""Workarounds for rclpy: everything that touches its internals or papers over its versions.
+"""Workarounds for rclpy: all code that uses its internals or hides differences of its versions.
 
 Each entry says why it is here and which rclpy no longer needs it. Humble has rclpy 3.3, Jazzy 7.1;
 "still in 8.0" means that the newest source that was checked, rclpy 8.0, needs it as well.
@@ -101,7 +101,7 @@ def guard_change_state(
 
 
 def spin_once(executor: Executor, timeout: float, on_destroyed: Callable[[str], None]) -> None:
-    """Spin once; an entity that is destroyed while the executor looks at it is no error.
+    """Spin once, and ignore the error if an entity is destroyed during the executor's checks.
 
     The executor raises InvalidHandle where a lifecycle transition in another thread destroys an
     entity between its checks; the next spin no longer finds it. Still in 8.0.
@@ -113,10 +113,10 @@ def spin_once(executor: Executor, timeout: float, on_destroyed: Callable[[str], 
 
 
 def spin_until(executor: Executor, ended: threading.Event, period: float = 0.1) -> None:
-    """Spin until the event is set; it is noticed within `period` s.
+    """Spin until the event is set; the event is checked at least every `period` s.
 
-    Executor.spin() is no alternative: shutdown() in another thread does not wait for it, as it
-    tests a flag that it has just set, and destroys what spin() uses. Still in 8.0.
+    Executor.spin() cannot be used instead: shutdown() in another thread does not wait for it, as it
+    tests a flag that it has just set, and destroys objects that spin() uses. Still in 8.0.
     """
     while not ended.is_set():
         executor.spin_once(timeout_sec=period)

@@ -146,7 +146,7 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
     Args:
         values: as for policy_graph; without a checkpoint the shipped one is used.
         bag: directory in which a recorder writes a bag; empty = no recorder.
-        seed: of the cube positions.
+        seed: seed of the cube positions.
 
     Raises:
         ValueError: as policy_graph.
@@ -189,7 +189,7 @@ def record_graph(
         robot: robot contract, a shipped name or a file.
         output: directory of the bag; must not exist.
         topics: topics to record; empty = all topics of the contract.
-        namespace: of the recorded graph.
+        namespace: namespace of the recorded graph.
         use_sim_time: whether to use and record /clock.
 
     Raises:

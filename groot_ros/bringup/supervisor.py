@@ -91,7 +91,7 @@ class Supervisor:
     """Starts the processes of a graph and stops them in order.
 
     Args:
-        graph: what to run.
+        graph: processes to run.
         show: called with each line of output, prefixed with the node name. After an OSError (closed
             pipe, full disk) it is not called again; the nodes keep running.
         remaps: executable -> remapping rules ("from:=to") of that process.
@@ -145,7 +145,8 @@ class Supervisor:
                 entry.process.kill()
                 entry.process.wait()
             entry.reader.join(timeout=2.0)
-            # A process that dies of the signal itself had not installed its handlers yet: no error.
+            # A process that is ended by the signal itself had not installed its handlers yet, which
+            # is not an error.
             if entry.process.returncode not in (0, -signal.SIGINT, -signal.SIGTERM):
                 self._show(
                     f"{entry.spec.executable} failed while stopping: {_exit_status(entry.process)}"
@@ -201,10 +202,10 @@ def wait_until_stopped(
     """Wait until a process ends, an end signal is received, or `finished` returns True.
 
     Args:
-        supervisor: of the started processes.
-        shutdown: entered.
+        supervisor: supervisor of the started processes.
+        shutdown: entered context manager.
         finished: called every `poll_period` s.
-        poll_period: s.
+        poll_period: time between two checks, s.
 
     Returns:
         The process that has ended, None in the other cases.

@@ -30,7 +30,7 @@ _DISCOVERY_TIMEOUT = 3.0
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the parser of `groot-ros bag`."""
     parser = add_command(subparsers, "bag", "Record, inspect and recover bags.", _EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_record(actions)

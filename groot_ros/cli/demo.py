@@ -44,7 +44,7 @@ The demo does not reach your robot: it runs in a ROS_DOMAIN_ID that is unused on
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the parser of `groot-ros demo`."""
     description = "Run simulator, policy, executor and recorder as four processes over DDS."
     parser = add_command(subparsers, "demo", description, _EXAMPLES)
     parser.add_argument("--seconds", type=float, default=20.0, help="duration (default: 20)")

@@ -30,9 +30,9 @@ _EXAMPLES = """examples:
       --observation seen.npz --engine auto --engine-directory engines/pick
 
 The observation is an npz file: image.<view> uint8 RGB [H, W, 3] or [T, H, W, 3], oldest first;
-state.<group> [D] or [T, D]; instruction, a text, where --instruction is not given. State and
-actions are in the checkpoint's own units, with --robot in rad and m; joints of the chunk that leave
-the contract's limits are then warned about.
+state.<group> [D] or [T, D]; instruction, a text, needed unless --instruction is given. State and
+actions are in the checkpoint's own units, or with --robot in rad and m. With --robot a warning
+names the joints whose actions leave the limits of the robot contract.
 """
 
 #: Fields of the policy configuration that are options.
@@ -50,15 +50,16 @@ _CONFIG = (
     "torch_threads",
     "num_inference_steps",
 )
-#: More threads than cores only wait for each other; a few times as many is still an experiment.
+#: Largest permitted number of threads per core. More threads than cores only wait for each other,
+#: but a few times as many are allowed for experiments.
 _THREADS_PER_CORE = 4
-#: rad or m; float32 rounding may exceed a limit by this much.
+#: Permitted excess over a limit due to float32 rounding, rad or m.
 _ROUNDING = 1e-5
 POSE_COLUMNS = ("x", "y", "z", "r11", "r12", "r13", "r21", "r22", "r23")
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the parser of `groot-ros infer`."""
     description = "Compute an action chunk for one observation from a file, without a robot."
     parser = add_command(subparsers, "infer", description, _EXAMPLES)
     add_config_options(
@@ -71,16 +72,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     )
     add = parser.add_argument
     add("--observation", required=True, type=Path, metavar="FILE.npz", help="see below")
-    add("--instruction", help="what to do (default: the file's own)")
-    add("--sample", type=int, metavar="ROW", help="which one, of a file that holds a batch")
-    add("--seed", type=int, help="of the noise (default: drawn, and printed)")
-    add("--runs", type=int, default=1, metavar="N", help="times are the median of N (default: 1)")
-    add("--out", type=Path, metavar="FILE.npz", help="(default: OBSERVATION_actions.npz)")
+    add("--instruction", help="task for the robot (default: the file's own instruction)")
+    add("--sample", type=int, metavar="ROW", help="row to use of a file that holds a batch")
+    add("--seed", type=int, help="seed of the noise (default: drawn, and printed)")
+    add("--runs", type=int, default=1, metavar="N", help="times are medians of N runs (default: 1)")
+    add("--out", type=Path, metavar="FILE.npz", help="output (default: OBSERVATION_actions.npz)")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print and save the actions; returns 1 where the model's output cannot be used."""
+    """Compute, print and save the actions; return 1 if the model's output cannot be used."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
     if args.torch_threads < 0 or args.torch_threads > most_threads():
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def load(config: PolicyConfig) -> "Policy":
-    """Load the policy, with a progress bar while its weights are read."""
+    """Load the policy, and show a progress bar while its weights are read."""
     from tqdm import tqdm
 
     from groot_ros.core.share import robot_path
@@ -149,7 +150,7 @@ def load(config: PolicyConfig) -> "Policy":
 
 
 def require_writable(path: Path) -> None:
-    """Raise ValueError now where `save` would fail at the end."""
+    """Raise ValueError if `save` could not write the file, before anything slow starts."""
     if path.is_dir():
         raise ValueError(f"--out {path}: is a directory; name a file in it")
     if not path.parent.is_dir():
@@ -159,12 +160,12 @@ def require_writable(path: Path) -> None:
 
 
 def most_threads() -> int:
-    """Return the largest number of threads that can be a sensible experiment."""
+    """Return the largest number of threads that --threads accepts."""
     return _THREADS_PER_CORE * len(os.sched_getaffinity(0))
 
 
 def beyond_limits(chunk: "ActionChunk", robot: "RobotContract | None") -> str:
-    """Return one line naming the joints that would leave the contract's limits, or ""."""
+    """Return one line that names the joints whose actions leave the contract's limits, or ""."""
     if robot is None:
         return ""
     phrases = []
@@ -181,7 +182,7 @@ def beyond_limits(chunk: "ActionChunk", robot: "RobotContract | None") -> str:
 
 
 def surplus(policy: "Policy", observation: "Observation") -> list[str]:
-    """Return what the file holds beyond the checkpoint's inputs: a misspelt name, perhaps."""
+    """Return a note about inputs in the file that the checkpoint does not use, such as a typo."""
     beyond = [f"image.{name}" for name in observation.images if name not in policy.spec.views]
     beyond += [
         f"state.{name}" for name in observation.state if name not in policy.spec.state_groups
@@ -190,7 +191,7 @@ def surplus(policy: "Policy", observation: "Observation") -> list[str]:
 
 
 def describe(policy: "Policy", chunk: "ActionChunk") -> str:
-    """Describe where the actions come from."""
+    """Return a description of the checkpoint, the device and the inference, on two lines."""
     robot = "" if policy.robot is None else f", robot {policy.robot.robot}"
     return (
         f"embodiment {chunk.embodiment}{robot}, checkpoint {chunk.checkpoint_hash[:12]}, "
@@ -202,7 +203,14 @@ def describe(policy: "Policy", chunk: "ActionChunk") -> str:
 
 
 def format_group(group: "ActionGroup", first: float, dt: float) -> str:
-    """Return a table of targets, due `first` s after the observation and then every `dt` s."""
+    """Return a table of one group's targets.
+
+    Args:
+        group: targets in rad and m with a robot contract, else in the checkpoint's units.
+        first: time from the observation to the first target, s.
+        dt: time between targets, s.
+
+    """
     units = sorted(set(group.units))
     names = group.names if len(group.names) == group.width else POSE_COLUMNS
     header = [f"{group.name} [{', '.join(units)}]", "t s", *names]
@@ -214,7 +222,13 @@ def format_group(group: "ActionGroup", first: float, dt: float) -> str:
 
 
 def format_stages(chunks: "list[ActionChunk]", loading: float) -> str:
-    """Return a table of the median time of every stage."""
+    """Return a table of the median time of every stage and of the loading time, in ms.
+
+    Args:
+        chunks: chunks of all runs.
+        loading: time to load the policy, s.
+
+    """
     stages = {
         name: float(np.median([chunk.stage_seconds[name] for chunk in chunks]))
         for name in chunks[0].stage_seconds
@@ -226,7 +240,10 @@ def format_stages(chunks: "list[ActionChunk]", loading: float) -> str:
 
 
 def save(chunk: "ActionChunk", path: Path) -> None:
-    """Save action.<group> [H, D], names.<group>, units.<group>, dt, and their origin."""
+    """Save action.<group> [H, D], names.<group>, units.<group> and dt as an npz file.
+
+    The file also has the instruction, the seed, the embodiment and the checkpoint's hash.
+    """
     arrays: dict[str, Any] = {}
     for group in chunk.groups:
         arrays[f"action.{group.name}"] = group.values

@@ -18,29 +18,29 @@ _EXAMPLES = """examples:
   groot-ros inspect --checkpoint nvidia/GR00T-N1.6-3B --embodiment gr1 --columns
   groot-ros inspect --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml
 
-Exit status 0 where `groot-ros infer` would load the same files, weights aside. Exit status 1 where
-files of the VLM are missing, files do not match each other, or the robot lacks a camera, a group
+Exit status 0 if `groot-ros infer` can load these files (the weights are not checked). Exit status 1
+if files of the VLM are missing, files do not match each other, or the robot lacks a camera, a group
 or a joint that the checkpoint needs. Ranges outside a joint's limits are marked "!" and do not
 change the status.
 """
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the parser of `groot-ros inspect`."""
     description = "Show what a checkpoint is and whether it fits a robot, without its weights."
     parser = add_command(subparsers, "inspect", description, _EXAMPLES)
     add = parser.add_argument
     add("--checkpoint", required=True, help="directory, or a hub id that was downloaded before")
-    add("--embodiment", metavar="TAG", help="only this one (default: all)")
+    add("--embodiment", metavar="TAG", help="show only this embodiment (default: all)")
     add("--robot", help="robot contract to compare with, a name or a file")
     add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
     add("--base-checkpoint", metavar="DIR", help="base model that the checkpoint refers to")
-    add("--columns", action="store_true", help="ranges of every column instead of whole groups")
+    add("--columns", action="store_true", help="show a range per column, not per group")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 0 where an embodiment can be used (with the robot), else 1."""
+    """Print a summary of the checkpoint; return 0 if an embodiment can be used, else 1."""
     from groot_ros.checkpoint.locate import find_checkpoint
     from groot_ros.core.share import robot_path
     from groot_ros.families.registry import find_family
@@ -79,7 +79,7 @@ def _show_model(summary: "CheckpointSummary") -> None:
 def _show_embodiment(
     summary: "EmbodimentSummary", robot: "RobotContract | None", columns: bool
 ) -> bool:
-    """Print one embodiment; return whether it can be used, with the robot where there is one."""
+    """Print one embodiment; return whether it can be used, with the robot if there is one."""
     print()
     for line in summary.lines:
         print(line)
@@ -93,7 +93,7 @@ def _show_embodiment(
 
 
 def _range_rows(span: "GroupRange", columns: bool) -> Iterator[list[str]]:
-    """Yield rows with the smallest and largest value of the training data."""
+    """Yield table rows with the smallest and largest values of the training data."""
     kind = f"{span.modality} - {span.relative_to}" if span.relative_to else span.modality
     width = len(span.low)
     spans = [(f"{span.group}[{i}]", 1, span.low[i], span.high[i]) for i in range(width)]
@@ -104,7 +104,10 @@ def _range_rows(span: "GroupRange", columns: bool) -> Iterator[list[str]]:
 
 
 def _show_fit(summary: "EmbodimentSummary", robot: "RobotContract") -> bool:
-    """Print what has no counterpart, and the training ranges next to the joints' limits."""
+    """Print the comparison with a robot; return whether the checkpoint fits it.
+
+    It shows views and groups without a counterpart, and training ranges next to joint limits.
+    """
     from groot_ros.policy.robot_columns import missing_counterparts, unused_parts
 
     assert summary.spec is not None
@@ -121,10 +124,10 @@ def _show_fit(summary: "EmbodimentSummary", robot: "RobotContract") -> bool:
 
 
 def _joints(summary: "EmbodimentSummary", robot: "RobotContract") -> Iterator[list[str]]:
-    """Yield the training ranges in rad and m next to the limits, joint by joint.
+    """Yield table rows with the training ranges next to the limits, rad and m, joint by joint.
 
-    A range unlike the joint's indicates a wrong unit. Relative actions are offsets: their limits
-    are the joint's whole range either way.
+    A range that is very different from the joint's limits indicates a wrong unit. Relative actions
+    are offsets; their limits are plus and minus the joint's whole range.
     """
     assert summary.spec is not None
     spans = {(span.modality, span.group): span for span in summary.ranges}
@@ -166,7 +169,7 @@ def _action_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[st
 def _row(
     joint: str, unit: str, kind: str, ends: "tuple[np.floating, ...]", lower: float, upper: float
 ) -> list[str]:
-    """Return one row, marked where the range visibly leaves the limits."""
+    """Return one row, marked "!" if the range exceeds the limits by more than rounding."""
     low, high = sorted(map(float, ends))
     outside = f"{max(0.0, lower - low, high - upper):.3f}"
     values = (f"{value:.3f}" for value in (low, high, lower, upper))

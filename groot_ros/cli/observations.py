@@ -30,7 +30,7 @@ def add_source_options(parser: argparse.ArgumentParser, count: int) -> None:
         help="npz file (one observation or a batch), or a directory of them",
     )
     add("--bag", type=Path, metavar="DIR", help="bag of a run; requires --robot")
-    add("--namespace", help="of the robot in the bag (default: its only one)")
+    add("--namespace", help="namespace of the robot in the bag (default: its only one)")
     add("--instruction", help="replaces the instruction of the file or bag")
     add(
         "--count",
@@ -44,7 +44,7 @@ def add_source_options(parser: argparse.ArgumentParser, count: int) -> None:
         nargs="+",
         metavar="HxW",
         default=[(480, 640)],
-        help="of synthetic images, one for all views or one per view (default: 480x640)",
+        help="size of synthetic images, one for all views or one per view (default: 480x640)",
     )
 
 

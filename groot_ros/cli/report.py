@@ -12,7 +12,7 @@ _EXAMPLES = """examples:
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the parser of `groot-ros report`."""
     description = "Write a table and pictures of a run, from its bag."
     parser = add_command(subparsers, "report", description, _EXAMPLES)
     parser.add_argument("bag", type=Path, help="directory of the bag")

@@ -18,7 +18,7 @@ Ctrl-C stops the executor first, which ends the motion with a hold, then the pol
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb."""
+    """Add the parser of `groot-ros up`."""
     description = "Start the policy and the executor as supervised processes."
     parser = add_command(subparsers, "up", description, _EXAMPLES)
     add_launch_options(parser)
@@ -48,7 +48,7 @@ def launch_values(args: argparse.Namespace) -> dict[str, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run until an end signal (status 0) or until a node dies (1)."""
+    """Run the nodes until an end signal (returns 0) or until one of them ends (returns 1)."""
     values = launch_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
     supervisor = Supervisor(graph, show=lambda line: print(line, flush=True))

@@ -227,7 +227,7 @@ class Executor:
         self._halt(now_ns, "emergency stop", 0.0, ReasonCode.EMERGENCY_STOP)
 
     def step(self, now_ns: int) -> None:
-        """With `single_step`, execute the next chunk that is observed after now."""
+        """Execute the next chunk that is observed after now, with `single_step`."""
         self._step_requested = True
         self._validator.reject_observed_until(now_ns)
 
@@ -397,9 +397,9 @@ class Executor:
 
     @property
     def _must_not_command(self) -> bool:
-        """True while a controller may have missed messages, so that the next one makes it jump.
+        """Return whether the next message may make a controller jump, as it may have missed some.
 
-        An emergency stop is sent nevertheless.
+        False during an emergency stop, which is always sent.
         """
         return bool(self._tracking.tracking_fault) and not self._status.estop
 

@@ -86,7 +86,7 @@ class StatusTracker:
 
     @property
     def latched(self) -> bool:
-        """True while the robot is stopped until resume()."""
+        """Return whether the robot is stopped until resume()."""
         return self.estop or self.locked
 
     def rejection(self) -> Rejection | None:

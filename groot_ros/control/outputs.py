@@ -89,7 +89,7 @@ class Update:
     Attributes:
         timeline: past and planned motion, for the policy.
         trajectories: one per joint_trajectory_controller; none in shadow mode or while the
-            controllers are left to the trajectories that they have.
+            controllers keep the trajectories that they have.
 
     """
 
@@ -136,8 +136,9 @@ class Outputs:
             chunk: the running chunk; rows of the timeline lie on its steps.
             row_dt: time between the rows of the timeline, s.
             now_ns: present time.
-            settings: of the executor.
-            timeline_only: leave the controllers to what they have, which must be `active`.
+            settings: configuration of the executor.
+            timeline_only: send no trajectories; the controllers keep theirs, which must be
+                `active`.
 
         Raises:
             MalformedError: a message must not be sent; `published` is unchanged then.

@@ -21,11 +21,11 @@ class ExecutorConfig:
     rate_hz: float = parameter(
         100.0, "Rate of the control timer", unit="Hz", minimum=1.0, maximum=1000.0
     )
-    # An executor that dies brings the robot to rest within commit_horizon + braking time.
+    # If the executor dies, the robot comes to rest within commit_horizon + braking time.
     commit_horizon: float = parameter(
         0.3, "Motion sent ahead of the braking tail", unit="s", minimum=0.05, maximum=5.0
     )
-    # A policy that dies brings the robot to rest within max_chunk_age + braking time.
+    # If the policy dies, the robot comes to rest within max_chunk_age + braking time.
     max_chunk_age: float = parameter(
         1.0,
         "Chunks older than this are rejected, and no step of a chunk is executed later",

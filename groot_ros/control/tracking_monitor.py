@@ -39,7 +39,7 @@ class FaultDebounce:
 
     @property
     def pending(self) -> bool:
-        """True while there is an error that has not ended by a recovery."""
+        """Return whether there is an error that has not ended by a recovery."""
         return self._error_since_ns is not None
 
     def expired(self, error: bool, at_ns: int, timeout: float) -> bool:
@@ -77,7 +77,7 @@ class _TrackingCheck:
 
     @property
     def tracking_fault(self) -> str:
-        """Description of an error that has not ended by a recovery, or an empty string."""
+        """Return a description of an error that has not ended by a recovery, or ""."""
         return self._description if self._debounce.pending else ""
 
     def reset(self) -> None:
@@ -179,7 +179,7 @@ class TrackingMonitor:
 
     @property
     def tracking_fault(self) -> str:
-        """Description of a present tracking error, or an empty string.
+        """Return a description of a present tracking error, or an empty string.
 
         While there is one, no motion may be sent: a controller that missed messages would jump to
         the next one that it receives.

@@ -1,1 +1,1 @@
-"""From a checkpoint to proven engine files: export, quantise, build, validate, measure."""
+"""Make engine files from a checkpoint: export, quantise, build, validate and measure them."""

@@ -1,7 +1,7 @@
 """Compare an engine with a reference: by segment, by denoising step, and by joint.
 
-The reference is engine "torch" in float32, which has the same segments. It is itself compared with
-engine "reference", which has none: there only the actions compare.
+The reference is engine "torch" in float32, which has the same segments. Engine "torch" in float32
+is compared with engine "reference". That engine has no segments, so only the actions are compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 
 @dataclass(frozen=True)
 class ErrorMetrics:
-    """Mean squared error, cosine of the angle between all values at once, largest error."""
+    """Mean squared error, cosine of the angle between the vectors of all values, largest error."""
 
     mse: float
     cosine: float
@@ -39,7 +39,7 @@ class ErrorAccumulator:
         self._largest = 0.0
 
     def add_pair(self, given: Tensor, reference: Tensor) -> None:
-        """Add two tensors of one shape."""
+        """Add the errors of a tensor against a reference of the same shape."""
         a, b = given.detach().double().cpu().flatten(), reference.detach().double().cpu().flatten()
         if not a.numel():
             return
@@ -54,7 +54,10 @@ class ErrorAccumulator:
 
     @property
     def metrics(self) -> ErrorMetrics:
-        """Metrics of all pairs; NaN where a value was not finite, or where there was none."""
+        """Return the metrics over all pairs; NaN if a value is not finite.
+
+        Without values `mse` and `cosine` are NaN and `max_abs` is 0.
+        """
         norm = (self._norm_a * self._norm_b) ** 0.5
         cosine = self._dot / norm if norm else float("nan")
         mse = self._squares / self._count if self._count else float("nan")
@@ -63,7 +66,7 @@ class ErrorAccumulator:
 
 @dataclass(frozen=True)
 class JointError:
-    """Largest error of one joint or column, in its unit."""
+    """Largest error of one joint or column, in `unit`."""
 
     group: str
     name: str
@@ -76,13 +79,15 @@ class Accuracy:
     """Errors against a reference in float32 with the same random inputs.
 
     Attributes:
-        reference: name of its engine, "torch" or "reference".
-        segments: each fed with the reference's inputs, so that errors do not add up; empty against
-            engine "reference".
-        steps: normalised actions after every denoising step of a whole run; likewise.
-        actions: normalised actions at the end of a run.
-        joints: over all observations and steps of the chunk; NaN where an action was not finite.
-        observations: how many.
+        reference: engine of the reference, "torch" or "reference".
+        segments: segment -> errors of its outputs when it gets the reference's inputs, so that
+            errors of earlier segments are not included; empty against engine "reference".
+        steps: errors of the normalised actions after every denoising step of a whole run; empty
+            against engine "reference".
+        actions: errors of the normalised actions at the end of a run.
+        joints: largest errors over all observations and steps of the chunk; NaN if an action is
+            not finite.
+        observations: number of observations.
 
     """
 
@@ -95,14 +100,17 @@ class Accuracy:
 
     @property
     def growth(self) -> float:
-        """Mean squared error of the last denoising step over that of the first; NaN from 0."""
+        """Return the mean squared error of the last denoising step divided by that of the first.
+
+        NaN without denoising steps, or if the first error is 0.
+        """
         if not self.steps:
             return float("nan")
         first, last = self.steps[0].mse, self.steps[-1].mse
         return last / first if first else float("nan")
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, for a file."""
+        """Return all fields and the growth, for a JSON file."""
         return {**asdict(self), "growth": self.growth}
 
 
@@ -114,14 +122,18 @@ def measure_accuracy(
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Accuracy:
-    """Run both policies on the same observations and random inputs.
+    """Run two policies on the same observations and random inputs, and return the errors.
 
     Args:
-        reference: in float32, engine "torch", or "reference" for the actions alone.
-        candidate: another engine of the same checkpoint.
-        observations: in both policies' units.
-        seed: of the random inputs.
+        reference: policy in float32 with engine "torch", or with engine "reference" to compare the
+            actions only.
+        candidate: policy with another engine of the same checkpoint.
+        observations: observations in the units of both policies.
+        seed: seed of the random inputs.
         progress: called with the fraction that is done.
+
+    Raises:
+        ValueError: the reference runs segment by segment and the candidate does not.
 
     """
     engines = None
@@ -183,7 +195,7 @@ def _run(
 
 
 def _step_results(policy: Policy, trace: Trace) -> list[Tensor]:
-    """Return the values in use after each denoising step; nothing without denoising steps."""
+    """Return the values that `used` selects after each denoising step, empty without steps."""
     program: ProgramSpec = policy.checkpoint.program
     last = program.segments[-1]
     if last.per != "step":
@@ -223,7 +235,7 @@ def _compare_joints(
 ) -> None:
     _, state = policy.encode(observation)
     finite = np.isfinite(policy.checkpoint.processor.used(given)).all()
-    # Values that are not finite cannot be decoded.
+    # Values that are not finite cannot be decoded, so every column's error is NaN.
     decoded = policy.decode(given, state) if finite else None
     for index, one in enumerate(policy.decode(expected, state)):
         values = np.full_like(one.values, np.nan) if decoded is None else decoded[index].values

@@ -34,22 +34,23 @@ def calibrate_files(
     """Write SEGMENT.KIND.onnx next to the exported files, and name them in the manifest.
 
     Args:
-        directory: of the engine files.
-        manifest: of the directory; its exported files stay as they are.
-        checkpoint: of its manifest.
-        inputs: observations to calibrate with, random inputs included.
-        source: where they come from, for people.
+        directory: engine directory.
+        manifest: its manifest; the exported files are not changed.
+        checkpoint: checkpoint that was exported.
+        inputs: model inputs to calibrate with, including random ones.
+        source: description of the observations' source, for the report.
         kind: "int8" or "fp8".
-        segments: to be quantised; others keep the precision of the export.
+        segments: segments to quantise; others keep the precision of the export.
         method: see `ranges.calibrate`.
-        device: where the calibration runs.
+        device: device on which the calibration runs.
         progress: see `Progress`.
 
     Returns:
-        One line per segment about what was done.
+        One line per segment: the new file, the quantised products and the observations used.
 
     Raises:
         EngineFilesError: a segment was not exported.
+        QuantiseError: an ONNX file is not the export of this checkpoint.
 
     """
     absent = [name for name in segments if name not in manifest.segments]
@@ -72,8 +73,8 @@ def calibrate_files(
     lines = []
     for number, name in enumerate(segments):
         progress(f"quantising {name}", number / len(segments))
-        plain, path = directory / f"{name}.onnx", directory / f"{name}.{kind}.onnx"
-        count = quantise(plain, path, products[name], kind)
+        exported, path = directory / f"{name}.onnx", directory / f"{name}.{kind}.onnx"
+        count = quantise(exported, path, products[name], kind)
         manifest = manifest.with_segment(name, SegmentFiles(path.name, file_digest(path), kind))
         lines.append(
             f"{path}: {count} of {len(products[name])} products in {kind}, "

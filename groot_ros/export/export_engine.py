@@ -28,14 +28,14 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What to export.
+    """Options of the export.
 
     Attributes:
-        precision: of weights and tensors, one of `runtime.PRECISIONS`.
-        segments: those that become files, all if None; PyTorch executes the others.
+        precision: element type of weights and tensors, one of `runtime.PRECISIONS`.
+        segments: segments to export, all if None; PyTorch executes the others.
         attention: see `export_segment`.
         steps: numbers of denoising steps to store reference outputs for.
-        image_sizes: (height, width) of the cameras that the profile is for.
+        image_sizes: (height, width) of the cameras for which the profile was made.
 
     """
 
@@ -59,23 +59,26 @@ def export_engine(
     backbone_assets: str = "",
     base_checkpoint: str = "",
 ) -> Manifest:
-    """Write everything that an engine needs, except what is built on the target machine.
+    """Write ONNX files, reference outputs and the manifest to an engine directory.
+
+    TensorRT engines are built from them later, on the target machine.
 
     Args:
-        policy: runs the reference model in float32; it is closed as soon as its outputs are
-            stored, to free its memory.
-        observations: to validate engines with.
-        source: where they come from, for people.
-        profile: sizes of the free dimensions.
-        directory: to write to.
-        options: see there.
+        policy: policy that runs the reference model in float32; it is closed when its outputs are
+            computed, to free its memory.
+        observations: observations with which engines are validated.
+        source: description of the observations' source.
+        profile: free dimension -> its sizes.
+        directory: engine directory to write.
+        options: see `ExportOptions`.
         progress: see `Progress`.
-        device: of the weights during the export.
-        backbone_assets: as given, for later commands.
-        base_checkpoint: likewise.
+        device: device of the weights during the export.
+        backbone_assets: stored in the manifest for later commands.
+        base_checkpoint: stored in the manifest for later commands.
 
     Raises:
-        EngineFilesError: the checkpoint overflows in this precision, or loses too much.
+        EngineFilesError: the reference model overflows in this precision, or its error is too
+            large.
 
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -121,7 +124,7 @@ def _export_segments(
     device: torch.device,
     progress: Progress,
 ) -> dict[str, SegmentFiles]:
-    """Export one segment after the other, so that only one is in memory."""
+    """Export the segments one after the other, so that only one is in memory."""
     program = checkpoint.program
     chosen = program.names if options.segments is None else options.segments
     names = [name for name in program.names if name in chosen]
@@ -152,7 +155,7 @@ def _rounding(
     device: torch.device,
     progress: Progress,
 ) -> float:
-    """Return the error of the reference model in this precision; 0 for float32."""
+    """Return the error of the reference model in this precision, normalised; 0 for float32."""
     if options.precision == "float32":
         return 0.0
     what = f"reference model in {options.precision}"

@@ -11,7 +11,7 @@ from groot_ros.export.trace import timed
 from groot_ros.policy import Policy
 from groot_ros.runtime.program_engine import ProgramEngine
 
-#: Runs before anything is measured.
+#: Number of runs before the first that is measured.
 _WARM_UP = 3
 
 
@@ -20,11 +20,11 @@ class Latency:
     """Median times, s.
 
     Attributes:
-        segments: sums over the runs of each in one inference; empty for an engine that does not
-            run segment by segment.
-        stages: as the engine measures them, with nothing recorded in between.
-        whole: of `Policy.infer`, processing included.
-        runs: how many were measured.
+        segments: segment -> time of all its runs in one inference; empty for an engine that does
+            not run segment by segment.
+        stages: stage -> time measured by the engine itself, without timing of segments.
+        whole: time of `Policy.infer`, including processing.
+        runs: number of measured runs.
 
     """
 
@@ -35,7 +35,7 @@ class Latency:
 
     @property
     def hertz(self) -> float:
-        """Inferences per second, one after the other."""
+        """Return the number of consecutive inferences per second."""
         return 1.0 / self.whole
 
 
@@ -47,7 +47,16 @@ def measure_latency(
     device: torch.device,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Latency:
-    """Return median times over observations in turn, after a warm-up."""
+    """Return median times of inferences on the observations in turn, after a warm-up.
+
+    Args:
+        policy: policy to measure.
+        observations: used cyclically.
+        runs: number of measured runs.
+        device: device of the policy.
+        progress: called with the fraction that is done.
+
+    """
     names = [stage.name for stage in policy.checkpoint.program.stages]
     wholes: list[float] = []
     stages: dict[str, list[float]] = {name: [] for name in names}

@@ -20,14 +20,14 @@ from groot_ros.layers.attention import Attention
 from groot_ros.runtime import ATTENTION
 from groot_ros.runtime.device import DTYPES
 
-#: LayerNormalization came with 17; the parser of TensorRT 10.3 reads up to 20.
+#: LayerNormalization needs 17; the parser of TensorRT 10.3 reads up to 20.
 OPSET = 18
 #: Larger weights are stored in NAME.onnx.data (the limit of ONNX itself is 2 GB).
 _EMBEDDED_BYTES = 256 * 2**20
 
 
 class _Positional(nn.Module):
-    """Takes the inputs as one tuple, whatever the arguments of the module are called."""
+    """Passes inputs by position, so that the argument names of the module do not matter."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -50,12 +50,12 @@ def export_segment(
 
     Args:
         module: takes and returns the tensors of the segment; its weights are in `precision`.
-        program: that the segment belongs to.
-        name: of the segment.
-        path: of the file; large weights go to PATH.data.
-        precision: that "weights" stands for in the specification.
-        attention: "math" writes products and a softmax, as TensorRT before 10.8 needs; "fused"
-            leaves the choice to the exporter.
+        program: program that contains the segment.
+        name: name of the segment.
+        path: file to write; large weights are written to PATH.data.
+        precision: element type of the tensors of kind "weights" in the specification.
+        attention: "math" writes products and a softmax, which TensorRT before 10.8 requires;
+            "fused" leaves the choice to the exporter.
 
     """
     segment = program.segment(name)
@@ -86,7 +86,7 @@ def export_segment(
 
 @contextlib.contextmanager
 def attention_form(module: nn.Module, form: str) -> Iterator[None]:
-    """Use one of the forms of `ATTENTION` in all attention of a module, within the context."""
+    """Use a form of `ATTENTION` in all attention layers of a module, within the context."""
     if form not in ATTENTION:
         raise ValueError(f"attention must be one of {', '.join(ATTENTION)}, not '{form}'")
     layers = [layer for layer in module.modules() if isinstance(layer, Attention)]
@@ -171,11 +171,11 @@ _BYTES: dict[int, int] = {TensorProto.FLOAT: 4, TensorProto.FLOAT16: 2, TensorPr
 def give_every_norm_a_bias(model: onnx.ModelProto) -> None:
     """Add a bias of zeros to every LayerNormalization without one, in place.
 
-    ONNX leaves it away where there is none. The parser then takes a single zero, and TensorRT's
-    layer asks for scale and bias of one shape.
+    The bias is optional in ONNX. TensorRT's parser replaces a missing bias by a single zero, but
+    its layer requires a bias with the shape of the scale.
 
     Raises:
-        ValueError: such a layer has a scale that is no initializer, so its shape is not known.
+        ValueError: the scale of such a layer is not an initializer, so its shape is not known.
 
     """
     known = {tensor.name: tensor for tensor in model.graph.initializer}

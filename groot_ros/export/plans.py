@@ -26,21 +26,21 @@ def build_plans(
     optimisation_level: int = 3,
     progress: Progress,
 ) -> Manifest:
-    """Build SEGMENT.plan files for this machine; returns the manifest that names them.
+    """Build SEGMENT.plan files for this machine; return the manifest that names them.
 
-    The manifest is written after every segment: a build that fails keeps the earlier ones.
+    The manifest is written after every segment, so that a failed build keeps the earlier ones.
 
     Args:
-        directory: of the engine files.
-        manifest: of the directory.
-        program: of its checkpoint.
+        directory: engine directory.
+        manifest: its manifest.
+        program: specification of the exported program.
         device: GPU to build on and for.
-        workspace_gib: scratch memory that kernels may use, None for all that is free.
+        workspace_gib: largest scratch memory of a kernel, GiB; None for all free memory.
         optimisation_level: 0 (quick) to 5 (thorough).
         progress: see `Progress`.
 
     Raises:
-        EngineFilesError: TensorRT cannot run here, or rejects a file.
+        EngineFilesError: TensorRT cannot run on this machine, or a segment cannot be built.
 
     """
     reason = unavailable()
@@ -49,7 +49,7 @@ def build_plans(
     if reason is not None:
         raise EngineFilesError(f"{directory}: nothing can be built here: {reason}")
     manifest.require_onnx(directory)
-    # Importable only where TensorRT is.
+    # Can be imported only if TensorRT is installed.
     from groot_ros.runtime.tensorrt.build import BuildOptions, build_plan
 
     options = BuildOptions(

@@ -1,7 +1,7 @@
-"""Insert Q/DQ pairs into an ONNX file: products in INT8 or FP8.
+"""Quantise the products of an ONNX file to INT8 or FP8 by inserting Q/DQ pairs.
 
-TensorRT (strongly typed) and onnxruntime read the same file. Weights are stored in 8 bits;
-activations are quantised per tensor, weights per output channel for INT8 and per tensor for FP8.
+TensorRT (strongly typed) and onnxruntime read the same file. Weights are stored in 8 bits.
+Activations are quantised per tensor, weights per output channel for INT8 and per tensor for FP8.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 from groot_ros.export.ranges import Product
 from groot_ros.runtime import QUANTISED
 
-#: Opset that has FP8 in QuantizeLinear; what the files use besides is the same in 18.
+#: Opset with FP8 in QuantizeLinear; the other operators in the files are the same in 18.
 OPSET = 19
 _LARGEST = {"int8": 127.0, "fp8": 448.0}
 _EMBEDDED_BYTES = 256 * 2**20
@@ -28,17 +28,18 @@ class QuantiseError(ValueError):
 
 
 def quantise(source: Path, target: Path, products: Sequence[Product], kind: str) -> int:
-    """Write `target` with the products of `source` in 8 bits; returns how many.
+    """Write a copy of an ONNX file with its products in 8 bits; return their number.
 
     Args:
-        source: an exported segment, with the weights that were calibrated.
-        target: of the new file.
-        products: in the order in which they run.
+        source: exported segment.
+        target: file to write; large weights are written to TARGET.data.
+        products: the segment's products, in the order in which they run; those whose `largest` is
+            0 keep their precision.
         kind: one of `runtime.QUANTISED`.
 
     Raises:
-        QuantiseError: the file's products differ from those calibrated.
-        ValueError: there is no such kind.
+        QuantiseError: the file's products or weights differ from `products`.
+        ValueError: `kind` is unknown.
 
     """
     if kind not in QUANTISED:
@@ -76,7 +77,10 @@ def quantise(source: Path, target: Path, products: Sequence[Product], kind: str)
 def _products(
     graph: onnx.GraphProto, weights: dict[str, TensorProto]
 ) -> Iterator[tuple[NodeProto, str, bool]]:
-    """(product, its weight, whether that is [out, in]), in the order in which they run."""
+    """Yield (node, name of its weight, whether the weight is [out, in]) of every product.
+
+    Products are yielded in the order in which they run.
+    """
     made_by = {output: node for node in graph.node for output in node.output}
     for node in graph.node:
         if node.op_type not in ("MatMul", "Gemm"):
@@ -103,7 +107,7 @@ def _require_same(source: Path, tensor: TensorProto, product: Product, transpose
 
 
 class _Insertions:
-    """Nodes and tensors to be added, each activation and each weight once."""
+    """Nodes and tensors to insert into a graph: one pair per activation, one copy per weight."""
 
     def __init__(self, weights: dict[str, TensorProto], kind: str) -> None:
         self._weights, self._kind = weights, kind
@@ -116,14 +120,28 @@ class _Insertions:
         self._element: dict[str, int] = {}
 
     def activation(self, node: NodeProto, largest: float, element: int) -> None:
-        """The first input of a product, of this element type; who shares it shares the pair."""
+        """Quantise the first input of a product; products with the same input share one Q/DQ pair.
+
+        Args:
+            node: the product.
+            largest: limit of the input; for a shared input the largest of all products is used.
+            element: ONNX element type of the input.
+
+        """
         name = node.input[0]
         self._ranges[name] = max(self._ranges.get(name, 0.0), largest)
         self._users.setdefault(name, []).append(node)
         self._element[name] = element
 
     def weight(self, node: NodeProto, name: str, transposed: bool) -> None:
-        """The weight of a product, stored in 8 bits from now on."""
+        """Replace the weight of a product by an 8-bit copy and a node that dequantises it.
+
+        Args:
+            node: the product.
+            name: name of the weight; a weight that several products share is replaced once.
+            transposed: whether the weight is [out, in] instead of [in, out].
+
+        """
         if name in self._replaced:
             return
         self._replaced.add(name)
@@ -152,7 +170,7 @@ class _Insertions:
         )
 
     def apply(self, graph: onnx.GraphProto) -> None:
-        """Change the graph."""
+        """Insert the nodes and tensors into the graph, in place and in topological order."""
         pairs: dict[str, list[NodeProto]] = {}
         for name, users in self._users.items():
             pairs[name] = self._pair(name)

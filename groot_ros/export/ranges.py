@@ -1,4 +1,4 @@
-"""Calibration: measure the range of the inputs of every product over observations."""
+"""Calibration: measure the range of every product's inputs over observations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from groot_ros.core.program import ModelInputs, Program
 from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 
-#: Share of an input's values that its range covers, unless asked otherwise.
+#: Percentage of an input's values that its range covers with method "percentile".
 PERCENTILE = 99.99
 METHODS = ("percentile", "max")
-#: torch.quantile takes no more.
+#: Largest number of values passed to torch.quantile, which accepts 2**24. For larger inputs the
+#: range is their maximum.
 _MOST_VALUES = 2**23
 
 
@@ -22,9 +23,9 @@ class Product:
     """One linear layer and the range of its inputs.
 
     Attributes:
-        name: of the module in its segment.
+        name: name of the module in its segment.
         weight: [out, in], float32.
-        largest: limit of its inputs; 0 where the layer keeps its precision.
+        largest: limit of the absolute value of its inputs; 0 if the layer keeps its precision.
 
     """
 
@@ -41,14 +42,17 @@ def calibrate(
     method: str = "percentile",
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> dict[str, list[Product]]:
-    """Return segment -> its linear layers in the order in which they run.
+    """Return segment -> its linear layers, in the order in which they run.
 
     Args:
         program: all segments in float32, not packed.
-        inputs: observations, random inputs included.
-        steps: denoising steps; all of them are measured.
-        method: "max" covers every value, "percentile" `PERCENTILE` of each run's.
+        inputs: model inputs, including random ones.
+        steps: number of denoising steps; all of them are measured.
+        method: "max" covers all values, "percentile" `PERCENTILE` % of the values of each run.
         progress: called with the fraction that is done.
+
+    Raises:
+        ValueError: `method` is unknown.
 
     """
     if method not in METHODS:
@@ -74,16 +78,16 @@ def calibrate(
 def _hook(
     largest: dict[str, float], name: str, method: str
 ) -> Callable[[nn.Module, tuple[Tensor, ...]], None]:
-    def look(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record_range(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         sizes = inputs[0].detach().float().abs().flatten()
         if method == "max" or sizes.numel() > _MOST_VALUES:
             value = float(sizes.max())
         else:
             value = float(torch.quantile(sizes, PERCENTILE / 100.0))
-        # A dict keeps the order of first insertion, which is that of the layers.
+        # A dict keeps the order of first insertion, in which the layers run.
         largest[name] = max(largest.get(name, 0.0), value)
 
-    return look
+    return record_range
 
 
 def _product(segment: nn.Module, name: str, largest: float) -> Product:
@@ -94,7 +98,7 @@ def _product(segment: nn.Module, name: str, largest: float) -> Product:
 
 
 def coverage(products: Mapping[str, Sequence[Product]]) -> dict[str, float]:
-    """Return segment -> share of the weights of its products that will be quantised."""
+    """Return segment -> share of its products' weights that will be quantised, 0 to 1."""
     shares = {}
     for segment, layers in products.items():
         total = sum(layer.weight.numel() for layer in layers)

@@ -1,4 +1,4 @@
-"""Make reference outputs: observations, random inputs, committed motion, reference results."""
+"""Make reference outputs, from observations, random inputs and committed motion."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,9 +9,9 @@ from groot_ros.policy import Policy
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.reference_outputs import Case, ReferenceOutputs
 
-#: Camera images where no size is given, (height, width).
+#: Default size of synthetic camera images, (height, width).
 IMAGE_SIZE = (480, 640)
-#: Of different lengths, so that more than one sequence length is validated.
+#: Instructions of different lengths, so that more than one sequence length is validated.
 _INSTRUCTIONS = ("pick up the cube", "put the red block into the box on the left", "stop")
 
 Size = tuple[int, int]
@@ -22,14 +22,14 @@ def synthetic_observations(
 ) -> list[Observation]:
     """Draw observations with states within the training statistics and images of squares.
 
-    They show that an engine computes the same numbers. They are not scenes, so they say nothing
-    about how well a quantised engine acts.
+    They suffice to check that an engine computes the same numbers. They are not real scenes, so
+    they do not show how well a quantised engine acts.
 
     Args:
-        policy: gives views, history, groups and units.
-        count: how many.
-        size: (height, width) of the images, of all views or view -> its own.
-        seed: of everything drawn.
+        policy: defines views, history, groups and units.
+        count: number of observations.
+        size: (height, width) of the images of all views, or view -> (height, width).
+        seed: seed of states and images.
 
     """
     rng = np.random.default_rng(seed)
@@ -38,7 +38,7 @@ def synthetic_observations(
 
 
 def describe_source(count: int, source: str) -> str:
-    """Return "1 observation (bags/run1)"."""
+    """Return a description such as "1 observation (bags/run1)"."""
     return f"{count} observation{'' if count == 1 else 's'} ({source})"
 
 
@@ -51,14 +51,16 @@ def make_reference_outputs(
     seed: int = 0,
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> ReferenceOutputs:
-    """Run the policy's engine on observations; every second case continues committed motion.
+    """Run the policy's engine on observations and return its inputs and outputs.
+
+    Every second case continues committed motion, if the model family supports it.
 
     Args:
-        policy: runs the reference model in float32.
+        policy: policy that runs the reference model in float32.
         observations: one per case.
         steps: numbers of denoising steps to run.
-        source: where the observations come from, for people.
-        seed: of the random inputs.
+        source: description of the observations' source.
+        seed: seed of the random inputs.
         progress: called with the fraction that is done.
 
     """
@@ -80,7 +82,7 @@ def make_reference_outputs(
 def largest_difference(
     policy: Policy, engine: Engine, reference: ReferenceOutputs, steps: Sequence[int]
 ) -> float:
-    """Return the largest error of an engine, normalised; infinite where a value is not finite."""
+    """Return the largest normalised error of an engine; infinite if a value is not finite."""
     used = policy.checkpoint.processor.used
     largest = 0.0
     for case in reference.cases:

@@ -1,4 +1,4 @@
-"""Record or time what passes through the segments of an engine."""
+"""Record the inputs and outputs of an engine's segments, or the time that each run takes."""
 
 import time
 from collections.abc import Iterator, Mapping
@@ -14,7 +14,7 @@ from groot_ros.runtime.program_engine import Executor, SegmentRunner
 
 @dataclass(frozen=True)
 class Call:
-    """One run of a segment."""
+    """Inputs and outputs of one run of a segment."""
 
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -22,14 +22,14 @@ class Call:
 
 @dataclass
 class Trace:
-    """Runs by segment, in order."""
+    """Segment -> its runs, in order."""
 
     calls: dict[str, list[Call]] = field(default_factory=dict)
 
 
 @contextmanager
 def recorded(runner: SegmentRunner) -> Iterator[Trace]:
-    """Copy all inputs and outputs of the segments, within the context."""
+    """Record copies of all inputs and outputs of the segments, within the context."""
     trace = Trace({name: [] for name in runner.executors})
 
     def wrap(name: str, executor: Executor) -> Executor:
@@ -46,7 +46,10 @@ def recorded(runner: SegmentRunner) -> Iterator[Trace]:
 
 @contextmanager
 def timed(runner: SegmentRunner, device: torch.device) -> Iterator[Mapping[str, list[float]]]:
-    """Measure the seconds of every run of every segment; waits for the device around each."""
+    """Record segment -> time of each run, s, within the context.
+
+    Waits for the device before and after each run.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in runner.executors}
 
     def wait() -> float:
@@ -68,7 +71,7 @@ def timed(runner: SegmentRunner, device: torch.device) -> Iterator[Mapping[str, 
 
 
 def as_tuple(outputs: Any) -> tuple[Tensor, ...]:
-    """Return the outputs of an executor as a tuple; a single one comes bare."""
+    """Return the outputs of an executor as a tuple; `outputs` may be a single tensor."""
     return (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
 
 

@@ -258,7 +258,10 @@ class ExecutorNode(ManagedNode):
                 )
 
     def _stream_to_rest(self, control: Executor) -> None:
-        """Finish the stop of controllers that cannot finish it by themselves."""
+        """Send positions to controllers without trajectories until they are at rest.
+
+        Ends after _STREAMED_STOP_TIMEOUT at the latest.
+        """
         end = time.monotonic() + _STREAMED_STOP_TIMEOUT
         while time.monotonic() < end and self._stream(control, self._now()):
             time.sleep(1.0 / self._settings.config.rate_hz)
@@ -350,5 +353,5 @@ def make_node() -> ExecutorNode:
 
 
 def main() -> None:
-    """Entry point of the executable."""
+    """Run the executor node."""
     run(make_node)

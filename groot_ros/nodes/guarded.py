@@ -34,7 +34,7 @@ class GuardedNode(Node):
         super().__init__(name, **options)
 
     def on_internal_error(self, what: str) -> None:
-        """Hook: react to an unexpected exception; `what` names it and its place in one line."""
+        """React to an unexpected exception (hook); `what` is one line with its text and place."""
 
     def drain_callbacks(self, timeout: float) -> bool:
         """Start no further callback; return whether those running ended within `timeout` s.

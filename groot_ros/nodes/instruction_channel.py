@@ -18,9 +18,9 @@ from groot_ros.srv import SetInstruction
 def subscribe_instruction(node: Node, callback: Callable[[String], None]) -> list[Subscription]:
     """Subscribe to the instruction topic with any QoS of its publisher.
 
-    Each message arrives twice, each time in order, from two subscriptions in one callback group;
-    in separate groups, a thread with an old message could be overtaken by one with the next. The
-    reliable subscription is the last to be called, so the last message cannot have been lost.
+    Two subscriptions receive each message, each of them in order. They share a callback group:
+    otherwise a thread with an old message could be overtaken by a thread with the next one. The
+    reliable subscription is called last, so the last message cannot be lost.
     """
     group = MutuallyExclusiveCallbackGroup()
     return [
@@ -37,11 +37,15 @@ def subscribe_instruction(node: Node, callback: Callable[[String], None]) -> lis
 
 
 class InstructionChannel:
-    """Fill the box, and publish what arrives by service for the executor, which only subscribes.
+    """Stores instructions from topic and service, and publishes those from the service.
+
+    The executor only subscribes to the topic.
 
     Args:
+        node: node of subscriptions, publisher and service.
+        box: receives the instructions.
         on_change: called after each new instruction.
-        group: of the service.
+        group: callback group of the service.
 
     """
 
@@ -70,8 +74,8 @@ class InstructionChannel:
             return
         with self._lock:
             if self._published is not None and msg.data != self._published:
-                # Another node has published since: a late joiner must not receive our latched
-                # instruction as well. Only destroying the publisher removes it.
+                # Another node has published since then: a late joiner must not receive our latched
+                # instruction as well. It can only be removed by destroying the publisher.
                 self._published = None
                 self._node.destroy_publisher(self._publisher)
                 self._publisher = self._create_publisher()

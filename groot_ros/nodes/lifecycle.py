@@ -30,7 +30,7 @@ class SetupError(RuntimeError):
 
 
 class ManagedNode(LifecycleNodeMixin, GuardedNode):
-    """A lifecycle node with the hooks setup, start, stop and teardown."""
+    """Lifecycle node with the hooks setup, start, stop and teardown."""
 
     def __init__(self, name: str) -> None:
         GuardedNode.__init__(self, name)
@@ -51,7 +51,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
 
     @property
     def wants_autostart(self) -> bool:
-        """The `autostart` parameter."""
+        """Return the value of the parameter `autostart`."""
         return bool(self.get_parameter("autostart").value)
 
     def autostart(self) -> bool:
@@ -60,25 +60,25 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
 
     @property
     def active(self) -> bool:
-        """Whether the node is between activate and deactivate."""
+        """Return whether the node is between activate and deactivate."""
         return self._active
 
     @property
     def lifecycle_state(self) -> int:
-        """Id of the present state, see lifecycle_msgs/State."""
+        """Return the id of the present state, see lifecycle_msgs/State."""
         return rclpy_patches.lifecycle_state(self)
 
     def setup(self) -> None:
-        """Hook of configure."""
+        """Prepare the node; hook of configure."""
 
     def start(self) -> None:
-        """Hook of activate."""
+        """Start the node's work; hook of activate."""
 
     def stop(self) -> None:
-        """Hook of deactivate."""
+        """Stop the node's work; hook of deactivate."""
 
     def teardown(self) -> None:
-        """Hook of cleanup; also called after a failed setup()."""
+        """Release everything; hook of cleanup, also called after a failed setup()."""
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Call setup(); call teardown() if it fails. Final."""

@@ -202,7 +202,7 @@ class PolicyNode(ManagedNode):
 
     @property
     def instruction(self) -> Instruction:
-        """The newest instruction."""
+        """Return the newest instruction."""
         return self._instructions.current
 
     def _now(self) -> int:
@@ -323,6 +323,6 @@ class PolicyNode(ManagedNode):
 
 
 def main() -> None:
-    """Entry point of the executable."""
+    """Run the policy node."""
     # One thread for a slow transition, one for inputs, two for services and timers.
     run(PolicyNode, threads=4)

@@ -39,7 +39,7 @@ def observation_spec_of(policy: "Policy") -> ObservationSpec:
 
 
 def tolerances_of(config: PolicyConfig) -> SyncTolerances:
-    """Return by how much the inputs of an observation may differ in time."""
+    """Return the largest ages and time differences of an observation's inputs."""
     return SyncTolerances(
         max_image_age=config.max_image_age,
         max_image_skew=config.max_image_skew,

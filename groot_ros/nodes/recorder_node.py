@@ -71,12 +71,12 @@ class RecorderNode(Node):
 
     @property
     def failed(self) -> bool:
-        """Whether received messages are missing in the bag."""
+        """Return whether received messages are missing in the bag."""
         return self._recorder.problem is not None or bool(self._recorder.dropped)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Messages written so far, by topic."""
+        """Return topic -> number of messages written so far."""
         return self._recorder.counts
 
     def close(self) -> None:
@@ -152,7 +152,7 @@ class RecorderNode(Node):
 
     def on_message_lost(self, topic: str, event: QoSMessageLostInfo) -> None:
         """Count messages that DDS reports as lost."""
-        # DDS includes what a latched topic had already replaced when the recorder joined.
+        # DDS also counts messages that a latched topic had replaced before the recorder joined.
         request = self._requests.get(topic)
         first = event.total_count == event.total_count_change
         if not (first and request is not None and request.latched):
@@ -201,7 +201,7 @@ def _message_class(type_name: str) -> type:
 
 
 def main() -> None:
-    """Entry point of the executable; exits with status 1 if messages are missing in the bag."""
+    """Run the recorder node; exit with status 1 if messages are missing in the bag."""
     made: list[RecorderNode] = []
 
     def make() -> RecorderNode:

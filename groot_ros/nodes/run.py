@@ -32,7 +32,7 @@ _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 
 
 def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
-    """Spin the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish.
+    """Run the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish.
 
     Exits with status 2 if make_node() raises ValueError, with 1 if the autostart failed or the
     node ended without a signal.

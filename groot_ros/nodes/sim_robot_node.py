@@ -256,5 +256,5 @@ def _trajectory(msg: JointTrajectory) -> TrajectoryMessage:
 
 
 def main() -> None:
-    """Entry point of the executable."""
+    """Run the simulated robot."""
     run(SimRobotNode)

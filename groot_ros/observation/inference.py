@@ -42,7 +42,7 @@ class Inference:
         clock: returns ROS time, ns.
         publish: called with each valid chunk.
         reject: called with (reason, detail) for each step without a chunk.
-        seed: of the denoising noise; None = a new one for each chunk.
+        seed: seed of the denoising noise; None = a new seed for each chunk.
         prefix_for: returns the committed motion that a chunk of this origin continues, or None.
 
     Attributes:
@@ -92,7 +92,7 @@ class Inference:
             return
         snapshot_seconds = perf_counter() - began
         try:
-            # Here, as the policy is used in this thread only.
+            # Reset here, because the policy may be used in this thread only.
             if request.episode != self._reset_episode:
                 self._policy.reset()
                 self._reset_episode = request.episode
@@ -119,7 +119,7 @@ class Inference:
             stage_seconds = {
                 "snapshot": snapshot_seconds,
                 **chunk.stage_seconds,
-                # The duration of this publish is not known yet: use that of the previous chunk.
+                # The time to publish this chunk is not known yet: use that of the previous chunk.
                 "publish": self._publish_seconds,
             }
             self._publish(
@@ -160,7 +160,7 @@ class Worker:
     Args:
         job: called in the thread.
         failed: called with any exception of the job; the thread continues.
-        name: of the thread.
+        name: name of the thread.
 
     """
 

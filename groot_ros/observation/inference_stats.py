@@ -14,7 +14,7 @@ _JITTER = 0.1
 
 @dataclass(frozen=True)
 class StepBudget:
-    """Steps of a chunk that pass before it can act, and that are executed.
+    """Steps that pass before a chunk can act, and steps of it that are executed.
 
     With the inference delay d, the execution horizon s and the horizon H, the budget is met if
     d <= s <= H - d: a chunk lasts until the next one, and the rest of it covers the delay. Kevin
@@ -34,7 +34,7 @@ class StepBudget:
 
     @property
     def ok(self) -> bool:
-        """Whether the budget is met; False before the delay was measured."""
+        """Return whether the budget is met; False before the delay is measured."""
         delay, executed = self.inference_delay, self.execution_horizon
         return 0 < delay <= executed <= self.horizon - delay
 
@@ -53,7 +53,7 @@ class InferenceStats:
         self._lock = Lock()
         self._stages: dict[str, LatencyWindow] = {}
         self._delay = LatencyWindow()
-        # Long, because a large model on a small machine needs several seconds for a chunk.
+        # Long window, because a large model on a small machine takes several seconds per chunk.
         self._rate = RateMeter(10 * NS_PER_S)
 
     def record_chunk(

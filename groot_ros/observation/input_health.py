@@ -53,7 +53,7 @@ class InputHealth:
 
     Attributes:
         age: s since the newest usable stamp, -1 if no usable message was received.
-        rate: Hz received.
+        rate: received messages per second, Hz.
         expected_rate: Hz according to the robot contract, 0 = not given.
         count: messages received, rejected ones included.
 

@@ -13,12 +13,12 @@ class Instruction:
 
     @property
     def stops(self) -> bool:
-        """Whether the instruction is to stop."""
+        """Return whether the instruction is to stop."""
         return not self.text.strip()
 
 
 class InstructionBox:
-    """Thread-safe holder of the newest instruction; each change has the next id."""
+    """Thread-safe holder of the newest instruction; each change increments its id."""
 
     def __init__(self) -> None:
         self._lock = Lock()
@@ -26,7 +26,7 @@ class InstructionBox:
 
     @property
     def current(self) -> Instruction:
-        """The newest instruction."""
+        """Return the newest instruction."""
         return self._current
 
     def set(self, text: str) -> bool:

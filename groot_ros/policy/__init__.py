@@ -1,7 +1,7 @@
 """Load a checkpoint and turn observations into action chunks.
 
-`load_policy` and `Policy` import torch; they are looked up lazily, so that `policy.config` can be
-imported without it.
+The modules of `load_policy` and `Policy` import torch; they are imported on first use, so that
+`groot_ros.policy` itself can be imported without it.
 """
 
 from typing import TYPE_CHECKING, Any

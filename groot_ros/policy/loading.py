@@ -37,10 +37,11 @@ LoadProgress = Callable[[str, float], None]
 
 
 def open_checkpoint(config: PolicyConfig, robot: RobotContract | None = None) -> Checkpoint:
-    """Read everything of a checkpoint but its weights, and check it against the robot.
+    """Read a checkpoint without its weights, and check that it fits the robot.
 
     Raises:
-        CheckpointError: one line naming file and key.
+        CheckpointError: the checkpoint is invalid or does not fit the robot; the one-line message
+            names what and where.
 
     """
     path = find_checkpoint(config.checkpoint)
@@ -56,7 +57,7 @@ def open_checkpoint(config: PolicyConfig, robot: RobotContract | None = None) ->
 
 
 def set_threads(config: PolicyConfig) -> int:
-    """Set the number of torch's CPU threads for this process; returns it."""
+    """Set and return the number of torch's CPU threads in this process."""
     count = config.torch_threads or default_threads(
         weight_bytes(find_checkpoint(config.checkpoint))
     )
@@ -74,17 +75,19 @@ def load_policy(
     """Load a checkpoint for one embodiment.
 
     Args:
-        config: checkpoint, embodiment, engine, device, ...; fields of the node alone are ignored.
-        robot: gives joint names, units and the time step; checked against the checkpoint.
-        action_dt: seconds between actions where there is no robot contract.
+        config: checkpoint, embodiment, engine, device, ...; fields that only the node uses are
+            ignored.
+        robot: robot contract with joint names, units and the time step; the checkpoint must fit it.
+        action_dt: time between actions without a robot contract, s.
         progress: see `LoadProgress`.
 
     Raises:
-        CheckpointError: one line naming file and key.
-        EngineFilesError: one line naming what does not match, and how to rebuild.
+        CheckpointError: the checkpoint is invalid or does not fit the robot.
+        EngineFilesError: the engine files cannot be used; names what does not match and the
+            command that rebuilds them.
         EngineFailedError: the engine failed while it was loaded or validated.
         UnvalidatedEngineError: the engine does not reproduce the reference outputs.
-        ValueError: an argument is wrong.
+        ValueError: a value of `config` is wrong, such as an unknown device or engine.
 
     """
     progress("config", 0.0)
@@ -94,7 +97,7 @@ def load_policy(
     checkpoint = open_checkpoint(config, robot)
     digest = checkpoint.digest()
     steps = config.num_inference_steps or checkpoint.spec.sampling_steps
-    # All of it before the weights are read, which takes long.
+    # Checked before the weights are read, which takes long.
     stored = _read_engine_files(config, checkpoint, digest, steps)
     progress("config", 1.0)
     dtype = choose_dtype(config.dtype, device)
@@ -150,7 +153,7 @@ class _Stored:
 def _read_engine_files(
     config: PolicyConfig, checkpoint: Checkpoint, digest: str, steps: int
 ) -> _Stored | None:
-    """Read manifest and reference outputs, where an engine directory is set."""
+    """Read the manifest and the reference outputs; return None if no engine directory is set."""
     if not config.engine_directory:
         return None
     directory = Path(config.engine_directory)

@@ -1,4 +1,4 @@
-"""From an observation to an action chunk, with one checkpoint and one engine."""
+"""Compute action chunks from observations, with one checkpoint and one engine."""
 
 import secrets
 import time
@@ -22,22 +22,23 @@ DEFAULT_ACTION_DT = 1.0 / 30.0
 
 
 class InferenceError(RuntimeError):
-    """The model's output cannot be used; no chunk was made of it."""
+    """The model's output cannot be used, so there is no chunk."""
 
 
 class Policy:
     """One checkpoint, one embodiment, one engine, and optionally one robot.
 
     Attributes:
-        checkpoint: without its weights.
-        engine: that runs it.
-        robot: contract, or None.
+        checkpoint: the checkpoint without its weights.
+        engine: engine that runs the checkpoint.
+        robot: robot contract, or None.
         checkpoint_hash: see `Checkpoint.digest`.
-        num_inference_steps: denoising steps; may be changed between inferences.
-        action_dt: seconds between the actions of the training data.
-        dt: seconds between the steps of a chunk (the same, unless the checkpoint skips actions).
-        notes: why this engine was selected, one line each.
-        warnings: those notes that need attention.
+        num_inference_steps: number of denoising steps; may be changed between inferences.
+        action_dt: time between the actions of the training data, s.
+        dt: time between the steps of a chunk, s: `action_dt`, or a multiple of it if the checkpoint
+            skips actions.
+        notes: why this engine was selected, one line per engine that was considered.
+        warnings: the notes that need attention.
         validation: result of the engine's validation, None without reference outputs.
 
     """
@@ -69,31 +70,31 @@ class Policy:
 
     @property
     def spec(self) -> PolicySpec:
-        """What the checkpoint expects and produces."""
+        """Return the specification of the checkpoint's inputs and outputs."""
         return self.checkpoint.spec
 
     @property
     def joint_groups(self) -> tuple[str, ...]:
-        """Action groups whose columns are joints, not the pose of a link."""
+        """Return the action groups whose columns are joints, not the pose of a link."""
         return tuple(g for g, space in self.spec.action_space.items() if space == "joint")
 
     @property
     def first_step(self) -> float:
-        """Seconds from the observation to the first step of its chunk."""
+        """Return the time from the observation to the first step of its chunk, s."""
         return self.spec.first_step * self.action_dt
 
     @property
     def device(self) -> str:
-        """Device of the model, for people."""
+        """Return a description of the engine's device, such as "cuda:0 (name of the GPU)"."""
         return self.engine.device
 
     @property
     def memory_bytes(self) -> int:
-        """Memory held on the device."""
+        """Return the memory held on the device."""
         return self.engine.memory_bytes
 
     def reset(self) -> None:
-        """Begin a new session: a stateful model forgets earlier observations."""
+        """Begin a new session, in which a stateful model does not use earlier observations."""
         self._session = self._processor.new_session()
 
     def infer(
@@ -102,13 +103,14 @@ class Policy:
         """Return the actions that follow an observation.
 
         Args:
-            observation: state in rad and m where the policy has a robot contract, else in the
+            observation: state in rad and m if the policy has a robot contract, else in the
                 checkpoint's units.
             prefix: committed motion to continue, in the units of the chunk.
-            seed: of the noise; drawn if None, and written into the chunk either way.
+            seed: seed of the noise, drawn if None; the chunk stores it.
 
         Raises:
-            ValueError: the observation does not fit the checkpoint, or it cannot continue a prefix.
+            ValueError: the observation does not fit the checkpoint, or a prefix is given and the
+                model family does not support it.
             InferenceError: the model's output is not finite.
 
         """
@@ -156,7 +158,7 @@ class Policy:
     def encode(
         self, observation: Observation
     ) -> tuple[ModelInputs, dict[str, NDArray[np.float64]]]:
-        """Return the model inputs, without random ones, and the state in the checkpoint's units.
+        """Return the model inputs without random ones, and the state in the checkpoint's units.
 
         Raises:
             ValueError: the observation does not fit the checkpoint.
@@ -180,13 +182,15 @@ class Policy:
         frozen_steps: int = 0,
         session: Any = None,
     ) -> tuple[ActionGroup, ...]:
-        """Convert results of the program to targets in rad and m.
+        """Convert results of the program to targets.
+
+        They are in rad and m if the policy has a robot contract, else in the checkpoint's units.
 
         Args:
-            outputs: by name.
-            state: from `encode`.
-            frozen_steps: leading steps that repeat committed motion.
-            session: advanced by a stateful family; None leaves the policy's session as it is.
+            outputs: results of the program by name.
+            state: the state that `encode` returned.
+            frozen_steps: number of leading steps that repeat committed motion.
+            session: session that a stateful family updates; None to update none.
 
         """
         decoded = self._processor.decode(outputs, state, frozen_steps=frozen_steps, session=session)
@@ -218,14 +222,14 @@ class Policy:
         return reference.validate(self.engine, steps, tolerance, self._processor.used, joints)
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
-        """Run once on empty images of this size, so that the first real inference is not slow."""
+        """Run once on example images of this size, so that the first real inference is not slow."""
         sizes = dict.fromkeys(self.spec.views, (height, width))
         inputs = self._processor.encode(self._processor.example(sizes), self._session)
         inputs = {**inputs, **self._processor.draw(0)}
         self.engine.prepare(inputs, self.num_inference_steps)
 
     def close(self) -> None:
-        """Release the device's memory; the policy cannot infer any more."""
+        """Release the device's memory; the policy cannot infer afterwards."""
         self.engine.close()
 
 

@@ -15,9 +15,10 @@ _POSE_UNITS = ("m",) * 3 + ("1",) * 6
 
 
 class RobotColumns:
-    """Units and joint names of state and action groups; without a contract the checkpoint's own.
+    """Converts state and action groups between the checkpoint's units and the robot's.
 
-    Raises CheckpointError when the contract lacks a view or a group of the checkpoint.
+    Without a contract the values keep the checkpoint's units. Raises CheckpointError if the
+    contract lacks a view or a group of the checkpoint.
     """
 
     def __init__(self, spec: PolicySpec, robot: RobotContract | None) -> None:
@@ -57,9 +58,10 @@ class RobotColumns:
         }
 
     def action_group(self, name: str, values: Array) -> ActionGroup:
-        """Return decoded targets [horizon, D] of one group with names and units.
+        """Convert decoded targets [horizon, D] of one group to an action group.
 
-        End-effector poses keep the checkpoint's metres and become a group of one link.
+        Joints are converted to rad and m if there is a contract. An end-effector pose keeps the
+        checkpoint's metres and becomes a group of one link.
         """
         if self._spec.action_space[name] == "pose":
             return ActionGroup(ActionKind.POSE_XYZ_ROT6D, name, (name,), _POSE_UNITS, values)
@@ -73,7 +75,7 @@ class RobotColumns:
 
 
 def require_counterparts(spec: PolicySpec, robot: RobotContract) -> None:
-    """Raise CheckpointError unless every view and group of the checkpoint is in the contract."""
+    """Raise CheckpointError unless the contract has every view and group of the checkpoint."""
     problems = missing_counterparts(spec, robot)
     if problems:
         raise CheckpointError(
@@ -83,7 +85,7 @@ def require_counterparts(spec: PolicySpec, robot: RobotContract) -> None:
 
 
 def missing_counterparts(spec: PolicySpec, robot: RobotContract) -> list[str]:
-    """Return one phrase per view and group that the contract lacks, or has in another width."""
+    """Return a phrase for each view or group that the contract lacks, or has with another width."""
     problems = [
         f"camera '{view}' is not in the contract (it has {', '.join(robot.cameras) or 'none'})"
         for view in spec.views
@@ -102,7 +104,7 @@ def missing_counterparts(spec: PolicySpec, robot: RobotContract) -> list[str]:
 
 
 def unused_parts(spec: PolicySpec, robot: RobotContract) -> list[str]:
-    """Return one phrase per camera and joint of the contract that the checkpoint does not use."""
+    """Return a phrase for each camera or joint of the contract that the checkpoint does not use."""
     moved = {j for g in spec.action_groups.keys() & robot.groups for j in robot.groups[g].joints}
     read = {j for g in spec.state_groups.keys() & robot.groups for j in robot.groups[g].joints}
     phrases = [f"camera '{name}' is not used" for name in robot.cameras if name not in spec.views]
@@ -114,7 +116,7 @@ def unused_parts(spec: PolicySpec, robot: RobotContract) -> list[str]:
 
 
 def _groups(spec: PolicySpec) -> Iterator[tuple[str, str, int]]:
-    """Yield ("state" or "action", group, columns) that need joints; poses need none."""
+    """Yield ("state" or "action", group, columns) of the groups whose columns are joints."""
     for name, width in spec.state_groups.items():
         yield "state", name, width
     for name, width in spec.action_groups.items():

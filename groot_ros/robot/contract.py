@@ -107,7 +107,7 @@ def parse_contract(
 
     Args:
         value: the mapping.
-        where: what it is called in error messages.
+        where: name of the contract in error messages.
         folder: base of relative paths of other files; by default the current directory.
 
     """

@@ -43,7 +43,7 @@ class ControllerType(ABC):
 
     Attributes:
         default_topic: last part of the default command topic.
-        streamed: it receives the present position in each tick instead of trajectories.
+        streamed: whether it receives the present position in each tick instead of trajectories.
 
     """
 
@@ -66,13 +66,13 @@ class ControllerType(ABC):
         """
 
     def state(self) -> StateTopic | None:
-        """Return where it reports what it follows; None if it does not report."""
+        """Return the topic on which it reports the motion that it follows; None without one."""
         return None
 
 
 @cache
 def controller_type(name: str) -> ControllerType:
-    """Return the type of this name; ModuleNotFoundError if there is no module for it."""
+    """Return the type of this name; raises ModuleNotFoundError if no module defines it."""
     module = importlib.import_module(f"groot_ros.{_TYPES.replace('/', '.')}.{name}")
     found: ControllerType = module.CONTROLLER_TYPE
     return found
@@ -95,7 +95,7 @@ class Controller:
 
     @property
     def streamed(self) -> bool:
-        """Whether it receives the present position in each tick instead of trajectories."""
+        """Return whether it receives the present position in each tick instead of trajectories."""
         return controller_type(self.type).streamed
 
 

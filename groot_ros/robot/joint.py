@@ -96,7 +96,7 @@ class Joint:
 
     @property
     def unit(self) -> str:
-        """SI unit of its position on every topic."""
+        """Return the SI unit of its position on every topic."""
         return "rad" if self.kind == "revolute" else "m"
 
 

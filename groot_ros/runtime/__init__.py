@@ -1,4 +1,4 @@
-"""How programs are executed: engines, their files, validation and selection.
+"""Execution of programs: engines, their files, validation and selection.
 
 Importable without torch; `engine_names` lists the engines without importing any.
 """
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 
 from groot_ros.core.config import module_names
 
-#: What an option or parameter may name besides an engine: the fastest that is validated here.
+#: Value of an option or parameter that selects the fastest engine that validates on this machine.
 AUTO = "auto"
-#: Of exported weights and tensors.
+#: Precisions of exported weights and tensors.
 PRECISIONS = ("float32", "bfloat16", "float16")
-#: Element types that matrix products of an exported segment can be stored in.
+#: Element types to which matrix products of an exported segment can be quantised.
 QUANTISED = ("int8", "fp8")
-#: How exported files express attention: as products and a softmax, or as one operator.
+#: Forms of attention in exported files: products and a softmax, or one operator.
 ATTENTION = ("math", "fused")
 #: Largest error in normalised units (training data span [-1, 1]), by precision;
 #: docs/how-to/engines.md gives the reasons.
 TOLERANCES = {"float32": 1e-4, "float16": 5e-3, "bfloat16": 3e-2, "int8": 5e-2, "fp8": 5e-2}
-#: A tolerance may be this many times the error of the reference model in a precision.
+#: Permitted ratio of an engine's error to that of the reference model in the same precision.
 _ROUNDINGS = 2.0
-#: Agreement to a tenth of the range of the data validates nothing.
+#: Largest tolerance: a tenth of the data's range [-1, 1]. A larger one would prove nothing.
 _COARSEST = 0.2
 
 
@@ -30,12 +30,15 @@ def engine_names() -> tuple[str, ...]:
 
 
 def tolerance_for(precision: str, rounding: float = 0.0, quantised: Iterable[str] = ()) -> float:
-    """Return the permitted error of files: by precision, or twice the measured rounding.
+    """Return the permitted error of engine files, in normalised units.
+
+    It is the largest of the tolerances of all element types used, or twice the rounding if that
+    is larger.
 
     Args:
-        precision: of weights and tensors.
-        rounding: error of the reference model in this precision.
-        quantised: element types of quantised products, "" where there are none.
+        precision: element type of weights and tensors.
+        rounding: measured error of the reference model in this precision.
+        quantised: element types of the segments' quantised products, "" for a segment with none.
 
     """
     kinds = (precision, *filter(None, quantised))
@@ -43,5 +46,5 @@ def tolerance_for(precision: str, rounding: float = 0.0, quantised: Iterable[str
 
 
 def largest_rounding(precision: str) -> float:
-    """Return the largest rounding that can be validated; 0 in float32, which is the reference."""
+    """Return the largest rounding that can be validated; 0 for float32, the reference precision."""
     return 0.0 if precision == "float32" else _COARSEST / _ROUNDINGS

@@ -32,10 +32,10 @@ SMALL_MODEL = 64 * 2**20
 
 
 def choose_device(name: str) -> torch.device:
-    """Return a device by name; "auto" is the first GPU, else the CPU.
+    """Return a device by name; "auto" selects the first GPU, or the CPU if there is none.
 
     Raises:
-        ValueError: there is no such device here.
+        ValueError: the device does not exist on this machine.
 
     """
     if name == "auto":
@@ -52,7 +52,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Return an element type by name; "auto" is bfloat16 on a GPU, else float32."""
+    """Return an element type by name; "auto" selects bfloat16 on a GPU, float32 on a CPU."""
     return _WEIGHT_DTYPES.get(name, torch.bfloat16 if device.type == "cuda" else torch.float32)
 
 
@@ -69,24 +69,24 @@ def dtype_of(tensor: TensorSpec, weights: torch.dtype) -> torch.dtype:
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """Return the name without "torch."."""
+    """Return the name of an element type without "torch."."""
     return str(dtype).removeprefix("torch.")
 
 
 def default_threads(weight_bytes: int) -> int:
-    """Return the number of CPU threads for a model: all cores, or one for a small model."""
+    """Return the number of CPU threads: 1 for a model below SMALL_MODEL, else one per core."""
     return 1 if weight_bytes < SMALL_MODEL else len(os.sched_getaffinity(0))
 
 
 def upload(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a host tensor to a device; to a GPU through pinned memory, without waiting."""
+    """Copy a host tensor to a device. To a GPU, copy asynchronously through pinned memory."""
     if device.type == "cuda" and tensor.device.type == "cpu":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)
 
 
 class HostCopy:
-    """Copies results to the host, into pinned memory where they come from a GPU."""
+    """Copies results to the host, from a GPU through a pinned buffer that is reused."""
 
     def __init__(self) -> None:
         self._buffer: Tensor | None = None
@@ -103,7 +103,7 @@ class HostCopy:
 
 
 class Stopwatch:
-    """Marks on the timeline of a device: CUDA events, or the host's clock without a GPU."""
+    """Measures times on a device: with CUDA events on a GPU, else with the host's clock."""
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
@@ -111,7 +111,7 @@ class Stopwatch:
         self._events: list[torch.cuda.Event] = []
 
     def mark(self) -> None:
-        """Mark the current point of the current stream, without waiting for it."""
+        """Record a mark on the current stream, without waiting for the device."""
         if self._device.type != "cuda":
             self._times.append(time.perf_counter())
             return
@@ -120,7 +120,7 @@ class Stopwatch:
         self._events.append(event)
 
     def seconds(self) -> list[float]:
-        """Return the times between consecutive marks; waits for the last one."""
+        """Wait for the last mark; return the times between consecutive marks, s."""
         if self._device.type != "cuda":
             return [b - a for a, b in pairwise(self._times)]
         self._events[-1].synchronize()

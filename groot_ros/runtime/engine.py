@@ -1,4 +1,4 @@
-"""What every engine offers, and what can go wrong with one."""
+"""The interface of engines, and their exceptions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from groot_ros.core.program import ModelInputs
 
 @dataclass(frozen=True)
 class EngineResult:
-    """Results of a program by name, and the seconds that each stage took."""
+    """Results of a program by name, and the time of each stage, s."""
 
     outputs: Mapping[str, NDArray[Any]]
     seconds: Mapping[str, float]
@@ -21,8 +21,8 @@ class Engine(Protocol):
     """Runs one checkpoint for one embodiment.
 
     Attributes:
-        name: as in `load_policy(engine=...)` and in every chunk.
-        device: for people, such as "cpu" or "cuda:0 (name of the GPU)".
+        name: value of the parameter `engine`; also written into every chunk.
+        device: description such as "cpu" or "cuda:0 (name of the GPU)".
 
     """
 
@@ -31,26 +31,33 @@ class Engine(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory held on the device."""
+        """Return the memory held on the device."""
 
     def prepare(self, inputs: ModelInputs, steps: int) -> None:
-        """Allocate and warm up for inputs of this shape; later shapes still work.
+        """Allocate memory and warm up for inputs of this shape.
+
+        Inputs of other shapes can still be run afterwards.
 
         Args:
-            inputs: like those to come.
-            steps: denoising steps to come.
+            inputs: example with the expected shapes.
+            steps: expected number of denoising steps.
 
         """
 
     def run(self, inputs: ModelInputs, steps: int) -> EngineResult:
-        """Run one observation with this many denoising steps; RuntimeError after `close`."""
+        """Run one observation with this number of denoising steps.
+
+        Raises:
+            RuntimeError: the engine is closed.
+
+        """
 
     def close(self) -> None:
-        """Release the device's memory; the engine cannot run any more."""
+        """Release the device's memory; the engine cannot run afterwards."""
 
 
 class EngineFilesError(ValueError):
-    """Engine files cannot be used. The message is one line: what, where, how to fix it."""
+    """Engine files cannot be used. The one-line message says what, where and how to fix it."""
 
 
 class StepsNotStoredError(EngineFilesError):
@@ -62,9 +69,9 @@ class TensorRtError(EngineFilesError):
 
 
 class EngineFailedError(ValueError):
-    """An engine failed while it was loaded or validated, for lack of memory for example."""
+    """An engine failed while it was loaded or validated, for example because memory ran out."""
 
 
 def one_line(error: Exception) -> str:
-    """Return the message of an exception on one line; torch's spread over several."""
+    """Return the message of an exception on one line; torch's messages have several."""
     return " ".join(str(error).split())

@@ -22,13 +22,14 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class EngineBenchmark:
-    """Figures of one engine on one machine.
+    """Speed and accuracy of one engine on one machine.
 
     Attributes:
         machine: see `describe_machine`.
-        seconds: median time of one inference, without processing; None before it was measured.
-        error, validated: see `ValidationResult`.
-        date: day, UTC.
+        seconds: median time of one inference, without processing; None until it is measured.
+        error: see `ValidationResult`; -1 if it was NaN.
+        validated: see `ValidationResult`.
+        date: day of the measurement in UTC, ISO 8601.
 
     """
 
@@ -40,12 +41,12 @@ class EngineBenchmark:
 
 
 def describe_machine(device: torch.device) -> str:
-    """Return the GPU, or the processor where the model runs on the CPU."""
+    """Return a description of the GPU, or of the processor for a model on the CPU."""
     return describe_device(device) if device.type == "cuda" else f"{device} ({processor_name()})"
 
 
 def processor_name() -> str:
-    """Return the name of the processor from /proc/cpuinfo."""
+    """Return the processor's name from /proc/cpuinfo, or its architecture if none is listed."""
     path = Path("/proc/cpuinfo")
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     found = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
@@ -53,12 +54,12 @@ def processor_name() -> str:
 
 
 def describe_threads() -> str:
-    """Return the number of threads per operator on the CPU."""
+    """Return a description of torch's CPU threads, such as "4 threads"."""
     return f"{torch.get_num_threads()} threads"
 
 
 def today() -> str:
-    """Return the day in UTC."""
+    """Return the current day in UTC, such as "2026-11-28"."""
     return datetime.now(timezone.utc).date().isoformat()
 
 
@@ -69,10 +70,11 @@ def store_benchmark(
     device: torch.device,
     seconds: float | None = None,
 ) -> None:
-    """Add one engine's figures to the file.
+    """Store one engine's benchmark in the engine directory.
 
-    Without `seconds` an earlier time of this machine stays: that of a validation is the shortest
-    of few runs, not a median. The file is a hint, so failing to write it is a warning.
+    Without `seconds`, an earlier time from this machine is kept: a validation measures the
+    shortest of a few runs, not a median. The file only orders the candidates for "auto", so a
+    failure to write it is logged as a warning.
     """
     known = read_benchmarks(directory)
     machine = describe_machine(device)
@@ -89,9 +91,10 @@ def store_benchmark(
 
 
 def read_benchmarks(directory: Path) -> dict[str, EngineBenchmark]:
-    """Return engine -> figures, of any machine; empty without a file.
+    """Return engine -> benchmark, from any machine; empty if there is no file.
 
-    The file is a hint: one that cannot be read is a warning, and treated as missing.
+    The file only orders the candidates for "auto": if it cannot be read, a warning is logged and
+    it is treated as missing.
     """
     path = directory / ENGINE_BENCHMARKS
     try:
@@ -116,7 +119,7 @@ def _parse(f: Fields) -> dict[str, EngineBenchmark]:
 
 
 def seconds_here(directory: Path, device: torch.device) -> dict[str, float]:
-    """Return engine -> seconds of those validated on this machine."""
+    """Return engine -> time of one inference, s, of the engines validated on this machine."""
     here = describe_machine(device)
     return {
         name: m.seconds

@@ -1,4 +1,4 @@
-"""CUDA graphs: run work on a stream that nothing else uses, record it, replay it."""
+"""CUDA graphs: run work on a separate stream, record it, replay it."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,13 +13,13 @@ _ABANDONED: list[torch.cuda.CUDAGraph] = []
 
 
 class GraphRecording(Protocol):
-    """Work that can be repeated without the host launching its parts."""
+    """Recorded work that can be repeated without launching each kernel from the host."""
 
     def replay(self) -> None:
-        """Repeat the work on the tensors that it was recorded with."""
+        """Run the work again on the tensors with which it was recorded."""
 
     def release(self) -> None:
-        """Release its memory; it cannot be replayed any more."""
+        """Release its memory; it cannot be replayed afterwards."""
 
 
 class GraphRecorder(Protocol):
@@ -28,20 +28,22 @@ class GraphRecorder(Protocol):
     device: torch.device
 
     def run(self, work: Callable[[], R]) -> R:
-        """Run work now, in order with the work before and after it on the caller's stream."""
+        """Run work now, ordered with the caller's stream: after earlier and before later work."""
 
     def record(self, work: Callable[[], R]) -> tuple[GraphRecording, R]:
-        """Record work without running it; every replay fills what it returned.
+        """Record work without running it; return the recording and what `work` returned.
+
+        Every replay writes its results into the returned tensors.
 
         Raises:
-            RuntimeError: something in it cannot be recorded.
-            TensorRtError: TensorRT reports the same.
+            RuntimeError: an operation of the work cannot be recorded.
+            TensorRtError: an operation of TensorRT cannot be recorded.
 
         """
 
 
 class CudaGraphRecorder:
-    """Records on one stream, never the default one, which TensorRT would synchronise."""
+    """Records on a separate stream, as TensorRT synchronises when it runs on the default one."""
 
     def __init__(self, device: torch.device) -> None:
         if device.type != "cuda":
@@ -51,7 +53,7 @@ class CudaGraphRecorder:
         self._pool = torch.cuda.graph_pool_handle()
 
     def run(self, work: Callable[[], R]) -> R:
-        """See `GraphRecorder.run`."""
+        """Run work on the recorder's stream; see `GraphRecorder.run`."""
         caller = torch.cuda.current_stream(self.device)
         self._stream.wait_stream(caller)
         with torch.cuda.stream(self._stream):
@@ -60,10 +62,11 @@ class CudaGraphRecorder:
         return result
 
     def record(self, work: Callable[[], R]) -> tuple[GraphRecording, R]:
-        """See `GraphRecorder.record`; the graphs of one recorder share a memory pool.
+        """Record work as a CUDA graph; see `GraphRecorder.record`.
 
-        They run one after the other, and what a graph returns stays referenced, so no other graph
-        reuses its memory.
+        The graphs of one recorder share a memory pool. This is safe because they run one after the
+        other, and because the outputs of each graph stay referenced, so that no other graph
+        reuses their memory.
         """
         graph = torch.cuda.CUDAGraph()
         caller = torch.cuda.current_stream(self.device)
@@ -80,11 +83,12 @@ class CudaGraphRecorder:
         return CudaGraphRecording(graph, self._stream.synchronize), result
 
     def _abandon(self, graph: torch.cuda.CUDAGraph) -> None:
-        """Undo what torch leaves behind when ending a capture fails.
+        """Clean up after a capture that failed to end.
 
-        `CUDAGraph.capture_end` then raises before it takes the graph's pool away from the
-        allocators: for the rest of the process no memory could be returned to the device and no
-        capture could begin in this pool. The allocators also keep a pointer to the graph.
+        `CUDAGraph.capture_end` raises before it detaches the graph's pool from the allocators.
+        Without this cleanup no memory could be returned to the device and no capture could begin
+        in this pool for the rest of the process. The allocators also keep a pointer to the graph,
+        so the graph is kept alive and a new pool is used.
         """
         _ABANDONED.append(graph)
         abandoned, self._pool = self._pool, torch.cuda.graph_pool_handle()
@@ -92,7 +96,7 @@ class CudaGraphRecorder:
             torch._C, "_cuda_endAllocateCurrentStreamToPool", None
         )
         if end is not None:
-            # Raises where the capture had already done it.
+            # Raises if the capture had already detached the pool.
             with contextlib.suppress(RuntimeError):
                 end(self.device.index or 0, abandoned)
 
@@ -105,13 +109,16 @@ class CudaGraphRecording:
         self._finish = finish
 
     def replay(self) -> None:
-        """See `GraphRecording.replay`; raises RuntimeError after `release`."""
+        """Launch the graph on the current stream; raises RuntimeError after `release`."""
         if self._graph is None:
             raise RuntimeError("the graph was released")
         self._graph.replay()
 
     def release(self) -> None:
-        """Release it; before the memory that it works on and any TensorRT context inside it."""
+        """Release the graph.
+
+        Call this before the tensors and TensorRT contexts that the graph uses are released.
+        """
         if self._graph is not None:
             self._finish()
             self._graph.reset()

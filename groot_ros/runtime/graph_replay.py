@@ -1,4 +1,4 @@
-"""Stages of a program recorded as graphs: once per shape, replayed from then on."""
+"""Record each stage of a program as a graph, once per input shape, and replay it."""
 
 import logging
 from collections import OrderedDict
@@ -16,10 +16,10 @@ from groot_ros.runtime.program_engine import SegmentRunner
 
 _LOG = logging.getLogger(__name__)
 
-#: Runs before the first recording: libraries load kernels and allocate scratch memory in them.
-#: Later shapes need one, in which kernels are chosen and a TensorRT context takes its shapes.
+#: Runs before the first recording, in which libraries load kernels and allocate scratch memory.
+#: Later shapes need one run, in which kernels are chosen and a TensorRT context gets its shapes.
 _WARM_UP_RUNS = 3
-#: A replay must give what the work itself gave, within this many units of the last place.
+#: Permitted difference of a replay from the work itself, in units of the last place.
 _PROBE_ULPS = 8.0
 
 #: Takes the constants and the inputs, returns tensors.
@@ -41,15 +41,15 @@ class GraphRunner:
         capacity: int = 4,
         repeats: bool = True,
     ) -> None:
-        """Take a runner over.
+        """Wrap a runner.
 
         Args:
-            inner: is recorded; closed together with this one.
-            recorder: where it runs.
-            capacity: graphs kept per stage. 1 for TensorRT, whose contexts belong to one shape at
-                a time.
-            repeats: whether a stage that runs a segment several times, with views of several
-                sizes, can be recorded. Not with TensorRT, whose context would change its shapes
+            inner: runner whose stages are recorded; closed together with this one.
+            recorder: runs and records the work.
+            capacity: graphs kept per stage. Must be 1 for TensorRT, whose contexts have one shape
+                at a time.
+            repeats: whether to record a stage that runs a segment several times (for views of
+                several sizes). Must be False for TensorRT, whose context would change its shapes
                 inside the graph.
 
         """
@@ -59,26 +59,34 @@ class GraphRunner:
 
     @property
     def inner(self) -> SegmentRunner:
-        """The recorded runner; RuntimeError after `close`.
+        """Return the wrapped runner, for use without graphs.
 
-        The graphs are released: run by itself it may take other shapes than they were recorded
-        with.
+        Releases the graphs, because the runner may then be used with other shapes.
+
+        Raises:
+            RuntimeError: the runner is closed.
+
         """
         self._release()
         return self._open()
 
     @property
     def failures(self) -> dict[str, str]:
-        """Stages that run without a graph, and why."""
+        """Return stage -> reason, of the stages that run without a graph."""
         return {name: r.failure for name, r in self._replays.items() if r.failure is not None}
 
     @property
     def memory_bytes(self) -> int:
-        """Memory of the runner inside; torch accounts for that of the graphs."""
+        """Return the memory of the wrapped runner; the graphs' memory is not included."""
         return 0 if self._inner is None else self._inner.memory_bytes
 
     def run(self, stage: Stage, binding: Binding, carried: Mapping[str, Tensor]) -> dict[str, Any]:
-        """See `StageRunner.run`; raises RuntimeError after `close`."""
+        """Replay the graph of a stage, recording it first for a new shape; see `StageRunner.run`.
+
+        Raises:
+            RuntimeError: the runner is closed.
+
+        """
         inner = self._open()
         replays = self._replays.get(stage.name)
         if replays is None:
@@ -102,11 +110,11 @@ class GraphRunner:
         counts = tuple(binding.count(segment) for segment in stage.segments)
         key = (binding.structure, counts, tuple(constants), tuple(inputs))
         results = replays(work, tuple(constants.values()), tuple(inputs.values()), key)
-        # The graph's own outputs are overwritten by the next observation.
+        # The next observation overwrites the outputs of the graph.
         return {n: t.clone() for n, t in zip(stage.results, results, strict=True)}
 
     def close(self) -> None:
-        """Release the graphs, then what they work on."""
+        """Release the graphs, then the runner whose memory they use."""
         self._release()
         if self._inner is not None:
             self._inner.close()
@@ -132,10 +140,10 @@ class _Recorded:
 
 
 class Replays:
-    """Recordings of one function by shape; plain execution where recording fails.
+    """Recordings of one function, one per shape; runs the function itself if recording fails.
 
     Attributes:
-        failure: why nothing is replayed; None as long as replaying works.
+        failure: reason why nothing is replayed; None while replaying works.
 
     """
 
@@ -156,10 +164,11 @@ class Replays:
         """Return `function(constants, inputs)`; the next call overwrites the result.
 
         Args:
-            function: called only for new shapes; must do the same for the same shapes and `key`.
-            constants: tensors that are never written to; copied only when the objects change.
-            inputs: copied at every call, from the host through pinned memory.
-            key: what besides the shapes decides what `function` does.
+            function: called only for new shapes; must do the same work for equal shapes and `key`.
+            constants: tensors that are never written to; copied only if they are other objects
+                than in the last call.
+            inputs: copied in every call, from the host through pinned memory.
+            key: everything except the shapes that determines what `function` does.
 
         """
         if self.failure is not None:
@@ -172,7 +181,7 @@ class Replays:
         return self._recorder.run(lambda: _replay(found, constants, inputs))
 
     def release(self) -> None:
-        """Release all recordings, each before the tensors that it works on."""
+        """Release all recordings, each before the tensors that it uses."""
         while self._recorded:
             self._drop()
 
@@ -259,9 +268,9 @@ def _alike(a: Tensor, b: Tensor) -> bool:
 
 
 class StaticTensors:
-    """Copies of tensors, on a device, whose addresses never change: what recorded graphs read.
+    """Device tensors with fixed addresses, from which recorded graphs read their inputs.
 
-    Values from the host go through pinned memory, so that the copy waits for nothing.
+    Values from the host are copied through pinned memory, so that the copy is asynchronous.
     """
 
     def __init__(self, like: Sequence[Tensor], device: torch.device) -> None:
@@ -272,10 +281,10 @@ class StaticTensors:
         self._read: torch.cuda.Event | None = None
 
     def fill(self, values: Sequence[Tensor]) -> None:
-        """Copy values of the same shapes in, on the current stream."""
+        """Copy values of the same shapes into the tensors, on the current stream."""
         if self._read is not None:
-            # Matters only where the caller never read the last result: its pixels may still be
-            # on their way.
+            # Waits only if the caller never read the last result: the previous copy from the
+            # pinned buffers may still be running.
             self._read.synchronize()
             self._read = None
         for static, pinned, value in zip(self.tensors, self._pinned, values, strict=True):

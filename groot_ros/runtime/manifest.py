@@ -1,7 +1,8 @@
-"""The manifest of an engine directory: what its files were made from, and for which machine.
+"""The manifest of an engine directory: the origin of its files, and the machine they run on.
 
-An engine belongs to one checkpoint and embodiment, and once built to one GPU and one TensorRT
-version. A mismatch is an error that names the field, both values, and the command that fixes it.
+An exported engine belongs to one checkpoint and embodiment; a built one also to one GPU and one
+TensorRT version. A mismatch is an error that names the field, both values, and the command that
+fixes it.
 """
 
 import hashlib
@@ -21,17 +22,17 @@ from groot_ros.runtime.tensorrt.availability import Machine
 
 MANIFEST = "manifest.json"
 FORMAT = 2
-#: Accepted for one version, with a warning: its names are translated.
+#: Accepted for one version, with a warning; its field names are translated.
 OLD_FORMAT = 1
 _OLD_ATTENTION = {"by_hand": "math"}
 _LOG = logging.getLogger(__name__)
-#: A tolerance below float32's own resolution would refuse everything.
+#: Smallest tolerance: below the resolution of float32, no engine would validate.
 _FINEST = 1e-7
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A TensorRT engine built from a stage's ONNX file, and what it belongs to."""
+    """A TensorRT engine built from a segment's ONNX file, with everything that must match it."""
 
     file: str
     sha256: str
@@ -46,9 +47,10 @@ class SegmentFiles:
     """One exported segment.
 
     Attributes:
-        onnx: file name; its weights may lie beside it.
-        sha256: of both, see `file_digest`.
-        quantised: "int8" or "fp8" where products were, else empty.
+        onnx: file name; large weights are in a second file, NAME.data.
+        sha256: digest of both files, see `file_digest`.
+        quantised: "int8" or "fp8" if products are quantised, else empty.
+        plan: the TensorRT engine, None until it is built.
 
     """
 
@@ -63,18 +65,18 @@ class Manifest:
     """Everything that must match before engine files run.
 
     Attributes:
-        checkpoint: its path when it was exported.
+        checkpoint: path of the checkpoint at the time of the export.
         checkpoint_sha256: see `checkpoint.digest`.
-        precision: of weights and tensors, float32, bfloat16 or float16.
+        precision: element type of weights and tensors, one of `PRECISIONS`.
         steps: numbers of denoising steps with stored reference outputs.
         attention: one of `ATTENTION`.
-        tolerance: largest error against the reference outputs, in normalised units; at most
-            `tolerance_for` precision, rounding and what the segments are quantised to.
-        rounding: error of the reference model in this precision, where it was measured.
+        tolerance: largest permitted error against the reference outputs, in normalised units; at
+            most `tolerance_for` this precision, rounding and quantisation.
+        rounding: error of the reference model in this precision, 0 for float32.
         profile: free dimension -> its sizes.
-        segments: those that were exported; PyTorch executes the others.
-        image_sizes: of the cameras, as "480x640", one for all or one per view.
-        versions: of the packages that exported them.
+        segments: the exported segments; PyTorch executes the others.
+        image_sizes: camera sizes such as "480x640", one for all views or one per view.
+        versions: package -> version used for the export.
 
     """
 
@@ -100,17 +102,27 @@ class Manifest:
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":
-        """Read DIRECTORY/manifest.json; EngineFilesError names file and key."""
-        path, again = directory / MANIFEST, make_command(directory)
+        """Read DIRECTORY/manifest.json.
+
+        Raises:
+            EngineFilesError: the file is missing or invalid; names the file and the key.
+
+        """
+        path, fix = directory / MANIFEST, make_command(directory)
         if not is_readable(path):
-            raise EngineFilesError(f"{path}: no such file; make engine files with: {again}")
+            raise EngineFilesError(f"{path}: no such file; make engine files with: {fix}")
         try:
             return _parse(Fields.read(path))
         except CheckpointError as error:
-            raise EngineFilesError(f"{error}; rebuild with: {again}") from error
+            raise EngineFilesError(f"{error}; rebuild with: {fix}") from error
 
     def write(self, directory: Path) -> None:
-        """Write DIRECTORY/manifest.json."""
+        """Write DIRECTORY/manifest.json.
+
+        Raises:
+            EngineFilesError: the manifest was read from a file of the old format.
+
+        """
         path = directory / MANIFEST
         if self.format != FORMAT:
             raise EngineFilesError(
@@ -141,7 +153,7 @@ class Manifest:
         steps: Iterable[int] = (),
         segments: Iterable[str] = (),
     ) -> str:
-        """Return the command that exports the same again, with the given changes."""
+        """Return the command that repeats the export, with the given changes."""
         text = self.profile.get("text_tokens")
         return engine_command(
             "export",
@@ -167,7 +179,7 @@ class Manifest:
         family: str,
         program: ProgramSpec,
     ) -> None:
-        """Require an export of the checkpoint at this path, for this embodiment."""
+        """Raise EngineFilesError unless this checkpoint was exported, for this embodiment."""
         export = self.export_command(directory, checkpoint=checkpoint, embodiment=embodiment)
         _agree(directory, "family", self.family, family, export)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
@@ -180,17 +192,17 @@ class Manifest:
                 )
 
     def require_steps(self, directory: Path, steps: int) -> None:
-        """Require stored reference outputs for this number of denoising steps."""
+        """Raise StepsNotStoredError unless there are reference outputs for this many steps."""
         if steps not in self.steps:
-            there = ", ".join(map(str, self.steps))
-            again = self.export_command(directory, steps=(*self.steps, steps))
+            stored = ", ".join(map(str, self.steps))
+            export = self.export_command(directory, steps=(*self.steps, steps))
             raise StepsNotStoredError(
-                f"{directory / MANIFEST}: 'steps' is {there}, here it is {steps}: no reference "
-                f"outputs are stored for that number; rebuild with: {again}"
+                f"{directory / MANIFEST}: 'steps' is {stored}, here it is {steps}: no reference "
+                f"outputs are stored for that number; rebuild with: {export}"
             )
 
     def require_onnx(self, directory: Path) -> None:
-        """Require the ONNX files to be those of the manifest."""
+        """Raise EngineFilesError unless the ONNX files are those of the manifest."""
         export = self.export_command(directory)
         for name, segment in self.segments.items():
             path = directory / segment.onnx
@@ -202,7 +214,7 @@ class Manifest:
             _agree(directory, f"segments.{name}.sha256", segment.sha256, file_digest(path), export)
 
     def require_plans(self, directory: Path, machine: Machine) -> None:
-        """Require a TensorRT engine of every segment's ONNX file, built for this machine."""
+        """Raise EngineFilesError unless every segment has a TensorRT engine for this machine."""
         build = build_command(directory)
         for name, segment in self.segments.items():
             plan, where = segment.plan, f"segments.{name}.plan"
@@ -210,11 +222,10 @@ class Manifest:
                 raise EngineFilesError(_mismatch(directory, where, "missing", "needed", build))
             _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, segment.sha256, build)
             for name_of_size, sizes in self.profile.items():
-                there = plan.profile.get(name_of_size, "missing")
-                _agree(directory, f"{where}.profile.{name_of_size}", there, sizes, build)
-            for key, there in asdict(plan.machine).items():
-                here = getattr(machine, key)
-                _agree(directory, f"{where}.machine.{key}", there, here, build)
+                built_for = plan.profile.get(name_of_size, "missing")
+                _agree(directory, f"{where}.profile.{name_of_size}", built_for, sizes, build)
+            for key, stored in asdict(plan.machine).items():
+                _agree(directory, f"{where}.machine.{key}", stored, getattr(machine, key), build)
             path = directory / plan.file
             if not is_readable(path):
                 raise EngineFilesError(f"{path}: no such file; rebuild with: {build}")
@@ -222,16 +233,16 @@ class Manifest:
 
 
 def file_digest(path: Path) -> str:
-    """Return the sha256, hex, of `file_sample` of a file and of its `NAME.data`.
+    """Return the sha256 (hexadecimal) of samples of a file and of its NAME.data.
 
-    Sampling keeps the check of gigabytes short enough for every start.
+    Only `file_sample` of each is read, so that gigabytes can be checked at every start.
     """
     parts = (path, path.with_name(f"{path.name}.data"))
     return hashlib.sha256(b"".join(file_sample(p) for p in parts if is_readable(p))).hexdigest()
 
 
 def is_readable(path: Path) -> bool:
-    """Tell whether the file exists; EngineFilesError where it may not be read."""
+    """Return whether the file exists; raises EngineFilesError if it cannot be read."""
     try:
         if not path.is_file():
             return False
@@ -244,14 +255,14 @@ def is_readable(path: Path) -> bool:
     return True
 
 
-def _agree(directory: Path, name: str, there: object, here: object, command: str) -> None:
-    if there != here:
-        raise EngineFilesError(_mismatch(directory, name, there, here, command))
+def _agree(directory: Path, name: str, stored: object, actual: object, command: str) -> None:
+    if stored != actual:
+        raise EngineFilesError(_mismatch(directory, name, stored, actual, command))
 
 
-def _mismatch(directory: Path, name: str, there: object, here: object, command: str) -> str:
+def _mismatch(directory: Path, name: str, stored: object, actual: object, command: str) -> str:
     return (
-        f"{directory / MANIFEST}: '{name}' is {_shown(there)}, here it is {_shown(here)}; "
+        f"{directory / MANIFEST}: '{name}' is {_shown(stored)}, here it is {_shown(actual)}; "
         f"rebuild with: {command}"
     )
 
@@ -333,7 +344,7 @@ def _segment(f: Fields) -> SegmentFiles:
 
 
 def _file_beside(f: Fields, key: str) -> str:
-    """Return a bare file name: a manifest must not choose files in other directories."""
+    """Return a file name without directories: a manifest must not name files elsewhere."""
     name = f.text(key)
     if Path(name).name != name or name in ("", ".."):
         raise f.error(key, f"is '{name}', not the name of a file in the manifest's directory")
@@ -341,7 +352,10 @@ def _file_beside(f: Fields, key: str) -> str:
 
 
 def _between(f: Fields, key: str, low: float, high: float) -> float:
-    """Compare the number as written: JSON has integers that are too large for a float."""
+    """Return the number at `key` as a float, if it is from `low` to `high`.
+
+    Compares before the conversion: JSON has integers that are too large for a float.
+    """
     value = f.get(key)
     if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
         raise f.error(key, f"must be from {low:g} to {high:g} here, not {value!r:.60}")
@@ -378,9 +392,9 @@ def engine_command(action: str, **options: object) -> str:
     """Return a shell command such as "groot-ros engine build --engine-directory engines/pick".
 
     Args:
-        action: of `groot-ros engine`.
-        options: by name with _ for -, several values as a collection; those that are None or empty
-            are left out.
+        action: action of `groot-ros engine`.
+        options: option name (with _ instead of -) -> value or collection of values. Options whose
+            value is None or empty are omitted.
 
     """
     words = ["groot-ros", "engine", action]
@@ -393,7 +407,7 @@ def engine_command(action: str, **options: object) -> str:
 
 
 def make_command(directory: Path | None = None) -> str:
-    """Return the command that runs all steps, with placeholders for what is unknown."""
+    """Return the command that makes engine files, with placeholders for unknown values."""
     return engine_command(
         "make", checkpoint="CHECKPOINT", embodiment="TAG", engine_directory=directory
     )

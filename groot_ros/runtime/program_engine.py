@@ -1,4 +1,4 @@
-"""An engine around a program: the host's share of an inference, whatever executes the segments."""
+"""An engine that executes a program: the work on the host, with exchangeable segment executors."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -22,7 +22,7 @@ from groot_ros.runtime.engine import EngineResult
 #: Takes and returns the tensors of a segment in order; a single output is returned bare.
 Executor = Callable[..., Any]
 
-#: Prompts whose results stay in memory.
+#: Number of prompts whose results are cached.
 _PROMPTS_KEPT = 8
 
 
@@ -31,15 +31,15 @@ class StageRunner(Protocol):
 
     @property
     def memory_bytes(self) -> int:
-        """Memory held on the device."""
+        """Return the memory held on the device."""
 
     def run(self, stage: Stage, binding: Binding, carried: Mapping[str, Tensor]) -> dict[str, Any]:
         """Return the results of a stage by name.
 
         Args:
-            stage: of the program.
+            stage: a stage of the program.
             binding: tensors of this observation.
-            carried: results of earlier stages.
+            carried: results of earlier stages, by name.
 
         """
 
@@ -58,11 +58,11 @@ class SegmentRunner:
         file_bytes: int = 0,
         release: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take a program over.
+        """Use a program, with executors in place of some of its modules.
 
         Args:
             program: binds observations and executes the segments that have no executor.
-            executors: by segment, what executes it instead of the program's module.
+            executors: segment -> executor that replaces the program's module.
             file_bytes: memory that the executors hold.
             release: called by `close` before the weights are dropped.
 
@@ -80,11 +80,11 @@ class SegmentRunner:
 
     @property
     def memory_bytes(self) -> int:
-        """Weights in PyTorch, constants of the host, and memory of the executors."""
+        """Return the memory of the program and of the executors."""
         return 0 if self._program is None else self._program.nbytes + self._file_bytes
 
     def run(self, stage: Stage, binding: Binding, carried: Mapping[str, Tensor]) -> dict[str, Any]:
-        """See `StageRunner.run`."""
+        """Upload the observed tensors and execute a stage; see `StageRunner.run`."""
         device = self._open().device
         observed = select_tensors(binding.observed, stage.observed)
         tensors = {
@@ -117,7 +117,7 @@ class SegmentRunner:
 
     @contextmanager
     def wrapped(self, wrap: Callable[[str, Executor], Executor]) -> Iterator[None]:
-        """Execute `wrap(name, executor)` in place of every executor, within the context."""
+        """Replace every executor by `wrap(name, executor)` within the context."""
         original = self.executors
         self.executors = {name: wrap(name, executor) for name, executor in original.items()}
         try:
@@ -139,7 +139,7 @@ class SegmentRunner:
 
 
 class ProgramEngine:
-    """Runs one observation at a time, each at its exact length, without padding."""
+    """Engine that runs one observation at a time, at its exact sequence length without padding."""
 
     def __init__(self, name: str, program: Program, runner: StageRunner) -> None:
         self.name = name
@@ -152,13 +152,13 @@ class ProgramEngine:
         self._stream: torch.cuda.Stream | None = None
 
     def without_graphs(self) -> "ProgramEngine":
-        """Return an engine on the same weights that runs segment by segment, for inspection."""
+        """Return an engine with the same weights that runs segment by segment, for inspection."""
         runner = self._open()
         return ProgramEngine(self.name, self._program, getattr(runner, "inner", runner))
 
     @property
     def segment_runner(self) -> SegmentRunner:
-        """The runner whose executors can be wrapped.
+        """Return the runner whose executors can be wrapped.
 
         Raises:
             ValueError: the engine does not run segment by segment.
@@ -171,29 +171,29 @@ class ProgramEngine:
 
     @property
     def program(self) -> Program:
-        """The program that is executed."""
+        """Return the program that is executed."""
         return self._program
 
     @property
     def graph_failures(self) -> dict[str, str]:
-        """Stages that run without a recorded graph although one was wanted, and why."""
+        """Return stage -> reason, of the stages whose recording or replay failed."""
         return getattr(self._runner, "failures", {})
 
     @property
     def memory_bytes(self) -> int:
-        """Memory held on the device."""
+        """Return the memory held on the device."""
         return 0 if self._runner is None else self._runner.memory_bytes
 
     def prepare(self, inputs: ModelInputs, steps: int) -> None:
-        """Run once, so that the first real inference finds everything allocated."""
+        """Run once, so that memory is allocated before the first real inference."""
         self.run(inputs, steps)
 
     @torch.inference_mode()
     def run(self, inputs: ModelInputs, steps: int) -> EngineResult:
-        """See `Engine.run`; raises RuntimeError after `close`."""
+        """Run all stages of the program; see `Engine.run`."""
         with self._own_stream():
             runner = self._open()
-            # Nothing below waits for the device before `fetch` does.
+            # `fetch` is the first call below that waits for the device.
             watch = Stopwatch(self._program.device)
             watch.mark()
             binding = self._program.bind(inputs, steps)
@@ -207,7 +207,7 @@ class ProgramEngine:
             return EngineResult(outputs, dict(zip(names, seconds, strict=True)))
 
     def close(self) -> None:
-        """Drop the weights."""
+        """Release the weights and the cached results of prompts."""
         if self._runner is not None:
             self._runner.close()
         self._runner = None
@@ -232,13 +232,16 @@ class ProgramEngine:
         return self._prompts[key]
 
     def _own_stream(self) -> AbstractContextManager[object]:
-        """On a GPU use a stream other than the default one, which TensorRT would synchronise."""
+        """Return a context that selects a separate stream on a GPU.
+
+        TensorRT synchronises when it runs on the default stream.
+        """
         device = self._program.device
         if device.type != "cuda":
             return nullcontext()
         if self._stream is None:
             self._stream = torch.cuda.Stream(device)
-        # Weights were loaded on the default stream.
+        # The weights were loaded on the default stream.
         self._stream.wait_stream(torch.cuda.default_stream(device))
         return torch.cuda.stream(self._stream)
 
@@ -249,6 +252,6 @@ class ProgramEngine:
 
 
 def named_outputs(segment: Segment, outputs: Any) -> dict[str, Tensor]:
-    """Return the outputs of an executor by name; a single one comes bare."""
+    """Return the outputs of an executor by name; `outputs` is a tuple, or a single tensor."""
     several = (outputs,) if isinstance(outputs, Tensor) else outputs
     return dict(zip((t.name for t in segment.outputs), several, strict=True))

@@ -1,7 +1,7 @@
-"""Reference outputs: stored observations and what the reference model makes of them.
+"""Reference outputs: stored observations and the outputs of the reference model for them.
 
-An engine is validated when it reproduces these outputs within a tolerance; a policy with an engine
-directory checks that at every start.
+An engine is validated if it reproduces these outputs within a tolerance. A policy with an engine
+directory validates its engine at every start.
 """
 
 import hashlib
@@ -26,24 +26,25 @@ from groot_ros.runtime.manifest import OLD_FORMAT, Manifest, is_readable
 
 REFERENCE_OUTPUTS = "reference_outputs.safetensors"
 _OLD_REFERENCE_OUTPUTS = "oracle.safetensors"
-#: Names in files of the first version -> names now.
+#: Prefixes of names in files of the first version -> present prefixes.
 _OLD_NAMES = {"prefix.": "input.", "group.": "state."}
 _OLD_INPUTS = ("input_ids", "attention_mask", "state", "embodiment_id", "noise", "image.")
 
 Outputs = Mapping[str, NDArray[Any]]
-#: Results of a program to the values that are compared; see `families.family.Processor.used`.
+#: Selects the compared values from a program's results; see `families.family.Processor.used`.
 Used = Callable[[Outputs], NDArray[Any]]
-#: Results of a program and the state of the same case to group -> [horizon, D], rad and m.
+#: Decodes a program's results, with the state of the same case, to group -> [horizon, D] in rad
+#: and m.
 Decode = Callable[[Outputs, Mapping[str, NDArray[np.float64]]], dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One observation and what the reference model makes of it.
+    """One observation and the outputs of the reference model for it.
 
     Attributes:
-        inputs: of the program, random ones and committed motion included.
-        state: group -> [T, D] in the checkpoint's units, for relative actions.
+        inputs: inputs of the program, including random ones and committed motion.
+        state: group -> [T, D] in the checkpoint's units, to decode relative actions.
         outputs: number of denoising steps -> results of the program by name.
 
     """
@@ -58,11 +59,12 @@ class ValidationResult:
     """Difference of an engine from the reference outputs.
 
     Attributes:
-        error: largest difference, normalised units; NaN where a value is not finite.
-        tolerance: largest permitted error.
-        case: in which the largest occurred.
-        groups: group -> largest difference per column, in the robot's units (rad, m) if known.
-        seconds: shortest time of one inference, as the first of each length takes longer.
+        error: largest difference, normalised units; NaN if a value is not finite.
+        tolerance: largest permitted error, normalised units.
+        case: index of the case with the largest error.
+        groups: group -> largest difference per column [D], in rad and m, or in the checkpoint's
+            units without a robot contract.
+        seconds: shortest time of one inference; the first run of each length takes longer.
 
     """
 
@@ -74,7 +76,7 @@ class ValidationResult:
 
     @property
     def validated(self) -> bool:
-        """Whether the error is within the tolerance; NaN is not."""
+        """Return whether the error is within the tolerance; False for NaN."""
         return self.error <= self.tolerance
 
     def __str__(self) -> str:
@@ -85,7 +87,7 @@ class ValidationResult:
 
 
 class UnvalidatedEngineError(ValueError):
-    """An engine does not reproduce the reference outputs; `result` says by how much."""
+    """An engine does not reproduce the reference outputs; `result` has the error."""
 
     def __init__(self, name: str, result: ValidationResult) -> None:
         super().__init__(
@@ -97,13 +99,13 @@ class UnvalidatedEngineError(ValueError):
 
 @dataclass(frozen=True)
 class ReferenceOutputs:
-    """Stored cases."""
+    """Stored cases, and a description of the observations' source."""
 
     cases: tuple[Case, ...]
     source: str
 
     def save(self, directory: Path) -> str:
-        """Write the file; returns its sha256."""
+        """Write DIRECTORY/reference_outputs.safetensors; return its sha256 (hexadecimal)."""
         arrays: dict[str, NDArray[Any]] = {}
         for number, case in enumerate(self.cases):
             for name, array in _flat(case).items():
@@ -115,31 +117,31 @@ class ReferenceOutputs:
 
     @classmethod
     def load(cls, directory: Path, manifest: Manifest) -> "ReferenceOutputs":
-        """Read the file.
+        """Read the file that `save` wrote.
 
         Raises:
-            EngineFilesError: it is not the one of the manifest, or not what `save` writes, or has
-                no finite outputs for a number of steps that the manifest names.
+            EngineFilesError: the file is missing, differs from the manifest's, cannot be parsed,
+                or lacks finite outputs for a number of denoising steps of the manifest.
 
         """
         old = manifest.format == OLD_FORMAT
         path = directory / (_OLD_REFERENCE_OUTPUTS if old else REFERENCE_OUTPUTS)
-        again = f"rebuild with: {manifest.export_command(directory)}"
+        fix = f"rebuild with: {manifest.export_command(directory)}"
         if not is_readable(path):
-            raise EngineFilesError(f"{path}: no such file; {again}")
+            raise EngineFilesError(f"{path}: no such file; {fix}")
         data = path.read_bytes()
         found, sha256 = hashlib.sha256(data).hexdigest(), manifest.reference_sha256
         if found != sha256:
             raise EngineFilesError(
                 f"{path}: 'reference_sha256' is {sha256[:12]} in the manifest, the file's is "
-                f"{found[:12]}; {again}"
+                f"{found[:12]}; {fix}"
             )
         try:
             stored = _parsed(data, old)
             stored._require_outputs(manifest.steps)
         except (SafetensorError, LookupError, TypeError, ValueError, AttributeError) as error:
             raise EngineFilesError(
-                f"{path}: is not a file of reference outputs ({one_line(error)}); {again}"
+                f"{path}: is not a file of reference outputs ({one_line(error)}); {fix}"
             ) from error
         return stored
 
@@ -166,14 +168,15 @@ class ReferenceOutputs:
         used: Used,
         decode: Decode | None = None,
     ) -> ValidationResult:
-        """Run every case through an engine.
+        """Run every case with an engine and compare its outputs with the stored ones.
 
         Args:
-            engine: to be validated.
-            steps: denoising steps; one of those stored.
-            tolerance: see `Manifest`.
-            used: selects the values that are compared; padding is not.
-            decode: to group -> [horizon, D] in the robot's units.
+            engine: engine to validate.
+            steps: denoising steps; one of the stored numbers.
+            tolerance: largest permitted error, normalised units.
+            used: selects the values to compare, without padding.
+            decode: converts outputs to group -> [horizon, D] in the robot's units; None to compare
+                normalised values only.
 
         Raises:
             EngineFilesError: a case lacks a tensor, or has one of another shape.
@@ -200,18 +203,18 @@ class ReferenceOutputs:
                 pair = (decode(outputs, case.state) for outputs in (result.outputs, expected))
                 for name, worst in _worst(*pair).items():
                     groups[name] = np.maximum(groups.get(name, 0.0), worst)
-        # argmax returns the first NaN, if there is one.
+        # If there is a NaN, argmax returns the first one.
         worst_case = int(np.argmax(errors))
         return ValidationResult(errors[worst_case], tolerance, worst_case, groups, min(seconds))
 
 
 def tolerance_of(manifest: Manifest, needs_files: bool, dtype: torch.dtype) -> float:
-    """Return the largest permitted error of an engine.
+    """Return the largest permitted error of an engine, normalised units.
 
     Args:
-        manifest: of the engine directory.
-        needs_files: whether the engine runs exported files; then it is the manifest's own.
-        dtype: of the weights of other engines.
+        manifest: manifest of the engine directory.
+        needs_files: whether the engine runs exported files; the manifest's tolerance then applies.
+        dtype: element type of the weights, for engines that need no files.
 
     """
     if needs_files:
@@ -238,7 +241,7 @@ def _worst(
 
 
 def _parsed(data: bytes, old: bool) -> ReferenceOutputs:
-    """Read what `ReferenceOutputs.save` wrote; raises the parsers' own exceptions."""
+    """Parse a file of `ReferenceOutputs.save`; raises the exceptions of the parsers it uses."""
     length = int.from_bytes(data[:8], "little")
     text = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["groot_ros"])
     cases: dict[int, dict[str, NDArray[Any]]] = {}
@@ -253,7 +256,7 @@ def _parsed(data: bytes, old: bool) -> ReferenceOutputs:
 
 
 def _renamed(name: str) -> str:
-    """Translate a name of the first version."""
+    """Translate an array's name from the first version of the format."""
     if name.startswith(_OLD_INPUTS):
         return f"input.{name}"
     if name.startswith("actions."):

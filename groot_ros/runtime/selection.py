@@ -20,14 +20,14 @@ Validate = Callable[[Engine], ValidationResult | None]
 
 @dataclass(frozen=True)
 class Selection:
-    """An engine and why it was selected.
+    """The selected engine, and the reasons for the selection.
 
     Attributes:
-        engine: ready to run.
-        validation: its result, None where no reference outputs are stored.
+        engine: the engine, ready to run.
+        validation: result of its validation, None if no reference outputs are stored.
         notes: one line for every engine that was considered.
-        warnings: those among them that need attention: an engine that could run here failed, did
-            not validate, or runs without validation.
+        warnings: the notes that need attention: an engine that could run on this machine failed
+            or did not validate, or the selected engine runs without validation.
 
     """
 
@@ -38,7 +38,13 @@ class Selection:
 
 
 def order_of(seconds: Mapping[str, float], usual: Sequence[str]) -> tuple[str, ...]:
-    """Order engines by their measured time on this machine; others follow in the usual order."""
+    """Order engines by measured time; those without a measurement follow in the usual order.
+
+    Args:
+        seconds: engine -> time of one inference on this machine, s.
+        usual: the engines, usually fastest first.
+
+    """
     measured = sorted((name for name in usual if name in seconds), key=seconds.__getitem__)
     return (*measured, *(name for name in usual if name not in seconds))
 
@@ -52,22 +58,24 @@ def select_engine(
     order: Sequence[str],
     allow_unvalidated: bool = False,
 ) -> Selection:
-    """Make and validate the requested engine; with "auto", the first that validates.
+    """Make and validate the requested engine, or with "auto" the first one that validates.
 
     Args:
         requested: name of an engine, or "auto".
         make: makes an engine by name.
-        validate: compares it with reference outputs; returns None where none are stored.
-        unavailable_reason: why an engine cannot run here; "" if nothing is known.
-        order: of the candidates for "auto".
+        validate: compares an engine with reference outputs; returns None if none are stored.
+        unavailable_reason: returns why an engine cannot run on this machine, or "" if no reason
+            is known.
+        order: the candidates for "auto", in the order in which they are tried.
         allow_unvalidated: run the requested engine even if it does not reproduce the reference
-            outputs, or none are stored for this number of denoising steps.
+            outputs, or if none are stored for this number of denoising steps.
 
     Raises:
-        EngineFilesError: the requested engine cannot run here, or with "auto" none can.
-        EngineFailedError: the requested engine failed.
-        UnvalidatedEngineError: it does not reproduce the reference outputs.
-        CheckpointError: the weights that every engine needs cannot be read.
+        EngineFilesError: the requested engine cannot run on this machine, or its files cannot be
+            used; with "auto": no engine can run.
+        EngineFailedError: the requested engine failed while it was loaded or validated.
+        UnvalidatedEngineError: the requested engine does not reproduce the reference outputs.
+        CheckpointError: the weights, which every engine needs, cannot be read.
 
     """
     if requested != AUTO:
@@ -117,13 +125,13 @@ def _unvalidated(engine: Engine, result: ValidationResult | None, warning: str) 
 
 
 def _try(name: str, make: Callable[[str], Engine], validate: Validate) -> Selection | str:
-    """Return the selection, or the reason against it."""
+    """Return the selection, or the reason why this engine is not selected."""
     try:
         return _requested(name, make, validate, allow_unvalidated=False)
     except UnvalidatedEngineError as error:
         return f"not validated: {error.result}"
     except CheckpointError:
-        # Every engine reads the same weights.
+        # Every engine reads the same weights, so no other engine would work either.
         raise
     except (ValueError, RuntimeError, OSError) as error:
         return one_line(error)

@@ -15,7 +15,7 @@ FrameSink = Callable[[str, int, NDArray[np.uint8]], None]
 class CameraRenderer:
     """Renderer of a model's cameras, usable only in the thread that created it.
 
-    It reads nothing of a running simulation but the scene that it is given. Shadows cost 5 ms more
+    It reads only the scene that it is given, not the running simulation. Shadows cost 5 ms more
     per 640x480 image in software and are off by default; reflections are always off.
     """
 

@@ -22,9 +22,9 @@ class Leg:
     """Motion during one instruction.
 
     Attributes:
-        instruction: as given.
-        distance: from the grasp point to the task's target at the end, m; NaN if the instruction
-            has no target.
+        instruction: the instruction.
+        distance: distance from the grasp point to the task's target at the end, m; NaN if the
+            instruction has no target.
         travel: range of each joint during the leg, [6] rad.
 
     """
@@ -62,7 +62,7 @@ def drive(
         latency: s between the images and the chunk that takes effect.
         blend: s over which a difference is faded out.
         dt: s between the rows of a chunk.
-        seed: of the cubes' places.
+        seed: seed of the cubes' places.
         task: layout and distances; by default the demo's.
 
     """

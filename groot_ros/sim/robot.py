@@ -50,10 +50,10 @@ class SimulatedRobot:
         Args:
             contract: its joints must be those of the model.
             start_ns: time of the initial state.
-            distro: whose controllers are simulated.
-            control_rate: Hz.
-            seed: of the cubes' places.
-            task: whose layout of the cubes is used; by default the demo's.
+            distro: ROS distribution whose controllers are simulated.
+            control_rate: rate of the control cycle, Hz.
+            seed: seed of the cubes' places.
+            task: task that defines the layout of the cubes; by default the demo's.
 
         Raises:
             ValueError: the contract names a joint that the model does not have.

@@ -1,1 +1,1 @@
-"""Training: data, loop, and the embedded demo checkpoint."""
+"""Training of the demo checkpoint: demonstrations, training run and check in closed loop."""

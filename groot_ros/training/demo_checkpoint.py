@@ -1,4 +1,4 @@
-"""Makes the embedded demo checkpoint: demonstrations, training, and a check in closed loop."""
+"""Make the demo checkpoint: render demonstrations, train, and check in closed loop."""
 
 import argparse
 import shutil
@@ -29,7 +29,7 @@ from groot_ros.training.demo_data import HORIZON, VIEWS, DemoData, describe_cell
 TAG = "new_embodiment"
 #: Actions of this group are offsets from the state.
 RELATIVE_GROUP = "single_arm"
-#: Images that are described at a time.
+#: Number of images that are described at a time.
 _PART = 100
 _CHECK = tuple(INSTRUCTIONS[i] for i in (0, 1, 2, 0, 2, 1))
 
@@ -43,15 +43,15 @@ def make_checkpoint(
     seed: int,
     data_file: Path | None = None,
 ) -> None:
-    """Train and write a checkpoint directory; one that exists there is replaced.
+    """Train a model and write its checkpoint directory; an existing one is replaced.
 
     Args:
-        out: the directory.
-        states: number of rendered states, four samples each.
-        backbone_steps: of stage one.
-        head_steps: of stage two.
-        seed: of data, weights and draws.
-        data_file: npz to keep the demonstrations in, or to take them from where it exists.
+        out: directory to write.
+        states: number of rendered states, with one sample per instruction each.
+        backbone_steps: training steps of the backbone.
+        head_steps: training steps of the action head.
+        seed: seed of data, initial weights and training.
+        data_file: npz file from which the demonstrations are read if it exists, else written to.
 
     """
     contract = load_contract(robot_path("so101"))
@@ -83,9 +83,9 @@ def make_checkpoint(
 
 
 def data_layout(contract: RobotContract, data: DemoData | None = None) -> DataLayout:
-    """Return the layout of the demonstrations: the arm relative to its state, the gripper absolute.
+    """Return the layout of the demonstrations: arm actions relative to the state, gripper absolute.
 
-    Units are those of a real SO-101 checkpoint: degrees, and 0 to 100 for the gripper.
+    The units are those of a real SO-101 checkpoint: degrees, and 0 to 100 for the gripper.
     """
     widths = {name: len(group.joints) for name, group in contract.groups.items()}
     return DataLayout(
@@ -101,7 +101,7 @@ def data_layout(contract: RobotContract, data: DemoData | None = None) -> DataLa
 
 
 def encode_demonstrations(contract: RobotContract, data: DemoData, cell: int) -> Demonstrations:
-    """Return the demonstrations in the checkpoint's units; `cell` is an image token's side."""
+    """Return the demonstrations in the checkpoint's units; `cell` is an image token's side, px."""
     parts = [data.images[i : i + _PART] for i in range(0, len(data.images), _PART)]
     return Demonstrations(
         data.images,
@@ -124,7 +124,7 @@ def to_groups(
 
 
 def statistics(contract: RobotContract, data: DemoData) -> dict[str, Any]:
-    """Return the statistics of the data in the checkpoint's units."""
+    """Return the statistics of states, actions and relative actions in the checkpoint's units."""
     state = to_groups(contract, data.states)
     action = to_groups(contract, data.actions)
     relative = action[RELATIVE_GROUP] - state[RELATIVE_GROUP][:, None, None]
@@ -150,7 +150,10 @@ def _describe(samples: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
 
 
 def as_chunk_policy(policy: Policy, contract: RobotContract) -> ChunkPolicy:
-    """A loaded policy in the terms of the simulated arm; noise seeds count up from 0."""
+    """Return a function that runs the policy on the simulated arm's images and joints (rad).
+
+    Its noise seeds count up from 0.
+    """
     calls = iter(range(1 << 31))
 
     def infer(
@@ -171,7 +174,10 @@ def as_chunk_policy(policy: Policy, contract: RobotContract) -> ChunkPolicy:
 
 
 def check(out: Path, seed: int = 0) -> list[Leg]:
-    """Drive the simulated arm with the checkpoint, red, green, blue, red, blue, green, 5 s each."""
+    """Drive the simulated arm with the checkpoint and return one leg per instruction.
+
+    The cubes are red, green, blue, red, blue, green, 5 s each.
+    """
     contract = load_contract(robot_path("so101"))
     policy = load_policy(
         PolicyConfig(checkpoint=str(out), embodiment=TAG, device="cpu", engine="torch"),
@@ -184,7 +190,10 @@ def check(out: Path, seed: int = 0) -> list[Leg]:
 
 
 def report(legs: list[Leg]) -> bool:
-    """Print a table of the legs; whether every cube was reached and three joints travelled."""
+    """Print a table of the legs; return whether the check passed.
+
+    It passes if every cube is reached and at least three joints travel 0.5 rad in one leg.
+    """
     print("\ninstruction             distance  joints that travelled 0.5 rad or more")
     for leg in legs:
         far = [joint for joint, t in zip(JOINTS, leg.travel, strict=True) if t >= 0.5]
@@ -196,7 +205,7 @@ def report(legs: list[Leg]) -> bool:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Command line; 0 when the check in closed loop passes."""
+    """Run the command line; return 0 if the check in closed loop passes, else 1."""
     parser = argparse.ArgumentParser(
         prog="python -m groot_ros.training.demo_checkpoint",
         description="Render demonstrations of the scripted expert, train a small model on "
@@ -214,10 +223,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--head-steps", type=int, default=3000, help="steps of stage two (%(default)s)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of everything (%(default)s)")
-    parser.add_argument("--threads", type=int, default=1, help="of torch (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of all randomness (%(default)s)")
+    parser.add_argument("--threads", type=int, default=1, help="torch's CPU threads (%(default)s)")
     parser.add_argument("--data", type=Path, help="npz that keeps the demonstrations between runs")
-    parser.add_argument("--check-only", action="store_true", help="only drive with what is there")
+    parser.add_argument("--check-only", action="store_true", help="only run the check")
     args = parser.parse_args(arguments)
     torch.set_num_threads(args.threads)
     begin = time.monotonic()
@@ -242,7 +251,7 @@ def _bar(name: str, total: int):  # type: ignore[no-untyped-def]  # noqa: ANN202
 
 
 def _reporter(bar: tqdm) -> Callable[[float], None]:
-    """Shows the loss, averaged over about 50 steps."""
+    """Return a function that shows the loss, averaged over about 50 steps, on the bar."""
     mean = 0.0
     count = 0
 

@@ -1,7 +1,7 @@
 """Demonstrations of the scripted expert on the simulated arm, as one set of arrays.
 
-Every picture is labelled with what the expert would do for each instruction: four samples for
-the price of two renderings.
+Each rendered state is labelled with the expert's actions for every instruction, so that one
+rendering per view yields several samples.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,42 +15,44 @@ from groot_ros.sim import CameraRenderer, SimulatedArm
 from groot_ros.sim.expert import Goal
 from groot_ros.sim.tasks.touch import INSTRUCTIONS, TouchExpert, place_cubes
 
-#: uint8 RGB [H, W, 3] of a camera to what is kept of it.
+#: Converts a camera image, uint8 RGB [H, W, 3], to the array that is stored.
 ImageTransform = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 
 VIEWS = ("front", "wrist")
 HORIZON, DT = 16, 1 / 30
-#: Cubes lie further off their usual places than in the demo, so that pictures must be read, m.
+#: Largest offset of a cube, m: more than in the demo, so that the model must use the images.
 CUBE_JITTER = 0.02
-#: Arm states per layout of the cubes: laying them out and finding the goals costs as much as one.
+#: Arm states per layout of the cubes; making a layout and its goals costs as much as one state.
 _STATES_PER_LAYOUT = 8
-#: Share of states near the end of a motion, where errors show, and how near, rad.
+#: Share of states near the end of a motion, where errors show most, and the largest standard
+#: deviation of their noise, rad.
 _SETTLED_SHARE, _SETTLED_NOISE = 0.3, 0.06
-#: Share of states anywhere at all between the goals, so that nothing is quite unknown.
+#: Share of states at random positions between two goals, off the expert's paths.
 _STRAY_SHARE = 0.15
-#: How far a state is thrown off the expert's way, rad.
+#: Largest standard deviation of the noise that moves a state off the expert's path, rad.
 _NOISE = 0.12
-#: s of an expert's motion that states are taken from.
+#: Duration of the expert's motion from which states are taken, s.
 _MOTION_SECONDS = 2.5
-#: A pixel belongs to a cube when the other channels stay below these shares of the cube's own
-#: (the arm's orange keeps a green share of 0.67 and is none), and its own is bright enough.
+#: A pixel belongs to a cube if the cube's own channel is above _BRIGHT and the other channels are
+#: below these shares of it. The arm's orange has a green share of 0.67, so it is not a cube.
 _OTHERS = np.array([[0, 0.5, 0.5], [0.55, 0, 0.7], [0.5, 0.65, 0]])
 _BRIGHT = 50
-#: Per colour: share of the cell, and the share's first moments downwards and to the right.
+#: Values per cell: for each colour its share of the cell, and the share's first moments downwards
+#: and to the right.
 CELL_WIDTH = 9
 
 
 @dataclass(frozen=True)
 class DemoData:
-    """N states with pictures; `actions` for each of the instructions. Units: rad.
+    """N states with images, and the expert's actions for each instruction. Units: rad.
 
     Attributes:
-        images: uint8 [N, views, ...], views in the order of VIEWS, each as the transform left it.
+        images: uint8 [N, views, ...], transformed, views in the order of VIEWS.
         states: float64 [N, joints].
-        actions: float64 [N, instructions, HORIZON, joints], absolute, row i due i*DT after the
-            picture.
-        goals: float64 [N, instructions, joints], where the expert ends.
-        instructions: the words, in the order of the actions.
+        actions: float64 [N, instructions, HORIZON, joints], absolute; row i is due i*DT after the
+            image.
+        goals: float64 [N, instructions, joints], positions at the end of the expert's motion.
+        instructions: texts, in the order of the actions.
 
     """
 
@@ -64,7 +66,7 @@ class DemoData:
         return len(self.states)
 
     def save(self, path: Path) -> None:
-        """One compressed npz."""
+        """Write a compressed npz file."""
         np.savez_compressed(
             path,
             images=self.images,
@@ -76,7 +78,7 @@ class DemoData:
 
     @classmethod
     def load(cls, path: Path) -> "DemoData":
-        """What `save` wrote."""
+        """Read a file that `save` wrote."""
         with np.load(path) as file:
             instructions = tuple(str(text) for text in file["instructions"])
             return cls(file["images"], file["states"], file["actions"], file["goals"], instructions)
@@ -94,9 +96,9 @@ def generate(
 
     Args:
         count: number of states.
-        seed: of the cubes' places and the arm's states.
+        seed: seed of the cubes' positions and the arm's states.
         camera_size: (width, height) of the renderings.
-        transform: applied to each rendering before it is kept.
+        transform: applied to each rendering before it is stored.
         progress: called with 1 after each state.
 
     """
@@ -129,7 +131,7 @@ def _states(
     goals: list[Goal],
     limits: NDArray[np.float64],
 ) -> Iterator[NDArray[np.float64]]:
-    """Arm states of one layout: settled, on the way between two goals, or astray."""
+    """Yield arm states [6] of one layout: near a goal, off every path, or between two goals."""
     for _ in range(_STATES_PER_LAYOUT):
         start, end = (goals[i] for i in rng.choice(len(goals), 2, replace=False))
         kind = rng.random()
@@ -146,10 +148,18 @@ def _states(
 
 
 def describe_cells(images: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
-    """[N, views, 3, h, w] to [N, tokens, CELL_WIDTH], tokens in the model's order.
+    """Describe the cube pixels in each image cell.
 
-    The moments are in cells from the cell's middle, so that share and moments together say where
-    inside it the colour lies.
+    Moments are relative to the cell's centre, in units of its side, so that share and moments
+    together locate a colour within the cell.
+
+    Args:
+        images: uint8 [N, views, 3, h, w].
+        cell: side of a cell, px.
+
+    Returns:
+        float32 [N, tokens, CELL_WIDTH], tokens in the model's order.
+
     """
     n, views, _, h, w = images.shape
     pixels = images.astype(np.float32)
@@ -166,6 +176,6 @@ def describe_cells(images: NDArray[np.uint8], cell: int) -> NDArray[np.float32]:
     share = inside.mean((4, 6))
     down = (inside * offset[:, None, None]).mean((4, 6))
     right = (inside * offset).mean((4, 6))
-    # [n, views, colours, rows, columns, 3] to one row of numbers per token.
+    # From [n, views, colours, rows, columns, 3] to one row of CELL_WIDTH values per token.
     described = np.stack([share, down, right], axis=-1).transpose(0, 1, 3, 4, 2, 5)
     return described.reshape(n, -1, CELL_WIDTH)

@@ -7,7 +7,7 @@ libraries do not give that: Pillow 13 orders its two passes differently from Pil
 changes single grey levels (see `resize_bicubic`), and OpenCV is not a dependency of this package.
 `resize_area` reproduces OpenCV 4.11's INTER_AREA: area averages when shrinking, a bilinear filter
 in 11-bit fixed point when enlarging. `resize_bicubic` reproduces Pillow 13's antialiased bicubic in
-22-bit fixed point. How equality was checked stands in docs/reference/models.md.
+22-bit fixed point. docs/reference/models.md describes how equality was checked.
 
 Images are planar here, [3, H, W]: bytes, or whole numbers in float32 between two passes; a camera's
 frame is a view. Each axis is a banded matrix (`resample_banded.py`) in float32. BLAS does not
@@ -52,8 +52,8 @@ def resize_area(
 
     Args:
         image: bytes, or whole numbers in float32.
-        height: of the whole target.
-        width: of the whole target.
+        height: height of the whole target.
+        width: width of the whole target.
         window: part of the target to compute; all of it if None.
 
     Returns:

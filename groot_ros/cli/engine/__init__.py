@@ -23,7 +23,7 @@ docs/how-to/engines.md describes each step and which precision to choose.
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    """Add the verb and its actions."""
+    """Add the parser of `groot-ros engine` and of its actions."""
     description = "Export a checkpoint, then build, validate and benchmark engines on this machine."
     parser = add_command(subparsers, "engine", description, _EXAMPLES)
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")

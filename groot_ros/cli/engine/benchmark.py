@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def add(actions: Any) -> None:
-    """Add the action."""
+    """Add the parser of `engine benchmark`."""
     parser = add_action(
         actions,
         "benchmark",
@@ -40,7 +40,7 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print tables of latency and errors."""
+    """Measure the selected engines; print tables of latency and errors."""
     from groot_ros.cli.engine.tables import (
         hardware_header,
         hardware_row,
@@ -94,13 +94,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def require_runs(args: argparse.Namespace) -> None:
-    """Raise ValueError unless there is something to time."""
+    """Raise ValueError unless --runs is at least 1."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
 
 
 def _threads(device: Any) -> str:
-    """Return the number of CPU threads, "" for a GPU."""
+    """Return a description of the CPU threads, or "" for a GPU."""
     from groot_ros.runtime.engine_benchmarks import describe_threads
 
     return "" if device.type == "cuda" else f", {describe_threads()}"
@@ -109,7 +109,7 @@ def _threads(device: Any) -> str:
 def _executed_by(
     engine: str, manifest: "Manifest", program: "ProgramSpec", device: Any
 ) -> dict[str, str]:
-    """Return stage -> what executes its last segment, and in which precision."""
+    """Return stage -> runtime and precision of its last segment, such as "PyTorch float32"."""
     from groot_ros.runtime.device import choose_dtype, dtype_name
     from groot_ros.runtime.engines import get_engine
 

@@ -15,7 +15,7 @@ from groot_ros.cli.engine.common import (
 
 
 def add(actions: Any) -> None:
-    """Add the action."""
+    """Add the parser of `engine build`."""
     parser = add_action(
         actions,
         "build",
@@ -28,7 +28,7 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build TensorRT engines; raises EngineFilesError where TensorRT cannot run."""
+    """Build TensorRT engines; raises EngineFilesError if TensorRT cannot run on this machine."""
     from groot_ros.export.plans import build_plans
 
     manifest = open_manifest(args)

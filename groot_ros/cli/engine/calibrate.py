@@ -20,12 +20,12 @@ from groot_ros.cli.observations import add_source_options, gather, require_sourc
 
 
 def add(actions: Any) -> None:
-    """Add the action."""
+    """Add the parser of `engine calibrate`."""
     parser = add_action(
         actions,
         "calibrate",
         run,
-        "quantise products of exported segments to INT8 or FP8, by Q/DQ pairs in the ONNX files",
+        "quantise products of exported segments to INT8 or FP8, with Q/DQ pairs in the ONNX files",
         "--engine-directory engines/pick --quantise int8 --bag ~/bags/run1 --robot so101",
     )
     directory_options(parser)
@@ -34,7 +34,7 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Quantise segments of an engine directory."""
+    """Quantise segments of an engine directory; print a line per segment."""
     require_installed("onnx")
     from groot_ros.export.calibration import calibrate_files
 

@@ -1,4 +1,4 @@
-"""Options that the actions of `groot-ros engine` share, and what they open."""
+"""Options that the actions of `groot-ros engine` share, and functions that open their values."""
 
 import argparse
 import importlib.util
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from groot_ros.policy import Policy
     from groot_ros.runtime.manifest import Manifest
 
-#: Observations to store, to calibrate with and to validate with, unless requested otherwise.
+#: Default numbers of observations to store, to calibrate with and to validate with.
 STORED, CALIBRATED_WITH, VALIDATED_WITH = 4, 32, 8
-#: Engines to validate and to measure; "reference" is what they are compared with.
+#: Engines that can be validated and measured; "reference" is the one they are compared with.
 CANDIDATES = tuple(name for name in engine_names() if name != "reference")
 #: Called with the name of the current step and the fraction of it that is done.
 Show = Callable[[str, float], None]
@@ -27,7 +27,7 @@ Show = Callable[[str, float], None]
 def add_action(
     actions: Any, name: str, run: Callable[[argparse.Namespace], int], help_: str, example: str
 ) -> argparse.ArgumentParser:
-    """Add the parser of an action, with the options that every action has."""
+    """Add the parser of an action, with the options that all actions share."""
     parser: argparse.ArgumentParser = actions.add_parser(
         name,
         help=help_,
@@ -36,7 +36,7 @@ def add_action(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, ...")
-    parser.add_argument("--robot", help="robot contract, a name or a file: errors in rad and m")
+    parser.add_argument("--robot", help="robot contract, a name or a file, for errors in rad and m")
     parser.set_defaults(run=run)
     return parser
 
@@ -52,26 +52,27 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         "--engine-directory",
         type=Path,
         metavar="DIR",
-        help="(default: engines/CHECKPOINT_EMBODIMENT_PRECISION)",
+        help="directory to write (default: engines/CHECKPOINT_EMBODIMENT_PRECISION)",
     )
     add(
         "--precision",
         choices=PRECISIONS,
         default="float32",
-        help="of weights and tensors (default: float32)",
+        help="precision of weights and tensors (default: float32)",
     )
     add(
         "--segments",
         "--stages",
         nargs="+",
         metavar="SEGMENT",
-        help="those that become files; PyTorch executes the others (default: all)",
+        help="segments to export; PyTorch executes the others (default: all)",
     )
     add(
         "--attention",
         choices=ATTENTION,
         default="math",
-        help="math for TensorRT before 10.8 (default), or fused as the exporter chooses",
+        help="form of attention: math, required by TensorRT before 10.8 (default), or fused, "
+        "chosen by the exporter",
     )
     add(
         "--steps",
@@ -86,26 +87,26 @@ def export_options(parser: argparse.ArgumentParser) -> None:
         type=int,
         default=64,
         metavar="N",
-        help="longest instruction that a built engine takes (default: 64)",
+        help="largest number of tokens in an instruction (default: 64)",
     )
 
 
 def directory_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name an engine directory."""
     add = parser.add_argument
-    add("--engine-directory", type=Path, required=True, metavar="DIR", help="of `engine export`")
-    add("--checkpoint", help="(default: its path at export)")
+    add("--engine-directory", type=Path, required=True, metavar="DIR", help="written by export")
+    add("--checkpoint", help="checkpoint of the export (default: its path at that time)")
 
 
 def quantise_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Add the options of `engine calibrate`."""
     add = parser.add_argument
-    add("--quantise", choices=QUANTISED, required=required, help="type of the products")
+    add("--quantise", choices=QUANTISED, required=required, help="element type of the products")
     add(
         "--method",
         choices=("percentile", "max"),
         default="percentile",
-        help="values that a range covers: 99.99 %% of them, or all (default: percentile)",
+        help="values covered by a range: 99.99 %% of them, or all (default: percentile)",
     )
     names = ("--segments", "--stages") if required else ("--quantised-segments",)
     add(
@@ -113,21 +114,31 @@ def quantise_options(parser: argparse.ArgumentParser, *, required: bool) -> None
         dest="quantised_segments",
         nargs="+",
         metavar="SEGMENT",
-        help="(default: those bound by the bandwidth of their weights, such as denoise)",
+        help="segments to quantise (default: those limited by the bandwidth of their weights, "
+        "such as denoise)",
     )
 
 
 def build_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `engine build`."""
     add = parser.add_argument
-    add("--workspace", type=float, metavar="GIB", help="scratch memory (default: all that is free)")
-    add("--optimisation-level", type=int, default=3, choices=range(6), help="(default: 3)")
+    add("--workspace", type=float, metavar="GIB", help="scratch memory (default: all free memory)")
+    add(
+        "--optimisation-level",
+        type=int,
+        default=3,
+        choices=range(6),
+        help="0 (quick build) to 5 (thorough) (default: 3)",
+    )
 
 
 def engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the option that selects engines."""
     parser.add_argument(
-        "--engine", nargs="+", choices=CANDIDATES, help="(default: all that can run here)"
+        "--engine",
+        nargs="+",
+        choices=CANDIDATES,
+        help="engines to run (default: all that can run on this machine)",
     )
 
 
@@ -139,16 +150,24 @@ def benchmark_options(parser: argparse.ArgumentParser) -> None:
 
 
 def require_writable(option: str, path: Path, *, directory: bool) -> None:
-    """Raise ValueError, before anything slow starts, where the path cannot be written."""
-    there = next(p for p in (path, *path.absolute().parents) if p.exists())
+    """Raise ValueError unless the path can be written, to fail before anything slow starts.
+
+    Args:
+        option: option that gave the path, for the message.
+        path: file or directory to write.
+        directory: whether it is a directory; missing parents are then allowed.
+
+    """
+    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
     if directory:
-        wrong = "" if there.is_dir() else f"{there} is not a directory"
+        wrong = "" if existing.is_dir() else f"{existing} is not a directory"
     elif path.is_dir():
         wrong = "it is a directory"
     else:
-        wrong = "" if there in (path, path.absolute().parent) else f"{there} has no such directory"
-    if not wrong and not os.access(there, os.W_OK):
-        wrong = f"{there} may not be written"
+        parents = (path, path.absolute().parent)
+        wrong = "" if existing in parents else f"{existing} has no such directory"
+    if not wrong and not os.access(existing, os.W_OK):
+        wrong = f"{existing} may not be written"
     if wrong:
         raise ValueError(f"{option} {path}: {wrong}; name another")
 
@@ -169,21 +188,21 @@ def require_installed(*packages: str) -> None:
 
 
 def open_manifest(args: argparse.Namespace) -> "Manifest":
-    """Read the manifest of the engine directory; raises EngineFilesError."""
+    """Read the manifest of the engine directory; raises EngineFilesError if it is invalid."""
     from groot_ros.runtime.manifest import Manifest
 
     return Manifest.read(args.engine_directory)
 
 
 def device_of(args: argparse.Namespace) -> Any:
-    """Return the torch device of the options; ValueError where there is none."""
+    """Return the torch device of the options; raises ValueError if it does not exist."""
     from groot_ros.runtime.device import choose_device
 
     return choose_device(args.device)
 
 
 def open_robot(args: argparse.Namespace) -> Any:
-    """Read the robot contract of the options, None without one."""
+    """Read the robot contract of the options; return None without --robot."""
     from groot_ros.core.share import robot_path
     from groot_ros.robot import load_contract
 
@@ -206,7 +225,18 @@ def open_policy(
     dtype: str = "auto",
     show: Show | None = None,
 ) -> "Policy":
-    """Load a policy whose engine may fail validation: these actions report by how much."""
+    """Load a policy with one of the engines.
+
+    Args:
+        args: parsed options.
+        manifest: manifest of the engine directory.
+        engine: name of the engine.
+        validated: whether to use the engine directory and validate the engine. A failed validation
+            is not an error, as the actions report its result.
+        dtype: element type of the weights, for engines that need no files.
+        show: displays the progress.
+
+    """
     from groot_ros.policy import load_policy
 
     config = _config(
@@ -230,20 +260,20 @@ def open_policy(
 def open_reference(
     args: argparse.Namespace, manifest: "Manifest", engine: str, show: Show
 ) -> "Policy":
-    """Load what an engine is compared with: engine "torch" in float32.
+    """Load the policy with which an engine is compared: engine "torch" in float32.
 
-    That engine itself is compared with engine "reference".
+    Engine "torch" in float32 is compared with engine "reference".
     """
     from groot_ros.runtime.device import choose_dtype
 
     device = device_of(args)
-    itself = engine == "torch" and choose_dtype("auto", device) == choose_dtype("float32", device)
-    name = "reference" if itself else "torch"
+    is_float32 = choose_dtype("auto", device) == choose_dtype("float32", device)
+    name = "reference" if engine == "torch" and is_float32 else "torch"
     return open_policy(args, manifest, name, validated=False, dtype="float32", show=show)
 
 
 def engines_of(args: argparse.Namespace, manifest: "Manifest") -> list[str]:
-    """Return the selected engines, or all that can run here; prints why the others cannot."""
+    """Return the engines of --engine, or all that can run; print why the others cannot."""
     from groot_ros.runtime.engines import EngineFiles, unavailable_reason
 
     if args.engine:
@@ -258,7 +288,7 @@ def engines_of(args: argparse.Namespace, manifest: "Manifest") -> list[str]:
 
 @contextmanager
 def failures_of(what: str) -> Iterator[None]:
-    """Convert RuntimeErrors of torch, such as a lack of memory, to one line."""
+    """Convert RuntimeErrors of torch, such as out of memory, to ValueErrors with one line."""
     try:
         yield
     except RuntimeError as error:
@@ -267,7 +297,7 @@ def failures_of(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[Show]:
-    """Show a progress bar that is labelled with the current step."""
+    """Show a progress bar, within the context, that is labelled with the current step."""
     from tqdm import tqdm
 
     with tqdm(

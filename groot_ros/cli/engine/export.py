@@ -1,4 +1,4 @@
-"""`groot-ros engine export`: a checkpoint to ONNX files, reference outputs and a manifest."""
+"""`groot-ros engine export`: convert a checkpoint to ONNX files and reference outputs."""
 
 import argparse
 from pathlib import Path
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def add(actions: Any) -> None:
-    """Add the action."""
+    """Add the parser of `engine export`."""
     parser = add_action(
         actions,
         "export",
@@ -98,9 +98,9 @@ def run(args: argparse.Namespace) -> int:
 def _require_inside(
     profile: "Mapping[str, Range]", inputs: "ModelInputs", checkpoint: "Checkpoint"
 ) -> None:
-    """Raise ValueError unless engines would be built for the sizes of this observation.
+    """Raise ValueError unless the profile includes the sizes of this observation.
 
-    Reference outputs outside the profile could never validate an engine.
+    An engine could not run reference cases of other sizes.
     """
     for name, sizes in checkpoint.sizes(inputs).items():
         low, _, high = profile[name]

@@ -1,4 +1,4 @@
-"""`groot-ros engine make`: all actions in turn."""
+"""`groot-ros engine make`: run all actions one after the other."""
 
 import argparse
 from pathlib import Path
@@ -21,7 +21,7 @@ from groot_ros.core import PolicyConfig
 
 
 def add(actions: Any) -> None:
-    """Add the action."""
+    """Add the parser of `engine make`."""
     parser = add_action(
         actions,
         "make",
@@ -39,7 +39,7 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run all actions; returns the status of the validation."""
+    """Run all actions; return the exit status of the validation."""
     from groot_ros.runtime.tensorrt import unavailable
 
     # The export creates the engine directory.

@@ -1,4 +1,4 @@
-"""What `groot-ros engine` prints."""
+"""Tables and lines that `groot-ros engine` prints."""
 
 import math
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 _LEGEND = (
-    "whole: from images and state to actions, with the host's work before, between and after.\n"
+    "whole: from images and state to actions, including the work on the host.\n"
     "Segments are timed one by one, each waited for before the next, so they do not add up."
 )
 
 
 def describe(manifest: "Manifest") -> str:
-    """Describe what an engine directory holds."""
+    """Return a description of an engine directory, several lines."""
     segments = ", ".join(
         f"{name} ({files.quantised or manifest.precision}"
         + (", TensorRT built)" if files.plan else ")")
@@ -38,7 +38,13 @@ def describe(manifest: "Manifest") -> str:
 
 
 def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
-    """Return errors by segment and denoising step, where the reference has them, and by joint."""
+    """Return tables of errors by segment and denoising step, if measured, and by joint.
+
+    Args:
+        accuracy: the errors.
+        source: description of the observations' source.
+
+    """
     from groot_ros.export.reference_cases import describe_source
 
     joints = format_table(
@@ -72,7 +78,7 @@ def accuracy_tables(accuracy: "Accuracy", source: str) -> str:
 
 
 def validation_line(engine: str, result: "ValidationResult") -> str:
-    """Return whether an engine validated, and by how much."""
+    """Return a line with the result of an engine's validation."""
     word = "VALIDATED" if result.validated else "NOT VALIDATED"
     return f"{word}: engine {engine}, {result}, shortest run {1e3 * result.seconds:.1f} ms"
 
@@ -80,10 +86,13 @@ def validation_line(engine: str, result: "ValidationResult") -> str:
 def latency_table(
     measured: Mapping[str, tuple["Latency", "Accuracy", Mapping[str, str]]],
 ) -> str:
-    """Return one row per engine: engine -> (latency, accuracy, what executes each stage).
+    """Return a table with one row per engine.
 
-    The errors are those of the last segment with exact inputs, and of the actions; see `Accuracy`
-    for the reference.
+    It shows the errors of the last segment with exact inputs and of the actions, see `Accuracy`.
+
+    Args:
+        measured: engine -> (latency, accuracy, stage -> runtime and precision).
+
     """
     first = next(iter(measured.values()))[0]
     segments = list(
@@ -122,7 +131,7 @@ def latency_table(
 
 
 def step_table(measured: Mapping[str, "Accuracy"]) -> str:
-    """Return engine -> MSE after every denoising step, and its growth."""
+    """Return a table with the MSE after every denoising step and its growth, by engine."""
     count = max(len(accuracy.steps) for accuracy in measured.values())
     header = ["engine", *(f"step {i} MSE" for i in range(count)), "growth"]
     rows = [
@@ -146,7 +155,7 @@ def hardware_row(
     latency: "Latency",
     date: str,
 ) -> str:
-    """Return a row of the table of inference times in docs/reference/hardware.md."""
+    """Return a row for the table of inference times in docs/reference/hardware.md."""
     times = (*latency.segments.values(), *latency.stages.values(), latency.whole)
     cells = [device, jetpack or "-", tensorrt or "-", engine, precision]
     cells += [f"{1e3 * seconds:.2f}" for seconds in times] + [date]
@@ -154,7 +163,7 @@ def hardware_row(
 
 
 def hardware_header(latency: "Latency") -> str:
-    """Return the heading of that table."""
+    """Return the header of the table of `hardware_row`."""
     names = ["device", "JetPack", "TensorRT", "engine", "precision"]
     names += [f"{n} ms" for n in (*latency.segments, *latency.stages, "whole")] + ["date"]
     return f"| {' | '.join(names)} |\n|{'---|' * len(names)}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def add(actions: Any) -> None:
-    """Add the action."""
+    """Add the parser of `engine validate`."""
     parser = add_action(
         actions,
         "validate",
@@ -44,7 +44,7 @@ def add(actions: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Return 0 when every engine validates, else 1."""
+    """Print the errors of the selected engines; return 0 if all of them validate, else 1."""
     from groot_ros.cli.engine.tables import accuracy_tables, describe, validation_line
     from groot_ros.export.accuracy import measure_accuracy
     from groot_ros.runtime.engine_benchmarks import store_benchmark
@@ -86,14 +86,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _worst_result(policy: "Policy", directory: Path, manifest: "Manifest") -> "ValidationResult":
-    """Validate all stored numbers of denoising steps; loading validated the first."""
+    """Validate all stored numbers of denoising steps and return the worst result.
+
+    The first number was validated when the policy was loaded.
+    """
     from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
     first = policy.validation
     assert first is not None
     stored = ReferenceOutputs.load(directory, manifest)
     others = [policy.validate(stored, n, first.tolerance) for n in manifest.steps[1:]]
-    # The first that does not validate, as an error may be NaN; else the largest error.
+    # A result that did not validate counts as the worst, as its error may be NaN.
     return max((first, *others), key=lambda v: (not v.validated, v.error))
 
 

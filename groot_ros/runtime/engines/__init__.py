@@ -1,4 +1,4 @@
-"""Engines: one module each, with a description `ENGINE`; adding a module adds an engine."""
+"""Engines: one module each, which defines `ENGINE`; adding a module adds an engine."""
 
 import importlib
 from collections.abc import Callable, Collection
@@ -16,7 +16,7 @@ from groot_ros.runtime.manifest import Manifest, make_command
 
 @dataclass(frozen=True)
 class EngineFiles:
-    """An engine directory that belongs to the checkpoint in use."""
+    """An engine directory and its manifest, which matches the checkpoint in use."""
 
     directory: Path
     manifest: Manifest
@@ -24,16 +24,16 @@ class EngineFiles:
 
 @dataclass(frozen=True)
 class LoadRequest:
-    """What an engine is made from.
+    """Everything needed to load an engine.
 
     Attributes:
         source: loads the weights.
-        device: where the engine runs.
-        dtype: of the weights; exported files have their own.
-        step_counts: numbers of denoising steps to prepare for; the first run with another one
+        device: device on which the engine runs.
+        dtype: element type of the weights; exported files have their own.
+        step_counts: numbers of denoising steps to prepare for; the first run with another number
             takes longer.
         progress: called with the fraction of the bytes read so far.
-        files: of those engines that need them.
+        files: engine files, for the engines that need them.
 
     """
 
@@ -65,18 +65,19 @@ class LoadRequest:
         )
 
     def require_files(self) -> EngineFiles:
-        """Return the engine files; the caller asked `unavailable_reason` before."""
+        """Return the engine files; valid only if `unavailable_reason` returned ""."""
         assert self.files is not None
         return self.files
 
 
 @dataclass(frozen=True)
 class EngineKind:
-    """One engine.
+    """Description of an engine, and the function that loads it.
 
     Attributes:
-        name: as in the parameter `engine`.
-        rank: order of the candidates for "auto", fastest first; None never is one.
+        name: value of the parameter `engine`.
+        rank: position among the candidates for "auto", the usually fastest first; None if "auto"
+            never selects the engine.
         needs_files: whether it runs exported files.
         load: makes it; raises CheckpointError or EngineFilesError.
         unavailable_reason: why it cannot run here, on one line; "" if nothing is known.
@@ -91,10 +92,10 @@ class EngineKind:
 
 
 def get_engine(name: str) -> EngineKind:
-    """Return an engine by name.
+    """Return the description of an engine.
 
     Raises:
-        ValueError: there is no such engine.
+        ValueError: no engine has this name.
 
     """
     if name not in engine_names():
@@ -103,17 +104,17 @@ def get_engine(name: str) -> EngineKind:
 
 
 def candidates() -> tuple[str, ...]:
-    """Return the engines that "auto" considers, usually fastest first."""
+    """Return the names of the engines that "auto" tries, usually fastest first."""
     ranked = [(get_engine(name).rank, name) for name in engine_names()]
     return tuple(name for _, name in sorted((r, n) for r, n in ranked if r is not None))
 
 
 def unavailable_reason(name: str, device: torch.device, files: EngineFiles | None) -> str:
-    """Return why an engine cannot run here, on one line; "" if nothing is known."""
+    """Return why an engine cannot run on this device, on one line; "" if no reason is known."""
     kind = get_engine(name)
     if kind.needs_files and files is None:
         return f"engine_directory is not set; make engine files with: {make_command()}"
     if kind.needs_files and files is not None and not files.manifest.segments:
-        again = files.manifest.export_command(files.directory)
-        return f"{files.directory}: no segment is exported; export them with: {again}"
+        export = files.manifest.export_command(files.directory)
+        return f"{files.directory}: no segment is exported; export them with: {export}"
     return kind.unavailable_reason(device, files)

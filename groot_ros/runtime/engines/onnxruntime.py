@@ -1,4 +1,4 @@
-"""Engine "onnxruntime": the files that TensorRT engines are built from, executed as they are."""
+"""Engine "onnxruntime": runs the exported ONNX files, from which TensorRT engines are built."""
 
 import importlib.util
 from collections.abc import Sequence
@@ -20,10 +20,10 @@ _ELEMENTS: dict[torch.dtype, Any] = {
     torch.float16: np.float16,
     torch.int64: np.int64,
     torch.bool: np.bool_,
-    # onnx.TensorProto.BFLOAT16: numpy has no such type.
+    # The value of onnx.TensorProto.BFLOAT16, as numpy has no such type.
     torch.bfloat16: 16,
 }
-#: As onnxruntime calls them.
+#: onnxruntime's names of the element types.
 _TYPES = {
     torch.float32: "tensor(float)",
     torch.float16: "tensor(float16)",
@@ -49,12 +49,12 @@ class OnnxruntimeSegment:
         """Load a file.
 
         Args:
-            program: that the segment belongs to.
-            name: of the segment.
-            path: of the file.
-            precision: that "weights" stands for in the specification.
-            device: of the tensors, and where the file runs.
-            threads: per operator, 0 for onnxruntime's own choice.
+            program: program that contains the segment.
+            name: name of the segment.
+            path: the ONNX file.
+            precision: element type of the tensors of kind "weights" in the specification.
+            device: device of the tensors, on which the file runs.
+            threads: threads per operator, 0 to let onnxruntime choose.
             quantised: "int8", "fp8" or empty.
 
         Raises:
@@ -67,14 +67,14 @@ class OnnxruntimeSegment:
         self._session = _session(path, device, threads, quantised)
         _require_specification(self._session, self._segment, self._weights, path)
         data = path.with_name(f"{path.name}.data")
-        #: Size of the weights' files.
+        #: Size of the ONNX file and its data file.
         self.nbytes = sum(f.stat().st_size for f in (path, data) if f.is_file())
         names = {i.name for i in self._session.get_inputs()}
-        #: Some checkpoints do not read an input, and the export drops it.
+        #: Whether the file has each input: the export drops an input that the model does not use.
         self._read = [tensor.name in names for tensor in self._segment.inputs]
 
     def __call__(self, *inputs: Tensor) -> Any:
-        """Run the file; a single output is returned bare."""
+        """Run the file; return one output as a tensor, several as a tuple."""
         specs = self._segment.inputs
         shapes = {s.name: given.shape for s, given in zip(specs, inputs, strict=True)}
         sizes = self._program.complete(self._segment.sizes(shapes))
@@ -92,7 +92,7 @@ class OnnxruntimeSegment:
             outputs.append(torch.empty(shape, dtype=dtype, device=self._device))
             self._bind(binding.bind_output, spec.name, outputs[-1])
         if self._device.type == "cuda":
-            # onnxruntime has a stream of its own, which knows nothing of torch's.
+            # onnxruntime runs on its own stream, which does not wait for torch's stream.
             torch.cuda.current_stream(self._device).synchronize()
         try:
             self._session.run_with_iobinding(binding)
@@ -107,7 +107,7 @@ class OnnxruntimeSegment:
 
 
 def providers(device: torch.device) -> list[Any]:
-    """Execution providers for this device; raises EngineFilesError where there is none."""
+    """Return the execution providers for this device; raises EngineFilesError if none exists."""
     import onnxruntime
 
     if device.type == "cpu":
@@ -125,12 +125,12 @@ def _session(path: Path, device: torch.device, threads: int, quantised: str) -> 
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    # Several sessions that spin between their runs take cores from torch, and from the robot.
+    # Threads that spin between runs would take CPU time from torch and from the robot's processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Errors come as exceptions; what remains are warnings about shapes.
+    # Errors are raised as exceptions; the remaining messages are warnings about shapes.
     options.log_severity_level = 3
     if quantised == "fp8":
-        # Its optimiser takes every Q/DQ pair for INT8 (1.31) and makes an invalid graph of FP8.
+        # The full optimiser (1.31) treats every Q/DQ pair as INT8 and makes an invalid FP8 graph.
         basic = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.graph_optimization_level = basic
     try:
@@ -148,7 +148,10 @@ def _session(path: Path, device: torch.device, threads: int, quantised: str) -> 
 def _require_specification(
     session: Any, segment: Segment, weights: torch.dtype, path: Path
 ) -> None:
-    """Require the tensors of the specification, except inputs that the export dropped."""
+    """Raise EngineFilesError unless the file has the tensors of the specification.
+
+    Inputs may be missing, as the export drops those that the model does not use.
+    """
     given = {value.name: value for value in (*session.get_inputs(), *session.get_outputs())}
     known = {tensor.name: tensor for tensor in (*segment.inputs, *segment.outputs)}
     strange = sorted(set(given) - set(known))
@@ -173,7 +176,7 @@ def _shown(dims: Sequence[int | str]) -> str:
 
 
 def load(request: LoadRequest) -> ProgramEngine:
-    """Load the exported segments; the others run in PyTorch."""
+    """Load the exported segments, and the program whose other segments run in PyTorch."""
     files = request.require_files()
     manifest = files.manifest
     manifest.require_onnx(files.directory)
@@ -191,7 +194,7 @@ def load(request: LoadRequest) -> ProgramEngine:
         for name, own in manifest.segments.items()
     }
     program = request.remaining_program(files)
-    # Few processors have packed products of float16.
+    # Few processors support packed products in float16.
     if program.dtype != torch.float16:
         program.pack()
     held = sum(segment.nbytes for segment in exported.values())
@@ -199,7 +202,7 @@ def load(request: LoadRequest) -> ProgramEngine:
 
 
 def why_unavailable(device: torch.device, files: EngineFiles | None) -> str:
-    """Return why onnxruntime cannot run the files here."""
+    """Return why onnxruntime cannot run the files on this device; "" if no reason is known."""
     if importlib.util.find_spec("onnxruntime") is None:
         return "onnxruntime is not installed: pip install onnxruntime"
     precision = "" if files is None else files.manifest.precision

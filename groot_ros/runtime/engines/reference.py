@@ -1,4 +1,4 @@
-"""Engine "reference": the model as written, in eager PyTorch; what all others are compared with."""
+"""Engine "reference": the unmodified model in eager PyTorch; other engines are compared with it."""
 
 import time
 
@@ -11,7 +11,7 @@ from groot_ros.runtime.engines import EngineKind, LoadRequest
 
 
 class ReferenceEngine:
-    """Runs a reference model."""
+    """Engine that runs a family's reference model."""
 
     name = "reference"
 
@@ -22,14 +22,14 @@ class ReferenceEngine:
 
     @property
     def model(self) -> ReferenceModel:
-        """The model; raises RuntimeError after `close`."""
+        """Return the model; raises RuntimeError after `close`."""
         if self._model is None:
             raise RuntimeError("the engine is closed")
         return self._model
 
     @property
     def memory_bytes(self) -> int:
-        """Weights; on a GPU everything that torch has allocated there."""
+        """Return the size of the weights; on a GPU all memory that torch has allocated there."""
         if self._model is None:
             return 0
         if self._device.type == "cuda":
@@ -37,12 +37,12 @@ class ReferenceEngine:
         return self._model.nbytes
 
     def prepare(self, inputs: ModelInputs, steps: int) -> None:
-        """Run a single step, so that the first real inference finds everything allocated."""
+        """Run a single denoising step, so that memory is allocated before the first inference."""
         self.run(inputs, 1)
 
     @torch.inference_mode()
     def run(self, inputs: ModelInputs, steps: int) -> EngineResult:
-        """See `Engine.run`; raises RuntimeError after `close`."""
+        """Run the reference model; see `Engine.run`."""
         seconds: dict[str, float] = {}
         started = time.perf_counter()
 
@@ -57,7 +57,7 @@ class ReferenceEngine:
         return EngineResult({n: t.float().cpu().numpy() for n, t in results.items()}, seconds)
 
     def close(self) -> None:
-        """Drop the weights."""
+        """Release the weights."""
         self._model = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

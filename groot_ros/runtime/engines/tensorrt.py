@@ -1,4 +1,4 @@
-"""Engine "tensorrt": TensorRT engine files inside one CUDA graph per stage."""
+"""Engine "tensorrt": TensorRT engine files, launched as one CUDA graph per stage."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,17 +21,17 @@ def make_engine(
     """Load engine files.
 
     Args:
-        plans: segment to file; the largest is loaded first, while memory is unfragmented.
+        plans: segment -> engine file; the largest is loaded first, while memory is unfragmented.
         program: binds observations, and executes the segments that have no file.
-        recorder: of graphs, CUDA's if None.
+        recorder: records the graphs; CUDA graphs if None.
 
     Raises:
-        TensorRtError: TensorRT cannot run here, or a file does not fit.
-        ValueError: a segment has neither file nor module.
+        TensorRtError: TensorRT cannot run on this machine, or a file does not match its segment.
+        ValueError: a segment has neither an engine file nor weights.
 
     """
     inner = segment_runner(plans, program)
-    # A context belongs to one shape at a time, so one graph per stage.
+    # A TensorRT context has one shape at a time, so only one graph per stage can be kept.
     graphs = GraphRunner(
         inner, recorder or CudaGraphRecorder(program.device), capacity=1, repeats=False
     )
@@ -39,15 +39,15 @@ def make_engine(
 
 
 def segment_runner(plans: Mapping[str, Path], program: Program) -> SegmentRunner:
-    """Return a runner of engine files on the current stream, which must not be the default one.
+    """Return a runner that executes engine files on the current stream.
 
-    Buffers are shared by tensor name: an engine reads what another wrote without a copy. Arguments
-    and exceptions as of `make_engine`.
+    The stream must not be the default one. Engines share buffers by tensor name, so that one reads
+    the outputs of another without a copy. Arguments and exceptions are those of `make_engine`.
     """
     missing = [n for n in program.spec.names if n not in plans and n not in program.modules]
     if missing:
         raise ValueError(f"segment '{missing[0]}' has neither an engine file nor weights")
-    # Importable only where TensorRT is.
+    # Can be imported only if TensorRT is installed.
     from groot_ros.runtime.tensorrt.session import Buffers, Session, TensorRtSegment
 
     buffers = Buffers(program.device)
@@ -63,12 +63,12 @@ def segment_runner(plans: Mapping[str, Path], program: Program) -> SegmentRunner
     executors: dict[str, Callable[..., Any]] = {}
     for name, session in sessions.items():
         executor = TensorRtSegment(session, buffers)
-        # The results of one repetition must outlive the next.
+        # The next repetition would overwrite the results of this one.
         repeated = program.spec.segment(name).lists_outputs
         executors[name] = _copied(executor) if repeated else executor
 
     def release() -> None:
-        # Contexts and engines before the buffers; the graphs around them are released already.
+        # Contexts and engines use the buffers. The graphs that contain them are released already.
         for session in sessions.values():
             session.close()
         sessions.clear()

@@ -5,7 +5,7 @@ from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 
 
 def load(request: LoadRequest) -> ProgramEngine:
-    """Load the program; on the CPU its weights are packed."""
+    """Load the program, with its weights packed on a CPU."""
     program = request.program()
     program.pack()
     return ProgramEngine("torch", program, SegmentRunner(program))

@@ -1,8 +1,8 @@
-"""TensorRT 10.3 (JetPack 6.2) to 11: engines built from ONNX files and run on torch's buffers.
+"""TensorRT 10.3 (JetPack 6.2) to 11: build engines from ONNX files and run them on torch's buffers.
 
-Only `availability` may be imported where TensorRT is not installed; call `unavailable()` first.
-Torch owns the device's memory, the streams and the CUDA graphs, so neither pycuda nor cuda-python
-is needed.
+Without TensorRT only `availability` can be imported; call `unavailable()` before importing the
+other modules. Torch provides the device memory, the streams and the CUDA graphs, so neither pycuda
+nor cuda-python is needed.
 """
 
 from groot_ros.runtime.tensorrt.availability import unavailable

@@ -36,7 +36,7 @@ Shape = tuple[int, ...]
 class Log(trt.ILogger):
     """Forwards TensorRT's messages to Python's logging and keeps the last errors.
 
-    Must outlive everything that was made with it.
+    Must be kept alive as long as the TensorRT objects that were created with it.
     """
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class Log(trt.ILogger):
         self._errors: deque[str] = deque(maxlen=5)
 
     def log(self, severity: trt.ILogger.Severity, msg: str) -> None:
-        """Log a message; TensorRT calls this, from several threads."""
+        """Log a message; called by TensorRT from several threads."""
         level = _LEVELS[severity]
         if level >= logging.ERROR:
             self._errors.append(msg)
@@ -52,12 +52,12 @@ class Log(trt.ILogger):
             _LOG.log(level, "%s", msg)
 
     def last_error(self) -> str:
-        """Return the last error on one line."""
+        """Return the last error on one line, or that TensorRT gave no reason."""
         return " ".join(self._errors[-1].split()) if self._errors else "TensorRT gave no reason"
 
 
 def torch_dtype(dtype: trt.DataType) -> torch.dtype:
-    """Return torch's element type; TensorRtError for one that torch lacks."""
+    """Return torch's element type; raises TensorRtError if torch has no equivalent."""
     try:
         return _TORCH[dtype]
     except KeyError:
@@ -73,7 +73,13 @@ class Shapes(NamedTuple):
 
 
 def shapes_of(tensor: TensorSpec, sizes: Mapping[str, Sequence[int]]) -> Shapes:
-    """Return the tensor's shapes at the three sizes; ValueError names the dimension."""
+    """Return the tensor's shapes for the smallest, usual and largest sizes.
+
+    Raises:
+        ValueError: the profile lacks a free dimension of the tensor, or its sizes do not rise
+            from 1.
+
+    """
     spans = [_span(tensor, dim, sizes) for dim in tensor.dims]
     smallest, usual, largest = (tuple(span[i] for span in spans) for i in range(3))
     return Shapes(smallest, usual, largest)

@@ -1,7 +1,7 @@
-"""Whether TensorRT can run on this machine, checked without touching TensorRT itself.
+"""Check whether TensorRT can run on this machine.
 
 Deserialising an engine on a machine without a CUDA driver crashes the process (segmentation
-fault), so the driver is asked first.
+fault), so the driver is checked before TensorRT is imported.
 """
 
 import ctypes
@@ -14,7 +14,7 @@ import torch
 
 from groot_ros.runtime.engine import TensorRtError
 
-#: Version in JetPack 6.2; below 10 the Python API differs.
+#: Oldest supported version, that of JetPack 6.2. Versions below 10 have another Python API.
 OLDEST = (10, 3)
 
 _DRIVER = "libcuda.so.1"
@@ -22,7 +22,7 @@ _L4T = re.compile(r"#\s*R(\d+)\s*\(release\),\s*REVISION:\s*([\d.]+)")
 
 
 def unavailable() -> str | None:
-    """Return why TensorRT cannot run here, on one line; None if it can."""
+    """Return why TensorRT cannot run on this machine, on one line; None if it can."""
     return _no_package() or _no_driver() or _torch_without_cuda() or _old_version()
 
 
@@ -34,7 +34,7 @@ def require() -> None:
 
 
 def installed_version() -> str:
-    """Return TensorRT's version, such as "10.13.3.9"; TensorRtError where it cannot run."""
+    """Return TensorRT's version, such as "10.13.3.9"; raises TensorRtError if it cannot run."""
     require()
     import tensorrt
 
@@ -95,14 +95,14 @@ def _old_version() -> str | None:
 
 @dataclass(frozen=True)
 class Machine:
-    """The machine that an engine file was built on and is bound to.
+    """The machine on which an engine file was built; the file cannot be used on another one.
 
     Attributes:
-        tensorrt: its version, with the build number.
-        gpu: name.
-        compute_capability: "8.7" and the like.
-        sm_count: streaming multiprocessors; two modules of one family differ in it.
-        jetpack: release of the board support package ("L4T 36.4.3"), "" on other machines.
+        tensorrt: version of TensorRT, with the build number.
+        gpu: name of the GPU.
+        compute_capability: compute capability of the GPU, such as "8.7".
+        sm_count: number of streaming multiprocessors; differs between modules of one family.
+        jetpack: release of the board support package, such as "L4T 36.4.3"; "" if not a Jetson.
 
     """
 
@@ -114,7 +114,7 @@ class Machine:
 
 
 def this_machine(tensorrt: str, device: torch.device) -> Machine:
-    """Return this machine, for one GPU."""
+    """Return the description of this machine with one of its GPUs."""
     properties = torch.cuda.get_device_properties(device)
     return Machine(
         tensorrt=tensorrt,
@@ -126,9 +126,10 @@ def this_machine(tensorrt: str, device: torch.device) -> Machine:
 
 
 def jetpack(release_file: Path = Path("/etc/nv_tegra_release")) -> str:
-    """Return the release of the board support package, "L4T 36.4.3"; "" without the file.
+    """Return the release of the board support package, such as "L4T 36.4.3".
 
-    In NVIDIA's table 36.4 is JetPack 6.1 and 6.2, 38 is 7.0 and 7.1, 39 is 7.2.
+    Returns "" if the file does not exist. According to NVIDIA's table, 36.4 belongs to JetPack 6.1
+    and 6.2, 38 to 7.0 and 7.1, and 39 to 7.2.
     """
     if not release_file.is_file():
         return ""

@@ -18,7 +18,7 @@ from groot_ros.runtime.tensorrt.availability import Machine, require, this_machi
 
 _LOG = logging.getLogger(__name__)
 
-#: Weights are held twice while a builder times its kernels.
+#: The builder holds the weights twice while it times kernels.
 _MEMORY_FACTOR = 2.0
 _GIB = 2**30
 
@@ -28,12 +28,12 @@ Report = Callable[[str, float], None]
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """How hard the builder may try.
+    """Options of the TensorRT builder.
 
     Attributes:
-        workspace_bytes: scratch memory that a kernel may take, None for all that is free.
-        optimisation_level: 0 (quick) to 5 (thorough); TensorRT's own default is 3.
-        timing_cache: file of kernel timings, read and written; a second build is quicker by it.
+        workspace_bytes: largest scratch memory of a kernel; None for all free memory.
+        optimisation_level: 0 (quick) to 5 (thorough); TensorRT's default is 3.
+        timing_cache: file of kernel timings, read and written; makes a second build faster.
 
     """
 
@@ -53,24 +53,24 @@ def build_plan(
     options: BuildOptions | None = None,
     progress: Report | None = None,
 ) -> Machine:
-    """Build one segment; returns what the file belongs to, for the manifest.
+    """Build the engine file of one segment; return the machine for which it was built.
 
-    The network is strongly typed: every tensor has the type that the ONNX file gives it, and no
-    flag changes that; TF32, which would round inside float32, is off.
+    The network is strongly typed: every tensor has the type given in the ONNX file, whatever the
+    builder's flags. TF32, which would round float32 products, is off.
 
     Args:
-        onnx: the segment as exported, with its external data in the same directory.
-        plan: where the engine goes.
+        onnx: exported segment, with its external data in the same directory.
+        plan: engine file to write.
         segment: names, dimensions and types that the file must have.
-        weights: element type that the segment was exported in.
-        sizes: smallest, usual and largest of every free dimension of the segment.
-        device: which GPU, the first if None.
+        weights: element type in which the segment was exported.
+        sizes: smallest, usual and largest size of every free dimension of the segment.
+        device: GPU to build on and for; the first if None.
         options: see `BuildOptions`.
         progress: called with the builder's phase and the fraction of it that is done.
 
     Raises:
-        TensorRtError: TensorRT is not here, or the build failed.
-        ValueError: the ONNX file does not follow the contract, or a dimension has no size.
+        TensorRtError: TensorRT cannot run on this machine, or the build failed.
+        ValueError: the ONNX file does not match the segment, or a dimension has no size.
 
     """
     require()
@@ -102,7 +102,7 @@ def _serialized(
 
     config = builder.create_builder_config()
     config.builder_optimization_level = options.optimisation_level
-    # On by default: products of float32 with 10 bits of mantissa.
+    # On by default: float32 products with 10 bits of mantissa.
     config.clear_flag(trt.BuilderFlag.TF32)
     if options.workspace_bytes is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
@@ -181,7 +181,7 @@ def _write_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
 
 
 def _write(path: Path, data: trt.IHostMemory) -> None:
-    """Whole or not at all."""
+    """Write a file atomically: a partial file is renamed when it is complete."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
@@ -211,9 +211,9 @@ def _failure(onnx: Path, reason: str) -> str:
 
 
 class Progress(trt.IProgressMonitor):
-    """Reports the outermost phase only; Ctrl-C ends the build at the next step.
+    """Reports the progress of outermost phases only; Ctrl-C stops the build at the next step.
 
-    TensorRT calls it from several threads.
+    TensorRT calls the methods from several threads.
     """
 
     def __init__(self, report: Report) -> None:
@@ -224,21 +224,21 @@ class Progress(trt.IProgressMonitor):
         self.interrupted = False
 
     def phase_start(self, phase_name: str, parent_phase: str | None, num_steps: int) -> None:
-        """A phase without a parent is an outermost one."""
+        """Report the start of a phase without a parent, which is an outermost one."""
         if parent_phase is None:
             with self._lock:
                 self._steps[phase_name] = max(num_steps, 1)
             self._say(phase_name, 0.0)
 
     def phase_finish(self, phase_name: str) -> None:
-        """Done, whether or not every step was seen."""
+        """Report an outermost phase as complete, even if some of its steps were not reported."""
         with self._lock:
             outermost = self._steps.pop(phase_name, None) is not None
         if outermost:
             self._say(phase_name, 1.0)
 
     def step_complete(self, phase_name: str, step: int) -> bool:
-        """False asks TensorRT to stop the build."""
+        """Report a completed step; return False to make TensorRT stop the build."""
         with self._lock:
             steps = self._steps.get(phase_name)
         if steps is not None:
@@ -246,7 +246,7 @@ class Progress(trt.IProgressMonitor):
         return not self.interrupted
 
     def _say(self, phase: str, fraction: float) -> None:
-        # An exception must not travel through TensorRT's C++ frames.
+        # An exception must not propagate through TensorRT's C++ frames.
         try:
             self._report(phase, fraction)
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""One TensorRT engine file, loaded, and the device buffers that engines share."""
+"""A loaded TensorRT engine file, and the device buffers that engines share."""
 
 import mmap
 from collections.abc import Mapping
@@ -25,10 +25,15 @@ class Buffers:
         self._storage: dict[str, Tensor] = {}
 
     def reserve(self, name: str, largest: Shape, dtype: torch.dtype) -> None:
-        """Room for a tensor; of two engines that name it, the larger wins.
+        """Allocate a buffer for a tensor, or enlarge the one that another engine reserved.
+
+        Args:
+            name: name of the tensor.
+            largest: its largest shape in this engine.
+            dtype: its element type.
 
         Raises:
-            ValueError: another engine has it in another element type.
+            ValueError: another engine uses the tensor with another element type.
 
         """
         found = self._storage.get(name)
@@ -38,42 +43,47 @@ class Buffers:
             self._storage[name] = torch.empty(prod(largest), dtype=dtype, device=self.device)
 
     def tensor(self, name: str, shape: Shape) -> Tensor:
-        """The beginning of a piece, seen in a shape; the address is the same for every shape."""
+        """Return the beginning of a buffer as a tensor; its address does not depend on `shape`."""
         return self._storage[name][: prod(shape)].view(shape)
 
     def address(self, name: str) -> int:
-        """Of the first element."""
+        """Return the address of a buffer's first element."""
         return self._storage[name].data_ptr()
 
     def release(self) -> None:
-        """Drop all pieces."""
+        """Release all buffers."""
         self._storage.clear()
 
     @property
     def nbytes(self) -> int:
-        """Memory of all pieces."""
+        """Return the memory of all buffers."""
         return sum(t.nbytes for t in self._storage.values())
 
 
 class Session:
-    """An engine with its one execution context.
+    """An engine with its execution context.
 
-    Call `reserve` of all sessions that share buffers before `bind` of any: addresses are given to
-    TensorRT once and never change.
+    Call `reserve` for all sessions that share buffers before `bind` for any of them: TensorRT gets
+    the addresses once, and they must not change afterwards.
 
     Attributes:
-        segment: the specification that the engine follows.
-        nbytes: what the engine holds on the device besides the buffers: weights and scratch
-            memory, as far as TensorRT says.
+        segment: specification of the engine's segment.
+        nbytes: memory on the device besides the buffers: the size of the engine file plus the
+            scratch memory that TensorRT reports.
 
     """
 
     def __init__(self, plan: Path, segment: Segment, weights: torch.dtype) -> None:
-        """Load a file; `weights` is the element type that it was built from.
+        """Load an engine file.
+
+        Args:
+            plan: the engine file.
+            segment: specification of its segment.
+            weights: element type in which the segment was exported.
 
         Raises:
-            TensorRtError: TensorRT cannot run here, or the file is not for this machine or not
-                for this segment.
+            TensorRtError: TensorRT cannot run on this machine, or the file was built for another
+                machine or another segment.
 
         """
         require()
@@ -90,24 +100,24 @@ class Session:
         self._output_shapes: dict[str, Shape] = {}
 
     def reserve(self, buffers: Buffers) -> None:
-        """Ask for room for every tensor at its largest."""
+        """Reserve a buffer for the largest shape of every tensor."""
         self.set_shapes({name: span.largest for name, span in self._spans.items()})
         for name, shape in {**self._shapes, **self._output_shapes}.items():
             buffers.reserve(name, shape, self._dtype(name))
 
     def bind(self, buffers: Buffers) -> None:
-        """Tell TensorRT the addresses, once."""
+        """Set the addresses of all tensors in TensorRT; call once."""
         for name in (*self._shapes, *self._output_shapes):
             if not self._context.set_tensor_address(name, buffers.address(name)):
-                raise TensorRtError(f"{self._plan}: '{name}' takes no address")
+                raise TensorRtError(f"{self._plan}: TensorRT rejects the address of '{name}'")
 
     def set_shapes(self, shapes: Mapping[str, Shape]) -> Mapping[str, Shape]:
-        """Shapes of the inputs of the next run; returns those of the outputs.
+        """Set the input shapes of the next run; return the output shapes.
 
-        TensorRT hears only of what changed.
+        Only shapes that differ from those of the last run are set in TensorRT.
 
         Raises:
-            ValueError: a shape is outside what the engine was built for.
+            ValueError: a shape is outside the range that the engine was built for.
 
         """
         changed = {name: shape for name, shape in shapes.items() if shape != self._shapes.get(name)}
@@ -115,12 +125,15 @@ class Session:
             self._require_inside(name, shape)
         for name, shape in changed.items():
             if not self._context.set_input_shape(name, shape):
-                raise TensorRtError(f"{self._plan}: '{name}' takes no shape {shape}")
+                raise TensorRtError(f"{self._plan}: TensorRT rejects shape {shape} of '{name}'")
             self._shapes[name] = shape
         if changed:
             missing = self._context.infer_shapes()
             if missing:
-                raise TensorRtError(f"{self._plan}: no shapes for {', '.join(missing)}")
+                raise TensorRtError(
+                    f"{self._plan}: TensorRT cannot infer the output shapes without the shapes of "
+                    f"{', '.join(missing)}"
+                )
             self._output_shapes = {
                 spec.name: tuple(self._context.get_tensor_shape(spec.name))
                 for spec in self.segment.outputs
@@ -128,12 +141,15 @@ class Session:
         return self._output_shapes
 
     def enqueue(self, stream: int) -> None:
-        """One run, on a stream that is not the default one; returns at once."""
+        """Start a run on a stream, which must not be the default one; does not wait for it."""
         if not self._context.execute_async_v3(stream):
             raise TensorRtError(f"{self._plan}: {self._log.last_error()}")
 
     def close(self) -> None:
-        """Context before engine before runtime; every graph with them inside is gone by now."""
+        """Release the context, then the engine, then the runtime.
+
+        CUDA graphs that contain them must be released before.
+        """
         del self._context, self._engine, self._runtime
 
     def _new_runtime(self) -> trt.Runtime:
@@ -143,7 +159,7 @@ class Session:
             raise TensorRtError(f"TensorRT does not start: {self._log.last_error()}") from None
 
     def _load(self) -> trt.ICudaEngine:
-        # Mapped, not read: where CPU and GPU share memory, a copy would count twice.
+        # Mapped instead of read: if CPU and GPU share memory, a copy would occupy it twice.
         with (
             self._plan.open("rb") as file,
             mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as m,
@@ -179,7 +195,7 @@ class Session:
             if self._dtype(name) != dtype:
                 raise TensorRtError(
                     f"{self._plan}: '{name}' is {self._dtype(name)} in the engine but {dtype} in "
-                    "the contract: export and build it again"
+                    "the specification: export and build it again"
                 )
 
     def _specs(self) -> tuple[TensorSpec, ...]:
@@ -206,10 +222,10 @@ class Session:
 
 
 class TensorRtSegment:
-    """Executes a segment on the current stream; tensors in the order of its specification.
+    """Executes a segment on the current stream; takes tensors in the order of its specification.
 
-    Outputs stay in the engine's buffers until the segment runs again; inputs that are already in
-    the shared buffer of their name are not copied.
+    Outputs are views of the shared buffers: the next run of the segment overwrites them. An input
+    that is already in the buffer of its name is not copied.
     """
 
     def __init__(self, session: Session, buffers: Buffers) -> None:
@@ -217,7 +233,7 @@ class TensorRtSegment:
         self._names = [spec.name for spec in session.segment.inputs]
 
     def __call__(self, *inputs: Tensor) -> Any:
-        """One run; one output comes bare, several as a tuple."""
+        """Run the segment; return one output as a tensor, several as a tuple."""
         given = dict(zip(self._names, inputs, strict=True))
         shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
         self._session.segment.sizes(shapes)
