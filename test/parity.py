@@ -1,18 +1,18 @@
-"""Compares this package with golden directories: python test/parity.py DIR...
+"""Compare this package with golden sets: python test/parity.py DIR...
 
 Prints the largest absolute difference per tensor, and of every set one of
 
     PASS     every tensor is within its tolerance
-    FAIL     one is not, or the set is broken or of a format that is not recognised
-    SKIP     nothing could be compared here, and why (no tokenizer)
-    UNKNOWN  the set is of a model that this version does not have, which is named
+    FAIL     a tensor is not, or the set is broken or of an unknown format
+    SKIP     nothing could be compared on this machine, with the reason (no tokenizer)
+    UNKNOWN  the set is of a model that this version does not have, with its name
 
 DIR is one set, or a folder of sets, nested or not. A set may lack intermediate values and those of
-training; its line then names what was not compared, and which of its arrays nothing read. Without
-what it exists for (actions, features, pixels, tokens) it fails. The exit status is 1 on any FAIL,
-and where no set passed: what was not compared never counts as passed. Tolerances in float32: 1e-5
-on normalised quantities, 1e-5 x max(1, half the range of the statistics) on decoded actions, none
-on token ids, pixels and masks; values that are not finite must be the same at the same places.
+training; its line then lists what was not compared, and which of its arrays were not read. Without
+its main values (actions, features, pixels, tokens) it fails. The exit status is 1 on any FAIL and
+if no set passed: what was not compared never counts as passed. Tolerances in float32: 1e-5 on
+normalised quantities, 1e-5 x max(1, half the range of the statistics) on decoded actions, none on
+token ids, pixels and masks; values that are not finite must be equal at the same places.
 """
 
 import argparse
@@ -33,7 +33,7 @@ LACKING, UNREAD = "not compared, as sets lack them", "not read"
 
 @torch.no_grad()
 def check(folder: Path) -> Counter[str]:
-    """Print all comparisons of one set; its verdict, and how much was neither compared nor read."""
+    """Print all comparisons of one set; return its verdict and the numbers of skipped arrays."""
     module = format_of(folder)
     if module is None:
         other = other_model(folder)
@@ -56,10 +56,10 @@ def check(folder: Path) -> Counter[str]:
         whole = False
     verdict = ("PASS" if count else "SKIP") if passed else "FAIL"
     lacking, unread = source.lacking, source.unread if whole else {}
-    told = f"{count} tensors, largest difference {worst:.2e}"
-    told += f"; not compared, as the set lacks it: {summarise(lacking)}" if lacking else ""
-    told += f"; not read: {summarise(unread)}" if unread else ""
-    print(f"{verdict} {folder}: {told}\n")
+    summary = f"{count} tensors, largest difference {worst:.2e}"
+    summary += f"; not compared, as the set lacks it: {summarise(lacking)}" if lacking else ""
+    summary += f"; not read: {summarise(unread)}" if unread else ""
+    print(f"{verdict} {folder}: {summary}\n")
     return Counter({verdict: 1, LACKING: _count(lacking), UNREAD: _count(unread)})
 
 
@@ -68,7 +68,7 @@ def _count(found: Mapping[str, Sequence[str]]) -> int:
 
 
 def check_all(folder: Path) -> Counter[str]:
-    """Verdicts on every set in a folder; one that cannot be read fails in one line."""
+    """Count the verdicts on every set in a folder; one that cannot be read fails in one line."""
     verdicts: Counter[str] = Counter()
     if not folder.is_dir():
         print(f"FAIL {folder}: no such folder\n")
@@ -84,11 +84,11 @@ def check_all(folder: Path) -> Counter[str]:
         except BrokenSetError as error:
             print(f"FAIL {each}: {error}\n")
             verdicts["FAIL"] += 1
-        except Exception as error:  # whatever is wrong with one set, the others are still compared
+        except Exception as error:  # one broken set must not stop the comparison of the others
             print(f"FAIL {each}: {type(error).__name__}: {' '.join(str(error).split())}\n")
             verdicts["FAIL"] += 1
     if not verdicts:
-        print(f"FAIL {folder}: holds no golden set\n")
+        print(f"FAIL {folder}: contains no golden set\n")
         verdicts["FAIL"] = 1
     return verdicts
 
@@ -110,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _folder(text: str) -> Path:
     if not text:
-        raise argparse.ArgumentTypeError("an empty name is no folder; this one is called '.'")
+        raise argparse.ArgumentTypeError("the name is empty; use '.' for the current folder")
     return Path(text)
 
 

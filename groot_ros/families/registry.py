@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from groot_ros.core.config_reader import CheckpointError
+from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import Family
 
 #: Name -> module with an attribute `FAMILY`, imported only when a checkpoint is looked up.
@@ -55,7 +55,7 @@ def find_family(path: Path) -> Family:
         path: directory or file of a checkpoint.
 
     Raises:
-        CheckpointError: no family, or more than one, recognises it.
+        CheckpointError: no family, or more than one, recognises it, or config.json is malformed.
 
     """
     families = [get_family(name) for name in family_names()]
@@ -66,4 +66,16 @@ def find_family(path: Path) -> Family:
         names = ", ".join(family.name for family in found)
         raise CheckpointError(f"{path}: several model families recognise it: {names}")
     expected = "; ".join(f"{family.name}: {family.recognised_by}" for family in families)
-    raise CheckpointError(f"{path}: no model family recognises it; looked for {expected}")
+    raise CheckpointError(
+        f"{_described(path)}: no model family recognises it; looked for {expected}"
+    )
+
+
+def _described(path: Path) -> str:
+    """Return a checkpoint and its model type; raises CheckpointError for a broken config.json."""
+    config = path / "config.json"
+    if not config.is_file():
+        return str(path)
+    fields = Fields.read(config)
+    keys = [key for key in ("model_type", "type") if fields.has(key)]
+    return str(config) + "".join(f": '{key}' is {fields.get(key)!r}" for key in keys)

@@ -119,7 +119,11 @@ class Statistics:
         Raises CheckpointError naming file and key; where a column's min, q01 or deviation cannot
         be one, the column too: the reference would compute with it, and turn the motion round.
         """
-        f = Fields.read(path).section(tag)
+        return cls.parse(Fields.read(path).section(tag))
+
+    @classmethod
+    def parse(cls, f: Fields) -> "Statistics":
+        """Return the statistics of one tag; raises as `read` does."""
         return cls(
             _groups(f, "state"), _groups(f, "action"), _groups(f, "relative_action"), f.where
         )

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: which run, and that no option is lost."""
+"""`python -m benchmarks`: which benchmarks run, and their options."""
 
 import importlib
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from benchmarks.__main__ import QUICK, SLOW, main
 
 @pytest.fixture
 def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
-    """Benchmarks that were run, each with its options; none of them really is."""
+    """Replace the benchmarks; return the names and options of those that would have run."""
     calls: list[tuple[str, list[str]]] = []
 
     def pretend(name: str) -> SimpleNamespace:
@@ -20,37 +20,37 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, list[str]]]:
     return calls
 
 
-def test_without_a_name_the_quick_ones_run(ran) -> None:
+def test_without_a_name_the_quick_benchmarks_run(ran) -> None:
     main([])
     assert ran == [(f"benchmarks.{name}", []) for name in QUICK]
 
 
-def test_all_runs_the_slow_ones_too(ran) -> None:
+def test_all_also_runs_the_slow_benchmarks(ran) -> None:
     main(["--all"])
     assert [name for name, _ in ran] == [f"benchmarks.{name}" for name in (*QUICK, *SLOW)]
 
 
-def test_options_go_to_the_benchmark_that_is_named(ran) -> None:
+def test_options_are_passed_to_the_named_benchmark(ran) -> None:
     main(["executor_jitter", "--seconds", "5"])
     assert ran == [("benchmarks.executor_jitter", ["--seconds", "5"])]
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "problem"),
     [
         (["abacus"], "no benchmark 'abacus'; there are: preprocessing, "),
         (["--seconds", "5"], "--seconds: name the one benchmark that it is for"),
         (["limits", "load", "--cases", "9"], "--cases: name the one benchmark that it is for"),
     ],
 )
-def test_wrong_use_is_one_line_and_runs_nothing(ran, arguments, told) -> None:
-    with pytest.raises(SystemExit, match=told):
+def test_wrong_arguments_are_a_one_line_error_and_nothing_runs(ran, arguments, problem) -> None:
+    with pytest.raises(SystemExit, match=problem):
         main(arguments)
     assert ran == []
 
 
 @pytest.mark.parametrize("name", [*QUICK, *SLOW])
-def test_a_misspelt_option_is_rejected_by_name(name, capsys) -> None:
+def test_a_misspelt_option_is_rejected(name, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module(f"benchmarks.{name}").main(["--caess", "10"])
     error = capsys.readouterr().err

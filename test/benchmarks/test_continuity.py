@@ -1,4 +1,4 @@
-"""The continuity benchmark: the results that the documentation states, on fewer seeds."""
+"""The continuity benchmark: the results given in the documentation, on fewer seeds."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_inconsistent_chunks_stay_below_twice_the_intended_acceleration(name, se
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_consistent_chunks_are_executed_as_the_intended_motion(name):
+def test_consistent_chunks_are_executed_as_intended(name):
     own = run_metrics(name, SYNTHETIC, Stream(jitter=0.0, sigma=0.0))
     assert own.path_error < 0.1
     assert own.acceleration < 1.05
@@ -57,7 +57,7 @@ def test_a_stream_has_the_step_budget_of_its_worst_delay(stream: Stream, budget)
     assert stream.budget == budget
 
 
-def test_the_picture_shows_the_distribution_that_its_title_names(tmp_path, monkeypatch) -> None:
+def test_the_picture_shows_the_distribution_in_its_title(tmp_path, monkeypatch) -> None:
     drawn = {}
     monkeypatch.setattr(report, "every_method", lambda source, distro, _: {distro: [source]})
     monkeypatch.setattr(report, "latencies", lambda *_: {})

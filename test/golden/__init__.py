@@ -1,1 +1,1 @@
-"""Reads golden sets and compares them with this package, one file for each format."""
+"""Read golden sets and compare this package with them; one module per format."""

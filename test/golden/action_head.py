@@ -1,4 +1,4 @@
-"""An action head on its own: config.json, state_dict, inputs, outputs."""
+"""Golden sets of an action head: config.json, state_dict, inputs, outputs."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,30 +7,25 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from golden import fast_form
+from golden import staged_model
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import other_model
 from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import Fields
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead, Conditioning, HeadContext
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
 from groot_ros.layers.flow_matching import bucket, step_times
-from groot_ros.models.gr00t_n1d6 import (
-    ActionHead,
-    BackboneOutput,
-    Conditioning,
-    EagleConfig,
-    Gr00tN1d6Config,
-    HeadContext,
-    flow_matching_loss,
-)
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
-#: What the loss is taken with, beside what an action is.
+#: Inputs of the loss that inference does not need.
 TRAINING = ("action", "action_mask", "train_noise", "train_t")
 
 
 def belongs(folder: Path) -> bool:
-    """Whether it is the head of N1.6."""
+    """Tell whether the set is of N1.6."""
     names = read_header(folder / "state_dict.safetensors")
     return "state_encoder.layer1.W" in names and other_model(folder) is None
 
@@ -48,8 +43,8 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     yield from _denoising(head, context, inputs["init_noise"], golden)
     again = head.denoise(context, inputs["init_noise"])
     yield compare("action_pred (denoise)", again, golden["action_pred"], TOLERANCE)
-    fast = fast_form.denoised(config, weights, inputs, config.num_inference_timesteps)
-    yield compare("action_pred (fast form)", fast, golden["action_pred"], TOLERANCE)
+    staged = staged_model.denoised(config, weights, inputs, config.num_inference_timesteps)
+    yield compare("action_pred (staged model)", staged, golden["action_pred"], TOLERANCE)
     yield from _loss(head, backbone, inputs, golden)
     if not (source.folder / "state_dropout_1.safetensors").exists():
         source.lacks("state_dropout_1.safetensors")
@@ -64,7 +59,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
 def _denoising(
     head: ActionHead, context: HeadContext, noise: Tensor, golden: Arrays
 ) -> Iterator[Comparison]:
-    """Every tensor of every step, and every block of the first one."""
+    """Compare every tensor of every step, and every block of the first step."""
     config, actions = head.config, noise
     batch, horizon, width = noise.shape
     steps = config.num_inference_timesteps
@@ -93,8 +88,8 @@ def _denoising(
             for name, value in found.items():
                 yield from golden.optional(f"dit0.{name}", value)
         now, dt, gain = torch.full((batch,), time), 1.0 / steps, float(steps)
-        plain = Conditioning.none(batch, horizon, width, actions.device)
-        actions = head.denoise_step(context, actions, now, timestep, dt, gain, plain)
+        neutral = Conditioning.none(batch, horizon, width, actions.device)
+        actions = head.denoise_step(context, actions, now, timestep, dt, gain, neutral)
     yield compare("action_pred", actions, golden["action_pred"], TOLERANCE)
 
 
@@ -103,7 +98,7 @@ def _loss(
 ) -> Iterator[Comparison]:
     if not inputs.has(*TRAINING):
         return
-    # A probability between 0 and 1 has no golden value: its draw is not among the inputs.
+    # Probabilities between 0 and 1 have no golden value: the sets do not contain the draw.
     dropped = float(head.config.state_dropout_prob == 1.0)
     loss = flow_matching_loss(
         head,
@@ -126,7 +121,7 @@ def _loss(
 def _dropout(
     head: ActionHead, backbone: BackboneOutput, inputs: Arrays, golden: Arrays
 ) -> Iterator[Comparison]:
-    """With every state replaced the loss changes, also in eval mode; the action does not."""
+    """Compare with every state dropped: the loss changes, in eval mode too; the action does not."""
     yield from _loss(head, backbone, inputs, golden)
     context = head.context(backbone, inputs["state"], inputs["embodiment_id"])
     predicted = head.denoise(context, inputs["init_noise"])

@@ -1,7 +1,4 @@
-"""The arrays of a golden set, which remember what was asked of them.
-
-So that a verdict can tell what the set lacks, and what nobody looked at.
-"""
+"""Arrays of a golden set that record which of them were read, and which were missing."""
 
 import json
 import re
@@ -16,11 +13,11 @@ from golden.comparison import Comparison, compare
 
 
 class BrokenSetError(ValueError):
-    """A file of a set cannot be read, or lacks what the set exists for; one line."""
+    """A file of a set cannot be read, or lacks a required array; one line."""
 
 
 class Arrays(Mapping[str, Any]):
-    """One file's arrays by name."""
+    """Arrays of one file by name."""
 
     def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
         self.path = path
@@ -30,7 +27,7 @@ class Arrays(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._values:
-            raise BrokenSetError(f"{self.path.name} lacks '{name}', without which nothing is shown")
+            raise BrokenSetError(f"{self.path.name} lacks '{name}', which is required")
         self._read.add(name)
         return self._values[name]
 
@@ -45,11 +42,11 @@ class Arrays(Mapping[str, Any]):
 
     @property
     def unread(self) -> list[str]:
-        """Names that nothing was compared with."""
+        """Names of arrays that were never read."""
         return [name for name in self._values if name not in self._read]
 
     def has(self, *names: str) -> bool:
-        """Whether all are there; what is not counts as lacking from then on."""
+        """Tell whether all are present, and record those that are not."""
         absent = [name for name in names if name not in self._values]
         self.lacking |= dict.fromkeys(absent)
         return not absent
@@ -61,13 +58,13 @@ class Arrays(Mapping[str, Any]):
         check: Callable[..., Comparison] = compare,
         label: str | None = None,
     ) -> Iterator[Comparison]:
-        """Compared where the set has it, else told as lacking."""
+        """Compare with an array if the set has it, otherwise record that it is missing."""
         if self.has(name):
             yield check(label or name, ours, self[name])
 
 
 class GoldenSet:
-    """One folder, the files of it that were opened, and what was missing there."""
+    """One folder, its opened files, and what is missing in it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -75,31 +72,31 @@ class GoldenSet:
         self._lacking: dict[str, None] = {}
 
     def tensors(self, name: str) -> Arrays:
-        """Of a safetensors file."""
+        """Open a safetensors file."""
         return self._open(self.folder / name, load_file)
 
     def arrays(self, name: str) -> Arrays:
-        """Of an npz file."""
+        """Open an npz file."""
         return self._open(self.folder / name, _load_npz)
 
     def json(self, name: str) -> Any:
-        """A JSON file."""
+        """Read a JSON file."""
         return _read(self.folder / name, lambda path: json.loads(path.read_text(encoding="utf-8")))
 
     def lacks(self, what: str) -> None:
-        """Something beside the arrays that was not compared."""
+        """Record that something other than an array is missing."""
         self._lacking[what] = None
 
     @property
     def lacking(self) -> dict[str, list[str]]:
-        """File ("" where it is of none) -> what was not compared because the set lacks it."""
+        """File, or "" for what is in no file -> what was not compared as the set lacks it."""
         found = {"": list(self._lacking)}
         found |= {file.path.name: list(file.lacking) for file in self._files}
         return {file: names for file, names in found.items() if names}
 
     @property
     def unread(self) -> dict[str, list[str]]:
-        """File ("" for whole files) -> arrays that nothing was compared with."""
+        """File, or "" for whole files -> arrays that were never read."""
         opened = {file.path.name for file in self._files}
         others = [
             path.name
@@ -115,7 +112,7 @@ class GoldenSet:
 
 
 def summarise(found: Mapping[str, Iterable[str]]) -> str:
-    """In one line, file by file; names that differ in their numbers as one: "step*.out (4)"."""
+    """Return one line, file by file; names that differ in numbers become "step*.out (4)"."""
     return "; ".join(
         f"{file}: {_grouped(names)}" if file else _grouped(names) for file, names in found.items()
     )
@@ -139,6 +136,6 @@ def _load_npz(path: Path) -> dict[str, Any]:
 def _read(path: Path, load: Callable[[Path], Any]) -> Any:
     try:
         return load(path)
-    except Exception as error:  # every library here has errors of its own for a broken file
+    except Exception as error:  # each library raises different errors for a broken file
         problem = " ".join(str(error).split()) or "it is empty"
         raise BrokenSetError(f"{path.name} cannot be read: {problem}") from error

@@ -1,6 +1,6 @@
-"""The backbone on its own: one set of weights, several cases of images and text, and variants.
+"""Golden sets of a backbone: one set of weights, several cases of images and text, and variants.
 
-A variant is another config of the VLM with the same weights, seen by the vision tower alone.
+A variant is another config of the VLM with the same weights, for the vision tower alone.
 """
 
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from golden import fast_form
+from golden import staged_model
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import Comparison, compare, same
 from groot_ros.core.config_reader import Fields
-from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
+from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone, pixel_shuffle
+from groot_ros.families.gr00t_n1d6.config import EagleConfig
 from groot_ros.layers.siglip2 import window_of_patch
-from groot_ros.models.gr00t_n1d6 import EagleBackbone, EagleConfig
 
 FILES = ("backbone_config.json", "eagle_config.json", "state_dict.safetensors")
 _INPUTS, _OUTPUTS, _CONFIG = ".inputs.safetensors", ".outputs.safetensors", ".eagle_config.json"
 
 
 def belongs(folder: Path) -> bool:
-    """Whether it is the backbone of N1.6."""
+    """Tell whether the set is of N1.6."""
     vision = Fields.read(folder / "eagle_config.json").section("vision_config")
     return vision.text("model_type", "") == "siglip2_vision_model"
 
@@ -45,7 +45,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
         golden = source.tensors(case + _OUTPUTS)
         for result in _case(model, inputs, golden, weights):
             yield replace(result, name=f"{case}: {result.name}")
-        for result in _fast(_model(config, layers, weights), layers, inputs, golden):
+        for result in _staged(_model(config, layers, weights), layers, inputs, golden):
             yield replace(result, name=f"{case}: {result.name}")
     if not variants:
         source.lacks(f"a variant (NAME{_CONFIG})")
@@ -61,19 +61,19 @@ def _named(folder: Path, ending: str) -> list[str]:
     return [path.name.removesuffix(ending) for path in sorted(folder.glob(f"*{ending}"))]
 
 
-def _fast(
+def _staged(
     model: EagleBackbone, layers: int, inputs: Arrays, golden: Arrays
 ) -> Iterator[Comparison]:
-    """Every row at its own length."""
+    """Compare every row at its own length, without padding."""
     mask = inputs["attention_mask"]
-    rows = fast_form.backbone_rows(model, layers, inputs["input_ids"], mask, pixels(inputs))
+    rows = staged_model.backbone_rows(model, layers, inputs["input_ids"], mask, pixels(inputs))
     for row, features in rows:
         expected = golden["backbone_features"][row][mask[row] == 1]
-        yield compare(f"backbone_features (fast form, row {row})", features, expected)
+        yield compare(f"backbone_features (staged model, row {row})", features, expected)
 
 
 def pixels(inputs: Arrays) -> list[Tensor]:
-    """pixel_values.0, pixel_values.1, ..."""
+    """Return pixel_values.0, pixel_values.1, ..."""
     count = sum(name.startswith("pixel_values.") for name in inputs)
     return [inputs[f"pixel_values.{n}"] for n in range(count)]
 
@@ -86,7 +86,7 @@ def _model(config: EagleConfig, layers: int, weights: dict[str, Tensor]) -> Eagl
 
 
 def _case_of(golden: Arrays, cases: dict[str, Arrays], config: EagleConfig) -> str:
-    """A variant does not say whose images it saw: as many tokens, mixed sizes before others."""
+    """Find the case whose images a variant was made with: as many tokens, mixed sizes preferred."""
     cell = config.vision.patch_size * config.shuffle
 
     def tokens(case: str) -> int:
@@ -99,7 +99,7 @@ def _case_of(golden: Arrays, cases: dict[str, Arrays], config: EagleConfig) -> s
 
 
 def _vision(model: EagleBackbone, images: list[Tensor], golden: Arrays) -> Iterator[Comparison]:
-    """Image by image with every hidden state, then all images as the model runs them."""
+    """Compare image by image with every hidden state, then all images as the model runs them."""
     tower, config = model.model.vision, model.model.config
     patch = config.vision.patch_size
     rows: dict[str, list[Tensor]] = {}

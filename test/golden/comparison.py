@@ -1,4 +1,4 @@
-"""One tensor of ours against its golden value."""
+"""Compare one tensor with its golden value."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +12,12 @@ _WHOLE, _NUMBERS = "biu", "biuf"
 
 
 class UnavailableError(Exception):
-    """This set needs something that is not on this machine."""
+    """A set needs something that this machine lacks."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Largest absolute difference of one tensor, and what is allowed."""
+    """Largest absolute difference of one tensor, and its tolerance."""
 
     name: str
     difference: float
@@ -33,10 +33,16 @@ class Comparison:
 
 
 def compare(name: str, ours, golden, tolerance: float | None = None) -> Comparison:
-    """Absolute difference; features (no tolerance given) are measured against their own size.
+    """Return the largest absolute difference.
 
-    What is not finite must be the same value at the same place; the size is that of the rest.
-    Golden numbers may be whole where ours are not, never the other way round.
+    Values that are not finite must be equal at the same places. Golden values may be integers where
+    ours are floats, never the other way round.
+
+    Args:
+        name: printed.
+        ours, golden: arrays or tensors.
+        tolerance: None scales the default tolerance by the largest finite golden value, above 1.
+
     """
     a, b = (np.asarray(x.detach() if isinstance(x, Tensor) else x) for x in (ours, golden))
     if a.shape != b.shape:
@@ -52,14 +58,14 @@ def compare(name: str, ours, golden, tolerance: float | None = None) -> Comparis
     if tolerance is None:
         tolerance = TOLERANCE * max(1.0, float(np.abs(b).max(initial=0.0)))
     if {a.dtype.kind, b.dtype.kind} == {"f"}:
-        # Some golden values are float64: what ours cannot represent is no difference.
+        # Some golden values are float64: round them to our precision before comparing.
         b = b.astype(a.dtype)
     difference = np.abs(a.astype(np.float64) - b.astype(np.float64)).max(initial=0.0)
     return Comparison(name, float(difference), tolerance)
 
 
 def same(name: str, ours, golden) -> Comparison:
-    """Equal, element by element."""
+    """Require equality, element by element."""
     return compare(name, ours, golden, 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which format a folder is in, by the files it holds."""
+"""Find golden sets, and recognise the format of a set by its files."""
 
 import os
 from collections.abc import Iterator
@@ -7,18 +7,18 @@ from types import ModuleType
 
 from golden import action_head, backbone, full, policy, state_action, vision_language
 
-#: The policy before the checkpoints: it has their files and more.
+#: "policy" comes before "full", whose files it has too.
 FORMATS = (state_action, vision_language, backbone, action_head, policy, full)
 _NAMES = {name for module in FORMATS for name in module.FILES}
 
 
 def name_of(module: ModuleType) -> str:
-    """As it is printed."""
+    """Return the name that is printed."""
     return module.__name__.removeprefix("golden.")
 
 
 def format_of(folder: Path) -> ModuleType | None:
-    """The format of a set, or None."""
+    """Return the format of a set, or None."""
     for module in FORMATS:
         if all((folder / name).is_file() for name in module.FILES) and module.belongs(folder):
             return module
@@ -26,10 +26,10 @@ def format_of(folder: Path) -> ModuleType | None:
 
 
 def sets_in(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
-    """Every folder, from this one down, that holds data or a file which only sets have.
+    """Yield every folder, this one included, that holds data or a file which only sets have.
 
-    The checkpoints of a set belong to it. Hidden folders are left out; what a link leads to is
-    taken once. A folder that may not be listed is yielded too, so that somebody says so.
+    The checkpoints of a set belong to it. Hidden folders are skipped; a folder that several links
+    lead to is yielded once. A folder that cannot be listed is yielded too, so that it is reported.
     """
     seen = set() if seen is None else seen
     if folder.resolve() in seen:
@@ -51,16 +51,16 @@ def sets_in(folder: Path, seen: set[Path] | None = None) -> Iterator[Path]:
 
 
 def _is_checkpoint(folder: Path) -> bool:
-    """Whether it has a config, and no golden values of its own."""
+    """Tell whether a folder has a config, but no golden values."""
     golden = (*action_head.FILES[1:], *backbone.FILES)
-    # os.path, which says no where a Path would raise: somebody else tells of a closed folder.
+    # os.path returns False where Path raises; an unreadable folder is reported elsewhere.
     return os.path.isfile(folder / "config.json") and not any(
         os.path.exists(folder / name) for name in golden if name != "eagle_config.json"
     )
 
 
 def what_is_missing(folder: Path) -> str:
-    """In one line, why a folder is not a set: the nearest format, and what it would need."""
+    """Return one line on why a folder is not a set: the nearest format and its missing files."""
 
     def present(module: ModuleType) -> list[str]:
         return [name for name in module.FILES if (folder / name).is_file()]

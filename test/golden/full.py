@@ -1,4 +1,4 @@
-"""Checkpoints in the real layout, from tensors to the action and the loss."""
+"""Golden sets of checkpoints in the published layout, from tensors to the action and the loss."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,27 +7,29 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from golden import fast_form
+from golden import staged_model
 from golden.action_head import TRAINING
 from golden.arrays import Arrays, GoldenSet
 from golden.backbone import pixels
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from groot_ros.core.config_reader import Fields
-from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
-from groot_ros.families.gr00t_n1d6.weights import load_config
-from groot_ros.models.gr00t_n1d6 import BackboneOutput, Gr00tN1d6, Gr00tN1d6Config, load_model
-from groot_ros.runtime.gr00t_n1d6 import load_fast
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
+from groot_ros.families.gr00t_n1d6.program import load_staged
+from groot_ros.families.gr00t_n1d6.training import training_loss
+from groot_ros.families.gr00t_n1d6.weights import load_config, load_model
 
 FILES = ("inputs.safetensors", "outputs.safetensors")
 
 
 def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoint directories of a set."""
+    """Return the checkpoint directories of a set."""
     return sorted(p for p in folder.iterdir() if (p / "config.json").is_file())
 
 
 def belongs(folder: Path) -> bool:
-    """Whether its checkpoints are N1.6."""
+    """Tell whether all checkpoints of the set are N1.6."""
     found = checkpoints(folder)
     kinds = {Fields.read(path / "config.json").get("model_type", "") for path in found}
     return kinds == {MODEL_TYPE}
@@ -79,12 +81,12 @@ def _checkpoint(
         name = f"action_pred, row {row}, embodiment {embodiment} alone"
         yield compare(name, action, golden["action_pred"][one], TOLERANCE)
         if config.use_alternate_vl_dit or inputs["attention_mask"][row].all():
-            fast = load_fast(checkpoint, config, embodiment=embodiment)
+            staged = load_staged(checkpoint, config, embodiment=embodiment)
             each = len(images) // len(inputs["embodiment_id"])
             own = images[row * each : (row + 1) * each]
             steps = config.num_inference_timesteps
-            action = fast_form.inferred(fast, inputs, row, own, steps)
-            name = f"action_pred (fast form, row {row}, embodiment {embodiment})"
+            action = staged_model.inferred(staged, inputs, row, own, steps)
+            name = f"action_pred (staged model, row {row}, embodiment {embodiment})"
             yield compare(name, action, golden["action_pred"][one], TOLERANCE)
 
 
@@ -93,17 +95,16 @@ def _loss(
 ) -> Iterator[Comparison]:
     if not inputs.has(*TRAINING):
         return
-    loss = model.loss(
+    batch = TensorBatch(
         inputs["input_ids"],
         inputs["attention_mask"],
         images,
         inputs["state"],
+        inputs["embodiment_id"],
         inputs["action"],
         inputs["action_mask"],
-        inputs["embodiment_id"],
-        noise=inputs["train_noise"],
-        time=inputs["train_t"],
-        state_dropout_prob=0.0,
     )
+    draws = {"noise": inputs["train_noise"], "time": inputs["train_t"]}
+    loss = training_loss(model, batch, **draws, state_dropout_prob=0.0)
     yield from golden.optional("train_loss", loss.loss[None])
     yield from golden.optional("train_action_loss", loss.action_loss)

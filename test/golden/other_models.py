@@ -1,4 +1,4 @@
-"""Recognises golden sets of models that this version does not have."""
+"""Recognise golden sets of models that this version does not have."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,8 +7,8 @@ from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import CheckpointError, Fields
 
 _N1D5, _VIMA = "GR00T N1.5", "VIMA"
-#: First word of tensor names that only one of them has. One such tensor proves nothing: it may
-#: have strayed into a set of our own, which then is broken.
+#: First word of tensor names that only one model has. A single such tensor is not enough: in a set
+#: of GR00T N1.6 it is an error.
 _TENSORS = {"future_tokens": _N1D5, "vl_self_attention": _N1D5, "xattn_gpt": _VIMA}
 _ENOUGH = 2
 #: (key, value) of config files.
@@ -22,7 +22,7 @@ _FILES = {"normalizer_units.safetensors": _N1D5, "normalizer_units.json": _N1D5}
 
 
 def other_model(folder: Path) -> str | None:
-    """The model that a set is of, where it is another than this version's; else None."""
+    """Return the model of a set if this version does not have that model, else None."""
     for name, model in _FILES.items():
         if (folder / name).is_file():
             return model

@@ -1,4 +1,4 @@
-"""Camera images, text and state to robot actions, in the units of the robot."""
+"""Golden sets of a policy: images, text and state to robot actions, in the robot's units."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,17 +12,18 @@ from golden import full
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError, compare, same
 from golden.state_action import action_tolerance
-from groot_ros.core import Observation
+from groot_ros.checkpoint.locate import has_tokenizer
+from groot_ros.core import Observation, PolicyConfig
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
+from groot_ros.families.gr00t_n1d6.processor import Batch, Sample, collate
 from groot_ros.policy import Policy, load_policy
-from groot_ros.processing import ModelInputs, Sample, Statistics, collate
-from groot_ros.processing.tokenizer import has_tokenizer
-from groot_ros.runtime.tensors import TensorInputs
+from groot_ros.processing.statistics import Statistics
 
 FILES = ("inputs.npz", "inputs.json", "outputs.safetensors")
 
 
 def belongs(folder: Path) -> bool:
-    """Whether its one checkpoint is N1.6."""
+    """Tell whether its only checkpoint is N1.6."""
     return full.belongs(folder)
 
 
@@ -31,7 +32,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     arrays = source.arrays("inputs.npz")
     golden = source.tensors("outputs.safetensors")
     for checkpoint in full.checkpoints(source.folder):
-        policy = _load(checkpoint, meta["embodiment_tag"], "plain")
+        policy = _load(checkpoint, meta["embodiment_tag"], "reference")
         samples = [
             Sample(
                 {view: arrays[f"image.{view}"][row] for view in policy.spec.views},
@@ -41,9 +42,9 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
             for row, text in enumerate(meta["texts"])
         ]
         yield from _checkpoint(checkpoint, policy, samples, arrays["noise"], golden)
-        fast = _load(checkpoint, meta["embodiment_tag"], "torch")
-        for result in _rows(checkpoint, fast, samples, arrays["noise"], golden):
-            yield replace(result, name=f"fast form: {result.name}")
+        staged = _load(checkpoint, meta["embodiment_tag"], "torch")
+        for result in _rows(checkpoint, staged, samples, arrays["noise"], golden):
+            yield replace(result, name=f"staged model: {result.name}")
 
 
 def _load(checkpoint: Path, tag: str, engine: str) -> Policy:
@@ -53,12 +54,14 @@ def _load(checkpoint: Path, tag: str, engine: str) -> Policy:
     if not has_tokenizer(tokenizer):
         raise UnavailableError(f"needs a tokenizer in {TOKENIZER}")
     return load_policy(
-        checkpoint,
-        tag,
-        device="cpu",
-        dtype="float32",
-        engine=engine,
-        backbone_assets=tokenizer,
+        PolicyConfig(
+            checkpoint=str(checkpoint),
+            embodiment=tag,
+            backbone_assets=str(tokenizer),
+            engine=engine,
+            device="cpu",
+            dtype="float32",
+        )
     )
 
 
@@ -69,23 +72,38 @@ def _checkpoint(
     noise: np.ndarray,
     golden: Arrays,
 ) -> Iterator[Comparison]:
-    processor = policy.processor
-    batch = collate([processor.encode(s) for s in samples], processor.tokenizer.pad_id)
-    yield from _inputs(policy, batch, golden)
-    result = policy.engine.run(batch, noise, policy.num_inference_steps)
+    processor, model = policy.checkpoint.processor, policy.engine.model.model
+    batch = collate([processor.encode_sample(s) for s in samples], processor.tokenizer.pad_id)
+    yield from _inputs(model, batch, golden)
+    actions = _batch_actions(model, batch, noise, policy.num_inference_steps)
     name = "normalized_action"
-    yield compare(name, result.actions, golden[name], TOLERANCE)
+    yield compare(name, actions, golden[name], TOLERANCE)
     state = {g: np.stack([s.state[g] for s in samples]) for g in policy.spec.state_groups}
     tolerances = _tolerances(checkpoint, policy)
-    for group, values in processor.decode(result.actions, state).items():
+    for group, values in processor.codec.decode_action(actions, state).items():
         name = f"action.{group}"
         yield compare(name, values, golden[name], tolerances[group])
     yield from _rows(checkpoint, policy, samples, noise, golden)
 
 
+def _batch_actions(model: Gr00tN1d6, batch: Batch, noise: np.ndarray, steps: int) -> np.ndarray:
+    """Return actions [B, H, A]; the model holds the weights of one embodiment, in row 0."""
+    given = TensorBatch.of(batch)
+    actions = model(
+        given.input_ids,
+        given.attention_mask,
+        given.images,
+        given.state,
+        torch.zeros_like(given.embodiment),
+        torch.from_numpy(noise),
+        steps,
+    )
+    return actions.numpy()
+
+
 def _tolerances(checkpoint: Path, policy: Policy) -> dict[str, float]:
     statistics = Statistics.read(checkpoint / "statistics.json", policy.spec.embodiment)
-    codec = policy.processor.codec
+    codec = policy.checkpoint.processor.codec
     return {
         group: action_tolerance(codec, statistics, group) for group in policy.spec.action_groups
     }
@@ -98,35 +116,32 @@ def _rows(
     noise: np.ndarray,
     golden: Arrays,
 ) -> Iterator[Comparison]:
-    """Every sample on its own."""
+    """Compare every sample on its own, through `Policy.infer`."""
     tolerances = _tolerances(checkpoint, policy)
     for row, sample in enumerate(samples):
-        # The plain transformer attends to padding: only where there is none, one row is enough.
-        if policy.config.use_alternate_vl_dit or golden["attention_mask"][row].all():
+        # The plain DiT attends to padding, so a row alone is the same only without padding.
+        if policy.checkpoint.config.use_alternate_vl_dit or golden["attention_mask"][row].all():
             for group, values in _chunk(policy, sample, noise[row]).items():
                 label, name = f"infer, row {row}: action.{group}", f"action.{group}"
                 yield compare(label, values, golden[name][row], tolerances[group])
 
 
-def _inputs(policy: Policy, batch: ModelInputs, golden: Arrays) -> Iterator[Comparison]:
-    """What the model is given, and what the backbone makes of it."""
+def _inputs(model: Gr00tN1d6, batch: Batch, golden: Arrays) -> Iterator[Comparison]:
+    """Compare the inputs of the model and the features of the backbone."""
     yield same("input_ids", batch.input_ids, golden["input_ids"])
     yield same("attention_mask", batch.attention_mask, golden["attention_mask"])
     for n, image in enumerate(batch.images):
         yield same(f"pixel_values.{n}", image[None], golden[f"pixel_values.{n}"])
     yield compare("state", batch.state, golden["state"], TOLERANCE)
     yield same("embodiment_id", batch.embodiment_id, golden["embodiment_id"])
-    given = TensorInputs.of(batch)
-    model = policy.engine._model
+    given = TensorBatch.of(batch)
     out = model.backbone(given.input_ids, given.attention_mask, given.images)
     yield from golden.optional("backbone_features", out.features)
     yield from golden.optional("image_mask", out.image_mask, same)
 
 
 def _chunk(policy: Policy, sample: Sample, noise: np.ndarray) -> dict[str, np.ndarray]:
-    """Through the facade, one observation at a time."""
     observation = Observation(0, sample.images, sample.state, sample.instruction)
-    drawn = "groot_ros.policy.facade.draw_noise"
-    with patch(drawn, lambda shape, seed: torch.from_numpy(noise)[None]):
+    with patch.object(policy.checkpoint.processor, "draw", lambda seed: {"noise": noise[None]}):
         chunk = policy.infer(observation, seed=0)
     return {group.name: group.values for group in chunk.groups}

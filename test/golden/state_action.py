@@ -1,4 +1,4 @@
-"""Normalisation of states and actions of one embodiment, and decoding."""
+"""Golden sets of one embodiment: normalised states and actions, and decoded actions."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,18 +7,20 @@ import numpy as np
 
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
-from groot_ros.processing import ProcessorConfig, StateActionCodec, Statistics
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.processing.state_action import StateActionCodec
+from groot_ros.processing.statistics import Statistics
 
 FILES = ("processor_config.json", "statistics.json", "state_action.npz")
 
 
 def belongs(folder: Path) -> bool:
-    """Its files are those of no other generation."""
+    """Return True: no other model has sets with these files."""
     return True
 
 
 def action_tolerance(codec: StateActionCodec, statistics: Statistics, group: str) -> float:
-    """Of decoded actions: scaled by half the range of the statistics, where that is above 1."""
+    """Return the tolerance of decoded actions: scaled by half the range of the statistics."""
     modality = "action" if codec.reference(group) is None else "relative_action"
     low, high = (statistics.get(modality, group, k) for k in ("min", "max"))
     return TOLERANCE * max(1.0, float((high - low).max()) / 2.0)
@@ -29,7 +31,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     config = ProcessorConfig.read(source.folder)
     tag = _embodiment_of(arrays, config)
     statistics = Statistics.read(source.folder / "statistics.json", tag)
-    codec = StateActionCodec(config, config.embodiment(tag), statistics)
+    codec = StateActionCodec(config.codec(), config.embodiment(tag), statistics)
     states = []
     for b in sorted({name.split(".")[0] for name in arrays if name[0].isdigit()}, key=int):
         state = {g: arrays[f"{b}.raw_state.{g}"] for g in codec.state_widths}
@@ -56,7 +58,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
 
 
 def _embodiment_of(arrays: Arrays, config: ProcessorConfig) -> str:
-    """The tag whose groups, and number where it is told, are those of the arrays."""
+    """Return the tag whose groups, and number where it is stored, are those of the arrays."""
     number = "0.embodiment_id"
     for tag, embodiment in config.embodiments.items():
         names = [f"0.raw_state.{g}" for g in embodiment.state.modality_keys]

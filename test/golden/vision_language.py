@@ -1,4 +1,4 @@
-"""Images through the pipeline, prompts through the tokenizer."""
+"""Golden sets of the image pipeline and of tokenized prompts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,19 +9,20 @@ from PIL import Image
 
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOKENIZER, Comparison, UnavailableError, same
-from groot_ros.families.gr00t_n1d6.image_pipeline import token_grid_size
-from groot_ros.processing import ImagePipeline, ProcessorConfig, TextTokenizer
-from groot_ros.processing.prompt import build_prompt, formalise
-from groot_ros.processing.tokenizer import has_tokenizer
-from groot_ros.runtime.tensors import normalise_pixels
+from groot_ros.checkpoint.locate import has_tokenizer
+from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline, token_grid_size
+from groot_ros.families.gr00t_n1d6.network import normalise_pixels
+from groot_ros.families.gr00t_n1d6.processor import build_prompt, formalise
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.processing.tokenizer import TextTokenizer
 
 FILES = ("images.json", "prompts.json", "arrays.npz")
-#: What the sets were made with, where they do not say otherwise.
+#: Settings that the sets were made with, unless they contain others.
 _EDGE, _CROP = 256, 0.95
 
 
 def belongs(folder: Path) -> bool:
-    """Its files are those of no other generation."""
+    """Return True: no other model has sets with these files."""
     return True
 
 
@@ -30,7 +31,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     arrays = source.arrays("arrays.npz")
     pixels = [name for name in arrays if name.startswith("pixel_values_")]
     if not pixels:
-        raise BrokenSetError("arrays.npz has no 'pixel_values_*', without which nothing is shown")
+        raise BrokenSetError("arrays.npz has no 'pixel_values_*': nothing can be compared")
     for name in pixels:
         stem = name.removeprefix("pixel_values_")
         path = source.folder / "png" / f"{stem}_vlm.png"
@@ -59,9 +60,9 @@ def _images(source: GoldenSet) -> Iterator[Comparison]:
 
 
 def _filled(listed: dict, file: str, key: str) -> list:
-    """A list that the set exists for."""
+    """Return a list that must not be empty."""
     if not listed.get(key):
-        raise BrokenSetError(f"{file} has no '{key}', without which nothing is shown")
+        raise BrokenSetError(f"{file} has no '{key}': nothing can be compared")
     return listed[key]
 
 
@@ -102,14 +103,14 @@ def _prompts(source: GoldenSet, arrays: Arrays) -> Iterator[Comparison]:
 
 
 def _run(run: dict, tokenizer: TextTokenizer, arrays: Arrays) -> Iterator[Comparison]:
-    """Token ids, mask and image sizes of one batch."""
+    """Compare token ids, mask and image sizes of one batch."""
     pipeline = _pipeline(run.get("config", {}))
     seen = [pipeline(np.zeros((h, w, 3), dtype=np.uint8)) for h, w in run["input_hw"]]
     frames = seen * run["frames_per_view"]
     rows = []
     for text, chat in zip(run["language"], run["chat_text"], strict=True):
-        spoken = formalise(text) if formalise(text) + "<image-1>" in chat else text
-        rows.append(tokenizer.encode(build_prompt(spoken, [pipeline.tokens(i) for i in frames])))
+        shown = formalise(text) if formalise(text) + "<image-1>" in chat else text
+        rows.append(tokenizer.encode(build_prompt(shown, [pipeline.tokens(i) for i in frames])))
     length = max(map(len, rows))
     ids = [[tokenizer.pad_id] * (length - len(row)) + row for row in rows]
     mask = [[0] * (length - len(row)) + [1] * len(row) for row in rows]

@@ -1,4 +1,4 @@
-"""An npz file to one observation, and every way in which it can be wrong."""
+"""Observations from npz files: histories, batches, and every kind of malformed file."""
 
 import io
 import tracemalloc
@@ -28,7 +28,7 @@ def test_single_frames_and_states_become_histories_of_one_step(tmp_path: Path) -
     assert seen.instruction == "go"
 
 
-def test_histories_stay_as_they_are_and_other_keys_are_ignored(tmp_path: Path) -> None:
+def test_histories_are_kept_and_other_keys_ignored(tmp_path: Path) -> None:
     frames, states = np.stack([IMAGE, IMAGE + 1]), np.ones((3, 2), dtype=np.float32)
     changes = {"image.front": frames, "state.arm": states, "noise": np.zeros(3)}
     seen = read_observation(write(tmp_path, **changes))
@@ -37,7 +37,7 @@ def test_histories_stay_as_they_are_and_other_keys_are_ignored(tmp_path: Path) -
     assert set(seen.images) | set(seen.state) == {"front", "arm"}
 
 
-def test_one_sample_of_a_batch_is_taken(tmp_path: Path) -> None:
+def test_one_sample_of_a_batch_is_selected(tmp_path: Path) -> None:
     batch = {
         "image.front": np.stack([IMAGE[None], IMAGE[None] + 1]),
         "state.arm": np.array([[[1.0, 2.0]], [[3.0, 4.0]]]),
@@ -54,7 +54,7 @@ def test_one_sample_of_a_batch_is_taken(tmp_path: Path) -> None:
         read_observation(path, sample=2)
 
 
-def test_a_given_instruction_counts_more_than_the_file_s(tmp_path: Path) -> None:
+def test_a_given_instruction_overrides_that_of_the_file(tmp_path: Path) -> None:
     assert read_observation(write(tmp_path), instruction="stop").instruction == "stop"
 
 
@@ -71,7 +71,7 @@ def test_a_given_instruction_counts_more_than_the_file_s(tmp_path: Path) -> None
         ({"instruction": np.float64(1.0)}, "'instruction' must be text, not float64"),
     ],
 )
-def test_what_does_not_fit_is_one_line_naming_file_and_key(
+def test_a_wrong_array_is_a_one_line_error_naming_file_and_key(
     tmp_path: Path, changes: dict[str, Any], problem: str
 ) -> None:
     path = write(tmp_path, **changes)
@@ -81,7 +81,7 @@ def test_what_does_not_fit_is_one_line_naming_file_and_key(
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_images_or_instruction_says_what_it_holds(tmp_path: Path) -> None:
+def test_a_file_without_images_or_instruction_is_rejected_with_its_keys(tmp_path: Path) -> None:
     path = tmp_path / "seen.npz"
     np.savez(path, state=np.zeros(2))
     with pytest.raises(ValueError, match=r"needs 'image.<view>' and 'state.<group>', holds state"):
@@ -95,7 +95,7 @@ def test_a_file_without_images_or_instruction_says_what_it_holds(tmp_path: Path)
     ("content", "problem"),
     [(None, "no such file"), (b"PK\x03\x04 cut off", "not an npz"), (b"text", "not an npz file")],
 )
-def test_a_file_of_another_kind_is_rejected(
+def test_a_file_that_is_not_npz_is_rejected(
     tmp_path: Path, content: bytes | None, problem: str
 ) -> None:
     path = tmp_path / "seen.npz"
@@ -107,15 +107,15 @@ def test_a_file_of_another_kind_is_rejected(
 
 
 def packed(path: Path, key: str, content: bytes, **more: Any) -> Path:
-    """An npz file with one member of these bytes, and the rest as in GIVEN."""
+    """Write an npz file with one member of these bytes, and the rest as in GIVEN."""
     np.savez(path, **{name: value for name, value in {**GIVEN, **more}.items() if name != key})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr(f"{key}.npy", content)
     return path
 
 
-def described(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
-    """The beginning of an array that declares this shape, with no data behind it."""
+def header_of(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
+    """Return the header of an array of this shape, without data."""
     stream = io.BytesIO()
     about = {"descr": kind, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, about)
@@ -125,10 +125,10 @@ def described(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (described((1_000_000, 1_000_000, 3)), r"has 3000000000000 bytes \[1000000, 1000000, 3\]"),
-        (described((20_000, 10_000, 3)), "has frames of 20000 x 10000, more than 100000000 pixels"),
-        (described((-1, 2, 3)), "cannot be read: "),
-        (described((2, 3, 3)), "cannot be read: "),
+        (header_of((1_000_000, 1_000_000, 3)), r"has 3000000000000 bytes \[1000000, 1000000, 3\]"),
+        (header_of((20_000, 10_000, 3)), "has frames of 20000 x 10000, more than 100000000 pixels"),
+        (header_of((-1, 2, 3)), "cannot be read: "),
+        (header_of((2, 3, 3)), "cannot be read: "),
         (b"no array", "is not a numpy array"),
         (b"", "is not a numpy array"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a description of 4294967295 bytes"),
@@ -136,7 +136,7 @@ def described(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
         (b"\x93NUMPY\x01\x00\x10\x00" + b"{" * 16, "cannot be read: "),
     ],
 )
-def test_what_an_array_declares_is_looked_at_before_it_is_unpacked(
+def test_the_declared_shape_of_an_array_is_checked_before_it_is_unpacked(
     tmp_path: Path, content: bytes, problem: str
 ) -> None:
     path = packed(tmp_path / "seen.npz", "image.front", content)
@@ -150,12 +150,12 @@ def test_what_an_array_declares_is_looked_at_before_it_is_unpacked(
     assert peak < 10_000_000
 
 
-def test_an_array_that_nobody_wants_is_not_unpacked(tmp_path: Path) -> None:
-    path = packed(tmp_path / "seen.npz", "depth", described((1_000_000, 1_000_000)))
+def test_an_unused_array_is_not_unpacked(tmp_path: Path) -> None:
+    path = packed(tmp_path / "seen.npz", "depth", header_of((1_000_000, 1_000_000)))
     assert read_observation(path).instruction == "go"
 
 
-def spoilt(path: Path, at: bytes, offset: int, value: int) -> None:
+def overwrite(path: Path, at: bytes, offset: int, value: int) -> None:
     content = bytearray(path.read_bytes())
     place = -1
     while (place := content.find(at, place + 1)) >= 0:
@@ -166,19 +166,19 @@ def spoilt(path: Path, at: bytes, offset: int, value: int) -> None:
 @pytest.mark.parametrize(
     ("local", "central", "value"),
     [((b"PK\x03\x04", 8), (b"PK\x01\x02", 10), 97), ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8), 1)],
-    ids=["an unknown way of packing", "encrypted"],
+    ids=["unknown compression", "encrypted"],
 )
-def test_a_file_packed_in_a_way_that_cannot_be_undone_is_one_line(
+def test_unknown_compression_and_encryption_are_one_line_errors(
     tmp_path: Path, local: tuple[bytes, int], central: tuple[bytes, int], value: int
 ) -> None:
     path = write(tmp_path)
-    spoilt(path, *local, value)
-    spoilt(path, *central, value)
+    overwrite(path, *local, value)
+    overwrite(path, *central, value)
     with pytest.raises(ValueError, match=r"^.*seen.npz: '.*' cannot be read: "):
         read_observation(path)
 
 
-def test_spoilt_data_is_one_line(tmp_path: Path) -> None:
+def test_corrupt_data_is_a_one_line_error(tmp_path: Path) -> None:
     path = tmp_path / "seen.npz"
     rng = np.random.default_rng(0)
     frame = rng.integers(0, 16, (64, 64, 3)).astype(np.uint8)
@@ -190,7 +190,7 @@ def test_spoilt_data_is_one_line(tmp_path: Path) -> None:
         read_observation(path)
 
 
-def test_a_directory_or_a_file_of_others_is_named(
+def test_a_directory_and_an_unreadable_file_are_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ValueError, match="cannot be read: Is a directory; a file is expected"):
@@ -209,7 +209,7 @@ def test_a_directory_or_a_file_of_others_is_named(
     ("text", "problem"),
     [("a" * 2001, "has 2001 characters, at most 2000"), ("go\ud800", "half of a surrogate pair")],
 )
-def test_an_instruction_that_no_node_would_take_is_rejected(
+def test_an_instruction_that_the_nodes_would_reject_is_rejected(
     tmp_path: Path, text: str, problem: str
 ) -> None:
     path = write(tmp_path, instruction=text)
@@ -220,7 +220,7 @@ def test_an_instruction_that_no_node_would_take_is_rejected(
         read_observation(write(tmp_path), instruction=text)
 
 
-def test_a_directory_of_actions_only_says_so(tmp_path: Path) -> None:
+def test_a_directory_with_only_actions_is_rejected(tmp_path: Path) -> None:
     saved = {"dt": 0.1, "seed": 1, "embodiment": "a", "checkpoint": "b", "action.arm": np.zeros(2)}
     np.savez(tmp_path / "actions.npz", **saved)
     with pytest.raises(ValueError, match="holds only actions that groot-ros infer wrote"):

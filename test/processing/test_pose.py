@@ -11,13 +11,13 @@ numbers = st.floats(-2.0, 2.0, width=32)
 
 
 def is_regular(poses: np.ndarray) -> bool:
-    """Whether the two rows of every pose span a plane."""
+    """Tell whether the two rows of every pose span a plane."""
     cross = np.cross(poses[..., 3:6], poses[..., 6:9])
     return bool((np.linalg.norm(cross, axis=-1) > 0.1).all())
 
 
 @given(arrays(np.float64, (4, 9), elements=numbers), arrays(np.float64, 9, elements=numbers))
-def test_a_relative_pose_put_on_its_reference_is_the_pose(poses, reference) -> None:
+def test_composing_a_relative_pose_with_its_reference_gives_the_pose(poses, reference) -> None:
     if not (is_regular(poses) and is_regular(reference)):
         return
     clean = pose.from_matrix(pose.to_matrix(poses))
@@ -26,7 +26,7 @@ def test_a_relative_pose_put_on_its_reference_is_the_pose(poses, reference) -> N
 
 
 @given(arrays(np.float64, 9, elements=numbers))
-def test_the_matrix_is_a_rotation(one) -> None:
+def test_the_matrix_of_a_pose_is_a_rotation(one) -> None:
     if not is_regular(one):
         return
     rotation = pose.to_matrix(one)[:3, :3]
@@ -34,7 +34,7 @@ def test_the_matrix_is_a_rotation(one) -> None:
     assert np.isclose(np.linalg.det(rotation), 1.0)
 
 
-def test_rows_not_columns_are_stored() -> None:
+def test_a_pose_stores_the_rows_of_its_rotation() -> None:
     quarter_turn = np.array([1.0, 2.0, 3.0, 0.0, -1.0, 0.0, 1.0, 0.0, 0.0])
     matrix = pose.to_matrix(quarter_turn)
     assert matrix[:3, :3].tolist() == [[0, -1, 0], [1, 0, 0], [0, 0, 1]]

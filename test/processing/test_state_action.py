@@ -1,4 +1,4 @@
-"""States and actions to the model's columns and back, and what is rejected."""
+"""The state and action codec: encoding, decoding, prefixes and rejected values."""
 
 import logging
 from dataclasses import replace
@@ -11,17 +11,17 @@ from hypothesis.extra.numpy import arrays
 from support.tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
 
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.processing import (
+from groot_ros.processing.modality import (
     ActionConfig,
     ActionFormat,
     ActionType,
+    CodecConfig,
     Embodiment,
     ModalityConfig,
-    ProcessorConfig,
     Representation,
-    StateActionCodec,
-    Statistics,
 )
+from groot_ros.processing.state_action import StateActionCodec
+from groot_ros.processing.statistics import Statistics
 
 STATE = {"single_arm": np.full((1, 5), 10.0), "gripper": np.full((1, 1), 40.0)}
 RELATIVE_POSE = ActionConfig(Representation.RELATIVE, ActionType.EEF, ActionFormat.XYZ_ROT6D)
@@ -34,7 +34,7 @@ def statistics_of(raw: dict | None = None) -> Statistics:
 
 def codec(raw: dict | None = None, **changes) -> StateActionCodec:
     config = tiny_processor_config(**changes)
-    return StateActionCodec(config, config.embodiment(TAG), statistics_of(raw))
+    return StateActionCodec(config.codec(), config.embodiment(TAG), statistics_of(raw))
 
 
 def columns(shape: tuple[int, ...], low: float, high: float) -> dict:
@@ -42,15 +42,17 @@ def columns(shape: tuple[int, ...], low: float, high: float) -> dict:
     return {k: np.full(shape, v) for k, v in {**limits, "mean": 1.0, "std": 2.0}.items()}
 
 
-def one_group(state: dict, action: dict, **changes) -> StateActionCodec:
-    """A single absolute group "a" with the given normalisation."""
+def one_group(state: dict, action: dict, std: float | None = None, **changes) -> StateActionCodec:
+    """Return the codec of a single absolute group "a" with the given normalisation."""
     raw = {"state": {"a": columns((2,), -4.0, 4.0)}, "action": {"a": columns((2,), -4.0, 4.0)}}
+    if std is not None:
+        raw["state"]["a"]["std"] = np.full(2, std)
     embodiment = Embodiment(
         ModalityConfig((0,), ("front",)),
         ModalityConfig((0,), ("a",), **state),
         ModalityConfig((0, 1), ("a",), **action),
     )
-    config = ProcessorConfig({TAG: embodiment}, max_action_horizon=4, **changes)
+    config = CodecConfig(max_action_horizon=4, **changes)
     return StateActionCodec(config, embodiment, statistics_of(raw))
 
 
@@ -59,7 +61,7 @@ def one_group(state: dict, action: dict, **changes) -> StateActionCodec:
     arrays(np.float64, (HORIZON, 5), elements=st.floats(-9.0, 29.0)),
     arrays(np.float64, (HORIZON, 1), elements=st.floats(0.0, 100.0)),
 )
-def test_actions_inside_the_statistics_come_back(arm, gripper) -> None:
+def test_decoding_restores_actions_within_the_statistics(arm, gripper) -> None:
     encoded, mask = codec().encode_action({"single_arm": arm, "gripper": gripper}, STATE)
     decoded = codec().decode_action(encoded, STATE)
     np.testing.assert_allclose(decoded["single_arm"], arm, atol=1e-4)
@@ -68,7 +70,7 @@ def test_actions_inside_the_statistics_come_back(arm, gripper) -> None:
 
 
 @given(arrays(np.float64, (1, 5), elements=st.floats(-1e6, 1e6)))
-def test_a_clipped_state_never_leaves_minus_one_to_one(arm) -> None:
+def test_a_clipped_state_stays_within_minus_one_and_one(arm) -> None:
     encoded = codec().encode_state({**STATE, "single_arm": arm})
     assert np.abs(encoded).max() <= 1.0
     assert encoded.shape == (1, 8)
@@ -76,14 +78,14 @@ def test_a_clipped_state_never_leaves_minus_one_to_one(arm) -> None:
 
 
 @given(arrays(np.float32, (HORIZON, 8), elements=st.floats(-1e6, 1e6, width=32)))
-def test_decoded_actions_stay_inside_the_statistics(action) -> None:
+def test_decoded_actions_stay_within_the_statistics(action) -> None:
     decoded = codec(clip_outliers=False).decode_action(action, STATE)
     assert (np.abs(decoded["single_arm"] - 10.0) <= 20.0 + 1e-4).all()
     assert (decoded["gripper"] >= 0.0).all()
     assert (decoded["gripper"] <= 100.0).all()
 
 
-def test_a_constant_column_becomes_zero_and_comes_back_as_its_constant() -> None:
+def test_a_constant_column_is_encoded_as_zero_and_decoded_as_its_constant() -> None:
     raw = tiny_statistics()[TAG]
     raw["action"]["gripper"] = columns((1,), 7.0, 7.0)
     raw["state"]["gripper"] = columns((1,), 7.0, 7.0)
@@ -92,7 +94,7 @@ def test_a_constant_column_becomes_zero_and_comes_back_as_its_constant() -> None
     assert constant.decode_action(np.full((HORIZON, 8), 0.9), STATE)["gripper"].max() == 7.0
 
 
-def test_a_chunk_shorter_than_the_statistics_works() -> None:
+def test_a_chunk_shorter_than_the_statistics_is_encoded() -> None:
     short = {"single_arm": np.full((3, 5), 20.0), "gripper": np.full((3, 1), 50.0)}
     encoded, mask = codec().encode_action(short, STATE)
     assert mask.sum() == 3 * 6
@@ -100,7 +102,7 @@ def test_a_chunk_shorter_than_the_statistics_works() -> None:
     assert not encoded[3:].any()
 
 
-def test_a_prefix_is_relative_to_the_state_given_and_never_clipped() -> None:
+def test_a_prefix_is_relative_to_the_given_state_and_not_clipped() -> None:
     """Relative limits are +-20 degrees: 60 degrees beyond the state is 3."""
     arm = STATE["single_arm"][-1:] + np.full((3, 5), 60.0)
     values, known = codec().encode_prefix(
@@ -112,7 +114,7 @@ def test_a_prefix_is_relative_to_the_state_given_and_never_clipped() -> None:
     assert known.all()
 
 
-def test_frozen_steps_come_back_from_beyond_the_statistics_and_others_do_not() -> None:
+def test_only_frozen_steps_may_decode_beyond_the_statistics() -> None:
     beyond = np.full((HORIZON, 8), 3.0)
     decoded = codec().decode_action(beyond, STATE, frozen_steps=2)["single_arm"]
     moved = decoded - STATE["single_arm"][-1]
@@ -137,7 +139,7 @@ def test_a_prefix_of_a_wrong_length_is_rejected(steps, problem) -> None:
         )
 
 
-def test_every_relative_step_has_statistics_of_its_own() -> None:
+def test_every_relative_step_uses_its_own_statistics() -> None:
     raw = tiny_statistics()[TAG]
     raw["relative_action"]["single_arm"]["max"][2] = 60.0
     raw["relative_action"]["single_arm"]["min"][2] = -60.0
@@ -145,7 +147,7 @@ def test_every_relative_step_has_statistics_of_its_own() -> None:
     assert decoded[:4, 0].tolist() == [30.0, 30.0, 70.0, 30.0]
 
 
-def test_the_last_state_step_is_the_reference() -> None:
+def test_relative_actions_refer_to_the_last_state_step() -> None:
     history = {"single_arm": np.array([[0.0] * 5, [50.0] * 5]), "gripper": np.zeros((2, 1))}
     decoded = codec().decode_action(np.zeros((HORIZON, 8)), history)
     assert (decoded["single_arm"] == 50.0).all()
@@ -162,7 +164,7 @@ def test_a_batch_decodes_each_sample_with_its_own_state() -> None:
     assert (decoded[1] == 1.0).all()
 
 
-def test_sines_come_before_cosines_where_the_flag_is_on() -> None:
+def test_sines_precede_cosines_if_the_flag_is_on() -> None:
     angles = np.array([[0.1, 0.2]])
     on = one_group({"sin_cos_embedding_keys": ("a",)}, {}, apply_sincos_state_encoding=True)
     off = one_group({"sin_cos_embedding_keys": ("a",)}, {})
@@ -171,7 +173,7 @@ def test_sines_come_before_cosines_where_the_flag_is_on() -> None:
     np.testing.assert_allclose(off.encode_state({"a": angles})[0, :2], angles[0] / 4, rtol=1e-6)
 
 
-def test_z_scores_are_clipped_on_the_way_in_for_actions_only() -> None:
+def test_z_scores_are_clipped_only_when_actions_are_encoded() -> None:
     z = one_group({"mean_std_embedding_keys": ("a",)}, {"mean_std_embedding_keys": ("a",)})
     far = np.array([[9.0, 1.0]])
     assert z.encode_state({"a": far})[0, :2].tolist() == [4.0, 0.0]
@@ -179,7 +181,7 @@ def test_z_scores_are_clipped_on_the_way_in_for_actions_only() -> None:
     assert z.decode_action(np.full((2, 29), 4.0), {"a": far})["a"].max() == 9.0
 
 
-def test_percentiles_do_not_reach_relative_groups() -> None:
+def test_percentiles_are_not_used_for_relative_groups() -> None:
     raw = tiny_statistics()[TAG]
     raw["relative_action"]["single_arm"]["q99"] = np.full((HORIZON, 5), 5.0)
     raw["action"]["gripper"]["q99"] = np.array([60.0])
@@ -188,7 +190,7 @@ def test_percentiles_do_not_reach_relative_groups() -> None:
     assert decoded["gripper"].max() == 60.0
 
 
-def test_a_pose_group_is_known_by_its_type_and_width() -> None:
+def test_a_pose_group_is_recognised_by_type_and_width() -> None:
     pose = columns((9,), -1.0, 1.0)
     raw = {
         "state": {"eef": pose},
@@ -200,7 +202,7 @@ def test_a_pose_group_is_known_by_its_type_and_width() -> None:
         ModalityConfig((0,), ("eef",)),
         ModalityConfig((0, 1), ("eef",), action_configs=(RELATIVE_POSE,)),
     )
-    config = ProcessorConfig({TAG: embodiment}, use_relative_action=True)
+    config = CodecConfig(use_relative_action=True)
     here = np.array([[0.1, 0.2, 0.3, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]])
     found = StateActionCodec(config, embodiment, statistics_of(raw))
     assert found.is_pose("eef")
@@ -226,12 +228,12 @@ def test_a_pose_group_is_known_by_its_type_and_width() -> None:
         ),
     ],
 )
-def test_a_wrong_state_is_one_line_naming_the_group(state, problem) -> None:
+def test_a_wrong_state_is_an_error_naming_the_group(state, problem) -> None:
     with pytest.raises(ValueError, match=problem):
         codec().encode_state(state)
 
 
-def test_a_state_far_outside_is_warned_about_once_and_clipped(caplog) -> None:
+def test_a_state_far_outside_the_statistics_is_clipped_with_one_warning(caplog) -> None:
     found = codec()
     radians_for_degrees = {**STATE, "gripper": np.full((1, 1), 4000.0)}
     with caplog.at_level(logging.WARNING):
@@ -244,13 +246,13 @@ def test_a_state_far_outside_is_warned_about_once_and_clipped(caplog) -> None:
     ]
 
 
-def test_a_state_a_little_outside_is_not_warned_about(caplog) -> None:
+def test_a_state_slightly_outside_the_statistics_gives_no_warning(caplog) -> None:
     codec().encode_state({**STATE, "gripper": np.full((1, 1), 130.0)})
     assert not caplog.records
 
 
 @pytest.mark.parametrize(
-    ("spoil", "problem"),
+    ("edit", "problem"),
     [
         (lambda raw: raw["relative_action"].clear(), "'relative_action.single_arm' is missing"),
         (lambda raw: raw["state"].pop("gripper"), "'state.gripper' is missing"),
@@ -273,36 +275,34 @@ def test_a_state_a_little_outside_is_not_warned_about(caplog) -> None:
         ),
     ],
 )
-def test_statistics_that_do_not_fit_are_named(spoil, problem) -> None:
+def test_statistics_that_do_not_match_the_groups_are_rejected(edit, problem) -> None:
     raw = tiny_statistics()[TAG]
-    spoil(raw)
+    edit(raw)
     with pytest.raises(CheckpointError, match=problem):
         codec(raw)
 
 
-def test_a_reference_that_is_no_state_group_is_named() -> None:
+def test_a_reference_that_is_not_a_state_group_is_rejected() -> None:
     config = tiny_processor_config()
     embodiment = config.embodiment(TAG)
     relative = ActionConfig(Representation.RELATIVE, state_key="elsewhere")
     action = replace(embodiment.action, action_configs=(relative, ActionConfig()))
     with pytest.raises(CheckpointError, match="relative to state 'elsewhere'"):
-        StateActionCodec(config, replace(embodiment, action=action), statistics_of())
+        StateActionCodec(config.codec(), replace(embodiment, action=action), statistics_of())
 
 
 @pytest.mark.parametrize("value", [3e38, -1e39, 1e300])
-def test_a_state_beyond_float32_is_named(value: float) -> None:
+def test_a_state_beyond_float32_is_rejected(value: float) -> None:
     state = {**STATE, "single_arm": np.array([[0.0, 1.0, value, 3.0, 4.0]])}
-    told = r"state group 'single_arm' column 2 is .*: more than float32 holds"
-    with pytest.raises(ValueError, match=told):
+    problem = r"state group 'single_arm' column 2 is .*: more than float32 holds"
+    with pytest.raises(ValueError, match=problem):
         codec().encode_state(state)
     assert np.isfinite(codec().encode_state({**STATE, "gripper": np.array([[1e38]])})).all()
 
 
-def test_a_state_that_its_normalisation_takes_beyond_float32_is_named() -> None:
+def test_a_state_that_is_beyond_float32_once_normalised_is_rejected() -> None:
     scored = one_group({"mean_std_embedding_keys": ("a",)}, {})
     assert np.isfinite(scored.encode_state({"a": np.array([[0.0, 1e37]])})).all()
-    raw = {"state": {"a": columns((2,), -4.0, 4.0)}, "action": {"a": columns((2,), -4.0, 4.0)}}
-    raw["state"]["a"]["std"] = np.full(2, 1e-3)
-    tight = StateActionCodec(scored._config, scored._embodiment, statistics_of(raw))
+    tight = one_group({"mean_std_embedding_keys": ("a",)}, {}, std=1e-3)
     with pytest.raises(ValueError, match=r"column 1 is 1e\+37: more than float32 holds"):
         tight.encode_state({"a": np.array([[0.0, 1e37]])})

@@ -1,24 +1,24 @@
-"""Prompts and tokens, with a byte tokenizer of our own read by the same code as a real one."""
+"""The tokenizer: a byte vocabulary, the reference vocabulary, malformed files, transformers."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
 from golden.comparison import TOKENIZER
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from groot_ros.checkpoint.locate import has_tokenizer
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.models.gr00t_n1d6 import EagleConfig, TextConfig
-from groot_ros.processing import (
+from groot_ros.processing.tokenizer import (
     IMAGE_TOKEN_INDEX,
+    SPECIAL_TOKENS,
     VOCAB_SIZE,
     TextTokenizer,
     write_byte_tokenizer,
 )
-from groot_ros.processing.prompt import build_prompt, formalise
-from groot_ros.processing.tokenizer import has_tokenizer
-from groot_ros.runtime.checkpoint_parts import require_same_tokens
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def tokenizer(directory: Path) -> TextTokenizer:
     return TextTokenizer.load(directory)
 
 
-def test_bytes_and_special_tokens_have_the_promised_ids(tokenizer: TextTokenizer) -> None:
+def test_bytes_and_special_tokens_have_the_documented_ids(tokenizer: TextTokenizer) -> None:
     assert (tokenizer.size, tokenizer.image_id) == (VOCAB_SIZE, IMAGE_TOKEN_INDEX)
     assert tokenizer.pad_id == 256
     ids = tokenizer.encode("ab<img><IMG_CONTEXT><IMG_CONTEXT></img>")
@@ -41,11 +41,9 @@ def test_bytes_and_special_tokens_have_the_promised_ids(tokenizer: TextTokenizer
     assert ids[3] == ids[4] == IMAGE_TOKEN_INDEX
 
 
-def test_any_text_comes_back_from_its_bytes(tokenizer: TextTokenizer) -> None:
+def test_decoding_restores_any_text(tokenizer: TextTokenizer) -> None:
     @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="<"), max_size=40))
     def check(text: str) -> None:
-        import unicodedata
-
         normal = unicodedata.normalize("NFC", text)
         ids = tokenizer.encode(text)
         assert tokenizer.decode(ids) == normal
@@ -54,14 +52,26 @@ def test_any_text_comes_back_from_its_bytes(tokenizer: TextTokenizer) -> None:
     check()
 
 
-def test_a_tokenizer_json_is_read_where_there_is_one(directory: Path, tmp_path: Path) -> None:
-    TextTokenizer.load(directory)._tokenizer.save(str(tmp_path / "tokenizer.json"))
+def write_tokenizer_json(directory: Path, target: Path, first_id: int = 0) -> None:
+    """Write the byte tokenizer as one file, with ids of the bytes from `first_id` on."""
+    vocab = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
+    shifted = {token: number + first_id for token, number in vocab.items()}
+    tokenizer = Tokenizer(models.BPE(shifted, []))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    added = [AddedToken(token, normalized=False, special=True) for token in SPECIAL_TOKENS]
+    tokenizer.add_special_tokens(added)
+    tokenizer.save(str(target / "tokenizer.json"))
+
+
+def test_a_tokenizer_json_is_read_if_present(directory: Path, tmp_path: Path) -> None:
+    write_tokenizer_json(directory, tmp_path)
     assert has_tokenizer(tmp_path)
     text = "pick up<img><IMG_CONTEXT></img>"
     assert TextTokenizer.load(tmp_path).encode(text) == TextTokenizer.load(directory).encode(text)
 
 
-def test_added_tokens_with_a_gap_are_rejected(tmp_path: Path) -> None:
+def test_ids_of_added_tokens_with_a_gap_are_rejected(tmp_path: Path) -> None:
     write_byte_tokenizer(tmp_path)
     path = tmp_path / "added_tokens.json"
     added = json.loads(path.read_text())
@@ -79,29 +89,15 @@ def test_a_tokenizer_without_image_tokens_is_rejected(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["merges.txt", "tokenizer.json"])
-def test_broken_files_are_named(tmp_path: Path, name: str) -> None:
+def test_a_malformed_file_is_named(tmp_path: Path, name: str) -> None:
     write_byte_tokenizer(tmp_path)
     (tmp_path / name).write_text("neither\tjson nor merges at all")
     with pytest.raises(CheckpointError, match=name):
         TextTokenizer.load(tmp_path)
 
 
-def test_the_instruction_keeps_word_characters_and_spaces_only() -> None:
-    assert formalise("Open  the drawer's  top_handle...") == "open  the drawers  top_handle"
-    assert formalise("café 日本 — 2x") == "café 日本  2x"
-    assert formalise("sweet-potato") == "sweetpotato"
-
-
-def test_the_prompt_has_the_text_first_then_numbered_images() -> None:
-    assert build_prompt("go", [2, 1]) == (
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\ngo"
-        "<image 1><img><IMG_CONTEXT><IMG_CONTEXT></img>"
-        "<image 2><img><IMG_CONTEXT></img><|im_end|>\n"
-    )
-
-
 @pytest.mark.parametrize("complete", [False, True])
-def test_the_real_vocabulary_gives_the_reference_s_ids(
+def test_the_reference_vocabulary_gives_the_ids_of_the_reference(
     complete: bool, reference_tokenizer: Path
 ) -> None:
     if complete and not has_tokenizer(TOKENIZER):
@@ -129,7 +125,7 @@ def change_ids(directory: Path, edit) -> Path:
         (float, "must be a whole number"),
     ],
 )
-def test_ids_that_are_no_rows_of_the_embeddings_are_rejected(
+def test_ids_that_are_not_rows_of_the_embeddings_are_rejected(
     tmp_path: Path, edit, problem: str
 ) -> None:
     path = change_ids(tmp_path, edit)
@@ -138,17 +134,56 @@ def test_ids_that_are_no_rows_of_the_embeddings_are_rejected(
     assert str(caught.value).startswith(f"{path}: ")
 
 
-def test_a_tokenizer_needs_as_many_rows_as_its_largest_id(
+def test_rows_are_the_largest_id_plus_one(
     directory: Path, tmp_path: Path, tokenizer: TextTokenizer
 ) -> None:
     assert tokenizer.rows == VOCAB_SIZE
-    tokenizer._tokenizer.save(str(tmp_path / "tokenizer.json"))
-    ready = json.loads((tmp_path / "tokenizer.json").read_text())
-    ready["model"]["vocab"] = {t: n + 1000 for t, n in ready["model"]["vocab"].items()}
-    (tmp_path / "tokenizer.json").write_text(json.dumps(ready))
-    far = TextTokenizer.load(tmp_path)
-    assert far.rows == 1256
-    with pytest.raises(CheckpointError, match="'vocab_size' is 262, the tokenizer has ids up to 1"):
-        require_same_tokens(
-            far, EagleConfig(text=TextConfig(vocab_size=VOCAB_SIZE), image_token_index=259), Path()
-        )
+    write_tokenizer_json(directory, tmp_path, first_id=1000)
+    assert TextTokenizer.load(tmp_path).rows == 1256
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return pytest.importorskip("transformers", reason="transformers is not installed")
+
+
+def assert_same_tokens(transformers, directory: Path) -> None:
+    ours = TextTokenizer.load(directory)
+    theirs = transformers.Qwen2TokenizerFast.from_pretrained(str(directory))
+    pieces = st.one_of(
+        st.text(max_size=12),
+        st.sampled_from(
+            ["<img>", "<IMG_CONTEXT>", "</img>", "<|im_start|>", "it's", "\n\n ", "42"]
+        ),
+    )
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.lists(pieces, max_size=6).map("".join))
+    def check(text: str) -> None:
+        assert ours.encode(text) == theirs(text, add_special_tokens=False)["input_ids"]
+
+    check()
+
+
+def test_any_text_has_the_tokens_of_transformers_with_a_byte_vocabulary(
+    transformers, directory: Path
+) -> None:
+    assert_same_tokens(transformers, directory)
+
+
+def test_any_text_has_the_tokens_of_transformers_with_the_reference_vocabulary(
+    transformers,
+) -> None:
+    if not has_tokenizer(TOKENIZER):
+        pytest.skip(f"needs {TOKENIZER}")
+    assert_same_tokens(transformers, TOKENIZER)
+
+
+def test_a_tokenizer_that_transformers_saved_is_read(
+    transformers, directory: Path, tmp_path: Path
+) -> None:
+    theirs = transformers.Qwen2TokenizerFast.from_pretrained(str(directory))
+    theirs.save_pretrained(str(tmp_path))
+    text = "pick up<img><IMG_CONTEXT></img> it's"
+    found = TextTokenizer.load(tmp_path).encode(text)
+    assert found == TextTokenizer.load(directory).encode(text)

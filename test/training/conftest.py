@@ -1,7 +1,7 @@
-"""Rendering must be headless, and torch must leave the other core alone."""
+"""Rendering without a display, and torch on one thread."""
 
-import torch
+from support.torch_threads import one_thread
 
-import groot_ros.sim  # noqa: F401 - chooses the GL backend before anything imports mujoco
+import groot_ros.sim  # noqa: F401 - selects the rendering backend before anything imports mujoco
 
-torch.set_num_threads(1)
+__all__ = ["one_thread"]

@@ -1,3 +1,5 @@
+"""Descriptions of the cube pixels in each image cell."""
+
 import numpy as np
 import pytest
 
@@ -8,18 +10,18 @@ from groot_ros.training.coloured_cells import describe_cells
 GREY = (110, 120, 125)
 
 
-def picture(height=56, width=84):
+def grey_image(height=56, width=84):
     return np.tile(np.array(GREY, np.uint8)[:, None, None], (1, height, width))
 
 
-def test_a_picture_without_cubes_is_all_zero():
-    described = describe_cells(picture()[None, None], 28)
+def test_an_image_without_cubes_is_described_as_zeros():
+    described = describe_cells(grey_image()[None, None], 28)
     assert described.shape == (1, 6, 9)
     assert (described == 0).all()
 
 
-def test_share_and_moments_say_where_a_colour_lies():
-    image = picture()
+def test_share_and_moments_give_the_position_of_a_colour():
+    image = grey_image()
     image[:, 28:42, 70:84] = np.array([200, 30, 30])[:, None, None]
     share, down, right = describe_cells(image[None, None], 28)[0, 5].reshape(3, 3)[0]
     assert share == pytest.approx(0.25)
@@ -28,7 +30,7 @@ def test_share_and_moments_say_where_a_colour_lies():
     assert describe_cells(image[None, None], 28)[0, :5].any() == np.False_
 
 
-def test_each_cube_of_the_rendered_scene_is_found_and_the_orange_arm_is_not():
+def test_only_the_cubes_of_a_rendered_scene_are_found_not_the_orange_arm():
     arm = SimulatedArm()
     arm.reset(cubes=place_cubes())
     with CameraRenderer(arm.model, 140, 112) as renderer:

@@ -1,4 +1,4 @@
-"""Demonstrations: repeatable, labelled by the expert, and described as real statistics are."""
+"""Demonstrations: repeatable, labelled by the expert, with the statistics of a checkpoint."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from groot_ros.robot import load_contract
 from groot_ros.sim import SimulatedArm
 from groot_ros.sim.expert import Goal
 from groot_ros.sim.tasks.touch import INSTRUCTIONS, TouchExpert
+from groot_ros.training.demo_checkpoint import statistics, to_groups
 from groot_ros.training.demo_data import DT, HORIZON, DemoData, generate
-from groot_ros.training.demo_model import TAG, statistics, to_groups
 
 CONTRACT = load_contract(Path(__file__).parents[2] / "config/robots/so101.yaml")
 COUNT = 20
@@ -21,7 +21,7 @@ def data():
     return generate(COUNT, seed=4, camera_size=(64, 48))
 
 
-def test_every_state_has_two_pictures_and_a_plan_for_each_instruction(data):
+def test_every_state_has_two_images_and_a_plan_for_each_instruction(data):
     assert len(data) == COUNT
     assert data.images.shape == (COUNT, 2, 48, 64, 3)
     assert data.images.dtype == np.uint8
@@ -30,7 +30,7 @@ def test_every_state_has_two_pictures_and_a_plan_for_each_instruction(data):
     assert data.goals.shape == (COUNT, len(INSTRUCTIONS), 6)
 
 
-def test_the_plans_are_the_experts_and_lead_to_the_goals(data):
+def test_the_plans_are_those_of_the_expert_and_lead_to_the_goals(data):
     expert = TouchExpert(SimulatedArm().model)
     home = INSTRUCTIONS.index("go home")
     for state, goals, plans in zip(data.states, data.goals, data.actions, strict=True):
@@ -41,7 +41,7 @@ def test_the_plans_are_the_experts_and_lead_to_the_goals(data):
         assert (after < before + 0.5).all()
 
 
-def test_the_same_seed_gives_the_same_data_and_another_gives_other(data):
+def test_the_data_depends_on_the_seed(data):
     again = generate(3, seed=4, camera_size=(64, 48))
     other = generate(3, seed=5, camera_size=(64, 48))
     assert (again.states == data.states[:3]).all()
@@ -49,12 +49,12 @@ def test_the_same_seed_gives_the_same_data_and_another_gives_other(data):
     assert not (other.states == data.states[:3]).any()
 
 
-def test_the_transform_is_what_is_kept(data):
+def test_images_are_stored_transformed(data):
     halved = generate(2, seed=4, camera_size=(64, 48), transform=lambda image: image[::2, ::2])
     assert (halved.images == data.images[:2, :, ::2, ::2]).all()
 
 
-def test_what_is_saved_is_what_is_loaded(data, tmp_path):
+def test_saved_data_loads_unchanged(data, tmp_path):
     data.save(tmp_path / "demo.npz")
     loaded = DemoData.load(tmp_path / "demo.npz")
     for name in ("images", "states", "actions", "goals"):
@@ -62,14 +62,14 @@ def test_what_is_saved_is_what_is_loaded(data, tmp_path):
     assert loaded.instructions == INSTRUCTIONS
 
 
-def test_groups_are_in_the_checkpoints_units(data):
+def test_groups_are_in_the_units_of_the_checkpoint(data):
     groups = to_groups(CONTRACT, np.array([0.1, 0.2, 0.3, 0.4, 0.5, 1.75]))
     np.testing.assert_allclose(groups["single_arm"], np.degrees([0.1, 0.2, 0.3, 0.4, 0.5]))
     np.testing.assert_allclose(groups["gripper"], [100.0])
 
 
-def test_statistics_have_the_layout_of_a_real_checkpoint_and_cover_the_data(data):
-    entry = statistics(CONTRACT, data)[TAG]
+def test_statistics_have_the_layout_of_a_checkpoint_and_cover_the_data(data):
+    entry = statistics(CONTRACT, data)
     assert set(entry) == {"state", "action", "relative_action"}
     assert set(entry["relative_action"]) == {"single_arm"}
     for modality, group, shape in (

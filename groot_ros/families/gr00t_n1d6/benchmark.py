@@ -1,7 +1,7 @@
 """One stage of the published GR00T N1.6 with random weights, and inputs for it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -19,7 +19,7 @@ from groot_ros.layers.packed_linear import held_bytes, linear_sizes
 #: Tokens of text before, between and after the images.
 _TEXT = (30, 2, 8)
 _SIZES = ((252, 252), (252, 252))
-_STEPS, _SEED = 4, 0
+_STEPS = 4
 #: Values of a matrix before they repeat: drawing billions takes longer than measuring.
 _BLOCK = 1 << 24
 
@@ -28,7 +28,7 @@ class BenchmarkCase:
     """See `families.family.BenchmarkCase`; stages are "backbone" and "head".
 
     Attributes:
-        config: of the whole network at its published size, cut to one embodiment.
+        config: of the whole network, for one embodiment.
         device, dtype: of weights and inputs.
         token_ids: of the prompt with its image tokens, without padding.
         image_sizes: (height, width) of every view.
@@ -37,18 +37,27 @@ class BenchmarkCase:
 
     """
 
-    def __init__(self, stage: str, horizon: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.stage, self.device, self.dtype = stage, device, dtype
-        self.config = published_config(horizon)
-        self.image_sizes, self.steps, self.seed = _SIZES, _STEPS, _SEED
-        eagle = self.config.eagle
+    def __init__(
+        self,
+        stage: str,
+        config: Gr00tN1d6Config,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        image_sizes: Sequence[tuple[int, int]] = _SIZES,
+        steps: int = _STEPS,
+        seed: int = 0,
+    ) -> None:
+        self.stage, self.config, self.device, self.dtype = stage, config, device, dtype
+        self.image_sizes, self.steps, self.seed = tuple(image_sizes), steps, seed
+        eagle = config.eagle
         cell = eagle.vision.patch_size * eagle.shuffle
         ids = [1] * _TEXT[0]
-        for after, (height, width) in zip(_TEXT[1:], _SIZES, strict=True):
+        for after, (height, width) in zip(_TEXT[1:], image_sizes, strict=True):
             image = [eagle.image_token_index] * (height // cell * (width // cell))
             ids += image + [1] * after
         self.token_ids = tuple(ids)
-        self.description = f"horizon {horizon}, {len(ids)} tokens, {_STEPS} steps"
+        self.description = f"horizon {config.action_horizon}, {len(ids)} tokens, {steps} steps"
 
     @property
     def text_tokens(self) -> int:
@@ -95,7 +104,8 @@ class BenchmarkCase:
         small = _only(self.stage, self.config)
         model = build_model(small, device="meta", dtype=self.dtype).eval()
         generator = torch.Generator(self.device).manual_seed(self.seed)
-        block = torch.empty(_BLOCK, dtype=self.dtype, device=self.device)
+        values = min(_BLOCK, sum(p.numel() for p in model.parameters()))
+        block = torch.empty(values, dtype=self.dtype, device=self.device)
         block.normal_(std=0.02, generator=generator)
         for number, (name, parameter) in enumerate(list(model.named_parameters())):
             tensor = torch.empty(parameter.shape, dtype=self.dtype, device=self.device)

@@ -152,9 +152,9 @@ class Gr00tN1d6Family:
         self, stage: str, horizon: int, device: "torch.device", dtype: "torch.dtype"
     ) -> "BenchmarkCase":
         """See `families.family.Family.benchmark`."""
-        from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase
+        from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase, published_config
 
-        return BenchmarkCase(stage, horizon, device, dtype)
+        return BenchmarkCase(stage, published_config(horizon), device, dtype)
 
     def resident_bytes(self, horizon: int, dtype: "torch.dtype") -> int:
         """See `families.family.Family.resident_bytes`."""

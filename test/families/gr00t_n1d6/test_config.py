@@ -1,4 +1,4 @@
-"""Configs as real checkpoints write them, and the mistakes they can hold."""
+"""Configs as published checkpoints write them, and errors in them."""
 
 import json
 from dataclasses import replace
@@ -8,10 +8,12 @@ import pytest
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.core.config_reader import CheckpointError, Fields
+from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import build_model
 from groot_ros.families.gr00t_n1d6.weights import load_config
-from groot_ros.models.gr00t_n1d6 import EagleConfig, Gr00tN1d6Config, TextConfig, build_model
+from groot_ros.layers.qwen3 import TextConfig
 
-#: What a published checkpoint has where it differs from the defaults.
+#: Values of a published checkpoint that differ from the defaults.
 PUBLISHED = {"max_state_dim": 128, "max_action_dim": 128, "action_horizon": 50}
 
 
@@ -26,7 +28,7 @@ def write(directory: Path, config: Gr00tN1d6Config, **changes) -> Path:
     return directory
 
 
-def test_omitted_keys_take_the_reference_s_defaults() -> None:
+def test_omitted_keys_take_the_defaults_of_the_reference() -> None:
     config = Gr00tN1d6Config.parse(Fields({}, "config.json"), EagleConfig())
     assert config == Gr00tN1d6Config()
     assert (config.select_layer, config.action_horizon, config.max_state_dim) == (16, 16, 29)
@@ -68,7 +70,7 @@ def test_the_published_sizes_give_the_published_parameter_counts() -> None:
     assert sum(map(parameters, per_embodiment)) == 32 * 10_166_400
 
 
-def test_rope_theta_is_found_where_transformers_5_writes_it() -> None:
+def test_rope_theta_is_also_read_from_where_transformers_5_writes_it() -> None:
     old = EagleConfig().to_json()["text_config"]
     new = {k: v for k, v in old.items() if k != "rope_theta"}
     new["rope_parameters"] = {"rope_type": "default", "rope_theta": 1e6}
@@ -87,7 +89,7 @@ def test_rope_theta_is_found_where_transformers_5_writes_it() -> None:
         ("diffusion_model_cfg", {"norm_type": "layer_norm"}, "norm_type"),
     ],
 )
-def test_a_wrong_value_is_one_line_naming_file_and_key(
+def test_a_wrong_value_is_a_one_line_error_naming_file_and_key(
     tmp_path: Path, key: str, value: object, problem: str
 ) -> None:
     write(tmp_path, tiny_config(), **{key: value})
@@ -100,7 +102,7 @@ def test_a_wrong_value_is_one_line_naming_file_and_key(
     assert "\n" not in message
 
 
-def test_a_missing_size_of_the_vlm_is_named(tmp_path: Path) -> None:
+def test_a_missing_size_of_the_vlm_names_file_and_key(tmp_path: Path) -> None:
     write(tmp_path, tiny_config())
     path = tmp_path / "eagle_config.json"
     eagle = json.loads(path.read_text())
@@ -111,25 +113,25 @@ def test_a_missing_size_of_the_vlm_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ratio", [0, 0.3, -0.5, 2.0, float("nan"), 1e-310])
-def test_patches_become_tokens_in_whole_squares(ratio: float) -> None:
+def test_a_downsample_ratio_that_is_not_one_over_an_integer_is_rejected(ratio: float) -> None:
     text = {**EagleConfig().to_json(), "downsample_ratio": ratio}
     with pytest.raises(CheckpointError, match=r"x: 'downsample_ratio' is .*, not one over a whole"):
         EagleConfig.parse(Fields(text, "x"))
 
 
 @pytest.mark.parametrize(("ratio", "side"), [(1.0, 1), (0.5, 2), (1 / 3, 3), (0.142857143, 7)])
-def test_the_side_of_a_square_is_one_over_the_ratio(ratio: float, side: int) -> None:
+def test_the_shuffle_factor_is_one_over_the_ratio(ratio: float, side: int) -> None:
     text = {**EagleConfig().to_json(), "downsample_ratio": ratio}
     assert EagleConfig.parse(Fields(text, "x")).shuffle == side
 
 
-def test_broken_json_says_where(tmp_path: Path) -> None:
+def test_broken_json_names_the_file(tmp_path: Path) -> None:
     write(tmp_path, tiny_config())
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match=r"config.json: is not valid JSON"):
         load_config(tmp_path, tmp_path / "eagle_config.json")
 
 
-def test_a_cut_of_more_layers_than_there_are_keeps_them_all() -> None:
+def test_select_layer_beyond_the_last_layer_keeps_all_layers() -> None:
     config = replace(tiny_config(), select_layer=16)
     assert len(build_model(config, device="meta").backbone.model.text.layers) == 2

@@ -1,19 +1,26 @@
-"""What training minimises and which parameters learn."""
+"""The training loss, which parameters learn, and the trainer of a checkpoint."""
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from support.tiny_checkpoint import tiny_config
+from support.tiny_checkpoint import HORIZON, TAG, tiny_config, write_tiny_checkpoint
 
-from groot_ros.families.gr00t_n1d6.objective import sample_time
-from groot_ros.models.gr00t_n1d6 import (
-    BackboneOutput,
+from groot_ros.families.family import Episode
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
+from groot_ros.families.gr00t_n1d6.network import build_model
+from groot_ros.families.gr00t_n1d6.training import (
+    Trainer,
     apply_tuning,
-    build_model,
     flow_matching_loss,
+    sample_time,
     train_mode,
 )
+from groot_ros.families.gr00t_n1d6.weights import load_model
+from groot_ros.families.registry import get_family
 
 B, H, A, S = 3, 8, 8, 5
 
@@ -44,7 +51,7 @@ def test_time_follows_the_beta_distribution_and_stays_below_one() -> None:
     assert abs(float(time.mean()) - 0.4 * 0.999) < 0.01
 
 
-def test_masked_actions_do_not_enter_the_loss() -> None:
+def test_masked_actions_do_not_contribute_to_the_loss() -> None:
     head = build_model(tiny_config()).eval().action_head
     backbone, state, action, mask, embodiment = batch()
     result = flow_matching_loss(head, backbone, state, action, mask, embodiment, **draws())
@@ -53,25 +60,25 @@ def test_masked_actions_do_not_enter_the_loss() -> None:
     assert torch.equal(result.loss, expected)
 
 
-def test_the_loss_is_zero_where_the_velocity_is_predicted_exactly() -> None:
+def test_the_loss_is_zero_if_the_velocity_is_predicted_exactly() -> None:
     head = build_model(tiny_config()).eval().action_head
     backbone, state, _, mask, embodiment = batch()
     given = draws()
     first = flow_matching_loss(
         head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **given
     )
-    # time 0: the trajectory is the noise whatever the action is, so the target can be chosen.
-    still = {**given, "time": torch.zeros(B)}
+    # At time 0 the trajectory is the noise for any action, so the target can be chosen.
+    at_start = {**given, "time": torch.zeros(B)}
     at_zero = flow_matching_loss(
-        head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **still
+        head, backbone, state, torch.zeros(B, H, A), mask, embodiment, **at_start
     )
-    wanted = (at_zero.prediction + given["noise"]).detach()
-    exact = flow_matching_loss(head, backbone, state, wanted, mask, embodiment, **still)
+    target = (at_zero.prediction + given["noise"]).detach()
+    exact = flow_matching_loss(head, backbone, state, target, mask, embodiment, **at_start)
     assert float(exact.loss.detach()) < 1e-10
     assert float(first.loss.detach()) > 0.1
 
 
-def test_state_dropout_acts_in_eval_mode_too_as_in_the_reference() -> None:
+def test_state_dropout_also_acts_in_eval_mode_as_in_the_reference() -> None:
     head = build_model(tiny_config(state_dropout_prob=1.0)).eval().action_head
     backbone, state, *rest = batch()
     dropped = flow_matching_loss(head, backbone, state, *rest, **draws())
@@ -139,7 +146,7 @@ def test_a_switch_freezes_its_part_and_nothing_else(switch: str, part: str) -> N
     assert frozen
 
 
-def test_the_top_layers_learn_though_the_language_model_is_frozen() -> None:
+def test_the_top_layers_learn_while_the_language_model_is_frozen() -> None:
     model = build_model(tiny_config(tune_llm=False, tune_top_llm_layers=1))
     apply_tuning(model)
     text = model.backbone.model.text
@@ -152,3 +159,69 @@ def test_frozen_parts_stay_in_eval_mode_while_the_rest_trains() -> None:
     train_mode(model)
     assert not model.action_head.model.training
     assert model.action_head.state_encoder.training
+
+
+LENGTH = 12
+
+
+def episode() -> Episode:
+    """Return an arm that moves by one degree per step, with black images."""
+    arm = np.arange(LENGTH)[:, None] * np.ones(5)
+    groups = {"single_arm": arm, "gripper": np.full((LENGTH, 1), 50.0)}
+    images = np.zeros((LENGTH, 48, 64, 3), dtype=np.uint8)
+    return Episode({"front": images, "wrist": images}, groups, groups, "go")
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> Trainer:
+    path = write_tiny_checkpoint(tmp_path / "checkpoint")
+    family = get_family("gr00t_n1d6")
+    return family.trainer(path, embodiment=TAG, device=torch.device("cpu"))
+
+
+def test_a_training_sample_has_the_actions_that_follow_its_state(trainer: Trainer) -> None:
+    sample = trainer.training_sample(episode(), 3)
+    # Relative actions of 0, 1, ... degrees with statistics of +-20 degrees.
+    np.testing.assert_allclose(sample.action[:, 0], np.arange(HORIZON) / 20.0, atol=1e-6)
+    np.testing.assert_allclose(sample.state[0, 0], 3.0 / 90.0, atol=1e-6)
+    assert sample.action_mask[:, :6].all()
+    assert not sample.action_mask[:, 6:].any()
+
+
+def test_actions_beyond_the_end_of_an_episode_are_masked(trainer: Trainer) -> None:
+    mask = trainer.training_sample(episode(), LENGTH - 3).action_mask
+    assert mask.any(axis=1).tolist() == [True] * 3 + [False] * (HORIZON - 3)
+
+
+def test_training_a_checkpoint_lowers_its_loss_and_saves_the_new_weights(
+    trainer: Trainer, tmp_path: Path
+) -> None:
+    groups = trainer.parameter_groups({"tune_visual": False, "tune_llm": False})
+    eagle = trainer.model.backbone.model
+    frozen = eagle.mlp1[1].weight.detach().clone()
+    assert not any(p is eagle.mlp1[1].weight for group in groups for p in group["params"])
+    batch = trainer.collate([trainer.training_sample(episode(), index) for index in (0, 3)])
+    optimiser = torch.optim.AdamW(groups, lr=2e-2)
+    losses = []
+    for _ in range(60):
+        loss = trainer.loss(batch, torch.Generator().manual_seed(0))["loss"]
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert losses[-1] < 0.7 * losses[0]
+    trainer.save(tmp_path / "trained")
+    opened = open_checkpoint(tmp_path / "trained", TAG)
+    saved = load_model(tmp_path / "trained", opened.config)
+    assert torch.equal(saved.backbone.model.mlp1[1].weight, frozen)
+    before = open_checkpoint(tmp_path / "checkpoint", TAG)
+    assert opened.spec == before.spec
+    assert opened.digest() != before.digest()
+    weights = (m.action_head.state_encoder.layer1.W for m in (saved, trainer.model))
+    assert torch.equal(*weights)
+
+
+def test_a_batch_without_actions_cannot_be_trained_on(trainer: Trainer) -> None:
+    sample = replace(trainer.training_sample(episode(), 0), action=None, action_mask=None)
+    with pytest.raises(ValueError, match="the batch has no actions"):
+        trainer.loss(trainer.collate([sample]))

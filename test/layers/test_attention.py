@@ -1,4 +1,4 @@
-"""Which attention kernel runs, and that the flash layout changes no result."""
+"""Attention: when flash-attn is used, its tensor layout, and fallbacks without it."""
 
 import sys
 from collections.abc import Iterator
@@ -9,19 +9,14 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from groot_ros.layers.attention import (
-    attention,
-    fits_flash,
-    flash_function,
-    in_flash_layout,
-)
-from groot_ros.models.gr00t_n1d6 import attention as module
+from groot_ros.layers import attention as module
+from groot_ros.layers.attention import attention, fits_flash, flash_function, in_flash_layout
 
 HEADS = 3
 
 
 @pytest.fixture(autouse=True)
-def forget_the_package() -> Iterator[None]:
+def fresh_import() -> Iterator[None]:
     flash_function.cache_clear()
     yield
     flash_function.cache_clear()
@@ -33,7 +28,7 @@ def tensors(length: int = 5, keys: int = 5, width: int = 16) -> tuple[Tensor, Te
 
 
 def flash_by_torch(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    """What the package computes, in its layout [B, T, heads, D]."""
+    """Compute what flash-attn does, in its layout [B, T, heads, D]."""
     assert q.shape[2] == k.shape[2] == v.shape[2] == HEADS
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
@@ -53,14 +48,14 @@ def flash_by_torch(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Ten
         ("meta", torch.float16, 48, False),
     ],
 )
-def test_the_package_is_asked_only_for_what_it_has(
+def test_flash_attn_is_used_only_for_supported_tensors(
     device: str, dtype: torch.dtype, head_dim: int, fits: bool
 ) -> None:
     assert fits_flash(device, dtype, head_dim) is fits
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_the_layout_of_the_package_gives_the_same_numbers(causal: bool) -> None:
+def test_the_flash_attn_layout_gives_the_same_numbers(causal: bool) -> None:
     q, k, v = tensors()
     torch.testing.assert_close(
         in_flash_layout(flash_by_torch, q, k, v, causal),
@@ -70,13 +65,13 @@ def test_the_layout_of_the_package_gives_the_same_numbers(causal: bool) -> None:
     )
 
 
-def test_other_lengths_of_keys_are_allowed() -> None:
+def test_keys_may_have_another_length_than_queries() -> None:
     q, k, v = tensors(4, 7)
     assert in_flash_layout(flash_by_torch, q, k, v, False).shape == q.shape
 
 
 def with_flash_everywhere(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Pretend that the package takes every tensor; returns the calls, each its `causal`."""
+    """Pretend that flash-attn supports every tensor; return the `causal` of each call."""
     calls: list[bool] = []
 
     def flash(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
@@ -87,7 +82,7 @@ def with_flash_everywhere(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     return calls
 
 
-def test_a_mask_that_is_not_causal_never_goes_to_the_package(
+def test_flash_attn_is_not_used_with_a_mask_that_is_not_causal(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = with_flash_everywhere(monkeypatch)
@@ -99,7 +94,9 @@ def test_a_mask_that_is_not_causal_never_goes_to_the_package(
     assert calls == []
 
 
-def test_no_mask_and_the_causal_mask_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flash_attn_is_used_without_a_mask_and_with_the_causal_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls = with_flash_everywhere(monkeypatch)
     q, k, v = tensors()
     causal = torch.ones(5, 5, dtype=torch.bool).tril()
@@ -110,7 +107,7 @@ def test_no_mask_and_the_causal_mask_do(monkeypatch: pytest.MonkeyPatch) -> None
     assert calls == [False, True]
 
 
-def test_without_the_package_causal_means_the_same() -> None:
+def test_causal_gives_the_same_without_flash_attn() -> None:
     q, k, v = tensors()
     causal = torch.ones(5, 5, dtype=torch.bool).tril()
     expected = F.scaled_dot_product_attention(q, k, v, attn_mask=causal)
@@ -118,7 +115,7 @@ def test_without_the_package_causal_means_the_same() -> None:
     torch.testing.assert_close(attention(q, k, v, causal=True), expected)
 
 
-def test_an_installed_package_is_found_but_not_used_on_the_cpu(
+def test_an_installed_flash_attn_is_not_used_on_the_cpu(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def reject(*_: object, **__: object) -> Tensor:
@@ -132,12 +129,12 @@ def test_an_installed_package_is_found_but_not_used_on_the_cpu(
     assert attention(q, k, v).isfinite().all()
 
 
-def test_an_absent_package_is_no_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_flash_attn_is_optional(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     assert flash_function() is None
 
 
-def test_a_package_that_does_not_load_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flash_attn_that_does_not_load_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "flash_attn", ModuleType("flash_attn"))
     with pytest.warns(UserWarning, match="flash-attn is installed but does not load"):
         assert flash_function() is None

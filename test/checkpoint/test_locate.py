@@ -1,12 +1,12 @@
-"""Where checkpoints and the VLM's files are looked for, and what is said when absent."""
+"""Search for checkpoints and the VLM's files, and the errors if they are missing."""
 
 from pathlib import Path
 
 import pytest
 
-from groot_ros.checkpoint.locate import hub_cache
+from groot_ros.checkpoint.locate import find_backbone_assets, find_checkpoint, hub_cache
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.processing import find_backbone_assets, find_checkpoint, write_byte_tokenizer
+from groot_ros.processing.tokenizer import write_byte_tokenizer
 
 VLM = "nvidia/Eagle-Block2A-2B-v2"
 
@@ -33,28 +33,28 @@ def vlm_files(directory: Path, config: str = "config.json") -> Path:
     return directory
 
 
-def test_a_directory_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_directory_is_used_as_given(tmp_path: Path) -> None:
     assert find_checkpoint(tmp_path) == tmp_path
 
 
-def test_a_hub_id_means_its_main_snapshot_on_this_machine(cache: Path) -> None:
+def test_a_hub_id_is_resolved_to_its_main_snapshot(cache: Path) -> None:
     snapshot(cache, "nvidia/GR00T-N1.6-3B", "old")
     newest = snapshot(cache, "nvidia/GR00T-N1.6-3B", "new")
     assert find_checkpoint("nvidia/GR00T-N1.6-3B") == newest
 
 
-def test_a_checkpoint_that_is_not_here_says_how_to_get_it() -> None:
+def test_a_missing_hub_id_names_the_download_command() -> None:
     with pytest.raises(CheckpointError, match=r"hf download nvidia/GR00T-N1\.6-3B"):
         find_checkpoint("nvidia/GR00T-N1.6-3B")
 
 
 @pytest.mark.parametrize("name", ["no/such/place", "/nowhere", "./nowhere", "nowhere"])
-def test_a_directory_that_is_not_there_is_no_hub_id(name: str) -> None:
+def test_a_missing_directory_is_not_treated_as_a_hub_id(name: str) -> None:
     with pytest.raises(CheckpointError, match=f"checkpoint {name}: no such directory"):
         find_checkpoint(name)
 
 
-def test_the_hub_s_files_are_looked_for_where_the_hub_puts_them(
+def test_the_hub_cache_follows_the_environment_variables_of_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("HF_HUB_CACHE")
@@ -65,22 +65,22 @@ def test_the_hub_s_files_are_looked_for_where_the_hub_puts_them(
     assert hub_cache() == tmp_path / "home" / "hub"
 
 
-def test_the_checkpoint_s_own_files_come_first(tmp_path: Path) -> None:
+def test_files_in_the_checkpoint_take_precedence(tmp_path: Path) -> None:
     own = vlm_files(tmp_path / "checkpoint", "eagle_config.json")
     other = vlm_files(tmp_path / "other")
     found = find_backbone_assets(own, other, VLM)
     assert (found.config, found.tokenizer) == (own / "eagle_config.json", own)
 
 
-def test_assets_that_are_not_there_are_told_even_where_none_are_needed(tmp_path: Path) -> None:
+def test_a_missing_assets_directory_is_an_error_even_if_not_needed(tmp_path: Path) -> None:
     own = vlm_files(tmp_path / "checkpoint", "eagle_config.json")
     with pytest.raises(CheckpointError, match="backbone_assets /nowhere: no such directory"):
         find_backbone_assets(own, "/nowhere", VLM)
-    # A hub id may be said for all robots, and be needed by some of their checkpoints.
+    # A hub id may be set for all robots although only some checkpoints need it.
     assert find_backbone_assets(own, "some/vlm", VLM).tokenizer == own
 
 
-def test_the_checkpoint_s_config_json_is_never_taken_for_the_vlm_s(tmp_path: Path) -> None:
+def test_the_config_json_of_the_checkpoint_is_not_used_as_that_of_the_vlm(tmp_path: Path) -> None:
     own = tmp_path / "checkpoint"
     own.mkdir()
     (own / "config.json").write_text("{}")
@@ -89,12 +89,14 @@ def test_the_checkpoint_s_config_json_is_never_taken_for_the_vlm_s(tmp_path: Pat
     assert (found.config, found.tokenizer) == (other / "config.json", other)
 
 
-def test_without_backbone_assets_the_vlm_s_hub_id_is_tried(cache: Path, tmp_path: Path) -> None:
+def test_without_backbone_assets_the_hub_id_of_the_vlm_is_tried(
+    cache: Path, tmp_path: Path
+) -> None:
     other = vlm_files(snapshot(cache, VLM))
     assert find_backbone_assets(tmp_path, None, VLM).tokenizer == other
 
 
-def test_missing_files_are_one_line_saying_what_and_where_from(tmp_path: Path) -> None:
+def test_missing_files_are_a_one_line_error_that_names_files_and_source(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         find_backbone_assets(tmp_path, None, VLM)
     message = str(caught.value)
@@ -105,7 +107,7 @@ def test_missing_files_are_one_line_saying_what_and_where_from(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "merges.txt"])
-def test_a_file_that_may_not_be_read_is_named_with_what_to_do(
+def test_an_unreadable_file_is_named_with_a_fix(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / name).touch()

@@ -1,6 +1,6 @@
-"""Golden sets of other sizes than those at hand are read: here our own model plays the reference.
+"""`test/parity.py` on sets of other sizes, made with our own model in place of the reference.
 
-It says nothing of equality, only that no size, number or name is taken for granted.
+These tests do not show equality; they show that no size, number or name is hard-coded.
 """
 
 import json
@@ -14,16 +14,20 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny_checkpoint import TAG, tiny_config, tiny_processor_config, tiny_statistics
 
-from groot_ros.models.gr00t_n1d6 import build_model, flow_matching_loss, save_model
-from groot_ros.policy import load_policy
-from groot_ros.processing import Sample, collate, save_processor, write_byte_tokenizer
+from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
+from groot_ros.families.gr00t_n1d6.network import TensorBatch, build_model
+from groot_ros.families.gr00t_n1d6.processor import Sample, collate
+from groot_ros.families.gr00t_n1d6.processor_config import save_processor
+from groot_ros.families.gr00t_n1d6.training import training_loss
+from groot_ros.families.gr00t_n1d6.weights import load_model, save_model
+from groot_ros.processing.tokenizer import write_byte_tokenizer
 
 VIEWS, FRAMES = ("left", "right", "top"), (-5, 0)
 TEXTS = ["Turn it off!", "go", "stack the two small blocks"]
 
 
 def write_policy_set(folder: Path, **changes) -> None:
-    """Three views of two frames, two states, five of eight steps, three rows of odd sizes."""
+    """Write a set of three views of two frames, two states, five of eight steps, three rows."""
     model = build_model(tiny_config(num_inference_timesteps=3, **changes), seed=5)
     save_model(model, folder / "other", max_shard_bytes=60_000)
     write_byte_tokenizer(folder / "other")
@@ -49,20 +53,31 @@ def write_policy_set(folder: Path, **changes) -> None:
 
 
 def policy_outputs(checkpoint: Path, arrays: dict) -> dict[str, torch.Tensor]:
-    policy = load_policy(checkpoint, TAG, device="cpu", engine="plain")
-    processor = policy.processor
+    opened = open_checkpoint(checkpoint, TAG)
+    processor, groups = opened.processor, opened.spec.state_groups
     samples = [
         Sample(
             {view: arrays[f"image.{view}"][row] for view in VIEWS},
-            {group: arrays[f"state.{group}"][row] for group in policy.spec.state_groups},
+            {group: arrays[f"state.{group}"][row] for group in groups},
             text,
         )
         for row, text in enumerate(TEXTS)
     ]
-    batch = collate([processor.encode(s) for s in samples], processor.tokenizer.pad_id)
-    actions = policy.engine.run(batch, arrays["noise"], 3).actions
-    state = {group: arrays[f"state.{group}"] for group in policy.spec.state_groups}
-    found = {f"action.{g}": v for g, v in processor.decode(actions, state).items()}
+    batch = collate([processor.encode_sample(s) for s in samples], processor.tokenizer.pad_id)
+    given = TensorBatch.of(batch)
+    with torch.no_grad():
+        actions = load_model(checkpoint, opened.config)(
+            given.input_ids,
+            given.attention_mask,
+            given.images,
+            given.state,
+            given.embodiment,
+            torch.from_numpy(arrays["noise"]),
+            steps=3,
+        ).numpy()
+    state = {group: arrays[f"state.{group}"] for group in groups}
+    decoded = processor.codec.decode_action(actions, state)
+    found = {f"action.{group}": values for group, values in decoded.items()}
     found |= {f"pixel_values.{n}": image[None] for n, image in enumerate(batch.images)}
     for name in ("input_ids", "attention_mask", "state", "embodiment_id"):
         found[name] = getattr(batch, name)
@@ -71,7 +86,7 @@ def policy_outputs(checkpoint: Path, arrays: dict) -> dict[str, torch.Tensor]:
 
 
 def write_full_set(folder: Path) -> None:
-    """One row, no padding, two images of different sizes."""
+    """Write a set of one row without padding, with two images of different sizes."""
     model = build_model(tiny_config(use_vlln=False, add_pos_embed=False), seed=6).eval()
     save_model(model, folder / "checkpoint")
     config, image = model.config, model.config.eagle.image_token_index
@@ -87,23 +102,18 @@ def write_full_set(folder: Path) -> None:
     }
     for name in ("init_noise", "action", "action_mask", "train_noise"):
         inputs[name] = torch.rand(1, config.action_horizon, config.max_action_dim)
-    out = model.backbone(
+    batch = TensorBatch(
         inputs["input_ids"],
         inputs["attention_mask"],
         [inputs["pixel_values.0"], inputs["pixel_values.1"]],
-    )
-    state, embodiment = inputs["state"], inputs["embodiment_id"]
-    context = model.action_head.context(out, state, embodiment)
-    loss = flow_matching_loss(
-        model.action_head,
-        out,
-        state,
+        inputs["state"],
+        inputs["embodiment_id"],
         inputs["action"],
         inputs["action_mask"],
-        embodiment,
-        noise=inputs["train_noise"],
-        time=inputs["train_t"],
     )
+    out = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
+    context = model.action_head.context(out, batch.state, batch.embodiment)
+    loss = training_loss(model, batch, noise=inputs["train_noise"], time=inputs["train_t"])
     outputs = {
         "backbone_features": out.features,
         "train_loss": loss.loss[None],
@@ -116,20 +126,20 @@ def write_full_set(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("alternate", [True, False])
-def test_a_policy_set_of_other_views_frames_and_steps(
+def test_a_policy_set_with_other_views_frames_and_steps_passes(
     tmp_path: Path, alternate: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_policy_set(tmp_path, use_alternate_vl_dit=alternate)
     assert parity.main([str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert text.count("pixel_values.") == 3 * 2 * len(TEXTS)
-    # The plain transformer attends to padding: only the longest text is inferred alone.
-    assert text.count("form: infer, row") == 2 * (3 if alternate else 1)
-    assert text.count("infer, row") == 2 * text.count("form: infer, row")
+    # The plain DiT attends to padding: only the longest text is inferred alone.
+    assert text.count("staged model: infer, row") == 2 * (3 if alternate else 1)
+    assert text.count("infer, row") == 2 * text.count("staged model: infer, row")
 
 
 @torch.no_grad()
-def test_a_full_set_of_one_row_and_sizes_that_differ(tmp_path: Path) -> None:
+def test_a_full_set_of_one_row_with_images_of_several_sizes_passes(tmp_path: Path) -> None:
     (tmp_path / "sets").mkdir()
     write_full_set(tmp_path / "sets")
     assert parity.main([str(tmp_path)]) == 0
@@ -148,7 +158,7 @@ def test_one_wrong_action_fails_the_policy_set(
     assert [line.split()[-1] for line in failed] == 3 * ["action.gripper"]
 
 
-def test_what_is_missing_of_a_set_is_named(
+def test_a_missing_file_and_a_missing_folder_are_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_full_set(tmp_path)
@@ -160,12 +170,12 @@ def test_what_is_missing_of_a_set_is_named(
     assert f"FAIL {tmp_path / 'nowhere'}: no such folder" in text
 
 
-def test_a_tensor_that_the_set_lacks_is_one_line(
+def test_a_missing_tensor_is_a_one_line_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_full_set(tmp_path)
     path = tmp_path / "outputs.safetensors"
     save_file({"train_loss": load_file(path)["train_loss"]}, path)
     assert parity.main([str(tmp_path)]) == 1
-    told = f"FAIL {tmp_path}: outputs.safetensors lacks 'action_pred'"
-    assert told in capsys.readouterr().out
+    problem = f"FAIL {tmp_path}: outputs.safetensors lacks 'action_pred'"
+    assert problem in capsys.readouterr().out

@@ -4,7 +4,8 @@ import pytest
 import torch
 from support.tiny_checkpoint import tiny_config
 
-from groot_ros.models.gr00t_n1d6 import EagleBackbone, build_model
+from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
+from groot_ros.families.gr00t_n1d6.network import build_model
 
 IMAGE = tiny_config().eagle.image_token_index
 
@@ -28,20 +29,22 @@ def test_tokens_keep_the_order_of_images_of_mixed_sizes(backbone: EagleBackbone)
 
 
 @torch.no_grad()
-def test_images_do_not_see_each_other(backbone: EagleBackbone) -> None:
+def test_images_do_not_attend_to_each_other(backbone: EagleBackbone) -> None:
     first = backbone.model.image_tokens([pixels(56, 56, 0), pixels(56, 56, 1)])[:4]
     second = backbone.model.image_tokens([pixels(56, 56, 0), pixels(56, 56, 2)])[:4]
     torch.testing.assert_close(first, second, atol=1e-6, rtol=0)
 
 
-def test_too_few_image_tokens_are_an_error_with_both_numbers(backbone: EagleBackbone) -> None:
+def test_a_wrong_number_of_image_tokens_is_an_error_with_both_numbers(
+    backbone: EagleBackbone,
+) -> None:
     ids = torch.tensor([[1, IMAGE, IMAGE]])
     with pytest.raises(ValueError, match=r"4 tokens but input_ids hold 2"):
         backbone(ids, torch.ones_like(ids), [pixels(56, 56, 0)])
 
 
 @torch.no_grad()
-def test_text_alone_needs_no_image(backbone: EagleBackbone) -> None:
+def test_a_prompt_without_images_works(backbone: EagleBackbone) -> None:
     ids = torch.tensor([[1, 2, 3]])
     out = backbone(ids, torch.ones_like(ids), [])
     assert out.features.shape == (1, 3, 16)
@@ -49,13 +52,13 @@ def test_text_alone_needs_no_image(backbone: EagleBackbone) -> None:
 
 
 @torch.no_grad()
-def test_left_padding_does_not_move_the_features(backbone: EagleBackbone) -> None:
+def test_left_padding_does_not_change_the_features(backbone: EagleBackbone) -> None:
     ids = torch.tensor([[1, 2, IMAGE, IMAGE, IMAGE, IMAGE, 3]])
     padded = torch.cat([torch.full((1, 3), 256), ids], dim=1)
     mask = (torch.arange(10) >= 3).long()[None]
     image = [pixels(56, 56, 0)]
-    plain = backbone(ids, torch.ones_like(ids), image)
+    unpadded = backbone(ids, torch.ones_like(ids), image)
     shifted = backbone(padded, mask, image)
-    torch.testing.assert_close(shifted.features[:, 3:], plain.features, atol=1e-5, rtol=0)
+    torch.testing.assert_close(shifted.features[:, 3:], unpadded.features, atol=1e-5, rtol=0)
     assert torch.isfinite(shifted.features).all()
-    assert torch.equal(shifted.image_mask[:, 3:], plain.image_mask)
+    assert torch.equal(shifted.image_mask[:, 3:], unpadded.image_mask)

@@ -1,4 +1,4 @@
-"""Denoising: what conditioning does, and what must not change the result."""
+"""The action head: effects of conditioning, and what must not change the result."""
 
 from dataclasses import replace
 
@@ -8,15 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_checkpoint import tiny_config
 
-from groot_ros.layers.flow_matching import bucket, step_times
-from groot_ros.models.gr00t_n1d6 import (
-    ActionHead,
-    BackboneOutput,
-    Conditioning,
-    HeadContext,
-    build_model,
-    draw_noise,
-)
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead, Conditioning, HeadContext
+from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.network import build_model
+from groot_ros.layers.flow_matching import draw_noise
 
 H, A, S = 8, 8, 6
 
@@ -45,12 +40,12 @@ def neutral() -> Conditioning:
     return Conditioning.none(2, H, A, torch.device("cpu"))
 
 
-def test_neutral_conditioning_changes_not_one_bit(head: ActionHead) -> None:
+def test_neutral_conditioning_leaves_the_result_bit_for_bit_the_same(head: ActionHead) -> None:
     random_prefix = replace(neutral(), prefix=torch.randn(2, H, A))
     assert torch.equal(denoise(head), denoise(head, random_prefix))
 
 
-def test_frozen_values_are_the_prefix_bit_for_bit(head: ActionHead) -> None:
+def test_frozen_values_equal_the_prefix_bit_for_bit(head: ActionHead) -> None:
     prefix = torch.randn(2, H, A)
     frozen = torch.zeros(2, H, A)
     frozen[:, :3, :5] = 1.0
@@ -78,29 +73,21 @@ def test_a_clean_step_is_shown_at_time_one(head: ActionHead) -> None:
     assert not torch.equal(denoise(head, replace(neutral(), clean=clean)), denoise(head))
 
 
-def test_the_number_of_steps_is_a_runtime_choice(head: ActionHead) -> None:
+def test_the_number_of_steps_can_be_chosen_per_call(head: ActionHead) -> None:
     assert torch.equal(denoise(head), denoise(head, steps=4))
     assert not torch.equal(denoise(head, steps=3), denoise(head, steps=4))
     with pytest.raises(ValueError, match="at least 1"):
         denoise(head, steps=0)
 
 
-def test_the_same_seed_draws_the_same_noise() -> None:
-    assert torch.equal(draw_noise((1, 4, 3), 9), draw_noise((1, 4, 3), 9))
-    assert not torch.equal(draw_noise((1, 4, 3), 9), draw_noise((1, 4, 3), 10))
-
-
-def test_time_buckets_are_truncated_as_in_the_reference() -> None:
-    assert [bucket(t, 1000) for t in step_times(3)] == [0, 333, 666]
-    assert [bucket(t, 1000) for t in step_times(4)] == [0, 250, 500, 750]
-
-
-def test_calling_twice_on_one_backbone_output_gives_the_same(head: ActionHead) -> None:
+def test_the_same_context_and_noise_give_the_same_actions(head: ActionHead) -> None:
     assert torch.equal(denoise(head), denoise(head))
 
 
 @torch.no_grad()
-def test_padding_does_not_move_the_alternating_transformer(head: ActionHead) -> None:
+def test_padding_does_not_change_the_result_of_the_alternating_transformer(
+    head: ActionHead,
+) -> None:
     context = context_of(head)
     padded = replace(
         context,
@@ -115,7 +102,7 @@ def test_padding_does_not_move_the_alternating_transformer(head: ActionHead) -> 
 
 
 @torch.no_grad()
-def test_text_blocks_see_text_and_image_blocks_see_images(head: ActionHead) -> None:
+def test_text_blocks_attend_to_text_and_image_blocks_to_images(head: ActionHead) -> None:
     context = context_of(head)
     masks = head.model.cross_masks(context.attention_mask, context.image_mask)
     assert torch.equal(masks[0], ~context.image_mask)

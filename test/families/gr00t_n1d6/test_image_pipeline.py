@@ -1,4 +1,4 @@
-"""Sizes on the way from a camera frame to image tokens."""
+"""The image pipeline: sizes from a camera frame to image tokens, and rejected frames."""
 
 import tracemalloc
 
@@ -8,8 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.families.gr00t_n1d6.image_pipeline import smallest_side_size, token_grid_size
-from groot_ros.processing import ImagePipeline, ProcessorConfig
+from groot_ros.families.gr00t_n1d6.image_pipeline import (
+    ImagePipeline,
+    smallest_side_size,
+    token_grid_size,
+)
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 
 
 @pytest.mark.parametrize(
@@ -21,7 +25,7 @@ from groot_ros.processing import ImagePipeline, ProcessorConfig
         ((640, 480), (336, 252), 108),
     ],
 )
-def test_common_camera_sizes_become_the_reference_s(size, seen, tokens) -> None:
+def test_common_camera_sizes_give_the_sizes_of_the_reference(size, seen, tokens) -> None:
     pipeline = ImagePipeline(256, 0.95)
     image = pipeline(np.zeros((*size, 3), dtype=np.uint8))
     assert image.shape == (3, *seen)
@@ -46,7 +50,7 @@ def test_every_size_becomes_whole_cells_in_the_allowed_number(h: int, w: int) ->
     assert 4 <= rows * columns // 784 <= 4096
 
 
-def test_training_crops_elsewhere_but_to_the_same_size() -> None:
+def test_another_crop_position_gives_other_pixels_of_the_same_size() -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (60, 80, 3), dtype=np.uint8)
     pipeline = ImagePipeline(56, 0.8)
@@ -56,7 +60,7 @@ def test_training_crops_elsewhere_but_to_the_same_size() -> None:
     assert np.array_equal(centre, pipeline(image, (0.5, 0.5)))
 
 
-def test_missing_edge_and_crop_come_from_the_older_keys() -> None:
+def test_missing_edge_and_crop_are_derived_from_the_older_keys() -> None:
     config = ProcessorConfig(
         {},
         shortest_image_edge=None,
@@ -68,20 +72,20 @@ def test_missing_edge_and_crop_come_from_the_older_keys() -> None:
 
 
 @pytest.mark.parametrize("key", ["shortest_image_edge", "crop_fraction"])
-def test_neither_old_nor_new_keys_is_an_error_naming_them(key: str) -> None:
+def test_a_config_with_neither_old_nor_new_keys_is_rejected(key: str) -> None:
     config = ProcessorConfig({}, **{key: None})
     with pytest.raises(CheckpointError, match=f"'{key}'"):
         ImagePipeline.of(config)
 
 
 @pytest.mark.parametrize("fraction", [0.0, -0.5, 1.01, float("nan")])
-def test_a_crop_of_nothing_or_of_more_than_the_image_is_rejected(fraction: float) -> None:
+def test_a_crop_fraction_outside_zero_to_one_is_rejected(fraction: float) -> None:
     with pytest.raises(CheckpointError, match=r"'crop_fraction' .* above 0 and at most 1"):
         ImagePipeline.of(ProcessorConfig({}, crop_fraction=fraction))
 
 
 @pytest.mark.parametrize("size", [(1, 2000), (100_000, 2)])
-def test_a_frame_of_almost_no_width_is_rejected_before_it_is_enlarged(size) -> None:
+def test_a_very_narrow_frame_is_rejected_before_it_is_enlarged(size) -> None:
     pipeline = ImagePipeline(256, 0.95)
     frame = np.zeros((*size, 3), dtype=np.uint8)
     tracemalloc.start()
@@ -94,9 +98,9 @@ def test_a_frame_of_almost_no_width_is_rejected_before_it_is_enlarged(size) -> N
 
 
 @pytest.mark.parametrize(
-    ("size", "told"),
+    ("size", "sizes"),
     [((1, 640), "1 x 640 becomes 256 x "), ((2000, 10), "2000 x 10 becomes ")],
 )
-def test_a_frame_that_is_too_narrow_is_told_by_its_own_size(size, told: str) -> None:
-    with pytest.raises(ValueError, match=f"^a frame of {told}.*, more than 200 times as long"):
+def test_the_error_about_a_narrow_frame_gives_its_original_size(size, sizes: str) -> None:
+    with pytest.raises(ValueError, match=f"^a frame of {sizes}.*, more than 200 times as long"):
         ImagePipeline(256, 0.95)(np.zeros((*size, 3), dtype=np.uint8))

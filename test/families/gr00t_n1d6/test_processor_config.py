@@ -1,4 +1,4 @@
-"""processor_config.json and embodiment_id.json, right and wrong."""
+"""processor_config.json and embodiment_id.json: defaults, embodiments and wrong values."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,8 @@ import pytest
 from support.tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
 
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.processing import ProcessorConfig, Statistics, save_processor
+from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig, save_processor
+from groot_ros.processing.statistics import Statistics
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def edit(path: Path, change) -> None:
     path.write_text(json.dumps(value))
 
 
-def test_a_processor_config_reads_back_as_it_was_written(directory: Path) -> None:
+def test_a_config_reads_back_as_it_was_written(directory: Path) -> None:
     assert ProcessorConfig.read(directory) == tiny_processor_config()
 
 
@@ -34,7 +35,7 @@ def test_statistics_read_back_as_they_were_written(directory: Path) -> None:
     assert found.width("state", "single_arm") == 5
 
 
-def test_omitted_keys_take_the_reference_s_defaults(directory: Path) -> None:
+def test_omitted_keys_take_the_defaults_of_the_reference(directory: Path) -> None:
     def strip(value: dict) -> None:
         kept = ("modality_configs", "use_albumentations")
         kwargs = value["processor_kwargs"]
@@ -48,7 +49,7 @@ def test_omitted_keys_take_the_reference_s_defaults(directory: Path) -> None:
     assert not found.use_relative_action
 
 
-def test_null_is_not_the_same_as_omitted_for_the_image_edge(directory: Path) -> None:
+def test_a_null_image_edge_does_not_take_the_default(directory: Path) -> None:
     def null(value: dict) -> None:
         value["processor_kwargs"]["shortest_image_edge"] = None
 
@@ -56,19 +57,13 @@ def test_null_is_not_the_same_as_omitted_for_the_image_edge(directory: Path) -> 
     assert ProcessorConfig.read(directory).shortest_image_edge is None
 
 
-def test_embodiment_ids_are_filled_from_the_built_in_table(directory: Path) -> None:
+def test_missing_embodiment_ids_are_taken_from_the_built_in_table(directory: Path) -> None:
     path = directory / "embodiment_id.json"
     path.write_text(json.dumps({"my_robot": 5, "gr1": 21}))
     ids = ProcessorConfig.read(directory).embodiment_ids
     assert (ids["my_robot"], ids["gr1"], ids["new_embodiment"]) == (5, 21, 10)
     path.unlink()
     assert ProcessorConfig.read(directory).embodiment_id("oxe_droid") == 16
-
-
-def test_a_wrong_tag_lists_the_valid_ones(directory: Path) -> None:
-    config = ProcessorConfig.read(directory)
-    with pytest.raises(CheckpointError, match=r"no embodiment 'so101' \(valid: new_embodiment\)"):
-        config.embodiment("so101")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +84,7 @@ def test_a_wrong_tag_lists_the_valid_ones(directory: Path) -> None:
         (lambda k: k.update(image_target_size=[1, 2, 3]), "'image_target_size' must be"),
     ],
 )
-def test_a_wrong_value_is_one_line_naming_file_and_key(directory, change, problem) -> None:
+def test_a_wrong_value_is_a_one_line_error_naming_file_and_key(directory, change, problem) -> None:
     path = directory / "processor_config.json"
     edit(path, lambda value: change(value["processor_kwargs"]))
     with pytest.raises(CheckpointError, match=problem) as caught:
@@ -106,14 +101,14 @@ def test_another_processor_class_is_rejected(directory: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [["x"], [[1.0], [1.0, 2.0]], [float("nan")], []])
-def test_statistics_that_are_no_numbers_are_named(directory: Path, bad: list) -> None:
+def test_statistics_that_are_not_numbers_are_rejected(directory: Path, bad: list) -> None:
     path = directory / "statistics.json"
     edit(path, lambda value: value[TAG]["state"]["gripper"].update(min=bad))
     with pytest.raises(CheckpointError, match=r"state\.gripper: 'min' must be"):
         Statistics.read(path, TAG)
 
 
-def test_statistics_without_the_tag_say_so(directory: Path) -> None:
+def test_statistics_without_the_tag_are_rejected(directory: Path) -> None:
     with pytest.raises(CheckpointError, match=r"statistics.json: 'gr1' is missing"):
         Statistics.read(directory / "statistics.json", "gr1")
 
@@ -135,7 +130,7 @@ def test_statistics_without_the_tag_say_so(directory: Path) -> None:
         ),
     ],
 )
-def test_groups_must_be_there_and_differ(directory: Path, change, problem: str) -> None:
+def test_groups_must_be_present_and_distinct(directory: Path, change, problem: str) -> None:
     path = directory / "processor_config.json"
     edit(path, lambda v: change(v["processor_kwargs"]["modality_configs"][TAG]))
     with pytest.raises(CheckpointError) as caught:
@@ -145,7 +140,9 @@ def test_groups_must_be_there_and_differ(directory: Path, change, problem: str) 
 
 
 @pytest.mark.parametrize(("deltas", "spacing"), [([0, 1, 2], 1), ([4, 8, 12], 4), ([7], 1)])
-def test_evenly_spaced_actions_have_a_spacing(directory: Path, deltas, spacing: int) -> None:
+def test_the_spacing_of_evenly_spaced_actions_is_read(
+    directory: Path, deltas, spacing: int
+) -> None:
     def change(value: dict) -> None:
         value["processor_kwargs"]["modality_configs"][TAG]["action"]["delta_indices"] = deltas
 
@@ -154,7 +151,7 @@ def test_evenly_spaced_actions_have_a_spacing(directory: Path, deltas, spacing: 
 
 
 @pytest.mark.parametrize("deltas", [[0, 1, 3], [3, 2, 1], [0, 0]])
-def test_uneven_actions_have_none(directory: Path, deltas: list[int]) -> None:
+def test_unevenly_spaced_actions_are_rejected(directory: Path, deltas: list[int]) -> None:
     path = directory / "processor_config.json"
 
     def change(value: dict) -> None:
@@ -169,7 +166,7 @@ def test_uneven_actions_have_none(directory: Path, deltas: list[int]) -> None:
     )
 
 
-def test_a_wrong_tag_names_the_file_and_the_valid_ones(directory: Path) -> None:
+def test_a_wrong_tag_is_an_error_with_the_file_and_the_valid_tags(directory: Path) -> None:
     with pytest.raises(CheckpointError) as caught:
         ProcessorConfig.read(directory).embodiment("r2d2")
     assert str(caught.value) == (
@@ -178,14 +175,14 @@ def test_a_wrong_tag_names_the_file_and_the_valid_ones(directory: Path) -> None:
     )
 
 
-def test_json_nested_without_end_is_one_line(directory: Path) -> None:
+def test_json_that_is_nested_too_deeply_is_a_one_line_error(directory: Path) -> None:
     path = directory / "processor_config.json"
     path.write_text("[" * 100_000, encoding="utf-8")
     with pytest.raises(CheckpointError, match="is not valid JSON: nested too deeply"):
         ProcessorConfig.read(directory)
 
 
-def test_without_embodiment_id_json_the_built_in_table_is_named(directory: Path) -> None:
+def test_errors_about_embodiment_ids_name_the_file_or_the_built_in_table(directory: Path) -> None:
     config = ProcessorConfig.read(directory)
     path = directory / "embodiment_id.json"
     assert config.ids_from(TAG) == f"{path}, or the built-in table"
@@ -193,8 +190,8 @@ def test_without_embodiment_id_json_the_built_in_table_is_named(directory: Path)
         config.embodiment_id("mine")
     path.unlink()
     bare = ProcessorConfig.read(directory)
-    told = f"the built-in table of embodiments (there is no {path})"
-    assert bare.ids_from(TAG) == told
+    source = f"the built-in table of embodiments (there is no {path})"
+    assert bare.ids_from(TAG) == source
     with pytest.raises(CheckpointError, match="has no embodiment 'mine'") as caught:
         bare.embodiment_id("mine")
-    assert str(caught.value).startswith(f"{told}: ")
+    assert str(caught.value).startswith(f"{source}: ")

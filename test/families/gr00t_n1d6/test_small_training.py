@@ -1,18 +1,34 @@
+"""Training of a small network: initial weights, learning rate, and averaged weights."""
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from groot_ros.training.optimiser import Optimiser, rate_share
+from groot_ros.families.family import DataLayout
+from groot_ros.families.gr00t_n1d6.small_training import Optimiser, rate_share
+from groot_ros.families.registry import get_family
+
+LAYOUT = DataLayout("new_embodiment", ("front",), {"arm": 6}, {"arm": 6}, horizon=16)
+
+
+def test_initial_weights_depend_only_on_the_seed():
+    def weights(seed):
+        trainer = get_family("gr00t_n1d6").small_trainer(LAYOUT, seed)
+        return torch.cat([p.detach().flatten() for p in trainer.model.action_head.parameters()])
+
+    first = weights(1)
+    assert torch.equal(first, weights(1))
+    assert not torch.equal(first, weights(2))
 
 
 @given(st.integers(60, 5000), st.floats(0, 1))
-def test_the_rate_stays_within_its_peak_and_never_vanishes(steps, share):
+def test_the_learning_rate_stays_positive_and_within_its_peak(steps, share):
     assert 0.0 < rate_share(int(share * steps), steps) <= 1.0
 
 
-def test_the_rate_rises_falls_and_ends_at_a_fiftieth():
+def test_the_learning_rate_rises_then_falls_to_a_fiftieth_of_its_peak():
     rates = [rate_share(step, 1000) for step in range(1001)]
     peak = rates.index(max(rates))
     assert rates[:peak] == sorted(rates[:peak])
@@ -20,7 +36,7 @@ def test_the_rate_rises_falls_and_ends_at_a_fiftieth():
     assert rates[-1] == pytest.approx(0.02)
 
 
-def test_it_minimises_and_its_average_follows():
+def test_the_optimiser_lowers_the_loss_and_the_averaged_weights_follow():
     torch.manual_seed(0)
     layer = nn.Linear(3, 1)
     optimiser = Optimiser([layer], 400, 0.05)

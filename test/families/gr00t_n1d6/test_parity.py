@@ -1,4 +1,4 @@
-"""Regressions pinned: every tensor of the reference's golden runs, from pixels to robot actions."""
+"""`test/parity.py`: every golden tensor equals the reference's, and broken sets fail."""
 
 import json
 import shutil
@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from support.reference_tokenizer import write_reference_tokenizer
 
-from groot_ros.processing.tokenizer import has_tokenizer
+from groot_ros.checkpoint.locate import has_tokenizer
 
-GOLDEN = Path(__file__).resolve().parents[1] / "data" / "golden"
+GOLDEN = Path(__file__).resolve().parents[2] / "data" / "golden"
 SETS = [folder for folder in sets_in(GOLDEN) if folder.name != "n1d6_policy"]
 EMBEDDINGS = "backbone.model.language_model.model.embed_tokens.weight"
 
@@ -50,7 +50,7 @@ def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
 
 @pytest.fixture
 def policy_set(tmp_path: Path) -> Path:
-    """The golden policy with its embedding rows put back and the reduced reference tokenizer."""
+    """The golden policy with complete embeddings and the reduced reference tokenizer."""
     folder = tmp_path / "n1d6_policy"
     shutil.copytree(GOLDEN / "n1d6_policy", folder)
     trimmed = folder / "checkpoint" / "trimmed.safetensors"
@@ -65,7 +65,7 @@ def policy_set(tmp_path: Path) -> Path:
 
 
 @torch.no_grad()
-def test_images_and_text_become_the_reference_s_robot_actions(policy_set: Path) -> None:
+def test_images_and_text_give_the_robot_actions_of_the_reference(policy_set: Path) -> None:
     seen = list(format_of(policy_set).comparisons(GoldenSet(policy_set)))
     assert [r.name for r in seen if r.name.startswith("action.")] == [
         "action.single_arm",
@@ -75,7 +75,7 @@ def test_images_and_text_become_the_reference_s_robot_actions(policy_set: Path) 
 
 
 @pytest.mark.slow
-def test_images_and_text_with_the_real_tokenizer_become_the_reference_s_robot_actions() -> None:
+def test_the_complete_tokenizer_gives_the_robot_actions_of_the_reference() -> None:
     folder = TOKENIZER.parent / "golden" / "n1d6_policy"
     if not folder.is_dir() or not has_tokenizer(TOKENIZER):
         pytest.skip(f"needs {folder} and {TOKENIZER}")
@@ -103,24 +103,24 @@ def test_a_folder_without_a_golden_set_fails(tmp_path: Path) -> None:
         (("xattn_gpt.h.0.weight", "xattn_gpt.h.1.weight"), "VIMA"),
     ],
 )
-def test_a_set_of_another_model_is_named_and_never_counts_as_passed(
+def test_a_set_of_another_model_is_unknown_and_does_not_count_as_passed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], tensors: tuple[str, ...], model: str
 ) -> None:
     folder = tmp_path / "sets" / "other"
     shutil.copytree(GOLDEN / "n1d6_action_head" / "plain_dit", folder)
     save_file({name: torch.zeros(1) for name in tensors}, folder / "state_dict.safetensors")
     assert parity.main([str(folder)]) == 1
-    told = capsys.readouterr().out.splitlines()
-    assert told[0] == (
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == (
         f"UNKNOWN {folder}: a set of {model}, a model that this version does not have"
     )
-    assert told[-1] == "FAIL: 1 UNKNOWN"
+    assert lines[-1] == "FAIL: 1 UNKNOWN"
     shutil.copytree(GOLDEN / "n1d6_action_head" / "plain_dit", tmp_path / "sets" / "ours")
     assert parity.main([str(tmp_path / "sets")]) == 0
     assert capsys.readouterr().out.splitlines()[-1].startswith("PASS: 1 PASS, 1 UNKNOWN; ")
 
 
-def test_a_set_of_no_recognised_model_fails(
+def test_a_set_of_an_unknown_model_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "state_dict.safetensors")
@@ -128,8 +128,8 @@ def test_a_set_of_no_recognised_model_fails(
     assert capsys.readouterr().out.splitlines()[-1] == "FAIL: 1 FAIL"
 
 
-def damaged(tmp_path: Path, name: str, file: str, edit) -> Path:
-    """A copy of a golden set in which one file of arrays was changed."""
+def edited_copy(tmp_path: Path, name: str, file: str, edit) -> Path:
+    """Copy a golden set and edit the arrays of one file."""
     folder = tmp_path / Path(name).name
     shutil.copytree(GOLDEN / name, folder)
     path = folder / file
@@ -153,13 +153,13 @@ HEAD, SO100 = "n1d6_action_head/plain_dit", "n1d6_processor/so100_relative"
 
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 @pytest.mark.parametrize("name", ["dit0.out", "vlln_features", "train.loss"])
-def test_a_golden_value_that_is_not_finite_fails_where_ours_is(
+def test_a_golden_value_that_is_not_finite_fails_if_ours_is(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, value: float
 ) -> None:
     def edit(golden: dict) -> None:
         golden[name].view(-1)[0] = value
 
-    assert parity.main([str(damaged(tmp_path, HEAD, "outputs.safetensors", edit))]) == 1
+    assert parity.main([str(edited_copy(tmp_path, HEAD, "outputs.safetensors", edit))]) == 1
     text = capsys.readouterr().out
     failed = [line for line in text.splitlines() if line.startswith("  FAIL")]
     assert len(failed) == 1
@@ -168,9 +168,7 @@ def test_a_golden_value_that_is_not_finite_fails_where_ours_is(
 
 @settings(deadline=None)
 @given(st.lists(st.floats(width=32), min_size=1, max_size=6), st.floats(width=32))
-def test_a_comparison_passes_with_itself_and_never_with_a_value_far_off(
-    values: list[float], other: float
-) -> None:
+def test_a_comparison_passes_only_within_the_tolerance(values: list[float], other: float) -> None:
     golden = np.array(values, dtype=np.float32)
     assert compare("a", golden, golden).passed
     assert same("a", golden, golden).passed
@@ -194,13 +192,15 @@ def test_a_comparison_passes_with_itself_and_never_with_a_value_far_off(
 def test_a_golden_array_of_another_kind_of_number_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, key: str, cast
 ) -> None:
-    folder = damaged(tmp_path, name, file, lambda arrays: arrays.update({key: cast(arrays[key])}))
+    folder = edited_copy(
+        tmp_path, name, file, lambda arrays: arrays.update({key: cast(arrays[key])})
+    )
     assert parity.main([str(folder)]) == 1
     assert f"{key}: " in capsys.readouterr().out.split("  FAIL")[1].splitlines()[0]
 
 
 def drop(*beginnings: str):
-    """An edit that leaves out what begins so."""
+    """Return an edit that removes arrays whose names begin so."""
 
     def edit(arrays: dict) -> None:
         for name in [name for name in arrays if name.startswith(beginnings)]:
@@ -210,7 +210,7 @@ def drop(*beginnings: str):
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "edit", "told", "count"),
+    ("name", "file", "edit", "missing", "count"),
     [
         (HEAD, "outputs.safetensors", drop("train.loss"), "outputs.safetensors: train.loss", 37),
         (HEAD, "outputs.safetensors", drop("step", "dit0"), "step*.dit_out (4), step*.pred", 10),
@@ -231,24 +231,30 @@ def drop(*beginnings: str):
         ),
     ],
 )
-def test_what_is_not_the_point_of_a_set_may_be_missing_and_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file, edit, told: str, count: int
+def test_missing_optional_arrays_are_listed_and_the_set_passes(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    file,
+    edit,
+    missing: str,
+    count: int,
 ) -> None:
-    folder = damaged(tmp_path, name, file, edit)
+    folder = edited_copy(tmp_path, name, file, edit)
     assert parity.main([str(folder)]) == 0
     line, total = (x for x in capsys.readouterr().out.splitlines() if x.startswith("PASS"))
     assert line.startswith(f"PASS {folder}: {count} tensors, ")
-    assert told in line.partition("not compared, as the set lacks it: ")[2]
+    assert missing in line.partition("not compared, as the set lacks it: ")[2]
     assert "not compared, as sets lack them: " in total
 
 
 def empty(key: str):
-    """An edit that leaves a key with nothing in it."""
+    """Return an edit that empties the value of a key."""
     return lambda listed: listed.update({key: type(listed[key])()})
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "edit", "told"),
+    ("name", "file", "edit", "problem"),
     [
         (HEAD, "outputs.safetensors", drop("action_pred"), "lacks 'action_pred'"),
         ("n1d6_full", "outputs.safetensors", drop("action_pred"), "lacks 'action_pred'"),
@@ -274,19 +280,17 @@ def empty(key: str):
         ("n1d6_processor/vision_language", "prompts.json", empty("runs"), "has no 'runs'"),
     ],
 )
-def test_a_set_without_what_it_exists_for_fails(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, edit, told: str
+def test_a_set_without_a_required_array_fails(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, edit, problem: str
 ) -> None:
-    folder = damaged(tmp_path, name, file, edit)
+    folder = edited_copy(tmp_path, name, file, edit)
     assert parity.main([str(folder)]) == 1
     line = capsys.readouterr().out.splitlines()[-3]
     assert line.startswith(f"FAIL {folder}: ")
-    assert told in line
+    assert problem in line
 
 
-def test_outputs_that_no_inputs_belong_to_fail(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_outputs_without_inputs_fail(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "backbone"
     shutil.copytree(GOLDEN / "n1d6_backbone", folder)
     (folder / "windows_rope_variant.eagle_config.json").unlink()
@@ -297,7 +301,7 @@ def test_outputs_that_no_inputs_belong_to_fail(
     assert "lacks it: a variant (NAME.eagle_config.json)" in capsys.readouterr().out
 
 
-def test_a_set_with_one_form_of_checkpoint_names_the_other(
+def test_a_set_without_a_sharded_checkpoint_reports_that(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "full"
@@ -308,13 +312,13 @@ def test_a_set_with_one_form_of_checkpoint_names_the_other(
     assert "not compared, as the set lacks it: a checkpoint in shards" in text
 
 
-def test_an_array_that_nothing_reads_is_named(
+def test_an_array_that_is_not_read_is_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def rename(golden: dict) -> None:
         golden["another.temb"] = golden.pop("dit0.temb")
 
-    folder = damaged(tmp_path, HEAD, "outputs.safetensors", rename)
+    folder = edited_copy(tmp_path, HEAD, "outputs.safetensors", rename)
     np.savez(folder / "more.npz", a=np.zeros(1))
     assert parity.main([str(folder)]) == 0
     line, total = (x for x in capsys.readouterr().out.splitlines() if x.startswith("PASS"))
@@ -323,12 +327,12 @@ def test_an_array_that_nothing_reads_is_named(
     assert total.endswith("; not read: 2")
 
 
-def test_a_set_below_a_set_is_found_and_a_link_in_a_circle_is_not_followed(
+def test_a_set_inside_a_set_is_found_and_a_circular_link_is_not_followed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outer = tmp_path / "sets" / "outer"
     shutil.copytree(GOLDEN / HEAD, outer)
-    inner = damaged(
+    inner = edited_copy(
         outer, "n1d6_action_head/alternate_n3_8layers", "outputs.safetensors", drop("action_pred")
     )
     (outer / "loop").symlink_to(outer.parent)
@@ -338,7 +342,7 @@ def test_a_set_below_a_set_is_found_and_a_link_in_a_circle_is_not_followed(
     assert f"FAIL {inner}: outputs.safetensors lacks 'action_pred'" in text
 
 
-def test_a_set_without_its_data_fails_beside_a_good_one(
+def test_a_set_without_its_data_fails_although_another_passes(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("one", "two"):
@@ -349,20 +353,22 @@ def test_a_set_without_its_data_fails_beside_a_good_one(
     assert "nearest to state_action, but without state_action.npz" in text
 
 
-def test_one_stray_tensor_makes_no_other_model(
+def test_a_single_foreign_tensor_fails_instead_of_making_the_model_unknown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def stray(weights: dict) -> None:
+    def add_tensor(weights: dict) -> None:
         weights["future_tokens.weight"] = torch.zeros(2, 2)
 
-    assert parity.main([str(damaged(tmp_path, HEAD, "state_dict.safetensors", stray))]) == 1
+    assert (
+        parity.main([str(edited_copy(tmp_path, HEAD, "state_dict.safetensors", add_tensor))]) == 1
+    )
     line = capsys.readouterr().out.splitlines()[-3]
     assert "FAIL" in line
     assert "future_tokens.weight" in line
 
 
-def deflated_badly(path: Path) -> None:
-    """A zip member whose compressed bytes are no deflate stream."""
+def corrupt_compression(path: Path) -> None:
+    """Write a zip member whose compressed bytes are not a deflate stream."""
     np.savez_compressed(path, a=np.zeros(10_000))
     content = bytearray(path.read_bytes())
     content[60:100] = bytes([0xFF] * 40)
@@ -370,24 +376,24 @@ def deflated_badly(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "spoil"),
+    ("name", "file", "damage"),
     [
         (HEAD, "outputs.safetensors", lambda p: p.write_bytes(p.read_bytes()[:-9])),
         (HEAD, "outputs.safetensors", lambda p: p.write_bytes(b"")),
         (SO100, "state_action.npz", lambda p: p.write_bytes(b"")),
         (SO100, "state_action.npz", lambda p: p.write_bytes(p.read_bytes()[:-90])),
-        (SO100, "state_action.npz", deflated_badly),
+        (SO100, "state_action.npz", corrupt_compression),
         ("n1d6_processor/vision_language", "images.json", lambda p: p.write_text('{"geometry":5}')),
         ("n1d6_processor/vision_language", "images.json", lambda p: p.write_text("[]")),
         ("n1d6_processor/vision_language", "prompts.json", lambda p: p.write_text("{")),
     ],
 )
-def test_a_file_that_cannot_be_read_fails_in_one_line_and_the_next_set_is_compared(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, spoil
+def test_an_unreadable_file_fails_in_one_line_and_the_next_set_is_compared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, file: str, damage
 ) -> None:
     shutil.copytree(GOLDEN / name, tmp_path / "a")
     shutil.copytree(GOLDEN / "n1d6_processor/widowx_meanstd", tmp_path / "b")
-    spoil(tmp_path / "a" / file)
+    damage(tmp_path / "a" / file)
     assert parity.main([str(tmp_path)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert len([line for line in lines if line.startswith(f"FAIL {tmp_path / 'a'}: ")]) == 1
@@ -395,17 +401,17 @@ def test_a_file_that_cannot_be_read_fails_in_one_line_and_the_next_set_is_compar
 
 
 @pytest.mark.parametrize("number", [torch.tensor([999, 0, 0]), torch.tensor([0.5, 0.0, 0.0])])
-def test_an_embodiment_that_no_weights_are_for_fails_in_one_line(
+def test_an_embodiment_without_weights_fails_in_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], number: torch.Tensor
 ) -> None:
-    folder = damaged(
+    folder = edited_copy(
         tmp_path, HEAD, "inputs.safetensors", lambda inputs: inputs.update(embodiment_id=number)
     )
     assert parity.main([str(folder)]) == 1
     assert capsys.readouterr().out.splitlines()[-3].startswith(f"FAIL {folder}: IndexError: ")
 
 
-def test_a_folder_that_may_not_be_listed_fails(
+def test_a_folder_that_cannot_be_listed_fails(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(GOLDEN / SO100, tmp_path / "a")
@@ -424,8 +430,8 @@ def test_a_folder_that_may_not_be_listed_fails(
     assert text.splitlines()[-1].startswith("FAIL: 1 PASS, 1 FAIL")
 
 
-def test_an_empty_name_is_no_folder(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_empty_name_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         parity.main([""])
     assert left.value.code == 2
-    assert "an empty name is no folder" in capsys.readouterr().err
+    assert "the name is empty" in capsys.readouterr().err
