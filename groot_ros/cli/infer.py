@@ -12,6 +12,7 @@ import numpy as np
 from groot_ros.cli.config_options import add_config_options, config_from_options
 from groot_ros.cli.text import add_command, pluralise
 from groot_ros.core import PolicyConfig
+from groot_ros.core.bounds import MOST_STEPS
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
@@ -83,8 +84,12 @@ def run(args: argparse.Namespace) -> int:
     """Print and save the actions; returns 1 where the model's output cannot be used."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
-    if args.torch_threads < 0 or args.torch_threads > most_threads():
-        raise ValueError(f"--threads must be from 0 to {most_threads()}, not {args.torch_threads}")
+    for option, value, most in (
+        ("--threads", args.torch_threads, most_threads()),
+        ("--steps", args.num_inference_steps, MOST_STEPS),
+    ):
+        if not 0 <= value <= most:
+            raise ValueError(f"{option} must be from 0 to {most}, not {value}")
     config = config_from_options(args, PolicyConfig, _CONFIG)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
