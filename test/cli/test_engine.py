@@ -63,9 +63,8 @@ def a_copy(directory: Path, tmp_path: Path) -> Path:
 def test_make_writes_a_validated_and_measured_engine(made: Path) -> None:
     manifest = Manifest.read(made)
     assert manifest.steps == (2, 1)
-    assert {name: files.quantised for name, files in manifest.segments.items()} == {
-        "denoise": "int8"
-    }
+    quantised = {name: files.quantised for name, files in manifest.segments.items()}
+    assert quantised == {"denoise": "int8"}
     measured = read_benchmarks(made)
     assert set(measured) == {"torch", "onnxruntime"}
     assert all(one.validated and one.seconds > 0 for one in measured.values())
@@ -103,13 +102,9 @@ def test_validate_prints_errors_by_segment_step_and_joint(
     source = ["--count", "1", "--image-size", "48x64"]
     assert engine("validate", directory, "--engine", "onnxruntime", *source) == 0
     text = capsys.readouterr().out
-    for line in (
-        "segment, exact inputs",
-        "after denoising step",
-        "growth of the MSE",
-        "single_arm.",
-    ):
-        assert line in text
+    for words in ("segment, exact inputs", "after denoising step", "growth of the MSE"):
+        assert words in text
+    assert "single_arm." in text
     assert "\nVALIDATED: engine onnxruntime, max abs error" in text
 
 
@@ -300,6 +295,28 @@ def test_a_missing_directory_is_named_with_the_command_that_makes_it(
     assert engine("calibrate", tmp_path, "--quantise", "int8") == 2
     error = capsys.readouterr().err
     assert f"{tmp_path}/manifest.json: no such file; make engine files with" in error
+
+
+@pytest.mark.parametrize(
+    ("action", "option", "former", "field"),
+    [
+        ("export", "--segments", "--stages", "segments"),
+        ("calibrate", "--segments", "--stages", "quantised_segments"),
+        ("make", "--segments", "--stages", "segments"),
+        ("make", "--quantised-segments", "--quantised-stages", "quantised_segments"),
+    ],
+)
+def test_former_names_of_options_are_accepted(
+    action: str, option: str, former: str, field: str
+) -> None:
+    required = {
+        "calibrate": ["--engine-directory", "x", "--quantise", "int8"],
+        **dict.fromkeys(("export", "make"), ["--checkpoint", "x", "--embodiment", "y"]),
+    }
+    for name in (option, former):
+        given = ["engine", action, *required[action], name, "context", "denoise"]
+        args = make_parser(["engine"]).parse_args(given)
+        assert getattr(args, field) == ["context", "denoise"]
 
 
 def test_its_options_are_known_without_waiting_for_torch() -> None:
