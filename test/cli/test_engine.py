@@ -18,7 +18,7 @@ from support.tiny_checkpoint import TAG
 from support.tiny_engine import load, write_sensitive_checkpoint
 
 from groot_ros.cli.engine.export import require_inside
-from groot_ros.cli.main import main
+from groot_ros.cli.main import main, make_parser
 from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
 from groot_ros.runtime.engine_benchmarks import read_benchmarks
 from groot_ros.runtime.manifest import Manifest, file_digest
@@ -309,12 +309,13 @@ def test_a_missing_directory_is_named_with_the_command_that_makes_it(
 def test_former_names_of_options_are_accepted(
     action: str, option: str, former: str, field: str
 ) -> None:
-    required = {
-        "calibrate": ["--engine-directory", "x", "--quantise", "int8"],
-        **dict.fromkeys(("export", "make"), ["--checkpoint", "x", "--embodiment", "y"]),
-    }
+    required = ["--checkpoint", "x", "--engine-directory", "x", "--quantise", "int8"]
+    if action != "calibrate":
+        required += ["--embodiment", "y"]
+    if action == "export":
+        required = [word for word in required if word not in ("--quantise", "int8")]
     for name in (option, former):
-        given = ["engine", action, *required[action], name, "context", "denoise"]
+        given = ["engine", action, *required, name, "context", "denoise"]
         args = make_parser(["engine"]).parse_args(given)
         assert getattr(args, field) == ["context", "denoise"]
 
