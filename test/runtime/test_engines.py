@@ -65,10 +65,12 @@ def test_the_names_are_known_without_torch() -> None:
 
 
 def test_on_a_cpu_engines_for_a_gpu_name_the_device(tmp_path: Path) -> None:
-    files = EngineFiles(tmp_path, manifest(tmp_path))
+    exported = EngineFiles(tmp_path, manifest(tmp_path))
+    empty = EngineFiles(tmp_path, manifest(tmp_path, segments={}))
     for name in ("cuda_graph", "tensorrt"):
-        reason = unavailable_reason(name, CPU, files)
-        assert reason == "needs a CUDA device, the model is on cpu"
+        for files in (exported, empty, None):
+            reason = unavailable_reason(name, CPU, files)
+            assert reason == "needs a CUDA device, the model is on cpu"
     for name in ("torch", "reference"):
         assert unavailable_reason(name, CPU, None) == ""
     assert unavailable_reason("cuda_graph", CUDA, None) == ""
