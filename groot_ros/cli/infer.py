@@ -12,7 +12,7 @@ import numpy as np
 from groot_ros.cli.config_options import add_config_options, config_from_options
 from groot_ros.cli.text import add_command, pluralise
 from groot_ros.core import PolicyConfig
-from groot_ros.core.bounds import MOST_STEPS
+from groot_ros.core.config import parameters_of
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
     for option, value, most in (
         ("--threads", args.torch_threads, most_threads()),
-        ("--steps", args.num_inference_steps, MOST_STEPS),
+        ("--steps", args.num_inference_steps, most_steps()),
     ):
         if not 0 <= value <= most:
             raise ValueError(f"{option} must be from 0 to {most}, not {value}")
@@ -161,6 +161,12 @@ def require_writable(path: Path) -> None:
         raise ValueError(f"--out {path}: no such directory {path.parent}; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ValueError(f"--out {path}: may not be written by this user")
+
+
+def most_steps() -> int:
+    """Return the largest number of denoising steps that a policy accepts."""
+    declared = {parameter.field_name: parameter for parameter in parameters_of(PolicyConfig)}
+    return int(declared["num_inference_steps"].maximum or 0)
 
 
 def most_threads() -> int:
