@@ -12,6 +12,7 @@ import numpy as np
 from groot_ros.cli import add_command, pluralise
 from groot_ros.cli.config_options import add_config_options, config_from_options
 from groot_ros.core import PolicyConfig
+from groot_ros.core.config import parameters_of
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
@@ -84,8 +85,12 @@ def run(args: argparse.Namespace) -> int:
     """Compute, print and save the actions; return 1 if the model's output cannot be used."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
-    if args.torch_threads < 0 or args.torch_threads > most_threads():
-        raise ValueError(f"--threads must be from 0 to {most_threads()}, not {args.torch_threads}")
+    for option, value, most in (
+        ("--threads", args.torch_threads, most_threads()),
+        ("--steps", args.num_inference_steps, most_steps()),
+    ):
+        if not 0 <= value <= most:
+            raise ValueError(f"{option} must be from 0 to {most}, not {value}")
     config = config_from_options(args, PolicyConfig, _CONFIG)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
@@ -157,6 +162,12 @@ def require_writable(path: Path) -> None:
         raise ValueError(f"--out {path}: no such directory {path.parent}; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ValueError(f"--out {path}: may not be written by this user")
+
+
+def most_steps() -> int:
+    """Return the largest number of denoising steps that a policy accepts."""
+    declared = {parameter.field_name: parameter for parameter in parameters_of(PolicyConfig)}
+    return int(declared["num_inference_steps"].maximum or 0)
 
 
 def most_threads() -> int:

@@ -79,11 +79,12 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
     """Return the observations and a description of their source.
 
     Raises:
-        ValueError: the source has no observation.
+        ValueError: the source has no observation, or --image-size does not fit the views.
 
     """
     from groot_ros.export.reference_cases import synthetic_observations
 
+    sizes = sizes_by_view(policy.spec.views, args.image_size)
     if args.bag is not None:
         sampler: StreamSubsampler[Observation] = StreamSubsampler(args.count)
         for observation in from_bag(args.bag, policy, args.instruction, args.namespace):
@@ -95,14 +96,24 @@ def gather(args: argparse.Namespace, policy: "Policy") -> tuple[list[Observation
         found = read_observations(args.observations, instruction=args.instruction)
         return evenly_spaced(found, args.count), str(args.observations)
     source = "synthetic: states within the statistics, random images"
-    views = policy.spec.views
-    several = list(args.image_size) * (len(views) if len(args.image_size) == 1 else 1)
-    if len(several) != len(views):
-        raise ValueError(
-            f"--image-size: give one, or one for each of {', '.join(views)}, not {len(several)}"
-        )
-    sizes = dict(zip(views, several, strict=True))
     return synthetic_observations(policy, args.count, size=sizes), source
+
+
+def sizes_by_view(
+    views: Sequence[str], image_sizes: Sequence[tuple[int, int]]
+) -> dict[str, tuple[int, int]]:
+    """Return view -> (height, width), from one size for all views or one per view.
+
+    Raises:
+        ValueError: there is another number of sizes.
+
+    """
+    if len(image_sizes) not in (1, len(views)):
+        raise ValueError(
+            f"--image-size: give one, or one for each of {', '.join(views)}, not {len(image_sizes)}"
+        )
+    several = list(image_sizes) * (len(views) if len(image_sizes) == 1 else 1)
+    return dict(zip(views, several, strict=True))
 
 
 def evenly_spaced(items: Sequence[T], count: int) -> list[T]:

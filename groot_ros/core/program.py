@@ -203,23 +203,16 @@ class ProgramSpec:
         grouped = self._grouped()
         stages = []
         for index, (name, segments) in enumerate(grouped):
-            made = {t.name for s in segments for t in s.outputs}
             before = {t.name for _, own in grouped[:index] for s in own for t in s.outputs}
             after = {t.name for _, own in grouped[index + 1 :] for s in own for t in s.inputs}
-            read = dict.fromkeys(t.name for s in segments for t in s.inputs)
-            stages.append(
-                Stage(
-                    name,
-                    segments,
-                    tuple(tensor for tensor in read if tensor in before and tensor not in made),
-                    tuple(
-                        t.name
-                        for s in segments
-                        for t in s.outputs
-                        if t.name in after or t.name in self.results
-                    ),
-                )
-            )
+            read: dict[str, None] = {}
+            made: dict[str, None] = {}
+            for segment in segments:
+                read |= dict.fromkeys(t.name for t in segment.inputs if t.name not in made)
+                made |= dict.fromkeys(t.name for t in segment.outputs)
+            carried = tuple(tensor for tensor in read if tensor in before)
+            results = tuple(tensor for tensor in made if tensor in {*after, *self.results})
+            stages.append(Stage(name, segments, carried, results))
         return tuple(stages)
 
     def complete(self, sizes: Mapping[str, int]) -> dict[str, int]:

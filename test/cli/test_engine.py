@@ -1,4 +1,4 @@
-"""`groot-ros engine`: the whole chain on a tiny checkpoint, and what it refuses."""
+"""`groot-ros engine`: all actions on a tiny checkpoint, and what they reject."""
 
 import json
 import shutil
@@ -15,14 +15,13 @@ import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
 from support.tiny_checkpoint import TAG
-from support.tiny_engine import write_sensitive_checkpoint
+from support.tiny_engine import load, write_sensitive_checkpoint
 
-from groot_ros.cli.main import main
-from groot_ros.policy import load_policy
-from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.engine_benchmarks import read_measured
+from groot_ros.cli.engine.export import require_inside
+from groot_ros.cli.main import main, make_parser
+from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
+from groot_ros.runtime.engine_benchmarks import read_benchmarks
 from groot_ros.runtime.manifest import Manifest, file_digest
-from groot_ros.runtime.profile import require_inside
 from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
 pytestmark = pytest.mark.slow
@@ -46,7 +45,7 @@ def made(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     given = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--robot", "so101"]
     given += ["--engine-directory", str(directory), "--json", str(directory / "errors.json")]
     given += ["--device", "cpu", "--image-size", "48x64", "--count", "2", "--steps", "2", "1"]
-    given += ["--stages", "denoise", "--quantise", "int8", "--method", "max"]
+    given += ["--segments", "denoise", "--quantise", "int8", "--method", "max"]
     given += ["--runs", "1", "--row"]
     assert main(["engine", "make", *given]) == 0
     return directory
@@ -61,20 +60,21 @@ def a_copy(directory: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(directory, tmp_path / "engine"))
 
 
-def test_make_leaves_a_proven_measured_engine(made: Path) -> None:
+def test_make_writes_a_validated_and_measured_engine(made: Path) -> None:
     manifest = Manifest.read(made)
     assert manifest.steps == (2, 1)
-    assert {name: files.quantised for name, files in manifest.stages.items()} == {"denoise": "int8"}
-    measured = read_measured(made)
+    quantised = {name: files.quantised for name, files in manifest.segments.items()}
+    assert quantised == {"denoise": "int8"}
+    measured = read_benchmarks(made)
     assert set(measured) == {"torch", "onnxruntime"}
-    assert all(one.proven and one.seconds > 0 for one in measured.values())
+    assert all(one.validated and one.seconds > 0 for one in measured.values())
     errors = json.loads((made / "errors.json").read_text())
     assert errors["torch"]["growth"] is None
-    assert errors["torch"]["reference"] == "plain"
+    assert errors["torch"]["reference"] == "reference"
     assert 0 < errors["torch"]["actions"]["max_abs"] < 1e-5
     assert errors["onnxruntime"]["reference"] == "torch"
-    assert 0 < errors["onnxruntime"]["stages"]["denoise"]["max_abs"] < 0.1
-    assert errors["onnxruntime"]["stages"]["language"]["max_abs"] < 1e-4
+    assert 0 < errors["onnxruntime"]["segments"]["denoise"]["max_abs"] < 0.1
+    assert errors["onnxruntime"]["segments"]["language"]["max_abs"] < 1e-4
     units = {joint["unit"] for joint in errors["onnxruntime"]["joints"]}
     assert units == {"rad"}
     assert len(errors["onnxruntime"]["steps"]) == 2
@@ -91,56 +91,50 @@ def test_the_policy_runs_what_was_made(checkpoint: Path, made: Path, tmp_path: P
     given += ["--instruction", "go", "--device", "cpu", "--steps", "2", "--seed", "1"]
     given += ["--engine", "onnxruntime", "--engine-directory", str(made)]
     assert main(["infer", *given]) == 0
-    policy = load_policy(
-        checkpoint,
-        TAG,
-        device="cpu",
-        engine="onnxruntime",
-        engine_directory=made,
-        num_inference_steps=2,
-    )
+    policy = load(checkpoint, "onnxruntime", made, num_inference_steps=2)
     assert policy.engine.name == "onnxruntime"
 
 
-def test_validate_prints_errors_by_stage_step_and_joint(
+def test_validate_prints_errors_by_segment_step_and_joint(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = a_copy(made, tmp_path)
     source = ["--count", "1", "--image-size", "48x64"]
     assert engine("validate", directory, "--engine", "onnxruntime", *source) == 0
     text = capsys.readouterr().out
-    for line in ("stage, fed exactly", "after denoising step", "growth of the MSE", "single_arm."):
-        assert line in text
-    assert "PROVEN: engine onnxruntime, max abs error" in text
+    for words in ("segment, exact inputs", "after denoising step", "growth of the MSE"):
+        assert words in text
+    assert "single_arm." in text
+    assert "\nVALIDATED: engine onnxruntime, max abs error" in text
 
 
 def spoil(directory: Path, change: Callable[[NDArray], NDArray]) -> None:
-    """Another last weight of the denoising step, and the manifest made to agree."""
+    """Change the last weight of the denoising step, and make the manifest agree."""
     manifest = Manifest.read(directory)
-    path = directory / manifest.stages["denoise"].onnx
+    path = directory / manifest.segments["denoise"].onnx
     model = onnx.load(path)
     tensors = [t for t in model.graph.initializer if len(t.dims) == 2]
     tensor = [t for t in tensors if t.data_type == onnx.TensorProto.FLOAT][-1]
     tensor.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(tensor)), tensor.name))
     onnx.save(model, path)
-    files = replace(manifest.stages["denoise"], sha256=file_digest(path))
-    manifest.with_stage("denoise", files).write(directory)
+    files = replace(manifest.segments["denoise"], sha256=file_digest(path))
+    manifest.with_segment("denoise", files).write(directory)
 
 
-def test_an_engine_that_gives_nan_is_not_proven_and_the_figures_are_written(
+def test_an_engine_that_gives_nan_does_not_validate_and_the_figures_are_written(
     made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     directory = a_copy(made, tmp_path)
-    assert read_measured(directory)["onnxruntime"].proven
+    assert read_benchmarks(directory)["onnxruntime"].validated
     spoil(directory, lambda weight: weight * np.float32("nan"))
     given = ["--engine", "onnxruntime", "--count", "1", "--image-size", "48x64"]
     figures = directory / "errors.json"
     figures.unlink()
     assert engine("validate", directory, *given, "--json", str(figures)) == 1
-    assert "NOT PROVEN: engine onnxruntime, max abs error nan" in capsys.readouterr().out
-    assert not read_measured(directory)["onnxruntime"].proven
+    assert "NOT VALIDATED: engine onnxruntime, max abs error nan" in capsys.readouterr().out
+    assert not read_benchmarks(directory)["onnxruntime"].validated
     errors = json.loads(figures.read_text())["onnxruntime"]
-    assert (errors["proven"], errors["error"]) == (False, None)
+    assert (errors["validated"], errors["error"]) == (False, None)
     assert {joint["max_abs"] for joint in errors["joints"]} == {None}
     assert engine("benchmark", directory, *given, "--runs", "1") == 2
     error = capsys.readouterr().err.splitlines()[-1]
@@ -154,8 +148,8 @@ def test_validate_fails_beyond_the_tolerance(
     spoil(directory, lambda weight: 1 - weight)
     given = ["--engine", "onnxruntime", "--count", "1", "--image-size", "48x64"]
     assert engine("validate", directory, *given) == 1
-    assert "NOT PROVEN: engine onnxruntime" in capsys.readouterr().out
-    assert not read_measured(directory)["onnxruntime"].proven
+    assert "NOT VALIDATED: engine onnxruntime" in capsys.readouterr().out
+    assert not read_benchmarks(directory)["onnxruntime"].validated
 
 
 def test_benchmark_has_the_columns_of_the_published_tables(
@@ -165,25 +159,21 @@ def test_benchmark_has_the_columns_of_the_published_tables(
     given = ["--runs", "1", "--row", "--count", "1", "--image-size", "48x64"]
     assert engine("benchmark", directory, "--engine", "onnxruntime", *given) == 0
     text = capsys.readouterr().out
-    header = next(line for line in text.splitlines() if line.startswith("Mode  "))
+    header = next(line for line in text.splitlines() if line.startswith("engine  "))
     for column in (
-        "BB ms",
-        "head ms",
-        "E2E ms",
-        "Hz",
-        "denoise MSE",
-        "denoise cos-sim",
-        "E2E MSE",
-        "against",
+        *("backbone by", "head by", "vision ms", "language ms", "context ms", "denoise ms"),
+        *("backbone ms", "head ms", "whole ms", "Hz"),
+        *("denoise MSE", "denoise cosine", "actions MSE", "against"),
     ):
         assert column in header
     row = next(line for line in text.splitlines() if line.startswith("onnxruntime"))
     assert "PyTorch float32" in row
-    assert "ORT int8" in row
-    assert "Step 1 MSE" in text
+    assert "onnxruntime int8" in row
+    assert "step 1 MSE" in text
     names, rule, cells = (line for line in text.splitlines() if line.startswith("|"))
+    # Device, JetPack, TensorRT, engine, precision, four segments, two stages, whole, date.
     assert names.count("|") == rule.count("|") == cells.count("|") == 14
-    assert "| onnxruntime | PyTorch float32 + ORT int8 |" in cells
+    assert "| onnxruntime | PyTorch float32 + onnxruntime int8 |" in cells
 
 
 @pytest.mark.parametrize(
@@ -222,10 +212,10 @@ def test_wrong_use_is_one_line(
 
 
 @pytest.fixture
-def rejected_at_once(
+def rejected_first(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., str]:
-    """Runs a verb that must fail and write nothing; gives what it said."""
+    """Return a function that runs an action, which must fail and write nothing, for its message."""
 
     def rejected(verb: str, *given: str) -> str:
         arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, *given]
@@ -252,42 +242,41 @@ def rejected_at_once(
     ],
 )
 def test_wrong_exports_are_rejected_before_any_weight_is_read(
-    rejected_at_once: Callable[..., str], given: list[str], problem: str
+    rejected_first: Callable[..., str], given: list[str], problem: str
 ) -> None:
-    assert problem in rejected_at_once("export", *given)
+    assert problem in rejected_first("export", *given)
 
 
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (["--quantised-stages", "denoise"], "--quantised-stages needs --quantise: nothing would"),
-        (["--quantise", "int8", "--stages", "context"], "stage 'denoise' would not be exported"),
+        (["--quantised-segments", "denoise"], "--quantised-segments needs --quantise: nothing"),
+        (["--quantise", "int8", "--segments", "context"], "segment 'denoise' would not be exp"),
         (["--json", "/nowhere/x.json"], "--json /nowhere/x.json: / has no such directory"),
         (["--runs", "0"], "--runs must be at least 1, not 0"),
     ],
 )
-def test_what_make_would_refuse_in_the_end_it_refuses_at_once(
-    rejected_at_once: Callable[..., str], given: list[str], problem: str
+def test_make_rejects_first_what_a_later_action_would(
+    rejected_first: Callable[..., str], given: list[str], problem: str
 ) -> None:
-    assert problem in rejected_at_once("make", *given)
+    assert problem in rejected_first("make", *given)
 
 
-def test_an_export_with_a_size_for_each_view_has_answers_inside_its_own_profile(
+def test_an_export_with_a_size_for_each_view_stores_observations_inside_its_profile(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--stages", "context"]
+    arguments = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--segments", "context"]
     arguments += ["--count", "2", "--image-size", "48x64", "64x160"]
     assert engine("export", tmp_path, *arguments) == 0
     manifest = Manifest.read(tmp_path)
     assert manifest.image_sizes == ("48x64", "64x160")
-    parts = open_checkpoint(checkpoint, TAG)
-    image_id = parts.config.eagle.image_token_index
+    opened = open_checkpoint(checkpoint, TAG)
     for case in ReferenceOutputs.load(tmp_path, manifest).cases:
-        assert len({image.shape for image in case.inputs.images}) == 2
-        require_inside(manifest.profile, case.inputs, parts.processor, image_id)
+        assert case.inputs["image.0"].shape != case.inputs["image.1"].shape
+        require_inside(manifest.profile, case.inputs, opened)
 
 
-def test_an_export_proven_with_what_does_not_fit_its_profile_is_rejected(
+def test_an_export_with_observations_outside_its_profile_is_rejected(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     images = {f"image.{v}": np.zeros((48, 160, 3), np.uint8) for v in ("front", "wrist")}
@@ -300,12 +289,35 @@ def test_an_export_proven_with_what_does_not_fit_its_profile_is_rejected(
     assert not (tmp_path / "never").exists()
 
 
-def test_a_missing_directory_says_how_to_make_one(
+def test_a_missing_directory_is_named_with_the_command_that_makes_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert engine("calibrate", tmp_path, "--quantise", "int8") == 2
     error = capsys.readouterr().err
     assert f"{tmp_path}/manifest.json: no such file; make engine files with" in error
+
+
+@pytest.mark.parametrize(
+    ("action", "option", "former", "field"),
+    [
+        ("export", "--segments", "--stages", "segments"),
+        ("calibrate", "--segments", "--stages", "quantised_segments"),
+        ("make", "--segments", "--stages", "segments"),
+        ("make", "--quantised-segments", "--quantised-stages", "quantised_segments"),
+    ],
+)
+def test_former_names_of_options_are_accepted(
+    action: str, option: str, former: str, field: str
+) -> None:
+    required = ["--checkpoint", "x", "--engine-directory", "x", "--quantise", "int8"]
+    if action != "calibrate":
+        required += ["--embodiment", "y"]
+    if action == "export":
+        required = [word for word in required if word not in ("--quantise", "int8")]
+    for name in (option, former):
+        given = ["engine", action, *required, name, "context", "denoise"]
+        args = make_parser(["engine"]).parse_args(given)
+        assert getattr(args, field) == ["context", "denoise"]
 
 
 def test_its_options_are_known_without_waiting_for_torch() -> None:

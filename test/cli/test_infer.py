@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import torch
 from support.tiny_checkpoint import HORIZON, TAG, write_tiny_checkpoint
+from support.tiny_policy import load
 
 from groot_ros.cli.main import main
 from groot_ros.core.share import robot_path
-from groot_ros.policy import load_policy
 from groot_ros.processing.observation_file import read_observation, read_observations
 from groot_ros.robot import load_contract
-from groot_ros.runtime.engine import EngineResult
-from groot_ros.runtime.errors import TensorRtError
+from groot_ros.runtime.engine import EngineResult, TensorRtError
+from groot_ros.runtime.program_engine import ProgramEngine
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_the_actions_are_the_policy_s_printed_and_saved(
 ) -> None:
     out = tmp_path / "actions"
     assert infer(checkpoint, seen, "--seed", "7", "--out", str(out)) == 0
-    policy = load_policy(checkpoint, TAG, device="cpu")
+    policy = load(checkpoint)
     chunk = policy.infer(read_observation(seen, instruction="go"), seed=7)
     saved = np.load(out)
     for group in chunk.groups:
@@ -60,7 +60,7 @@ def test_the_actions_are_the_policy_s_printed_and_saved(
     last = [f"{HORIZON - 1}", f"{(HORIZON - 1) * chunk.dt:.3f}"]
     last += [f"{value:.4f}" for value in chunk.groups[0].values[-1]]
     assert last in [line.split() for line in text.splitlines()]
-    for stage in ("preprocess", "backbone", "head", "decode", "all of it"):
+    for stage in ("preprocess", "backbone", "head", "decode", "total"):
         assert f"\n{stage}" in text
 
 
@@ -72,13 +72,13 @@ def test_with_a_robot_joints_have_their_names_and_si_units(
     robot = load_contract(robot_path("so101"))
     assert tuple(saved["names.single_arm"]) == robot.groups["single_arm"].joints
     assert set(saved["units.single_arm"]) == {"rad"}
-    policy = load_policy(checkpoint, TAG, device="cpu", robot=robot)
+    policy = load(checkpoint, robot=robot)
     expected = policy.infer(read_observation(seen, instruction="go"), seed=7)
     assert np.array_equal(saved["action.gripper"], expected.groups[1].values)
     assert "shoulder_pan" in capsys.readouterr().out
 
 
-def test_other_steps_and_a_drawn_seed_are_told(
+def test_other_steps_and_a_drawn_seed_are_printed(
     checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert infer(checkpoint, seen, "--steps", "2", "--runs", "2") == 0
@@ -95,13 +95,14 @@ def test_other_steps_and_a_drawn_seed_are_told(
         (["--checkpoint", "/nowhere"], "checkpoint /nowhere: no such directory"),
         (["--observation", "/nowhere.npz"], "/nowhere.npz: no such file"),
         (["--dtype", "int3"], "dtype must be one of"),
-        (["--device", "toaster"], "device 'toaster' is not one that torch knows"),
+        (["--device", "toaster"], "device 'toaster' is unknown to torch"),
         (["--runs", "0"], "--runs must be at least 1, not 0"),
         (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, not -1"),
         (["--sample", "3"], "holds no batch, there is no sample 3"),
-        (["--steps", "0"], "--steps must be from 1 to 100, not 0"),
-        (["--steps", "101"], "--steps must be from 1 to 100, not 101"),
-        (["--threads", "99999999"], "--threads must be from 1 to "),
+        (["--steps", "-1"], "--steps must be from 0 to 100, not -1"),
+        (["--steps", "101"], "--steps must be from 0 to 100, not 101"),
+        (["--threads", "-1"], "--threads must be from 0 to "),
+        (["--threads", "99999999"], "--threads must be from 0 to "),
         (["--instruction", "a" * 2001], "the instruction has 2001 characters, at most 2000"),
         (["--instruction", "a\udc80"], "its character 1 is half of a surrogate pair (U+DC80)"),
         (["--out", "/nowhere/x.npz"], "--out /nowhere/x.npz: no such directory /nowhere"),
@@ -152,14 +153,14 @@ def test_an_observation_that_does_not_fit_names_the_file_and_the_key(
     assert problem in error
 
 
-def test_what_the_checkpoint_does_not_read_is_told(
+def test_surplus_inputs_are_named(
     checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     extra = {"image.side": np.zeros((48, 64, 3), np.uint8), "state.leg": np.zeros(2)}
     np.savez(seen, **np.load(seen), **extra)
     assert infer(checkpoint, seen) == 0
-    told = "not an input of this checkpoint, left out: image.side, state.leg"
-    assert told in capsys.readouterr().out
+    expected = "not an input of this checkpoint, ignored: image.side, state.leg"
+    assert expected in capsys.readouterr().out
 
 
 def test_a_state_far_outside_is_warned_about_once_and_clipped(
@@ -184,9 +185,10 @@ def test_output_that_is_not_finite_is_never_saved(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def broken(*_: object) -> EngineResult:
-        return EngineResult(np.full((1, HORIZON, 8), np.nan, np.float32), 0.1, 0.1)
+        actions = np.full((1, HORIZON, 8), np.nan, np.float32)
+        return EngineResult({"next_actions": actions}, {"backbone": 0.1, "head": 0.1})
 
-    monkeypatch.setattr("groot_ros.runtime.engines.torch.TorchEngine.run", broken)
+    monkeypatch.setattr(ProgramEngine, "run", broken)
     assert infer(checkpoint, seen) == 1
     assert "the model's output is not finite" in capsys.readouterr().err
     assert not seen.with_name("seen_actions.npz").exists()
@@ -199,7 +201,7 @@ def test_output_that_is_not_finite_is_never_saved(
         (ValueError("built for smaller images"), "seen.npz: built for smaller images"),
     ],
 )
-def test_what_an_engine_refuses_is_one_line_that_blames_the_right_file(
+def test_a_rejection_by_the_engine_is_one_line_that_names_the_right_file(
     checkpoint: Path,
     seen: Path,
     failure: Exception,
@@ -210,31 +212,33 @@ def test_what_an_engine_refuses_is_one_line_that_blames_the_right_file(
     def reject(*_: object) -> EngineResult:
         raise failure
 
-    monkeypatch.setattr("groot_ros.runtime.engines.torch.TorchEngine.run", reject)
+    monkeypatch.setattr(ProgramEngine, "run", reject)
     assert infer(checkpoint, seen) == 2
     error = capsys.readouterr().err.splitlines()
     assert line in error[-1]
     assert "Traceback" not in "".join(error)
 
 
-def test_a_small_model_takes_one_thread_and_any_number_may_be_asked_for(
+def test_a_small_model_uses_one_thread_unless_another_number_is_requested(
     checkpoint: Path, seen: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(2)
     assert infer(checkpoint, seen) == 0
     assert torch.get_num_threads() == 1
-    monkeypatch.setattr("groot_ros.runtime.threads.SMALL", 0)
+    monkeypatch.setattr("groot_ros.runtime.device.SMALL_MODEL", 0)
     assert infer(checkpoint, seen) == 0
     assert torch.get_num_threads() == len(os.sched_getaffinity(0))
     assert infer(checkpoint, seen, "--threads", "3") == 0
     assert torch.get_num_threads() == 3
 
 
-def test_no_threads_are_rejected(
+def test_zero_threads_and_steps_stand_for_the_defaults(
     checkpoint: Path, seen: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert infer(checkpoint, seen, "--threads", "0") == 2
-    assert "--threads must be from 1 to" in capsys.readouterr().err
+    torch.set_num_threads(2)
+    assert infer(checkpoint, seen, "--threads", "0", "--steps", "0") == 0
+    assert torch.get_num_threads() == 1
+    assert ", 4 denoising steps, " in capsys.readouterr().out
 
 
 def test_actions_beyond_the_contract_s_limits_are_warned_about(
@@ -269,7 +273,9 @@ def test_the_observation_is_never_overwritten(
     assert seen.read_bytes() == before
 
 
-def test_what_infer_saved_is_no_observation_beside_it(checkpoint: Path, seen: Path) -> None:
+def test_a_file_of_saved_actions_is_not_taken_for_an_observation(
+    checkpoint: Path, seen: Path
+) -> None:
     assert infer(checkpoint, seen) == 0
     assert len(list(seen.parent.glob("*.npz"))) == 2
     found = read_observations(seen.parent, instruction="go")
@@ -283,6 +289,6 @@ def test_more_steps_than_any_checkpoint_takes_are_rejected_by_file_and_key(
 ) -> None:
     checkpoint = write_tiny_checkpoint(tmp_path / "many", num_inference_timesteps=10**9)
     assert infer(checkpoint, seen) == 2
-    told = f"{checkpoint / 'config.json'}: 'num_inference_timesteps' must be at most 100"
-    assert told in capsys.readouterr().err
+    expected = f"{checkpoint / 'config.json'}: 'num_inference_timesteps' must be at most 100"
+    assert expected in capsys.readouterr().err
     assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2

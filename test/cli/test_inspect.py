@@ -1,4 +1,4 @@
-"""`groot-ros inspect`: a checkpoint described, and held against a robot."""
+"""`groot-ros inspect`: a checkpoint described, and compared with a robot."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 from groot_ros.checkpoint.safetensors_file import TensorEntry
 from groot_ros.cli.main import main
 from groot_ros.core.share import robot_path
-from groot_ros.models.gr00t_n1d6 import build_model
+from groot_ros.families.gr00t_n1d6.network import build_model
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_sizes_modalities_and_ranges_are_shown_without_reading_a_weight(
     assert relative in cells(text)
 
 
-def test_every_column_has_its_range_where_that_is_wanted(
+def test_every_column_has_its_range_on_request(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = checkpoint / "statistics.json"
@@ -70,7 +70,7 @@ def test_every_column_has_its_range_where_that_is_wanted(
     assert ["single_arm[4]", "1", "state", "min/max", "-90", "90"] in rows
 
 
-def test_without_the_vlm_s_files_it_says_what_is_still_needed(
+def test_without_the_vlm_s_files_it_lists_what_is_needed(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (checkpoint / "eagle_config.json").unlink()
@@ -113,7 +113,7 @@ def test_actions_in_another_unit_stand_out_absolute_or_relative(
     assert [row[2] for row in rows if row[0] == "gripper"] == ["action"]
 
 
-def test_statistics_the_wrong_way_round_are_rejected(
+def test_statistics_with_swapped_limits_are_rejected(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = checkpoint / "statistics.json"
@@ -122,8 +122,8 @@ def test_statistics_the_wrong_way_round_are_rejected(
     gripper["min"], gripper["max"] = gripper["max"], gripper["min"]
     path.write_text(json.dumps(statistics))
     assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
-    told = f"{path}: {TAG}.action.gripper: 'min' is 100, above 'max' 0, in column 0"
-    assert f"cannot be used: {told}" in capsys.readouterr().out
+    expected = f"{path}: {TAG}.action.gripper: 'min' is 100, above 'max' 0, in column 0"
+    assert f"cannot be used: {expected}" in capsys.readouterr().out
 
 
 def test_tokens_that_the_embeddings_do_not_reach_cannot_be_loaded(
@@ -143,11 +143,11 @@ def test_a_directory_in_the_place_of_a_file_is_named(
     (checkpoint / name).unlink()
     (checkpoint / name).mkdir()
     assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2
-    told = f"groot-ros inspect: {checkpoint / name}: cannot be read: Is a directory; a file is"
-    assert told in capsys.readouterr().err
+    expected = f"groot-ros inspect: {checkpoint / name}: cannot be read: Is a directory; a file is"
+    assert expected in capsys.readouterr().err
 
 
-def test_one_is_not_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_step_is_singular(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changes = {"num_inference_timesteps": 1, "max_num_embodiments": 11}
     checkpoint = write_tiny_checkpoint(tmp_path / "one", **changes)
     assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
@@ -171,7 +171,7 @@ def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
         "state group 'single_arm' has 5 columns, the contract 4 joints "
         "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
         "action group 'gripper' is not in the contract (it has single_arm, hand)",
-        "unused: camera 'top' is not looked at",
+        "unused: camera 'top' is not used",
         "unused: joint 'wrist_roll' is not moved, nor read",
         "unused: joint 'gripper' is not moved, nor read",
     ):
@@ -187,7 +187,7 @@ def test_ranges_in_another_unit_stand_out(
     assert elbow in cells(capsys.readouterr().out)
 
 
-def test_weights_that_do_not_fit_config_json_are_told_and_the_rest_is_shown(
+def test_weights_that_do_not_fit_config_json_are_named_and_the_rest_is_shown(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     change(checkpoint / "config.json", max_num_embodiments=11)

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rosbags.rosbag2 import Writer
 from rosbags.typesys import Stores, get_typestore
-from support.tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.tiny_checkpoint import write_tiny_checkpoint
+from support.tiny_policy import load
 
 from groot_ros.cli.observations import (
     StreamSubsampler,
@@ -25,7 +26,7 @@ from groot_ros.cli.observations import (
     robot_namespace,
 )
 from groot_ros.core.share import robot_path
-from groot_ros.policy import Policy, load_policy
+from groot_ros.policy import Policy
 from groot_ros.robot import load_contract
 
 START = 1_700_000_000_000_000_000
@@ -36,7 +37,7 @@ TYPES = get_typestore(Stores.ROS2_JAZZY)
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     torch.set_num_threads(1)
     directory = write_tiny_checkpoint(tmp_path_factory.mktemp("checkpoint"))
-    return load_policy(directory, TAG, device="cpu", robot=load_contract(robot_path("so101")))
+    return load(directory, robot=load_contract(robot_path("so101")))
 
 
 def write_bag(
@@ -128,7 +129,7 @@ def test_a_bag_gives_the_observations_of_the_policy_node(tmp_path: Path, policy:
     chosen, source = gather(parsed("--bag", str(bag), "--count", "2"), policy)
     assert [o.stamp_ns for o in chosen] == [found[0].stamp_ns, found[-1].stamp_ns]
     assert source == str(bag)
-    assert all(policy.encode(o)[0].input_ids.size for o in chosen)
+    assert all(policy.encode(o)[0]["input_ids"].size for o in chosen)
 
 
 def test_the_error_names_the_joint_that_a_bag_lacks(tmp_path: Path, policy: Policy) -> None:
@@ -219,8 +220,8 @@ def test_synthetic_observations_fit_the_policy_and_are_repeatable(policy: Policy
     assert len({o.instruction for o in first}) == 3
     for a, b in zip(first, second, strict=True):
         np.testing.assert_array_equal(a.images["front"], b.images["front"])
-        encoded = policy.encode(a)[0].state
-        np.testing.assert_array_equal(encoded, policy.encode(b)[0].state)
+        encoded = policy.encode(a)[0]["state"]
+        np.testing.assert_array_equal(encoded, policy.encode(b)[0]["state"])
         assert np.abs(encoded).max() <= 1.0
         assert np.abs(encoded).max() > 0.1
 

@@ -1,4 +1,4 @@
-"""One engine directory of a tiny checkpoint for all tests of the room, made once."""
+"""One engine directory of a tiny checkpoint for all tests of this folder, made once."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,7 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine_directory(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All four stages in float32; not to be changed."""
+    """Return the directory of all four segments in float32; not to be changed."""
     directory = tmp_path_factory.mktemp("engine")
     export(checkpoint, directory)
     return directory

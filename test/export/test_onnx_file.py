@@ -1,4 +1,4 @@
-"""The exported stages, executed by onnxruntime at sizes they were not traced with."""
+"""Exported segments, executed by onnxruntime at sizes that they were not traced with."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,19 +10,26 @@ import torch
 from onnx.reference import ReferenceEvaluator
 from support.tiny_checkpoint import TAG, tiny_config
 
-from groot_ros.export.onnx_file import attention_form, export_stage
-from groot_ros.models.gr00t_n1d6 import Gr00tN1d6Config, build_model
-from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.contract import StageSpec, stage_specs
-from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.gr00t_n1d6 import Attend, StagedModel, load_fast, make_fast
-from groot_ros.runtime.names import STAGES
-from groot_ros.runtime.onnxruntime_stages import OnnxruntimeStage
-from groot_ros.runtime.precision import DTYPES
+from groot_ros.core.program import ProgramSpec
+from groot_ros.export.onnx_file import attention_form, export_segment
+from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
+from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import build_model
+from groot_ros.families.gr00t_n1d6.program import (
+    SEGMENTS,
+    StagedModel,
+    load_staged,
+    make_staged,
+    program_spec,
+)
+from groot_ros.layers.attention import Attention
+from groot_ros.runtime.device import DTYPES
+from groot_ros.runtime.engine import EngineFilesError
+from groot_ros.runtime.engines.onnxruntime import OnnxruntimeSegment
 
 pytestmark = pytest.mark.slow
 
-SQUARE = 4
+CPU = torch.device("cpu")
 #: Sizes of one view, one cell and the like: what tracers take for constants.
 LEAST = {"views": 1, "cells": 1, "patches": 4, "tokens": 3, "states": 1}
 LEAST |= {"text_tokens": 2, "image_tokens": 1, "all_tokens": 3}
@@ -30,19 +37,22 @@ MORE = {"views": 3, "cells": 7, "patches": 28, "tokens": 31, "states": 2}
 MORE |= {"text_tokens": 10, "image_tokens": 21, "all_tokens": 31}
 
 
-def fast_model(config: Gr00tN1d6Config, dtype: torch.dtype = torch.float32) -> StagedModel:
-    """Weights large enough for every part to matter."""
+def large_model(config: Gr00tN1d6Config, dtype: torch.dtype = torch.float32) -> StagedModel:
+    """Return a staged model with weights large enough for every part to matter."""
     model = build_model(replace(config, max_num_embodiments=1), seed=3)
     with torch.no_grad():
         for p in model.parameters():
             p.mul_(2.0) if p.ndim > 1 else p.add_(0.1 * torch.randn_like(p))
-    return make_fast(model.to(dtype).eval().requires_grad_(False))
+    return make_staged(model.to(dtype).eval().requires_grad_(False))
 
 
-def drawn(spec: StageSpec, sizes: dict[str, int], dtype: torch.dtype) -> list[torch.Tensor]:
+def drawn(
+    program: ProgramSpec, name: str, sizes: dict[str, int], dtype: torch.dtype
+) -> list[torch.Tensor]:
+    """Return inputs of a segment at these sizes."""
     generator = torch.Generator().manual_seed(sum(sizes.values()))
     tensors = []
-    for tensor in spec.inputs:
+    for tensor in program.segment(name).inputs:
         shape = [d if isinstance(d, int) else sizes[d] for d in tensor.dims]
         if tensor.kind == "int64":
             tensors.append(torch.arange(sizes["tokens"])[-shape[0] :])
@@ -60,7 +70,7 @@ def as_list(outputs: object) -> list[torch.Tensor]:
 
 
 def windowed() -> Gr00tN1d6Config:
-    """Rotary angles and windows in the vision tower, one group of tokens in the head."""
+    """Return a config with rotary angles and windows, and one group of tokens in the head."""
     dit = replace(tiny_config().dit, num_layers=2)
     config = tiny_config(use_alternate_vl_dit=False, dit=dit)
     vision = replace(
@@ -73,52 +83,50 @@ def windowed() -> Gr00tN1d6Config:
     return replace(config, eagle=replace(config.eagle, vision=vision))
 
 
-def require_same_numbers(fast: StagedModel, name: str, path: Path) -> None:
-    """At the least sizes and at larger ones."""
-    spec = stage_specs(fast.host.config)[name]
-    stage = OnnxruntimeStage(spec, path, "float32", SQUARE, torch.device("cpu"), 1)
+def require_same_numbers(program: StagedModel, name: str, path: Path) -> None:
+    """Compare file and module at the least sizes and at larger ones."""
+    segment = OnnxruntimeSegment(program.spec, name, path, "float32", CPU, 1)
     for sizes in (LEAST, MORE):
-        inputs = drawn(spec, sizes, torch.float32)
+        inputs = drawn(program.spec, name, sizes, torch.float32)
         with torch.no_grad():
-            expected = as_list(fast.modules[name](*inputs))
-        for given, wanted in zip(as_list(stage(*inputs)), expected, strict=True):
+            expected = as_list(program.modules[name](*inputs))
+        for given, wanted in zip(as_list(segment(*inputs)), expected, strict=True):
             assert given.shape == wanted.shape
             torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_a_stage_gives_the_module_s_numbers_at_any_size(
+@pytest.mark.parametrize("name", SEGMENTS)
+def test_a_file_gives_the_module_s_numbers_at_any_size(
     checkpoint: Path, engine_directory: Path, name: str
 ) -> None:
-    parts = open_checkpoint(checkpoint, TAG)
-    row = parts.processor.embodiment_id
-    fast = load_fast(checkpoint, parts.config, embodiment=row, stages=[name])
-    require_same_numbers(fast, name, engine_directory / f"{name}.onnx")
+    opened = open_checkpoint(checkpoint, TAG)
+    row = opened.processor.embodiment_id
+    program = load_staged(checkpoint, opened.config, embodiment=row, segments=[name])
+    require_same_numbers(program, name, engine_directory / f"{name}.onnx")
 
 
 @pytest.mark.parametrize(
     ("config", "attention", "name"),
     [
         (windowed(), "fused", "vision"),
-        (windowed(), "by_hand", "vision"),
-        (windowed(), "by_hand", "denoise"),
+        (windowed(), "math", "vision"),
+        (windowed(), "math", "denoise"),
     ],
 )
 def test_so_does_every_form_of_attention_and_of_checkpoint(
     config: Gr00tN1d6Config, attention: str, name: str, tmp_path: Path
 ) -> None:
-    fast, path = fast_model(config), tmp_path / f"{name}.onnx"
-    spec = stage_specs(config)[name]
-    export_stage(fast.modules[name], spec, path, square=SQUARE, attention=attention)
-    require_same_numbers(fast, name, path)
+    program, path = large_model(config), tmp_path / f"{name}.onnx"
+    export_segment(program.modules[name], program.spec, name, path, attention=attention)
+    require_same_numbers(program, name, path)
 
 
-def test_names_and_free_dimensions_are_the_contract_s(engine_directory: Path) -> None:
-    for name, spec in stage_specs(tiny_config()).items():
-        model = onnx.load(engine_directory / f"{name}.onnx")
+def test_names_and_free_dimensions_are_those_of_the_program(engine_directory: Path) -> None:
+    for segment in program_spec(tiny_config()).segments:
+        model = onnx.load(engine_directory / f"{segment.name}.onnx")
         for values, tensors in (
-            (model.graph.input, spec.inputs),
-            (model.graph.output, spec.outputs),
+            (model.graph.input, segment.inputs),
+            (model.graph.output, segment.outputs),
         ):
             found = {
                 v.name: tuple(d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim)
@@ -127,49 +135,48 @@ def test_names_and_free_dimensions_are_the_contract_s(engine_directory: Path) ->
             assert found == {tensor.name: tensor.dims for tensor in tensors}
 
 
-def test_attention_by_hand_has_no_fused_operator_and_both_forms_agree() -> None:
-    fast, spec = fast_model(tiny_config()), stage_specs(tiny_config())["language"]
-    inputs = drawn(spec, MORE, torch.float32)
+def test_both_forms_of_attention_agree_and_the_form_is_reset_afterwards() -> None:
+    program = large_model(tiny_config())
+    language = program.modules["language"]
+    inputs = drawn(program.spec, "language", MORE, torch.float32)
     results = []
-    for form in ("by_hand", "fused"):
-        with attention_form(fast.modules["language"], form), torch.no_grad():
-            results.append(fast.modules["language"](*inputs))
+    for form in ("math", "fused"):
+        with attention_form(language, form), torch.no_grad():
+            results.append(language(*inputs))
     torch.testing.assert_close(*results, rtol=1e-5, atol=1e-5)
-    layers = [m for m in fast.modules["language"].modules() if isinstance(m, Attend)]
+    layers = [m for m in language.modules() if isinstance(m, Attention)]
     assert layers
-    assert not any(layer.by_hand for layer in layers)
-    with pytest.raises(ValueError, match="attention must be one of by_hand, fused, not 'flash'"):
-        attention_form(fast.modules["language"], "flash").__enter__()
+    assert not any(layer.math for layer in layers)
+    with pytest.raises(ValueError, match="attention must be one of math, fused, not 'flash'"):
+        attention_form(language, "flash").__enter__()
 
 
 def test_float16_is_executed(tmp_path: Path) -> None:
-    config = tiny_config()
-    fast, spec = fast_model(config, torch.float16), stage_specs(config)["denoise"]
-    path = tmp_path / "denoise.onnx"
-    export_stage(fast.modules["denoise"], spec, path, square=SQUARE, precision="float16")
-    stage = OnnxruntimeStage(spec, path, "float16", SQUARE, torch.device("cpu"), 1)
-    inputs = drawn(spec, MORE, torch.float16)
+    program = large_model(tiny_config(), torch.float16)
+    denoise, path = program.modules["denoise"], tmp_path / "denoise.onnx"
+    export_segment(denoise, program.spec, "denoise", path, precision="float16")
+    segment = OnnxruntimeSegment(program.spec, "denoise", path, "float16", CPU, 1)
+    inputs = drawn(program.spec, "denoise", MORE, torch.float16)
     with torch.no_grad():
-        expected = fast.modules["denoise"](*inputs)
-    torch.testing.assert_close(stage(*inputs), expected, rtol=1e-2, atol=1e-2)
+        expected = denoise(*inputs)
+    torch.testing.assert_close(segment(*inputs), expected, rtol=1e-2, atol=1e-2)
 
 
 def test_bfloat16_is_rejected_by_onnxruntime_on_a_cpu_and_right_in_the_reference(
     tmp_path: Path,
 ) -> None:
-    config = tiny_config()
-    fast, spec = fast_model(config, torch.bfloat16), stage_specs(config)["context"]
-    path = tmp_path / "context.onnx"
-    export_stage(fast.modules["context"], spec, path, square=SQUARE, precision="bfloat16")
+    program = large_model(tiny_config(), torch.bfloat16)
+    context, path = program.modules["context"], tmp_path / "context.onnx"
+    export_segment(context, program.spec, "context", path, precision="bfloat16")
     with pytest.raises(EngineFilesError, match="onnxruntime cannot run it"):
-        OnnxruntimeStage(spec, path, "bfloat16", SQUARE, torch.device("cpu"), 1)
-    inputs = drawn(spec, MORE, DTYPES["bfloat16"])
+        OnnxruntimeSegment(program.spec, "context", path, "bfloat16", CPU, 1)
+    inputs = drawn(program.spec, "context", MORE, DTYPES["bfloat16"])
     with torch.no_grad():
-        expected = fast.modules["context"](*inputs)
+        expected = context(*inputs)
     bfloat16 = onnx.helper.tensor_dtype_to_np_dtype(onnx.TensorProto.BFLOAT16)
     feeds = {
         s.name: t.numpy() if t.dtype == torch.int64 else t.float().numpy().astype(bfloat16)
-        for s, t in zip(spec.inputs, inputs, strict=True)
+        for s, t in zip(program.spec.segment("context").inputs, inputs, strict=True)
     }
     outputs = ReferenceEvaluator(str(path)).run(None, feeds)
     for given, wanted in zip(outputs, expected, strict=True):
@@ -178,26 +185,26 @@ def test_bfloat16_is_rejected_by_onnxruntime_on_a_cpu_and_right_in_the_reference
         )
 
 
-def rejected_stage(config: Gr00tN1d6Config, name: str, path: Path, precision: str) -> str:
+def rejected_file(config: Gr00tN1d6Config, name: str, path: Path, precision: str) -> str:
     with pytest.raises(EngineFilesError) as caught:
-        OnnxruntimeStage(stage_specs(config)[name], path, precision, SQUARE, torch.device("cpu"), 1)
+        OnnxruntimeSegment(program_spec(config), name, path, precision, CPU, 1)
     text = str(caught.value)
     assert text.startswith(f"{path}: ")
-    assert text.endswith("export it anew")
+    assert text.endswith("export it again")
     return text
 
 
-def test_the_file_of_another_stage_precision_or_checkpoint_is_rejected_by_what_differs(
+def test_the_file_of_another_segment_precision_or_checkpoint_is_rejected_by_what_differs(
     engine_directory: Path,
 ) -> None:
     config, denoise = tiny_config(), engine_directory / "denoise.onnx"
-    assert "it has 'actions', unlike stage 'context'" in rejected_stage(
+    assert "it has 'actions', unlike segment 'context'" in rejected_file(
         config, "context", denoise, "float32"
     )
-    assert "is tensor(float) [" in (text := rejected_stage(config, "denoise", denoise, "float16"))
-    assert "in stage 'denoise' it is tensor(float16) [" in text
+    assert "is tensor(float) [" in (text := rejected_file(config, "denoise", denoise, "float16"))
+    assert "in segment 'denoise' it is tensor(float16) [" in text
     longer = replace(config, action_horizon=config.action_horizon + 1)
-    text = rejected_stage(longer, "denoise", denoise, "float32")
+    text = rejected_file(longer, "denoise", denoise, "float32")
     was, now = config.action_horizon, longer.action_horizon
     assert f"'actions' is tensor(float) [1, {was}, " in text
     assert f"it is tensor(float) [1, {now}, " in text
@@ -208,15 +215,15 @@ def test_a_file_without_an_output_is_rejected(engine_directory: Path, tmp_path: 
     lacking = model.graph.output.pop().name
     path = tmp_path / "context.onnx"
     onnx.save(model, path)
-    text = rejected_stage(tiny_config(), "context", path, "float32")
-    assert f"it lacks '{lacking}', unlike stage 'context'" in text
+    text = rejected_file(tiny_config(), "context", path, "float32")
+    assert f"it lacks '{lacking}', unlike segment 'context'" in text
 
 
-def test_what_fails_in_onnxruntime_names_the_file(engine_directory: Path) -> None:
-    spec, path = stage_specs(tiny_config())["vision"], engine_directory / "vision.onnx"
-    stage = OnnxruntimeStage(spec, path, "float32", SQUARE, torch.device("cpu"), 1)
-    odd = drawn(spec, {**MORE, "patches": 7, "cells": 1}, torch.float32)
+def test_a_failure_in_onnxruntime_names_the_file(engine_directory: Path) -> None:
+    program, path = program_spec(tiny_config()), engine_directory / "vision.onnx"
+    segment = OnnxruntimeSegment(program, "vision", path, "float32", CPU, 1)
+    odd = drawn(program, "vision", {**MORE, "patches": 7, "cells": 1}, torch.float32)
     with pytest.raises(RuntimeError) as caught:
-        stage(*odd)
+        segment(*odd)
     assert str(caught.value).startswith(f"{path}: onnxruntime: ")
     assert "\n" not in str(caught.value)

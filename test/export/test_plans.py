@@ -1,4 +1,4 @@
-"""Building every stage, with a builder that only writes down what it is asked for."""
+"""Building every segment, with a builder that only records what it is asked for."""
 
 import shutil
 import sys
@@ -7,23 +7,23 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from support.manifests import ORIN
+from support.tiny_checkpoint import TAG
 from support.tiny_engine import load
 
 from groot_ros.export import plans
 from groot_ros.export.plans import build_plans
-from groot_ros.runtime.checkpoint_parts import open_checkpoint
-from groot_ros.runtime.errors import EngineFilesError, TensorRtError
+from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
+from groot_ros.runtime.engine import EngineFilesError, TensorRtError
 from groot_ros.runtime.manifest import Manifest
-from groot_ros.runtime.tensorrt.machine import Machine
 
 pytestmark = pytest.mark.slow
 
 CUDA = torch.device("cuda:0")
-ORIN = Machine("10.3.0.30", "Orin", "8.7", 16, "L4T 36.4.3")
 
 
 class Builder:
-    """Stands where `groot_ros.runtime.tensorrt.build` is, which needs TensorRT to be imported."""
+    """Replaces `groot_ros.runtime.tensorrt.build`, which imports TensorRT."""
 
     def __init__(self, broken: str = "") -> None:
         self.asked: list[tuple] = []
@@ -32,12 +32,12 @@ class Builder:
     def BuildOptions(self, workspace_bytes, optimisation_level, timing_cache):  # noqa: N802
         return SimpleNamespace(workspace=workspace_bytes, level=optimisation_level, at=timing_cache)
 
-    def build_plan(self, onnx, plan, stage, weights, sizes, *, device, options, progress):
-        if stage.name == self.broken:
+    def build_plan(self, onnx, plan, segment, weights, sizes, *, device, options, progress):
+        if segment.name == self.broken:
             raise TensorRtError("no memory")
-        self.asked.append((onnx.name, stage.name, weights, sizes, device, options))
+        self.asked.append((onnx.name, segment.name, weights, sizes, device, options))
         progress("phase", 0.5)
-        plan.write_text(f"engine of {stage.name}")
+        plan.write_text(f"engine of {segment.name}")
         return ORIN
 
 
@@ -54,18 +54,24 @@ def directory(engine_directory: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(engine_directory, tmp_path / "engine"))
 
 
-def build(checkpoint: Path, directory: Path, seen: list | None = None, **more) -> Manifest:
+def build(
+    checkpoint: Path,
+    directory: Path,
+    seen: list | None = None,
+    device: torch.device = CUDA,
+    **more,
+) -> Manifest:
     return build_plans(
         directory,
         Manifest.read(directory),
-        open_checkpoint(checkpoint, "new_embodiment").config,
-        device=CUDA,
+        open_checkpoint(checkpoint, TAG).program,
+        device=device,
         progress=lambda what, fraction: (seen if seen is not None else []).append((what, fraction)),
         **more,
     )
 
 
-def test_every_stage_is_built_for_the_profile_and_the_machine_is_written_down(
+def test_every_segment_is_built_for_the_profile_and_the_machine_is_stored(
     checkpoint: Path, directory: Path, builder: Builder
 ) -> None:
     seen: list = []
@@ -79,19 +85,19 @@ def test_every_stage_is_built_for_the_profile_and_the_machine_is_written_down(
     assert ("denoise: phase", 0.5) in seen
     assert Manifest.read(directory) == built
     built.require_plans(directory, ORIN)
-    assert {files.plan.file for files in built.stages.values() if files.plan} == {
+    assert {files.plan.file for files in built.segments.values() if files.plan} == {
         *("vision.plan", "language.plan", "context.plan", "denoise.plan")
     }
 
 
-def test_a_build_that_fails_keeps_the_stages_before(
+def test_a_build_that_fails_keeps_the_segments_before(
     checkpoint: Path, directory: Path, builder: Builder
 ) -> None:
     builder.broken = "context"
-    with pytest.raises(EngineFilesError, match="stage 'context': no memory"):
+    with pytest.raises(EngineFilesError, match="segment 'context': no memory"):
         build(checkpoint, directory)
-    stages = Manifest.read(directory).stages
-    assert [name for name, files in stages.items() if files.plan] == ["vision", "language"]
+    segments = Manifest.read(directory).segments
+    assert [name for name, files in segments.items() if files.plan] == ["vision", "language"]
 
 
 def test_nothing_is_built_without_tensorrt_or_without_a_gpu(
@@ -101,9 +107,8 @@ def test_nothing_is_built_without_tensorrt_or_without_a_gpu(
     with pytest.raises(EngineFilesError, match="nothing can be built here: no CUDA driver"):
         build(checkpoint, directory)
     monkeypatch.setattr(plans, "unavailable", lambda: None)
-    monkeypatch.setattr(sys.modules[__name__], "CUDA", torch.device("cpu"))
     with pytest.raises(EngineFilesError, match="needs a CUDA device, not cpu"):
-        build(checkpoint, directory)
+        build(checkpoint, directory, device=torch.device("cpu"))
     assert not builder.asked
 
 
@@ -111,7 +116,7 @@ def test_a_changed_onnx_file_is_not_built(
     checkpoint: Path, directory: Path, builder: Builder
 ) -> None:
     (directory / "vision.onnx").write_bytes(b"other")
-    with pytest.raises(EngineFilesError, match=r"'stages\.vision\.sha256' is"):
+    with pytest.raises(EngineFilesError, match=r"'segments\.vision\.sha256' is"):
         build(checkpoint, directory)
     assert not builder.asked
     assert load(checkpoint, "torch", directory).engine.name == "torch"

@@ -1,4 +1,4 @@
-"""Q/DQ in the exported files, executed by onnxruntime."""
+"""Q/DQ pairs in exported files, executed by onnxruntime."""
 
 import shutil
 from dataclasses import replace
@@ -9,59 +9,62 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from support.tiny_checkpoint import TAG
 from support.tiny_engine import load
 
+from groot_ros.core.program import ModelInputs
 from groot_ros.export.calibration import calibrate_files
-from groot_ros.export.observations import synthetic
 from groot_ros.export.quantise import QuantiseError, quantise
 from groot_ros.export.ranges import Product, calibrate, coverage
-from groot_ros.processing import ModelInputs
-from groot_ros.runtime.checkpoint_parts import CheckpointParts, open_checkpoint
-from groot_ros.runtime.errors import EngineFilesError
-from groot_ros.runtime.gr00t_n1d6 import StagedModel, load_fast
+from groot_ros.export.reference_cases import synthetic_observations
+from groot_ros.families.gr00t_n1d6.checkpoint import Gr00tN1d6Checkpoint, open_checkpoint
+from groot_ros.families.gr00t_n1d6.program import StagedModel
+from groot_ros.runtime.engine import EngineFilesError
 from groot_ros.runtime.manifest import Manifest
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def parts(checkpoint: Path) -> CheckpointParts:
-    return open_checkpoint(checkpoint, "new_embodiment")
+def opened(checkpoint: Path) -> Gr00tN1d6Checkpoint:
+    return open_checkpoint(checkpoint, TAG)
 
 
 @pytest.fixture(scope="module")
 def inputs(checkpoint: Path) -> list[ModelInputs]:
     policy = load(checkpoint, "torch")
-    return [policy.encode(o)[0] for o in synthetic(policy, 3, size=(48, 64), seed=4)]
+    draw = policy.checkpoint.processor.draw
+    observations = synthetic_observations(policy, 3, size=(48, 64), seed=4)
+    return [{**policy.encode(o)[0], **draw(number)} for number, o in enumerate(observations)]
 
 
-def fast(parts: CheckpointParts) -> StagedModel:
-    return load_fast(parts.directory, parts.config, embodiment=parts.processor.embodiment_id)
+def staged(opened: Gr00tN1d6Checkpoint) -> StagedModel:
+    return opened.load_program(device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.fixture(scope="module")
-def products(parts: CheckpointParts, inputs: list[ModelInputs]) -> dict[str, list[Product]]:
-    return calibrate(fast(parts), inputs, 4, method="max")
+def products(opened: Gr00tN1d6Checkpoint, inputs: list[ModelInputs]) -> dict[str, list[Product]]:
+    return calibrate(staged(opened), inputs, 4, method="max")
 
 
 def test_ranges_cover_every_input_of_every_layer(
-    parts: CheckpointParts, inputs: list[ModelInputs], products: dict[str, list[Product]]
+    opened: Gr00tN1d6Checkpoint, inputs: list[ModelInputs], products: dict[str, list[Product]]
 ) -> None:
-    model, seen = fast(parts), []
+    model, seen = staged(opened), []
     layer = model.modules["denoise"].get_submodule("blocks.1.down")
     layer.register_forward_pre_hook(lambda _, given: seen.append(float(given[0].abs().max())))
     again = calibrate(model, inputs, 4, method="max")
     assert len(seen) == 4 * len(inputs)
     (found,) = (p for p in again["denoise"] if p.name == "blocks.1.down")
     assert found.largest == max(seen)
-    tighter = calibrate(fast(parts), inputs, 4, method="percentile")
+    tighter = calibrate(staged(opened), inputs, 4, method="percentile")
     for wide, tight in zip(products["language"], tighter["language"], strict=True):
         assert 0 < tight.largest <= wide.largest
     with pytest.raises(ValueError, match="method must be one of percentile, max, not 'entropy'"):
-        calibrate(fast(parts), inputs, 4, method="entropy")
+        calibrate(staged(opened), inputs, 4, method="entropy")
 
 
-def test_small_layers_at_the_ends_stay_as_they_are(products: dict[str, list[Product]]) -> None:
+def test_small_layers_at_the_ends_keep_their_precision(products: dict[str, list[Product]]) -> None:
     skipped = {p.name for layers in products.values() for p in layers if not p.largest}
     assert skipped == {
         *("embed", "second", "state1", "state2", "encode", "encode2", "decode", "decode2")
@@ -106,7 +109,7 @@ def test_other_weights_than_those_calibrated_are_rejected(
     target = tmp_path / "denoise.onnx"
     with pytest.raises(QuantiseError, match=f"is not that of '{changed.name}' in the checkpoint"):
         quantise(source, target, [*layers[:3], changed, *layers[4:]], "int8")
-    with pytest.raises(QuantiseError, match="export it anew"):
+    with pytest.raises(QuantiseError, match="export it again"):
         quantise(source, target, layers[:-1], "int8")
     with pytest.raises(ValueError, match="kind must be one of int8, fp8, not 'int4'"):
         quantise(source, target, layers, "int4")
@@ -114,37 +117,37 @@ def test_other_weights_than_those_calibrated_are_rejected(
 
 
 @pytest.mark.parametrize("kind", ["int8", "fp8"])
-def test_a_quantised_engine_runs_and_is_proven_by_its_own_tolerance(
+def test_a_quantised_engine_runs_and_is_validated_with_its_own_tolerance(
     checkpoint: Path,
     engine_directory: Path,
     tmp_path: Path,
-    parts: CheckpointParts,
+    opened: Gr00tN1d6Checkpoint,
     inputs: list[ModelInputs],
     kind: str,
 ) -> None:
     directory = Path(shutil.copytree(engine_directory, tmp_path / "engine"))
     arguments = {
         "kind": kind,
-        "stages": ["language", "denoise"],
+        "segments": ["language", "denoise"],
         "method": "max",
         "device": torch.device("cpu"),
         "progress": lambda what, fraction: None,
     }
     manifest = Manifest.read(directory)
-    lines = calibrate_files(directory, manifest, parts, inputs, "drawn", **arguments)
+    lines = calibrate_files(directory, manifest, opened, inputs, "drawn", **arguments)
     assert len(lines) == 2
     written = Manifest.read(directory)
-    assert written.stages["denoise"].onnx == f"denoise.{kind}.onnx"
-    assert written.stages["vision"].quantised == ""
+    assert written.segments["denoise"].onnx == f"denoise.{kind}.onnx"
+    assert written.segments["vision"].quantised == ""
     assert written.tolerance == 5e-2
     policy = load(checkpoint, "onnxruntime", directory)
     assert policy.validation is not None
     # Far beyond what rounding float32 does, so 8 bits were really at work.
     assert 1e-4 < policy.validation.error < 5e-2
-    assert load(checkpoint, "torch", directory).verdict.tolerance == 1e-4
+    assert load(checkpoint, "torch", directory).validation.tolerance == 1e-4
 
-    head = {name: f for name, f in manifest.stages.items() if name != "language"}
-    with pytest.raises(EngineFilesError, match="stage 'language' was not exported"):
+    head = {name: f for name, f in manifest.segments.items() if name != "language"}
+    with pytest.raises(EngineFilesError, match="segment 'language' was not exported"):
         calibrate_files(
-            directory, replace(manifest, stages=head), parts, inputs, "drawn", **arguments
+            directory, replace(manifest, segments=head), opened, inputs, "drawn", **arguments
         )

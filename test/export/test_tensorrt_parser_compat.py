@@ -1,4 +1,4 @@
-"""Exported files against what TensorRT's parser documents: operators, types, constant axes."""
+"""Exported files against the documentation of TensorRT's parser: operators, types, axes."""
 
 from collections.abc import Iterator
 
@@ -12,10 +12,9 @@ for needed in ("onnx", "onnxscript", "onnxruntime"):
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper
-from support.tiny_staged_model import fast_model
+from support.tiny_staged_model import staged_model
 
-from groot_ros.export.onnx_file import OPSET, export_stage, give_every_norm_a_bias
-from groot_ros.runtime.contract import stage_specs
+from groot_ros.export.onnx_file import OPSET, export_segment, give_every_norm_a_bias
 
 pytestmark = pytest.mark.slow
 
@@ -33,15 +32,12 @@ AXES = {"Slice": 3, "Squeeze": 1, "Unsqueeze": 1, "ReduceMean": 1}
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, onnx.ModelProto]:
-    torch.set_num_threads(1)
-    fast, folder = fast_model(), tmp_path_factory.mktemp("onnx")
-    specs = stage_specs(fast.host.config)
-    square = fast.host.config.eagle.shuffle**2
+    program, folder = staged_model(), tmp_path_factory.mktemp("onnx")
     found = {}
-    for name, module in fast.modules.items():
+    for name, module in program.modules.items():
         path = folder / f"{name}.onnx"
         module.to(torch.bfloat16)
-        export_stage(module, specs[name], path, square=square, precision="bfloat16")
+        export_segment(module, program.spec, name, path, precision="bfloat16")
         found[name] = onnx.load(str(path))
     return found
 

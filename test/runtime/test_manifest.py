@@ -1,4 +1,4 @@
-"""What the manifest of an engine directory rejects, field by field, and the commands it names."""
+"""The manifest of an engine directory: values it rejects, field by field, and commands it names."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The model as written: the measure of all other engines."""
+"""The model as written: the reference of all other engines."""
 
 from pathlib import Path
 
@@ -7,11 +7,13 @@ import pytest
 import torch
 from support.tiny_checkpoint import HORIZON, tiny_config, write_tiny_checkpoint
 
-from groot_ros.models.gr00t_n1d6 import draw_noise, load_model
-from groot_ros.processing import IMAGE_TOKEN_INDEX, ModelInputs
-from groot_ros.runtime.engine import PrefixInput
+from groot_ros.core.program import ModelInputs
+from groot_ros.families.gr00t_n1d6.checkpoint import ReferenceModel
+from groot_ros.families.gr00t_n1d6.network import normalise_pixels
+from groot_ros.families.gr00t_n1d6.weights import load_model
+from groot_ros.layers.flow_matching import draw_noise
+from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX
 from groot_ros.runtime.engines.reference import ReferenceEngine
-from groot_ros.runtime.tensors import TensorInputs
 
 EMBODIMENT = 10
 
@@ -22,89 +24,114 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def engine(checkpoint: Path) -> ReferenceEngine:
-    return ReferenceEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
+def model(checkpoint: Path) -> ReferenceModel:
+    return ReferenceModel(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
 
 
-def inputs() -> ModelInputs:
+@pytest.fixture
+def engine(model: ReferenceModel) -> ReferenceEngine:
+    return ReferenceEngine(model)
+
+
+def inputs(views: int = 1) -> ModelInputs:
+    """Return inputs with noise, and images of one token, or of four if there is only one."""
     rng = np.random.default_rng(0)
-    ids = np.array([[1, *[IMAGE_TOKEN_INDEX] * 4, 2]])
-    return ModelInputs(
-        input_ids=ids,
-        attention_mask=np.ones_like(ids),
-        images=[rng.integers(0, 256, (3, 56, 56), dtype=np.uint8)],
-        state=rng.normal(size=(1, 1, 8)).astype(np.float32),
-        embodiment_id=np.array([EMBODIMENT]),
-    )
+    side, tokens = (56, 4) if views == 1 else (28, views)
+    ids = np.array([[1, *[IMAGE_TOKEN_INDEX] * tokens, 2]])
+    return {
+        "input_ids": ids,
+        "attention_mask": np.ones_like(ids),
+        "state": rng.normal(size=(1, 1, 8)).astype(np.float32),
+        "embodiment_id": np.array([EMBODIMENT]),
+        **{
+            f"image.{i}": rng.integers(0, 256, (3, side, side), dtype=np.uint8)
+            for i in range(views)
+        },
+        "noise": draw_noise((1, HORIZON, 8), 1).numpy(),
+    }
 
 
-def noise() -> np.ndarray:
-    return draw_noise((1, HORIZON, 8), 1).numpy()
+def actions(engine: ReferenceEngine, given: ModelInputs, steps: int) -> np.ndarray:
+    return engine.run(given, steps).outputs["next_actions"]
 
 
 def test_it_runs_the_embodiment_it_was_loaded_for(
     engine: ReferenceEngine, checkpoint: Path
 ) -> None:
-    tensors = TensorInputs.of(inputs())
-    whole = load_model(checkpoint, tiny_config())
+    given = inputs()
+    all_embodiments = load_model(checkpoint, tiny_config())
     with torch.no_grad():
-        expected = whole(
-            tensors.input_ids,
-            tensors.attention_mask,
-            tensors.images,
-            tensors.state,
-            tensors.embodiment,
-            torch.from_numpy(noise()),
+        expected = all_embodiments(
+            torch.from_numpy(given["input_ids"]),
+            torch.from_numpy(given["attention_mask"]),
+            [normalise_pixels(torch.from_numpy(given["image.0"]))[None]],
+            torch.from_numpy(given["state"]),
+            torch.from_numpy(given["embodiment_id"]),
+            torch.from_numpy(given["noise"]),
             steps=3,
         )
-    result = engine.run(inputs(), noise(), 3)
-    np.testing.assert_allclose(result.actions, expected.numpy(), atol=1e-6)
-    assert result.backbone_seconds > 0
-    assert result.head_seconds > 0
+    result = engine.run(given, 3)
+    np.testing.assert_allclose(result.outputs["next_actions"], expected.numpy(), atol=1e-6)
+    assert list(result.seconds) == ["backbone", "head"]
+    assert all(seconds > 0 for seconds in result.seconds.values())
 
 
 def test_preparing_changes_no_result(checkpoint: Path) -> None:
     def fresh() -> ReferenceEngine:
-        return ReferenceEngine(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
+        return ReferenceEngine(
+            ReferenceModel(load_model(checkpoint, tiny_config(), embodiment=EMBODIMENT))
+        )
 
     prepared = fresh()
-    prepared.prepare(inputs())
-    again = prepared.run(inputs(), noise(), 4).actions
-    np.testing.assert_array_equal(again, fresh().run(inputs(), noise(), 4).actions)
+    prepared.prepare(inputs(), 4)
+    np.testing.assert_array_equal(actions(prepared, inputs(), 4), actions(fresh(), inputs(), 4))
 
 
 def test_a_frozen_prefix_comes_out_unchanged(engine: ReferenceEngine) -> None:
-    full = np.zeros((1, HORIZON, 8), dtype=np.float32)
-    frozen = full.copy()
+    zeros = np.zeros((1, HORIZON, 8), dtype=np.float32)
+    frozen = zeros.copy()
     frozen[:, :2] = 1.0
-    prefix = PrefixInput(full + 0.25, frozen, full, 1.0 - frozen, full[..., 0])
-    actions = engine.run(inputs(), noise(), 4, prefix).actions
-    assert (actions[:, :2] == 0.25).all()
-    assert not (actions[:, 2:] == 0.25).any()
+    prefix = {
+        "prefix": zeros + 0.25,
+        "start": frozen,
+        "weight": zeros,
+        "strength": 1.0 - frozen,
+        "clean": zeros[..., 0],
+    }
+    given = actions(engine, {**inputs(), **prefix}, 4)
+    assert (given[:, :2] == 0.25).all()
+    assert not (given[:, 2:] == 0.25).any()
 
 
-def test_memory_is_that_of_the_weights_and_goes_with_them(engine: ReferenceEngine) -> None:
-    count = sum(p.numel() for p in engine._model.parameters())
+def test_images_are_taken_by_their_number_whatever_the_order_of_the_inputs(
+    engine: ReferenceEngine,
+) -> None:
+    """A file of reference outputs gives them by name, "image.10" before "image.2"."""
+    given = inputs(views=12)
+    by_name = dict(sorted(given.items()))
+    assert list(by_name) != list(given)
+    np.testing.assert_array_equal(actions(engine, by_name, 2), actions(engine, given, 2))
+    swapped = {**given, "image.2": given["image.10"], "image.10": given["image.2"]}
+    assert np.abs(actions(engine, swapped, 2) - actions(engine, given, 2)).max() > 0
+
+
+def test_memory_is_that_of_the_weights_until_the_engine_is_closed(
+    engine: ReferenceEngine, model: ReferenceModel
+) -> None:
+    count = sum(p.numel() for p in model.model.parameters())
     assert engine.memory_bytes == 4 * count
-    assert engine.device == "cpu"
+    assert (engine.name, engine.device) == ("reference", "cpu")
     engine.close()
     assert engine.memory_bytes == 0
     with pytest.raises(RuntimeError, match="closed"):
-        engine.run(inputs(), noise(), 1)
+        engine.run(inputs(), 1)
 
 
 def test_pixels_are_scaled_exactly_to_minus_one_and_one() -> None:
-    image = np.arange(256, dtype=np.uint8).reshape(1, 16, 16).repeat(3, axis=0)
-    batch = inputs()
-    batch.images[0] = image
-    (scaled,) = TensorInputs.of(batch).images
-    assert scaled.shape == (1, 3, 16, 16)
+    image = torch.arange(256, dtype=torch.uint8).reshape(1, 16, 16).expand(3, 16, 16)
+    scaled = normalise_pixels(image)
+    assert scaled.shape == (3, 16, 16)
     assert scaled.min() == -1.0
     assert scaled.max() == 1.0
     expected = (np.arange(256, dtype=np.float32) - np.float32(127.5)) / np.float32(127.5)
-    np.testing.assert_array_equal(scaled[0, 0].flatten().numpy(), expected)
-
-
-def test_inference_inputs_cannot_be_trained_on() -> None:
-    with pytest.raises(ValueError, match="no actions"):
-        TensorInputs.of(inputs()).for_loss()
+    np.testing.assert_array_equal(scaled[0].flatten().numpy(), expected)

@@ -1,4 +1,4 @@
-"""Which engine is selected, with engines that only have a known error or failure."""
+"""Selection of an engine, among engines that only have a known error or failure."""
 
 from collections.abc import Mapping
 from types import SimpleNamespace

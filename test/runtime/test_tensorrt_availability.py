@@ -1,4 +1,4 @@
-"""Whether TensorRT can run here, and the machine that its engines belong to; without TensorRT."""
+"""Reasons why TensorRT cannot run here, and the machine of its engines; without TensorRT."""
 
 import ctypes
 import importlib.util
@@ -39,7 +39,7 @@ def install(
 
 
 def test_nothing_else_imports_tensorrt() -> None:
-    """What test_tensorrt_bindings.py checks is then all that there is."""
+    """So test_tensorrt_bindings.py checks all uses of its API."""
     package = Path(availability.__file__).parents[2]
     folder = Path(availability.__file__).parent
     names = {

@@ -2,6 +2,7 @@
 
 tiny_checkpoint, tiny_policy, tiny_engine, tiny_staged_model, random_models: models of a few
     thousand parameters
+toy_program: a program with every kind of segment, without a model
 reference_tokenizer, manifests: files of a checkpoint and of an engine directory
 fake_tensorrt, fake_graph_recorder: TensorRT and CUDA graphs without a GPU
 version_0_1: engine directories in the format of the first version

@@ -1,17 +1,19 @@
 """Engine directory of a tiny checkpoint, and policies that run it."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from groot_ros.export.observations import synthetic
-from groot_ros.export.pipeline import ExportOptions, export_engine
+from groot_ros.export.export_engine import ExportOptions, export_engine
+from groot_ros.export.reference_cases import synthetic_observations
+from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
 from groot_ros.policy import Policy, load_policy
-from groot_ros.runtime.checkpoint_parts import open_checkpoint
+from groot_ros.policy.loading import LoadProgress
 from groot_ros.runtime.manifest import Manifest
-from groot_ros.runtime.profile import derive_profile
 from support.tiny_checkpoint import TAG, write_tiny_checkpoint
+from support.tiny_policy import policy_config
 
 #: Numbers of denoising steps with stored reference outputs.
 STEPS = (4, 3)
@@ -32,20 +34,26 @@ def write_sensitive_checkpoint(directory: Path) -> Path:
     return directory
 
 
-def load(checkpoint: Path, engine: str, directory: Path | None = None, **more) -> Policy:
-    given = {"device": "cpu", "engine": engine, "engine_directory": directory, **more}
-    return load_policy(checkpoint, TAG, **given)
+def load(
+    checkpoint: Path,
+    engine: str,
+    directory: Path | str = "",
+    progress: LoadProgress = lambda stage, fraction: None,
+    **fields: Any,
+) -> Policy:
+    """Load a policy on the CPU; `fields` as in `PolicyConfig`."""
+    config = policy_config(checkpoint, engine=engine, engine_directory=str(directory), **fields)
+    return load_policy(config, progress=progress)
 
 
-def export(checkpoint: Path, directory: Path, **options) -> Manifest:
-    parts = open_checkpoint(checkpoint, TAG)
-    plain = load(checkpoint, "plain")
+def export(checkpoint: Path, directory: Path, **options: Any) -> Manifest:
+    """Export with three drawn observations; `options` as in `ExportOptions`."""
+    reference = load(checkpoint, "reference")
     return export_engine(
-        plain,
-        parts,
-        synthetic(plain, 3, size=(48, 64)),
+        reference,
+        synthetic_observations(reference, 3, size=(48, 64)),
         "drawn",
-        derive_profile(parts.processor, parts.config, [(48, 64)]),
+        open_checkpoint(checkpoint, TAG).profile([(48, 64)], 64),
         directory,
         ExportOptions(steps=STEPS, **options),
         lambda what, fraction: None,

@@ -108,9 +108,10 @@ def quantise_options(parser: argparse.ArgumentParser, *, required: bool) -> None
         default="percentile",
         help="values covered by a range: 99.99 %% of them, or all (default: percentile)",
     )
-    names = ("--segments", "--stages") if required else ("--quantised-segments",)
+    prefix = "" if required else "quantised-"
     add(
-        *names,
+        f"--{prefix}segments",
+        f"--{prefix}stages",
         dest="quantised_segments",
         nargs="+",
         metavar="SEGMENT",

@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         )
         observations, source = gather(args, policy)
         for observation in observations:
-            _require_inside(profile, policy.encode(observation)[0], checkpoint)
+            require_inside(profile, policy.encode(observation)[0], checkpoint)
         manifest = export_engine(
             policy,
             observations,
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _require_inside(
+def require_inside(
     profile: "Mapping[str, Range]", inputs: "ModelInputs", checkpoint: "Checkpoint"
 ) -> None:
     """Raise ValueError unless the profile includes the sizes of this observation.

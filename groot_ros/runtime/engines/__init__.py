@@ -80,7 +80,8 @@ class EngineKind:
             never selects the engine.
         needs_files: whether it runs exported files.
         load: makes it; raises CheckpointError or EngineFilesError.
-        unavailable_reason: why it cannot run here, on one line; "" if nothing is known.
+        needs_cuda: whether it runs on a CUDA device only.
+        unavailable_reason: why else it cannot run here, on one line; "" if nothing is known.
 
     """
 
@@ -88,6 +89,7 @@ class EngineKind:
     rank: int | None
     needs_files: bool
     load: Callable[[LoadRequest], Engine]
+    needs_cuda: bool = False
     unavailable_reason: Callable[[torch.device, EngineFiles | None], str] = lambda *_: ""
 
 
@@ -112,6 +114,8 @@ def candidates() -> tuple[str, ...]:
 def unavailable_reason(name: str, device: torch.device, files: EngineFiles | None) -> str:
     """Return why an engine cannot run on this device, on one line; "" if no reason is known."""
     kind = get_engine(name)
+    if kind.needs_cuda and device.type != "cuda":
+        return f"needs a CUDA device, the model is on {device}"
     if kind.needs_files and files is None:
         return f"engine_directory is not set; make engine files with: {make_command()}"
     if kind.needs_files and files is not None and not files.manifest.segments:

@@ -103,12 +103,15 @@ def load(request: LoadRequest) -> ProgramEngine:
 
 
 def why_unavailable(device: torch.device, files: EngineFiles | None) -> str:
-    """Return why TensorRT cannot run here."""
-    if device.type != "cuda":
-        return f"needs a CUDA device, the model is on {device}"
+    """Return why TensorRT cannot run on this GPU."""
     return unavailable() or ""
 
 
 ENGINE = EngineKind(
-    "tensorrt", rank=0, needs_files=True, load=load, unavailable_reason=why_unavailable
+    "tensorrt",
+    rank=0,
+    needs_files=True,
+    load=load,
+    needs_cuda=True,
+    unavailable_reason=why_unavailable,
 )

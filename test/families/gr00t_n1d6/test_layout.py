@@ -1,4 +1,4 @@
-"""What is prepared on the host, and how long it is kept."""
+"""Constants that depend on the instruction and the image sizes, and how long they are kept."""
 
 import numpy as np
 import pytest
@@ -7,16 +7,16 @@ from support.random_models import random_model
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
-from groot_ros.families.gr00t_n1d6.layout import cell_order
+from groot_ros.families.gr00t_n1d6.layout import Layouts, cell_order, to_cell_patches
+from groot_ros.families.gr00t_n1d6.program import make_staged
 from groot_ros.layers.siglip2 import to_patches
-from groot_ros.runtime.gr00t_n1d6 import Layouts, make_fast, to_cell_patches
 
 IMAGE = tiny_config().eagle.image_token_index
 
 
 @pytest.fixture
 def layouts() -> Layouts:
-    return make_fast(random_model()).host.layouts
+    return make_staged(random_model()).layouts
 
 
 def prompt(images: int, text: int = 3) -> np.ndarray:
@@ -28,8 +28,8 @@ def test_patches_come_cell_by_cell(rows: int, columns: int, factor: int) -> None
     patch = 4
     h, w = rows * factor, columns * factor
     images = torch.randn(2, 3, h * patch, w * patch)
-    plain = to_patches(images, patch)
-    expected = torch.stack([cell_order(each, h, w, factor) for each in plain])
+    by_row = to_patches(images, patch)
+    expected = torch.stack([cell_order(each, h, w, factor) for each in by_row])
     torch.testing.assert_close(to_cell_patches(images, patch, factor), expected, rtol=0, atol=0)
 
 
@@ -75,7 +75,7 @@ def test_images_in_order_need_no_reordering(layouts: Layouts) -> None:
     assert layouts.of(prompt(3), [(28, 28), (28, 56)]).order is None
 
 
-def test_too_few_image_tokens_are_said(layouts: Layouts) -> None:
+def test_too_few_image_tokens_are_rejected(layouts: Layouts) -> None:
     with pytest.raises(ValueError, match=f"give 4 tokens but input_ids hold 3 of id {IMAGE}"):
         layouts.of(prompt(3), [(56, 56)])
 

@@ -1,4 +1,4 @@
-"""The exact fast form gives the plain model's numbers."""
+"""The staged model computes the reference model's numbers."""
 
 import copy
 from dataclasses import replace
@@ -6,42 +6,71 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.random_models import noise_for, observations, prefix_for, random_model, vision_config
+from support.random_models import (
+    model_inputs,
+    noise_for,
+    observations,
+    prefix_for,
+    random_model,
+    vision_config,
+)
 from support.tiny_checkpoint import tiny_config
 
-from groot_ros.models.gr00t_n1d6 import DiTConfig, Gr00tN1d6, Gr00tN1d6Config, save_model
+from groot_ros.core.program import ModelInputs
+from groot_ros.families.gr00t_n1d6.action_head import Conditioning
+from groot_ros.families.gr00t_n1d6.checkpoint import ReferenceModel
+from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
+from groot_ros.families.gr00t_n1d6.program import StagedModel, load_staged, make_staged
+from groot_ros.families.gr00t_n1d6.weights import save_model
+from groot_ros.layers.dit import DiTConfig
+from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.engines.reference import ReferenceEngine
-from groot_ros.runtime.engines.torch import TorchEngine
-from groot_ros.runtime.gr00t_n1d6 import load_fast, make_fast
+from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner
 
 TOLERANCE = 1e-5
 ONE = [(4, [(2, 3), (2, 3)], 5)]
 
 
-def both(model: Gr00tN1d6) -> tuple[ReferenceEngine, TorchEngine]:
-    return ReferenceEngine(copy.deepcopy(model)), TorchEngine(make_fast(model))
+def engine_of(program: StagedModel) -> ProgramEngine:
+    """Return engine "torch", which packs the weights on a CPU."""
+    program.pack()
+    return ProgramEngine("torch", program, SegmentRunner(program))
 
 
-def largest_difference(config: Gr00tN1d6Config, samples=ONE, steps=4, kind="none", states=1):
-    plain, fast = both(random_model(config))
-    inputs = observations(config, samples, states)
-    noise, prefix = noise_for(config, len(samples)), prefix_for(config, kind, len(samples))
-    expected = plain.run(inputs, noise, steps, prefix).actions
-    assert np.abs(expected).max() > 0.1
-    return np.abs(fast.run(inputs, noise, steps, prefix).actions - expected).max()
+def both(model: Gr00tN1d6) -> tuple[ReferenceEngine, ProgramEngine]:
+    return ReferenceEngine(ReferenceModel(copy.deepcopy(model))), engine_of(make_staged(model))
+
+
+def actions(engine: Engine, inputs: ModelInputs, steps: int = 4) -> np.ndarray:
+    return engine.run(inputs, steps).outputs["next_actions"]
+
+
+def largest_difference(
+    config: Gr00tN1d6Config, samples=ONE, steps: int = 4, kind: str = "none", states: int = 1
+) -> float:
+    """Return the largest error over samples that both engines run one by one."""
+    reference, staged = both(random_model(config))
+    errors = []
+    for inputs in model_inputs(config, samples, states, kind):
+        expected = actions(reference, inputs, steps)
+        assert np.abs(expected).max() > 0.1
+        errors.append(np.abs(actions(staged, inputs, steps) - expected).max())
+    return max(errors)
 
 
 @pytest.mark.parametrize("kind", ["none", "frozen", "guided", "clean", "random"])
 @pytest.mark.parametrize("alternate", [True, False])
-def test_it_equals_the_plain_model_under_every_conditioning(alternate: bool, kind: str) -> None:
+def test_it_equals_the_reference_under_every_conditioning(alternate: bool, kind: str) -> None:
     config = tiny_config(use_alternate_vl_dit=alternate)
     assert largest_difference(config, kind=kind) <= TOLERANCE
 
 
 @pytest.mark.parametrize(("rope", "windows"), [(True, False), (False, True), (True, True)])
-def test_it_equals_the_plain_model_with_rotary_angles_and_windows(rope, windows) -> None:
+def test_it_equals_the_reference_with_rotary_angles_and_windows(rope, windows) -> None:
     config = vision_config(
         tiny_config(),
         use_rope=rope,
@@ -58,9 +87,34 @@ def test_views_of_several_sizes_keep_their_order() -> None:
     assert largest_difference(tiny_config(), samples) <= TOLERANCE
 
 
-def test_a_left_padded_batch_equals_the_plain_model_row_by_row() -> None:
-    samples = [(2, [(2, 2), (2, 3)], 1), (9, [(2, 2), (3, 3)], 4), (1, [(4, 1), (1, 1)], 1)]
-    assert largest_difference(tiny_config(), samples, kind="random") <= TOLERANCE
+UNEQUAL = [(2, [(2, 2), (2, 3)], 1), (9, [(2, 2), (3, 3)], 4), (1, [(4, 1), (1, 1)], 1)]
+
+
+@torch.no_grad()
+def test_row_by_row_it_equals_the_network_on_a_left_padded_batch() -> None:
+    config = tiny_config()
+    model = random_model(config)
+    batch = TensorBatch.of(observations(config, UNEQUAL))
+    prefix = prefix_for(config, "random", len(UNEQUAL))
+    expected = model(
+        batch.input_ids,
+        batch.attention_mask,
+        batch.images,
+        batch.state,
+        batch.embodiment,
+        torch.from_numpy(noise_for(config, len(UNEQUAL))),
+        4,
+        Conditioning(**{name: torch.from_numpy(array) for name, array in prefix.items()}),
+    )
+    assert expected.abs().max() > 0.1
+    staged = engine_of(make_staged(model))
+    for row, inputs in enumerate(model_inputs(config, UNEQUAL, kind="random")):
+        np.testing.assert_allclose(actions(staged, inputs)[0], expected[row], atol=TOLERANCE)
+
+
+def test_padding_of_one_observation_changes_nothing() -> None:
+    """`model_inputs` gives every row with the padding of its batch."""
+    assert largest_difference(tiny_config(), UNEQUAL, kind="random") <= TOLERANCE
 
 
 def test_a_prompt_without_images_works() -> None:
@@ -79,7 +133,7 @@ def test_a_prompt_without_images_works() -> None:
     switches=st.tuples(st.booleans(), st.booleans(), st.booleans(), st.booleans()),
     buckets=st.sampled_from([7, 500, 1000]),
 )
-def test_it_equals_the_plain_model_whatever_the_sizes(
+def test_it_equals_the_reference_whatever_the_sizes(
     steps, horizon, states, layers, every, alternate, switches, buckets
 ) -> None:
     positions, vlln, bias, final = switches
@@ -117,61 +171,57 @@ def test_grouped_heads_and_biases_of_the_language_model_are_followed() -> None:
     assert largest_difference(config) <= TOLERANCE
 
 
-def test_in_bfloat16_it_is_as_close_to_float32_as_the_plain_model_is() -> None:
+def test_in_bfloat16_it_is_as_close_to_float32_as_the_reference_is() -> None:
     config = tiny_config()
-    inputs, noise = observations(config, ONE), noise_for(config)
-    exact = ReferenceEngine(random_model(config)).run(inputs, noise, 4).actions
-    plain, fast = both(random_model(config).bfloat16())
-    errors = [np.abs(e.run(inputs, noise, 4).actions - exact).mean() for e in (plain, fast)]
+    (inputs,) = model_inputs(config, ONE)
+    exact = actions(ReferenceEngine(ReferenceModel(random_model(config))), inputs)
+    engines = both(random_model(config).bfloat16())
+    errors = [np.abs(actions(engine, inputs) - exact).mean() for engine in engines]
     assert errors[0] > 1e-4
     assert errors[1] < 1.5 * errors[0]
 
 
 def test_steps_and_prompt_may_change_between_runs() -> None:
     config = tiny_config()
-    plain, fast = both(random_model(config))
+    reference, staged = both(random_model(config))
     for steps, samples in ((4, ONE), (7, [(1, [(2, 2), (2, 2)], 9)]), (4, ONE), (1, ONE)):
-        inputs, noise = observations(config, samples), noise_for(config)
-        expected = plain.run(inputs, noise, steps).actions
-        np.testing.assert_allclose(fast.run(inputs, noise, steps).actions, expected, atol=TOLERANCE)
+        (inputs,) = model_inputs(config, samples)
+        expected = actions(reference, inputs, steps)
+        np.testing.assert_allclose(actions(staged, inputs, steps), expected, atol=TOLERANCE)
 
 
 def test_preparing_changes_no_result() -> None:
     config = tiny_config()
-    inputs, noise = observations(config, ONE), noise_for(config)
-    prepared, fresh = (TorchEngine(make_fast(random_model(config))) for _ in range(2))
-    prepared.prepare(inputs)
-    np.testing.assert_array_equal(
-        prepared.run(inputs, noise, 4).actions, fresh.run(inputs, noise, 4).actions
-    )
+    (inputs,) = model_inputs(config, ONE)
+    prepared, fresh = (engine_of(make_staged(random_model(config))) for _ in range(2))
+    prepared.prepare(inputs, 4)
+    np.testing.assert_array_equal(actions(prepared, inputs), actions(fresh, inputs))
 
 
 def test_images_that_do_not_fit_the_prompt_are_rejected() -> None:
     config = tiny_config()
-    inputs = observations(config, ONE)
-    inputs.images.pop()
+    (inputs,) = model_inputs(config, ONE)
+    fewer = {name: array for name, array in inputs.items() if name != "image.1"}
     with pytest.raises(ValueError, match="the images give 6 tokens but input_ids hold 12"):
-        TorchEngine(make_fast(random_model(config))).run(inputs, noise_for(config), 1)
+        engine_of(make_staged(random_model(config))).run(fewer, 1)
 
 
-def test_a_checkpoint_gives_what_the_plain_model_of_its_embodiment_gives(tmp_path: Path) -> None:
+def test_a_checkpoint_gives_what_the_network_of_its_embodiment_gives(tmp_path: Path) -> None:
     config, row = tiny_config(), 7
-    model = random_model(config)
-    save_model(model, tmp_path)
-    inputs, noise = observations(config, ONE), noise_for(config)
-    fast = TorchEngine(load_fast(tmp_path, config, embodiment=row, step_counts=(4,)))
-    reference = TorchEngine(make_fast(random_model(config), embodiment=row))
-    np.testing.assert_array_equal(
-        fast.run(inputs, noise, 4).actions, reference.run(inputs, noise, 4).actions
-    )
+    save_model(random_model(config), tmp_path)
+    (inputs,) = model_inputs(config, ONE)
+    loaded = engine_of(load_staged(tmp_path, config, embodiment=row, step_counts=(4,)))
+    expected = engine_of(make_staged(random_model(config), embodiment=row))
+    np.testing.assert_array_equal(actions(loaded, inputs), actions(expected, inputs))
 
 
 def test_a_closed_engine_holds_nothing_and_says_so() -> None:
     config = tiny_config()
-    engine = TorchEngine(make_fast(random_model(config)))
+    engine = engine_of(make_staged(random_model(config)))
     assert engine.memory_bytes > 0
     assert (engine.name, engine.device) == ("torch", "cpu")
     engine.close()
     assert engine.memory_bytes == 0
+    (inputs,) = model_inputs(config, ONE)
     with pytest.raises(RuntimeError, match="closed"):
-        engine.run(observations(config, ONE), noise_for(config), 1)
+        engine.run(inputs, 1)

@@ -1,20 +1,19 @@
-"""Tables of the time against the plain model's own layers."""
+"""Tables of the time against the layers of the network as written."""
 
 import pytest
 import torch
 from support.random_models import random_model
 
-from groot_ros.families.gr00t_n1d6.time_tables import TimeTower
+from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings, TimeTableCache
 from groot_ros.layers.flow_matching import bucket, step_times
-from groot_ros.runtime.gr00t_n1d6 import TimeTableCache
 
 CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
-def test_modulations_are_those_of_the_plain_layers(steps: int) -> None:
+def test_modulations_are_those_of_the_network(steps: int) -> None:
     head = random_model().action_head
-    tables = TimeTower(head, 0).tables(steps, CPU, torch.float32)
+    tables = TimeEmbeddings(head, 0).tables(steps, CPU, torch.float32)
     buckets = torch.tensor([bucket(t, head.config.num_timestep_buckets) for t in step_times(steps)])
     temb = torch.nn.functional.silu(head.model.timestep_encoder(buckets))
     for layer, block in enumerate(head.model.transformer_blocks):
@@ -29,7 +28,7 @@ def test_modulations_are_those_of_the_plain_layers(steps: int) -> None:
 def test_token_bias_is_the_action_encoder_s_second_layer_on_no_actions() -> None:
     head = random_model().action_head
     encoder, row = head.action_encoder, 3
-    tables = TimeTower(head, row).tables(4, CPU, torch.float32)
+    tables = TimeEmbeddings(head, row).tables(4, CPU, torch.float32)
     seen = {}
     encoder.W3.register_forward_hook(lambda _, given, out: seen.update(x=given[0]))
     nothing = torch.zeros(1, 5, head.config.max_action_dim)
@@ -40,7 +39,7 @@ def test_token_bias_is_the_action_encoder_s_second_layer_on_no_actions() -> None
 
 
 def test_steps_and_their_times_are_those_of_the_flow() -> None:
-    tables = TimeTower(random_model().action_head, 0).tables(4, CPU, torch.float32)
+    tables = TimeEmbeddings(random_model().action_head, 0).tables(4, CPU, torch.float32)
     assert tables.steps == 4
     assert tables.times.flatten().tolist() == [0.0, 0.25, 0.5, 0.75]
     assert (tables.dt.item(), tables.gain.item()) == (0.25, 4.0)
@@ -48,17 +47,17 @@ def test_steps_and_their_times_are_those_of_the_flow() -> None:
 
 def test_fewer_than_one_step_is_rejected() -> None:
     with pytest.raises(ValueError, match="at least 1, not 0"):
-        TimeTower(random_model().action_head, 0).tables(0, CPU, torch.float32)
+        TimeEmbeddings(random_model().action_head, 0).tables(0, CPU, torch.float32)
 
 
-def test_the_tower_is_fetched_only_for_a_new_number_of_steps() -> None:
+def test_the_embeddings_are_fetched_only_for_a_new_number_of_steps() -> None:
     head, fetched = random_model().action_head, []
 
-    def tower() -> TimeTower:
+    def embeddings() -> TimeEmbeddings:
         fetched.append(1)
-        return TimeTower(head, 0)
+        return TimeEmbeddings(head, 0)
 
-    cache = TimeTableCache(tower, CPU, torch.float32)
+    cache = TimeTableCache(embeddings, CPU, torch.float32)
     cache.compute((4, 2))
     assert len(fetched) == 1
     first = cache.of(4)
@@ -69,7 +68,9 @@ def test_the_tower_is_fetched_only_for_a_new_number_of_steps() -> None:
 
 
 def test_the_last_few_numbers_of_steps_are_kept() -> None:
-    cache = TimeTableCache(lambda: TimeTower(random_model().action_head, 0), CPU, torch.float32)
+    cache = TimeTableCache(
+        lambda: TimeEmbeddings(random_model().action_head, 0), CPU, torch.float32
+    )
     first = cache.of(4)
     size = cache.nbytes
     assert size == first.nbytes
