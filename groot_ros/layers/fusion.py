@@ -1,7 +1,7 @@
 """Fuse linear layers: parallel layers into one product, consecutive layers into one.
 
-The result replaces its sources, which should be dropped layer by layer: then at most one layer's
-weights are held twice.
+The result replaces its sources. Callers drop them layer by layer (`take_layers`), so at most one
+layer's weights are in memory twice.
 """
 
 from collections.abc import Iterator, Sequence

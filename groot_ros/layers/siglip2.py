@@ -98,8 +98,7 @@ class Grid:
         self.same_window: Tensor | None = None
         if config.use_rope:
             head_dim = config.hidden_size // config.num_attention_heads
-            # The reference passes the window size as the base, by a mistake in the order of
-            # arguments; the weights were trained with it.
+            # As in the reference, which passes the window size in the base's position.
             cos, sin = rope_2d(h, w, head_dim, float(config.window_size))
             self.rope = cos.to(device), sin.to(device)
         if config.use_windows_attn:

@@ -1,7 +1,7 @@
 """Transformer layers of the staged model: fused products, and only the masks that are needed.
 
-Each is built from the layer of the reference model; the two share or move weights, so the
-reference layer must not be used afterwards.
+Each is built from a layer of the reference model and reuses its weights. The reference model
+cannot run afterwards.
 """
 
 from collections.abc import Sequence

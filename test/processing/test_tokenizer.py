@@ -120,7 +120,10 @@ def change_ids(directory: Path, edit) -> Path:
     [
         (lambda number: 1, "both have id 1"),
         (lambda number: max(number, 1), "both have id 1"),
-        (lambda number: number + 100_000, "has id 100000: 256 tokens have ids from 0 on, no gaps"),
+        (
+            lambda number: number + 100_000,
+            "has id 100000, but 256 tokens must have the ids 0 to 255",
+        ),
         (lambda number: -number, "must be a whole number >= 0"),
         (float, "must be a whole number"),
     ],
