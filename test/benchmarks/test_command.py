@@ -38,7 +38,7 @@ def test_options_are_passed_to_the_named_benchmark(ran) -> None:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["abacus"], "no benchmark 'abacus'; there are: preprocessing, "),
+        (["abacus"], "unknown benchmark 'abacus'; choose from preprocessing, "),
         (["--seconds", "5"], "--seconds: name the one benchmark that it is for"),
         (["limits", "load", "--cases", "9"], "--cases: name the one benchmark that it is for"),
     ],
