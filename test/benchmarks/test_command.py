@@ -39,8 +39,8 @@ def test_options_are_passed_to_the_named_benchmark(ran) -> None:
     ("arguments", "problem"),
     [
         (["abacus"], "unknown benchmark 'abacus'; choose from preprocessing, "),
-        (["--seconds", "5"], "--seconds: name the one benchmark that it is for"),
-        (["limits", "load", "--cases", "9"], "--cases: name the one benchmark that it is for"),
+        (["--seconds", "5"], "--seconds: options need exactly one benchmark"),
+        (["limits", "load", "--cases", "9"], "--cases: options need exactly one benchmark"),
     ],
 )
 def test_wrong_arguments_are_a_one_line_error_and_nothing_runs(ran, arguments, problem) -> None:
