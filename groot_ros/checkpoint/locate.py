@@ -7,9 +7,9 @@ from pathlib import Path
 
 from groot_ros.core.config_reader import CheckpointError, unreadable
 
-#: Files that hold a tokenizer: the first three, or the last one.
+#: Tokenizer files: a tokenizer has either the first three or the last one.
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json")
-#: Files of a checkpoint, besides its weights.
+#: Files of a checkpoint that are read in addition to its weights.
 _READ = (
     "config.json",
     "processor_config.json",

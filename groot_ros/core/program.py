@@ -24,7 +24,7 @@ Progress = Callable[[float], None]
 
 #: Element type of a tensor; "weights" is the precision that the engine runs in.
 Kind = Literal["weights", "float32", "int64", "bool"]
-#: How often a segment runs: once per prompt, once per observation, or once per denoising step.
+#: Frequency of a segment: once per prompt, per observation, or per denoising step.
 Per = Literal["prompt", "observation", "step"]
 
 

@@ -30,7 +30,7 @@ class DiTConfig:
 
     @property
     def inner_dim(self) -> int:
-        """Width of the residual stream."""
+        """Return the width of the residual stream."""
         return self.num_attention_heads * self.attention_head_dim
 
     @classmethod
@@ -209,7 +209,7 @@ class DiT(nn.Module):
 
     @staticmethod
     def is_cross(block: int) -> bool:
-        """Tell whether a block attends to the backbone's features (even index) or to itself."""
+        """Tell whether a block attends to the backbone's features, as every even block does."""
         return block % 2 == 0
 
     def cross_masks(self, attention_mask: Tensor, image_mask: Tensor) -> Sequence[Tensor | None]:

@@ -15,7 +15,7 @@ from groot_ros.layers.attention import Attention
 from groot_ros.layers.dit import GELU, Block
 from groot_ros.layers.fusion import stack
 
-#: LayerNorm of AdaLayerNorm, as in `layers.dit`.
+#: Epsilon of the LayerNorm in AdaLayerNorm, as in `layers.dit`.
 _ADAPTIVE_EPS = 1e-5
 
 

@@ -1,4 +1,4 @@
-"""Safetensors files: the reader against the library, the shard index, and malformed files."""
+"""Safetensors files: reader compared with the library, shard index, and malformed files."""
 
 import json
 from pathlib import Path

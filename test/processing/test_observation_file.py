@@ -107,7 +107,7 @@ def test_a_file_that_is_not_npz_is_rejected(
 
 
 def packed(path: Path, key: str, content: bytes, **more: Any) -> Path:
-    """Write an npz file with one member of these bytes, and the rest as in GIVEN."""
+    """Write an npz file whose member `key` has these bytes; the others are those of GIVEN."""
     np.savez(path, **{name: value for name, value in {**GIVEN, **more}.items() if name != key})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr(f"{key}.npy", content)

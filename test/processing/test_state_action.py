@@ -103,7 +103,7 @@ def test_a_chunk_shorter_than_the_statistics_is_encoded() -> None:
 
 
 def test_a_prefix_is_relative_to_the_given_state_and_not_clipped() -> None:
-    """Relative limits are +-20 degrees: 60 degrees beyond the state is 3."""
+    """Check with relative limits of +-20 degrees, so 60 degrees from the state is 3."""
     arm = STATE["single_arm"][-1:] + np.full((3, 5), 60.0)
     values, known = codec().encode_prefix(
         {"single_arm": arm, "gripper": np.full((3, 1), 150.0)}, STATE

@@ -53,7 +53,7 @@ def test_decoding_restores_any_text(tokenizer: TextTokenizer) -> None:
 
 
 def write_tokenizer_json(directory: Path, target: Path, first_id: int = 0) -> None:
-    """Write the byte tokenizer as one file, with ids of the bytes from `first_id` on."""
+    """Write the byte tokenizer as one file; the ids of the bytes start at `first_id`."""
     vocab = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
     shifted = {token: number + first_id for token, number in vocab.items()}
     tokenizer = Tokenizer(models.BPE(shifted, []))

@@ -15,7 +15,7 @@ from groot_ros.layers.flow_matching import euler_step
 from groot_ros.layers.fusion import compose, keep_precision, linear, take_layers
 from groot_ros.layers.staged import DenoiseBlock
 
-#: LayerNorm of the output, as in `layers.dit`.
+#: Epsilon of the LayerNorm before the output, as in `layers.dit`.
 _OUTPUT_EPS = 1e-6
 
 

@@ -1,4 +1,4 @@
-"""Summarise a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
+"""Summary of a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
