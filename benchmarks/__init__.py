@@ -1,1 +1,1 @@
-"""Benchmarks: one command, one table each. `python -m benchmarks` runs the quick ones."""
+"""Benchmarks, each of which prints its tables. `python -m benchmarks` runs the quick ones."""

@@ -1,8 +1,8 @@
-"""Run the quick benchmarks, or those named, or with `--all` every one.
+"""Run the quick benchmarks, the named ones, or all with `--all`.
 
 python -m benchmarks
 python -m benchmarks limits continuity
-python -m benchmarks executor_jitter --seconds 5      # options belong to the one that is named
+python -m benchmarks executor_jitter --seconds 5      # options need exactly one named benchmark
 """
 
 import importlib
@@ -14,12 +14,12 @@ from itertools import takewhile
 
 #: In the order of the README's table.
 QUICK = ("preprocessing", "observation_path", "executor_jitter", "continuity", "limits")
-#: Minutes; load and inference need gigabytes of memory, load of disk, too.
+#: These take minutes; load and inference need gigabytes of memory, load also of disk space.
 SLOW = ("inference", "load", "rtc_in_the_loop")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the machine, then one table a benchmark."""
+    """Print the machine, then run each benchmark."""
     chosen, options = _parse(list(sys.argv[1:] if arguments is None else arguments))
     print(f"{date.today()}  {platform.machine()}  Python {platform.python_version()}", flush=True)
     for name in chosen:
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _parse(arguments: list[str]) -> tuple[Sequence[str], list[str]]:
-    """Which benchmarks, and the options of the only one."""
+    """Return the names of the benchmarks to run, and the options of a single named one."""
     every = (*QUICK, *SLOW)
     if arguments == ["--all"]:
         return every, []
@@ -36,9 +36,9 @@ def _parse(arguments: list[str]) -> tuple[Sequence[str], list[str]]:
     options = arguments[len(names) :]
     unknown = [name for name in names if name not in every]
     if unknown:
-        sys.exit(f"no benchmark '{unknown[0]}'; there are: {', '.join(every)}")
+        sys.exit(f"unknown benchmark '{unknown[0]}'; choose from {', '.join(every)}")
     if options and len(names) != 1:
-        sys.exit(f"{options[0]}: name the one benchmark that it is for, before it")
+        sys.exit(f"{options[0]}: options need exactly one benchmark, named before them")
     return names or QUICK, options
 
 

@@ -1,16 +1,16 @@
-"""Timer jitter of the executor, alone and at work, beside a two-thread torch load.
+"""Timer jitter of the executor, idle and at work, with and without a two-thread torch load.
 
     python -m benchmarks.executor_jitter [--seconds 20]
 
-The executor is the real node, activated, at 100 Hz. At work, two more processes join it: the
-simulated robot (joint states at 100 Hz, commands followed) and a policy's stand-in that sends a
-chunk of 16 steps five times a second, 100 ms after its observation, each off by 20 mrad. The
-load multiplies matrices on two threads without a pause, at the nice level of bringup's policy.
+The executor is the real node, activated, at 100 Hz. "At work" adds two processes: the simulated
+robot (joint states at 100 Hz, commands executed) and a substitute for the policy that sends a
+chunk of 16 steps five times per second, 100 ms after its observation, with offsets of 20 mrad. The
+load multiplies matrices on two threads without pauses, at nice level 0 or that of bringup's policy.
 
-    jitter    |interval - period| of the timer, as the node itself reports it on /diagnostics
-    tick      what one tick costs
+    jitter    |interval - period| of the timer, as the node reports it on /diagnostics
+    tick      duration of one tick
     of a core user and system time of the executor's process
-    chunks    accepted of those received
+    chunks    accepted of received chunks
 """
 
 import argparse
@@ -37,13 +37,13 @@ print("loading", flush=True)
 while True:
     a = torch.tanh(a @ a)
 """
-#: rad that each chunk is off, s between chunks, s that they are late, and their steps.
+#: Standard deviation of a chunk's offset (rad), time between chunks (s), their delay (s), steps.
 _SIGMA, _INTERVAL, _LATENCY, _HORIZON = 0.02, 0.2, 0.1, 16
 
 
 @contextmanager
 def torch_load(nice: int) -> Iterator[None]:
-    """A process that keeps two cores busy."""
+    """Run a process that keeps two cores busy."""
     command = ["nice", "-n", str(nice), sys.executable, "-c", _LOAD]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -56,7 +56,7 @@ def torch_load(nice: int) -> Iterator[None]:
 
 @contextmanager
 def node(name: str, **parameters: object) -> Iterator[int]:
-    """A node of this package in a process of its own; its process id."""
+    """Run a node of this package in a separate process; yields its process id."""
     given = {"robot": robot_path("so101"), **parameters}
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
     command = [sys.executable, "-m", "groot_ros.nodes", name, "--ros-args", *arguments]
@@ -70,7 +70,7 @@ def node(name: str, **parameters: object) -> Iterator[int]:
 
 @contextmanager
 def robot_and_policy() -> Iterator[None]:
-    """The simulated robot, and chunks that sway it."""
+    """Run the simulated robot, and a process that sends it oscillating chunks."""
     policy = [sys.executable, "-m", "benchmarks.executor_jitter", "--role", "chunks"]
     with (
         node("sim_robot_node", image_width=64, image_height=48),
@@ -83,7 +83,7 @@ def robot_and_policy() -> Iterator[None]:
 
 
 def send_chunks() -> None:
-    """Until killed."""
+    """Publish chunks until the process is terminated."""
     import rclpy
 
     from groot_ros.bridge import qos
@@ -123,7 +123,10 @@ def send_chunks() -> None:
 
 
 def watched(seconds: float, pid: int) -> dict[str, str]:
-    """The executor's last reports within `seconds`, its processor time over the second half."""
+    """Return the executor's last diagnostics within `seconds`, and its CPU load.
+
+    The CPU load is measured over the second half of this time.
+    """
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray
 
@@ -151,7 +154,10 @@ def watched(seconds: float, pid: int) -> dict[str, str]:
     onlooker.destroy_node()
     rclpy.shutdown()
     if not report:
-        sys.exit("the executor did not report: did it start?")
+        sys.exit(
+            "no diagnostics from the executor: it did not start, or --seconds is too short; to see "
+            "why, run 'python -m groot_ros.nodes executor_node --ros-args -p robot:=FILE'"
+        )
     chunks = f"{motion['accepted']} of {motion['received']}"
     return {**report, "of a core": f"{share:.0%}", "chunks": chunks}
 
@@ -162,12 +168,14 @@ def _processor_seconds(pid: int) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one table."""
+    """Run all cases and print one table."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.executor_jitter",
         description=__doc__.splitlines()[0] if __doc__ else "",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="duration of each run (%(default)s)"
+    )
     parser.add_argument("--role", choices=("chunks",), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.role:
@@ -193,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report = watched(options.seconds, pid)
         rows.append([name, *report.values()])
     print(format_table(["executor at 100 Hz", *report], rows))
-    print("wanted beside the load at the policy's nice level: jitter p99 <= 2 ms, <= 25% of a core")
+    print("target under load at the policy's nice level: jitter p99 <= 2 ms, <= 25% of a core")
 
 
 if __name__ == "__main__":

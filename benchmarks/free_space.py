@@ -6,7 +6,15 @@ from pathlib import Path
 
 
 def require_free(benchmark: str, memory: float, disk: float = 0.0, at: Path = Path()) -> None:
-    """Exit with one line unless this many bytes of memory, and of disk below `at`, are free."""
+    """Exit with an error message unless enough memory and disk space are free.
+
+    Args:
+        benchmark: name for the message.
+        memory: needed memory in bytes.
+        disk: needed disk space in bytes.
+        at: folder on the disk to check.
+
+    """
     lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
     available = next(int(line.split()[1]) for line in lines if "MemAvailable" in line) * 1024
     free = shutil.disk_usage(at).free

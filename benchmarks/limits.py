@@ -1,12 +1,12 @@
-"""Check that limited motion keeps its limits, on a million random states and references.
+"""Check that limited motion stays within its limits, on a million random states and references.
 
     python -m benchmarks.limits [--cases 1000000] [--jerk-cases 20000]
 
-Each case is one joint with random limits, a viable state (edges included) and a reference of eight
-knots, 4 to 17 ms apart: a constant acceleration that often stays within limits, or knots near the
-state, or any position within twice the range, the latter two with any velocity within twice the
-limit.
-The result of `limited_tracking` is sampled 33 times in each segment and compared with the limits.
+Each case is one joint with random limits, a viable state (also at the edge of the viable set) and a
+reference of eight knots, 4 to 17 ms apart. There are three kinds of references: constant
+acceleration, which is often within the limits; knots near the state; and positions within twice the
+range. The last two have velocities within twice the limit. The result of `limited_tracking` is
+sampled 33 times in each segment and compared with the limits.
 
 There are fewer cases with a jerk limit, as joints are computed one by one: `track_joint` tracks 24
 random knots from a random viable state (p, v, a).
@@ -34,14 +34,14 @@ from groot_ros.evaluation.table import format_table
 Array = NDArray[np.float64]
 
 KNOTS, BATCH, SAMPLES = 8, 50_000, 33
-#: Rounding in float64, relative to the limit.
+#: Tolerance for rounding in float64, relative to the limit.
 _SLACK = 1e-8
-#: Knots of a jerk-limited case, and rounding there: shares of range and limits.
+#: Knots of a jerk-limited case, and tolerance for rounding relative to range and limits.
 JERK_KNOTS, JERK_SLACK = 24, 1e-6
 
 
 def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
-    """Return the limits of `count` joints, and a viable position and velocity of each."""
+    """Draw the limits of `count` joints, and a viable position and velocity of each."""
     lower = -rng.uniform(0.05, 3.0, count)
     upper = rng.uniform(0.05, 3.0, count)
     velocity = 10.0 ** rng.uniform(-0.5, 1.0, count)
@@ -63,7 +63,10 @@ def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
 def references(
     rng: np.random.Generator, limits: Limits, p: Array, v: Array, h: float
 ) -> tuple[Array, Array]:
-    """Return knots [K, count] with constant acceleration, near the state, or anywhere."""
+    """Draw knots [K, count]: constant acceleration, near the state, or anywhere.
+
+    Returns positions and velocities; `h` is the time between knots in s.
+    """
     shape = (KNOTS, len(p))
     span = limits.upper - limits.lower
     kind = rng.integers(0, 3, len(p))
@@ -80,7 +83,11 @@ def references(
 def violations(
     limits: Limits, p: Array, v: Array, h: float, out_p: Array, out_v: Array
 ) -> tuple[NDArray[np.bool_], Array]:
-    """Return which cases exceed a limit, and the largest excess as a share of each limit, [3]."""
+    """Return the cases that exceed a limit, and the largest excess as a share of each limit.
+
+    The first result is bool [count]. The second is [3]: position (as a share of the range),
+    velocity and acceleration.
+    """
     p0, v0 = np.concatenate([p[None], out_p[:-1]]), np.concatenate([v[None], out_v[:-1]])
     a0, a1 = end_accelerations(p0, v0, out_p, out_v, h)
     sharp = np.maximum(np.abs(a0), np.abs(a1)).max(axis=0) / limits.acceleration - 1.0
@@ -99,10 +106,14 @@ def violations(
 
 
 def jerk_limited(rng: np.random.Generator, cases: int) -> tuple[int, int, Array]:
-    """Return the cases that exceed a limit, the knots on a fail-safe trajectory, and the excess.
+    """Run random cases with a jerk limit.
 
-    The largest excess [5] is a share of the range and of the limits of velocity, acceleration and
-    jerk, and the largest step of the acceleration between segments as a share of its limit.
+    Returns:
+        The number of cases that exceed a limit, the number of knots on a fail-safe trajectory, and
+        the largest excess [5]: position as a share of the range; velocity, acceleration and jerk as
+        shares of their limits; and the step of the acceleration between segments as a share of its
+        limit.
+
     """
     wrong, on_fail_safe, worst = 0, 0, np.full(5, -np.inf)
     for _ in range(cases):

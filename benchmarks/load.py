@@ -1,13 +1,13 @@
-"""A checkpoint of the published size: written, loaded and run once on the CPU, in bfloat16.
+"""Write, load and run a checkpoint of published size once, on the CPU in bfloat16.
 
     python -m benchmarks.load [--directory out]
 
-About 6 GB of random weights in shards go to a temporary folder below --directory (not to /tmp,
-which may be in memory) and are deleted afterwards. Loading and inference run in a separate process,
-whose memory is counted from what Python and torch occupy before.
+About 6 GB of random weights in shards are written to a temporary folder in --directory (not /tmp,
+which may be in memory) and deleted afterwards. Loading and inference run in a separate process. Its
+memory is counted without that which Python and its imports use before loading.
 
-    stays       the weights in memory; of the embodiments only the chosen one
-    peak        maximum of the process, less what it occupied before loading
+    stays       the weights in memory, of a single embodiment
+    peak        largest memory of the process, minus its memory before loading
 """
 
 import argparse
@@ -29,12 +29,12 @@ from groot_ros.evaluation.table import format_table
 
 SHARD_BYTES = 1 << 30
 HORIZON = 50
-#: Bytes: of the files, and of what a process needs to hold the weights and to run.
+#: Bytes of disk for the files, and of memory for the weights and one inference.
 DISK, MEMORY = 7e9, 8e9
 
 
 def write(directory: Path) -> None:
-    """Write a checkpoint with random weights; memory holds one shard at a time."""
+    """Write a checkpoint with random weights; only one shard is in memory at a time."""
     import torch
 
     from groot_ros.families.registry import get_family
@@ -47,7 +47,10 @@ def write(directory: Path) -> None:
 
 
 def load_and_infer(directory: Path) -> dict[str, float]:
-    """Return seconds and bytes of a process that does nothing else."""
+    """Load a checkpoint, run one inference, and return durations in s and memory in bytes.
+
+    Call it in a new process, as the memory is that of the whole process.
+    """
     from groot_ros.core import Observation, PolicyConfig
     from groot_ros.policy import load_policy
 
@@ -79,17 +82,25 @@ def load_and_infer(directory: Path) -> dict[str, float]:
 
 
 def _status_bytes(key: str) -> int:
-    """Return VmRSS, or VmHWM, the maximum since this process began (unlike getrusage)."""
+    """Return VmRSS, the memory of this process, or VmHWM, its maximum, in bytes.
+
+    Unlike the maximum of getrusage, VmHWM starts with this process.
+    """
     lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(key)) * 1024
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one table."""
+    """Run the benchmark and print one table."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.load", description=__doc__.splitlines()[0] if __doc__ else ""
     )
-    parser.add_argument("--directory", type=Path, default=Path("out"), help="holds the 6 GB")
+    parser.add_argument(
+        "--directory",
+        type=Path,
+        default=Path("out"),
+        help="folder for 6 GB of temporary files (%(default)s)",
+    )
     parser.add_argument("--role", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.role:

@@ -1,14 +1,14 @@
-"""From the camera to the chunk, model excluded: two processes, two 640x480 cameras at 30 Hz.
+"""Latency from camera to chunk without the model: two processes, two 640x480 cameras at 30 Hz.
 
     python -m benchmarks.observation_path [--seconds 20]
 
-One process plays the robot: two rgb8 cameras, joint states at 100 Hz, and the listener to the
-chunks. The other is the real policy node with a policy that costs nothing. Run with Fast DDS
-as it comes, and with config/fastdds.xml.
+One process replaces the robot: it publishes two rgb8 cameras and joint states at 100 Hz, and
+receives the chunks. The other is the real policy node with a policy that needs no time. It runs
+with the defaults of Fast DDS, and with config/fastdds.xml.
 
-    transport   just before publish() in the one process to the callback in the other
-    lost        gaps in the frame numbers received
-    path        snapshot and publish of each chunk: everything that is not the model's
+    transport   time from just before publish() in one process to the callback in the other
+    lost        gaps in the numbers of the received frames
+    path        duration of snapshot and publish of each chunk, the stages outside the model
 """
 
 import argparse
@@ -33,13 +33,13 @@ from groot_ros.evaluation.table import format_table
 from groot_ros.robot import load_contract
 
 WIDTH, HEIGHT, CAMERA_HZ, JOINT_HZ, RATE_HZ = 640, 480, 30.0, 100.0, 10.0
-#: s that are left out at the beginning: discovery and first allocations.
+#: s at the beginning that are not counted, because of discovery and first allocations.
 WARM_UP = 2.0
 PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 
 
 class NoModel:
-    """A policy that costs nothing: stay where you are."""
+    """Policy that needs no time and proposes the current state."""
 
     views = ("front", "wrist")
     history = {"video": (0,), "state": (0,)}  # noqa: RUF012
@@ -53,13 +53,13 @@ class NoModel:
         self._joints = load_contract(robot_path("so101")).groups["single_arm"].joints
 
     def warm_up(self) -> None:
-        """Nothing to warm up."""
+        """Do nothing, as there is nothing to warm up."""
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing, as there is nothing to release."""
 
     def infer(self, observation: Observation, prefix: None = None, seed: int = 0) -> ActionChunk:
-        """The state, for the whole horizon."""
+        """Return a chunk that repeats the state for the whole horizon."""
         values = np.repeat(observation.state["single_arm"], self.horizon, axis=0)
         kind, units = ActionKind.JOINT_POSITION, ("rad",) * len(self._joints)
         group = ActionGroup(kind, "single_arm", self._joints, units, values)
@@ -69,7 +69,7 @@ class NoModel:
 
 
 def play_policy(seconds: float) -> dict[str, Any]:
-    """Run the policy node; how its images travelled."""
+    """Run the policy node, and return counts and transport times (s) of its images."""
     import rclpy
     from rclpy.executors import MultiThreadedExecutor
     from sensor_msgs.msg import Image
@@ -110,7 +110,7 @@ def play_policy(seconds: float) -> dict[str, Any]:
 
 
 def play_robot(seconds: float) -> dict[str, Any]:
-    """Publish images and joint states; what the chunks say of their stages."""
+    """Publish images and joint states, and return the path durations (s) of the chunks."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
     from sensor_msgs.msg import Image, JointState
@@ -159,12 +159,12 @@ def play_robot(seconds: float) -> dict[str, Any]:
     while time.monotonic() < end:
         executor.spin_once(timeout_sec=0.1)
     later = stages[int(WARM_UP * RATE_HZ) :]
-    # A chunk carries the publishing time of the one before it.
+    # A chunk contains the publishing time of the previous chunk.
     return {"path": [a["snapshot"] + b["publish"] for a, b in pairwise(later)]}
 
 
 def measure(profile: str, seconds: float) -> dict[str, Any]:
-    """Both processes side by side under one DDS profile; "" = Fast DDS as it comes."""
+    """Run both processes with one DDS profile ("" = defaults of Fast DDS); return their results."""
     environment = {**os.environ, PROFILE: profile, "OMP_NUM_THREADS": "1"}
     if not profile:
         del environment[PROFILE]
@@ -184,12 +184,12 @@ def measure(profile: str, seconds: float) -> dict[str, Any]:
         out, _ = process.communicate(timeout=seconds + 60)
         results |= json.loads(out.splitlines()[-1])
     if not results["path"]:
-        sys.exit(f"no chunk arrived; its policy says why: {' '.join(command)} --role policy")
+        sys.exit(f"no chunk arrived; to see why, run: {' '.join(command)} --role policy")
     return results
 
 
 def row(name: str, results: dict[str, Any]) -> list[str]:
-    """One line of the table."""
+    """Return one row of the table."""
     sent, received = results["sent"], results["received"]
     return [
         name,
@@ -208,12 +208,14 @@ def _milliseconds(seconds: Sequence[float], percentiles: Sequence[int]) -> list[
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one table."""
+    """Run the benchmark with both profiles and print one table."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.observation_path",
         description=__doc__.splitlines()[0] if __doc__ else "",
     )
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each run")
+    parser.add_argument(
+        "--seconds", type=float, default=20.0, help="duration of each run (%(default)s)"
+    )
     parser.add_argument("--role", choices=("policy", "robot"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.role:
@@ -224,12 +226,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     header = ["two 640x480 cameras, 30 Hz", "images", "lost", "transport p50 ms", "p99 ms"]
     header += ["chunks", "path p50 ms", "p95 ms"]
     profiles = {
-        "Fast DDS as it comes": "",
+        "Fast DDS defaults": "",
         "config/fastdds.xml": str(share_directory() / "config" / "fastdds.xml"),
     }
     rows = [row(name, measure(profile, options.seconds)) for name, profile in profiles.items()]
     print(format_table(header, rows))
-    print("wanted: none lost, transport p99 <= 5 ms, path p95 <= 5 ms")
+    print("target: none lost, transport p99 <= 5 ms, path p95 <= 5 ms")
 
 
 if __name__ == "__main__":

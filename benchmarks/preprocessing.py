@@ -1,13 +1,15 @@
-"""From two camera frames, a state and an instruction to model input: every stage, on one core.
+"""Time from two camera frames, a state and an instruction to the model inputs, on one core.
 
     python -m benchmarks.preprocessing [--runs 300] [--against MODULE:FACTORY]
 
-Times are those of a process of its own, pinned to one core, with one thread in BLAS; those of the
-CPU leave out what other processes took of that core, though not what they did to its caches.
-FACTORY of another implementation is called with the checkpoint's directory, the embodiment, the
-images (view -> uint8 RGB [1, H, W, 3]), the state (group -> float [1, D]) and the instruction; it
-returns a function without arguments, whose result is the token ids, the images (uint8 [3, h, w]
-each) and the state. The two take turns, and every number must be the same.
+It is measured in a separate process that is pinned to one core, with one BLAS thread. CPU times
+exclude the time that other processes used of that core, but not their effect on its caches.
+
+--against compares another implementation. FACTORY is called with the checkpoint's directory, the
+embodiment, the images (view -> uint8 RGB [1, H, W, 3]), the state (group -> float [1, D]) and the
+instruction. It returns a function without arguments, which returns the token ids, the images (uint8
+[3, h, w] each) and the state. The two implementations run in turn, and all their results must be
+equal.
 """
 
 import argparse
@@ -32,7 +34,7 @@ THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float]]]:
-    """Return case -> seconds of every run, on the wall and of the CPU."""
+    """Return case -> wall time and CPU time of every run, s."""
     import numpy as np
     from PIL import Image
 
@@ -40,7 +42,7 @@ def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float
     from groot_ros.families.registry import get_family
 
     rng = np.random.default_rng(0)
-    # Smooth, as frames are, and full of every grey level.
+    # Smooth, like camera frames, with all grey levels.
     small = rng.integers(0, 256, (len(VIEWS), 30, 40, 3), dtype=np.uint8)
     frames = [np.asarray(Image.fromarray(each).resize((640, 480))) for each in small]
     images = {view: frame[None] for view, frame in zip(VIEWS, frames, strict=True)}
@@ -95,11 +97,11 @@ def _require_equal(ours: Any, theirs: Any) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one table."""
+    """Run the benchmark and print one table."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.preprocessing", description=__doc__.splitlines()[0] if __doc__ else ""
     )
-    parser.add_argument("--runs", type=int, default=300)
+    parser.add_argument("--runs", type=int, default=300, help="runs of each case (%(default)s)")
     parser.add_argument("--against", metavar="MODULE:FACTORY", help="another implementation")
     parser.add_argument("--role", choices=("measure",), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
@@ -122,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append([name, *(f"{value:.3f}" for value in picked)])
     print(format_table(header, rows))
     if options.against:
-        print("token ids, images and state are the same, bit for bit")
+        print("token ids, images and state are equal in both implementations")
     print("target: total, p50 <= 4 ms")
 
 

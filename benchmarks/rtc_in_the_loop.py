@@ -2,15 +2,16 @@
 
     python -m benchmarks.rtc_in_the_loop [--seconds 45] [--modes off native guided]
 
-`groot-ros demo` with the embedded checkpoint, another cube every 5 s, judged by its bag alone.
+Each run is `groot-ros demo` with the embedded checkpoint and a new cube every 5 s. All values are
+computed from its bag.
 
     reached        instructions after which the hand came within 20 mm of the touch point
-    after          s from the first chunk of the instruction until then, median
-    acc            rad/s2 of the committed motion, arm joints pooled: p95 and p99.5
-    seam           rad, old minus new at the splice, largest arm joint: median and p95 of the chunks
-    frozen         steps that chunks repeat, median
-    image->chunk   s, p95
-    jitter         of the executor's timer, p99
+    after          time from the instruction's first chunk until then, s: median
+    acc            acceleration of the committed motion, rad/s2, all arm joints: p95 and p99.5
+    splice         old minus new position at a splice, rad, largest arm joint: median and p95
+    frozen         leading steps of a chunk that repeat committed motion: median
+    image->chunk   time from the observation to the receipt of its chunk, s: p95
+    jitter         jitter of the executor's timer: p99
 """
 
 import argparse
@@ -32,15 +33,15 @@ from groot_ros.sim import JOINTS
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.tasks.touch import instructed_cube, place_cubes, touch_point
 
-#: m from the touch point.
+#: m: distance from the touch point below which it counts as reached.
 _REACHED = 0.02
-#: The joint that is not blended comes last.
+#: Joints without the gripper, which is last and is not blended.
 _ARM = JOINTS[:-1]
 _SEED = 0
 
 
 def record(mode: str, seconds: float, out: Path) -> Path:
-    """A run of the demo; its bag."""
+    """Run the demo in this mode and return the path of its bag."""
     parameters = out / f"{mode}.yaml"
     parameters.write_text(f"/**/policy_node:\n  ros__parameters:\n    rtc.mode: '{mode}'\n")
     command = [sys.executable, "-m", "groot_ros.cli", "demo", "--params-file", str(parameters)]
@@ -50,7 +51,7 @@ def record(mode: str, seconds: float, out: Path) -> Path:
 
 
 def row(mode: str, bag: Path) -> list[str]:
-    """One row of the table."""
+    """Return one row of the table."""
     log = read_run(bag)
     times = reach_times(log)
     reached = [t for t in times if np.isfinite(t)]
@@ -70,7 +71,10 @@ def row(mode: str, bag: Path) -> list[str]:
 
 
 def reach_times(log: RunLog) -> list[float]:
-    """For each instruction, s until the hand is at the touch point; inf where it never is."""
+    """Return the time in s until the hand reaches the touch point of each instruction.
+
+    It is inf if the hand never reaches it. The last instruction is left out if it had at most 4 s.
+    """
     arm = SimulatedArm()
     arm.reset(cubes=place_cubes(np.random.default_rng(_SEED)))
     cubes = arm.cubes
@@ -92,7 +96,7 @@ def reach_times(log: RunLog) -> list[float]:
         distances = [np.linalg.norm(_grasp_point(arm, q) - target) for q in joints[inside][::5]]
         near = np.flatnonzero(np.array(distances) < _REACHED)
         found.append(float(stamps[inside][::5][near[0]] - begin) if len(near) else np.inf)
-    # The last one may have had no time.
+    # The last instruction may have had too little time.
     return found if log.chunks[-1].received - begins[-1][0] > 4.0 else found[:-1]
 
 
@@ -106,12 +110,12 @@ def _grasp_point(arm: SimulatedArm, joints: NDArray[np.float64]) -> NDArray[np.f
 
 
 def _accelerations(log: RunLog) -> NDArray[np.float64]:
-    """[M, arm joints] rad/s2, of the committed motion on an even grid of 10 ms."""
+    """Return the acceleration of the committed motion every 10 ms, [M, arm joints] rad/s2."""
     times, rows = commanded_curve(log)
     columns = [log.timelines[0].joint_names.index(name) for name in _ARM]
     grid = np.arange(times[0], times[-1], 0.01)
     even = np.stack([np.interp(grid, times, rows[:, c]) for c in columns], axis=1)
-    # Rows are 17 ms apart: over 50 ms, interpolation between them no longer shows.
+    # Differences over 50 ms, as rows are 17 ms apart and interpolated linearly in between.
     return (even[10:] - 2.0 * even[5:-5] + even[:-10]) / 0.05**2
 
 
@@ -132,18 +136,20 @@ def _seams_and_frozen_steps(bag: Path) -> tuple[list[float], list[int]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one table."""
+    """Run the demo in each mode and print one table."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.rtc_in_the_loop",
         description=__doc__.splitlines()[0] if __doc__ else "",
     )
-    parser.add_argument("--seconds", type=float, default=45.0, help="of each run")
+    parser.add_argument(
+        "--seconds", type=float, default=45.0, help="duration of each run (%(default)s)"
+    )
     parser.add_argument("--modes", nargs="+", default=["off", "native", "guided"])
     options = parser.parse_args(arguments)
     os.environ.setdefault("MUJOCO_GL", "osmesa")
     with tempfile.TemporaryDirectory() as folder:
         rows = [row(m, record(m, options.seconds, Path(folder))) for m in options.modes]
-    header = ["rtc.mode", "reached", "after", "acc", "seam p50 / p95"]
+    header = ["rtc.mode", "reached", "after", "acc", "splice p50 / p95"]
     print(format_table([*header, "frozen", "image->chunk", "jitter", "chunks"], rows))
 
 

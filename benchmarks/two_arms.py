@@ -1,4 +1,4 @@
-"""The robot of the benchmarks: two cameras, two arms and a waist."""
+"""Robot of the benchmarks: two cameras, two arms and a waist."""
 
 import numpy as np
 
@@ -10,7 +10,7 @@ _STATISTICS = {"min": -3, "max": 3, "mean": 0, "std": 1, "q01": -2, "q99": 2}
 
 
 def data_layout(horizon: int) -> DataLayout:
-    """Return the layout of its data, for chunks of this many steps."""
+    """Return the layout of the robot's data, for chunks of `horizon` steps."""
     limits = {
         group: {name: np.full(width, value) for name, value in _STATISTICS.items()}
         for group, width in GROUPS.items()

@@ -1,6 +1,6 @@
-"""Five methods to execute chunks on a joint_trajectory_controller, and the run of one of them.
+"""Five methods to execute chunks on a joint_trajectory_controller, and the simulation of a run.
 
-A run has a policy, a method, the ported controller, and a servo that lags.
+A run combines a policy, a method, the ported controller, and a servo with a lag.
 """
 
 from abc import ABC, abstractmethod
@@ -27,16 +27,17 @@ from groot_ros.sim.controllers import RULES, Distro, TrajectoryController
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
 
 EPOCH_NS = 1_750_000_000_000_000_000
-#: s: period of the executor's tick, transport of a message, and time constant of the servo.
+#: s: period of the executor's tick, transport time of a message, and time constant of the servo.
 TICK, DELIVERY, LAG = 0.012, 0.002, 0.05
 
 
 class Sender(ABC):
-    """A method that turns chunks into messages; `messages` is called every tick.
+    """Method that converts chunks to messages; `messages` is called every tick.
 
     Attributes:
+        joints: names of the joints.
         splices: old minus new position at each splice, rad, if the method reports it.
-        conditioned: whether real-time chunking conditioned the chunk, per chunk.
+        conditioned: one entry per chunk, True if real-time chunking conditioned it.
 
     """
 
@@ -49,11 +50,18 @@ class Sender(ABC):
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
     ) -> list[TrajectoryMessage]:
-        """Return the messages at t s, given the chunks that arrived since the last tick."""
+        """Return the messages to send.
+
+        Args:
+            t: current time, s.
+            due: chunks that arrived since the last tick.
+            measured: measured positions, [N] rad.
+
+        """
 
 
 class HardReplacement(Sender):
-    """Sends each chunk unchanged, at the absolute times of its steps, with a tail to rest."""
+    """Send each chunk unchanged at the absolute times of its steps, then decelerate to rest."""
 
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
@@ -63,7 +71,7 @@ class HardReplacement(Sender):
 
 
 class StampZero(Sender):
-    """Sends each chunk from its arrival on, positions only, as most bridges do."""
+    """Send the positions of each chunk, starting at its arrival, as most bridges do."""
 
     def messages(
         self, t: float, due: Sequence[Proposal], measured: Array
@@ -80,7 +88,7 @@ class StampZero(Sender):
 
 
 class Ensembling(Sender):
-    """Averages overlapping chunks with weights exp(-0.01 i), oldest first."""
+    """Average overlapping chunks with weights exp(-0.01 i), oldest first."""
 
     def __init__(self, source: Source) -> None:
         super().__init__(source)
@@ -107,7 +115,7 @@ class Ensembling(Sender):
 
 
 class ThisExecutor(Sender):
-    """Uses groot_ros.control, with or without real-time chunking in the policy."""
+    """Use groot_ros.control, with or without real-time chunking in the policy."""
 
     def __init__(self, mode: RtcMode, source: Source, stream: Stream) -> None:
         super().__init__(source)
@@ -182,7 +190,7 @@ METHODS: dict[str, Callable[[Source, Stream], Sender]] = {
 def timed(
     joints: tuple[str, ...], t_obs: float, values: Array, tail: float = 0.3
 ) -> TrajectoryMessage:
-    """Return positions and velocities at the times of the steps, then a tail to rest."""
+    """Return a message with the steps of a chunk, and a last point at rest after `tail` s."""
     velocities = np.gradient(values, DT, axis=0, edge_order=2)
     offsets = [*(DT * np.arange(HORIZON)), DT * (HORIZON - 1) + tail]
     positions = np.vstack([values, values[-1] + velocities[-1] * tail / 2])
@@ -198,7 +206,7 @@ class Run:
 
     Attributes:
         source: the policy, with its intended motion.
-        times: time for which each command is meant, [T] s.
+        times: time at which each command is to be reached, [T] s.
         commands: [T, N] rad.
         measured: [T, N] rad.
         splices: old minus new position at each splice, [S, N] rad.
@@ -221,7 +229,16 @@ def execute(
     stream: Stream,
     lag: float = LAG,
 ) -> Run:
-    """Run a method at 250 Hz from the start of the intended motion."""
+    """Run a method at 250 Hz from the start of the intended motion.
+
+    Args:
+        method: creates the method.
+        source: the policy.
+        distro: ROS distribution of the controller.
+        stream: timing and errors of the chunks.
+        lag: time constant of the servo, s; 0 = no lag.
+
+    """
     sender, rules = method(source, stream), RULES[distro]
     controller = TrajectoryController(source.joints, rules, PERIOD)
     pending = proposals(source, stream)

@@ -1,4 +1,4 @@
-"""Policies of the benchmark, a synthetic and a recorded one, and the streams of their chunks."""
+"""Synthetic and recorded policy of the benchmark, and the streams of their chunks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ CHUNK_PERIOD = 0.2
 
 @dataclass(frozen=True)
 class Source:
-    """A policy whose intended motion is known.
+    """Policy whose intended motion is known.
 
     Attributes:
         joints: names, in the order of every array [..., N].
@@ -66,7 +66,10 @@ _MOTION, _STOPPING = 6.0, 1.0
 
 
 def sways(t: Array | float) -> Array:
-    """Return positions [..., 3] rad at t s; they slow down over the last second and then rest."""
+    """Return the positions [..., 3] in rad at time t in s; the motion stops after 6 s.
+
+    It slows down over its last second.
+    """
     t = np.asarray(t, dtype=np.float64)
     late = np.clip(t - (_MOTION - _STOPPING), 0.0, _STOPPING)
     along = np.minimum(t, _MOTION - _STOPPING) + late - late**2 / (2.0 * _STOPPING)
@@ -97,7 +100,7 @@ SYNTHETIC = Source(
 
 @cache
 def recorded() -> Source:
-    """Return the recorded policy with the joints of the arm; the gripper is not blended."""
+    """Return the recorded policy for the arm without its gripper, which is not blended."""
     with np.load(RECORDING) as file:
         chunks = file["chunks"].astype(np.float64)[:, :, :-1]
         names = tuple(str(name) for name in file["joints"][:-1])
@@ -157,7 +160,7 @@ class Stream:
         latency: mean time from the observation to the arrival of a chunk, s.
         jitter: largest deviation from it, s.
         sigma: standard deviation of a chunk's constant offset, rad.
-        loss: share of the chunks that is lost.
+        loss: share of the chunks that are lost.
         seed: of the random generator.
 
     """
@@ -170,19 +173,26 @@ class Stream:
 
     @property
     def period(self) -> float:
-        """Time between chunks in s: an inference begins when the one before has ended."""
+        """Return the time between chunks in s; an inference starts after the previous one."""
         return max(CHUNK_PERIOD, self.latency + self.jitter)
 
     @property
     def budget(self) -> tuple[int, int]:
-        """Inference delay d and execution horizon s that the policy assumes, in steps."""
+        """Return the inference delay and execution horizon that the policy assumes, in steps."""
         budget = step_budget(self.latency + self.jitter, self.period, DT, HORIZON)
         return budget.inference_delay, budget.execution_horizon
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A chunk in transport: values [16, N] rad observed at t_obs s that arrive at `arrival` s."""
+    """Chunk in transport.
+
+    Attributes:
+        arrival: time of arrival, s.
+        t_obs: time of the observation, s.
+        values: [16, N] rad.
+
+    """
 
     arrival: float
     t_obs: float

@@ -2,8 +2,8 @@
 
     python -m benchmarks.continuity.record [--checkpoint checkpoints/so101_demo]
 
-Six instructions of 4 s each, a chunk every 0.1 s of simulated time; this takes less than half a
-minute on one CPU core. The file has 80 kB and is part of the repository.
+It records six instructions of 4 s each, with a chunk every 0.1 s of simulated time. This takes less
+than half a minute on one CPU core. The file has 80 kB and is part of the repository.
 """
 
 import argparse
@@ -19,7 +19,10 @@ INTERVAL = 0.1
 
 
 def record(checkpoint: Path, out: Path) -> int:
-    """Write joints, dt, interval and chunks [count, 16, 6] rad; return the number of chunks."""
+    """Record chunks and write them to `out`; return their number.
+
+    The npz file has the keys joints (names), dt (s), interval (s) and chunks [count, 16, 6] (rad).
+    """
     import torch
 
     from groot_ros.core import PolicyConfig

@@ -12,9 +12,9 @@ from benchmarks.continuity.policies import PERIOD, SYNTHETIC, Array, Source, Str
 from groot_ros.evaluation.table import format_table
 from groot_ros.sim.controllers import RULES, Distro
 
-#: s from which on a run is evaluated; the start from rest is left out.
+#: s: a run is evaluated after this time, so that the start from rest is left out.
 SETTLED = 1.0
-#: Distribution of the controller in the pictures, and in tables of one controller.
+#: ROS distribution of the controller in the pictures, and in tables with a single controller.
 DISTRO: Distro = "jazzy"
 OWN = ("this executor", "this executor, RTC")
 
@@ -44,17 +44,17 @@ class Metrics:
 
 
 def acceleration(positions: Array) -> float:
-    """Return the p99.5 of the acceleration, rad/s^2."""
+    """Return the 99.5th percentile of the acceleration, rad/s^2, of positions [T, N] rad."""
     return float(np.percentile(np.abs(np.diff(positions, 2, axis=0)) / PERIOD**2, 99.5))
 
 
 def velocity(positions: Array) -> float:
-    """Return the p99.5 of the velocity, rad/s."""
+    """Return the 99.5th percentile of the velocity, rad/s, of positions [T, N] rad."""
     return float(np.percentile(np.abs(np.diff(positions, axis=0)) / PERIOD, 99.5))
 
 
 def metrics(run: Run) -> Metrics:
-    """Return the results of a run."""
+    """Compute the metrics of a run."""
     counted = run.times > SETTLED
     commands, intended = run.commands[counted], run.source.intended(run.times[counted])
     end = run.source.intended(run.source.seconds)
@@ -82,7 +82,7 @@ HEADER = (
 
 
 def row(runs: Sequence[Run]) -> list[str]:
-    """Return a table row for runs with different seeds: means, but the largest step of all."""
+    """Return a table row for runs with different seeds: the largest step, and means of the rest."""
     every = [metrics(run) for run in runs]
     accelerations = [m.acceleration for m in every]
     splices = [m.splice for m in every if m.splice is not None]
@@ -142,7 +142,7 @@ def show(title: str, runs: dict[str, list[Run]]) -> None:
 
 
 def latencies(source: Source, streams: Callable[[float], Sequence[Stream]]) -> dict[str, list[Run]]:
-    """Run this executor at latencies from zero to one beyond the step budget."""
+    """Run this executor at latencies from 0 s to one that exceeds the step budget."""
     return {
         f"{name}, {1e3 * latency:.0f} ms": [
             execute(METHODS[name], source, DISTRO, stream) for stream in streams(latency)

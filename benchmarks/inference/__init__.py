@@ -1,28 +1,29 @@
-"""The model at full size, random weights, two views of 252 x 252: time of every stage and engine.
+"""Time of every stage and engine at full model size: random weights, two views of 252 x 252.
 
     python -m benchmarks.inference
     python -m benchmarks.inference --horizons 16 --parts head --rounds 9
     python -m benchmarks.inference --engines reference onnxruntime --device cpu
     python -m benchmarks.inference --against my_module:measure
 
-One part of the model (backbone, or head with 4 denoising steps) and two implementations of it are
-in memory at a time, and they are timed in turn, A B A B: what else runs on the machine slows
-both. Engine "torch" is the exact fast form and is always measured, stage by stage.
+Only one stage of the model (backbone, or head with 4 denoising steps) and two implementations of it
+are in memory at a time. They are timed in turn, A B A B, so that other load on the machine slows
+both. Engine "torch" runs the exact staged model; it is always measured, also segment by segment.
 
-    x torch      median of the ratios of neighbouring runs; "torch / it" is the other way round
-    GB           weights, keys and tables that one run reads; denoising reads its own every step
-    floor        what the machine could do it in: the larger of bytes over its measured bandwidth
-                 and operations over its measured speed in products of matrices
-    share        floor over time; above 100 % the machine was busy when it was measured
-    difference   largest, from engine "torch" with the same weights and inputs, absolute
+    x torch      median ratio of this engine's time to that of "torch"; "torch / it" is the inverse
+    GB           weights, keys and tables that one run reads; every denoising step reads its own
+    floor        shortest possible time on this machine: the larger of bytes / measured bandwidth
+                 and operations / measured speed of matrix products
+    share        floor / time; above 100 % the machine was busy when its speed was measured
+    difference   largest absolute difference from engine "torch" with the same weights and inputs
 
-Engine "onnxruntime" is exported first, which takes minutes and as much disk as the weights.
-TensorRT is measured where it can be built: `groot-ros engine make`, then `engine benchmark`.
+Engine "onnxruntime" is exported first, which takes minutes and as much disk space as the weights.
+TensorRT is measured separately, where it can be built: `groot-ros engine make`, then
+`groot-ros engine benchmark`.
 
 --against names a function FACTORY(part, case) of an importable MODULE. It returns a callable
-without arguments that runs this part ("backbone" or "head") once, on inputs of its own, and waits
-until it is done. `case` is a `Case`: it says config, device, dtype, token ids, image sizes, number
-of denoising steps and seed.
+without arguments that runs this part ("backbone" or "head") once on inputs that FACTORY created,
+and waits until it is done. `case` is a `BenchmarkCase`: it has config, device, dtype, token_ids,
+image_sizes, steps and seed.
 """
 
 from benchmarks.inference.report import main

@@ -14,16 +14,16 @@ from groot_ros.families.family import BenchmarkCase
 from groot_ros.runtime.device import dtype_name
 from groot_ros.runtime.program_engine import Executor, SegmentRunner, StageRunner
 
-#: Returns the stage's result where it is one of ours, done when it returns.
+#: Runs a stage once, waits for the end and returns the result (anything for `--against`).
 Run = Callable[[], Any]
 Factory = Callable[[str, Any], Run]
 
-#: Gigabytes go here, not to /tmp, which may be in memory.
+#: Folder for gigabytes of temporary files; not /tmp, which may be in memory.
 _OUT = Path("out")
 
 
 def waiting(work: Run, device: torch.device) -> Run:
-    """Return `work` in inference mode, done when it returns."""
+    """Wrap `work` to run in inference mode and to return only after the device has finished."""
 
     def run() -> Any:
         with torch.inference_mode():
@@ -36,12 +36,12 @@ def waiting(work: Run, device: torch.device) -> Run:
 
 
 def stage_of(program: Program, case: BenchmarkCase) -> Stage:
-    """Return the stage that is measured."""
+    """Return the stage of the program that the case measures."""
     return next(stage for stage in program.spec.stages if stage.name == case.stage)
 
 
 def through(case: BenchmarkCase, program: Program, runner: StageRunner) -> Run:
-    """Return one stage of the staged model, executed by a runner."""
+    """Return a callable that executes one stage of the staged model with a runner."""
     binding, carried = case.tensors(program)
     stage = stage_of(program, case)
     (result,) = stage.results
@@ -49,7 +49,7 @@ def through(case: BenchmarkCase, program: Program, runner: StageRunner) -> Run:
 
 
 def by_segment(case: BenchmarkCase, program: Program, runner: SegmentRunner) -> dict[str, Run]:
-    """Return each segment of the stage alone, with all its repetitions."""
+    """Return a callable per segment of the stage that executes all its repetitions."""
     binding, carried = case.tensors(program)
     stage = stage_of(program, case)
     with torch.inference_mode(), recorded(runner) as trace:
@@ -65,12 +65,12 @@ def by_segment(case: BenchmarkCase, program: Program, runner: SegmentRunner) -> 
 
 
 def reference(stage: str, case: BenchmarkCase) -> Run:
-    """Return the model as written."""
+    """Return a callable that runs the reference model."""
     return waiting(case.reference(), case.device)
 
 
 def cuda_graph(stage: str, case: BenchmarkCase) -> Run:
-    """Return a stage recorded once and replayed."""
+    """Return a callable that replays a stage recorded as a CUDA graph."""
     from groot_ros.runtime.graph_recorder import CudaGraphRecorder
     from groot_ros.runtime.graph_replay import GraphRunner
 
@@ -84,7 +84,7 @@ def cuda_graph(stage: str, case: BenchmarkCase) -> Run:
 
 
 def onnxruntime(stage: str, case: BenchmarkCase) -> Run:
-    """Return the files that TensorRT engines are built from, executed by onnxruntime."""
+    """Return a callable that runs the ONNX files, from which TensorRT builds, in onnxruntime."""
     from groot_ros.export.onnx_file import export_segment
     from groot_ros.runtime.engines.onnxruntime import OnnxruntimeSegment
 
@@ -109,7 +109,7 @@ def onnxruntime(stage: str, case: BenchmarkCase) -> Run:
     return through(case, program, SegmentRunner(program, executors))
 
 
-#: What can be named on the command line besides "torch".
+#: Engines that --engines accepts; "torch" is always measured.
 ENGINES: dict[str, Factory] = {
     "reference": reference,
     "cuda_graph": cuda_graph,

@@ -1,4 +1,4 @@
-"""Time every contestant next to engine "torch" and print the table."""
+"""Time every implementation in turn with engine "torch" and print the tables."""
 
 import argparse
 import gc
@@ -20,7 +20,7 @@ from groot_ros.families.family import BenchmarkCase, SegmentWork
 from groot_ros.families.registry import get_family
 from groot_ros.runtime.program_engine import SegmentRunner
 
-#: Two copies of the larger part in float32.
+#: Bytes for two copies of the larger stage in float32.
 MEMORY = 13e9
 WANTED_RESIDENT = 5.2e9
 
@@ -28,17 +28,21 @@ HEADER = ["engine", "part", "ms", "x torch", "torch / it", "GB", "floor ms", "sh
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print one table for every device and horizon."""
+    """Run the benchmark and print one table for every device and horizon."""
     parser = argparse.ArgumentParser(
         "python -m benchmarks.inference",
         description=package.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--horizons", type=int, nargs="+", default=[16, 50])
-    parser.add_argument("--parts", nargs="+", default=["backbone", "head"])
+    parser.add_argument(
+        "--horizons", type=int, nargs="+", default=[16, 50], help="steps of a chunk"
+    )
+    parser.add_argument("--parts", nargs="+", default=["backbone", "head"], help="stages")
     parser.add_argument("--engines", nargs="*", choices=list(ENGINES), help="besides torch")
-    parser.add_argument("--rounds", type=int, default=5, help="runs of everything (default 5)")
-    parser.add_argument("--threads", type=int, default=0, help="of the CPU; 0 = as torch chooses")
+    parser.add_argument(
+        "--rounds", type=int, default=5, help="timed runs of each implementation (default 5)"
+    )
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's default")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--against", metavar="MODULE:FACTORY", help="another implementation")
@@ -88,7 +92,7 @@ def _others(options: argparse.Namespace, device: torch.device) -> dict[str, Fact
 def _against(name: str) -> Factory:
     module, _, attribute = name.partition(":")
     if not attribute:
-        sys.exit(f"--against {name}: give MODULE:FACTORY")
+        sys.exit(f"--against {name}: must have the form MODULE:FACTORY")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
@@ -136,7 +140,7 @@ def _rows(
 
 
 def _figures(work: Sequence[SegmentWork], times: Sequence[float], machine: Machine) -> list[str]:
-    """Return GB, floor and share of segments one after the other."""
+    """Return GB, floor and share of segments that run one after the other."""
     floor = sum(machine.floor(each) for each in work)
     return [
         f"{sum(each.nbytes for each in work) / 1e9:.2f}",
@@ -146,7 +150,7 @@ def _figures(work: Sequence[SegmentWork], times: Sequence[float], machine: Machi
 
 
 def _interleaved(runs: Sequence[Run], rounds: int, label: str) -> list[list[float]]:
-    """Seconds of every run in every round, after one that does not count."""
+    """Return the seconds of every run in every round, after one warm-up run each."""
     for run in runs:
         run()
     bar = tqdm(range(rounds), desc=label, file=sys.stderr, leave=False, disable=None)
@@ -165,7 +169,7 @@ def _milliseconds(values: Sequence[float]) -> str:
 
 
 def _ratio(values: Sequence[float], base: Sequence[float]) -> str:
-    """Median of the ratios of neighbours."""
+    """Return the median ratio of runs in the same round."""
     return f"{median(a / b for a, b in zip(values, base, strict=True)):.3f}"
 
 

@@ -1,4 +1,4 @@
-"""How fast the machine reads memory and multiplies matrices."""
+"""Measured speed of the machine in reading memory and multiplying matrices."""
 
 import time
 from collections.abc import Callable
@@ -14,14 +14,20 @@ from groot_ros.layers.packed_linear import can_pack, pack
 
 @dataclass(frozen=True)
 class Machine:
-    """Measured bytes/s of a sum, and operations/s of a product of large matrices."""
+    """Measured speed of a machine.
+
+    Attributes:
+        bandwidth: bytes per second read by a sum.
+        speed: operations per second of a product of large matrices.
+
+    """
 
     bandwidth: float
     speed: float
 
     @classmethod
     def measure(cls, device: torch.device, dtype: torch.dtype) -> "Machine":
-        """Take the fastest of several tries, which excludes other load on the machine."""
+        """Measure a device; the fastest of several runs excludes other load on the machine."""
         buffer = torch.ones(1 << 28, dtype=torch.float32, device=device)
         side = 2048 if device.type == "cpu" else 8192
         product = nn.Sequential(nn.Linear(side, side, device=device, dtype=dtype))
@@ -34,7 +40,7 @@ class Machine:
         return cls(buffer.nbytes / read, 2 * side**3 / multiplied)
 
     def floor(self, work: SegmentWork) -> float:
-        """Return the least time that the work can take, s."""
+        """Return the shortest time in s that the work can take."""
         return max(work.nbytes / self.bandwidth, work.operations / self.speed)
 
 

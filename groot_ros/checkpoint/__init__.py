@@ -1,1 +1,1 @@
-"""Locate, read and digest checkpoint files; importable without torch except `safetensors_file`."""
+"""Locate, read and digest checkpoint files; only `safetensors_file` imports torch."""

@@ -1,23 +1,25 @@
-"""Short names for the contents of large files, cheap enough to take at every start."""
+"""Digests of large files that are cheap enough to compute at every start."""
 
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 _JSON = ("config.json", "processor_config.json", "statistics.json", "embodiment_id.json")
+#: Samples of a large file, and the size of each in bytes.
 _PLACES, _BYTES = 16, 65536
 
 
 def checkpoint_digest(directory: Path, assets: Mapping[str, Path]) -> str:
-    """Sha256, hex, of everything that decides what a policy does.
+    """Return a SHA-256 digest (hex) of the files that determine what a policy does.
 
-    It covers the JSON files, the shard index and `assets` whole, and of every weight file what
-    `file_sample` takes. A fine-tune changes weights everywhere, so it changes the digest; a single
+    It covers the whole JSON files, shard index and `assets`, and a sample of every weight file
+    (see `file_sample`). Fine-tuning changes weights everywhere, so it changes the digest; a single
     altered weight may not.
 
     Args:
         directory: of the checkpoint.
-        assets: name -> file of the VLM's config and tokenizer, wherever they lie.
+        assets: name -> path of the VLM's config and tokenizer files; the paths do not affect the
+            digest.
 
     """
     digest = hashlib.sha256()
@@ -32,9 +34,10 @@ def checkpoint_digest(directory: Path, assets: Mapping[str, Path]) -> str:
 
 
 def file_sample(path: Path) -> bytes:
-    """Name, size, and a file of up to 1 MiB whole; of a larger one 64 KiB at 16 even places.
+    """Return a file's name, size and contents; of a file above 1 MiB only 16 samples of 64 KiB.
 
-    The first place is its beginning (which holds a safetensors file's headers), the last its end.
+    The samples are evenly spaced. The first is the beginning, where a safetensors file has its
+    header; the last is the end.
     """
     size = path.stat().st_size
     parts = [f"{path.name}\0{size}\0".encode()]

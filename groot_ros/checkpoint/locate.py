@@ -7,9 +7,9 @@ from pathlib import Path
 
 from groot_ros.core.config_reader import CheckpointError, unreadable
 
-#: Files that hold a tokenizer: the first three, or the last one.
+#: Tokenizer files: a tokenizer has either the first three or the last one.
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json")
-#: Files of a checkpoint, besides its weights.
+#: Files of a checkpoint that are read in addition to its weights.
 _READ = (
     "config.json",
     "processor_config.json",
@@ -22,19 +22,25 @@ _READ = (
 
 @dataclass(frozen=True)
 class BackboneAssets:
-    """Config and tokenizer of the VLM, which a published checkpoint does not contain."""
+    """Config and tokenizer of the VLM, which a published checkpoint does not contain.
+
+    Attributes:
+        config: path of the VLM's config.json or eagle_config.json.
+        tokenizer: directory of the tokenizer files.
+
+    """
 
     config: Path
     tokenizer: Path
 
     @property
     def files(self) -> dict[str, Path]:
-        """Files that are read, under names that do not depend on their location."""
+        """Return the files to read, by names that do not depend on their location."""
         return {"config": self.config, **{p.name: p for p in tokenizer_files(self.tokenizer)}}
 
 
 def has_tokenizer(directory: Path) -> bool:
-    """Tell whether a directory holds a tokenizer in one of the two forms."""
+    """Tell whether a directory has vocab.json and merges.txt, or tokenizer.json."""
     pair = (directory / "vocab.json").exists() and (directory / "merges.txt").exists()
     return pair or (directory / "tokenizer.json").exists()
 
@@ -47,7 +53,7 @@ def tokenizer_files(directory: Path) -> list[Path]:
 
 
 def hub_cache() -> Path:
-    """Return the directory of hub downloads on this machine."""
+    """Return the directory where the Hugging Face hub stores downloads on this machine."""
     for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
         if os.environ.get(variable):
             return Path(os.environ[variable])
@@ -63,7 +69,13 @@ def is_hub_id(name: str | Path) -> bool:
 
 
 def resolve(name: str | Path) -> Path | None:
-    """Return a directory, or the newest snapshot of a hub id such as "nvidia/GR00T-N1.6-3B"."""
+    """Return the directory of a checkpoint, or None if it does not exist.
+
+    Args:
+        name: a directory, or a hub id such as "nvidia/GR00T-N1.6-3B". For a hub id the snapshot
+            of `refs/main` is returned, or the newest one if there is none.
+
+    """
     path = Path(name).expanduser()
     if path.is_dir():
         return path
@@ -83,7 +95,8 @@ def find_checkpoint(name: str | Path) -> Path:
     """Return the path of a checkpoint: a directory, a file, or a downloaded hub id.
 
     Raises:
-        CheckpointError: it does not exist (says what to download), or a file may not be read.
+        CheckpointError: it does not exist (the message names the download command), or a file
+            cannot be read.
 
     """
     path = Path(name).expanduser()
@@ -120,17 +133,17 @@ def find_backbone_assets(
 
     Args:
         checkpoint: directory of the checkpoint.
-        backbone_assets: directory or hub id; None tries the hub id `model_name` names.
+        backbone_assets: directory or hub id; None tries the hub id `model_name`.
         model_name: the VLM's hub id, from the checkpoint's config.json.
 
     Raises:
-        CheckpointError: saying what is missing and where to get it.
+        CheckpointError: a file is missing; the message says which one and where to get it.
 
     """
     wanted = backbone_assets if backbone_assets is not None else model_name
     other = resolve(wanted)
     if other is None and backbone_assets is not None and not is_hub_id(backbone_assets):
-        # Even where the checkpoint needs none: what was asked for is not there.
+        # An error even if the checkpoint contains the files, as the user named this directory.
         raise CheckpointError(f"backbone_assets {backbone_assets}: no such directory")
     configs = [checkpoint / "eagle_config.json"]
     tokenizers = [checkpoint]

@@ -1,8 +1,8 @@
 """Read safetensors files with `safetensors.safe_open`, one tensor (or row) at a time.
 
-A file is opened anew for each tensor and the tensor is copied: the pages of a longer mapping would
-count as memory next to the copies, and a tensor that aliases the file would crash the process when
-the file is truncated or overwritten.
+A file is opened for each tensor and the tensor is copied. With a longer mapping, its pages would
+count as memory in addition to the copies; a tensor that aliases the file would crash the process
+if the file were truncated or overwritten.
 """
 
 import math
@@ -42,7 +42,7 @@ class TensorEntry:
 
     @property
     def nbytes(self) -> int:
-        """Size of the values."""
+        """Return the size of the values in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def read(self, row: int | None = None) -> torch.Tensor:
@@ -127,9 +127,11 @@ def _found(directory: Path) -> dict[str, TensorEntry]:
     shards = {weight_map.text(name) for name in weight_map.value}
     for shard in sorted(shards):
         if Path(shard).name != shard:
-            raise CheckpointError(f"{index}: 'weight_map' names '{shard}', not a file beside it")
+            raise CheckpointError(
+                f"{index}: 'weight_map' names '{shard}', which must be a file in the same directory"
+            )
         if not (directory / shard).exists():
-            raise CheckpointError(f"{index}: 'weight_map' names '{shard}', which is not there")
+            raise CheckpointError(f"{index}: 'weight_map' names '{shard}', which does not exist")
     headers = {shard: read_header(directory / shard) for shard in sorted(shards)}
     entries = {}
     for name, shard in weight_map.value.items():

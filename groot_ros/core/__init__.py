@@ -1,4 +1,4 @@
-"""Records that packages exchange, each with its invariants; numpy and the standard library only.
+"""Records that the packages exchange; they check their invariants and depend on numpy only.
 
 Times are integer nanoseconds of the ROS clock, durations are float seconds, angles are
 radians and lengths metres unless a docstring says otherwise.

@@ -1,4 +1,4 @@
-"""Action chunks, which the policy proposes, and the committed motion that a new chunk continues."""
+"""Action chunks that the policy proposes, and the committed motion that a new chunk continues."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -33,7 +33,7 @@ class RtcMode(IntEnum):
 
 
 def group_width(kind: ActionKind, names: int) -> int:
-    """Return the columns per step of a group of this kind with so many names."""
+    """Return the columns per step of a group of this kind with this number of names."""
     return _POSE_WIDTH if kind is ActionKind.POSE_XYZ_ROT6D else names
 
 
@@ -44,9 +44,9 @@ class ActionGroup:
     Attributes:
         kind: meaning of the columns.
         name: modality group of the checkpoint.
-        names: joints; for a pose its link.
+        names: joint names; for a pose the name of its link.
         units: one per column ("rad", "m", "1").
-        values: float64 [horizon, width]; width = len(names), for a pose 9.
+        values: float64 [horizon, width]; width = len(names), or 9 for a pose.
         frame_id: reference frame of a pose, else empty.
 
     """
@@ -85,7 +85,7 @@ class ActionGroup:
 
     @property
     def width(self) -> int:
-        """Columns per step."""
+        """Return the number of columns per step."""
         return group_width(self.kind, len(self.names))
 
 
@@ -137,12 +137,12 @@ class ActionChunk:
 
     @property
     def horizon(self) -> int:
-        """Number of steps."""
+        """Return the number of steps."""
         return len(self.groups[0].values)
 
     @property
     def end_ns(self) -> int:
-        """Time at which the last step is due."""
+        """Return the time at which the last step is due, ns."""
         return self.start_ns + s_to_ns((self.horizon - 1) * self.dt)
 
 
@@ -153,7 +153,7 @@ class ChunkOrigin:
     Attributes:
         t_obs_ns: stamp of its observation.
         session, episode: of the policy; the chunk will have the same.
-        new_instruction: whether the previous chunk followed another instruction.
+        new_instruction: True if the previous chunk had another instruction.
 
     """
 
@@ -172,12 +172,13 @@ class Prefix:
             at step i of the new chunk. K may be shorter than the horizon. Groups without
             committed motion are absent.
         start: [K], 1 where sampling starts from the prefix instead of noise.
-        weight: [K], pull of the prediction towards the prefix.
+        weight: [K], weight that pulls the prediction to the prefix.
         strength: [K], factor on the velocity; 0 freezes a step at its start value.
         clean: [K], 1 where the network sees a step as fully denoised.
-        mode: copied into the chunk.
-        frozen_steps: steps that must repeat the committed motion exactly; copied into the chunk.
-        id: of the committed timeline, copied into the chunk.
+        mode: mode of real-time chunking; copied into the chunk.
+        frozen_steps: leading steps that must repeat the committed motion exactly; copied into
+            the chunk.
+        id: id of the committed timeline; copied into the chunk.
 
     """
 

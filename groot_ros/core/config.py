@@ -36,17 +36,17 @@ class Parameter:
     """Declaration of one field of a configuration.
 
     Attributes:
-        default: its type is the parameter's type.
+        default: default value; its type is the parameter's type.
         description: one line for users, without a full stop.
         unit: empty for a number without one.
         minimum, maximum: inclusive bounds of a number; None: unbounded.
         choices: allowed values; empty: any.
-        live: may change while the node is configured.
-        exposed: whether it is a ROS parameter; others are fixed for users of the node.
-        name: of the ROS parameter.
-        field_name: of the dataclass.
-        former_name: accepted for one version, with a warning; empty: none.
-        former_choices: old value -> value; accepted for one version, with a warning.
+        live: True if the value may change while the node is configured.
+        exposed: True if it is a ROS parameter; users of the node cannot set the others.
+        name: name of the ROS parameter.
+        field_name: name of the dataclass field.
+        former_name: old name that is accepted for one version, with a warning; empty: none.
+        former_choices: old value -> new value; accepted for one version, with a warning.
 
     """
 
@@ -96,13 +96,13 @@ class Parameter:
         return ""
 
     def rename_warning(self, value: Any) -> str:
-        """Return the line to show for a value of an earlier version, or an empty string."""
+        """Return a warning if the value is one of an earlier version, or an empty string."""
         new = self.former_choices.get(value) if isinstance(value, str) else None
         return f"{self.name}: '{value}' is now called '{new}'; please rename it" if new else ""
 
     @property
     def type_name(self) -> str:
-        """The type, for messages."""
+        """Return the type as text for messages."""
         return _TYPES[type(self.default)]
 
     def _has_type(self, value: Any) -> bool:
@@ -169,9 +169,10 @@ def check(config: Any) -> None:
 
 @cache
 def module_names(folder: str) -> tuple[str, ...]:
-    """Return the modules in a folder of this package, for choices that are one module each.
+    """Return the names of the modules in a folder of this package.
 
-    Nothing is imported: engines need torch, controllers ROS.
+    They serve as choices of a parameter. The modules are not imported, as engines need torch and
+    controllers need ROS.
 
     Args:
         folder: relative to the package, such as "runtime/engines".

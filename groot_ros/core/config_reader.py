@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeVar
 
 Word = TypeVar("Word", bound=str)
 
-#: Given as a default: the key must be there.
+#: Default value that makes a key mandatory.
 REQUIRED: Any = object()
 
 
@@ -46,11 +46,10 @@ class Fields:
 
     Attributes:
         value: the parsed mapping.
-        where: the file, and the path of keys that leads to this mapping; begins every error.
-        error_type: what is raised.
-        strict: True for a file written by hand (YAML): an empty value and a number that is not
-            finite are errors. False for a file written by a program (JSON): null stands for the
-            default.
+        where: the file, and the path of keys to this mapping; every error starts with it.
+        error_type: type of the exceptions raised.
+        strict: True for files that people write (YAML): an empty value and a number that is not
+            finite are errors. False for files that programs write (JSON): null means the default.
 
     """
 
@@ -81,8 +80,8 @@ class Fields:
         """Read a file: YAML if its name ends in .yaml or .yml or `syntax` says so, otherwise JSON.
 
         Raises:
-            ConfigError: of type `error_type`; the file is absent, not readable or malformed, or
-                holds a key twice.
+            ConfigError: of type `error_type`; the file is missing, not readable or malformed, or
+                contains a key twice.
 
         """
         syntax = syntax or ("yaml" if path.suffix in (".yaml", ".yml") else "json")
@@ -225,7 +224,7 @@ class Fields:
         return tuple(value)
 
     def interval(self, key: str) -> tuple[float, float]:
-        """Return two finite numbers [low, high], low < high."""
+        """Return two finite numbers (low, high) with low < high."""
         value = self.get(key)
         if (
             not isinstance(value, Sequence)
@@ -263,14 +262,14 @@ class Fields:
             yield self._nested(f"{key}[{index}]", entry)
 
     def expect(self, key: str, value: Any, default: Any) -> None:
-        """Reject any value but the only one that is supported."""
+        """Raise an error unless the key, or `default` if it is absent, has the supported value."""
         self._requested.add(key)
         given = self.value.get(key, default)
         if given != value:
             raise self.error(key, f"is {given!r:.60}, only {value!r} is supported")
 
     def finish(self) -> None:
-        """Reject keys that were never requested, so that a misspelt key is not ignored."""
+        """Raise an error for keys that were never requested, so that typing errors are found."""
         unknown = sorted(str(key) for key in self.value if key not in self._requested)
         if unknown:
             known = ", ".join(sorted(self._requested))

@@ -1,4 +1,4 @@
-"""Reads a dataclass from a configuration file: its fields state type, default and range."""
+"""Read a dataclass from a configuration file: its fields state type, default and range."""
 
 import dataclasses
 import types
@@ -39,15 +39,15 @@ def read_dataclass(
 ) -> T:
     """Build a dataclass from a mapping whose keys are the names of its fields.
 
-    The type of a field says how its key is read: int (>= 0 unless `bounded`), float, bool, str,
-    Literal of strings, tuple[int | float | bool | str, ...], a nested dataclass, or one of these
-    `| None`. Keys that are no field are left for `Fields.finish`.
+    The type of a field determines how its key is read: int (>= 0 unless `bounded`), float, bool,
+    str, Literal of strings, tuple[int | float | bool | str, ...], a nested dataclass, or one of
+    these `| None`. `Fields.finish` rejects keys without a field.
 
     Args:
         fields: the mapping to read.
         cls: the dataclass; its defaults and `bounded` ranges apply.
         defaults: field -> default that replaces the dataclass's; REQUIRED makes a key mandatory.
-        given: fields that are set to this value and not read.
+        **given: field -> value for fields that are not read from the mapping.
 
     """
     defaults = defaults or {}

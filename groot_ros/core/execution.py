@@ -15,7 +15,7 @@ class CommittedTimeline:
     """Motion after limits, sent and yet to be sent; row i is due at start + i*dt.
 
     Attributes:
-        stamp_ns: when it was published.
+        stamp_ns: time of publication.
         positions: float64 [rows, joints], rad or m.
         velocities: float64 [rows, joints], rad/s or m/s.
 
@@ -54,7 +54,7 @@ class CommittedTimeline:
 
     @property
     def end_ns(self) -> int:
-        """Time of the last row."""
+        """Return the time at which the last row is due, ns."""
         return self.start_ns + s_to_ns((len(self.positions) - 1) * self.dt)
 
 
@@ -109,11 +109,11 @@ class ExecutorState:
     """State of the executor at one instant; the fields of ExecutorState.msg.
 
     Attributes:
-        reason_code: why it has this status, for programs.
-        reason: the same as text, for people.
+        reason_code: reason of the status, for programs.
+        reason: reason of the status as text, for people.
         splice_discontinuity: one per joint, rad or m.
-        limited_chunks: one per joint.
-        latched: only ~/resume ends this stop.
+        limited_chunks: one count per joint.
+        latched: True if only ~/resume ends this stop.
         intervention_id: 0 = none.
         rejections: rejection code -> count.
 

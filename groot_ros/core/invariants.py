@@ -1,4 +1,4 @@
-"""Checks of the records' invariants; a violation has a code to count and one line to read."""
+"""Checks of the records' invariants; a violation has a code for statistics and a line of text."""
 
 from collections.abc import Sequence
 

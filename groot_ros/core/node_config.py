@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from groot_ros.core.config import check, module_names, parameter
 
-#: Denoising steps; checkpoints take 4, and each step costs as much time as the first.
+#: Largest number of denoising steps; checkpoints use 4, and the time grows with each step.
 MAX_INFERENCE_STEPS = 100
 #: "auto" is the fastest engine that was validated on this machine.
 ENGINE_CHOICES = ("auto", *module_names("runtime/engines"))

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from groot_ros.core.invariants import frozen_float_array, require
 
-#: Characters of an instruction; each token costs attention in every chunk.
+#: Characters of an instruction; a limit because each token adds to the cost of every chunk.
 MAX_INSTRUCTION_LENGTH = 2000
 
 
 @dataclass(frozen=True)
 class StampedInput:
-    """Name and stamp (ns) of one frame or joint state that an observation was made of."""
+    """Name and stamp (ns) of one frame or joint state that is part of an observation."""
 
     name: str
     stamp_ns: int

@@ -1,4 +1,4 @@
-"""A model as engines see it: an ordered list of segments with named tensors.
+"""Model interface of the engines: an ordered list of segments with named tensors.
 
 A model family describes its network as a `Program`; an engine executes programs and knows nothing
 else about the model. This module is importable without torch: tensors appear in annotations only.
@@ -24,7 +24,7 @@ Progress = Callable[[float], None]
 
 #: Element type of a tensor; "weights" is the precision that the engine runs in.
 Kind = Literal["weights", "float32", "int64", "bool"]
-#: How often a segment runs: once per prompt, once per observation, or once per denoising step.
+#: Frequency of a segment: once per prompt, per observation, or per denoising step.
 Per = Literal["prompt", "observation", "step"]
 
 
@@ -45,7 +45,7 @@ class FreeDim:
         example: size used to trace the segments; 2 or more, as the tracer specialises 0 and 1.
         multiple_of: name of another free dimension that this one is `factor` times as large as.
         factor: see `multiple_of`.
-        maximum: largest size that the program supports, 0 for no limit of its own.
+        maximum: largest size that the program supports; 0 = no limit.
 
     """
 
@@ -68,14 +68,14 @@ class Segment:
     """One exportable part of a network.
 
     Attributes:
-        name: also the stem of exported files.
+        name: name of the segment, and stem of its exported files.
         stage: group of consecutive segments that is timed, and recorded as one CUDA graph.
         inputs: tensors that the module takes, in order.
         outputs: tensors that it returns, in order.
         per: how often it runs. Outputs of a "prompt" stage are cached until the prompt changes.
-        repeat: key of `Binding.counts`: run that many times; "" runs once.
-        constants: host tensors it reads that stay the same while prompt, input shapes and number
-            of steps do.
+        repeat: key of `Binding.counts` with the number of runs; "" = run once.
+        constants: host tensors it reads that change only with the prompt, the input shapes or the
+            number of steps.
         observed: host tensors it reads that are new with every observation.
 
     """
@@ -91,7 +91,7 @@ class Segment:
 
     @property
     def lists_outputs(self) -> bool:
-        """Whether its outputs are lists, with one entry per repetition."""
+        """Return True if the outputs are lists with one entry per repetition."""
         return bool(self.repeat) and self.per != "step"
 
     def sizes(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, int]:
@@ -134,21 +134,21 @@ class Stage:
 
     @property
     def per_prompt(self) -> bool:
-        """Whether its results depend on the prompt alone."""
+        """Return True if the results depend on the prompt alone."""
         return all(segment.per == "prompt" for segment in self.segments)
 
     @property
     def constants(self) -> frozenset[str]:
-        """Names of the host tensors that rarely change."""
+        """Return the names of `Segment.constants` of all segments."""
         return frozenset(name for segment in self.segments for name in segment.constants)
 
     @property
     def observed(self) -> frozenset[str]:
-        """Names of the host tensors that are new with every observation."""
+        """Return the names of the host tensors that are new with every observation."""
         return frozenset(name for segment in self.segments for name in segment.observed)
 
     def loops(self) -> Iterator[tuple[Segment, ...]]:
-        """Yield segments to run in turn: consecutive "step" segments form one loop."""
+        """Yield groups of segments that run in turn; consecutive "step" segments form one group."""
         group: list[Segment] = []
         for segment in self.segments:
             if group and (segment.per != "step" or group[-1].per != "step"):
@@ -160,7 +160,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class ProgramSpec:
-    """What a program computes, without its weights.
+    """Description of a program without its weights.
 
     Attributes:
         segments: in order of execution.
@@ -190,7 +190,7 @@ class ProgramSpec:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the segments."""
+        """Return the names of the segments."""
         return tuple(segment.name for segment in self.segments)
 
     def segment(self, name: str) -> Segment:
@@ -199,7 +199,7 @@ class ProgramSpec:
 
     @property
     def stages(self) -> tuple[Stage, ...]:
-        """Segments by stage, with the tensors that pass between stages."""
+        """Return the stages, with the tensors that pass between them."""
         grouped = self._grouped()
         stages = []
         for index, (name, segments) in enumerate(grouped):
@@ -216,7 +216,7 @@ class ProgramSpec:
         return tuple(stages)
 
     def complete(self, sizes: Mapping[str, int]) -> dict[str, int]:
-        """Add the free dimensions that are multiples, or divisors, of known ones."""
+        """Return the sizes, with free dimensions added that follow from `FreeDim.multiple_of`."""
         full = dict(sizes)
         for name, dim in self.free_dims.items():
             if dim.multiple_of and name in full:
@@ -256,11 +256,11 @@ class Binding:
     """One observation bound to a program; a tensor of repetition i may be named "NAME#i".
 
     Attributes:
-        constants: tensors on the program's device; the same objects as long as they are the same.
+        constants: tensors on the program's device; the same objects while the values are the same.
         observed: tensors on the host.
-        counts: how often each `Segment.repeat` runs.
-        structure: what besides shapes decides which operations run.
-        prompt: identifies the prompt, for the cache of prompt stages.
+        counts: `Segment.repeat` -> number of runs.
+        structure: value that, together with the shapes, determines which operations run.
+        prompt: key of the prompt, for the cache of prompt stages.
 
     """
 
@@ -281,14 +281,14 @@ def select_tensors(tensors: Mapping[str, "Tensor"], names: frozenset[str]) -> di
 
 
 class Program(Protocol):
-    """A network with its weights, as far as they were loaded, on one device.
+    """Network with the weights that were loaded, on one device.
 
     Attributes:
-        spec: what it computes.
-        device: where the segments run.
+        spec: segments and their tensors.
+        device: device that the segments run on.
         dtype: element type of the weights.
         modules: loaded segments by name; the others are executed from exported files.
-        nbytes: memory held on the device.
+        nbytes: memory held on the device, in bytes.
 
     """
 
@@ -298,36 +298,42 @@ class Program(Protocol):
 
     @property
     def modules(self) -> Mapping[str, "nn.Module"]:
-        """Loaded segments by name."""
+        """Return the loaded segments by name."""
 
     @property
     def nbytes(self) -> int:
-        """Memory held on the device."""
+        """Return the memory held on the device, in bytes."""
 
     def bind(self, inputs: ModelInputs, steps: int) -> Binding:
-        """Prepare the tensors of one observation; the host's share of the work."""
+        """Prepare the tensors of one observation on the host.
+
+        Args:
+            inputs: from the family's processor.
+            steps: number of denoising steps.
+
+        """
 
     def arguments(self, segment: str, index: int, tensors: Tensors) -> Sequence["Tensor"]:
         """Return the inputs of repetition `index` of a segment, in order.
 
-        Runs between segments, on the device, and is recorded with them: for the same shapes and
-        `Binding.structure` it must launch the same operations.
+        It runs on the device between segments and is recorded with them, so it must launch the
+        same operations for the same shapes and `Binding.structure`.
         """
 
     def pack(self) -> None:
-        """Reorder the weights for the CPU's kernels, where that is possible."""
+        """Reorder the weights for the CPU's kernels if possible."""
 
 
 class ReferenceModel(Protocol):
-    """A network as written: slow, and what every engine is compared with."""
+    """Reference implementation of a network: slow, and the basis of all comparisons."""
 
     @property
     def device(self) -> "torch.device":
-        """Device of the weights."""
+        """Return the device of the weights."""
 
     @property
     def nbytes(self) -> int:
-        """Memory held on the device."""
+        """Return the memory held on the device, in bytes."""
 
     def run(
         self, inputs: ModelInputs, steps: int, mark: Callable[[str], None]
@@ -336,7 +342,7 @@ class ReferenceModel(Protocol):
 
 
 class ProgramSource(Protocol):
-    """Whatever can load a program and the reference model that it is compared with.
+    """Loader of a program and of the reference model that it is compared with.
 
     Attributes:
         program: segments of the staged model.
@@ -345,7 +351,7 @@ class ProgramSource(Protocol):
 
     @property
     def program(self) -> ProgramSpec:
-        """Segments of the staged model."""
+        """Return the segments of the staged model."""
 
     def load_program(
         self,
@@ -359,10 +365,11 @@ class ProgramSource(Protocol):
         """Read the weights of the staged model.
 
         Args:
-            device: where the segments run.
-            dtype: of the weights.
-            segments: names of those to load, all if None; weights of others are never read.
-            step_counts: numbers of denoising steps to prepare for; others work, later.
+            device: device that the segments run on.
+            dtype: element type of the weights.
+            segments: names of the segments to load, all if None; other weights are not read.
+            step_counts: numbers of denoising steps to prepare for; others are prepared when they
+                are first used.
             progress: see `Progress`.
 
         Raises:
@@ -373,4 +380,4 @@ class ProgramSource(Protocol):
     def load_reference(
         self, *, device: "torch.device", dtype: "torch.dtype", progress: Progress | None = None
     ) -> ReferenceModel:
-        """Read the weights of the reference model; raises as `load_program`."""
+        """Read the weights of the reference model; raises the errors of `load_program`."""

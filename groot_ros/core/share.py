@@ -8,9 +8,9 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 def share_directory(package: Path = _PACKAGE) -> Path:
     """Return the folder that contains config/, checkpoints/, msg/ and srv/.
 
-    Looked up in this order, so that edits in a source tree take effect without a build:
-    the source tree, `groot_ros/share` (installed from a wheel), `share/groot_ros` of the ament
-    index (installed by colcon).
+    The search order is the source tree, `groot_ros/share` (installed from a wheel), then
+    `share/groot_ros` of the ament index (installed by colcon). The source tree comes first, so
+    edits there take effect without a build.
 
     Args:
         package: folder of the Python package groot_ros.

@@ -6,7 +6,7 @@ NS_PER_S = 1_000_000_000
 
 
 class Stamp(Protocol):
-    """The fields of builtin_interfaces/Time and Duration."""
+    """Message with the fields of builtin_interfaces/Time and Duration."""
 
     sec: int
     nanosec: int

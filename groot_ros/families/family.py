@@ -1,4 +1,4 @@
-"""What a model family provides: everything outside `families` uses these protocols only."""
+"""Interface of a model family: code outside `families` uses these protocols only."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ Groups = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What a checkpoint expects and produces for one embodiment.
+    """Inputs and outputs of a checkpoint for one embodiment.
 
     Attributes:
         family: name of the model family.
@@ -29,13 +29,13 @@ class PolicySpec:
         views: cameras, in the model's order.
         image_history, state_history: steps relative to now, oldest first.
         state_groups, action_groups: group -> columns, in the model's order.
-        action_space: action group -> whether its columns are joints or an end-effector pose.
+        action_space: action group -> "joint", or "pose" of an end effector.
         horizon: steps of a chunk.
-        first_step: step of the training data, relative to the observation, of a chunk's step 0.
+        first_step: time of a chunk's step 0, in steps of the training data after the observation.
         step_spacing: steps of the training data between two steps of a chunk.
-        sampling_steps: denoising steps that the checkpoint asks for; 1 without sampling.
-        supports_prefix: whether a chunk can continue committed motion (real-time chunking).
-        stateful: whether an inference depends on earlier ones of the session.
+        sampling_steps: default number of denoising steps; 1 without sampling.
+        supports_prefix: True if a chunk can continue committed motion (real-time chunking).
+        stateful: True if an inference depends on earlier ones of the session.
 
     """
 
@@ -56,9 +56,9 @@ class PolicySpec:
 
 
 class Processor(Protocol):
-    """Observation to model inputs, and results of the program to actions; no torch.
+    """Converter of observations to model inputs and of the program's results to actions.
 
-    Observations and actions are in the units of the checkpoint.
+    It does not import torch. Observations and actions are in the units of the checkpoint.
     """
 
     def new_session(self) -> Any:
@@ -73,16 +73,22 @@ class Processor(Protocol):
         """
 
     def draw(self, seed: int) -> ModelInputs:
-        """Return the random inputs of one inference; the same for the same seed."""
+        """Return the random inputs of one inference; equal seeds give equal inputs."""
 
     def condition(self, prefix: Prefix, state: Groups) -> ModelInputs:
-        """Return the inputs that make a chunk continue committed motion."""
+        """Return the inputs that make a chunk continue committed motion.
+
+        Args:
+            prefix: the committed motion.
+            state: of the observation.
+
+        """
 
     def draw_prefix(self, seed: int) -> ModelInputs:
-        """Return the inputs of `condition` for drawn motion that uses each of them."""
+        """Return the inputs of `condition` for random motion, with each of them in use."""
 
     def used(self, outputs: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-        """Return those result values that are decoded, without padding; validation uses them."""
+        """Return the result values that are decoded, without padding; validation compares them."""
 
     def decode(
         self,
@@ -108,24 +114,25 @@ class Processor(Protocol):
         instruction: str = "",
         rng: np.random.Generator | None = None,
     ) -> Observation:
-        """Return a valid observation: black images and a state at rest, or both drawn.
+        """Return a valid observation, constant or random.
 
         Args:
             sizes: view -> (height, width).
             instruction: text.
-            rng: draws states within the training statistics and images of coloured squares.
+            rng: draws a state within the training statistics and images of coloured squares; None
+                gives black images and a state in the middle of the training data.
 
         """
 
 
 class Checkpoint(ProgramSource, Protocol):
-    """A checkpoint for one embodiment, of which everything but the weights was read and checked.
+    """Checkpoint for one embodiment; everything except its weights has been read and checked.
 
     Attributes:
         path: directory or file.
-        spec: what it expects and produces.
-        processor: for its embodiment.
-        quantised: segments that `engine calibrate` quantises unless asked otherwise.
+        spec: inputs and outputs.
+        processor: processor of the embodiment.
+        quantised: segments that `engine calibrate` quantises by default.
 
     """
 
@@ -135,7 +142,7 @@ class Checkpoint(ProgramSource, Protocol):
     quantised: tuple[str, ...]
 
     def digest(self) -> str:
-        """Return a hex digest of everything that decides what the policy does."""
+        """Return a hex digest of the files that determine what the policy does."""
 
     def profile(
         self, image_sizes: Sequence[tuple[int, int]], instruction_tokens: int
@@ -144,20 +151,28 @@ class Checkpoint(ProgramSource, Protocol):
 
         Args:
             image_sizes: (height, width) of the cameras; one for all views, or one per view.
-            instruction_tokens: the longest instruction that must fit.
+            instruction_tokens: number of tokens of the longest supported instruction.
 
         Raises:
-            ValueError: the number of sizes is neither 1 nor that of the views.
+            ValueError: the number of sizes is neither 1 nor the number of views.
 
         """
 
     def sizes(self, inputs: ModelInputs) -> dict[str, list[int]]:
-        """Return the sizes of free dimensions that one observation needs."""
+        """Return the sizes of free dimensions that the inputs of one observation need."""
 
 
 @dataclass(frozen=True)
 class WeightGroup:
-    """Size of one part of a network; `dtypes` in torch's names."""
+    """Size of one part of a network.
+
+    Attributes:
+        name: part of the network.
+        parameters: number of parameters.
+        nbytes: size in bytes.
+        dtypes: element types, as torch names them.
+
+    """
 
     name: str
     parameters: int
@@ -172,9 +187,9 @@ class GroupRange:
     Attributes:
         modality: "state" or "action".
         group: name.
-        relative_to: state group that actions are offsets from, "" for absolute ones.
-        normalisation: "min/max", "mean/std", ...
-        low, high: [D], of the statistics that it is normalised with.
+        relative_to: state group that actions are offsets from; "" for absolute actions.
+        normalisation: "min/max", "q01/q99", "mean/std" or "sin/cos".
+        low, high: limits of the statistics that it is normalised with, [D] each.
         extremes: smallest and largest training value, [D] each.
 
     """
@@ -190,7 +205,16 @@ class GroupRange:
 
 @dataclass(frozen=True)
 class EmbodimentSummary:
-    """One embodiment of a checkpoint; `problem` says why it cannot be used, "" if it can."""
+    """Summary of one embodiment of a checkpoint.
+
+    Attributes:
+        tag: embodiment.
+        lines: description for people.
+        ranges: training ranges of its groups.
+        spec: inputs and outputs, None if they cannot be determined.
+        problem: reason why it cannot be used, "" if it can.
+
+    """
 
     tag: str
     lines: tuple[str, ...]
@@ -201,17 +225,17 @@ class EmbodimentSummary:
 
 @dataclass(frozen=True)
 class CheckpointSummary:
-    """What a checkpoint is, without reading its weights.
+    """Summary of a checkpoint, made without reading its weights.
 
     Attributes:
         path: directory or file.
         model: name of the architecture.
         architecture: sizes, on one line.
-        files: with weights.
-        weights: by part of the network.
+        files: names of the weight files.
+        weights: size of each part of the network.
         notes: further lines, such as where assets were found.
-        problem: why it cannot be loaded, "" if it can.
-        embodiments: those asked for.
+        problem: reason why it cannot be loaded, "" if it can.
+        embodiments: the requested embodiments.
 
     """
 
@@ -227,16 +251,17 @@ class CheckpointSummary:
 
 @dataclass(frozen=True)
 class DataLayout:
-    """The data that a new checkpoint is made for.
+    """Layout of the data that a new checkpoint is made for.
 
     Attributes:
         embodiment: tag.
         views: cameras.
         state_groups, action_groups: group -> columns.
-        relative: action groups that are offsets from the state of the same name.
         horizon: steps of a chunk.
+        relative: action groups that are offsets from the state group of the same name.
         statistics: "state", "action" or "relative_action" -> group -> statistic -> values.
-        image_edge: smaller side of the images that the model sees, None for the family's own.
+        image_edge: smaller side of the model's input images in pixels; None = the family's
+            default.
 
     """
 
@@ -252,7 +277,7 @@ class DataLayout:
 
 @dataclass(frozen=True)
 class Episode:
-    """A recorded episode: arrays over time in the units of the checkpoint.
+    """Recorded episode: arrays over time in the units of the checkpoint.
 
     Attributes:
         images: view -> uint8 RGB [T, H, W, 3].
@@ -268,10 +293,10 @@ class Episode:
 
 
 class Trainer(Protocol):
-    """A network in training.
+    """Trainer of a network.
 
     Attributes:
-        model: whose parameters learn.
+        model: the network whose parameters are trained.
 
     """
 
@@ -280,19 +305,19 @@ class Trainer(Protocol):
     def training_sample(
         self, episode: Episode, index: int, rng: np.random.Generator | None = None
     ) -> Any:
-        """Return the sample at one time step; `rng` draws the image augmentation."""
+        """Return the sample at time step `index`; `rng` draws the image augmentation."""
 
     def collate(self, samples: Sequence[Any]) -> Any:
-        """Return a batch on the device of the model."""
+        """Return a batch of the samples on the device of the model."""
 
     def loss(self, batch: Any, generator: "torch.Generator | None" = None) -> dict[str, "Tensor"]:
-        """Return the loss under "loss", and its parts by name."""
+        """Return the loss of a batch as "loss", and its parts by name."""
 
     def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Freeze and unfreeze parts; return groups for an optimiser.
+        """Freeze and unfreeze parts, and return the parameter groups for an optimiser.
 
         Args:
-            switches: `tune_*` options of the family that differ from the checkpoint's.
+            switches: `tune_*` options of the family; others keep the checkpoint's value.
 
         """
 
@@ -302,15 +327,15 @@ class Trainer(Protocol):
 
 @dataclass(frozen=True)
 class Demonstrations:
-    """Rendered demonstrations, N states that each come with I instructions.
+    """Rendered demonstrations: N states, each with the same I instructions.
 
     Attributes:
         images: uint8 [N, views, 3, h, w], from `SmallTrainer.transform`.
         state: group -> [N, D].
         action: group -> [N, I, H, D].
         instructions: I texts.
-        goals: [N, I, K], where each instruction leads.
-        cells: float32 [N, image tokens, C], what each image token shows.
+        goals: [N, I, K], goal of each instruction.
+        cells: float32 [N, image tokens, C], description of the content of each image token.
 
     """
 
@@ -323,24 +348,24 @@ class Demonstrations:
 
 
 class SmallTrainer(Protocol):
-    """A small network of the family, trained from random weights on a CPU in minutes."""
+    """Trainer of a small network of the family, from random weights on a CPU in minutes."""
 
     @property
     def cell(self) -> int:
-        """Side in pixels of one image token."""
+        """Return the side of one image token in pixels."""
 
     def transform(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return a frame [H, W, 3] as the model sees it, [3, h, w]."""
+        """Convert a frame [H, W, 3] to the model's input image [3, h, w]."""
 
     def train_backbone(
         self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
     ) -> None:
-        """Teach the backbone to locate; `report` receives the loss of each step."""
+        """Train the backbone to locate goals; `report` receives the loss of each step."""
 
     def train_head(
         self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
     ) -> None:
-        """Teach the action head on the backbone's features."""
+        """Train the action head on the backbone's features; `report` receives each loss."""
 
     def save(self, path: Path) -> None:
         """Write the checkpoint directory."""
@@ -348,20 +373,20 @@ class SmallTrainer(Protocol):
 
 @dataclass(frozen=True)
 class SegmentWork:
-    """Bytes that one run of a segment reads, and operations that it does."""
+    """Bytes that one run of a segment reads, and operations that it performs."""
 
     nbytes: float
     operations: float
 
 
 class BenchmarkCase(Protocol):
-    """One part of the published network with random weights, and inputs for it.
+    """One stage of the published network with random weights, and inputs for it.
 
     Attributes:
-        description: of the input, for the table's heading.
-        stage: name of the part.
-        steps: denoising steps.
-        device: of weights and inputs.
+        description: description of the inputs, for the table's heading.
+        stage: name of the stage.
+        steps: number of denoising steps.
+        device: device of weights and inputs.
 
     """
 
@@ -371,24 +396,24 @@ class BenchmarkCase(Protocol):
     device: "torch.device"
 
     def program(self) -> Program:
-        """Return a new staged model with this part at full size."""
+        """Return a new staged model with this stage at full size."""
 
     def reference(self) -> Callable[[], "Tensor"]:
-        """Return the reference model's share as a callable."""
+        """Return a callable that runs this stage of the reference model."""
 
     def tensors(self, program: Program) -> tuple[Binding, dict[str, "Tensor"]]:
-        """Return a bound observation, and the tensors that earlier stages would have computed."""
+        """Return a bound observation, and the tensors that earlier stages would compute."""
 
     def work(self, program: Program) -> dict[str, SegmentWork]:
-        """Return bytes and operations by segment."""
+        """Return the bytes and operations of each segment by name."""
 
 
 class Family(Protocol):
-    """A model family.
+    """Model family: opens, describes, creates and trains checkpoints of one kind.
 
     Attributes:
-        name: as in the registry and in manifests.
-        recognised_by: what `matches` looks for, for error messages.
+        name: name in the registry and in manifests.
+        recognised_by: description of what `matches` looks for, for error messages.
 
     """
 
@@ -396,7 +421,7 @@ class Family(Protocol):
     recognised_by: str
 
     def matches(self, path: Path) -> bool:
-        """Tell whether this is a checkpoint of the family; reads names and JSON files only."""
+        """Tell whether this is a checkpoint of the family, from file names and JSON files only."""
 
     def open(
         self,
@@ -406,16 +431,16 @@ class Family(Protocol):
         assets: str | Path | None = None,
         base: str | Path | None = None,
     ) -> Checkpoint:
-        """Read everything but the weights.
+        """Read and check everything except the weights.
 
         Args:
             path: directory or file.
             embodiment: tag.
-            assets: directory or hub id of files that the checkpoint relies on but lacks.
-            base: checkpoint that this one refers to, where it does.
+            assets: directory or hub id of files that the checkpoint needs but does not contain.
+            base: base checkpoint, for a checkpoint that refers to one.
 
         Raises:
-            CheckpointError: one line naming file and key.
+            CheckpointError: a file is missing or malformed; one line that names file and key.
 
         """
 
@@ -427,33 +452,41 @@ class Family(Protocol):
         assets: str | Path | None = None,
         base: str | Path | None = None,
     ) -> CheckpointSummary:
-        """Summarise a checkpoint; problems become part of the summary where they can."""
+        """Summarise a checkpoint; most problems are reported in the summary, not raised.
+
+        Args:
+            path: directory or file.
+            embodiment: tag; None summarises all embodiments.
+            assets: see `open`.
+            base: see `open`.
+
+        """
 
     def published_config(self, layout: DataLayout) -> Any:
-        """Return the configuration of the published model for other data."""
+        """Return the configuration of the published model for data of this layout."""
 
     def write_config(self, config: Any, out: Path) -> None:
-        """Write everything of a checkpoint except its weights, with a small tokenizer."""
+        """Write all files of a checkpoint except its weights, with a small tokenizer."""
 
     def random_checkpoint(self, config: Any, seed: int, out: Path, **options: Any) -> Path:
-        """Write a complete checkpoint with random weights."""
+        """Write a complete checkpoint with random weights and return its path."""
 
     def trainer(self, path: Path, *, embodiment: str, device: "torch.device") -> Trainer:
         """Open a checkpoint for training."""
 
     def small_trainer(self, layout: DataLayout, seed: int) -> SmallTrainer:
-        """Return a small network with random weights for this data."""
+        """Return the trainer of a small network with random weights for this data."""
 
     def benchmark(
         self, stage: str, horizon: int, device: "torch.device", dtype: "torch.dtype"
     ) -> BenchmarkCase:
-        """Return a benchmark of one stage at published size."""
+        """Return a benchmark of one stage at published size, for chunks of `horizon` steps."""
 
     def resident_bytes(self, horizon: int, dtype: "torch.dtype") -> int:
-        """Return the memory that the published model's weights and tables take."""
+        """Return the memory of the published model's weights and tables in bytes."""
 
 
 def weight_bytes(path: Path) -> int:
-    """Return the size of a checkpoint's weight files."""
+    """Return the size of a checkpoint's weight files in bytes."""
     files: Iterable[Path] = [path] if path.is_file() else path.glob("*.safetensors")
     return sum(file.stat().st_size for file in files)

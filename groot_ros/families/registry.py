@@ -1,7 +1,7 @@
 """Find the model family of a checkpoint.
 
-Adding a family is one entry in `BUILTIN`; other packages register theirs through the entry point
-group `groot_ros.families`, whose values name a module with an attribute `FAMILY`.
+To add a family to this package, add an entry to `BUILTIN`. Other packages register theirs in the
+entry point group `groot_ros.families`; the value names a module with an attribute `FAMILY`.
 """
 
 import importlib
@@ -22,7 +22,7 @@ ENTRY_POINTS = "groot_ros.families"
 
 
 def family_names() -> tuple[str, ...]:
-    """Return the names of all families, those of other packages included."""
+    """Return the names of all families, including those of other packages."""
     return tuple(dict.fromkeys((*BUILTIN, *(e.name for e in entry_points(group=ENTRY_POINTS)))))
 
 
@@ -31,7 +31,7 @@ def get_family(name: str = DEFAULT) -> Family:
     """Import and return a family.
 
     Raises:
-        ValueError: there is no family of this name, or its module does not import.
+        ValueError: there is no family of this name, or its module cannot be imported.
 
     """
     if name in BUILTIN:
@@ -72,7 +72,10 @@ def find_family(path: Path) -> Family:
 
 
 def _described(path: Path) -> str:
-    """Return a checkpoint and its model type; raises CheckpointError for a broken config.json."""
+    """Return a checkpoint and its model type as text.
+
+    Raises CheckpointError for a malformed config.json.
+    """
     config = path / "config.json"
     if not config.is_file():
         return str(path)

@@ -1,1 +1,1 @@
-"""Neural network blocks that model families share; plain PyTorch, under the checkpoints' keys."""
+"""Neural network blocks shared by model families: plain PyTorch, named as in the checkpoints."""

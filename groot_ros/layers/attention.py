@@ -1,4 +1,4 @@
-"""Softmax attention: torch's own, or the flash-attn package where it is installed and fits."""
+"""Softmax attention: torch's own, or the flash-attn package if it is installed and applicable."""
 
 import warnings
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _HEAD_DIM_STEP = 8
 
 @cache
 def flash_function() -> FlashFunction | None:
-    """`flash_attn_func` of the flash-attn package (2.x), None where it cannot be imported."""
+    """Return `flash_attn_func` of the flash-attn package (2.x), None if it cannot be imported."""
     try:
         from flash_attn import flash_attn_func
     except ModuleNotFoundError:
@@ -33,7 +33,10 @@ def flash_function() -> FlashFunction | None:
 
 
 def fits_flash(device: str, dtype: torch.dtype, head_dim: int) -> bool:
-    """Whether the package has a kernel: CUDA, half precision, heads of 8, 16, ... 256 channels."""
+    """Tell whether flash-attn has a kernel for these tensors.
+
+    It has kernels for CUDA, half precision and heads of 8, 16, ... 256 channels.
+    """
     return (
         device == "cuda"
         and dtype in (torch.float16, torch.bfloat16)
@@ -43,12 +46,12 @@ def fits_flash(device: str, dtype: torch.dtype, head_dim: int) -> bool:
 
 
 def flash_for(x: Tensor, head_dim: int) -> FlashFunction | None:
-    """The package's function, where there is one that takes tensors like `x`."""
+    """Return `flash_attn_func` if it is installed and accepts tensors like `x`, else None."""
     return flash_function() if fits_flash(x.device.type, x.dtype, head_dim) else None
 
 
 def in_flash_layout(flash: FlashFunction, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """Call a function that takes [B, T, heads, D] with [B, heads, T, D]."""
+    """Call a function that expects [B, T, heads, D] with tensors [B, heads, T, D]."""
     out = flash(q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), causal=causal)
     return out.transpose(1, 2)
 
@@ -56,14 +59,17 @@ def in_flash_layout(flash: FlashFunction, q: Tensor, k: Tensor, v: Tensor, causa
 def attention(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, causal: bool = False
 ) -> Tensor:
-    """[B, heads, T, D], twice [B, heads, S, D] to [B, heads, T, D].
+    """Compute softmax attention, with flash-attn where it applies.
 
     Args:
-        q: queries.
-        k: keys.
-        v: values.
-        mask: bool, broadcast to [B, heads, T, S], True where a key is seen; None = everywhere.
-        causal: the mask is exactly the causal one, and T = S.
+        q: queries [B, heads, T, D].
+        k: keys [B, heads, S, D].
+        v: values [B, heads, S, D].
+        mask: bool, broadcast to [B, heads, T, S], True where a key is visible; None = all.
+        causal: True if the mask is exactly the causal one and T = S.
+
+    Returns:
+        [B, heads, T, D].
 
     """
     flash = flash_for(q, q.shape[-1]) if mask is None or causal else None
@@ -75,11 +81,12 @@ def attention(
 
 
 class Attention(nn.Module):
-    """Softmax(q k' / sqrt(d)) v, with no weights of its own.
+    """Softmax(q k' / sqrt(d)) v as a module without weights.
 
     Attributes:
-        math: spell it out in products and a softmax instead of one fused operation, for
-            TensorRT before 10.8, which computes the fused one wrongly.
+        causal: hide later keys from each query.
+        math: compute matrix products and a softmax instead of one fused operation; needed for
+            TensorRT before 10.8, which computes the fused operation wrongly.
 
     """
 
@@ -89,9 +96,17 @@ class Attention(nn.Module):
         self.math = False
 
     def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
-        """[B, heads, T, d] and twice [B, groups, S, d] to [B, T, heads * d].
+        """Attend from queries to keys; consecutive query heads share one group.
 
-        Consecutive query heads share a group. `mask` is bool [T, S], True where a key is seen.
+        Args:
+            q: queries [B, heads, T, d].
+            k: keys [B, groups, S, d].
+            v: values [B, groups, S, d].
+            mask: bool [T, S], True where a key is visible; None = all.
+
+        Returns:
+            [B, T, heads * d].
+
         """
         if k.shape[1] != q.shape[1]:
             k, v = (_repeat_heads(x, q.shape[1] // k.shape[1]) for x in (k, v))
@@ -111,7 +126,7 @@ class Attention(nn.Module):
 
 
 def _repeat_heads(x: Tensor, times: int) -> Tensor:
-    """Every head `times` times in a row."""
+    """Repeat every head of [B, heads, T, d] `times` times in a row."""
     batch, heads, length, width = x.shape
     wide = x[:, :, None].expand(batch, heads, times, length, width)
     return wide.reshape(batch, heads * times, length, width)

@@ -18,12 +18,12 @@ class CategoryLinear(nn.Module):
         self.b = nn.Parameter(torch.zeros(categories, out_dim))
 
     def forward(self, x: Tensor, embodiment: Tensor) -> Tensor:
-        """[B, T, in] and int64 [B] to [B, T, out]."""
+        """Apply each sample's weights: x [B, T, in], embodiment int64 [B]; returns [B, T, out]."""
         return torch.bmm(x, self.W[embodiment]) + self.b[embodiment][:, None]
 
 
 def of_category(layer: CategoryLinear, row: int) -> nn.Linear:
-    """Return the weights of one category as an ordinary layer."""
+    """Return the weights of one category as an ordinary linear layer."""
     return linear(layer.W[row].T.contiguous(), layer.b[row].clone())
 
 
@@ -36,12 +36,15 @@ class CategoryMLP(nn.Module):
         self.layer2 = CategoryLinear(categories, hidden, out_dim)
 
     def forward(self, x: Tensor, embodiment: Tensor) -> Tensor:
-        """[B, T, in] to [B, T, out]."""
+        """Map x [B, T, in] to [B, T, out]; embodiment is int64 [B]."""
         return self.layer2(F.relu(self.layer1(x, embodiment)), embodiment)
 
 
 def time_code(timestep: Tensor, width: int) -> Tensor:
-    """Sines first, then cosines, exp(-ln(1e4) k / (width/2)); [B, T] to float32 [B, T, width]."""
+    """Encode time buckets [B, T] as float32 [B, T, width]: the sines first, then the cosines.
+
+    The frequencies are exp(-ln(1e4) k / (width/2)) for k = 0, 1, ... width/2 - 1.
+    """
     half = width // 2
     k = torch.arange(half, dtype=torch.float32, device=timestep.device)
     angles = timestep.float()[..., None] * torch.exp(-k * (math.log(10000.0) / half))
@@ -49,7 +52,7 @@ def time_code(timestep: Tensor, width: int) -> Tensor:
 
 
 class ActionEncoder(nn.Module):
-    """Noisy actions and their time to tokens."""
+    """Encoder of noisy actions and their denoising time as tokens."""
 
     def __init__(self, categories: int, action_dim: int, width: int) -> None:
         super().__init__()
@@ -59,7 +62,14 @@ class ActionEncoder(nn.Module):
         self.W3 = CategoryLinear(categories, width, width)
 
     def forward(self, actions: Tensor, timestep: Tensor, embodiment: Tensor) -> Tensor:
-        """[B, H, A], time bucket of every step [B, H] and int64 [B] to [B, H, width]."""
+        """Encode actions as tokens [B, H, width].
+
+        Args:
+            actions: [B, H, A].
+            timestep: time bucket of every step, [B, H].
+            embodiment: int64 [B].
+
+        """
         embedded = self.W1(actions, embodiment)
         code = time_code(timestep, self.width).to(embedded.dtype)
         x = self.W2(torch.cat([embedded, code], dim=-1), embodiment)

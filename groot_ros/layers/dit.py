@@ -1,4 +1,4 @@
-"""The diffusion transformer: cross-attention to the backbone on even blocks, self on odd ones.
+"""Diffusion transformer: even blocks cross-attend to the backbone, odd blocks self-attend.
 
 Module names are those of the checkpoint's keys (diffusers' naming).
 """
@@ -17,7 +17,7 @@ from groot_ros.layers.attention import attention
 
 @dataclass(frozen=True)
 class DiTConfig:
-    """The diffusion transformer of the action head (`diffusion_model_cfg`)."""
+    """Configuration of the action head's diffusion transformer (`diffusion_model_cfg`)."""
 
     num_layers: int = 32
     num_attention_heads: int = 32
@@ -30,12 +30,12 @@ class DiTConfig:
 
     @property
     def inner_dim(self) -> int:
-        """Width of the residual stream."""
+        """Return the width of the residual stream."""
         return self.num_attention_heads * self.attention_head_dim
 
     @classmethod
     def parse(cls, f: Fields) -> "DiTConfig":
-        """Omitted keys take the defaults of the reference's DiT class."""
+        """Read the configuration; omitted keys take the defaults of the reference's DiT class."""
         f.expect("norm_type", "ada_norm", "ada_norm")
         f.expect("positional_embeddings", None, "sinusoidal")
         f.expect("interleave_self_attention", True, False)
@@ -57,7 +57,10 @@ TIME_CHANNELS = 256
 
 
 def time_projection(timestep: Tensor) -> Tensor:
-    """Cosines first, then sines, exp(-ln(1e4) k / 127); [B] to float32 [B, 256]."""
+    """Encode time buckets [B] as float32 [B, 256]: the cosines first, then the sines.
+
+    The frequencies are exp(-ln(1e4) k / 127) for k = 0, 1, ... 127.
+    """
     half = TIME_CHANNELS // 2
     k = torch.arange(half, dtype=torch.float32, device=timestep.device)
     angles = timestep.float()[:, None] * torch.exp(-math.log(10000.0) * k / (half - 1))
@@ -65,7 +68,7 @@ def time_projection(timestep: Tensor) -> Tensor:
 
 
 class TimestepEmbedder(nn.Module):
-    """Linear, SiLU, linear."""
+    """Two linear layers with SiLU between them."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -73,19 +76,19 @@ class TimestepEmbedder(nn.Module):
         self.linear_2 = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, 256] to [B, width]."""
+        """Map [B, 256] to [B, width]."""
         return self.linear_2(F.silu(self.linear_1(x)))
 
 
 class TimestepEncoder(nn.Module):
-    """Time bucket to the embedding that modulates every block."""
+    """Encoder of a time bucket as the embedding that modulates every block."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.timestep_embedder = TimestepEmbedder(width)
 
     def forward(self, timestep: Tensor) -> Tensor:
-        """Int64 [B] to [B, width]."""
+        """Embed time buckets, int64 [B], as [B, width]."""
         dtype = self.timestep_embedder.linear_1.weight.dtype
         return self.timestep_embedder(time_projection(timestep).to(dtype))
 
@@ -99,7 +102,10 @@ class AdaLayerNorm(nn.Module):
         self.norm = nn.LayerNorm(width, eps=1e-5, elementwise_affine=False)
 
     def forward(self, x: Tensor, temb: Tensor) -> Tensor:
-        """[B, T, C] and [B, C] to [B, T, C]; the halves are (scale, shift), in this order."""
+        """Normalise and modulate x [B, T, C] by temb [B, C].
+
+        The linear layer's output is split into (scale, shift), in this order.
+        """
         scale, shift = self.linear(F.silu(temb)).chunk(2, dim=1)
         return self.norm(x) * (1 + scale[:, None]) + shift[:, None]
 
@@ -117,7 +123,10 @@ class MultiHeadAttention(nn.Module):
         self.to_out = nn.ModuleList([nn.Linear(width, width), nn.Dropout(config.dropout)])
 
     def forward(self, x: Tensor, kv: Tensor, mask: Tensor | None) -> Tensor:
-        """[B, T, C], [B, S, kv] and bool [B, S] (None = all) to [B, T, C]."""
+        """Attend from x [B, T, C] to kv [B, S, kv_dim]; returns [B, T, C].
+
+        `mask` is bool [B, S], True where a key is visible; None = all.
+        """
         q, k, v = (
             t.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for t in (self.to_q(x), self.to_k(kv), self.to_v(kv))
@@ -136,12 +145,12 @@ class GELU(nn.Module):
         self.proj = nn.Linear(in_dim, out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., in] to [..., out]."""
+        """Map [..., in] to [..., out]."""
         return F.gelu(self.proj(x), approximate="tanh")
 
 
 class FeedForward(nn.Module):
-    """Four times as wide inside."""
+    """Feed-forward network whose hidden layer is four times as wide."""
 
     def __init__(self, config: DiTConfig) -> None:
         super().__init__()
@@ -153,12 +162,12 @@ class FeedForward(nn.Module):
             self.net.append(nn.Dropout(config.dropout))
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] to [..., C]."""
+        """Map [..., C] to [..., C]."""
         return self.net(x)
 
 
 class Block(nn.Module):
-    """x += attention(adaptive norm(x)); x += feed-forward(norm(x))."""
+    """Transformer block: x += attention(adaptive norm(x)); x += feed-forward(norm(x))."""
 
     def __init__(self, config: DiTConfig, kv_dim: int) -> None:
         super().__init__()
@@ -169,7 +178,15 @@ class Block(nn.Module):
         self.final_dropout = nn.Dropout(config.dropout if config.final_dropout else 0.0)
 
     def forward(self, x: Tensor, temb: Tensor, kv: Tensor | None, mask: Tensor | None) -> Tensor:
-        """`kv` None = self-attention."""
+        """Map x [B, T, C] to [B, T, C].
+
+        Args:
+            x: tokens [B, T, C].
+            temb: time embedding [B, C].
+            kv: features [B, S, kv_dim] for cross-attention; None = self-attention.
+            mask: bool [B, S], True where a key is visible; None = all.
+
+        """
         normed = self.norm1(x, temb)
         attended = self.attn1(normed, normed if kv is None else kv, mask)
         x = self.final_dropout(attended) + x
@@ -177,7 +194,7 @@ class Block(nn.Module):
 
 
 class DiT(nn.Module):
-    """Blocks between the state-action tokens and the head's output projection."""
+    """Diffusion transformer on state and action tokens, output projection included."""
 
     def __init__(self, config: DiTConfig, kv_dim: int) -> None:
         super().__init__()
@@ -192,11 +209,14 @@ class DiT(nn.Module):
 
     @staticmethod
     def is_cross(block: int) -> bool:
-        """Even blocks look at the backbone's features, odd ones at the sequence itself."""
+        """Tell whether a block attends to the backbone's features, as every even block does."""
         return block % 2 == 0
 
     def cross_masks(self, attention_mask: Tensor, image_mask: Tensor) -> Sequence[Tensor | None]:
-        """Which features every block may see, bool [B, S]; None = all, padding included."""
+        """Return one mask per block, bool [B, S], True where a feature is visible.
+
+        None = all features, padding included.
+        """
         return [None] * len(self.transformer_blocks)
 
     def forward(
@@ -208,7 +228,20 @@ class DiT(nn.Module):
         image_mask: Tensor,
         trace: list[Tensor] | None = None,
     ) -> Tensor:
-        """[B, T, C], [B, S, kv], int64 [B] and two bool [B, S] to [B, T, output_dim]."""
+        """Denoise tokens.
+
+        Args:
+            x: state and action tokens [B, T, C].
+            features: backbone features [B, S, kv_dim].
+            timestep: time buckets, int64 [B].
+            attention_mask: bool [B, S], False = padding.
+            image_mask: bool [B, S], True = image token.
+            trace: if given, collects the input of every block and the output of the last.
+
+        Returns:
+            [B, T, output_dim].
+
+        """
         temb = self.timestep_encoder(timestep)
         masks = self.cross_masks(attention_mask, image_mask)
         for index, (block, mask) in enumerate(zip(self.transformer_blocks, masks, strict=True)):
@@ -217,21 +250,24 @@ class DiT(nn.Module):
             x = block(x, temb, features if self.is_cross(index) else None, mask)
         if trace is not None:
             trace.append(x)
-        # Unlike in the blocks the order is (shift, scale).
+        # The order is (shift, scale), the reverse of that in AdaLayerNorm.
         shift, scale = self.proj_out_1(F.silu(temb)).chunk(2, dim=1)
         x = self.norm_out(x) * (1 + scale[:, None]) + shift[:, None]
         return self.proj_out_2(x)
 
 
 class AlternateVLDiT(DiT):
-    """Every n-th cross-attention block sees the text tokens, the others the image tokens."""
+    """Diffusion transformer whose cross-attention alternates between text and image tokens.
+
+    Every n-th cross-attention block attends to the text tokens, the others to the image tokens.
+    """
 
     def __init__(self, config: DiTConfig, kv_dim: int, attend_text_every_n_blocks: int) -> None:
         super().__init__(config, kv_dim)
         self.period = 2 * attend_text_every_n_blocks
 
     def cross_masks(self, attention_mask: Tensor, image_mask: Tensor) -> Sequence[Tensor | None]:
-        """Text or image tokens without padding, alternating; None at self-attention."""
+        """Return the text or image tokens without padding; None for self-attention blocks."""
         image, text = image_mask & attention_mask, ~image_mask & attention_mask
         return [
             (text if index % self.period == 0 else image) if self.is_cross(index) else None

@@ -1,7 +1,7 @@
-"""Fuse linear layers: several into one product, one after another into one.
+"""Fuse linear layers: parallel layers into one product, consecutive layers into one.
 
-Every function takes the weights over: the result replaces its sources, so that no weight is held
-twice for longer than its own layer takes.
+The result replaces its sources. Callers drop them layer by layer (`take_layers`), so at most one
+layer's weights are in memory twice.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,10 @@ def linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def stack(layers: Sequence[nn.Linear]) -> nn.Linear:
-    """Return one layer with the outputs of all, in order; either all have a bias or none."""
+    """Return one layer whose outputs are those of all `layers`, in order.
+
+    Either all layers have a bias or none has.
+    """
     bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers])
     return linear(torch.cat([layer.weight for layer in layers]), bias)
 
@@ -38,7 +41,7 @@ def compose(first: nn.Linear, second: nn.Linear) -> nn.Linear:
 
 
 def take_layers(layers: nn.ModuleList, kind: type[_Layer]) -> Iterator[_Layer]:
-    """Yield every layer, all of this type, and remove it from the list."""
+    """Yield the layers, all of type `kind`, and remove each from the list before it is yielded."""
     for index in range(len(layers)):
         layer, layers[index] = layers[index], nn.Identity()
         assert isinstance(layer, kind)
@@ -46,6 +49,6 @@ def take_layers(layers: nn.ModuleList, kind: type[_Layer]) -> Iterator[_Layer]:
 
 
 def keep_precision(*layers: nn.Module) -> None:
-    """Exempt layers from quantisation: their errors would reach the actions undamped."""
+    """Exempt layers from quantisation, as their rounding errors directly affect the actions."""
     for layer in layers:
         layer.keep_precision = True  # type: ignore[assignment]

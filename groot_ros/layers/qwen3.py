@@ -1,4 +1,4 @@
-"""Qwen3 text tower, cut to its first layers; the vocabulary head is never computed.
+"""First layers of the Qwen3 text tower; the vocabulary head is never computed.
 
 Module names are those of the checkpoint's keys.
 """
@@ -15,7 +15,10 @@ from groot_ros.layers.attention import attention, flash_for
 
 @dataclass(frozen=True)
 class TextConfig:
-    """Qwen3 tower; `num_hidden_layers` is the VLM's own, the policy keeps the first of them."""
+    """Configuration of the Qwen3 tower.
+
+    `num_hidden_layers` counts the layers of the VLM; the policy uses only the first of them.
+    """
 
     vocab_size: int = 151680
     hidden_size: int = 2048
@@ -30,12 +33,12 @@ class TextConfig:
 
     @classmethod
     def parse(cls, f: Fields) -> "TextConfig":
-        """From the `text_config` of the VLM's config; sizes have no default."""
+        """Read the `text_config` section of the VLM's config; most sizes are required."""
         f.expect("model_type", "qwen3", "qwen3")
         f.expect("hidden_act", "silu", "silu")
         f.expect("rope_scaling", None, None)
         f.expect("use_sliding_window", False, False)
-        # transformers 5 writes rope_parameters, 4 rope_theta beside the other keys.
+        # transformers 5 writes a section rope_parameters, transformers 4 a key rope_theta.
         rope = f.section("rope_parameters", {})
         rope.expect("rope_type", "default", "default")
         return cls(
@@ -61,7 +64,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., size] to [..., size]."""
+        """Normalise [..., size]."""
         wide = x.float()
         wide = wide * torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
         return self.weight * wide.to(x.dtype)
@@ -70,7 +73,7 @@ class RMSNorm(nn.Module):
 def rope_1d(
     length: int, head_dim: int, theta: float, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Cos and sin [length, head_dim] in float32, both halves alike."""
+    """Return cos and sin, float32 [length, head_dim]; the two halves of each row are equal."""
     frequency = 1.0 / theta ** (torch.arange(0, head_dim, 2, device=device).float() / head_dim)
     angles = torch.arange(length, device=device).float()[:, None] * frequency
     angles = torch.cat([angles, angles], dim=-1)
@@ -108,9 +111,15 @@ class GroupedQueryAttention(nn.Module):
         valid: Tensor,
         causal: bool,
     ) -> Tensor:
-        """[B, T, C] to [B, T, C]; rows of padded queries come out of the heads as zeros.
+        """Attend within x [B, T, C]; the heads' outputs are zero for padded queries.
 
-        `causal` says that the mask hides nothing but the future.
+        Args:
+            x: hidden states [B, T, C].
+            rope: cos and sin [T, head_dim].
+            mask: bool, broadcast to [B, heads, T, T], True where a key is visible.
+            valid: bool [B, T], False = padding.
+            causal: True if the mask is exactly the causal one.
+
         """
         q = self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))).transpose(1, 2)
         k = self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))).transpose(1, 2)
@@ -133,7 +142,7 @@ class MLP(nn.Module):
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] to [..., C]."""
+        """Map [..., C] to [..., C]."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -155,13 +164,13 @@ class Layer(nn.Module):
         valid: Tensor,
         causal: bool,
     ) -> Tensor:
-        """[B, T, C] to [B, T, C]."""
+        """Map [B, T, C] to [B, T, C]; the arguments are those of `GroupedQueryAttention`."""
         x = x + self.self_attn(self.input_layernorm(x), rope, mask, valid, causal)
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
 class Qwen3(nn.Module):
-    """Embeddings in, final-normed hidden states out."""
+    """Qwen3 decoder from token embeddings to normalised hidden states."""
 
     def __init__(self, config: TextConfig, layers: int) -> None:
         super().__init__()
@@ -174,18 +183,24 @@ class Qwen3(nn.Module):
     def forward(
         self, x: Tensor, attention_mask: Tensor, trace: list[Tensor] | None = None
     ) -> Tensor:
-        """[B, T, C] embeddings and bool [B, T] (False = padding) to [B, T, C].
+        """Return the hidden states [B, T, C].
 
-        Positions count from 0 with the left padding included, as in the reference.
+        Positions count from 0 and include the left padding, as in the reference.
+
+        Args:
+            x: embeddings [B, T, C].
+            attention_mask: bool [B, T], False = padding.
+            trace: if given, collects the input of every layer and the result.
+
         """
         length = x.shape[1]
         cos, sin = rope_1d(length, self.config.head_dim, self.config.rope_theta, x.device)
         rope = cos.to(x.dtype), sin.to(x.dtype)
         causal = torch.ones(length, length, dtype=torch.bool, device=x.device).tril()
-        # The diagonal stays open so that no softmax runs over nothing at padded queries.
+        # The diagonal stays visible so that padded queries have a key; softmax would give NaN.
         diagonal = torch.eye(length, dtype=torch.bool, device=x.device)
         mask = (causal & attention_mask[:, None, :] | diagonal)[:, None]
-        # Read back from the device only where a kernel for the purely causal case exists.
+        # `all` waits for the device, so it is called only if a causal kernel can be used.
         flash = flash_for(x, self.config.head_dim)
         causal_only = flash is not None and bool(attention_mask.all())
         for layer in self.layers:

@@ -15,7 +15,7 @@ from groot_ros.layers.attention import attention
 
 @dataclass(frozen=True)
 class VisionConfig:
-    """Siglip2 tower; the defaults are those of the reference for omitted keys."""
+    """Configuration of the Siglip2 tower; the defaults are the reference's for omitted keys."""
 
     hidden_size: int = 1152
     intermediate_size: int = 4304
@@ -32,7 +32,7 @@ class VisionConfig:
 
     @classmethod
     def parse(cls, f: Fields) -> "VisionConfig":
-        """From the `vision_config` of the VLM's config."""
+        """Read the `vision_config` section of the VLM's config."""
         f.expect("model_type", "siglip2_vision_model", "siglip2_vision_model")
         f.expect("hidden_act", "gelu_pytorch_tanh", "gelu_pytorch_tanh")
         return cls(
@@ -52,20 +52,23 @@ class VisionConfig:
 
 
 def to_patches(images: Tensor, patch: int) -> Tensor:
-    """[N, C, H, W] to [N, H/p * W/p, p*p*C], row-major, each patch in (y, x, channel) order."""
+    """Split images [N, C, H, W] into patches [N, H/p * W/p, p*p*C].
+
+    Patches are in row-major order; each is flattened in the order (y, x, channel).
+    """
     n, c, h, w = images.shape
     grid = images.reshape(n, c, h // patch, patch, w // patch, patch)
     return grid.permute(0, 2, 4, 3, 5, 1).reshape(n, (h // patch) * (w // patch), -1)
 
 
 def window_of_patch(h: int, w: int, size: int) -> Tensor:
-    """Window number of every patch of an [h, w] grid, row-major, [h*w]."""
+    """Return the window number of every patch of an [h, w] grid as [h*w], row-major."""
     rows, columns = torch.arange(h) // size, torch.arange(w) // size
     return (rows[:, None] * -(-w // size) + columns[None, :]).flatten()
 
 
 def rope_2d(h: int, w: int, head_dim: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cos and sin [h*w, head_dim/2]: angles alternate between the x and the y of the patch."""
+    """Return cos and sin [h*w, head_dim/2]; columns alternate between the patch's x and y."""
     frequency = 1.0 / base ** (torch.arange(0, head_dim, 4).float() / head_dim)
     y, x = torch.meshgrid(torch.arange(h).float(), torch.arange(w).float(), indexing="ij")
     angles = torch.stack(
@@ -82,14 +85,20 @@ def rotate_pairs(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 
 class Grid:
-    """What attention needs to know about one patch grid: rotary angles and window mask."""
+    """Inputs of attention on one patch grid.
+
+    Attributes:
+        rope: cos and sin of the rotary angles, each [h*w, head_dim/2]; None = no rotation.
+        same_window: bool [h*w, h*w], True for patches of one window; None = no windows.
+
+    """
 
     def __init__(self, config: VisionConfig, h: int, w: int, device: torch.device) -> None:
         self.rope: tuple[Tensor, Tensor] | None = None
         self.same_window: Tensor | None = None
         if config.use_rope:
             head_dim = config.hidden_size // config.num_attention_heads
-            # The reference passes the window size as the base (a positional slip); followed.
+            # As in the reference, which passes the window size in the base's position.
             cos, sin = rope_2d(h, w, head_dim, float(config.window_size))
             self.rope = cos.to(device), sin.to(device)
         if config.use_windows_attn:
@@ -109,7 +118,7 @@ class VisionAttention(nn.Module):
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
     def forward(self, x: Tensor, grid: Grid, windowed: bool) -> Tensor:
-        """[N, T, C] to [N, T, C] for N images of one grid."""
+        """Map [N, T, C] to [N, T, C] for N images of one grid, within windows if `windowed`."""
         q, k, v = (
             proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
@@ -130,7 +139,7 @@ class MLP(nn.Module):
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] to [..., C]."""
+        """Map [..., C] to [..., C]."""
         return self.fc2(F.gelu(self.fc1(x), approximate="tanh"))
 
 
@@ -145,13 +154,13 @@ class Layer(nn.Module):
         self.mlp = MLP(config)
 
     def forward(self, x: Tensor, grid: Grid, windowed: bool) -> Tensor:
-        """[N, T, C] to [N, T, C]."""
+        """Map [N, T, C] to [N, T, C]."""
         x = x + self.self_attn(self.layer_norm1(x), grid, windowed)
         return x + self.mlp(self.layer_norm2(x))
 
 
 class Embeddings(nn.Module):
-    """Patch projection plus the learned square grid of positions, resized to the image's grid."""
+    """Patch projection plus learned position embeddings, resized to the image's patch grid."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -163,7 +172,7 @@ class Embeddings(nn.Module):
         nn.init.normal_(self.position_embedding.weight, std=config.hidden_size**-0.5)
 
     def positions(self, h: int, w: int) -> Tensor:
-        """[h*w, C]: bilinear, antialiased, resized in float32."""
+        """Return the position embeddings [h*w, C], resized bilinearly with antialiasing."""
         weight = self.position_embedding.weight
         square = weight.float().T.reshape(1, -1, self.side, self.side)
         resized = F.interpolate(
@@ -172,14 +181,17 @@ class Embeddings(nn.Module):
         return resized.flatten(2)[0].T.to(weight.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """[N, C, H, W] normalised pixels to [N, h*w, C]."""
+        """Embed normalised pixels [N, C, H, W] as [N, h*w, C]."""
         h, w = images.shape[2] // self.patch, images.shape[3] // self.patch
         patches = to_patches(images, self.patch).to(self.patch_embedding.weight.dtype)
         return self.patch_embedding(patches) + self.positions(h, w)
 
 
 class Encoder(nn.Module):
-    """The stack of layers; those not listed as full attend inside windows, where that is on."""
+    """Stack of layers; those not in `full_attention_indexes` attend within windows.
+
+    With `use_windows_attn` off, every layer attends to the whole image.
+    """
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -187,7 +199,7 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
     def forward(self, x: Tensor, grid: Grid, trace: list[Tensor] | None = None) -> Tensor:
-        """[N, T, C] to [N, T, C]; `trace` collects the input and the output of every layer."""
+        """Map [N, T, C] to [N, T, C]; `trace` collects every layer's input and the last output."""
         for index, layer in enumerate(self.layers):
             if trace is not None:
                 trace.append(x)
@@ -198,7 +210,7 @@ class Encoder(nn.Module):
 
 
 class Siglip2(nn.Module):
-    """Images to patch features, row-major on each image's own grid."""
+    """Siglip2 tower from images to patch features, row-major on each image's grid."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -208,7 +220,7 @@ class Siglip2(nn.Module):
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
 
     def forward(self, images: Tensor, trace: list[Tensor] | None = None) -> Tensor:
-        """[N, C, H, W] of one size, H and W multiples of the patch, to [N, h*w, C]."""
+        """Encode images [N, C, H, W], H and W multiples of the patch size, as [N, h*w, C]."""
         h, w = (side // self.config.patch_size for side in images.shape[2:])
         grid = Grid(self.config, h, w, images.device)
         return self.post_layernorm(self.encoder(self.embeddings(images), grid, trace))

@@ -1,6 +1,7 @@
-"""Transformer layers as engines run them: fused products, no masks beyond what is needed.
+"""Transformer layers of the staged model: fused products, and only the masks that are needed.
 
-Each takes over the weights of the layer as written, which cannot run afterwards.
+Each is built from a layer of the reference model and reuses its weights. The reference model
+cannot run afterwards.
 """
 
 from collections.abc import Sequence
@@ -14,12 +15,12 @@ from groot_ros.layers.attention import Attention
 from groot_ros.layers.dit import GELU, Block
 from groot_ros.layers.fusion import stack
 
-#: LayerNorm of AdaLayerNorm, as in `layers.dit`.
+#: Epsilon of the LayerNorm in AdaLayerNorm, as in `layers.dit`.
 _ADAPTIVE_EPS = 1e-5
 
 
 class VisionLayer(nn.Module):
-    """Layer of a vision tower with query, key and value in one product."""
+    """Vision tower layer with query, key and value in one product."""
 
     def __init__(self, layer: siglip2.Layer) -> None:
         super().__init__()
@@ -32,7 +33,14 @@ class VisionLayer(nn.Module):
         self.attend = Attention()
 
     def forward(self, x: Tensor, rope: tuple[Tensor, Tensor] | None, mask: Tensor | None) -> Tensor:
-        """[V, N, C] to [V, N, C]."""
+        """Map patches of V views [V, N, C] to [V, N, C].
+
+        Args:
+            x: hidden states [V, N, C].
+            rope: cos and sin [N, head_dim/2]; None = no rotation.
+            mask: bool [N, N], True where a patch is visible; None = all.
+
+        """
         q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
         q, k, v = (t.transpose(1, 2) for t in (q, k, v))
         if rope is not None:
@@ -42,7 +50,7 @@ class VisionLayer(nn.Module):
 
 
 class LanguageLayer(nn.Module):
-    """Layer of a language tower: query, key and value in one product, gate and up in another."""
+    """Language tower layer: query, key and value in one product, gate and up in another."""
 
     def __init__(self, config: qwen3.TextConfig, layer: qwen3.Layer) -> None:
         super().__init__()
@@ -58,7 +66,7 @@ class LanguageLayer(nn.Module):
         self.attend = Attention(causal=True)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """[1, S, C] to [1, S, C]."""
+        """Map [1, S, C] to [1, S, C]; cos and sin are [S, head_dim]."""
         heads = self.qkv(self.norm1(x)).unflatten(-1, (-1, self.head_dim))
         q, k, v = heads.split([self.heads, self.groups, self.groups], dim=2)
         q = qwen3.rotate_half(self.q_norm(q).transpose(1, 2), cos, sin)
@@ -69,9 +77,9 @@ class LanguageLayer(nn.Module):
 
 
 class DenoiseBlock(nn.Module):
-    """Block of a diffusion transformer whose modulation is an input.
+    """Diffusion transformer block that takes its modulation as an input.
 
-    A block that attends to the backbone takes keys and values as inputs, too.
+    A cross-attention block also takes its keys and values as inputs.
     """
 
     def __init__(self, block: Block, cross: bool) -> None:
@@ -87,7 +95,14 @@ class DenoiseBlock(nn.Module):
         self.attend = Attention()
 
     def forward(self, x: Tensor, modulation: Tensor, keys_and_values: Sequence[Tensor]) -> Tensor:
-        """[1, T, C], (1 + scale, shift) [2, C] and twice [1, heads, S, d] to [1, T, C]."""
+        """Map x [1, T, C] to [1, T, C].
+
+        Args:
+            x: tokens [1, T, C].
+            modulation: (1 + scale, shift), [2, C].
+            keys_and_values: two tensors [1, heads, S, d]; unused without cross-attention.
+
+        """
         width = (x.shape[-1],)
         normed = F.layer_norm(x, width, modulation[0], modulation[1], _ADAPTIVE_EPS)
         projected = self.query(normed)

@@ -9,7 +9,7 @@ from groot_ros.core.config_reader import Fields
 
 
 class Representation(str, Enum):
-    """Of an action group; DELTA is accepted but, as in the reference, treated as ABSOLUTE."""
+    """Representation of an action group; DELTA is treated as ABSOLUTE, as in the reference."""
 
     RELATIVE = "RELATIVE"
     DELTA = "DELTA"
@@ -17,14 +17,14 @@ class Representation(str, Enum):
 
 
 class ActionType(str, Enum):
-    """Joints, or the pose of an end effector."""
+    """Type of an action group: the pose of an end effector (EEF), or anything else, as joints."""
 
     EEF = "EEF"
     NON_EEF = "NON_EEF"
 
 
 class ActionFormat(str, Enum):
-    """Columns of an action group."""
+    """Format of the columns of an action group."""
 
     DEFAULT = "DEFAULT"
     XYZ_ROT6D = "XYZ_ROT6D"
@@ -33,7 +33,7 @@ class ActionFormat(str, Enum):
 
 @dataclass(frozen=True)
 class ActionConfig:
-    """How one action group is represented; `state_key` names the state it is relative to."""
+    """Representation of one action group; `state_key` names the state it is relative to."""
 
     rep: Representation = Representation.ABSOLUTE
     type: ActionType = ActionType.NON_EEF
@@ -42,7 +42,7 @@ class ActionConfig:
 
     @classmethod
     def parse(cls, f: Fields) -> "ActionConfig":
-        """Enums are stored by their upper-case name."""
+        """Read one entry of `action_configs`; enums are stored by their upper-case name."""
         return cls(
             _member(f, "rep", Representation),
             _member(f, "type", ActionType),
@@ -53,13 +53,14 @@ class ActionConfig:
 
 @dataclass(frozen=True)
 class ModalityConfig:
-    """Which steps and which groups of one modality are used.
+    """Steps and groups of one modality that the model uses.
 
     Attributes:
-        delta_indices: steps relative to the present one.
+        delta_indices: steps relative to the current one.
         modality_keys: groups (or views), in the order of the model's columns.
-        sin_cos_embedding_keys, mean_std_embedding_keys: groups that are not min/max normalised.
-        action_configs: parallel to modality_keys, or None (all absolute).
+        sin_cos_embedding_keys: groups encoded as sine and cosine instead of min/max.
+        mean_std_embedding_keys: groups normalised by mean and deviation instead of min/max.
+        action_configs: one per entry of modality_keys; None = all absolute.
 
     """
 
@@ -71,7 +72,7 @@ class ModalityConfig:
 
     @classmethod
     def parse(cls, f: Fields) -> "ModalityConfig":
-        """From one modality of one embodiment."""
+        """Read one modality of one embodiment."""
         keys = f.items("modality_keys", str)
         repeated = sorted({key for key in keys if keys.count(key) > 1})
         if repeated:
@@ -108,7 +109,7 @@ class Embodiment:
 
     @classmethod
     def parse(cls, f: Fields) -> "Embodiment":
-        """From one tag of `modality_configs`."""
+        """Read the entry of one tag in `modality_configs`."""
         return cls(
             ModalityConfig.parse(f.section("video")),
             _with_groups(f.section("state")),
@@ -117,7 +118,7 @@ class Embodiment:
         )
 
     def action_config(self, group: str) -> ActionConfig:
-        """Of one action group."""
+        """Return the representation of one action group."""
         if self.action.action_configs is None:
             return ActionConfig()
         return self.action.action_configs[self.action.modality_keys.index(group)]
@@ -132,16 +133,17 @@ def _with_groups(f: Fields) -> ModalityConfig:
 
 @dataclass(frozen=True)
 class CodecConfig:
-    """How states and actions become the model's columns; the defaults are the reference's.
+    """Encoding of states and actions as columns of the model; the defaults are the reference's.
 
     Attributes:
-        max_state_dim, max_action_dim: columns of the model; groups in use are padded to them.
+        max_state_dim, max_action_dim: columns of the model; the groups are padded to this width.
         max_action_horizon: steps that an encoded action is padded to.
         use_percentiles: normalise by q01 and q99 instead of minimum and maximum.
         clip_outliers: clip normalised values to [-1, 1].
-        apply_sincos_state_encoding: encode state groups listed for it as sine and cosine.
-        use_relative_action: treat groups that are RELATIVE as offsets from the state.
-        where: file that errors name.
+        apply_sincos_state_encoding: encode the groups in `sin_cos_embedding_keys` of the state as
+            sine and cosine.
+        use_relative_action: treat RELATIVE groups as offsets from the state.
+        where: name of the file in error messages.
 
     """
 

@@ -1,4 +1,4 @@
-"""Reads chosen arrays of an npz file, and believes no size that the file declares."""
+"""Read selected arrays of an npz file, and check declared sizes before memory is allocated."""
 
 import math
 import zipfile
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from groot_ros.core.config_reader import unreadable
 
-#: Bytes of one array, unpacked.
+#: Largest accepted size of one unpacked array, in bytes.
 LARGEST = 1 << 30
 _HEADERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
-#: Bytes of the description that stands before an array; numpy itself writes about 100.
+#: Largest accepted header of an array, in bytes; numpy writes about 100.
 _LONGEST_HEADER = 10_000
 _MAGIC = np.lib.format.MAGIC_PREFIX
 
@@ -26,22 +26,28 @@ Check = Callable[[str, tuple[int, ...]], str]
 
 
 def names_in(path: Path) -> list[str]:
-    """The keys of an npz file, none of them read; ValueError where it is none."""
+    """Return the keys of an npz file without reading its arrays.
+
+    Raises:
+        ValueError: the file cannot be read or is not an npz file.
+
+    """
     with _opened(path) as file:
         return [_key(member) for member in file.namelist()]
 
 
 def read_npz(path: Path, wanted: Callable[[str], bool], check: Check) -> dict[str, NDArray[Any]]:
-    """Key -> array.
+    """Read arrays of an npz file by key.
 
     Args:
-        path: of the file.
-        wanted: says of a key whether it is read at all.
-        check: says what is wrong with a key of a shape, "" for nothing, before any data is read.
+        path: file to read.
+        wanted: returns True for a key that is to be read; other arrays are skipped.
+        check: returns an error text for a key and its shape, or "" to accept the array; called
+            before the array's data is read.
 
     Raises:
-        ValueError: one line naming file and key: the file cannot be read, an array is larger than
-            `LARGEST`, or `check` objects.
+        ValueError: the file cannot be read, an array is larger than `LARGEST`, or `check` rejects
+            it; one line that names file and key.
 
     """
     with _opened(path) as file:
@@ -82,7 +88,7 @@ def _read(path: Path, file: zipfile.ZipFile, key: str, member: str, check: Check
         OSError,
         ValueError,
         MemoryError,
-        NotImplementedError,  # a way of packing that Python does not know
+        NotImplementedError,  # unsupported compression method
         RuntimeError,  # encrypted
     ) as error:
         problem = f"cannot be read: {error or type(error).__name__}"
@@ -90,7 +96,7 @@ def _read(path: Path, file: zipfile.ZipFile, key: str, member: str, check: Check
 
 
 def _problem(stream: IO[bytes], key: str, check: Check) -> str:
-    """What is wrong with the array that begins here, by its description alone."""
+    """Return why the array that starts here is rejected, from its header alone; "" = accepted."""
     start = stream.read(12)
     if not start.startswith(_MAGIC):
         return "is not a numpy array (numpy.savez writes them)"
@@ -99,12 +105,12 @@ def _problem(stream: IO[bytes], key: str, check: Check) -> str:
         return f"is a numpy array of format {version[0]}.{version[1]}, which is not supported"
     length = int.from_bytes(start[8 : 10 if version == (1, 0) else 12], "little")
     if length > _LONGEST_HEADER:
-        return f"has a description of {length} bytes, at most {_LONGEST_HEADER}"
+        return f"has a header of {length} bytes, at most {_LONGEST_HEADER} are accepted"
     stream.seek(len(_MAGIC) + 2)
     try:
         shape, _, dtype = _HEADERS[version](stream)
-    except Exception:  # numpy parses it as Python source, and raises whatever comes up
-        return "cannot be read: its description is none"
+    except Exception:  # numpy parses it as Python source and raises exceptions of many types
+        return "cannot be read: its header is malformed"
     if (size := math.prod(shape) * dtype.itemsize) > LARGEST:
-        return f"has {size} bytes {list(shape)}, at most {LARGEST}"
+        return f"has {size} bytes {list(shape)}, at most {LARGEST} are accepted"
     return check(key, shape)

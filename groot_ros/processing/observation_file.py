@@ -1,4 +1,4 @@
-"""One observation in an npz file, for trying a checkpoint without a robot."""
+"""Observations in npz files, for trying a checkpoint without a robot."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,28 +9,28 @@ from numpy.typing import NDArray
 from groot_ros.core import MalformedError, Observation, instruction_problem
 from groot_ros.processing.npz_file import names_in, read_npz
 
-#: Pixels of one frame; no camera has as many.
+#: Largest accepted frame, in pixels; well above the size of camera frames.
 _MOST_PIXELS = 100_000_000
 _KEYS = ("image.", "state.")
-#: What `groot-ros infer` saves beside its actions.
+#: Keys that `groot-ros infer` saves in addition to its actions.
 _OF_A_CHUNK = {"dt", "seed", "embodiment", "checkpoint"}
 
 
 def read_observation(
     path: Path, *, instruction: str | None = None, sample: int | None = None
 ) -> Observation:
-    """Images, state and instruction.
+    """Read one observation: images, state and instruction.
 
     Args:
         path: npz with `image.<view>` uint8 RGB [H, W, 3] or [T, H, W, 3], `state.<group>` [D] or
-            [T, D], and perhaps `instruction`, a text. All may have a leading batch dimension.
+            [T, D], and optionally `instruction`, a text. All may have a leading batch dimension.
             Other keys are not read.
-        instruction: instead of the file's.
-        sample: row of a file that holds a batch.
+        instruction: replaces the file's instruction.
+        sample: row to read from a file with a batch dimension.
 
     Raises:
-        ValueError: one line naming file and key; so for arrays that declare more than 1 GiB or
-            frames of more than 100 megapixels, which are rejected unread.
+        ValueError: the file is malformed; one line that names file and key. Arrays above 1 GiB
+            and frames above 100 megapixels are rejected before they are read.
 
     """
     arrays = _arrays(path)
@@ -38,7 +38,7 @@ def read_observation(
     state = _samples(path, arrays, "state.", ("T", "D"), sample)
     if not images or not state:
         names = names_in(path)
-        made = "; groot-ros infer wrote it: these are actions" if _is_chunk(names) else ""
+        made = "; these are actions saved by groot-ros infer" if _is_chunk(names) else ""
         raise ValueError(
             f"{path}: needs 'image.<view>' and 'state.<group>', "
             f"holds {', '.join(names) or 'nothing'}{made}"
@@ -47,7 +47,7 @@ def read_observation(
     if problem := instruction_problem(text):
         raise ValueError(f"{path}: {problem}" if instruction is None else problem)
     if sample is not None and not _holds_batch(arrays):
-        raise ValueError(f"{path}: holds no batch, there is no sample {sample}")
+        raise ValueError(f"{path}: holds no batch, so no sample {sample} can be chosen")
     try:
         return Observation(0, images, state, text)
     except MalformedError as error:
@@ -55,10 +55,10 @@ def read_observation(
 
 
 def read_observations(path: Path, *, instruction: str | None = None) -> list[Observation]:
-    """All observations of an npz file, or of all npz files of a directory, by name.
+    """Read all observations of an npz file, or of all npz files of a directory in order of name.
 
-    Arguments and exceptions as of `read_observation`; a file may hold one or a batch. In a
-    directory the actions that `groot-ros infer` saved beside its observations are left out.
+    A file may hold one observation or a batch. In a directory, files with actions that
+    `groot-ros infer` saved are skipped. Arguments and exceptions are those of `read_observation`.
     """
     if path.is_dir():
         files = sorted(path.glob("*.npz"))
@@ -66,7 +66,7 @@ def read_observations(path: Path, *, instruction: str | None = None) -> list[Obs
             raise ValueError(f"{path}: holds no npz file")
         files = [file for file in files if not _is_chunk(names_in(file))]
         if not files:
-            raise ValueError(f"{path}: holds only actions that groot-ros infer wrote")
+            raise ValueError(f"{path}: holds only actions saved by groot-ros infer")
         return [o for file in files for o in read_observations(file, instruction=instruction)]
     counts = {len(a) for key, a in _arrays(path).items() if key.startswith("image.") and a.ndim > 4}
     if not counts:
@@ -87,7 +87,7 @@ def _too_large(key: str, shape: tuple[int, ...]) -> str:
 
 
 def _is_chunk(names: Sequence[str]) -> bool:
-    """Whether a file of these keys is what `groot-ros infer` saves."""
+    """Tell whether a file with these keys holds actions that `groot-ros infer` saved."""
     actions = any(name.startswith("action.") for name in names)
     return actions and set(names) >= _OF_A_CHUNK and not any(n.startswith(_KEYS) for n in names)
 
@@ -99,7 +99,10 @@ def _samples(
     shape: tuple[str, ...],
     sample: int | None,
 ) -> dict[str, NDArray[Any]]:
-    """Name -> [T, ...] of one sample; an array may lack T, or have a batch before it."""
+    """Return name -> [T, ...] of one sample.
+
+    An array without T gets T = 1; one with a leading batch dimension is reduced to row `sample`.
+    """
     found = {}
     for key, array in arrays.items():
         if not key.startswith(prefix):
@@ -125,9 +128,14 @@ def _holds_batch(arrays: Mapping[str, NDArray[Any]]) -> bool:
 
 def _row(path: Path, key: str, count: int, sample: int | None) -> int:
     if sample is None:
-        raise ValueError(f"{path}: '{key}' holds a batch of {count}: say which sample to take")
+        raise ValueError(
+            f"{path}: '{key}' holds a batch of {count}: choose a sample from 0 to {count - 1}"
+        )
     if not 0 <= sample < count:
-        raise ValueError(f"{path}: '{key}' holds a batch of {count}, there is no sample {sample}")
+        raise ValueError(
+            f"{path}: '{key}' holds a batch of {count}: the sample must be from 0 to "
+            f"{count - 1}, not {sample}"
+        )
     return sample
 
 

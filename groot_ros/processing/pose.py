@@ -1,4 +1,4 @@
-"""End-effector poses as nine numbers: x, y, z and the first two ROWS of the rotation matrix."""
+"""End-effector poses as nine numbers: x, y, z and the first two rows of the rotation matrix."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,7 +7,10 @@ Array = NDArray[np.float64]
 
 
 def to_matrix(pose: Array) -> Array:
-    """[..., 9] to homogeneous [..., 4, 4]; Gram-Schmidt makes the rows orthonormal."""
+    """Convert poses [..., 9] to homogeneous matrices [..., 4, 4].
+
+    The two rotation rows are made orthonormal by the Gram-Schmidt process.
+    """
     first, second = pose[..., 3:6], pose[..., 6:9]
     row1 = first / np.linalg.norm(first, axis=-1, keepdims=True)
     row2 = second - np.sum(row1 * second, axis=-1, keepdims=True) * row1
@@ -20,13 +23,13 @@ def to_matrix(pose: Array) -> Array:
 
 
 def from_matrix(matrix: Array) -> Array:
-    """[..., 4, 4] to [..., 9]."""
+    """Convert homogeneous matrices [..., 4, 4] to poses [..., 9]."""
     rows = matrix[..., :2, :3].reshape(*matrix.shape[:-2], 6)
     return np.concatenate([matrix[..., :3, 3], rows], axis=-1)
 
 
 def relative_to(reference: Array, pose: Array) -> Array:
-    """Pose [..., T, 9] seen from the reference [..., 9]: inv(T_ref) @ T."""
+    """Express poses [..., T, 9] in the frame of the reference [..., 9]: inv(T_ref) @ T."""
     frame = to_matrix(reference)[..., None, :, :]
     inverse = np.zeros_like(frame)
     rotation = np.swapaxes(frame[..., :3, :3], -1, -2)
@@ -37,5 +40,5 @@ def relative_to(reference: Array, pose: Array) -> Array:
 
 
 def compose(reference: Array, relative: Array) -> Array:
-    """Relative pose [..., T, 9] put on top of the reference [..., 9]: T_ref @ T."""
+    """Apply relative poses [..., T, 9] to the reference [..., 9]: T_ref @ T."""
     return from_matrix(to_matrix(reference)[..., None, :, :] @ to_matrix(relative))

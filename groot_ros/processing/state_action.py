@@ -1,4 +1,4 @@
-"""State and actions of one embodiment to the model's columns and back."""
+"""Conversion of states and actions of one embodiment to the model's columns and back."""
 
 import logging
 from collections.abc import Mapping
@@ -25,14 +25,15 @@ POSE_WIDTH = 9
 
 _log = logging.getLogger(__name__)
 _ENDS = ("min", "max")
-#: Half of what float32 holds, for an action is added to it.
+#: Half of the float32 maximum, as an offset and a state may be added.
 _LARGEST = float(np.finfo(np.float32).max) / 2
-#: A state is called far outside when it lies a whole range beyond its limits, or 10 sigma away.
+#: Normalised magnitude above which a state counts as far outside the training data: one whole
+#: range beyond its limits, or 10 sigma from the mean.
 _FAR = {MinMax: 3.0, MeanStd: 10.0}
 
 
 class StateActionCodec:
-    """Normalises states and actions and decodes actions, as the reference's processor does.
+    """Codec that normalises states and actions and decodes actions as the reference does.
 
     Attributes:
         state_widths, action_widths: group -> columns, in the model's order.
@@ -59,19 +60,25 @@ class StateActionCodec:
         self._check_columns(statistics.where)
 
     def is_pose(self, group: str) -> bool:
-        """Whether an action group is an end-effector pose of nine columns."""
+        """Tell whether an action group is an end-effector pose of nine columns."""
         config = self._embodiment.action_config(group)
         return config.type is ActionType.EEF and self.action_widths[group] == POSE_WIDTH
 
     def reference(self, group: str) -> str | None:
-        """State group that an action group is relative to, None for absolute groups."""
+        """Return the state group that an action group is relative to, None for absolute groups."""
         config = self._embodiment.action_config(group)
         if config.rep is not Representation.RELATIVE or not self._config.use_relative_action:
             return None
         return config.state_key or group
 
     def normalisation(self, modality: str, group: str) -> str:
-        """How a "state" or "action" group is normalised, in words."""
+        """Return how a group is normalised: "min/max", "q01/q99", "mean/std" or "sin/cos".
+
+        Args:
+            modality: "state" or "action".
+            group: name of the group.
+
+        """
         scheme = (self._state if modality == "state" else self._action)[group]
         if isinstance(scheme, MinMax):
             relative = modality == "action" and self.reference(group) is not None
@@ -81,9 +88,16 @@ class StateActionCodec:
     def trained_range(
         self, modality: str, group: str, statistics: Statistics
     ) -> tuple[Array, Array]:
-        """Smallest and largest [D] of a "state" or "action" group, over all steps.
+        """Return the smallest and the largest value [D] of a group over all steps.
 
-        By the statistics that it is normalised with: a relative group's are offsets.
+        They come from the statistics that the group is normalised with, so they are offsets for a
+        relative group.
+
+        Args:
+            modality: "state" or "action".
+            group: name of the group.
+            statistics: of the embodiment.
+
         """
         names = ("q01", "q99") if self.normalisation(modality, group) == "q01/q99" else _ENDS
         relative = modality == "action" and self.reference(group) is not None
@@ -94,7 +108,7 @@ class StateActionCodec:
         return ends[0].min(axis=0), ends[1].max(axis=0)
 
     def rest(self, group: str, steps: int) -> Array:
-        """[steps, D], a state in the middle of the training data (zeros for sin/cos groups)."""
+        """Return a state [steps, D] in the middle of the training data (0 for sin/cos groups)."""
         scheme, width = self._state[group], self.state_widths[group]
         middle = (
             np.zeros(width)
@@ -104,16 +118,21 @@ class StateActionCodec:
         return np.tile(middle, (steps, 1))
 
     def drawn(self, group: str, steps: int, rng: np.random.Generator) -> Array:
-        """[steps, D], a state within the statistics (any angle for sin/cos groups)."""
+        """Draw a constant state [steps, D] within the statistics (any angle for sin/cos groups)."""
         scheme, width = self._state[group], self.state_widths[group]
         at = np.tile(rng.uniform(-1.0, 1.0, (1, width)), (steps, 1))
         return at * np.pi if isinstance(scheme, SinCos) else scheme.denormalise(at)
 
     def encode_state(self, state: Groups) -> NDArray[np.float32]:
-        """Group -> [T, D] to [T, max_state_dim], zero-padded on the right.
+        """Normalise a state, group -> [T, D], to [T, max_state_dim], zero-padded on the right.
 
-        Raises ValueError for a missing group, a wrong width or a non-finite value. Values far
-        outside the statistics are warned about once per group and clipped as the reference does.
+        Values far outside the statistics are logged once per group, and clipped as the reference
+        does.
+
+        Raises:
+            ValueError: a group is missing, has the wrong width or contains a value that is not
+                finite or too large.
+
         """
         columns = []
         for group, scheme in self._state.items():
@@ -129,10 +148,19 @@ class StateActionCodec:
     def encode_action(
         self, action: Groups, state: Groups
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Group -> [T, D] absolute actions to the model's action and its mask.
+        """Normalise absolute actions and return them with their mask.
 
-        T may be shorter than the horizon. Both results are [max_action_horizon, max_action_dim];
-        the mask is 1 on the T steps and the columns in use.
+        Args:
+            action: group -> [T, D], T at most the horizon.
+            state: group -> [T, D]; the last step is the reference of relative groups.
+
+        Returns:
+            The action and its mask, both [max_action_horizon, max_action_dim]; the mask is 1 on
+            the T steps and the columns in use.
+
+        Raises:
+            ValueError: a group is missing, too long, misshapen or not finite.
+
         """
         columns = []
         for group, scheme in self._action.items():
@@ -155,12 +183,22 @@ class StateActionCodec:
     def encode_prefix(
         self, action: Groups, state: Groups
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Committed motion, group -> [K, D] absolute, to the model's columns and their mask.
+        """Normalise committed motion that a new chunk continues.
 
-        Relative groups are taken relative to this state, the one of the new chunk, not to that
-        of the chunk which the motion came from. Nothing is clipped: motion was committed to
-        whatever the statistics say. Returns [K, columns in use] and bool [columns in use], False
-        where a group is missing (its values are 0). Raises ValueError as encode_action.
+        Nothing is clipped, as the motion may lie outside the statistics.
+
+        Args:
+            action: group -> [K, D] absolute actions; groups may be missing.
+            state: group -> [T, D] of the new chunk; its last step is the reference of relative
+                groups.
+
+        Returns:
+            The values [K, columns in use] and a mask, bool [columns in use], that is False for
+            missing groups; their values are 0.
+
+        Raises:
+            ValueError: groups differ in steps, or one is too long, misshapen or not finite.
+
         """
         lengths = {len(values) for values in action.values()}
         steps = max(lengths, default=0)
@@ -183,13 +221,14 @@ class StateActionCodec:
     def decode_action(
         self, action: NDArray[np.floating], state: Groups, frozen_steps: int = 0
     ) -> dict[str, NDArray[np.float32]]:
-        """Model output to absolute actions.
+        """Convert the model's output to absolute actions.
 
         Args:
             action: [..., H, max_action_dim] (or only the columns in use), normalised.
-            state: group -> [..., T, D], raw; the last step is the reference of relative groups.
-            frozen_steps: leading steps that repeat committed motion: not clipped, so that they
-                come out as they went in. The reference knows none.
+            state: group -> [..., T, D] in the units of the checkpoint; the last step is the
+                reference of relative groups.
+            frozen_steps: leading steps that repeat committed motion. They are not clipped, so
+                that they are reproduced exactly; the reference has no such steps.
 
         Returns:
             group -> float32 [..., horizon, D].
@@ -255,7 +294,7 @@ class StateActionCodec:
             scheme: MinMax | MeanStd = MeanStd(mean, std, clip)
             shape = mean.shape
         else:
-            # use_percentiles does not reach relative groups in the reference.
+            # In the reference, use_percentiles has no effect on relative groups.
             low, high = ("min", "max") if relative else self._limits()
             bounds = statistics.get(modality, group, low), statistics.get(modality, group, high)
             scheme = MinMax(*bounds, clip)
@@ -270,12 +309,13 @@ class StateActionCodec:
         width = self.action_widths[group]
         if shape[-1] != width:
             raise CheckpointError(
-                f"{where}: '{modality}.{group}' is {shape[-1]} wide, 'action.{group}' {width}"
+                f"{where}: '{modality}.{group}' has {shape[-1]} columns, 'action.{group}' has "
+                f"{width}"
             )
         if len(shape) == 2 and shape[0] < self.horizon:
             raise CheckpointError(
                 f"{where}: '{modality}.{group}' has {shape[0]} steps, "
-                f"the action's delta_indices {self.horizon}"
+                f"the action's delta_indices has {self.horizon}"
             )
 
     def _check_columns(self, where: str) -> None:
@@ -283,8 +323,8 @@ class StateActionCodec:
         used = sum(self.action_widths.values())
         if self.horizon > config.max_action_horizon:
             raise CheckpointError(
-                f"{self._where}: 'max_action_horizon' is {config.max_action_horizon}, the "
-                f"action's delta_indices are {self.horizon}"
+                f"{self._where}: 'max_action_horizon' is {config.max_action_horizon}, but the "
+                f"action's delta_indices has {self.horizon} steps"
             )
         if used > config.max_action_dim:
             raise CheckpointError(
@@ -312,8 +352,8 @@ class StateActionCodec:
             )
         if self.state_widths[source] != self.action_widths[group]:
             raise CheckpointError(
-                f"{where}: action '{group}' is {self.action_widths[group]} wide but relative to "
-                f"state '{source}' of {self.state_widths[source]}"
+                f"{where}: action '{group}' has {self.action_widths[group]} columns but is "
+                f"relative to state '{source}' with {self.state_widths[source]}"
             )
         if action.type is ActionType.EEF and (
             action.format is not ActionFormat.XYZ_ROT6D or self.action_widths[group] != POSE_WIDTH
@@ -344,7 +384,7 @@ class StateActionCodec:
             self._warned.add(group)
             _log.warning(
                 "state '%s' column %d is %.4g, far outside the training data; "
-                "check units and calibration (said once)",
+                "check units and calibration (reported once)",
                 group,
                 worst,
                 values[-1, worst],
@@ -352,13 +392,16 @@ class StateActionCodec:
 
 
 def _require_float32(what: str, group: str, scaled: Array, values: Array) -> None:
-    """Raise ValueError naming the value whose scaled one the model's numbers do not reach."""
+    """Raise ValueError naming the value whose raw or normalised magnitude exceeds `_LARGEST`.
+
+    `values` are the raw values [T, D] to name in the message, `scaled` those to check.
+    """
     if len(large := np.argwhere(np.abs(scaled) > _LARGEST)):
         step, column = large[0]
         column %= values.shape[1]
         raise ValueError(
-            f"{what} group '{group}' column {column} is {values[step, column]:g}: more than "
-            f"float32 holds, as it is or normalised ({_LARGEST:.2g} at most)"
+            f"{what} group '{group}' column {column} is {values[step, column]:g}: too large for "
+            f"float32, raw or normalised (at most {_LARGEST:.2g})"
         )
 
 

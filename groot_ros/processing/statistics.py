@@ -18,31 +18,40 @@ GroupStatistics = Mapping[str, Mapping[str, Array]]
 
 @dataclass(frozen=True)
 class MinMax:
-    """[low, high] to [-1, 1]; low and high are [D] or [T, D]. Constant columns become 0."""
+    """Normalisation of [low, high] to [-1, 1]; constant columns become 0.
+
+    Attributes:
+        low, high: [D] or [T, D].
+        clip: clip normalised values to [-1, 1].
+
+    """
 
     low: Array
     high: Array
     clip: bool
 
     def normalise(self, values: Array) -> Array:
-        """[..., T, D] to the same shape."""
+        """Normalise values [..., T, D], and clip them if `clip` is set."""
         return self.limit(self.scale(values))
 
     def scale(self, values: Array) -> Array:
-        """As normalise, without clipping."""
+        """Normalise values [..., T, D] without clipping."""
         low, varies, span = (_rows(s, values) for s in (self.low, self._varies, self._span))
         return np.where(varies, 2.0 * (values - low) / span - 1.0, 0.0)
 
     def limit(self, scaled: Array) -> Array:
-        """What clipping, where it is on, leaves of scaled values."""
+        """Clip normalised values to [-1, 1] if `clip` is set."""
         return scaled.clip(-1.0, 1.0) if self.clip else scaled
 
     def denormalise(self, values: Array) -> Array:
-        """Always clipped to [-1, 1] first, whatever `clip` says, as in the reference."""
+        """Clip values [..., T, D] to [-1, 1] and map them back to [low, high].
+
+        Values are clipped even if `clip` is False, as in the reference.
+        """
         return self.stretch(np.clip(values, -1.0, 1.0))
 
     def stretch(self, values: Array) -> Array:
-        """As denormalise, without clipping."""
+        """Map values [..., T, D] back without clipping."""
         low, high = _rows(self.low, values), _rows(self.high, values)
         return (values + 1.0) / 2.0 * (high - low) + low
 
@@ -57,9 +66,12 @@ class MinMax:
 
 @dataclass(frozen=True)
 class MeanStd:
-    """Z-score; columns with a deviation of exactly 0 pass unchanged.
+    """Normalisation to zero mean and unit deviation; columns with deviation 0 stay unchanged.
 
-    With `clip` the normalised value is clipped to one sigma (actions in the reference).
+    Attributes:
+        mean, std: [D] or [T, D].
+        clip: clip normalised values to one sigma, as the reference does for actions.
+
     """
 
     mean: Array
@@ -67,45 +79,45 @@ class MeanStd:
     clip: bool
 
     def normalise(self, values: Array) -> Array:
-        """[..., T, D] to the same shape."""
+        """Normalise values [..., T, D], and clip them if `clip` is set."""
         return self.limit(self.scale(values))
 
     def scale(self, values: Array) -> Array:
-        """As normalise, without clipping."""
+        """Normalise values [..., T, D] without clipping."""
         mean, std = _rows(self.mean, values), _rows(self.std, values)
         return np.where(std != 0, (values - mean) / np.where(std != 0, std, 1.0), values)
 
     def limit(self, scaled: Array) -> Array:
-        """What clipping, where it is on, leaves of scaled values."""
+        """Clip normalised values to [-1, 1] if `clip` is set."""
         return scaled.clip(-1.0, 1.0) if self.clip else scaled
 
     def denormalise(self, values: Array) -> Array:
-        """Never clipped."""
+        """Map normalised values [..., T, D] back; they are never clipped."""
         mean, std = _rows(self.mean, values), _rows(self.std, values)
         return np.where(std != 0, values * std + mean, values)
 
 
 @dataclass(frozen=True)
 class SinCos:
-    """[sin, cos] of all columns; twice as wide, statistics unused."""
+    """Encoding as [sin, cos] of all columns: twice as many columns, no statistics."""
 
     def scale(self, values: Array) -> Array:
-        """[..., T, D] to [..., T, 2 D]."""
+        """Encode angles [..., T, D], rad, as [..., T, 2 D]."""
         return np.concatenate([np.sin(values), np.cos(values)], axis=-1)
 
     def limit(self, scaled: Array) -> Array:
-        """Nothing to clip."""
+        """Return the values unchanged, as sines and cosines need no clipping."""
         return scaled
 
 
 def _rows(statistic: NDArray[Any], values: Array) -> NDArray[Any]:
-    """The leading steps of per-step statistics: a chunk may be shorter than they are."""
+    """Return the leading steps of a per-step statistic, as a chunk may be shorter."""
     return statistic[: values.shape[-2]] if statistic.ndim == 2 else statistic
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """statistics.json of one embodiment."""
+    """Contents of statistics.json for one embodiment; `where` names the source in errors."""
 
     state: GroupStatistics
     action: GroupStatistics
@@ -114,10 +126,13 @@ class Statistics:
 
     @classmethod
     def read(cls, path: Path, tag: str) -> "Statistics":
-        """The entry of one tag.
+        """Read the entry of one tag.
 
-        Raises CheckpointError naming file and key; where a column's min, q01 or deviation cannot
-        be one, the column too: the reference would compute with it, and turn the motion round.
+        Raises:
+            CheckpointError: a value is malformed, min is above max, q01 above q99, or a deviation
+                is negative; names file, key and column. The reference accepts such statistics,
+                which would invert the motion.
+
         """
         return cls.parse(Fields.read(path).section(tag))
 
@@ -129,7 +144,17 @@ class Statistics:
         )
 
     def get(self, modality: str, group: str, statistic: str) -> Array:
-        """[D] or [T, D]; raises CheckpointError when the checkpoint lacks it."""
+        """Return a statistic of a group, [D] or [T, D].
+
+        Args:
+            modality: "state", "action" or "relative_action".
+            group: name of the group.
+            statistic: "min", "max", "mean", "std", "q01" or "q99".
+
+        Raises:
+            CheckpointError: the checkpoint does not contain it.
+
+        """
         groups: GroupStatistics = getattr(self, modality)
         if group not in groups:
             raise CheckpointError(f"{self.where}: '{modality}.{group}' is missing")
@@ -138,7 +163,7 @@ class Statistics:
         return groups[group][statistic]
 
     def width(self, modality: str, group: str) -> int:
-        """Columns of a state or (absolute) action group."""
+        """Return the number of columns of a state or (absolute) action group."""
         return self.get(modality, group, "min").shape[-1]
 
 
@@ -154,7 +179,7 @@ def _group(f: Fields) -> Mapping[str, Array]:
             low, high = found[lower], found[upper]
             if low.shape != high.shape:
                 raise f.error(lower, f"is {list(low.shape)}, '{upper}' {list(high.shape)}")
-            # What the reference takes for a constant column may be rounded either way.
+            # In a column that the reference treats as constant, rounding may swap the two.
             for at in np.argwhere((low > high) & ~np.isclose(low, high)):
                 problem = f"is {low[tuple(at)]:g}, above '{upper}' {high[tuple(at)]:g},"
                 raise f.error(lower, f"{problem} {_place(at)}")

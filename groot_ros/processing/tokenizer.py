@@ -1,6 +1,6 @@
-"""The Qwen2 byte-level BPE tokenizer, built from the files in a directory.
+"""Qwen2 byte-level BPE tokenizer, built from the files in a directory.
 
-`write_byte_tokenizer` writes a small one, one token per byte, in the same files.
+`write_byte_tokenizer` writes the same files for a small tokenizer with one token per byte.
 """
 
 import json
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from groot_ros.core.config_reader import CheckpointError, Fields
 
-# Imported where it is used: `ros2 launch` looks for checkpoints under a Python without it.
+# Imported where it is used, as `ros2 launch` looks for checkpoints in a Python without tokenizers.
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 IMAGE_START, IMAGE_TOKEN, IMAGE_END = "<img>", "<IMG_CONTEXT>", "</img>"
 PAD_TOKEN = "<|endoftext|>"
 SPECIAL_TOKENS = (PAD_TOKEN, "<|im_start|>", "<|im_end|>", IMAGE_TOKEN, IMAGE_START, IMAGE_END)
-#: Ids of the byte tokenizer.
+#: Number of ids of the byte tokenizer.
 VOCAB_SIZE = 256 + len(SPECIAL_TOKENS)
 #: `image_token_index` of a model that uses the byte tokenizer.
 IMAGE_TOKEN_INDEX = 256 + SPECIAL_TOKENS.index(IMAGE_TOKEN)
 
-#: How Qwen2 splits text before the merges.
+#: Expression that splits text before the merges, from Qwen2.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -31,12 +31,12 @@ _SPLIT = (
 
 
 class TextTokenizer:
-    """Text to token ids; no beginning or end tokens are added.
+    """Tokenizer that adds no beginning or end tokens.
 
     Attributes:
-        pad_id: of <|endoftext|>, which fills up on the left.
-        image_id: of <IMG_CONTEXT>.
-        rows: embedding rows that the ids need: the largest + 1.
+        pad_id: id of <|endoftext|>, used for padding on the left.
+        image_id: id of <IMG_CONTEXT>.
+        rows: embedding rows that the ids need, which is the largest id + 1.
 
     """
 
@@ -50,7 +50,12 @@ class TextTokenizer:
 
     @classmethod
     def load(cls, directory: Path) -> "TextTokenizer":
-        """From tokenizer.json, else vocab.json, merges.txt and added_tokens.json."""
+        """Load tokenizer.json if it exists, else vocab.json, merges.txt and added_tokens.json.
+
+        Raises:
+            CheckpointError: a file or a required token is missing, or a file is malformed.
+
+        """
         from tokenizers import Tokenizer
 
         ready = directory / "tokenizer.json"
@@ -63,16 +68,16 @@ class TextTokenizer:
         return cls(_from_vocabulary(directory), directory / "vocab.json")
 
     def encode(self, text: str) -> list[int]:
-        """Token ids; added tokens are recognised wherever they stand in the text."""
+        """Return the token ids of a text; added tokens are recognised anywhere in it."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
     def decode(self, ids: list[int]) -> str:
-        """Back to text, added tokens included."""
+        """Convert token ids back to text, added tokens included."""
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     @property
     def size(self) -> int:
-        """Number of ids, added tokens included."""
+        """Return the number of ids, added tokens included."""
         return self._tokenizer.get_vocab_size(with_added_tokens=True)
 
     def _required(self, token: str, where: Path) -> int:
@@ -119,19 +124,24 @@ def _from_vocabulary(directory: Path) -> "Tokenizer":
         if tokenizer.token_to_id(token) != added.value[token]:
             raise added.error(
                 token,
-                f"must have id {tokenizer.token_to_id(token)}: ids follow the {len(vocab.value)} "
-                "of vocab.json without a gap",
+                f"must have id {tokenizer.token_to_id(token)}: added ids must continue the "
+                f"{len(vocab.value)} ids of vocab.json without a gap",
             )
     return tokenizer
 
 
 def _require_numbered(vocab: Fields) -> None:
-    """Ids are rows of the embeddings: from 0 on without a gap, each once; else CheckpointError."""
+    """Raise CheckpointError unless the ids are 0, 1, 2, ... without gaps or duplicates.
+
+    They are used as rows of the embeddings.
+    """
     _require_distinct({token: vocab.integer(token) for token in vocab.value}, Path(vocab.where))
     for token, number in vocab.value.items():
         if number >= len(vocab.value):
             raise vocab.error(
-                token, f"has id {number}: {len(vocab.value)} tokens have ids from 0 on, no gaps"
+                token,
+                f"has id {number}, but {len(vocab.value)} tokens must have the ids 0 to "
+                f"{len(vocab.value) - 1}",
             )
 
 
@@ -143,7 +153,7 @@ def _require_distinct(ids: Mapping[str, int], where: Path) -> None:
 
 
 def write_byte_tokenizer(directory: Path) -> None:
-    """Write vocab.json with the 256 byte letters, empty merges, and the special tokens."""
+    """Write vocab.json with the 256 byte tokens, an empty merges.txt, and the special tokens."""
     from tokenizers import pre_tokenizers
 
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The digest of a checkpoint: what changes it and what does not."""
+"""Digest of a checkpoint: the changes that affect it and those that do not."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Search for checkpoints and the VLM's files, and the errors if they are missing."""
+"""Search for checkpoints and the VLM's files, and errors if they are missing."""
 
 from pathlib import Path
 
@@ -76,7 +76,7 @@ def test_a_missing_assets_directory_is_an_error_even_if_not_needed(tmp_path: Pat
     own = vlm_files(tmp_path / "checkpoint", "eagle_config.json")
     with pytest.raises(CheckpointError, match="backbone_assets /nowhere: no such directory"):
         find_backbone_assets(own, "/nowhere", VLM)
-    # A hub id may be set for all robots although only some checkpoints need it.
+    # A hub id may be configured for all robots, although only some checkpoints need it.
     assert find_backbone_assets(own, "some/vlm", VLM).tokenizer == own
 
 

@@ -1,4 +1,4 @@
-"""Safetensors files: the reader against the library, the shard index, and malformed files."""
+"""Safetensors files: reader compared with the library, shard index, and malformed files."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
 def test_a_shard_outside_the_directory_is_rejected(tmp_path: Path) -> None:
     index = {"weight_map": {"a": "../elsewhere.safetensors"}}
     (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
-    with pytest.raises(CheckpointError, match="not a file beside it"):
+    with pytest.raises(CheckpointError, match="must be a file in the same directory"):
         index_checkpoint(tmp_path)
 
 
@@ -81,7 +81,7 @@ def test_tensors_that_do_not_fill_their_file_are_rejected(
     ("shard", "problem"),
     [
         (3, "'a' must be a string, not 3"),
-        ("model-00001.safetensors", "names 'model-00001.safetensors', which is not there"),
+        ("model-00001.safetensors", "names 'model-00001.safetensors', which does not exist"),
     ],
 )
 def test_a_wrong_entry_of_the_shard_index_names_the_index_file(

@@ -98,7 +98,7 @@ def test_other_steps_and_a_drawn_seed_are_printed(
         (["--device", "toaster"], "device 'toaster' is unknown to torch"),
         (["--runs", "0"], "--runs must be at least 1, not 0"),
         (["--seed", "-1"], "--seed must be from 0 to 2**63 - 1, not -1"),
-        (["--sample", "3"], "holds no batch, there is no sample 3"),
+        (["--sample", "3"], "holds no batch, so no sample 3 can be chosen"),
         (["--steps", "-1"], "--steps must be from 0 to 100, not -1"),
         (["--steps", "101"], "--steps must be from 0 to 100, not 101"),
         (["--threads", "-1"], "--threads must be from 0 to "),
@@ -174,7 +174,7 @@ def test_a_state_far_outside_is_warned_about_once_and_clipped(
     assert np.array_equal(*saved)
     assert [record.getMessage() for record in caplog.records] == [
         "state 'gripper' column 0 is 5000, far outside the training data; "
-        "check units and calibration (said once)"
+        "check units and calibration (reported once)"
     ]
 
 
@@ -280,7 +280,7 @@ def test_a_file_of_saved_actions_is_not_taken_for_an_observation(
     assert len(list(seen.parent.glob("*.npz"))) == 2
     found = read_observations(seen.parent, instruction="go")
     assert [set(o.images) for o in found] == [{"front", "wrist"}]
-    with pytest.raises(ValueError, match="groot-ros infer wrote it: these are actions"):
+    with pytest.raises(ValueError, match="these are actions saved by groot-ros infer"):
         read_observation(seen.with_name("seen_actions.npz"))
 
 

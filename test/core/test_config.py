@@ -1,4 +1,4 @@
-"""A configuration dataclass checks its fields and says what is wrong in one line."""
+"""A configuration dataclass checks its fields; an error is one line that names the problem."""
 
 from dataclasses import dataclass, replace
 

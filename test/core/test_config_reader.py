@@ -8,7 +8,7 @@ from groot_ros.core.config_reader import CheckpointError, ConfigError, Fields, u
 
 
 class RobotError(ConfigError):
-    """Stands for the error type of another kind of file."""
+    """Substitute for the error type of another kind of file."""
 
 
 def test_a_number_of_thousands_of_digits_names_the_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A dataclass read from a mapping: types, ranges and defaults are those of its fields."""
+"""A dataclass is read from a mapping with the types, ranges and defaults of its fields."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Checks of records raise an error with a code to count and a line to read."""
+"""Checks of records raise an error with a code for statistics and a line of text."""
 
 import math
 

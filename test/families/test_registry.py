@@ -13,7 +13,7 @@ from groot_ros.families.registry import family_names, find_family, get_family
 
 
 class EntryPoint:
-    """A family that another package registers; `load` returns its module."""
+    """Entry point of a family that another package registers; `load` returns its module."""
 
     name, value = "other", "other_package.family"
 

@@ -1,4 +1,4 @@
-"""A family of another package runs everywhere without an edit: engines, commands and node."""
+"""A model family of another package works in engines, commands and node without code changes."""
 
 from pathlib import Path
 
@@ -133,7 +133,7 @@ def test_exported_segments_validate_in_onnxruntime(
     policy = load(checkpoint, "onnxruntime", directory)
     assert policy.validation is not None
     assert policy.validation.error < 1e-5
-    # A history and a prompt longer than those that were exported with.
+    # A history and a prompt that are longer than at export.
     torch = load(checkpoint, "torch")
     for seed, text in enumerate(("go", "pick up the red cube now", "pick up the red cube now")):
         a, b = values(policy, seed, text), values(torch, seed, text)

@@ -28,7 +28,7 @@ def tensors(length: int = 5, keys: int = 5, width: int = 16) -> tuple[Tensor, Te
 
 
 def flash_by_torch(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:
-    """Compute what flash-attn does, in its layout [B, T, heads, D]."""
+    """Compute the same attention as flash-attn, in its layout [B, T, heads, D]."""
     assert q.shape[2] == k.shape[2] == v.shape[2] == HEADS
     q, k, v = (t.transpose(1, 2) for t in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v, is_causal=causal).transpose(1, 2)
@@ -71,7 +71,7 @@ def test_keys_may_have_another_length_than_queries() -> None:
 
 
 def with_flash_everywhere(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """Pretend that flash-attn supports every tensor; return the `causal` of each call."""
+    """Use a flash-attn substitute for every tensor; return the list of its `causal` arguments."""
     calls: list[bool] = []
 
     def flash(q: Tensor, k: Tensor, v: Tensor, causal: bool = False) -> Tensor:

@@ -111,7 +111,7 @@ def test_a_hub_id_is_resolved_to_the_downloaded_files(
 @pytest.mark.parametrize(
     ("file", "change", "problem"),
     [
-        ("embodiment_id.json", {TAG: 12}, "'new_embodiment' is 12, max_num_embodiments in config"),
+        ("embodiment_id.json", {TAG: 12}, "is row 12, but max_num_embodiments in config"),
         ("config.json", {"model_type": "gr00t_n1_5"}, "'model_type' is 'gr00t_n1_5'"),
         ("eagle_config.json", {"image_token_index": 3}, "'image_token_index' is 3, the tokenizer"),
     ],
@@ -147,5 +147,7 @@ def test_an_unknown_model_type_is_reported_before_missing_assets(tmp_path: Path)
 def test_a_processor_of_other_sizes_than_the_model_is_rejected(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path)
     save_processor(tiny_processor_config(max_action_dim=9), tiny_statistics(), tmp_path)
-    with pytest.raises(CheckpointError, match=r"'max_action_dim' is 9, config\.json says 8"):
+    with pytest.raises(
+        CheckpointError, match=r"'max_action_dim' is 9, but it is 8 in config\.json"
+    ):
         load(tmp_path)

@@ -48,9 +48,9 @@ def test_one_sample_of_a_batch_is_selected(tmp_path: Path) -> None:
     assert np.array_equal(seen.images["front"], IMAGE[None] + 1)
     assert np.array_equal(seen.state["arm"], [[3.0, 4.0]])
     assert seen.instruction == "right"
-    with pytest.raises(ValueError, match=r"'image.front' holds a batch of 2: say which sample"):
+    with pytest.raises(ValueError, match=r"'image.front' holds a batch of 2: choose a sample"):
         read_observation(path)
-    with pytest.raises(ValueError, match="a batch of 2, there is no sample 2"):
+    with pytest.raises(ValueError, match="a batch of 2: the sample must be from 0 to 1"):
         read_observation(path, sample=2)
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_npz_is_rejected(
 
 
 def packed(path: Path, key: str, content: bytes, **more: Any) -> Path:
-    """Write an npz file with one member of these bytes, and the rest as in GIVEN."""
+    """Write an npz file whose member `key` has these bytes; the others are those of GIVEN."""
     np.savez(path, **{name: value for name, value in {**GIVEN, **more}.items() if name != key})
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr(f"{key}.npy", content)
@@ -131,7 +131,7 @@ def header_of(shape: tuple[int, ...], kind: str = "|u1") -> bytes:
         (header_of((2, 3, 3)), "cannot be read: "),
         (b"no array", "is not a numpy array"),
         (b"", "is not a numpy array"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a description of 4294967295 bytes"),
+        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "has a header of 4294967295 bytes"),
         (b"\x93NUMPY\x03\x00" + bytes(20), "of format 3.0, which is not supported"),
         (b"\x93NUMPY\x01\x00\x10\x00" + b"{" * 16, "cannot be read: "),
     ],
@@ -223,5 +223,5 @@ def test_an_instruction_that_the_nodes_would_reject_is_rejected(
 def test_a_directory_with_only_actions_is_rejected(tmp_path: Path) -> None:
     saved = {"dt": 0.1, "seed": 1, "embodiment": "a", "checkpoint": "b", "action.arm": np.zeros(2)}
     np.savez(tmp_path / "actions.npz", **saved)
-    with pytest.raises(ValueError, match="holds only actions that groot-ros infer wrote"):
+    with pytest.raises(ValueError, match="holds only actions saved by groot-ros infer"):
         read_observations(tmp_path)

@@ -103,7 +103,7 @@ def test_a_chunk_shorter_than_the_statistics_is_encoded() -> None:
 
 
 def test_a_prefix_is_relative_to_the_given_state_and_not_clipped() -> None:
-    """Relative limits are +-20 degrees: 60 degrees beyond the state is 3."""
+    """Check with relative limits of +-20 degrees, so 60 degrees from the state is 3."""
     arm = STATE["single_arm"][-1:] + np.full((3, 5), 60.0)
     values, known = codec().encode_prefix(
         {"single_arm": arm, "gripper": np.full((3, 1), 150.0)}, STATE
@@ -242,7 +242,7 @@ def test_a_state_far_outside_the_statistics_is_clipped_with_one_warning(caplog) 
     assert first[0, 5] == 1.0
     assert [r.message for r in caplog.records] == [
         "state 'gripper' column 0 is 4000, far outside the training data; "
-        "check units and calibration (said once)"
+        "check units and calibration (reported once)"
     ]
 
 
@@ -263,7 +263,7 @@ def test_a_state_slightly_outside_the_statistics_gives_no_warning(caplog) -> Non
         ),
         (
             lambda raw: raw["relative_action"].update(single_arm=columns((HORIZON, 4), -1.0, 1.0)),
-            "'relative_action.single_arm' is 4 wide",
+            "'relative_action.single_arm' has 4 columns",
         ),
         (
             lambda raw: raw["action"].update(gripper=columns((4,), -1.0, 1.0)),
@@ -294,7 +294,7 @@ def test_a_reference_that_is_not_a_state_group_is_rejected() -> None:
 @pytest.mark.parametrize("value", [3e38, -1e39, 1e300])
 def test_a_state_beyond_float32_is_rejected(value: float) -> None:
     state = {**STATE, "single_arm": np.array([[0.0, 1.0, value, 3.0, 4.0]])}
-    problem = r"state group 'single_arm' column 2 is .*: more than float32 holds"
+    problem = r"state group 'single_arm' column 2 is .*: too large for float32"
     with pytest.raises(ValueError, match=problem):
         codec().encode_state(state)
     assert np.isfinite(codec().encode_state({**STATE, "gripper": np.array([[1e38]])})).all()
@@ -304,5 +304,5 @@ def test_a_state_that_is_beyond_float32_once_normalised_is_rejected() -> None:
     scored = one_group({"mean_std_embedding_keys": ("a",)}, {})
     assert np.isfinite(scored.encode_state({"a": np.array([[0.0, 1e37]])})).all()
     tight = one_group({"mean_std_embedding_keys": ("a",)}, {}, std=1e-3)
-    with pytest.raises(ValueError, match=r"column 1 is 1e\+37: more than float32 holds"):
+    with pytest.raises(ValueError, match=r"column 1 is 1e\+37: too large for float32"):
         tight.encode_state({"a": np.array([[0.0, 1e37]])})

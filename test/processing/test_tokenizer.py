@@ -53,7 +53,7 @@ def test_decoding_restores_any_text(tokenizer: TextTokenizer) -> None:
 
 
 def write_tokenizer_json(directory: Path, target: Path, first_id: int = 0) -> None:
-    """Write the byte tokenizer as one file, with ids of the bytes from `first_id` on."""
+    """Write the byte tokenizer as one file; the ids of the bytes start at `first_id`."""
     vocab = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
     shifted = {token: number + first_id for token, number in vocab.items()}
     tokenizer = Tokenizer(models.BPE(shifted, []))
@@ -120,7 +120,10 @@ def change_ids(directory: Path, edit) -> Path:
     [
         (lambda number: 1, "both have id 1"),
         (lambda number: max(number, 1), "both have id 1"),
-        (lambda number: number + 100_000, "has id 100000: 256 tokens have ids from 0 on, no gaps"),
+        (
+            lambda number: number + 100_000,
+            "has id 100000, but 256 tokens must have the ids 0 to 255",
+        ),
         (lambda number: -number, "must be a whole number >= 0"),
         (float, "must be a whole number"),
     ],

@@ -1,4 +1,4 @@
-"""The action head: backbone features and state to an action chunk by flow matching.
+"""Action head: computes an action chunk from backbone features and state by flow matching.
 
 Module names are those of the checkpoint's keys.
 """
@@ -17,10 +17,10 @@ from groot_ros.layers.flow_matching import Conditioning, bucket, euler_step, ste
 
 @dataclass(frozen=True)
 class HeadContext:
-    """Everything that stays the same over the denoising steps.
+    """Tensors that are the same for all denoising steps.
 
     Attributes:
-        features: [B, S, C], after vlln.
+        features: [B, S, C], normalised by `vlln`.
         attention_mask, image_mask: bool [B, S].
         state: [B, T_state, width] state tokens.
         embodiment: int64 [B], row of the category-specific weights.
@@ -35,7 +35,7 @@ class HeadContext:
 
 
 class ActionHead(nn.Module):
-    """`action_head.*` of a checkpoint."""
+    """Action head; its weights are `action_head.*` of a checkpoint."""
 
     mask_token: nn.Parameter | None
 
@@ -69,7 +69,7 @@ class ActionHead(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the weights."""
+        """Return the element type of the weights."""
         return self.state_encoder.layer1.W.dtype
 
     def context(self, backbone: BackboneOutput, state: Tensor, embodiment: Tensor) -> HeadContext:
@@ -83,7 +83,10 @@ class ActionHead(nn.Module):
         )
 
     def encode_actions(self, actions: Tensor, timestep: Tensor, embodiment: Tensor) -> Tensor:
-        """[B, H, A] and time bucket of every step [B, H] to action tokens [B, H, width]."""
+        """Encode actions [B, H, A] as tokens [B, H, width].
+
+        `timestep` is the time bucket of every step, [B, H]; `embodiment` is int64 [B].
+        """
         tokens = self.action_encoder(actions, timestep, embodiment)
         if self.config.add_pos_embed:
             tokens = tokens + self.position_embedding.weight[: tokens.shape[1]]
@@ -92,7 +95,7 @@ class ActionHead(nn.Module):
     def velocity(
         self, context: HeadContext, actions: Tensor, timestep: Tensor, action_timestep: Tensor
     ) -> Tensor:
-        """Predicted velocity [B, H, A].
+        """Predict the velocity [B, H, A].
 
         Args:
             context: of this observation.
@@ -121,15 +124,15 @@ class ActionHead(nn.Module):
         gain: float,
         conditioning: Conditioning,
     ) -> Tensor:
-        """Take one Euler step in float32, [B, H, A] to [B, H, A].
+        """Take one Euler step in float32 and return the actions [B, H, A].
 
         Args:
             context: of this observation.
             actions: float32 [B, H, A].
             time: float32 [B], 0 (noise) to 1 (data).
-            timestep: int64 [B], the bucket of that time.
-            dt: step of time.
-            gain: factor on the pull towards the prefix.
+            timestep: int64 [B], time bucket of `time`.
+            dt: time step.
+            gain: factor on the correction towards the prefix.
             conditioning: of this observation.
 
         """
@@ -154,13 +157,13 @@ class ActionHead(nn.Module):
         steps: int | None = None,
         conditioning: Conditioning | None = None,
     ) -> Tensor:
-        """Noise to a normalised action chunk, float32 [B, H, A].
+        """Denoise to a normalised action chunk, float32 [B, H, A].
 
         Args:
             context: of this observation.
             noise: float32 [B, H, A].
-            steps: Euler steps, the checkpoint's own number if None.
-            conditioning: on committed motion, None for plain sampling.
+            steps: number of Euler steps; None = as configured in the checkpoint.
+            conditioning: conditioning on committed motion; None = plain sampling.
 
         """
         steps = self.config.num_inference_timesteps if steps is None else steps

@@ -1,4 +1,4 @@
-"""The Eagle backbone: images and text tokens to one sequence of features."""
+"""Eagle backbone: computes one sequence of features from images and text tokens."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from groot_ros.layers.siglip2 import Siglip2
 
 @dataclass(frozen=True)
 class BackboneOutput:
-    """What the action head sees.
+    """Backbone outputs that the action head takes.
 
     Attributes:
         features: [B, S, C].
@@ -30,13 +30,16 @@ class BackboneOutput:
 
 
 def pixel_shuffle(patches: Tensor, h: int, w: int, factor: int) -> Tensor:
-    """[N, h*w, C] to [N, (h/f)*(w/f), C*f*f]; channel index = c*f*f + dy*f + dx."""
+    """Join f x f patches into one: [N, h*w, C] to [N, (h/f)*(w/f), C*f*f].
+
+    The channel index of the result is c*f*f + dy*f + dx.
+    """
     grid = patches.transpose(1, 2).unflatten(-1, (h, w))
     return F.pixel_unshuffle(grid, factor).flatten(2).transpose(1, 2)
 
 
 class Eagle(nn.Module):
-    """Vision tower, connector and language tower under the checkpoint's names."""
+    """Vision tower, connector and language tower, named as in the checkpoint."""
 
     def __init__(self, config: EagleConfig, layers: int) -> None:
         super().__init__()
@@ -54,18 +57,18 @@ class Eagle(nn.Module):
 
     @property
     def vision(self) -> Siglip2:
-        """The vision tower."""
+        """Return the vision tower."""
         return cast(Siglip2, self.vision_model["vision_model"])
 
     @property
     def text(self) -> Qwen3:
-        """The language tower."""
+        """Return the language tower."""
         return cast(Qwen3, self.language_model["model"])
 
     def image_tokens(self, images: Sequence[Tensor]) -> Tensor:
-        """Images [n, 3, H, W] of any sizes to [tokens, C], in the order of the images.
+        """Encode images [n, 3, H, W] of any sizes as [tokens, C], in the order of the images.
 
-        Images of one size run as one batch; attention never crosses images.
+        Images of one size run as one batch. Attention is limited to one image.
         """
         by_size: dict[tuple[int, ...], list[int]] = {}
         singles = [image for group in images for image in group]
@@ -81,7 +84,12 @@ class Eagle(nn.Module):
         return torch.cat(tokens)
 
     def embed(self, input_ids: Tensor, images: Sequence[Tensor]) -> Tensor:
-        """Token embeddings [B, S, C], overwritten by image tokens at image_token_index."""
+        """Return the embeddings [B, S, C], with image tokens in the places of image_token_index.
+
+        Raises:
+            ValueError: the images do not give as many tokens as `input_ids` has places.
+
+        """
         is_image = input_ids == self.config.image_token_index
         embeddings = self.text.embed_tokens(input_ids)
         if not images:
@@ -96,7 +104,7 @@ class Eagle(nn.Module):
 
 
 class EagleBackbone(nn.Module):
-    """`backbone.*` of a checkpoint."""
+    """Eagle backbone; its weights are `backbone.*` of a checkpoint."""
 
     def __init__(self, config: EagleConfig, select_layer: int) -> None:
         super().__init__()
@@ -105,7 +113,14 @@ class EagleBackbone(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, images: Sequence[Tensor]
     ) -> BackboneOutput:
-        """int64 [B, S], 0/1 [B, S] and normalised images [n, 3, H, W], sample-major."""
+        """Compute the features of a batch.
+
+        Args:
+            input_ids: int64 [B, S].
+            attention_mask: [B, S], 1 at tokens, 0 at padding.
+            images: normalised, [n, 3, H, W] each, sample by sample.
+
+        """
         valid = attention_mask == 1
         features = self.model.text(self.model.embed(input_ids, images), valid)
         return BackboneOutput(features, valid, input_ids == self.model.config.image_token_index)

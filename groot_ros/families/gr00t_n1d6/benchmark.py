@@ -16,11 +16,11 @@ from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model, normal
 from groot_ros.families.gr00t_n1d6.program import StagedModel, make_staged
 from groot_ros.layers.packed_linear import held_bytes, linear_sizes
 
-#: Tokens of text before, between and after the images.
+#: Number of text tokens before, between and after the images.
 _TEXT = (30, 2, 8)
 _SIZES = ((252, 252), (252, 252))
 _STEPS = 4
-#: Values of a matrix before they repeat: drawing billions takes longer than measuring.
+#: Random values that are drawn and then repeated; drawing billions would take too long.
 _BLOCK = 1 << 24
 
 
@@ -28,12 +28,12 @@ class BenchmarkCase:
     """See `families.family.BenchmarkCase`; stages are "backbone" and "head".
 
     Attributes:
-        config: of the whole network, for one embodiment.
-        device, dtype: of weights and inputs.
-        token_ids: of the prompt with its image tokens, without padding.
+        config: configuration of the whole network, for one embodiment.
+        device, dtype: device and element type of weights and inputs.
+        token_ids: ids of the prompt with its image tokens, without padding.
         image_sizes: (height, width) of every view.
-        steps: denoising steps.
-        seed: of weights and inputs.
+        steps: number of denoising steps.
+        seed: seed of weights and inputs.
 
     """
 
@@ -61,11 +61,11 @@ class BenchmarkCase:
 
     @property
     def text_tokens(self) -> int:
-        """Tokens of the prompt that do not belong to an image."""
+        """Return the number of tokens of the prompt that do not belong to an image."""
         return sum(i != self.config.eagle.image_token_index for i in self.token_ids)
 
     def random(self, *size: int, dtype: torch.dtype | None = None) -> Tensor:
-        """Draw a standard normal input, the same for every implementation."""
+        """Draw a standard normal input; it is the same for every implementation."""
         generator = torch.Generator().manual_seed(self.seed + 1)
         return torch.randn(size, generator=generator).to(self.device, dtype or self.dtype)
 
@@ -90,17 +90,20 @@ class BenchmarkCase:
         )
 
     def images(self) -> list[Tensor]:
-        """Return the images as the network takes them, [1, 3, h, w] each."""
+        """Return the normalised input images of the network, [1, 3, h, w] each."""
         pixels = normalise_pixels(self.pixels().to(self.device)).to(self.dtype)
         return [image[None] for image in pixels]
 
     def small_ids(self) -> Tensor:
-        """Return int64 [S] for the vocabulary of `model`: 0 is the image token, 1 all text."""
+        """Return token ids, int64 [S], of `model`'s vocabulary: 0 = image token, 1 = text."""
         image = self.config.eagle.image_token_index
         return torch.tensor([int(i != image) for i in self.token_ids])
 
     def model(self) -> Gr00tN1d6:
-        """Return the network as written; the other stage and the vocabulary are minimal."""
+        """Return the reference network with this stage at full size.
+
+        The other stage and the vocabulary have their minimal size.
+        """
         small = _only(self.stage, self.config)
         model = build_model(small, device="meta", dtype=self.dtype).eval()
         generator = torch.Generator(self.device).manual_seed(self.seed)
@@ -112,7 +115,7 @@ class BenchmarkCase:
             if tensor.ndim > 1:
                 _repeat(block.roll(997 * number), tensor.view(-1))
             else:
-                # Norms 1 and biases 0, as at the start of a training.
+                # Norms 1 and biases 0, as at the start of training.
                 tensor.fill_(float(name.endswith("weight")))
             owner, _, leaf = name.rpartition(".")
             weight = nn.Parameter(tensor, requires_grad=False)
@@ -155,7 +158,7 @@ class BenchmarkCase:
         return binding, {"features": self.features()} if self.stage == "head" else {}
 
     def work(self, program: StagedModel) -> dict[str, SegmentWork]:
-        """Count one run; a product of n rows with a matrix is 2 n operations per weight."""
+        """Count the work of one run; a product of n rows is 2 n operations per weight."""
         eagle, dit = self.config.eagle, self.config.dit
         tokens, text = len(self.token_ids), self.text_tokens
         modules = program.modules
@@ -194,14 +197,14 @@ class BenchmarkCase:
 
 
 def published_config(horizon: int) -> Gr00tN1d6Config:
-    """Return the published sizes for one embodiment."""
+    """Return the configuration of published size for one embodiment."""
     return Gr00tN1d6Config(
         max_state_dim=128, max_action_dim=128, action_horizon=horizon, max_num_embodiments=1
     )
 
 
 def resident_bytes(horizon: int, dtype: torch.dtype) -> int:
-    """Return the memory of the staged model, token embeddings and tables included."""
+    """Return the memory of the staged model in bytes, with token embeddings and tables."""
     model = build_model(published_config(horizon), device="meta", dtype=dtype)
     program = make_staged(model, step_counts=(_STEPS,))
     return program.nbytes + program.layouts.nbytes

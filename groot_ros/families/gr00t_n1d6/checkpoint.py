@@ -1,4 +1,4 @@
-"""A GR00T N1.6 checkpoint of which everything but the weights was read and checked."""
+"""GR00T N1.6 checkpoint; everything except its weights has been read and checked."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from groot_ros.families.gr00t_n1d6.program import StagedModel
 
 FAMILY = "gr00t_n1d6"
-#: Tokens of a short instruction, for the size that engines are optimised for.
+#: Tokens of a typical instruction; engines are optimised for this size.
 _USUAL_TOKENS = 16
 
 
@@ -37,10 +37,10 @@ class Gr00tN1d6Checkpoint:
 
     Attributes:
         path: directory.
-        config: of the network.
-        processor: for the embodiment.
+        config: configuration of the network.
+        processor: processor of the embodiment.
         assets: the VLM's config and tokenizer.
-        quantised: "denoise", which is bound by the bandwidth of its weights.
+        quantised: "denoise", as its speed is limited by reading its weights.
 
     """
 
@@ -52,24 +52,24 @@ class Gr00tN1d6Checkpoint:
 
     @cached_property
     def spec(self) -> PolicySpec:
-        """What it expects and produces."""
+        """Return the inputs and outputs."""
         return policy_spec(self.config, self.processor.config, self.processor.codec, self.tag)
 
     @property
     def tag(self) -> str:
-        """Embodiment."""
+        """Return the tag of the embodiment."""
         return self.processor.tag
 
     @cached_property
     def program(self) -> ProgramSpec:
-        """Segments of the staged model."""
-        # Torch is imported only where a program is needed.
+        """Return the segments of the staged model."""
+        # Imported here, so that the checkpoint can be opened without torch.
         from groot_ros.families.gr00t_n1d6.program import program_spec
 
         return program_spec(self.config)
 
     def digest(self) -> str:
-        """See `checkpoint.digest`; reads samples of the weights."""
+        """Return a digest of the files; see `groot_ros.checkpoint.digest`."""
         return checkpoint_digest(self.path, self.assets.files)
 
     def load_program(
@@ -158,25 +158,25 @@ class Gr00tN1d6Checkpoint:
         }
 
     def _cells(self, size: tuple[int, int]) -> int:
-        """Return the image tokens of one view, by processing an empty image."""
+        """Return the number of image tokens of one view, by processing a black image."""
         images = self.processor.images
         return images.tokens(images(np.zeros((*size, 3), dtype=np.uint8)))
 
 
 class ReferenceModel:
-    """The network as written, for one embodiment (row 0 of the weights)."""
+    """Reference model for one embodiment (row 0 of the weights)."""
 
     def __init__(self, model: "Gr00tN1d6") -> None:
         self.model = model.eval()
 
     @property
     def device(self) -> "torch.device":
-        """Device of the weights."""
+        """Return the device of the weights."""
         return self.model.device
 
     @property
     def nbytes(self) -> int:
-        """Memory of the weights."""
+        """Return the memory of the weights in bytes."""
         return sum(parameter.nbytes for parameter in self.model.parameters())
 
     def run(
@@ -193,7 +193,7 @@ class ReferenceModel:
             return torch.from_numpy(inputs[name]).to(self.device)
 
         head = self.model.action_head
-        # By number: the inputs may come from a file, which orders them by name.
+        # By number, as inputs that come from a file are sorted by name.
         count = sum(name.startswith("image.") for name in inputs)
         pixels = [move(f"image.{i}") for i in range(count)]
         images = [normalise_pixels(image)[None].to(head.dtype) for image in pixels]
@@ -210,10 +210,16 @@ class ReferenceModel:
 def open_checkpoint(
     directory: Path, embodiment: str, assets: str | Path | None = None
 ) -> Gr00tN1d6Checkpoint:
-    """Read a checkpoint's own files except the weights, and check that they agree.
+    """Read the files of a checkpoint except the weights, and check that they agree.
+
+    Args:
+        directory: of the checkpoint.
+        embodiment: tag.
+        assets: directory or hub id of the VLM's config and tokenizer.
 
     Raises:
-        CheckpointError: one line naming file and key.
+        CheckpointError: a file is missing, malformed or does not fit the others; one line that
+            names file and key.
 
     """
     fields = Fields.read(directory / "config.json")
@@ -233,7 +239,7 @@ def open_checkpoint(
 def policy_spec(
     config: Gr00tN1d6Config, processor: ProcessorConfig, codec: StateActionCodec, tag: str
 ) -> PolicySpec:
-    """Return what a checkpoint expects and produces for one embodiment."""
+    """Return the inputs and outputs of a checkpoint for the embodiment `tag`."""
     embodiment = processor.embodiment(tag)
     return PolicySpec(
         family=FAMILY,
@@ -264,22 +270,24 @@ def require_same_sizes(
     for key in ("max_state_dim", "max_action_dim"):
         given, expected = getattr(processor, key), getattr(model, key)
         if given != expected:
-            raise CheckpointError(f"{where}: '{key}' is {given}, config.json says {expected}")
+            raise CheckpointError(
+                f"{where}: '{key}' is {given}, but it is {expected} in config.json"
+            )
     if codec.horizon > model.action_horizon:
         raise CheckpointError(
-            f"{where}: the action's 'delta_indices' of '{tag}' are {codec.horizon}, "
+            f"{where}: the action's 'delta_indices' of '{tag}' has {codec.horizon} steps, but "
             f"action_horizon in config.json is {model.action_horizon}"
         )
     row = processor.embodiment_id(tag)
     if row >= model.max_num_embodiments:
         raise CheckpointError(
-            f"{processor.ids_from(tag)}: '{tag}' is {row}, max_num_embodiments in "
+            f"{processor.ids_from(tag)}: '{tag}' is row {row}, but max_num_embodiments in "
             f"config.json is {model.max_num_embodiments}"
         )
 
 
 def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path) -> None:
-    """Raise CheckpointError unless the tokenizer is that of the VLM's config at `path`."""
+    """Raise CheckpointError unless the tokenizer fits the VLM's config at `path`."""
     image = eagle.image_token_index
     if tokenizer.image_id != image:
         raise CheckpointError(

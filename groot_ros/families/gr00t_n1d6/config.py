@@ -1,4 +1,4 @@
-"""What a GR00T N1.6 checkpoint's config.json and its VLM's own config say."""
+"""Configuration of a GR00T N1.6 checkpoint: its config.json and the config of its VLM."""
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,7 +15,7 @@ MODEL_TYPE = "Gr00tN1d6"
 
 @dataclass(frozen=True)
 class EagleConfig:
-    """The VLM; its config is not part of a GR00T checkpoint."""
+    """Configuration of the VLM; its file is not part of a published GR00T checkpoint."""
 
     vision: VisionConfig = field(
         default_factory=lambda: VisionConfig(use_rope=False, use_windows_attn=False)
@@ -26,12 +26,12 @@ class EagleConfig:
 
     @property
     def shuffle(self) -> int:
-        """Side of the square of patches that becomes one token."""
+        """Return the side of the square of patches that becomes one token."""
         return round(1 / self.downsample_ratio)
 
     @classmethod
     def parse(cls, f: Fields) -> "EagleConfig":
-        """From the VLM's config.json (or eagle_config.json)."""
+        """Parse the VLM's config.json (or eagle_config.json)."""
         f.expect("model_type", "eagle_3_vl", "eagle_3_vl")
         f.expect("select_layer", -1, -1)
         f.expect("use_pixel_shuffle", True, True)
@@ -50,7 +50,7 @@ class EagleConfig:
         return cls.parse(Fields.read(path))
 
     def to_json(self) -> dict[str, Any]:
-        """The file that `read` reads back."""
+        """Return the contents of a file that `read` reads back."""
         return {
             "model_type": "eagle_3_vl",
             "image_token_index": self.image_token_index,
@@ -71,10 +71,10 @@ def _one_over_a_whole_number(f: Fields, key: str, default: float) -> float:
 
 @dataclass(frozen=True)
 class Gr00tN1d6Config:
-    """config.json of a checkpoint; only values that differ from these defaults are written there.
+    """Contents of a checkpoint's config.json; an omitted key has the default given here.
 
     Attributes:
-        select_layer: how many layers of the language model are kept.
+        select_layer: number of layers of the language model that are kept.
         action_horizon: steps that the head denoises; an embodiment may use fewer.
         hidden_size: width inside the state encoder and action decoder.
         input_embedding_dim: width of the state and action tokens, equal to the DiT's.
@@ -113,7 +113,7 @@ class Gr00tN1d6Config:
 
     @classmethod
     def parse(cls, f: Fields, eagle: EagleConfig) -> "Gr00tN1d6Config":
-        """From a checkpoint's config.json and the VLM's config; CheckpointError names the key."""
+        """Parse a checkpoint's config.json; a CheckpointError names the key."""
         dit = f.section("diffusion_model_cfg") if f.has("diffusion_model_cfg") else None
         config = cls(
             eagle=eagle,
@@ -153,7 +153,12 @@ class Gr00tN1d6Config:
 
     @classmethod
     def read(cls, path: Path, eagle: EagleConfig) -> "Gr00tN1d6Config":
-        """Read config.json; another model type is rejected."""
+        """Read config.json.
+
+        Raises:
+            CheckpointError: the file is of another model type, malformed, or does not fit `eagle`.
+
+        """
         f = Fields.read(path)
         f.expect("model_type", MODEL_TYPE, None)
         config = cls.parse(f, eagle)
@@ -166,7 +171,7 @@ class Gr00tN1d6Config:
         return config
 
     def check(self, f: Fields) -> None:
-        """Sizes that must agree between the parts."""
+        """Raise CheckpointError unless the sizes of the parts agree; `f` names the file."""
         for key, value, other, expected in (
             (
                 "input_embedding_dim",
@@ -189,7 +194,7 @@ class Gr00tN1d6Config:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The config.json that `read` reads back, given the same VLM config."""
+        """Return the contents of a config.json that `read` reads back with the same VLM config."""
         values = asdict(self)
         del values["eagle"]
         dit = values.pop("dit")

@@ -48,7 +48,7 @@ class Gr00tN1d6Family:
         assets: str | Path | None = None,
         base: str | Path | None = None,
     ) -> Gr00tN1d6Checkpoint:
-        """See `families.family.Family.open`; a checkpoint of this family refers to no base."""
+        """See `families.family.Family.open`; `base` is ignored, as the family does not use it."""
         return open_checkpoint(find_checkpoint(path), embodiment, assets)
 
     def describe(
@@ -65,7 +65,7 @@ class Gr00tN1d6Family:
         return describe(path, embodiment=embodiment, assets=assets)
 
     def published_config(self, layout: DataLayout) -> CheckpointConfig:
-        """Return the published sizes, with the byte tokenizer's ids."""
+        """Return the configuration of published size, with the byte tokenizer's ids."""
         return published_config(layout)
 
     def random_checkpoint(
@@ -77,14 +77,14 @@ class Gr00tN1d6Family:
         dtype: "torch.dtype | None" = None,
         max_shard_bytes: int | None = None,
     ) -> Path:
-        """Write a checkpoint with random weights; memory holds one shard at a time.
+        """Write a checkpoint with random weights; only one shard is in memory at a time.
 
         Args:
-            config: from `published_config`, or made by hand.
-            seed: of the weights.
+            config: sizes and data of the checkpoint, for example from `published_config`.
+            seed: seed of the weights.
             out: directory to create.
-            dtype: of the weights, float32 if None.
-            max_shard_bytes: size of a shard, one file if None.
+            dtype: element type of the weights; None = float32.
+            max_shard_bytes: largest size of a shard in bytes; None = one file.
 
         """
         from groot_ros.families.gr00t_n1d6.weights import write_random_weights

@@ -1,4 +1,4 @@
-"""Camera frames to the images that the vision tower sees, as in the reference's evaluation."""
+"""Conversion of camera frames to the vision tower's images, as in the reference's evaluation."""
 
 import math
 from dataclasses import dataclass
@@ -17,15 +17,22 @@ _MIN_CELLS, _MAX_CELLS = 4, 4096
 
 
 def smallest_side_size(h: int, w: int, edge: int) -> tuple[int, int]:
-    """Size whose smaller side is `edge`; rounded half to even."""
+    """Return the scaled size (height, width) whose smaller side is `edge`; rounds half to even."""
     scale = edge / float(min(h, w))
     return (h, w) if scale == 1.0 else (round(h * scale), round(w * scale))
 
 
 def token_grid_size(h: int, w: int, cell: int) -> tuple[int, int]:
-    """Size in whole cells (patch x shuffle pixels) with 4 to 4096 of them, close to the image's.
+    """Return the size closest to the image's that consists of 4 to 4096 whole cells.
 
-    Raises ValueError when one side is more than 200 times the other.
+    Args:
+        h: height of the image.
+        w: width of the image.
+        cell: side of a cell in pixels, patch size times pixel shuffle.
+
+    Raises:
+        ValueError: one side is more than 200 times as long as the other.
+
     """
     if max(h, w) / min(h, w) > _MAX_RATIO:
         raise ValueError(f"an image of {h} x {w} is more than {_MAX_RATIO} times as long as wide")
@@ -50,12 +57,12 @@ class _Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class ImagePipeline:
-    """Shrink to an edge, crop, enlarge back, then to whole cells.
+    """Image pipeline: shrink, crop, enlarge again, then resize to whole cells.
 
     Attributes:
-        edge: smaller side before and after the crop.
-        crop: fraction of either side that is kept.
-        cell: side in pixels of what becomes one image token.
+        edge: length of the smaller side before and after the crop, in pixels.
+        crop: fraction of each side that is kept.
+        cell: side of the square that becomes one image token, in pixels.
 
     """
 
@@ -65,7 +72,15 @@ class ImagePipeline:
 
     @classmethod
     def of(cls, config: ProcessorConfig, cell: int = 28) -> "ImagePipeline":
-        """Missing edge and fraction come from the older crop and target sizes."""
+        """Return the pipeline of a checkpoint.
+
+        A missing edge or crop fraction is computed from the older keys `image_crop_size` and
+        `image_target_size`.
+
+        Raises:
+            CheckpointError: these are missing, too, or the fraction is not in (0, 1].
+
+        """
         edge, fraction = config.shortest_image_edge, config.crop_fraction
         where = config.path("processor_config.json")
         if edge is None:
@@ -89,23 +104,43 @@ class ImagePipeline:
         return cls(edge, fraction, cell)
 
     def transform(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
-        """Uint8 RGB [H, W, 3] of any size to planar [3, h, w], cropped, smaller side = edge.
+        """Crop an image and scale its smaller side to `edge`.
 
-        `at` places the crop: (0.5, 0.5) is the centre (evaluation), training draws it in [0, 1].
-        Raises ValueError as `__call__` does.
+        Args:
+            image: uint8 RGB [H, W, 3] of any size.
+            at: relative position of the crop in [0, 1] (vertical, horizontal); (0.5, 0.5) is the
+                centre, used for evaluation. Training draws it.
+
+        Returns:
+            Planar uint8 [3, h, w].
+
+        Raises:
+            ValueError: one side is more than 200 times as long as the other.
+
         """
         return self._cropped(image, self._sizes(image), at).astype(np.uint8)
 
     def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
-        """Uint8 RGB [H, W, 3] to planar uint8 [3, h, w], both sides whole cells.
+        """Convert an image to the vision tower's input.
 
-        Raises ValueError, before any pixel is touched, when `token_grid_size` does.
+        Args:
+            image: uint8 RGB [H, W, 3] of any size.
+            at: see `transform`.
+
+        Returns:
+            Planar uint8 [3, h, w]; both sides are multiples of `cell`.
+
+        Raises:
+            ValueError: one side is more than 200 times as long as the other; raised before any
+                pixel is processed.
+
         """
         sizes = self._sizes(image)
         return resize_bicubic(self._cropped(image, sizes, at), *sizes.cells).astype(np.uint8)
 
     def _sizes(self, image: Image) -> "_Sizes":
-        # All before the first pixel: a frame of one line, enlarged, would fill the memory.
+        # Computed before any pixel is processed: a frame of one line, enlarged, would fill the
+        # memory.
         shrunk = smallest_side_size(image.shape[0], image.shape[1], self.edge)
         height, width = (max(1, int(side * self.crop)) for side in shrunk)
         enlarged = smallest_side_size(height, width, self.edge)
@@ -125,5 +160,5 @@ class ImagePipeline:
         return resize_area(resize_area(to_planar(image), height, width, window), *sizes.enlarged)
 
     def tokens(self, image: Image) -> int:
-        """Image tokens of an image that went through the pipeline."""
+        """Return the number of image tokens of an image [3, h, w] from the pipeline."""
         return image.shape[1] * image.shape[2] // (self.cell * self.cell)

@@ -1,4 +1,4 @@
-"""Constants that depend on the instruction and the image sizes, cached for both."""
+"""Constants that depend on the instruction and the image sizes, with a cache."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -13,20 +13,23 @@ from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.layers.qwen3 import rope_1d
 from groot_ros.layers.siglip2 import Embeddings, Grid
 
-#: Layouts that stay in memory.
+#: Number of layouts, and of patch grids, that are kept in memory.
 _KEPT = 8
 
 
 def cell_order(x: Tensor, h: int, w: int, factor: int) -> Tensor:
-    """Reorder the first dimension from row-major patches of an [h, w] grid to cell by cell."""
+    """Reorder the first dimension of x from row-major order to cell by cell.
+
+    The first dimension counts the patches of an [h, w] grid; a cell is factor x factor patches.
+    """
     grid = x.reshape(h // factor, factor, w // factor, factor, *x.shape[1:])
     return grid.transpose(1, 2).reshape(x.shape)
 
 
 def to_cell_patches(images: Tensor, patch: int, factor: int) -> Tensor:
-    """Cut [V, C, H, W] into patches [V, H/p * W/p, p*p*C], cell by cell.
+    """Split images [V, C, H, W] into patches [V, H/p * W/p, p*p*C], cell by cell.
 
-    The values of a patch are in (y, x, channel) order.
+    The values of a patch are in the order (y, x, channel).
     """
     views, channels, height, width = images.shape
     rows, columns = height // (patch * factor), width // (patch * factor)
@@ -37,12 +40,12 @@ def to_cell_patches(images: Tensor, patch: int, factor: int) -> Tensor:
 
 
 class PatchGrid:
-    """Positions, rotary angles and windows of one image size, in the order of the patches.
+    """Positions, rotary angles and windows of one image size, with patches cell by cell.
 
     Attributes:
-        inputs: positions [N, C] and, where the checkpoint has them, rotary cosines and sines
-            [N, d/2] and which patches share a window, bool [N, N].
-        cells: image tokens per view.
+        inputs: position embeddings [N, C], then, if the checkpoint uses them, rotary cosines and
+            sines [N, d/2] and a mask, bool [N, N], that is True for patches of one window.
+        cells: number of image tokens per view.
 
     """
 
@@ -68,7 +71,7 @@ class PatchGrid:
 
 @dataclass(frozen=True)
 class ViewBatch:
-    """Views of one size: which of the images they are, and their grid."""
+    """Views of one size: their indices among the images, and their grid."""
 
     views: tuple[int, ...]
     grid: PatchGrid
@@ -76,16 +79,16 @@ class ViewBatch:
 
 @dataclass(frozen=True)
 class Layout:
-    """One instruction with images of given sizes, on the device of the stages.
+    """Constants of one instruction with images of given sizes, on the device of the stages.
 
     Attributes:
-        batches: images by size.
-        order: int64 [Si], place in the image tokens of all batches of every image token of the
-            sequence, None where that is the order anyway.
-        embeddings: [1, S, D] of the text, arbitrary at image tokens.
-        image_index: int64 [Si], positions of image tokens.
-        indexes: int64, positions of the tokens of every group of `staged_head.token_groups`.
-        cos, sin: [S, d].
+        batches: images grouped by size.
+        order: int64 [Si], index that sorts the image tokens of all batches by image; None if they
+            are sorted already.
+        embeddings: token embeddings [1, S, D]; arbitrary at image tokens.
+        image_index: int64 [Si], positions of the image tokens in the sequence.
+        indexes: positions of the tokens of each group in `staged_head.token_groups`, int64.
+        cos, sin: rotary angles of the language tower, [S, d].
 
     """
 
@@ -99,7 +102,7 @@ class Layout:
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        """Sizes of the token groups."""
+        """Return the number of tokens of each token group."""
         return tuple(len(index) for index in self.indexes)
 
 
@@ -120,10 +123,14 @@ class Layouts:
         self._grids: OrderedDict[tuple[int, int], PatchGrid] = OrderedDict()
 
     def of(self, ids: NDArray[np.int64], sizes: Sequence[tuple[int, int]]) -> Layout:
-        """Return the layout of token ids [S] without padding and images (height, width).
+        """Return the layout of an instruction, from the cache if possible.
+
+        Args:
+            ids: token ids [S] without padding.
+            sizes: (height, width) of each image.
 
         Raises:
-            ValueError: the images do not give as many tokens as the ids ask for.
+            ValueError: the images do not give as many tokens as there are image token ids.
 
         """
         key = (ids.tobytes(), tuple(sizes))
@@ -181,7 +188,7 @@ class Layouts:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the embeddings on the host."""
+        """Return the memory of the embeddings on the host in bytes."""
         return sum(p.nbytes for m in (self._tokens, self._positions) for p in m.parameters())
 
 

@@ -1,4 +1,4 @@
-"""GR00T N1.6: backbone and action head under the checkpoint's names."""
+"""GR00T N1.6 reference network: backbone and action head, named as in the checkpoint."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from groot_ros.layers.flow_matching import Conditioning
 
 
 class Gr00tN1d6(nn.Module):
-    """GR00T N1.6 as written: images, text, state and noise to a normalised action chunk."""
+    """Reference network that maps images, text, state and noise to a normalised action chunk."""
 
     def __init__(self, config: Gr00tN1d6Config) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class Gr00tN1d6(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Of the weights."""
+        """Return the device of the weights."""
         return self.action_head.state_encoder.layer1.W.device
 
     def forward(
@@ -39,17 +39,18 @@ class Gr00tN1d6(nn.Module):
         steps: int | None = None,
         conditioning: Conditioning | None = None,
     ) -> Tensor:
-        """Float32 [B, H, max_action_dim].
+        """Return normalised action chunks, float32 [B, H, max_action_dim].
 
         Args:
             input_ids: int64 [B, S], left padded.
-            attention_mask: int64 [B, S], 1 at tokens.
-            images: normalised [n, 3, H, W] in (x - 127.5) / 127.5, sample-major; sizes may differ.
+            attention_mask: int64 [B, S], 1 at tokens, 0 at padding.
+            images: [n, 3, H, W] each, sample by sample, normalised by `normalise_pixels`; sizes
+                may differ.
             state: [B, T_state, max_state_dim], normalised.
-            embodiment: int64 [B].
+            embodiment: int64 [B], row of the category-specific weights.
             noise: float32 [B, H, max_action_dim].
-            steps: Euler steps, the checkpoint's own number if None.
-            conditioning: on committed motion, None for plain sampling.
+            steps: number of Euler steps; None = as configured in the checkpoint.
+            conditioning: conditioning on committed motion; None = plain sampling.
 
         """
         backbone = self.backbone(input_ids, attention_mask, images)
@@ -64,20 +65,20 @@ def build_model(
     dtype: torch.dtype = torch.float32,
     seed: int = 0,
 ) -> Gr00tN1d6:
-    """Return a randomly initialised model; device "meta" costs no memory."""
+    """Return a randomly initialised model; device "meta" allocates no memory."""
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         return Gr00tN1d6(config).to(dtype)
 
 
 def normalise_pixels(images: Tensor) -> Tensor:
-    """Map bytes to float32 in [-1, 1]: (x - 127.5) / 127.5."""
+    """Convert uint8 pixels to float32 in [-1, 1]: (x - 127.5) / 127.5."""
     return (images.float() - 127.5) / 127.5
 
 
 @dataclass(frozen=True)
 class TensorBatch:
-    """A `processor.Batch` on a device; images are normalised, [1, 3, h, w] each."""
+    """Copy of a `processor.Batch` on a device; images are normalised, [1, 3, h, w] each."""
 
     input_ids: Tensor
     attention_mask: Tensor

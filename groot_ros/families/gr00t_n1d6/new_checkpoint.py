@@ -22,10 +22,10 @@ _COLUMNS, _HORIZON = 128, 50
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Everything that a new checkpoint is made from, except its weights.
+    """Configuration of a new checkpoint, without its weights.
 
     Attributes:
-        network: sizes.
+        network: sizes of the network.
         processor: modalities and image pipeline.
         statistics: {tag: {modality: {group: {statistic: values}}}}.
 
@@ -37,7 +37,7 @@ class CheckpointConfig:
 
 
 def published_config(layout: DataLayout) -> CheckpointConfig:
-    """Return the published sizes for other data, with the byte tokenizer's ids."""
+    """Return the configuration of published size for this data, with the byte tokenizer's ids."""
     network = Gr00tN1d6Config(
         eagle=EagleConfig(image_token_index=IMAGE_TOKEN_INDEX),
         max_state_dim=_COLUMNS,
@@ -50,12 +50,12 @@ def published_config(layout: DataLayout) -> CheckpointConfig:
 def make_config(
     network: Gr00tN1d6Config, layout: DataLayout, embodiment_row: int | None = None
 ) -> CheckpointConfig:
-    """Return the configuration of a network for other data.
+    """Return the configuration of a network for this data.
 
     Args:
-        network: sizes.
-        layout: of the data.
-        embodiment_row: row of the category-specific weights, the built-in one of the tag if None.
+        network: sizes of the network.
+        layout: layout of the data.
+        embodiment_row: row of the category-specific weights; None = the built-in row of the tag.
 
     """
     now = (0,)
@@ -92,7 +92,7 @@ def make_config(
 
 
 def write_config(config: CheckpointConfig, out: Path) -> None:
-    """Write everything of a checkpoint except its weights, with the byte tokenizer."""
+    """Write all files of a checkpoint except its weights, with the byte tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     save_processor(config.processor, config.statistics, out)
     write_byte_tokenizer(out)

@@ -1,4 +1,4 @@
-"""Observations to model inputs and model outputs to actions, for one embodiment of GR00T N1.6."""
+"""Processor of GR00T N1.6: observations to model inputs, and model outputs to actions."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,16 +21,16 @@ _SYSTEM = "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
 
 
 def formalise(instruction: str) -> str:
-    """Return it in lower case, with only (Unicode) word characters and white space."""
+    """Return the instruction in lower case, with only word characters and white space (Unicode)."""
     return re.sub(r"[^\w\s]", "", instruction.lower())
 
 
 def build_prompt(instruction: str, image_tokens: Sequence[int]) -> str:
-    """Return one user turn: text first, then each image as a numbered run of image tokens.
+    """Return the prompt: the instruction, then each image as a numbered run of image tokens.
 
     Args:
-        instruction: already formalised, where the checkpoint wants that.
-        image_tokens: number of tokens of every image, frame by frame, views in order.
+        instruction: text, after `formalise` if the checkpoint has `formalize_language`.
+        image_tokens: number of tokens of each image, frame by frame, views in order.
 
     """
     images = "".join(
@@ -42,7 +42,7 @@ def build_prompt(instruction: str, image_tokens: Sequence[int]) -> str:
 
 @dataclass(frozen=True)
 class Sample:
-    """One observation in the checkpoint's units, with the actions that followed when training.
+    """Observation in the checkpoint's units; for training with the actions that followed.
 
     Attributes:
         images: view -> uint8 RGB [T, H, W, 3], oldest frame first; views may differ in size.
@@ -60,7 +60,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class EncodedSample:
-    """A sample as the model reads it, before padding to a batch.
+    """Model inputs of one sample, before padding to a batch.
 
     Attributes:
         input_ids: token ids.
@@ -81,7 +81,7 @@ class EncodedSample:
 
 @dataclass(frozen=True)
 class Batch:
-    """Padded samples, numpy.
+    """Batch of padded samples as numpy arrays.
 
     Attributes:
         input_ids, attention_mask: int64 [B, S], left padded.
@@ -101,7 +101,7 @@ class Batch:
     action_mask: NDArray[np.float32] | None = None
 
     def inputs(self, row: int = 0) -> dict[str, NDArray[Any]]:
-        """Return one sample as model inputs: batch dimensions of 1, images as "image.<i>"."""
+        """Return one sample as model inputs: batch dimensions are 1, images are "image.<i>"."""
         each = len(self.images) // len(self.input_ids)
         images = self.images[row * each : (row + 1) * each]
         one = slice(row, row + 1)
@@ -115,15 +115,16 @@ class Batch:
 
 
 class Processor:
-    """See `families.family.Processor`; images, state and instruction of one embodiment.
+    """See `families.family.Processor`; for one embodiment.
 
     Attributes:
-        config: of the checkpoint.
-        tag: embodiment.
+        config: processor configuration of the checkpoint.
+        tag: tag of the embodiment.
+        embodiment: modalities of the embodiment.
         embodiment_id: row of the category-specific weights.
-        codec: state and action columns.
+        codec: codec of state and action columns.
         images: image pipeline.
-        tokenizer: of the language tower.
+        tokenizer: tokenizer of the language tower.
         chunk_shape: steps and columns that the model denoises.
 
     """
@@ -161,8 +162,8 @@ class Processor:
         Args:
             directory: of the checkpoint.
             tag: embodiment.
-            tokenizer: of the language tower.
-            cell: side in pixels of one image token (patch size times pixel shuffle).
+            tokenizer: tokenizer of the language tower.
+            cell: side of one image token in pixels (patch size times pixel shuffle).
             chunk_shape: steps and columns that the model denoises.
 
         """
@@ -173,11 +174,11 @@ class Processor:
 
     @property
     def views(self) -> tuple[str, ...]:
-        """Cameras, in the model's order."""
+        """Return the cameras in the model's order."""
         return self.embodiment.video.modality_keys
 
     def new_session(self) -> None:
-        """Return None: inferences do not depend on one another."""
+        """Return None, as inferences do not depend on each other."""
         return
 
     def encode(self, observation: Observation, session: Any = None) -> dict[str, NDArray[Any]]:
@@ -191,13 +192,13 @@ class Processor:
         """Encode one sample, before padding.
 
         Args:
-            sample: views beyond the checkpoint's are ignored.
-            rng: draws the crop, one draw for all frames and views (training); None crops the
+            sample: observation; views that the checkpoint does not use are ignored.
+            rng: draws one crop position for all frames and views (training); None crops the
                 centre (evaluation).
 
         Raises:
             ValueError: a view or group is missing, has the wrong number of frames, or is not
-                finite; a view is over 200 times as long as wide.
+                finite; or one side of an image is more than 200 times as long as the other.
 
         """
         at = (0.5, 0.5) if rng is None else (float(rng.random()), float(rng.random()))
@@ -215,20 +216,20 @@ class Processor:
         )
 
     def draw(self, seed: int) -> dict[str, NDArray[Any]]:
-        """Return the noise that denoising starts from."""
-        # Importable without torch up to here.
+        """Return the noise that denoising starts from, float32 [1, H, A]."""
+        # Imported here, so that the processor can be imported without torch.
         from groot_ros.layers.flow_matching import draw_noise
 
         return {"noise": draw_noise((1, *self.chunk_shape), seed).numpy()}
 
     def condition(self, prefix: Prefix, state: Groups) -> dict[str, NDArray[np.float32]]:
-        """See `Processor.condition`; the inputs are those of `flow_matching.Conditioning`."""
+        """See `families.family.Processor.condition`; returns the fields of `Conditioning`."""
         action, known = self.codec.encode_prefix(prefix.values, state)
         steps, columns = len(prefix.start), np.flatnonzero(known)
         shape = (1, *self.chunk_shape)
 
         def spread(given: NDArray[np.floating], beyond: float) -> NDArray[np.float32]:
-            """Expand [K] to [1, H, A]; other columns and later steps stay neutral."""
+            """Expand [K] to [1, H, A]; other columns and later steps are `beyond`."""
             array = np.full(shape, beyond, dtype=np.float32)
             array[0, :steps, columns] = given
             return array
@@ -246,7 +247,10 @@ class Processor:
         }
 
     def draw_prefix(self, seed: int) -> dict[str, NDArray[np.float32]]:
-        """Return small smooth motion: two frozen steps, shown as finished, then fading guidance."""
+        """Return the inputs of `condition` for small sinusoidal motion.
+
+        The first steps are frozen and marked as clean; on the next ones guidance fades out.
+        """
         total, width = self.chunk_shape
         used = sum(self.codec.action_widths.values())
         rng = np.random.default_rng(seed)
@@ -306,7 +310,7 @@ class Processor:
         return Observation(0, images, state, instruction)
 
     def tokens(self, instruction: str, image_tokens: Sequence[int]) -> list[int]:
-        """Return the token ids of the whole prompt; the last instruction is cached."""
+        """Return the token ids of the whole prompt; the ids of the last prompt are cached."""
         text = formalise(instruction) if self.config.formalize_language else instruction
         key = (text, tuple(image_tokens))
         if key not in self._prompts:
@@ -324,7 +328,7 @@ class Processor:
     def _frames(
         self, images: Mapping[str, NDArray[np.uint8]]
     ) -> list[tuple[str, NDArray[np.uint8]]]:
-        """Frame by frame, views in order."""
+        """Return (view, frame) pairs, frame by frame, views in order."""
         count = len(self.embodiment.video.delta_indices)
         for view in self.views:
             if view not in images:
@@ -338,7 +342,12 @@ class Processor:
 
 
 def collate(samples: Sequence[EncodedSample], pad_id: int) -> Batch:
-    """Stack samples into a batch, with token ids padded on the left."""
+    """Stack samples into a batch, with token ids padded on the left.
+
+    Raises:
+        ValueError: some samples have actions and others have none.
+
+    """
     length = max(len(sample.input_ids) for sample in samples)
     ids = np.full((len(samples), length), pad_id, dtype=np.int64)
     mask = np.zeros((len(samples), length), dtype=np.int64)
@@ -360,9 +369,9 @@ def collate(samples: Sequence[EncodedSample], pad_id: int) -> Batch:
     )
 
 
-#: Steps of drawn committed motion that are frozen, and over which guidance then decays.
+#: Frozen steps of random committed motion, and the following steps over which guidance decays.
 _FROZEN, _GUIDED = 2, 5
-#: Squares per side of a drawn image: edges and flat parts, as in a scene.
+#: Squares per side of a random image; they give edges and flat areas, as in real scenes.
 _SQUARES = 12
 
 

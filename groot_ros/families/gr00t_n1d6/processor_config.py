@@ -16,7 +16,8 @@ from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.processing.modality import CodecConfig, Embodiment
 
 PROCESSOR_FILES = ("processor_config.json", "statistics.json", "embodiment_id.json")
-#: Projector row of every tag that the reference knows; a checkpoint may add or override.
+#: Tag -> row of the category-specific weights, from the reference; a checkpoint may add to it or
+#: override it.
 BUILTIN_EMBODIMENT_IDS = {
     "robocasa_panda_omron": 13,
     "gr1": 20,
@@ -32,9 +33,9 @@ BUILTIN_EMBODIMENT_IDS = {
 
 @dataclass(frozen=True)
 class ProcessorConfig:
-    """processor_config.json with embodiment_id.json; defaults are the reference's.
+    """Contents of processor_config.json and embodiment_id.json; defaults are the reference's.
 
-    `directory` is where they were read; errors name it.
+    `directory` is the directory they were read from; errors name it.
     """
 
     embodiments: Mapping[str, Embodiment]
@@ -55,12 +56,12 @@ class ProcessorConfig:
 
     @classmethod
     def read(cls, directory: Path) -> "ProcessorConfig":
-        """From a checkpoint directory; CheckpointError names file and key."""
+        """Read the files of a checkpoint directory; a CheckpointError names file and key."""
         outer = Fields.read(directory / "processor_config.json")
         if outer.has("processor_class"):
             outer.expect("processor_class", "Gr00tN1d6Processor", None)
         f = outer.section("processor_kwargs")
-        # Without albumentations the reference letterboxes instead; that path is not offered.
+        # Without albumentations the reference letterboxes images, which is not supported.
         f.expect("use_albumentations", True, False)
         configs = f.section("modality_configs")
         edge = (
@@ -86,7 +87,12 @@ class ProcessorConfig:
         )
 
     def embodiment(self, tag: str) -> Embodiment:
-        """The modalities of a tag; a wrong tag is an error that lists the valid ones."""
+        """Return the modalities of a tag.
+
+        Raises:
+            CheckpointError: the tag is unknown; the message lists the valid ones.
+
+        """
         if tag not in self.embodiments:
             valid = ", ".join(sorted(self.embodiments))
             raise CheckpointError(
@@ -96,7 +102,12 @@ class ProcessorConfig:
         return self.embodiments[tag]
 
     def embodiment_id(self, tag: str) -> int:
-        """Row of the category-specific weights."""
+        """Return the row of the category-specific weights of a tag.
+
+        Raises:
+            CheckpointError: the tag is unknown; the message lists the valid ones.
+
+        """
         if tag not in self.embodiment_ids:
             valid = ", ".join(sorted(self.embodiment_ids))
             raise CheckpointError(
@@ -105,7 +116,7 @@ class ProcessorConfig:
         return self.embodiment_ids[tag]
 
     def ids_from(self, tag: str) -> str:
-        """Where the row of a tag comes from, as errors name it."""
+        """Return the source of a tag's row, for error messages."""
         path = self.path("embodiment_id.json")
         if self.directory is None or Path(path).exists():
             builtin = self.embodiment_ids.get(tag) == BUILTIN_EMBODIMENT_IDS.get(tag, -1)
@@ -113,10 +124,12 @@ class ProcessorConfig:
         return f"the built-in table of embodiments (there is no {path})"
 
     def action_spacing(self, tag: str) -> int:
-        """Steps of the training data between the actions of a chunk.
+        """Return the number of training data steps between two actions of a chunk.
 
-        Raises CheckpointError where it is not one number: a chunk has one time step, and to fill
-        the gaps would be to invent actions.
+        Raises:
+            CheckpointError: the actions are not evenly spaced. A chunk has a single time step, and
+                interpolated actions would not come from the model.
+
         """
         deltas = self.embodiment(tag).action.delta_indices
         gaps = {after - before for before, after in pairwise(deltas)} or {1}
@@ -141,11 +154,11 @@ class ProcessorConfig:
         )
 
     def path(self, name: str) -> str:
-        """A file of the checkpoint, as errors name it."""
+        """Return the path of a file of the checkpoint, for error messages."""
         return name if self.directory is None else str(self.directory / name)
 
     def to_json(self) -> dict[str, Any]:
-        """The processor_config.json that `read` reads back."""
+        """Return the contents of a processor_config.json that `read` reads back."""
         kwargs = asdict(self)
         del kwargs["embodiment_ids"], kwargs["directory"]
         configs = kwargs.pop("embodiments")
@@ -160,10 +173,14 @@ class ProcessorConfig:
 
 
 def save_processor(config: ProcessorConfig, statistics: Mapping[str, Any], directory: Path) -> None:
-    """processor_config.json, statistics.json and embodiment_id.json.
+    """Write processor_config.json, statistics.json and embodiment_id.json.
 
-    `statistics` is {tag: {"state"|"action"|"relative_action": {group: {stat: [D] or [T, D]}}}},
-    stat in min, max, mean, std, q01, q99; arrays or lists.
+    Args:
+        config: contents of processor_config.json and embodiment_id.json.
+        statistics: {tag: {"state"|"action"|"relative_action": {group: {stat: values}}}}; stat is
+            min, max, mean, std, q01 or q99, values are an array or list [D] or [T, D].
+        directory: directory to write to; it is created if missing.
+
     """
     directory.mkdir(parents=True, exist_ok=True)
     for name, value in (

@@ -1,9 +1,9 @@
-"""The staged model of GR00T N1.6: four segments that compute the reference model's numbers.
+"""Staged model of GR00T N1.6: four segments that compute the same values as the reference model.
 
-"vision" turns the patches of all views of one size into image tokens, "language" embeddings into
-features, "context" features into keys and values, and "denoise" is one Euler step. The host binds
-the rest: token embeddings, positions and time tables, cached per instruction, image sizes and
-number of steps.
+"vision" converts the patches of all views of one size to image tokens, "language" converts
+embeddings to features, "context" converts features to keys and values, and "denoise" is one Euler
+step. The host provides token embeddings, positions and time tables, which are cached per
+instruction, image sizes and number of steps.
 """
 
 import re
@@ -63,7 +63,7 @@ _WEIGHTS = {
 
 
 def program_spec(config: Gr00tN1d6Config) -> ProgramSpec:
-    """Return the segments of a checkpoint and the tensors between them."""
+    """Return the segments of a checkpoint's staged model and the tensors between them."""
     eagle, dit = config.eagle, config.dit
     text = eagle.text
     groups = token_groups(config)
@@ -146,7 +146,7 @@ def program_spec(config: Gr00tN1d6Config) -> ProgramSpec:
 
 
 def _grid_inputs(config: Gr00tN1d6Config) -> tuple[TensorSpec, ...]:
-    """Return what the vision tower reads about an image size, as `layout.PatchGrid` makes it."""
+    """Return the inputs of the vision tower that depend on the image size; see `PatchGrid`."""
     vision = config.eagle.vision
     inputs = [TensorSpec("positions", ("patches", vision.hidden_size))]
     if vision.use_rope:
@@ -182,11 +182,11 @@ class StagedModel:
     """`core.program.Program` of a checkpoint for one embodiment.
 
     Attributes:
-        config: of the checkpoint.
-        spec: see `program_spec`.
-        device, dtype: of the segments.
-        layouts: constants by instruction and image sizes.
-        tables: constants by number of denoising steps.
+        config: configuration of the network.
+        spec: segments; see `program_spec`.
+        device, dtype: device and element type of the segments.
+        layouts: cache of constants by instruction and image sizes.
+        tables: cache of constants by number of denoising steps.
 
     """
 
@@ -212,28 +212,28 @@ class StagedModel:
 
     @property
     def modules(self) -> Mapping[str, nn.Module]:
-        """Segments that were loaded."""
+        """Return the loaded segments by name."""
         return self._modules
 
     @property
     def nbytes(self) -> int:
-        """Memory on the device: weights, tables, and on the CPU the token embeddings too."""
+        """Return the memory on the device in bytes: weights, tables, and on a CPU embeddings."""
         host = self.tables.nbytes + (self.layouts.nbytes if self.device.type == "cpu" else 0)
         return sum(map(held_bytes, self._modules.values())) + host
 
     def pack(self) -> "StagedModel":
-        """Reorder the weights for the CPU's kernels where that is possible; returns itself."""
+        """Reorder the weights for the CPU's kernels if possible, and return this model."""
         if can_pack(self.device):
             for module in self._modules.values():
                 pack(module)
         return self
 
     def bind(self, inputs: ModelInputs, steps: int) -> Binding:
-        """See `core.program.Program.bind`; inputs as `processor.Processor` makes them.
+        """See `core.program.Program.bind`; the inputs come from `processor.Processor`.
 
         Raises:
-            ValueError: the images do not give as many tokens as the ids ask for, or there is less
-                than one step.
+            ValueError: the images do not give as many tokens as there are image token ids, or
+                `steps` is less than 1.
 
         """
         images = [inputs[f"image.{i}"] for i in range(sum(n.startswith("image.") for n in inputs))]
@@ -249,7 +249,7 @@ class StagedModel:
         return self.bound(layout, self.tables.of(steps), observed)
 
     def bound(self, layout: Layout, tables: TimeTables, observed: Mapping[str, Tensor]) -> Binding:
-        """Return the binding of host tensors to the constants of a layout and time tables."""
+        """Return a binding of the observed host tensors, a layout and time tables."""
         constants = {
             "text_embeddings": layout.embeddings,
             "image_index": layout.image_index,
@@ -316,7 +316,7 @@ class StagedModel:
 
 
 def _conditioning(inputs: ModelInputs) -> dict[str, Tensor]:
-    """Return the tensors of `CONDITIONING`; without a prefix those of plain sampling."""
+    """Return the tensors of `CONDITIONING`; without a prefix the neutral ones."""
     if "prefix" in inputs:
         return {name: torch.from_numpy(inputs[name]) for name in CONDITIONING}
     zeros = torch.zeros(inputs["noise"].shape)
@@ -327,14 +327,15 @@ def _conditioning(inputs: ModelInputs) -> dict[str, Tensor]:
 def make_staged(
     model: Gr00tN1d6, *, embodiment: int = 0, step_counts: Collection[int] = ()
 ) -> StagedModel:
-    """Take over the weights of a model as written; it cannot run any more.
+    """Convert a reference model to a staged model; the reference model cannot run afterwards.
 
-    The weights of the time embeddings stay where they are, outside the segments.
+    The weights of the time embeddings are not part of the segments and are kept.
 
     Args:
-        model: on its device, in its precision; on "meta" the result can be counted, not run.
+        model: reference model; its device and precision are those of the result. On "meta" the
+            result cannot run, but its size can be counted.
         embodiment: row of the category-specific weights.
-        step_counts: numbers of denoising steps whose tables are made now.
+        step_counts: numbers of denoising steps whose tables are computed now.
 
     """
     device, dtype = model.device, model.action_head.dtype
@@ -362,19 +363,19 @@ def load_staged(
     step_counts: Collection[int] = (),
     progress: Callable[[float], None] | None = None,
 ) -> StagedModel:
-    """Read the staged model of a checkpoint; weights of other segments are never read.
+    """Read the staged model of a checkpoint; only weights of the given segments are read.
 
-    The weights of the time embeddings are read, used and dropped before the others are read;
-    another number of steps reads them again. Token embeddings stay on the host.
+    The weights of the time embeddings are read first and released after use; a new number of
+    steps reads them again. Token embeddings stay on the host.
 
     Args:
-        directory: with model.safetensors, or shards and their index.
+        directory: contains model.safetensors, or shards and their index.
         config: from `weights.load_config`.
         embodiment: row of the category-specific weights.
-        device: of the segments.
-        dtype: of the weights.
-        segments: names of those to load.
-        step_counts: numbers of denoising steps whose tables are made now.
+        device: device of the segments.
+        dtype: element type of the weights.
+        segments: names of the segments to load.
+        step_counts: numbers of denoising steps whose tables are computed now.
         progress: called with the fraction of the segments' bytes read so far.
 
     Raises:

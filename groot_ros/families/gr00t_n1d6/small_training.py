@@ -1,10 +1,10 @@
 """Train a small GR00T N1.6 from random weights on a CPU, in two stages.
 
-A real GR00T starts from a pretrained vision-language model, which it keeps frozen while the action
-head learns. Here stage one, "grounding", teaches the backbone through linear read-outs that are
-discarded afterwards: from every image token what its cell shows, and from every token after the
-instruction where that leads. Stage two teaches the head by flow matching on the backbone's
-features, computed once.
+A real GR00T starts from a pretrained vision-language model that stays frozen while the action head
+is trained. Here stage one, "grounding", trains the backbone with two linear read-outs that are
+discarded afterwards: one predicts from each image token what its cell shows, the other predicts the
+goal of the instruction from every token after it. Stage two trains the head by flow matching on the
+backbone's features, which are computed once.
 """
 
 import copy
@@ -45,7 +45,7 @@ _TEXT, _VISION, _DIT = 64, 64, 64
 
 
 def small_network(layout: DataLayout) -> Gr00tN1d6Config:
-    """Return under a million parameters; 20 image tokens per image of 112 x 140."""
+    """Return a network of under a million parameters; an image of 112 x 140 gives 20 tokens."""
     vision = VisionConfig(
         hidden_size=_VISION,
         intermediate_size=2 * _VISION,
@@ -110,13 +110,13 @@ class SmallTrainer:
     def train_backbone(
         self, data: Demonstrations, steps: int, generator: torch.Generator, report: Progress
     ) -> None:
-        """Run stage one."""
+        """Run stage one; see `families.family.SmallTrainer.train_backbone`."""
         _train_backbone(self.model, self._encoded(data), steps, generator, report)
 
     def train_head(
         self, data: Demonstrations, steps: int, generator: torch.Generator, report: Progress
     ) -> None:
-        """Run stage two."""
+        """Run stage two; see `families.family.SmallTrainer.train_head`."""
         _train_head(self.model, self._encoded(data), steps, generator, report)
 
     def save(self, path: Path) -> None:
@@ -142,7 +142,14 @@ class SmallTrainer:
 
 @dataclass(frozen=True)
 class Target:
-    """What the head is taught, B samples: [B, 1, max_state_dim] and [B, H, max_action_dim]."""
+    """State and target actions of B samples for the head.
+
+    Attributes:
+        state: [B, 1, max_state_dim].
+        action, action_mask: [B, H, max_action_dim].
+        embodiment: int64 [B].
+
+    """
 
     state: Tensor
     action: Tensor
@@ -152,13 +159,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Batch:
-    """What the backbone sees and is taught, B samples.
+    """Inputs and targets of B samples for the backbone.
 
     Attributes:
         input_ids, attention_mask: int64 [B, S], left padded.
         images: one tensor [B * views, 3, h, w] in [-1, 1].
-        goal: [B, joints], scaled to zero mean and unit deviation.
-        cells: [B, image tokens, WIDTH] of coloured_cells, scaled to unit deviation.
+        goal: [B, K] from `Demonstrations.goals`, scaled to zero mean and unit deviation.
+        cells: [B, image tokens, C] from `Demonstrations.cells`, scaled to unit deviation.
 
     """
 
@@ -170,9 +177,9 @@ class Batch:
 
 
 class Batches:
-    """Demonstrations encoded once, by the processor that inference uses.
+    """Demonstrations, encoded once by the processor that inference uses.
 
-    Samples are indexed by state ("rows") and instruction ("texts"), int64 [B] each.
+    Samples are indexed by state (`rows`) and instruction (`texts`), int64 [B] each.
     """
 
     def __init__(self, processor: Processor, data: Demonstrations) -> None:
@@ -206,30 +213,30 @@ class Batches:
 
     @property
     def instructions(self) -> int:
-        """How many instructions each state comes with."""
+        """Return the number of instructions per state."""
         return len(self._ids)
 
     @property
     def goal_width(self) -> int:
-        """Numbers per goal."""
+        """Return the number of values per goal."""
         return self._goal.shape[-1]
 
     @property
     def cell_width(self) -> int:
-        """Numbers per image token."""
+        """Return the number of target values per image token."""
         return self._cells.shape[-1]
 
     def draw_indices(self, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Random states, each with a random instruction."""
+        """Draw random states, each with a random instruction; returns rows and texts."""
         rows = torch.randint(len(self), (size,), generator=generator)
         return rows, torch.randint(self.instructions, (size,), generator=generator)
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:
-        """A random batch for the backbone."""
+        """Draw a random batch for the backbone."""
         return self.select(*self.draw_indices(size, generator))
 
     def select(self, rows: Tensor, texts: Tensor) -> Batch:
-        """What the backbone sees of these samples."""
+        """Return these samples as a batch for the backbone."""
         return Batch(
             self._ids[texts],
             self._mask[texts],
@@ -239,7 +246,7 @@ class Batches:
         )
 
     def target(self, rows: Tensor, texts: Tensor) -> Target:
-        """What the head is taught about these samples."""
+        """Return the state and target actions of these samples for the head."""
         return Target(
             self._state[rows],
             self._action[rows, texts],
@@ -256,7 +263,7 @@ _FEATURE_BATCH = 64
 def _train_backbone(
     model: Gr00tN1d6, data: Batches, steps: int, generator: torch.Generator, report: Progress
 ) -> None:
-    """Stage one; the model's backbone holds the result."""
+    """Run stage one and store the averaged weights in the model's backbone."""
     width = model.config.backbone_embedding_dim
     goal, cells = nn.Linear(width, data.goal_width), nn.Linear(width, data.cell_width)
     optimiser = Optimiser([model.backbone, goal, cells], steps, _GROUNDING_RATE)
@@ -264,8 +271,8 @@ def _train_backbone(
         batch = data.draw(_GROUNDING_BATCH, generator)
         seen = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
         where = (goal(seen.features) - batch.goal[:, None]) ** 2
-        # The instruction comes before the pictures, and attention is causal; the last token has
-        # seen all of both.
+        # Attention is causal and the instruction comes before the images, so tokens from the first
+        # image token on can predict the goal. Only the last token has seen both completely.
         behind = seen.image_mask.cumsum(1) > 0
         what = (cells(seen.features[seen.image_mask]) - batch.cells.flatten(0, 1)) ** 2
         report(optimiser.step(where[behind].mean() + where[:, -1].mean() + what.mean()))
@@ -275,7 +282,7 @@ def _train_backbone(
 def _train_head(
     model: Gr00tN1d6, data: Batches, steps: int, generator: torch.Generator, report: Progress
 ) -> None:
-    """Stage two; the model's action head holds the result."""
+    """Run stage two and store the averaged weights in the model's action head."""
     features = Features.of(model, data)
     optimiser = Optimiser([model.action_head], steps, _HEAD_RATE)
     for _ in range(steps):
@@ -296,7 +303,7 @@ def _train_head(
 
 @dataclass(frozen=True)
 class Features:
-    """What the backbone makes of each state with each instruction, in half precision.
+    """Backbone features of each state with each instruction, in half precision.
 
     Attributes:
         values: float16 [instructions, N, S, C].
@@ -311,7 +318,7 @@ class Features:
     @classmethod
     @torch.no_grad()
     def of(cls, model: Gr00tN1d6, data: Batches) -> "Features":
-        """Run the backbone over everything."""
+        """Compute the features of all states with all instructions."""
         values, attention, image = [], [], []
         for text in range(data.instructions):
             parts = []
@@ -325,7 +332,7 @@ class Features:
         return cls(torch.stack(values), torch.stack(attention), torch.stack(image))
 
     def of_samples(self, rows: Tensor, texts: Tensor) -> BackboneOutput:
-        """What the head sees of samples, int64 [B] each."""
+        """Return the features of samples; `rows` and `texts` are int64 [B]."""
         return BackboneOutput(
             self.values[texts, rows].float(), self.attention_mask[texts], self.image_mask[texts]
         )
@@ -333,10 +340,10 @@ class Features:
 
 @torch.no_grad()
 def _initialise(model: Gr00tN1d6, seed: int) -> None:
-    """Set unit gain in every linear layer, no bias, and no time modulation.
+    """Initialise linear layers with unit gain and zero bias, and the time modulation with zero.
 
-    A real GR00T starts from pretrained weights; the small initial values of its category-specific
-    layers (0.02) would hide a narrow head's inputs from it for thousands of steps.
+    A real GR00T starts from pretrained weights. In a narrow head, the default small values of the
+    category-specific layers (0.02) would suppress the inputs for thousands of steps.
     """
     generator = torch.Generator().manual_seed(seed)
     for module in model.modules():
@@ -358,7 +365,12 @@ _AVERAGE_KEEP = 0.998
 
 
 class Optimiser:
-    """Trains modules in place; `averaged` holds the weights to keep, module by module."""
+    """Optimiser that trains modules in place and averages their weights over time.
+
+    Attributes:
+        averaged: a copy of each module with the averaged weights, which are the result.
+
+    """
 
     def __init__(self, modules: list[nn.Module], steps: int, peak_rate: float) -> None:
         self._modules = modules
@@ -370,7 +382,7 @@ class Optimiser:
         )
 
     def step(self, loss: Tensor) -> float:
-        """One update; returns the loss as a number."""
+        """Run one update and return the loss as a float."""
         for group in self._adam.param_groups:
             group["lr"] = self._peak_rate * rate_share(self._done, self._steps)
         self._adam.zero_grad(set_to_none=True)
@@ -378,7 +390,7 @@ class Optimiser:
         nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._adam.step()
         self._done += 1
-        # A short memory at first, or the average would still hold the initial weights.
+        # A short memory at first, so that the initial weights do not stay in the average.
         self._average(min(_AVERAGE_KEEP, (1 + self._done) / (10 + self._done)))
         return float(loss.detach())
 
@@ -390,6 +402,6 @@ class Optimiser:
 
 
 def rate_share(step: int, steps: int) -> float:
-    """Return the share of the peak learning rate: a linear rise, then half a cosine down."""
+    """Return the learning rate as a share of its peak: linear warm-up, then cosine decay."""
     fall = 0.5 * (1.0 + math.cos(math.pi * min(step, steps) / steps))
     return min(1.0, (step + 1) / _WARM_UP) * (_FINAL_SHARE + (1.0 - _FINAL_SHARE) * fall)

@@ -10,10 +10,10 @@ from groot_ros.layers.staged import LanguageLayer, VisionLayer
 
 
 class Vision(nn.Module):
-    """Vision tower and connector; takes over the weights of `eagle`.
+    """Vision tower and connector, built from the weights of `eagle`, which cannot run afterwards.
 
-    Patches come cell by cell (the square of patches that becomes one token), so the pixel
-    shuffle is a reshape; the connector's first layers are permuted to match.
+    Patches are ordered cell by cell (a cell is the square of patches that becomes one token), so
+    the pixel shuffle is a reshape. The connector's first layers are permuted to match.
     """
 
     def __init__(self, config: EagleConfig, eagle: Eagle) -> None:
@@ -33,7 +33,7 @@ class Vision(nn.Module):
         assert isinstance(first, nn.Linear)
 
         def cell_major(x: Tensor) -> Tensor:
-            """Last dimension from (channel, patch of the cell) to (patch of the cell, channel)."""
+            """Reorder the last dimension from (channel, patch) to (patch, channel)."""
             split = x.unflatten(-1, (-1, self.cell))
             return split.transpose(-1, -2).flatten(-2).contiguous()
 
@@ -44,7 +44,14 @@ class Vision(nn.Module):
         keep_precision(self.embed, self.second)
 
     def forward(self, patches: Tensor, positions: Tensor, *grid: Tensor) -> Tensor:
-        """[V, N, P] and [N, C] to [V, N / cell, D]; see `program_spec` for `grid`."""
+        """Return image tokens [V, N / cell, D].
+
+        Args:
+            patches: normalised pixels [V, N, P].
+            positions: position embeddings [N, C].
+            *grid: further inputs of `layout.PatchGrid.inputs`, if the checkpoint uses them.
+
+        """
         rope = (grid[0], grid[1]) if self.use_rope else None
         same_window = grid[-1] if self.use_windows else None
         x = self.embed(patches) + positions
@@ -56,7 +63,7 @@ class Vision(nn.Module):
 
 
 class Language(nn.Module):
-    """Language tower; takes over the weights of `qwen`, except its token embeddings."""
+    """Language tower, built from the weights of `qwen` without its token embeddings."""
 
     def __init__(self, config: qwen3.TextConfig, qwen: qwen3.Qwen3) -> None:
         super().__init__()
@@ -65,7 +72,7 @@ class Language(nn.Module):
         self.norm = qwen.norm
 
     def forward(self, embeddings: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """[1, S, D], [S, d] and [S, d] to [1, S, D]."""
+        """Compute features [1, S, D] from embeddings [1, S, D]; cos and sin are [S, d]."""
         x = embeddings
         for layer in self.layers:
             x = layer(x, cos, sin)

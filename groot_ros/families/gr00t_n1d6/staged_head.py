@@ -15,24 +15,24 @@ from groot_ros.layers.flow_matching import euler_step
 from groot_ros.layers.fusion import compose, keep_precision, linear, take_layers
 from groot_ros.layers.staged import DenoiseBlock
 
-#: LayerNorm of the output, as in `layers.dit`.
+#: Epsilon of the LayerNorm before the output, as in `layers.dit`.
 _OUTPUT_EPS = 1e-6
 
 
 def token_groups(config: Gr00tN1d6Config) -> tuple[str, ...]:
-    """Return the sets of feature tokens that cross-attention layers attend to."""
+    """Return the names of the token groups that cross-attention layers attend to."""
     return ("text", "image") if config.use_alternate_vl_dit else ("all",)
 
 
 def group_of_layer(config: Gr00tN1d6Config, layer: int) -> str:
-    """Return the set that the cross-attention layer with this (even) index attends to."""
+    """Return the token group that the cross-attention layer with this (even) index attends to."""
     if not config.use_alternate_vl_dit:
         return "all"
     return "text" if layer % (2 * config.attend_text_every_n_blocks) == 0 else "image"
 
 
 class KeysAndValues(nn.Module):
-    """Keys and values of all layers that attend to one group of tokens, in one product."""
+    """Projection to the keys and values of all layers that attend to one token group."""
 
     def __init__(self, config: Gr00tN1d6Config, blocks: list[Block]) -> None:
         super().__init__()
@@ -49,16 +49,17 @@ class KeysAndValues(nn.Module):
         self.project = linear(weight, bias)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """[S, C] to keys and values [layers, heads, S, d]."""
+        """Compute keys and values [layers, heads, S, d] from features [S, C]."""
         projected = self.project(features).unflatten(-1, (2, self.layers, self.heads, -1))
         keys, values = projected.permute(1, 2, 3, 0, 4).unbind(0)
         return keys.contiguous(), values.contiguous()
 
 
 class Context(nn.Module):
-    """Everything that stays the same over the denoising steps.
+    """Part of the action head whose results are the same for all denoising steps.
 
-    Feature norm, keys and values of every cross-attention layer, state encoder.
+    It has the feature norm, the keys and values of every cross-attention layer, and the state
+    encoder.
     """
 
     def __init__(self, config: Gr00tN1d6Config, head: ActionHead, embodiment: int) -> None:
@@ -82,9 +83,14 @@ class Context(nn.Module):
         self.empty = (config.dit.num_attention_heads, config.dit.attention_head_dim)
 
     def forward(self, features: Tensor, *indexes_and_state: Tensor) -> tuple[Tensor, ...]:
-        """Features, one index [n] per group and the state to keys, values per group and tokens.
+        """Return the keys and values of each token group, then the state tokens.
 
         See `program_spec` for the shapes.
+
+        Args:
+            features: of the backbone.
+            *indexes_and_state: one int64 index [n] per token group, then the state.
+
         """
         *indexes, state = indexes_and_state
         normed = self.norm(features)[0]
@@ -100,9 +106,10 @@ class Context(nn.Module):
 
 
 class Denoise(nn.Module):
-    """One Euler step of flow matching for one embodiment: encoder, transformer, decoder.
+    """Euler step of flow matching for one embodiment: encoder, transformer, decoder.
 
-    Takes over the weights of the head, except those of `Context` and of the time embeddings.
+    It uses the weights of `head`, except those of `Context` and of the time embeddings; `head`
+    cannot run afterwards.
     """
 
     def __init__(self, config: Gr00tN1d6Config, head: ActionHead, embodiment: int) -> None:
@@ -119,7 +126,7 @@ class Denoise(nn.Module):
 
         encoder = head.action_encoder
         first, second = (of_category(layer, embodiment) for layer in (encoder.W1, encoder.W2))
-        # The biases and the half of the second layer that takes the time are in `token_bias`.
+        # `token_bias` contains the biases and the result of the second layer's time half.
         actions_half = linear(second.weight[:, : encoder.width], torch.zeros_like(second.bias))
         self.encode = linear(compose(first, actions_half).weight.data, None)
         last = of_category(encoder.W3, embodiment)
@@ -147,7 +154,7 @@ class Denoise(nn.Module):
         modulations: Tensor,
         output_modulation: Tensor,
     ) -> Tensor:
-        """Float32 [1, H, A]."""
+        """Predict the velocity, float32 [1, H, A]; see `program_spec` for the inputs."""
         encoded = self.encode(actions.to(state_tokens.dtype)) + token_bias
         tokens = self.encode2(F.silu(encoded)) + self.positions
         x = torch.cat([state_tokens, tokens], dim=1)
@@ -164,7 +171,7 @@ class Denoise(nn.Module):
         return self.decode2(F.relu(self.decode(x))).float()
 
     def forward(self, actions: Tensor, state_tokens: Tensor, *rest: Tensor) -> Tensor:
-        """Return the actions after one step, float32 [1, H, A]; `program_spec` lists `rest`."""
+        """Return the actions after one step, float32 [1, H, A]; see `program_spec` for `rest`."""
         *keys_and_values, token_bias, modulations, output_modulation = rest[:-6]
         prefix, weight, strength, time, dt, gain = rest[-6:]
         velocity = self.velocity(

@@ -1,4 +1,4 @@
-"""Summarise a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
+"""Summary of a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +50,7 @@ def describe(
 def _assets(
     directory: Path, config: Gr00tN1d6Config, assets: str | Path | None
 ) -> tuple[tuple[str, ...], str]:
-    """Return where the VLM's files are, and what is missing or does not fit ("" if nothing)."""
+    """Return notes on the VLM's files, and a problem with them or "" if there is none."""
     try:
         found = find_backbone_assets(directory, assets, config.model_name)
     except CheckpointError as error:
@@ -112,7 +112,7 @@ def _modalities(embodiment: Embodiment) -> str:
 
 
 def _steps(deltas: tuple[int, ...]) -> str:
-    """Return "step 0", "steps -10, 0" or "16 steps, 0 to 15"."""
+    """Describe steps, for example "step 0", "steps -10, 0" or "16 steps, 0 to 15"."""
     if len(deltas) > 2 and deltas == tuple(range(deltas[0], deltas[-1] + 1)):
         return f"{len(deltas)} steps, {deltas[0]} to {deltas[-1]}"
     return f"step{'s' if len(deltas) > 1 else ''} {', '.join(map(str, deltas))}"

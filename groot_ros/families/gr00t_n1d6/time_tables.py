@@ -1,4 +1,4 @@
-"""Constants that depend on the denoising time alone, computed once per number of steps."""
+"""Constants that depend only on the denoising time, computed once per number of steps."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -15,17 +15,18 @@ from groot_ros.layers.category_specific import time_code
 from groot_ros.layers.dit import Block, time_projection
 from groot_ros.layers.flow_matching import bucket, step_times
 
-#: Numbers of steps whose tables stay in memory.
+#: Number of tables that are kept in memory.
 _KEPT = 4
 
 
 @dataclass(frozen=True)
 class TimeTables:
-    """One row per denoising step, on the device of the stages.
+    """Tables with one row per denoising step, on the device of the stages.
 
     Attributes:
-        token_bias: [steps, 1, 1, C], what the time adds inside the action encoder.
-        clean_bias: [1, 1, C], the same for a token that is shown as finished (time 1).
+        token_bias: [steps, 1, 1, C], contribution of the time and the biases inside the action
+            encoder.
+        clean_bias: [1, 1, C], the same for a token that is marked as fully denoised (time 1).
         modulations: [steps, layers, 2, C] of (1 + scale, shift).
         output_modulation: [steps, 2, C] of (1 + scale, shift).
         times: float32 [steps, 1], from 0 (noise) to 1 (data).
@@ -43,17 +44,17 @@ class TimeTables:
 
     @property
     def steps(self) -> int:
-        """Euler steps."""
+        """Return the number of Euler steps."""
         return len(self.times)
 
     @property
     def nbytes(self) -> int:
-        """Memory of all tables."""
+        """Return the memory of all tables in bytes."""
         return sum(cast(Tensor, t).nbytes for t in vars(self).values())
 
 
 class TimeEmbeddings:
-    """Weights of an action head that depend on the time alone; 158 M parameters at full size."""
+    """Weights of an action head that act only on the time; 158 M parameters at full size."""
 
     def __init__(self, head: ActionHead, embodiment: int) -> None:
         self._buckets = head.config.num_timestep_buckets
@@ -68,10 +69,10 @@ class TimeEmbeddings:
 
     @torch.no_grad()
     def tables(self, steps: int, device: torch.device, dtype: torch.dtype) -> TimeTables:
-        """Compute tables in float32 and store them in `dtype` on `device`.
+        """Compute the tables and store them in `dtype` on `device`.
 
         Raises:
-            ValueError: there is less than one step.
+            ValueError: `steps` is less than 1.
 
         """
         times = step_times(steps)
@@ -80,7 +81,7 @@ class TimeEmbeddings:
         for layer in (self._encoder.linear_1, self._encoder.linear_2):
             embedding = F.silu(_wide(layer, embedding))
         modulations = [_halves(_wide(layer, embedding)) for layer in self._modulations]
-        # Unlike in the blocks the order is (shift, scale).
+        # The order is (shift, scale), the reverse of that in the blocks.
         output = _halves(_wide(self._output, embedding)).flip(1)
         for halves in (*modulations, output):
             halves[:, 0] += 1.0
@@ -103,7 +104,7 @@ class TimeEmbeddings:
         )
 
     def _token_bias(self, buckets: Tensor) -> Tensor:
-        """Return [n, C]: (bias of the first layer, time code) through the second layer."""
+        """Return the second layer's output for (first layer's bias, time code), [n, C]."""
         weight, width = self._second.double(), self._width
         code = time_code(buckets.to(weight.device), width).double()
         constant = self._first_bias.double() @ weight[:width] + self._second_bias.double()
@@ -111,7 +112,7 @@ class TimeEmbeddings:
 
 
 class TimeTableCache:
-    """Tables by number of steps; the weights are loaded only for a new number."""
+    """Cache of tables by number of steps; the weights are loaded only for a new number."""
 
     def __init__(
         self, make: Callable[[], TimeEmbeddings], device: torch.device, dtype: torch.dtype
@@ -121,7 +122,7 @@ class TimeTableCache:
         self._lock = Lock()
 
     def compute(self, counts: Iterable[int]) -> None:
-        """Make the tables for these numbers of steps; loads the weights at most once."""
+        """Compute missing tables for these numbers of steps; loads the weights at most once."""
         missing = [steps for steps in counts if steps not in self._tables]
         if missing:
             embeddings = self._make()
@@ -131,7 +132,7 @@ class TimeTableCache:
                 self._tables.popitem(last=False)
 
     def of(self, steps: int) -> TimeTables:
-        """Return the tables for this number of steps."""
+        """Return the tables for this number of steps; thread-safe."""
         with self._lock:
             self.compute([steps])
             self._tables.move_to_end(steps)
@@ -139,7 +140,7 @@ class TimeTableCache:
 
     @property
     def nbytes(self) -> int:
-        """Memory of all tables that are kept."""
+        """Return the memory of all cached tables in bytes."""
         return sum(tables.nbytes for tables in self._tables.values())
 
 

@@ -1,6 +1,6 @@
-"""Train GR00T N1.6: the flow matching loss, which parameters learn, and the trainer.
+"""Training of GR00T N1.6: flow matching loss, selection of trained parameters, and the trainer.
 
-The objective is to predict the velocity from noise to action at a random time.
+The network learns to predict the velocity from noise to action at a random time.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ from groot_ros.families.gr00t_n1d6.weights import save_model
 
 @dataclass(frozen=True)
 class LossOutput:
-    """The loss and what it was made of.
+    """Loss and intermediate results.
 
     Attributes:
         loss: scalar.
-        action_loss: [B, H, A], squared error, zero where masked.
+        action_loss: [B, H, A], squared error; 0 where masked.
         prediction: [B, H, A], predicted velocity.
-        noisy: [B, H, A], the trajectory that the network saw.
-        timestep: int64 [B].
+        noisy: [B, H, A], noisy actions given to the network.
+        timestep: int64 [B], time bucket.
 
     """
 
@@ -45,7 +45,10 @@ class LossOutput:
 def sample_time(
     config: Gr00tN1d6Config, batch: int, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Time t = (1 - x) s, x ~ Beta(a, b), float32 [batch] on the CPU; more weight near noise."""
+    """Draw times t = (1 - x) s with x ~ Beta(a, b), float32 [batch] on the CPU.
+
+    With the default parameters, times near 0 (noise) are more frequent.
+    """
     shape = torch.tensor([config.noise_beta_alpha, config.noise_beta_beta])
     gamma = torch._standard_gamma(shape.expand(batch, 2).contiguous(), generator=generator)
     return (1.0 - gamma[:, 0] / gamma.sum(1)) * config.noise_s
@@ -64,7 +67,7 @@ def flow_matching_loss(
     state_dropout_prob: float | None = None,
     generator: torch.Generator | None = None,
 ) -> LossOutput:
-    """Masked mean squared error of the velocity.
+    """Compute the masked mean squared error of the velocity.
 
     Args:
         head: the action head.
@@ -73,10 +76,14 @@ def flow_matching_loss(
         action: [B, H, max_action_dim], normalised.
         action_mask: [B, H, max_action_dim], 1 where the error counts.
         embodiment: int64 [B].
-        noise: [B, H, A], drawn if None.
-        time: [B] in [0, 1), drawn from the config's Beta distribution if None.
-        state_dropout_prob: overrides the config's; as in the reference it acts in eval mode too.
-        generator: CPU generator of every draw, the global one if None.
+        noise: [B, H, A]; None = drawn.
+        time: [B] in [0, 1); None = drawn from the config's Beta distribution.
+        state_dropout_prob: replaces the config's value; as in the reference, dropout of the state
+            also acts in eval mode.
+        generator: CPU generator of all random values; None = torch's global one.
+
+    Raises:
+        ValueError: the probability is positive but the head has no mask token.
 
     """
     config, device, dtype = head.config, action.device, head.dtype
@@ -91,7 +98,10 @@ def flow_matching_loss(
     tokens = context.state
     if probability > 0:
         if head.mask_token is None:
-            raise ValueError("state_dropout_prob is positive but the model has no mask_token")
+            raise ValueError(
+                "state_dropout_prob is positive but the model has no mask_token; create the model "
+                "with a positive state_dropout_prob in its config"
+            )
         drop = torch.rand(batch, generator=generator).to(device) < probability
         tokens = torch.where(drop[:, None, None], head.mask_token, tokens)
     if head.training and config.state_additive_noise_scale > 0:
@@ -118,7 +128,7 @@ def flow_matching_loss(
 
 
 def frozen_modules(model: Gr00tN1d6, config: Gr00tN1d6Config) -> Iterator[nn.Module]:
-    """The parts whose switch is off."""
+    """Yield the modules whose `tune_*` switch in the config is off."""
     eagle, head = model.backbone.model, model.action_head
     if not config.tune_llm:
         yield eagle.language_model
@@ -135,9 +145,10 @@ def frozen_modules(model: Gr00tN1d6, config: Gr00tN1d6Config) -> Iterator[nn.Mod
 
 
 def apply_tuning(model: Gr00tN1d6) -> list[nn.Parameter]:
-    """Set requires_grad by the config's switches; returns the parameters that learn.
+    """Set requires_grad by the config's `tune_*` switches and return the trained parameters.
 
-    The top `tune_top_llm_layers` of the language model learn even where `tune_llm` is off.
+    The top `tune_top_llm_layers` layers of the language model are trained even if `tune_llm` is
+    off.
     """
     config = model.config
     model.requires_grad_(True)
@@ -152,7 +163,7 @@ def apply_tuning(model: Gr00tN1d6) -> list[nn.Parameter]:
 
 
 def train_mode(model: Gr00tN1d6) -> None:
-    """Training mode, with the frozen parts kept in eval mode (no dropout there)."""
+    """Set training mode, except for frozen parts, which stay in eval mode without dropout."""
     model.train()
     for module in frozen_modules(model, model.config):
         module.eval()
@@ -162,14 +173,18 @@ class Trainer:
     """See `families.family.Trainer`."""
 
     def __init__(self, model: Gr00tN1d6, processor: Processor, source: Path) -> None:
-        """Train a model; `source` is the checkpoint whose processor files are kept."""
+        """Train a model; `source` is the checkpoint whose processor files `save` copies."""
         self.model = model
         self._processor, self._source = processor, source
 
     def training_sample(
         self, episode: Episode, index: int, rng: np.random.Generator | None = None
     ) -> EncodedSample:
-        """See `families.family.Trainer.training_sample`; steps beyond an end repeat the end."""
+        """See `families.family.Trainer.training_sample`.
+
+        Observation steps before the start or after the end of the episode repeat its first or
+        last step; action steps after the end are left out.
+        """
         embodiment = self._processor.embodiment
         length = min(len(values) for values in (*episode.state.values(), *episode.action.values()))
 
@@ -217,14 +232,14 @@ class Trainer:
 
 
 def training_loss(model: Gr00tN1d6, batch: TensorBatch, **draws: Any) -> LossOutput:
-    """Return the loss of a batch; `draws` as in `flow_matching_loss`.
+    """Return the loss of a batch; `draws` are keyword arguments of `flow_matching_loss`.
 
     Raises:
         ValueError: the batch has no actions.
 
     """
     if batch.action is None or batch.action_mask is None:
-        raise ValueError("the batch has no actions: it cannot be trained on")
+        raise ValueError("the batch has no actions, which training needs")
     backbone = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
     return flow_matching_loss(
         model.action_head,

@@ -17,12 +17,12 @@ from groot_ros.families.family import WeightGroup
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
 
-#: In real checkpoints, never used: the vocabulary head and Siglip2's pooling head.
+#: Tensors of published checkpoints that are not used: vocabulary head and Siglip2 pooling head.
 _UNUSED = re.compile(
     r"backbone\.model\.(language_model\.lm_head\.weight"
     r"|vision_model\.vision_model\.head\..*)"
 )
-#: There when the checkpoint was trained with state dropout; only training needs it.
+#: Exists if the checkpoint was trained with state dropout; only training needs it.
 _MASK_TOKEN = "action_head.mask_token"
 _PER_EMBODIMENT = re.compile(
     r"action_head\.(state_encoder|action_encoder|action_decoder)\..*\.[Wb]"
@@ -48,7 +48,7 @@ _PREFIXES = {
 
 
 def load_config(directory: Path, eagle_config: Path) -> Gr00tN1d6Config:
-    """config.json of the checkpoint together with the VLM's own config file."""
+    """Read config.json of the checkpoint together with the VLM's own config file."""
     return Gr00tN1d6Config.read(directory / "config.json", EagleConfig.read(eagle_config))
 
 
@@ -62,16 +62,16 @@ def load_model(
     only: Callable[[str], bool] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Gr00tN1d6:
-    """The model in eval mode.
+    """Load the reference model in eval mode.
 
     Args:
-        directory: with model.safetensors, or shards and their index.
+        directory: contains model.safetensors, or shards and their index.
         config: from `load_config`.
-        embodiment: keep only this row of the category-specific weights; the model then takes
-            embodiment 0. None keeps all, for training.
-        device: where the weights go.
-        dtype: of the weights.
-        only: says of a parameter's name whether it is wanted; the others stay on "meta".
+        embodiment: row of the category-specific weights to keep; it becomes row 0 of the model.
+            None keeps all rows, for training.
+        device: device of the weights.
+        dtype: element type of the weights.
+        only: returns True for the names of parameters to load; the others stay on "meta".
         progress: called with the fraction of the bytes read so far.
 
     Raises:
@@ -84,7 +84,7 @@ def load_model(
         if not 0 <= embodiment < config.max_num_embodiments:
             raise CheckpointError(
                 f"{directory / 'config.json'}: 'max_num_embodiments' is "
-                f"{config.max_num_embodiments}, embodiment {embodiment} does not exist"
+                f"{config.max_num_embodiments}, so embodiment {embodiment} does not exist"
             )
         kept = replace(config, max_num_embodiments=1)
     model = build_model(kept, device="meta", dtype=dtype)
@@ -104,10 +104,13 @@ def load_model(
 
 
 def fitting_tensors(directory: Path, config: Gr00tN1d6Config) -> dict[str, TensorEntry]:
-    """Every tensor of the model that config.json describes, found before any weight is read.
+    """Return the entry of every tensor of the model, without reading its values.
 
-    Only the mask token may be absent. Raises CheckpointError when tensors are missing, unexpected
-    or misshapen, or a file is truncated.
+    Only the mask token may be absent.
+
+    Raises:
+        CheckpointError: tensors are missing, unexpected or misshapen, or a file is truncated.
+
     """
     entries = index_checkpoint(directory)
     model = build_model(config, device="meta")
@@ -139,7 +142,7 @@ def _require_same_keys(directory: Path, wanted: set[str], entries: dict[str, Ten
 
 def _read(entry: TensorEntry, row: int | None) -> torch.Tensor:
     tensor = entry.read(row)
-    # Unlike isfinite, this takes no memory beside the tensor; NaN passes through it.
+    # Unlike isfinite, aminmax needs no memory of the tensor's size, and it propagates NaN.
     if tensor.numel() and not all(torch.isfinite(v) for v in torch.aminmax(tensor)):
         raise CheckpointError(f"{entry.path}: '{entry.name}' holds values that are not finite")
     return tensor
@@ -152,7 +155,7 @@ def _assign(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
 
 
 def weight_groups(entries: Iterable[TensorEntry]) -> tuple[WeightGroup, ...]:
-    """Return the size of every part that has tensors."""
+    """Return the size of every part of the network that has tensors."""
     tensors: dict[str, list[TensorEntry]] = {name: [] for name in _PREFIXES}
     for entry in entries:
         tensors[next(n for n, p in _PREFIXES.items() if entry.name.startswith(p))].append(entry)
@@ -169,9 +172,16 @@ def weight_groups(entries: Iterable[TensorEntry]) -> tuple[WeightGroup, ...]:
 
 
 def save_model(model: Gr00tN1d6, directory: Path, *, max_shard_bytes: int | None = None) -> None:
-    """config.json, eagle_config.json and model.safetensors, or shards with their index.
+    """Write config.json, eagle_config.json and model.safetensors, or shards with their index.
 
-    A real checkpoint has no eagle_config.json; with it the directory needs no other assets.
+    A published checkpoint has no eagle_config.json; with it the directory needs no other config
+    of the VLM.
+
+    Args:
+        model: the model to save.
+        directory: directory to write to; it is created if missing.
+        max_shard_bytes: largest size of a shard in bytes; None = one file.
+
     """
     directory.mkdir(parents=True, exist_ok=True)
     _write_json(directory / "config.json", model.config.to_json())
@@ -204,7 +214,7 @@ def _split(tensors: Mapping[str, torch.Tensor], limit: int | None) -> list[dict[
 
 
 def _save_weights(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    # The library makes files for their owner alone; one that Python makes follows the umask.
+    # save_file creates files that only their owner can read; a file from `touch` follows the umask.
     path.unlink(missing_ok=True)
     path.touch()
     mode = path.stat().st_mode & 0o777
@@ -225,8 +235,8 @@ def write_random_weights(
 ) -> None:
     """Write model.safetensors, or shards and their index, with random weights.
 
-    Matrices are small, norms 1 and biases 0, as at the start of a training. Memory holds one shard
-    at a time.
+    Matrices have small values, norms are 1 and biases 0, as at the start of training. Only one
+    shard is in memory at a time.
     """
     dtype = torch.float32 if dtype is None else dtype
     model = build_model(config, device="meta", dtype=dtype)

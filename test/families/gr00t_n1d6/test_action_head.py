@@ -1,4 +1,4 @@
-"""The action head: effects of conditioning, and what must not change the result."""
+"""Action head: effects of conditioning, and changes that must not affect the result."""
 
 from dataclasses import replace
 

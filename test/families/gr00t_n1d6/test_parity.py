@@ -29,7 +29,7 @@ def failures(comparisons) -> list[str]:
 
 @pytest.fixture(autouse=True)
 def without_shared_files(reference_tokenizer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the golden sets use the tokenizer of the repository."""
+    """Make the golden sets use the tokenizer of the repository."""
     for module in ("vision_language", "policy"):
         monkeypatch.setattr(f"golden.{module}.TOKENIZER", reference_tokenizer)
 
@@ -50,7 +50,7 @@ def test_every_tensor_of_the_set_equals_the_reference(folder: Path) -> None:
 
 @pytest.fixture
 def policy_set(tmp_path: Path) -> Path:
-    """The golden policy with complete embeddings and the reduced reference tokenizer."""
+    """Return the golden policy with complete embeddings and the reduced reference tokenizer."""
     folder = tmp_path / "n1d6_policy"
     shutil.copytree(GOLDEN / "n1d6_policy", folder)
     trimmed = folder / "checkpoint" / "trimmed.safetensors"
@@ -200,7 +200,7 @@ def test_a_golden_array_of_another_kind_of_number_fails(
 
 
 def drop(*beginnings: str):
-    """Return an edit that removes arrays whose names begin so."""
+    """Return an edit that removes arrays whose names have this prefix."""
 
     def edit(arrays: dict) -> None:
         for name in [name for name in arrays if name.startswith(beginnings)]:

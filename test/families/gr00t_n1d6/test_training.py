@@ -1,4 +1,4 @@
-"""The training loss, which parameters learn, and the trainer of a checkpoint."""
+"""Training loss, selection of the trained parameters, and the trainer of a checkpoint."""
 
 from dataclasses import replace
 from pathlib import Path

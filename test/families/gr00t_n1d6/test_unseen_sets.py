@@ -1,4 +1,4 @@
-"""`test/parity.py` on sets of other sizes, made with our own model in place of the reference.
+"""`test/parity.py` on sets of other sizes, made with this package's model, not the reference.
 
 These tests do not show equality; they show that no size, number or name is hard-coded.
 """
@@ -27,7 +27,7 @@ TEXTS = ["Turn it off!", "go", "stack the two small blocks"]
 
 
 def write_policy_set(folder: Path, **changes) -> None:
-    """Write a set of three views of two frames, two states, five of eight steps, three rows."""
+    """Write a set of 3 rows with 3 views of 2 frames, 2 states, and 5 of 8 steps."""
     model = build_model(tiny_config(num_inference_timesteps=3, **changes), seed=5)
     save_model(model, folder / "other", max_shard_bytes=60_000)
     write_byte_tokenizer(folder / "other")
@@ -133,7 +133,7 @@ def test_a_policy_set_with_other_views_frames_and_steps_passes(
     assert parity.main([str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert text.count("pixel_values.") == 3 * 2 * len(TEXTS)
-    # The plain DiT attends to padding: only the longest text is inferred alone.
+    # The DiT without alternation attends to padding: only the longest text is inferred alone.
     assert text.count("staged model: infer, row") == 2 * (3 if alternate else 1)
     assert text.count("infer, row") == 2 * text.count("staged model: infer, row")
 
