@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Source this file: activates the virtual environment, ROS 2 and the built overlay in this shell.
 _groot_ros_root=$(cd "$(dirname "${BASH_SOURCE[0]:-${(%):-%x}}")" && pwd)
 _groot_ros_distro=""

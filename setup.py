@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Setuptools build: copies the data files at the top level into the wheel.
 
 colcon uses CMakeLists.txt instead. Everything else is in pyproject.toml.

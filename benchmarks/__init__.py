@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Benchmarks, each of which prints its tables. `python -m benchmarks` runs the quick ones."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run the quick benchmarks, the named ones, or all with `--all`.
 
 python -m benchmarks

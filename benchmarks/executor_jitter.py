@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Timer jitter of the executor, idle and at work, with and without a two-thread torch load.
 
     python -m benchmarks.executor_jitter [--seconds 20]

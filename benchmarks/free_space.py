@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check that this machine has the memory and disk space that a benchmark needs."""
 
 import shutil

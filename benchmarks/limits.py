@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check that limited motion stays within its limits, on a million random states and references.
 
     python -m benchmarks.limits [--cases 1000000] [--jerk-cases 20000]

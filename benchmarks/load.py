@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write, load and run a checkpoint of published size once, on the CPU in bfloat16.
 
     python -m benchmarks.load [--directory out]

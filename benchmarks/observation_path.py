@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Latency from camera to chunk without the model: two processes, two 640x480 cameras at 30 Hz.
 
     python -m benchmarks.observation_path [--seconds 20]

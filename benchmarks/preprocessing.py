@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time from two camera frames, a state and an instruction to the model inputs, on one core.
 
     python -m benchmarks.preprocessing [--runs 300] [--against MODULE:FACTORY]

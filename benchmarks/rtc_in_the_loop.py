@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real-time chunking in the demo's closed loop: the same run once for each rtc.mode.
 
     python -m benchmarks.rtc_in_the_loop [--seconds 45] [--modes off native guided]

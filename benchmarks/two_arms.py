@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Robot of the benchmarks: two cameras, two arms and a waist."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Programs run under the Python that CMake finds: that of the active virtual environment, otherwise
 # the system's. `ros2 launch` and `ros2 run` then find torch in any shell.
 find_package(Python3 REQUIRED COMPONENTS Interpreter)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Remove the include folders of the machine that built the ROS wheels: they do not exist here.
 # scripts/setup.sh passes this file as CMAKE_PROJECT_INCLUDE; it is not needed with /opt/ros.
 # Deferred, because it has to run after all targets are defined.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Control a robot with a vision-language-action policy through ROS 2."""
 
 from pkgutil import extend_path

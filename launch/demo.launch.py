@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start the simulated robot with policy and executor; uses the shipped checkpoint.
 
 ros2 launch groot_ros demo.launch.py

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Start policy and executor for your robot.
 
     ros2 launch groot_ros policy.launch.py checkpoint:=/path/to/checkpoint robot:=so101

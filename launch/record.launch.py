@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record the graph of a robot contract with `ros2 bag record`.
 
     ros2 launch groot_ros record.launch.py robot:=so101 output:=$HOME/bags/run1

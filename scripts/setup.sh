@@ -1,4 +1,5 @@
 #!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
 # Install everything that `make demo` and `make test` need; fast when nothing changed.
 #   .venv     Python packages, and ROS 2 as wheels if there is no /opt/ros
 #   install/  the built overlay: messages, nodes, launch files

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Environment and fixtures of all tests: ROS 2 with the built messages, isolated DDS domains."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare this package with golden sets: python test/parity.py DIR...
 
 Prints the largest absolute difference per tensor, and of every set one of

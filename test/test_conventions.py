@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conventions that no linter checks: licence headers, and tests without private names."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The layers of the package, and the page that documents them."""
 
 from pathlib import Path

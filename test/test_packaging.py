@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packaging: one version, and data files found in a source tree, a wheel and an ament install."""
 
 import os

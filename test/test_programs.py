@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Installed programs run under the Python of the build, and CMake warns about missing modules."""
 
 import os

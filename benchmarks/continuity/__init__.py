@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Continuity of the executed motion: five methods on the ported controllers with servo lag.
 
     python -m benchmarks.continuity [--seeds 10] [--pictures docs/images]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Five methods to execute chunks on a joint_trajectory_controller, and the simulation of a run.
 
 A run combines a policy, a method, the ported controller, and a servo with a lag.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synthetic and recorded policy of the benchmark, and the streams of their chunks."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record the chunks that the demo checkpoint proposes while it drives the simulated arm.
 
     python -m benchmarks.continuity.record [--checkpoint checkpoints/so101_demo]

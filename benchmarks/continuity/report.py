@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics, tables and pictures of the continuity benchmark."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time of every stage and engine at full model size: random weights, two views of 252 x 252.
 
     python -m benchmarks.inference

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Implementations of one stage of the model, each as a callable that runs it once."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time every implementation in turn with engine "torch" and print the tables."""
 
 import argparse

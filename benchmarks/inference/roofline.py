@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measured speed of the machine in reading memory and multiplying matrices."""
 
 import time

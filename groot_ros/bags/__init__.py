@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags in rosbag2's format, written and read without rosbag2 (with the package `rosbags`)."""
 
 from groot_ros.robot import RobotContract

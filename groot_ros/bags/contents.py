@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Topics, counts and time span of a bag."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Message definitions as a bag stores them: the text of a type and its RIHS01 hash."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serialisation of the records of an MCAP file (MCAP specification, version 0).
 
 Only those that rosbag2's bags need: no attachments, no compression, no checksums (the default of

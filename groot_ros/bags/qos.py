@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quality of service: what publishers offer, and the request that matches all of them."""
 
 from collections.abc import Sequence

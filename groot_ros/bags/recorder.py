@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recording in a separate thread, so that a slow disk does not delay reception."""
 
 import threading

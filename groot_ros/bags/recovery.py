@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recovery of a bag whose recording process was killed.
 
 An unfinished bag has no metadata.yaml, and its MCAP file has no index and possibly an incomplete

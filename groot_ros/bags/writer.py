@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writer of an MCAP bag with the metadata.yaml of rosbag2."""
 
 import os

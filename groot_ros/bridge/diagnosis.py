@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Diagnostic status of executor and policy for /diagnostics: level, cause and values.
 
 Each status is compared with the previous one: only what was counted since then is a fault.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Monitors of the ROS graph: other publishers on a node's own topics, and a stalled /clock."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A DDS domain that no other process uses, so that demos and tests cannot reach a real robot."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversion between records (`core`) and messages; malformed messages raise MalformedError."""
 
 from array import array

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Client of the running graph: publish instructions and observe chunks, states and joints."""
 
 import threading

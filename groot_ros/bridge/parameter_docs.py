@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write docs/reference/parameters.md from the nodes' configuration dataclasses.
 
 python -m groot_ros.bridge.parameter_docs           # write the page

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ROS parameters of a node, derived from its configuration dataclass (`core.config`).
 
 A live parameter can change while the node is configured. Changes of the others are rejected in that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Assembly of the PolicyStatus message."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Workarounds for rclpy: all code that uses its internals or hides differences of its versions.
 
 Each entry says why it is here and which rclpy no longer needs it. Humble has rclpy 3.3, Jazzy 7.1;

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bring-up: launch arguments, the node graph, its launch description, and process supervision."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launch arguments: declaration, defaults, validation, and the names of earlier versions.
 
 `launch/*.launch.py`, `groot-ros up` and `groot-ros demo` all derive their options from ARGUMENTS.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversion of a node graph to a launch description: the only module that imports launch."""
 
 import os

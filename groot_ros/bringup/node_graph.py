@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The node graph as plain data; launch/*.launch.py and `groot-ros up` both start it.
 
 No launch and no rclpy. `policy_graph` is the product (policy and executor), `demo_graph` adds the

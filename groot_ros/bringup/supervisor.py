@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Supervision of the processes of a node graph: prefixed output, exit reports, ordered stop.
 
 Each process runs in its own session, so that Ctrl-C in the terminal reaches only the supervisor and

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Digests of large files that are cheap enough to compute at every start."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find checkpoints and the VLM's files on this machine; nothing is ever downloaded."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read safetensors files with `safetensors.safe_open`, one tensor (or row) at a time.
 
 A file is opened for each tensor and the tensor is copied. With a longer mapping, its pages would

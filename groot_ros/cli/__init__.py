@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command `groot-ros`: each module with a function `add_parser` is a verb."""
 
 import argparse

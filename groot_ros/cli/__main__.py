@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run `groot-ros` as `python -m groot_ros.cli`, where the script is not on PATH."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros bag`: record, inspect and recover bags."""
 
 import argparse

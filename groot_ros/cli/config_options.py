@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Command line options derived from a configuration dataclass (`core.config`)."""
 
 import argparse

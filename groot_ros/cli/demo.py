@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros demo`: run the nodes over DDS with a simulated robot and check that it moves."""
 
 import argparse

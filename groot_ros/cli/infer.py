@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros infer`: compute an action chunk for one observation from a file, without a robot."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros inspect`: show what a checkpoint is and whether it fits a robot."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entry point of `groot-ros`: finds the verbs and reports expected errors in one line."""
 
 import argparse

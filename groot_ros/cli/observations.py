@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations for the engine commands: from npz files, from a bag, or synthetic."""
 
 import argparse

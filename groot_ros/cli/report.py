@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros report`: table and pictures of a recorded run."""
 
 import argparse

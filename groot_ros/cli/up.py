@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros up`: start the graph of policy.launch.py without the ros2 command line."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From proposed chunks to bounded, continuous motion: plain numpy, no ROS, no torch."""
 
 from groot_ros.control.chunk_validation import Rejection

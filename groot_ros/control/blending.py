@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Blending of the active trajectory into the reference trajectory of a new chunk."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Braking tails: every published trajectory ends in one, exactly at rest.
 
 The deceleration is constant, or jerk-limited for joints with a jerk limit.

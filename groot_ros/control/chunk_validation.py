@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validation of received chunks: session and order, time, joints; and the rejections."""
 
 from collections.abc import Sequence

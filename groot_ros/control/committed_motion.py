@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The motion that the robot is committed to: planned, sent in part, always ending at rest."""
 
 from collections.abc import Mapping

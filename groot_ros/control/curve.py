@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joint trajectories in absolute time: knots with positions and velocities, cubic in between."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The executor: chunks and joint states in, bounded motion out. Facade of this package."""
 
 from collections.abc import Collection, Mapping, Sequence

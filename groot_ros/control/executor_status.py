@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The executor's status: latched stops, counters, clock jumps, and the state that it publishes."""
 
 from collections import Counter

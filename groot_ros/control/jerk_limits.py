@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jerk-limited motion of single joints: stops, and tracking of a reference trajectory.
 
 Only joints with a jerk limit need this. Their state is (p, v, a). A state is viable when the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The joints that the executor moves, and their measured state."""
 
 from __future__ import annotations

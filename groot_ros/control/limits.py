@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Position, velocity and acceleration limits, and motion that always keeps them.
 
 A state is viable when braking at the acceleration limit keeps the joint within its position

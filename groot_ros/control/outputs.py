@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outputs of the executor: trajectories for controllers, and the timeline for the policy.
 
 joint_trajectory_controller accepts NaN, repeated joints and jumps without an error, and reports no

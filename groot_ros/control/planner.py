@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a chunk to planned motion: its reference trajectory, the start state, and the splice."""
 
 import math

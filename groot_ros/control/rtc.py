@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real-time chunking: condition a new chunk on the motion that the executor is committed to.
 
 In steps of the chunk: `frozen` steps will have been executed when the chunk arrives (the inference

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection of robots and controllers that do not follow the commanded motion.
 
 A joint_trajectory_controller does not report on its command topic that it rejected a message, so

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records that the packages exchange; they check their invariants and depend on numpy only.
 
 Times are integer nanoseconds of the ROS clock, durations are float seconds, angles are

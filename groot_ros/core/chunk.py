@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Action chunks that the policy proposes, and the committed motion that a new chunk continues."""
 
 from collections.abc import Mapping

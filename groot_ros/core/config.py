@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration dataclasses: each field declares its default, range, unit and description once.
 
     @dataclass(frozen=True)

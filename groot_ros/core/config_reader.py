@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration reader for JSON and YAML: every error names the file, the key and the problem.
 
 `Fields` reads one mapping key by key; `dataclass_reader.read_dataclass` does so for all fields of a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read a dataclass from a configuration file: its fields state type, default and range."""
 
 import dataclasses

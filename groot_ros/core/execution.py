@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records that the executor publishes: committed motion, and its state."""
 
 from dataclasses import dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the records' invariants; a violation has a code for statistics and a line of text."""
 
 from collections.abc import Sequence

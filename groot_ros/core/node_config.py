@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of the policy, the simulated robot and the recorder.
 
 The executor's configuration is `control.settings.ExecutorConfig`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input of the policy: images and state at one instant, and the instruction."""
 
 import unicodedata

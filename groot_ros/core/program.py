@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model interface of the engines: an ordered list of segments with named tensors.
 
 A model family describes its network as a `Program`; an engine executes programs and knows nothing

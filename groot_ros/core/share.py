@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Location of the package's data files: config/, checkpoints/, msg/ and srv/."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversions of time. Absolute times are integer nanoseconds, so that sums are exact."""
 
 from typing import Protocol

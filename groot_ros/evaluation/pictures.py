@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of a run: camera images, and commanded and measured joint positions."""
 
 from pathlib import Path

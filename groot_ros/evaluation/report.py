@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Report of a recorded run: a table on the terminal, and pictures."""
 
 import sys

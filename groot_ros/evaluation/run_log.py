@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reader of recorded runs: chunks, commands, states and images of a bag as arrays."""
 
 from collections.abc import Callable, Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Plain text tables with aligned columns."""
 
 from collections.abc import Sequence

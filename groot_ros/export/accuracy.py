@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare an engine with a reference: by segment, by denoising step, and by joint.
 
 The reference is engine "torch" in float32, which has the same segments. Engine "torch" in float32

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantise segments of an engine directory to 8 bits."""
 
 from collections.abc import Collection, Sequence

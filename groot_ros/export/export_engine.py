@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Export a checkpoint to a directory of ONNX files, reference outputs and a manifest."""
 
 import importlib.metadata

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measure how long the stages and segments of an engine take on this machine."""
 
 from collections.abc import Callable, Mapping, Sequence

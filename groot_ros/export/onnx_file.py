@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Write a segment as an ONNX file with the names of its specification."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build TensorRT engines for every segment of an engine directory."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Quantise the products of an ONNX file to INT8 or FP8 by inserting Q/DQ pairs.
 
 TensorRT (strongly typed) and onnxruntime read the same file. Weights are stored in 8 bits.

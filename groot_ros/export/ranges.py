@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calibration: measure the range of every product's inputs over observations."""
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make reference outputs, from observations, random inputs and committed motion."""
 
 from collections.abc import Callable, Mapping, Sequence

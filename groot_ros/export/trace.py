@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record the inputs and outputs of an engine's segments, or the time that each run takes."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Interface of a model family: code outside `families` uses these protocols only."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

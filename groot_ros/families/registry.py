@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find the model family of a checkpoint.
 
 To add a family to this package, add an entry to `BUILTIN`. Other packages register theirs in the

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Neural network blocks shared by model families: plain PyTorch, named as in the checkpoints."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Softmax attention: torch's own, or the flash-attn package if it is installed and applicable."""
 
 import warnings

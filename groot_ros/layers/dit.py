@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Diffusion transformer: even blocks cross-attend to the backbone, odd blocks self-attend.
 
 Module names are those of the checkpoint's keys (diffusers' naming).

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sampling by flow matching: noise at t = 0, data at t = 1, velocity = data - noise."""
 
 from dataclasses import dataclass

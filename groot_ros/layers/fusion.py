@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fuse linear layers: parallel layers into one product, consecutive layers into one.
 
 The result replaces its sources. Callers drop them layer by layer (`take_layers`), so at most one

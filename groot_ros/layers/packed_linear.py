@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Linear layers with weights reordered for the CPU kernels of oneDNN."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """First layers of the Qwen3 text tower; the vocabulary head is never computed.
 
 Module names are those of the checkpoint's keys.

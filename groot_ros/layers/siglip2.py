@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Siglip2 vision tower with flexible resolution: every image keeps its own patch grid.
 
 Module names are those of the checkpoint's keys.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transformer layers of the staged model: fused products, and only the masks that are needed.
 
 Each is built from a layer of the reference model and reuses its weights. The reference model

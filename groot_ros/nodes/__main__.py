@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run one node in this process: `python -m groot_ros.nodes policy_node --ros-args ...`."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The executor node: action chunks in, bounded motion to the controllers out.
 
 Subscriptions and command publishers exist from configure to cleanup, the timer from activate to

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports of the executor: its state, diagnostics, and rejections in the log."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Node that survives exceptions in its callbacks.
 
 rclpy raises the exception of a callback from spin(), which ends the process. A GuardedNode logs

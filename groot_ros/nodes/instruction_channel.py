@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The instruction's topic and service, which have the same effect."""
 
 from collections.abc import Callable

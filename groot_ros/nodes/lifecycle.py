@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lifecycle that all managed nodes share.
 
 A node implements four hooks. The transition callbacks themselves are final, because they have

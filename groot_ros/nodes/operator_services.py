@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The operator's services of the executor: hold, emergency stop, resume, step, reset."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Subscriptions of the policy: put images and joint states into the observation buffer."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy node: cameras, joint states and an instruction in, action chunks out.
 
 Model and subscriptions exist from configure to cleanup, the session from activate to deactivate.

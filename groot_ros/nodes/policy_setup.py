@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make what the policy node needs from its configuration and the loaded policy."""
 
 from typing import TYPE_CHECKING, Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real-time behaviour of the executor's timer: priority, spare time between ticks, jitter."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder node: writes the serialized messages of the graph's topics into a bag."""
 
 import importlib

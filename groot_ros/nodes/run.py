@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run a node's process until a signal, and end it in order.
 
 The signal handlers are our own: rclpy's would shut the context down first, so that the last

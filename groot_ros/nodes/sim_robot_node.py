@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot with the topics of a real driver: joint states, images, controllers."""
 
 import threading

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """From received inputs to chunks: buffers, synchronisation, input health, inference loop."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Collect images and joint states, and assemble the newest observation from them.
 
 Times are integers in ns, and a frame is a function that decodes its pixels on demand. The rules

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ring buffer of stamped items, searched by time."""
 
 from bisect import bisect_left, bisect_right

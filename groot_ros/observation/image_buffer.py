@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recent camera frames, and the choice of the frames that form one observation."""
 
 from bisect import bisect_left

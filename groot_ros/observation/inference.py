@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The inference loop: observation -> chunk, for one activation of a policy, and its thread."""
 
 import uuid

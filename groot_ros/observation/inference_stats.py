@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Latencies and rate of inference, and the step budget of real-time chunking that follows."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health of inputs and durations of work: sliding-window rates, ages and latency quantiles."""
 
 from collections import deque

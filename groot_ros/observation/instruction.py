@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The newest instruction for the policy, from parameter, topic or service."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recent joint positions of several sources, interpolated at the time of an observation."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rejections of inputs, observations and chunks: the exception, and counters for status and log."""
 
 from collections import Counter

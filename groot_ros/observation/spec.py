@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contents of an observation, and the tolerances for synchronising its inputs."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load a checkpoint and turn observations into action chunks.
 
 The modules of `load_policy` and `Policy` import torch; they are imported on first use, so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load a policy: a checkpoint's files, the requested engine, and its validation."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compute action chunks from observations, with one checkpoint and one engine."""
 
 import secrets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Convert between the columns of a checkpoint and the joints of a robot."""
 
 from collections.abc import Iterator, Mapping

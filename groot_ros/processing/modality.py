@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Modalities of an embodiment: cameras, state and action groups, and how each is represented."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read selected arrays of an npz file, and check declared sizes before memory is allocated."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations in npz files, for trying a checkpoint without a robot."""
 
 from collections.abc import Mapping, Sequence

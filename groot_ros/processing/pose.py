@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """End-effector poses as nine numbers: x, y, z and the first two rows of the rotation matrix."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversion of states and actions of one embodiment to the model's columns and back."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Normalisation of one group of columns from the statistics of the training data."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Qwen2 byte-level BPE tokenizer, built from the files in a directory.
 
 `write_byte_tokenizer` writes the same files for a small tokenizer with one token per byte.

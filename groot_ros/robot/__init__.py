@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot contract: one YAML file that describes the robot, read by every node."""
 
 from groot_ros.robot.contract import Group, RobotContract, load_contract

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot contract: one record, read from `config/robots/*.yaml`."""
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controllers of the contract, and the interface of controller types.
 
 A controller type is one module of `groot_ros.bridge.controllers`, named as in the contract.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Error, topic names and joint names that all sections of the robot contract share."""
 
 import re

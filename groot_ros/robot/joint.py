@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joints: limits, and the map between SI units and those of the checkpoint."""
 
 import math

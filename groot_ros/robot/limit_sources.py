@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joint limits of other files: the URDF and joint_limits.yaml."""
 
 import math

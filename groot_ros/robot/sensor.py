@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The sensors of the contract: cameras and joint state sources."""
 
 from dataclasses import dataclass

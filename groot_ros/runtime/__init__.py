@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Execution of programs: engines, their files, validation and selection.
 
 Importable without torch; `engine_names` lists the engines without importing any.

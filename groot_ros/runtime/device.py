@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Devices, element types, threads, timing, and copies between host and device."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The interface of engines, and their exceptions."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measured speed and accuracy of each engine, stored in the engine directory."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """CUDA graphs: run work on a separate stream, record it, replay it."""
 
 import contextlib

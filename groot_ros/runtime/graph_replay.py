@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Record each stage of a program as a graph, once per input shape, and replay it."""
 
 import logging

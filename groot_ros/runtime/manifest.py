@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifest of an engine directory: the origin of its files, and the machine they run on.
 
 An exported engine belongs to one checkpoint and embodiment; a built one also to one GPU and one

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An engine that executes a program: the work on the host, with exchangeable segment executors."""
 
 from collections import OrderedDict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reference outputs: stored observations and the outputs of the reference model for them.
 
 An engine is validated if it reproduces these outputs within a tolerance. A policy with an engine

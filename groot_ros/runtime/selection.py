@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Choose the engine that a policy runs: the one requested, or the fastest validated one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot: physics, controllers, cameras, tasks and a scripted expert.
 
 MuJoCo reads MUJOCO_GL once, when it is first imported: the rendering backend is chosen before.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The MuJoCo model of arm, table and cubes, and its physics: servos that follow set points."""
 
 import math

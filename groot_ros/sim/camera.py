@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera images of the scene without a display, and a thread that renders them."""
 
 import threading

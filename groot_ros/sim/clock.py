@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Time of the simulation: periodic instants, and pacing by a clock."""
 
 from groot_ros.core import NS_PER_S

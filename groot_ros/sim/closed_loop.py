@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Closed loop without ROS: a policy drives the simulated arm through a simple executor."""
 
 from collections.abc import Callable, Mapping, Sequence

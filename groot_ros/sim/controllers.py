@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The controllers of the simulator: joint_trajectory_controller and forward_command_controller.
 
 Only the conversion of messages to position commands is simulated, with the default parameters: a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The scripted expert: inverse kinematics, and motion from any joint state to a goal.
 
 The motion is a field of velocities over joint positions, not a plan in time: a policy that sees

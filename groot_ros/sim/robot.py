@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot: the arm, and a controller for each of the contract's."""
 
 import threading

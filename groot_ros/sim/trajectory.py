@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trajectory messages as joint_trajectory_controller handles them: checks and sampling.
 
 The rules are those of ros2_controllers, the same on Humble and Jazzy. The controller reports a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Make the demo checkpoint: render demonstrations, train, and check in closed loop."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Demonstrations of the scripted expert on the simulated arm, as one set of arrays.
 
 Each rendered state is labelled with the expert's actions for every instruction, so that one

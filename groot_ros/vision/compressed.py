@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compressed images (jpeg, png): checks by the first bytes, and decoding with Pillow."""
 
 import io

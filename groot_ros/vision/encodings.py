@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Camera encodings: one table, the checks of an image message and its conversion to RGB.
 
 Adding an encoding is one row of `ENCODINGS` (sensor_msgs/Image) or `COMPRESSED`

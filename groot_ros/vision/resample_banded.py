@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resampling along one axis of an image as a banded matrix, multiplied in blocks with BLAS.
 
 Results are in scratch buffers: the next product along the same axis overwrites them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Resize images as the reference's image path does, bit for bit, in numpy.
 
 Why the project implements its own resamplers: a checkpoint was trained on images that the vendor's

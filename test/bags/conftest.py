@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures of the bag tests: message definitions, QoS offers and serialised strings."""
 
 import pytest

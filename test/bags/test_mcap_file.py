@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The file as two independent readers read it: rosbags, and mcap by its index."""
 
 import importlib.metadata

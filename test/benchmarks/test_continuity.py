@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The continuity benchmark: the results given in the documentation, on fewer seeds."""
 
 import numpy as np

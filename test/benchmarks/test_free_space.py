@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A benchmark without enough memory or disk ends with one line before it starts."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The benchmark of inference: operations and bytes, and a whole run on a tiny model."""
 
 import sys

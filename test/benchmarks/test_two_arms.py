@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The robot of the benchmarks: checkpoints for it can be written and opened."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controller types: messages, commands, and the reference that they report."""
 
 from array import array

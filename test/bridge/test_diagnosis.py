@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Diagnostics give level and cause; a fault is reported once, its count stays in the values."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The later of two publishers on one topic yields, and a stalled /clock is detected."""
 
 from groot_ros.bridge.graph_monitor import ClockStall, PublisherConflicts

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An isolated domain has no participants, and only one process can reserve it."""
 
 import os

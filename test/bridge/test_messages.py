@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A record is unchanged after conversion to a message and back; malformed messages are rejected."""
 
 from array import array

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The parameter page of the documentation is generated from the configurations."""
 
 from dataclasses import make_dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters are declared from a configuration, checked, and locked while the node is configured.
 
 Regressions covered: `rtc.mode:=off` was read as false, `rate:=2` was rejected as an integer.

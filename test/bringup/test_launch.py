@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Launch files; skipped where the launch library is not installed."""
 
 import importlib.util

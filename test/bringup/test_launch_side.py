@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Imports of the launch files: `ros2 launch` runs them under the system Python, without torch."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Node graph, launch arguments, and the `ros2 bag record` command of record.launch.py."""
 
 from pathlib import Path

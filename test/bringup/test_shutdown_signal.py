@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ShutdownSignal records the first end signal and restores the previous handlers."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Supervisor: exit reports and the ordered stop.
 
 Regressions pinned: orphans after a killed supervisor; the executor stops first.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run torch on one thread."""
 
 from support.torch_threads import one_thread

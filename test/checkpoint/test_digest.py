@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Digest of a checkpoint: the changes that affect it and those that do not."""
 
 from pathlib import Path

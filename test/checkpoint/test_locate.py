@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Search for checkpoints and the VLM's files, and errors if they are missing."""
 
 from pathlib import Path

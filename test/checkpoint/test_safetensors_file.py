@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Safetensors files: reader compared with the library, shard index, and malformed files."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The bag verb: record, info and recover."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of the command line have the type, choices and help of the configuration's fields."""
 
 import argparse

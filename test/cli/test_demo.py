@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo end to end: processes, DDS and physics simulation.
 
 Regressions pinned: a demo that passes although the robot does not move.

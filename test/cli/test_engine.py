@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine`: all actions on a tiny checkpoint, and what they reject."""
 
 import json

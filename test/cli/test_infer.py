@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros infer`: actions from a file, as the policy itself gives them."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros inspect`: a checkpoint described, and compared with a robot."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations for the engine commands: npz files, bags, synthetic ones, and subsampling."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The committed motion is continuous, within limits, and follows the chunks."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The executor: accepting chunks, executing them, and reporting its state."""
 
 from dataclasses import replace

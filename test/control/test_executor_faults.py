@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Late ticks, clock jumps, motion that must not be sent, and internal errors."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests of the operator: hold, emergency stop, instructions, single steps, reset."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Robots with unknown state, that do not follow, were moved externally, or cannot stop."""
 
 import numpy as np

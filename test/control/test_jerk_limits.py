@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jerk-limited stops and tracking: exact, and within every limit at any time."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The actuated joints and their measured state."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages to controllers and the committed timeline."""
 
 from dataclasses import replace

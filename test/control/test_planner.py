@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reference trajectories of chunks, and the check of the start state."""
 
 import numpy as np

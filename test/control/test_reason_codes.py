@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each status of the executor has a code that programs can compare."""
 
 import numpy as np

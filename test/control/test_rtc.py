@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Prefixes for real-time chunking: which motion is continued, and how strongly."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection of joints and controllers that do not follow."""
 
 import pytest

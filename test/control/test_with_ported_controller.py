@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Chunks through the executor into the ported joint_trajectory_controller, servo lag included."""
 
 import numpy as np

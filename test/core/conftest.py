@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Factories of valid records; a test makes one field invalid at a time."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A configuration dataclass checks its fields; an error is one line that names the problem."""
 
 from dataclasses import dataclass, replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON and YAML read key by key: each error names the file and the key."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A dataclass is read from a mapping with the types, ranges and defaults of its fields."""
 
 from dataclasses import dataclass, field

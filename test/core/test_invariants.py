@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of records raise an error with a code for statistics and a line of text."""
 
 import math

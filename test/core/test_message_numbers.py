@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Enumerations of the records have the values of the message constants, in both directions."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Descriptions of programs: free dimensions, stages, and what a description may not contain."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversions of time are exact to the nanosecond."""
 
 from types import SimpleNamespace

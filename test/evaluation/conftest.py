@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bags of real messages, written in one line."""
 
 from collections.abc import Callable, Iterable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports show every encoding in its colours and every joint in its unit."""
 
 import io

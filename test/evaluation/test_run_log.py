@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bag that cannot be reported on gives one line that says why."""
 
 import shutil

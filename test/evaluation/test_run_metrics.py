@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics of a run count only what happened while the executor executed chunks."""
 
 import numpy as np

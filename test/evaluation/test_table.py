@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables are aligned by the widest cell of each column."""
 
 from groot_ros.evaluation.table import format_table

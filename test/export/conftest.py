@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One engine directory of a tiny checkpoint for all tests of this folder, made once."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors of engines, by segment and denoising step, and their latency."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny checkpoint to engine files, which the policy then runs through onnxruntime."""
 
 import json

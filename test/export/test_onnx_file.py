@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exported segments, executed by onnxruntime at sizes that they were not traced with."""
 
 from dataclasses import replace

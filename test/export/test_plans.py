@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building every segment, with a builder that only records what it is asked for."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Q/DQ pairs in exported files, executed by onnxruntime."""
 
 import shutil

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exported files against the documentation of TensorRT's parser: operators, types, axes."""
 
 from collections.abc import Iterator

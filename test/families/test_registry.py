@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registry of model families: lookup by name and by checkpoint, and registered families."""
 
 import json

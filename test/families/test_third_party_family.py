@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A model family of another package works in engines, commands and node without code changes."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden sets of an action head: config.json, state_dict, inputs, outputs."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Arrays of a golden set that record which of them were read, and which were missing."""
 
 import json

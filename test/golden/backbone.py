@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden sets of a backbone: one set of weights, several cases of images and text, and variants.
 
 A variant is another config of the VLM with the same weights, for the vision tower alone.

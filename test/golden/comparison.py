@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare one tensor with its golden value."""
 
 from dataclasses import dataclass

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Find golden sets, and recognise the format of a set by its files."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden sets of checkpoints in the published layout, from tensors to the action and the loss."""
 
 from collections.abc import Iterator

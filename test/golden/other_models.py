@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recognise golden sets of models that this version does not have."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden sets of a policy: images, text and state to robot actions, in the robot's units."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The staged model on golden inputs: segment by segment, one observation at a time."""
 
 from collections.abc import Iterator, Mapping, Sequence

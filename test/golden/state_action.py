@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden sets of one embodiment: normalised states and actions, and decoded actions."""
 
 from collections.abc import Iterator

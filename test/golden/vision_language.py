@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Golden sets of the image pipeline and of tokenized prompts."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compare the text and vision towers and their configs with an installed transformers.
 
 The package does not need transformers; versions 4.51 and 5 give the same here. `pytest -rP` shows

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attention: when flash-attn is used, its tensor layout, and fallbacks without it."""
 
 import sys

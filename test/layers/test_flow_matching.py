@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Flow matching: noise from a seed, and the time steps."""
 
 import torch

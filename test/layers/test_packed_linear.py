@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Regressions pinned: a model fused layer by layer kept 0.8 GB of the memory that it had freed."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state topics of controllers, over real processes."""
 
 import pytest

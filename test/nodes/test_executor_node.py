@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The executor node over real DDS: what it publishes, rejects, and publishes last."""
 
 import math

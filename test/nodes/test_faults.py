@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each fault of docs/reference/faults.md over real processes, and the state that it leads to."""
 
 import math

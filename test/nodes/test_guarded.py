@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """While a node shuts down no callback begins, and running callbacks are awaited."""
 
 import threading

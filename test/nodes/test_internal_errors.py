@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exceptions in the executor process: it stops the robot, reports the error and continues."""
 
 from pathlib import Path

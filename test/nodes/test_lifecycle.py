@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shared lifecycle, and the end of a process. Regressions pinned: exceptions of transition
 callbacks are logged, impossible transitions do not end the process, a failed configure releases
 what it acquired, the last message is published before the context shuts down.

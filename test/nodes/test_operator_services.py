@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The answer to an operator names what still prevents motion."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy node validates engines before it is configured."""
 
 from dataclasses import replace

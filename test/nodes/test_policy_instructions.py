@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy node: instructions, resets and sessions."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lifecycle of the policy node: transitions, failures, and no leaks."""
 
 import gc

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy node over real DDS, with a scripted policy: observations in, chunks and status out."""
 
 import threading

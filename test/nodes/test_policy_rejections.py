@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy node: bad inputs, failed inferences and internal errors."""
 
 from array import array

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Real-time chunking with a real policy and a real executor, in a process each."""
 
 import re

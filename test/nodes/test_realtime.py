@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Scheduling priority of the process, and the time for work between two ticks."""
 
 import subprocess

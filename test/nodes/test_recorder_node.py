@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The recorder over real DDS: the bag contains the published messages, byte for byte."""
 
 import resource

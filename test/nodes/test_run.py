@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Signals that arrive before a node's process is ready."""
 
 import signal

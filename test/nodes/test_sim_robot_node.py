@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated robot over real DDS: what it publishes, follows, rejects and resets."""
 
 import subprocess

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The observation at t_obs, and the reason of the rejection if there is none."""
 
 import weakref

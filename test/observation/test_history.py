@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Items are kept by stamp for a limited time, and a clock that jumps back clears them."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Synchronised frames, compared with a search through every combination."""
 
 from itertools import product

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One activation: which chunk is published, which is rejected, and when the job runs."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Latency statistics of a run, and the step budget that follows."""
 
 import numpy as np

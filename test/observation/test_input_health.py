@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rates fall when a stream stops, and latency quantiles forget outliers."""
 
 import pytest

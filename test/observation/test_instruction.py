@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The newest instruction applies, and each change of it has the next id."""
 
 from groot_ros.core import MAX_INSTRUCTION_LENGTH, instruction_problem

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joints by name from several sources, interpolated; rejections name the missing joint."""
 
 import numpy as np

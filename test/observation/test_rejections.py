@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every rejection is counted, but only some are logged."""
 
 from groot_ros.observation.rejections import RejectionCounts

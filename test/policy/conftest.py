@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny checkpoint, its policy, and the robot contract of an SO-101; torch on one thread."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loading a policy: configuration, downloaded checkpoints, and files that do not match."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy: from an observation to a chunk, prefixes, and what is rejected."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations from npz files: histories, batches, and every kind of malformed file."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Poses relative to a reference and back."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state and action codec: encoding, decoding, prefixes and rejected values."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statistics: read from a file, rejected values, and the trained range."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tokenizer: a byte vocabulary, the reference vocabulary, malformed files, transformers."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures: the shipped contract, and a loader of it with one change."""
 
 from pathlib import Path

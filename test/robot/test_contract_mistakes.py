@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Each mistake in a contract is one line that names the file, the key, and how to fix it."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/reference/robot_contract.md: the example is valid; example and tables have every key."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Joint limits of other files: of each limit the tighter value is used."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tiny tensors gain nothing from threads, and the machine is shared."""
 
 from collections.abc import Iterator

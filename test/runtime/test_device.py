@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times between marks, and copies between host and device."""
 
 import time

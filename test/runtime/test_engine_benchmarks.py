@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stored figures of engines on this machine."""
 
 import json

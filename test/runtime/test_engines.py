@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registry of engines, and what an engine is loaded from."""
 
 import subprocess

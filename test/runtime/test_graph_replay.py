@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recording and replaying, with a fake recorder; with CUDA's only where there is a GPU."""
 
 from collections.abc import Sequence

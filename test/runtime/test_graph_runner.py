@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stages as graphs: which observations share one, and that the numbers are the same."""
 
 import numpy as np

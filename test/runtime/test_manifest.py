@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The manifest of an engine directory: values it rejects, field by field, and commands it names."""
 
 import json

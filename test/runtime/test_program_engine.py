@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engines around a program: prompt stages, repeated segments, steps, and several results."""
 
 from typing import Any

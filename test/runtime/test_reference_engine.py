@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The model as written: the reference of all other engines."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stored observations and outputs of the reference model, and engines compared with them."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Selection of an engine, among engines that only have a known error or failure."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reasons why TensorRT cannot run here, and the machine of its engines; without TensorRT."""
 
 import ctypes

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The engine code against published Python bindings of TensorRT: 10.3 (JetPack 6.2), 10.13, 11.4.
 
 Regressions pinned: a flag, method or argument that one of the versions does not have.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Building, loading and running engines with a fake TensorRT that works on real addresses."""
 
 import json
@@ -283,7 +284,7 @@ def test_the_timing_cache_is_kept_and_one_of_another_machine_is_not_used(
     cache.write_bytes(b"other machine")
     build(tmp_path, "vision", program, options=BuildOptions(timing_cache=cache))
     assert cache.read_bytes() == b" timed"
-    assert "timing.cache: written by another TensorRT or GPU, timed anew" in caplog.text
+    assert "timing.cache: written by another TensorRT or GPU, timed again" in caplog.text
 
 
 def test_ctrl_c_ends_a_build(tensorrt: FakeTensorRt, program: StagedModel, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated arm: limits of the contract, servos with lag, little sag under gravity."""
 
 from pathlib import Path

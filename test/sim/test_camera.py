@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Images: repeatable, of the requested size, bound to one thread; frames carry their stamps."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Periodic instants without drift, and pacing that loses no period."""
 
 from hypothesis import given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Measured behaviour of the real controllers, reproduced.
 
 Facts pinned (ros2_controllers jazzy 4.42.1): a message stamped in the past with positions and

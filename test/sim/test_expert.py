@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The expert reaches every goal from any joint state, within its speed, and stays there."""
 
 import itertools

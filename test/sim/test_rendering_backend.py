@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The choice of a backend, each in a new interpreter because mujoco reads it once."""
 
 import os

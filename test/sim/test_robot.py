@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contract, controllers and arm together."""
 
 from dataclasses import replace

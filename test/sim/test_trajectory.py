@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trajectories: checked and sampled as joint_trajectory_controller does, in its own words."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Helpers of the tests, imported as `support.<module>`.
 
 tiny_checkpoint, tiny_policy, tiny_engine, tiny_staged_model, random_models: models of a few

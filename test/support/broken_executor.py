@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Script: run the executor node with faults that a test switches on and off.
 
 While the file named by BROKEN exists, the method of control.Executor that it names raises, or

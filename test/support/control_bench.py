@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Test bench for the executor: a clock, a robot that follows, and all published updates."""
 
 from collections.abc import Sequence

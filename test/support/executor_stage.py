@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An executor node under test, with a robot at rest, a sender of chunks and an observer."""
 
 import threading

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A CUDA graph recorder without a GPU: a replay repeats the work into the recorded tensors."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A `tensorrt` module without a GPU: its engines run PyTorch modules on the given addresses.
 
 It has only what the engine code uses; test_tensorrt_bindings.py checks that the real module has the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Which package may import which, checked on the source text.
 
 Every import counts, at the top of a file, inside a function or for types only: a lazy import is

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine manifests: one with a segment and its plan, commands in messages, unreadable files."""
 
 import re

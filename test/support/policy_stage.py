@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A policy node under test, with a scripted policy inside and a scripted robot around it."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Node processes under test, with a robot that follows its controllers and scripted chunks.
 
 The robot follows the ported joint_trajectory_controllers of the SO-101 without lag.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random models with weights of realistic magnitude, and batches of observations for them."""
 
 from collections.abc import Sequence

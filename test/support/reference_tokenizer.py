@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reference tokenizer, reduced to the tokens that the tests and the golden sets use."""
 
 import json

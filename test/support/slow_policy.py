@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The policy node's process with a model that never finishes loading, in C++ like a real one."""
 
 import torch

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Drives a TrajectoryController as a policy's executor would: a smooth motion in chunks.
 
 The set-up of the measurement on the real controller: three joints, 250 Hz, chunks of 16 steps at

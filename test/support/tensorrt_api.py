@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Type check of the engine code against one TensorRT version: mypy with stubs of its bindings."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Script: write type stubs of the TensorRT bindings, from the signatures in their docstrings.
 
 usage: python tensorrt_stubs.py FILE.pyi

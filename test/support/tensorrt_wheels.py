@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The published Python bindings of TensorRT, importable without its libraries.
 
 The extension module of a `tensorrt-*-bindings` wheel needs three shared libraries with nine C

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A random checkpoint in the published layout, small enough to be written in every test."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine directory of a tiny checkpoint, and policies that run it."""
 
 from pathlib import Path

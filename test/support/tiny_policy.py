@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Observations for policies of the tiny checkpoint, and their chunks."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny staged model, and model inputs of one observation for it."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixture for folders that run tiny networks: import it in their conftest.py."""
 
 from collections.abc import Iterator

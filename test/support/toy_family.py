@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A tiny third-party model family: stateful, with a prompt segment; no model of the package.
 
 The network embeds the words of the instruction once per prompt, reads the mean colour of the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program without a model: every kind of segment, with arithmetic that tests can follow."""
 
 from collections.abc import Mapping, Sequence

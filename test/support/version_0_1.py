@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine directories as groot_ros 0.1 wrote them (manifest format 1)."""
 
 import hashlib

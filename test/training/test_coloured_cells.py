@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Descriptions of the cube pixels in each image cell."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The command that makes the embedded checkpoint, on little data, and the embedded checkpoint."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Demonstrations: repeatable, labelled by the expert, with the statistics of a checkpoint."""
 
 from pathlib import Path

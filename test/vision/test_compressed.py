@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Compressed images: decoded exactly where the format is, and rejected by reason."""
 
 import io

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every encoding against its definition, pixel by pixel; malformed images by reason."""
 
 from array import array

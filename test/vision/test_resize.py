@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Regressions pinned: resampling equals the originals bit for bit, whatever order BLAS sums in."""
 
 import importlib.util

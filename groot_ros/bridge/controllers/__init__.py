@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Controller types: one module each, which defines CONTROLLER_TYPE (robot.controller)."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """forward_command_controller: receives one position per joint, passes it on unchanged."""
 
 from array import array

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """joint_trajectory_controller: receives trajectories, reports its reference."""
 
 from array import array

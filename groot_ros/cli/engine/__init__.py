@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine`: export, build, validate and benchmark engines on this machine."""
 
 import argparse

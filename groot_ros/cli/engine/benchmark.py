@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine benchmark`: latency and errors of engines on this machine."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine build`: TensorRT engines from the ONNX files."""
 
 import argparse

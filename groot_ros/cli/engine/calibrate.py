@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine calibrate`: quantise exported segments to INT8 or FP8."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options that the actions of `groot-ros engine` share, and functions that open their values."""
 
 import argparse

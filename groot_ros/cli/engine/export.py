@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine export`: convert a checkpoint to ONNX files and reference outputs."""
 
 import argparse

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine make`: run all actions one after the other."""
 
 import argparse

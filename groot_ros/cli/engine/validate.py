@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`groot-ros engine validate`: errors of engines by segment, denoising step and joint."""
 
 import argparse

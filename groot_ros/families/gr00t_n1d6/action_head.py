@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Action head: computes an action chunk from backbone features and state by flow matching.
 
 Module names are those of the checkpoint's keys.

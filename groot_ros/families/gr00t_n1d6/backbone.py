@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Eagle backbone: computes one sequence of features from images and text tokens."""
 
 from collections.abc import Sequence

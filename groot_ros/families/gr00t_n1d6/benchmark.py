@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One stage of the published GR00T N1.6 with random weights, and inputs for it."""
 
 import math

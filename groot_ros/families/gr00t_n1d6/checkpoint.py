@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GR00T N1.6 checkpoint; everything except its weights has been read and checked."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence

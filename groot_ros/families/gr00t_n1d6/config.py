@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of a GR00T N1.6 checkpoint: its config.json and the config of its VLM."""
 
 from dataclasses import asdict, dataclass, field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GR00T N1.6 as a model family; torch is imported only where it is needed."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Conversion of camera frames to the vision tower's images, as in the reference's evaluation."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """GR00T N1.6 reference network: backbone and action head, named as in the checkpoint."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of a new GR00T N1.6 checkpoint: sizes, modalities, statistics."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processor of GR00T N1.6: observations to model inputs, and model outputs to actions."""
 
 import re

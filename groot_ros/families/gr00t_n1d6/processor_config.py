@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """processor_config.json, statistics.json and embodiment_id.json of a GR00T N1.6 checkpoint."""
 
 import json

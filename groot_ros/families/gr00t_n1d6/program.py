@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Staged model of GR00T N1.6: four segments that compute the same values as the reference model.
 
 "vision" converts the patches of all views of one size to image tokens, "language" converts

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Train a small GR00T N1.6 from random weights on a CPU, in two stages.
 
 A real GR00T starts from a pretrained vision-language model that stays frozen while the action head

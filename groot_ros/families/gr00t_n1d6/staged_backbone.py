@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Backbone segments of the staged model: "vision" and "language"."""
 
 from torch import Tensor, nn

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Action head segments of the staged model: "context" and "denoise"."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Summary of a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
 
 from collections.abc import Iterator

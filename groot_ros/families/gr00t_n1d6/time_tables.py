@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constants that depend only on the denoising time, computed once per number of steps."""
 
 from collections import OrderedDict

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training of GR00T N1.6: flow matching loss, selection of trained parameters, and the trainer.
 
 The network learns to predict the velocity from noise to action at a random time.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Read and write the weights of a checkpoint directory, tensor by tensor."""
 
 import json

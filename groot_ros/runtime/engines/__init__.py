@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engines: one module each, which defines `ENGINE`; adding a module adds an engine."""
 
 import importlib

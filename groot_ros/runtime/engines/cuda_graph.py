@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine "cuda_graph": the staged model, launched as one CUDA graph per stage."""
 
 from groot_ros.runtime.engines import EngineKind, LoadRequest

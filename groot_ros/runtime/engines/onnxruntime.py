@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine "onnxruntime": runs the exported ONNX files, from which TensorRT engines are built."""
 
 import importlib.util

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine "reference": the unmodified model in eager PyTorch; other engines are compared with it."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine "tensorrt": TensorRT engine files, launched as one CUDA graph per stage."""
 
 from collections.abc import Callable, Mapping

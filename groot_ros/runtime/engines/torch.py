@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Engine "torch": the staged model in eager PyTorch."""
 
 from groot_ros.runtime.engines import EngineKind, LoadRequest

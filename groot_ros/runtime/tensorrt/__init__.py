@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """TensorRT 10.3 (JetPack 6.2) to 11: build engines from ONNX files and run them on torch's buffers.
 
 Without TensorRT only `availability` can be imported; call `unavailable()` before importing the

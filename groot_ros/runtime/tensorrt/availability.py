@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Check whether TensorRT can run on this machine.
 
 Deserialising an engine on a machine without a CUDA driver crashes the process (segmentation

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build a TensorRT engine file from an ONNX file, for this GPU and this TensorRT version."""
 
 import logging
@@ -168,7 +169,7 @@ def _read_timing_cache(config: trt.IBuilderConfig, path: Path | None) -> None:
         known = config.create_timing_cache(path.read_bytes())
         if known is not None and config.set_timing_cache(known, False):
             return
-        _LOG.warning("%s: written by another TensorRT or GPU, timed anew", path)
+        _LOG.warning("%s: written by another TensorRT or GPU, timed again", path)
     empty = config.create_timing_cache(b"")
     if empty is not None:
         config.set_timing_cache(empty, False)

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A loaded TensorRT engine file, and the device buffers that engines share."""
 
 import mmap

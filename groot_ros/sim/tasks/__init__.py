@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Simulator tasks: one module each, found by its name.
 
 A task is a module of this package with an object `TASK` that provides `Task`. Adding one adds a

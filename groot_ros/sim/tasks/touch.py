@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The touch task: hold the hand over the cube that the instruction names."""
 
 from collections.abc import Mapping

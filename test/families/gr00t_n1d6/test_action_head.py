@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Action head: effects of conditioning, and changes that must not affect the result."""
 
 from dataclasses import replace

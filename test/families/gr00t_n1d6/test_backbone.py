@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The backbone with images of several sizes and with padding."""
 
 import pytest

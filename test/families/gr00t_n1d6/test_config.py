@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configs as published checkpoints write them, and errors in them."""
 
 import json

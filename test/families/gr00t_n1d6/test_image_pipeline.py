@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The image pipeline: sizes from a camera frame to image tokens, and rejected frames."""
 
 import tracemalloc

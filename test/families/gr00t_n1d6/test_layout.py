@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constants that depend on the instruction and the image sizes, and how long they are kept."""
 
 import numpy as np

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`test/parity.py`: every golden tensor equals the reference's, and broken sets fail."""
 
 import json

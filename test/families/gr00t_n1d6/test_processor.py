@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The processor: samples to batches, prompts, and rejected samples."""
 
 from dataclasses import replace

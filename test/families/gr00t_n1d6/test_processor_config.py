@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """processor_config.json and embodiment_id.json: defaults, embodiments and wrong values."""
 
 import json

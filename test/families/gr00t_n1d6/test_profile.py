@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sizes of the free dimensions against the token counts of real observations."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training of a small network: initial weights, learning rate, and averaged weights."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The staged model computes the reference model's numbers."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The staged model of a checkpoint: what is read, what stays, what the segments take and give."""
 
 import gc

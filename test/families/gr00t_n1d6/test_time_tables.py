@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of the time against the layers of the network as written."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Training loss, selection of the trained parameters, and the trainer of a checkpoint."""
 
 from dataclasses import replace

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`test/parity.py` on sets of other sizes, made with this package's model, not the reference.
 
 These tests do not show equality; they show that no size, number or name is hard-coded.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Weights from disk: one file, shards, one embodiment only, and every kind of wrong tensor."""
 
 import os

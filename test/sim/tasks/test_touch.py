@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The touch task: instructions, layout of the cubes, distances, and the registry of tasks."""
 
 import numpy as np
