@@ -1,6 +1,6 @@
 """Model interface of the engines: an ordered list of segments with named tensors.
 
-A model family describes its network as a `Program`; an engine executes programs and knows nothing
+A model family describes its network as a `Program`; an engine executes programs and depends on nothing
 else about the model. This module is importable without torch: tensors appear in annotations only.
 """
 
@@ -120,8 +120,8 @@ class Stage:
     """Consecutive segments that are timed and recorded together.
 
     Attributes:
-        name: as in `ActionChunk.stage_seconds`.
-        segments: in order of execution.
+        name: name of the stage, also used in `ActionChunk.stage_seconds`.
+        segments: segments in order of execution.
         carried: names of tensors it reads that earlier stages computed.
         results: names of tensors that later stages, or the caller, read.
 
@@ -163,7 +163,7 @@ class ProgramSpec:
     """Description of a program without its weights.
 
     Attributes:
-        segments: in order of execution.
+        segments: segments in order of execution.
         results: names of the tensors that the caller receives.
         free_dims: every free dimension of the segments, by name.
 
@@ -315,7 +315,7 @@ class Program(Protocol):
         """Prepare the tensors of one observation on the host.
 
         Args:
-            inputs: from the family's processor.
+            inputs: model inputs from the family's processor.
             steps: number of denoising steps.
 
         """

@@ -80,7 +80,7 @@ class Processor(Protocol):
 
         Args:
             prefix: the committed motion.
-            state: of the observation.
+            state: state of the observation.
 
         """
 
@@ -102,9 +102,9 @@ class Processor(Protocol):
 
         Args:
             outputs: results of the program.
-            state: of the observation.
+            state: state of the observation.
             frozen_steps: leading steps that repeat committed motion.
-            session: from `new_session`.
+            session: session from `new_session`.
 
         """
 
