@@ -1,7 +1,8 @@
 """Model interface of the engines: an ordered list of segments with named tensors.
 
 A model family describes its network as a `Program`; an engine executes programs and depends on
-nothing else of the model. This module is importable without torch: tensors appear in annotations only.
+nothing else of the model. This module is importable without torch: tensors appear in annotations
+only.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
