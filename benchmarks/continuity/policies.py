@@ -162,7 +162,7 @@ class Stream:
         jitter: largest deviation from it, s.
         sigma: standard deviation of a chunk's constant offset, rad.
         loss: share of the chunks that are lost.
-        seed: of the random generator.
+        seed: seed of the random generator.
 
     """
 

@@ -18,7 +18,7 @@ def checkpoint_digest(directory: Path, assets: Mapping[str, Path]) -> str:
     altered weight may not.
 
     Args:
-        directory: of the checkpoint.
+        directory: directory of the checkpoint.
         assets: name -> path of the VLM's config and tokenizer files; the paths do not affect the
             digest.
 

@@ -153,7 +153,7 @@ class ChunkOrigin:
 
     Attributes:
         t_obs_ns: stamp of its observation.
-        session, episode: of the policy; the chunk will have the same.
+        session, episode: session and episode of the policy; the chunk will have the same.
         new_instruction: True if the previous chunk had another instruction.
 
     """

@@ -81,8 +81,8 @@ class Fields:
         """Read a file: YAML if its name ends in .yaml or .yml or `syntax` says so, otherwise JSON.
 
         Raises:
-            ConfigError: of type `error_type`; the file is missing, not readable or malformed, or
-                contains a key twice.
+            ConfigError: the file is missing, not readable or malformed, or contains a key twice.
+                The exception has the type `error_type`.
 
         """
         syntax = syntax or ("yaml" if path.suffix in (".yaml", ".yml") else "json")

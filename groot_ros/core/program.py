@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model interface of the engines: an ordered list of segments with named tensors.
 
-A model family describes its network as a `Program`; an engine executes programs and knows nothing
-else about the model. This module is importable without torch: tensors appear in annotations only.
+A model family describes its network as a `Program`; an engine executes programs and depends on
+nothing else of the model. This module is importable without torch: tensors appear in annotations
+only.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
@@ -121,8 +122,8 @@ class Stage:
     """Consecutive segments that are timed and recorded together.
 
     Attributes:
-        name: as in `ActionChunk.stage_seconds`.
-        segments: in order of execution.
+        name: name of the stage, also used in `ActionChunk.stage_seconds`.
+        segments: segments in order of execution.
         carried: names of tensors it reads that earlier stages computed.
         results: names of tensors that later stages, or the caller, read.
 
@@ -164,7 +165,7 @@ class ProgramSpec:
     """Description of a program without its weights.
 
     Attributes:
-        segments: in order of execution.
+        segments: segments in order of execution.
         results: names of the tensors that the caller receives.
         free_dims: every free dimension of the segments, by name.
 
@@ -309,7 +310,7 @@ class Program(Protocol):
         """Prepare the tensors of one observation on the host.
 
         Args:
-            inputs: from the family's processor.
+            inputs: model inputs from the family's processor.
             steps: number of denoising steps.
 
         """

@@ -81,7 +81,7 @@ class Processor(Protocol):
 
         Args:
             prefix: the committed motion.
-            state: of the observation.
+            state: state of the observation.
 
         """
 
@@ -103,9 +103,9 @@ class Processor(Protocol):
 
         Args:
             outputs: results of the program.
-            state: of the observation.
+            state: state of the observation.
             frozen_steps: leading steps that repeat committed motion.
-            session: from `new_session`.
+            session: session from `new_session`.
 
         """
 

@@ -97,7 +97,7 @@ class StateActionCodec:
         Args:
             modality: "state" or "action".
             group: name of the group.
-            statistics: of the embodiment.
+            statistics: statistics of the embodiment.
 
         """
         names = ("q01", "q99") if self.normalisation(modality, group) == "q01/q99" else _ENDS

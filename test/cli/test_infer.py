@@ -132,7 +132,7 @@ def test_wrong_use_is_one_line(
             {"image.wrist": np.zeros((1, 2000, 3), np.uint8)},
             "camera 'wrist': a frame of 1 x 2000 becomes 56 x ",
         ),
-        ({"state.gripper": [1e39]}, "state group 'gripper' column 0 is 1e+39: more than float32"),
+        ({"state.gripper": [1e39]}, "'gripper' column 0 is 1e+39: too large for float32"),
         ({"state.gripper": None}, "state group 'gripper' is missing; given: single_arm"),
         ({"state.gripper": [np.inf]}, "state 'gripper'[0, 0] is inf"),
         ({"state.single_arm": np.zeros((2, 5))}, "has 2 steps, the checkpoint takes 1"),

@@ -99,7 +99,7 @@ class ActionHead(nn.Module):
         """Predict the velocity [B, H, A].
 
         Args:
-            context: of this observation.
+            context: context of the observation.
             actions: [B, H, A] in the dtype of the weights.
             timestep: int64 [B], time bucket of the transformer.
             action_timestep: int64 [B, H], time bucket of every action token.
@@ -128,13 +128,13 @@ class ActionHead(nn.Module):
         """Take one Euler step in float32 and return the actions [B, H, A].
 
         Args:
-            context: of this observation.
+            context: context of the observation.
             actions: float32 [B, H, A].
             time: float32 [B], 0 (noise) to 1 (data).
             timestep: int64 [B], time bucket of `time`.
             dt: time step.
             gain: factor on the correction towards the prefix.
-            conditioning: of this observation.
+            conditioning: conditioning on committed motion, or neutral values.
 
         """
         clean = conditioning.clean.bool()
@@ -161,7 +161,7 @@ class ActionHead(nn.Module):
         """Denoise to a normalised action chunk, float32 [B, H, A].
 
         Args:
-            context: of this observation.
+            context: context of the observation.
             noise: float32 [B, H, A].
             steps: number of Euler steps; None = as configured in the checkpoint.
             conditioning: conditioning on committed motion; None = plain sampling.

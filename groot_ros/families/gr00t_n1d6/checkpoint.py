@@ -214,7 +214,7 @@ def open_checkpoint(
     """Read the files of a checkpoint except the weights, and check that they agree.
 
     Args:
-        directory: of the checkpoint.
+        directory: directory of the checkpoint.
         embodiment: tag.
         assets: directory or hub id of the VLM's config and tokenizer.
 

@@ -161,8 +161,8 @@ class Processor:
         """Read processor_config.json, statistics.json and embodiment_id.json of a checkpoint.
 
         Args:
-            directory: of the checkpoint.
-            tag: embodiment.
+            directory: directory of the checkpoint.
+            tag: tag of the embodiment.
             tokenizer: tokenizer of the language tower.
             cell: side of one image token in pixels (patch size times pixel shuffle).
             chunk_shape: steps and columns that the model denoises.

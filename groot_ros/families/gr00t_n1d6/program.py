@@ -371,7 +371,7 @@ def load_staged(
 
     Args:
         directory: contains model.safetensors, or shards and their index.
-        config: from `weights.load_config`.
+        config: configuration from `weights.load_config`.
         embodiment: row of the category-specific weights.
         device: device of the segments.
         dtype: element type of the weights.

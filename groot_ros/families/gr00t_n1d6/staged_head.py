@@ -89,7 +89,7 @@ class Context(nn.Module):
         See `program_spec` for the shapes.
 
         Args:
-            features: of the backbone.
+            features: features of the backbone.
             *indexes_and_state: one int64 index [n] per token group, then the state.
 
         """

@@ -67,7 +67,7 @@ def load_model(
 
     Args:
         directory: contains model.safetensors, or shards and their index.
-        config: from `load_config`.
+        config: configuration from `load_config`.
         embodiment: row of the category-specific weights to keep; it becomes row 0 of the model.
             None keeps all rows, for training.
         device: device of the weights.
