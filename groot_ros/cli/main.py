@@ -3,12 +3,13 @@
 
 import argparse
 import importlib
+import pkgutil
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import groot_ros.cli
 from groot_ros import __version__
-from groot_ros.core.config import module_names
 
 _EXAMPLES = """examples:
   groot-ros demo --out out/demo
@@ -21,8 +22,9 @@ _EXAMPLES = """examples:
 
 def verb_names() -> tuple[str, ...]:
     """Return all verbs: the modules of `groot_ros.cli` that have a function `add_parser`."""
-    names = [name for name in module_names("cli") if not name.startswith("_")]
-    return tuple(name for name in names if hasattr(_module(name), "add_parser"))
+    names = [module.name for module in pkgutil.iter_modules(groot_ros.cli.__path__)]
+    public = sorted(name for name in names if not name.startswith("_"))
+    return tuple(name for name in public if hasattr(_module(name), "add_parser"))
 
 
 def make_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
@@ -42,7 +44,10 @@ def make_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 success, 1 the run failed, 2 wrong usage."""
-    args = make_parser(verb_names()).parse_args(argv)
+    argv = list(sys.argv[1:] if argv is None else argv)
+    # The version is known without the libraries that the verbs need.
+    verbs = () if argv == ["--version"] else verb_names()
+    args = make_parser(verbs).parse_args(argv)
     try:
         return int(args.run(args))
     except (ValueError, OSError) as error:

@@ -57,25 +57,25 @@ def floats(begin: int, end: int) -> dict:
 
 
 @pytest.mark.parametrize(
-    ("entries", "size", "problem"),
+    ("entries", "size"),
     [
-        ({"a": floats(0, 8), "b": floats(0, 8)}, 8, "'b' and 'a' share bytes"),
-        ({"a": floats(0, 8), "b": floats(4, 12)}, 12, "'b' and 'a' share bytes"),
-        ({"a": floats(0, 8), "b": floats(12, 20)}, 20, "4 bytes before 'b' are of no tensor"),
-        ({"a": floats(0, 8)}, 11, "3 bytes after 'a' are of no tensor"),
-        ({}, 5, "5 bytes after the header are of no tensor"),
-        ({"a": {**floats(0, 8), "data_offsets": [0]}}, 8, "must be sizes"),
-        ({"a": {**floats(0, 8), "data_offsets": [-8, 0]}}, 8, "must be sizes"),
+        ({"a": floats(0, 8), "b": floats(0, 8)}, 8),
+        ({"a": floats(0, 8), "b": floats(4, 12)}, 12),
+        ({"a": floats(0, 8), "b": floats(12, 20)}, 20),
+        ({"a": floats(0, 8)}, 11),
+        ({}, 5),
+        ({"a": {**floats(0, 8), "data_offsets": [0]}}, 8),
+        ({"a": {**floats(0, 8), "data_offsets": [-8, 0]}}, 8),
     ],
 )
-def test_tensors_that_do_not_fill_their_file_are_rejected(
-    tmp_path: Path, entries: dict, size: int, problem: str
+def test_tensors_that_overlap_or_do_not_fill_their_file_are_rejected(
+    tmp_path: Path, entries: dict, size: int
 ) -> None:
     path = tmp_path / "model.safetensors"
     write_safetensors(path, entries, bytes(size))
-    with pytest.raises(CheckpointError, match=problem) as caught:
+    with pytest.raises(CheckpointError, match="download it again") as caught:
         read_header(path)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(f"{path}: is truncated or not a safetensors file: ")
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,10 @@ def test_a_bad_checkpoint_fails_configure_with_the_reason_and_leaves_the_node_us
     assert not on.configure()
     assert on.state() == State.PRIMARY_STATE_UNCONFIGURED
     log = on.logs.wait(lambda m: m.msg.startswith("configure failed"))
-    assert log.msg == f"configure failed: {tmp_path}/config.json: no such file"
+    expected = "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6"
+    assert log.msg == (
+        f"configure failed: {tmp_path}: no model family recognises it; looked for {expected}"
+    )
     good = write_tiny_checkpoint(tmp_path / "good")
     changed = on.node.set_parameters([Parameter("checkpoint", value=str(good))])
     assert changed[0].successful
@@ -127,7 +130,7 @@ def test_a_wrong_robot_contract_fails_configure_with_the_key(stage, tmp_path):
     on = stage(robot=contract)
     assert not on.configure()
     log = on.logs.wait(lambda m: m.msg.startswith("configure failed"))
-    assert log.msg == f"configure failed: {contract}: action_dt: is missing"
+    assert log.msg == f"configure failed: {contract}: 'action_dt' is missing"
 
 
 def test_an_impossible_transition_is_rejected_and_the_node_continues(stage):
