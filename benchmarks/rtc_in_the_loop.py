@@ -124,8 +124,8 @@ def _seams_and_frozen_steps(bag: Path) -> tuple[list[float], list[int]]:
     seams: dict[int, float] = {}
     frozen = []
     with open_bag(bag) as (reader, types):
-        wanted = ("groot_ros/msg/ExecutorState", "groot_ros/msg/ActionChunk")
-        connections = [c for c in reader.connections if c.msgtype in wanted]
+        message_types = ("groot_ros/msg/ExecutorState", "groot_ros/msg/ActionChunk")
+        connections = [c for c in reader.connections if c.msgtype in message_types]
         for connection, _, raw in reader.messages(connections=connections):
             message: Any = types.deserialize_cdr(raw, connection.msgtype)
             if connection.msgtype.endswith("ActionChunk"):

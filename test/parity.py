@@ -28,13 +28,13 @@ from golden.comparison import UnavailableError
 from golden.formats import format_of, name_of, sets_in, what_is_missing
 from golden.other_models import other_model
 
-VERDICTS = ("PASS", "SKIP", "UNKNOWN", "FAIL")
+OUTCOMES = ("PASS", "SKIP", "UNKNOWN", "FAIL")
 LACKING, UNREAD = "not compared, as sets lack them", "not read"
 
 
 @torch.no_grad()
 def check(folder: Path) -> Counter[str]:
-    """Print all comparisons of one set; return its verdict and the numbers of skipped arrays."""
+    """Print all comparisons of one set; return its outcome and the numbers of skipped arrays."""
     module = format_of(folder)
     if module is None:
         other = other_model(folder)
@@ -55,13 +55,13 @@ def check(folder: Path) -> Counter[str]:
     except UnavailableError as reason:
         print(f"  SKIP  the rest: {reason}")
         whole = False
-    verdict = ("PASS" if count else "SKIP") if passed else "FAIL"
+    outcome = ("PASS" if count else "SKIP") if passed else "FAIL"
     lacking, unread = source.lacking, source.unread if whole else {}
     summary = f"{count} tensors, largest difference {worst:.2e}"
     summary += f"; not compared, as the set lacks it: {summarise(lacking)}" if lacking else ""
     summary += f"; not read: {summarise(unread)}" if unread else ""
-    print(f"{verdict} {folder}: {summary}\n")
-    return Counter({verdict: 1, LACKING: _count(lacking), UNREAD: _count(unread)})
+    print(f"{outcome} {folder}: {summary}\n")
+    return Counter({outcome: 1, LACKING: _count(lacking), UNREAD: _count(unread)})
 
 
 def _count(found: Mapping[str, Sequence[str]]) -> int:
@@ -69,8 +69,8 @@ def _count(found: Mapping[str, Sequence[str]]) -> int:
 
 
 def check_all(folder: Path) -> Counter[str]:
-    """Count the verdicts on every set in a folder; one that cannot be read fails in one line."""
-    verdicts: Counter[str] = Counter()
+    """Count the outcomes on every set in a folder; one that cannot be read fails in one line."""
+    outcomes: Counter[str] = Counter()
     if not folder.is_dir():
         print(f"FAIL {folder}: no such folder\n")
         return Counter(FAIL=1)
@@ -80,18 +80,18 @@ def check_all(folder: Path) -> Counter[str]:
             if any(other in each.parents for other in others) and format_of(each) is None:
                 continue
             found = check(each)
-            verdicts += found
+            outcomes += found
             others += [each] * found["UNKNOWN"]
         except BrokenSetError as error:
             print(f"FAIL {each}: {error}\n")
-            verdicts["FAIL"] += 1
+            outcomes["FAIL"] += 1
         except Exception as error:  # one broken set must not stop the comparison of the others
             print(f"FAIL {each}: {type(error).__name__}: {' '.join(str(error).split())}\n")
-            verdicts["FAIL"] += 1
-    if not verdicts:
+            outcomes["FAIL"] += 1
+    if not outcomes:
         print(f"FAIL {folder}: contains no golden set\n")
-        verdicts["FAIL"] = 1
-    return verdicts
+        outcomes["FAIL"] = 1
+    return outcomes
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
     for folder in parser.parse_args(arguments).folder:
         counts += check_all(folder)
     failed = bool(counts["FAIL"] or not counts["PASS"])
-    total = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if counts[name])
+    total = ", ".join(f"{counts[name]} {name}" for name in OUTCOMES if counts[name])
     rest = "".join(f"; {name}: {counts[name]}" for name in (LACKING, UNREAD) if counts[name])
     print(f"{'FAIL' if failed else 'PASS'}: {total}{rest}")
     return int(failed)

@@ -141,8 +141,8 @@ def find_backbone_assets(
         CheckpointError: a file is missing; the message says which one and where to get it.
 
     """
-    wanted = backbone_assets if backbone_assets is not None else model_name
-    other = resolve(wanted)
+    requested = backbone_assets if backbone_assets is not None else model_name
+    other = resolve(requested)
     if other is None and backbone_assets is not None and not is_hub_id(backbone_assets):
         # An error even if the checkpoint contains the files, as the user named this directory.
         raise CheckpointError(f"backbone_assets {backbone_assets}: no such directory")
@@ -159,7 +159,7 @@ def find_backbone_assets(
     if tokenizer is None:
         missing.append("its tokenizer (vocab.json, merges.txt, added_tokens.json)")
     if config is None or tokenizer is None:
-        searched = f"{checkpoint} and {other if other is not None else wanted}"
+        searched = f"{checkpoint} and {other if other is not None else requested}"
         raise CheckpointError(
             f"{' and '.join(missing)} not found in {searched}: a GR00T checkpoint does not contain "
             "them; take config.json, vocab.json, merges.txt and added_tokens.json from the folder "

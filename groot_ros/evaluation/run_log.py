@@ -121,8 +121,8 @@ def read_run(bag: Path) -> RunLog:
         joints: dict[str, list[tuple[float, float]]] = {}
         statuses: list[tuple[float, float]] = []
         ages: list[tuple[float, float]] = []
-        wanted = [c for c in reader.connections if c.msgtype not in _TO_RGB]
-        for connection, received_ns, raw in reader.messages(connections=wanted):
+        recorded = [c for c in reader.connections if c.msgtype not in _TO_RGB]
+        for connection, received_ns, raw in reader.messages(connections=recorded):
             received = ns_to_s(received_ns - log.start_ns)
             message: Any = types.deserialize_cdr(raw, connection.msgtype)
             match connection.msgtype:

@@ -153,15 +153,15 @@ def measure_accuracy(
             )
         else:
             runners = [engine.segment_runner for engine in engines]
-            with recorded(runners[0]) as wanted_trace:
+            with recorded(runners[0]) as reference_trace:
                 expected = _run(reference, engines[0], observation, drawn)
             with recorded(runners[1]) as given_trace:
                 given = _run(candidate, engines[1], observation, drawn)
-            _compare_segments(runners[1], wanted_trace, given_trace, by_segment)
+            _compare_segments(runners[1], reference_trace, given_trace, by_segment)
             for step, (one, other) in enumerate(
                 zip(
                     _step_results(candidate, given_trace),
-                    _step_results(candidate, wanted_trace),
+                    _step_results(candidate, reference_trace),
                     strict=True,
                 )
             ):
@@ -213,11 +213,11 @@ def _step_results(policy: Policy, trace: Trace) -> list[Tensor]:
 
 @torch.inference_mode()
 def _compare_segments(
-    runner: SegmentRunner, wanted: Trace, given: Trace, errors: dict[str, ErrorAccumulator]
+    runner: SegmentRunner, expected: Trace, given: Trace, errors: dict[str, ErrorAccumulator]
 ) -> None:
     for name, executor in runner.executors.items():
         accumulator = errors.setdefault(name, ErrorAccumulator())
-        for reference, own in zip(wanted.calls[name], given.calls[name], strict=True):
+        for reference, own in zip(expected.calls[name], given.calls[name], strict=True):
             inputs = [_like(a, b) for a, b in zip(reference.inputs, own.inputs, strict=True)]
             for a, b in zip(as_tuple(executor(*inputs)), reference.outputs, strict=True):
                 accumulator.add_pair(a, b)

@@ -134,11 +134,11 @@ def _name_dimensions(path: Path, segment: Segment) -> None:
         *zip(_in_order(model.graph.output, segment.outputs), segment.outputs, strict=True),
     ]
     for value, tensor in pairs:
-        for dim, wanted in zip(value.type.tensor_type.shape.dim, tensor.dims, strict=True):
-            if isinstance(wanted, str):
-                dim.dim_param = wanted
+        for dim, expected in zip(value.type.tensor_type.shape.dim, tensor.dims, strict=True):
+            if isinstance(expected, str):
+                dim.dim_param = expected
             else:
-                dim.dim_value = wanted
+                dim.dim_value = expected
     del model.graph.value_info[:]
     give_every_norm_a_bias(model)
     model.doc_string = f"groot_ros segment '{segment.name}'"

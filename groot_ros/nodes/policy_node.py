@@ -298,7 +298,7 @@ class PolicyNode(ManagedNode):
     def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()
         policy, inference, buffer = self._policy, self._inference, self._buffer
-        rate_wanted = self._settings.config.rate_hz
+        target_rate = self._settings.config.rate_hz
         loaded, activation = LoadedPolicy(), Activation()
         stats, budget = InferenceStats(), StepBudget(0, 0, 0)
         if policy is not None:
@@ -315,7 +315,7 @@ class PolicyNode(ManagedNode):
             activation,
             self._instructions.current.id,
             loaded,
-            rate_wanted,
+            target_rate,
             stats,
             budget,
             () if buffer is None else buffer.inputs(now),

@@ -37,12 +37,12 @@ def names_in(path: Path) -> list[str]:
         return [_key(member) for member in file.namelist()]
 
 
-def read_npz(path: Path, wanted: Callable[[str], bool], check: Check) -> dict[str, NDArray[Any]]:
+def read_npz(path: Path, is_needed: Callable[[str], bool], check: Check) -> dict[str, NDArray[Any]]:
     """Read arrays of an npz file by key.
 
     Args:
         path: file to read.
-        wanted: returns True for a key that is to be read; other arrays are skipped.
+        is_needed: returns True for a key that is to be read; other arrays are skipped.
         check: returns an error text for a key and its shape, or "" to accept the array; called
             before the array's data is read.
 
@@ -52,7 +52,7 @@ def read_npz(path: Path, wanted: Callable[[str], bool], check: Check) -> dict[st
 
     """
     with _opened(path) as file:
-        members = {_key(m): m for m in file.namelist() if wanted(_key(m))}
+        members = {_key(m): m for m in file.namelist() if is_needed(_key(m))}
         return {key: _read(path, file, key, member, check) for key, member in members.items()}
 
 

@@ -116,8 +116,8 @@ def _samples(
         elif array.ndim == len(shape) - 1:
             one = array[None]
         if one.ndim != len(shape):
-            wanted = ", ".join(shape)
-            raise ValueError(f"{path}: '{key}' must be [{wanted}], not {list(array.shape)}")
+            dims = ", ".join(shape)
+            raise ValueError(f"{path}: '{key}' must be [{dims}], not {list(array.shape)}")
         found[key.removeprefix(prefix)] = one
     return found
 

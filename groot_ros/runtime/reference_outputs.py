@@ -191,14 +191,14 @@ class ReferenceOutputs:
             expected = case.outputs[steps]
             with _tensors_of(number):
                 result = engine.run(case.inputs, steps)
-                given, wanted = used(result.outputs), used(expected)
+                given, reference = used(result.outputs), used(expected)
             seconds.append(sum(result.seconds.values()))
-            if given.shape != wanted.shape:
+            if given.shape != reference.shape:
                 raise EngineFilesError(
-                    f"stored observation {number} has outputs of shape {list(wanted.shape)}, the "
-                    f"checkpoint's are {list(given.shape)}"
+                    f"stored observation {number} has outputs of shape {list(reference.shape)}, "
+                    f"the checkpoint's are {list(given.shape)}"
                 )
-            difference = np.abs(given.astype(np.float64) - wanted)
+            difference = np.abs(given.astype(np.float64) - reference)
             errors.append(float(difference.max()))
             if decode is not None and np.isfinite(difference).all():
                 pair = (decode(outputs, case.state) for outputs in (result.outputs, expected))

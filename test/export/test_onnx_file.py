@@ -91,9 +91,9 @@ def require_same_numbers(program: StagedModel, name: str, path: Path) -> None:
         inputs = drawn(program.spec, name, sizes, torch.float32)
         with torch.no_grad():
             expected = as_list(program.modules[name](*inputs))
-        for given, wanted in zip(as_list(segment(*inputs)), expected, strict=True):
-            assert given.shape == wanted.shape
-            torch.testing.assert_close(given, wanted, rtol=1e-5, atol=1e-5)
+        for given, reference in zip(as_list(segment(*inputs)), expected, strict=True):
+            assert given.shape == reference.shape
+            torch.testing.assert_close(given, reference, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", SEGMENTS)
@@ -180,9 +180,9 @@ def test_bfloat16_is_rejected_by_onnxruntime_on_a_cpu_and_right_in_the_reference
         for s, t in zip(program.spec.segment("context").inputs, inputs, strict=True)
     }
     outputs = ReferenceEvaluator(str(path)).run(None, feeds)
-    for given, wanted in zip(outputs, expected, strict=True):
+    for given, reference in zip(outputs, expected, strict=True):
         np.testing.assert_allclose(
-            np.asarray(given, dtype=np.float32), wanted.float().numpy(), atol=0.06
+            np.asarray(given, dtype=np.float32), reference.float().numpy(), atol=0.06
         )
 
 

@@ -81,8 +81,8 @@ def pixels(inputs: Arrays) -> list[Tensor]:
 
 def _model(config: EagleConfig, layers: int, weights: dict[str, Tensor]) -> EagleBackbone:
     model = EagleBackbone(config, layers).eval()
-    wanted = model.state_dict().keys()
-    model.load_state_dict({name: weights[name] for name in wanted})
+    reference = model.state_dict().keys()
+    model.load_state_dict({name: weights[name] for name in reference})
     return model
 
 

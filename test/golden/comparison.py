@@ -29,8 +29,8 @@ class Comparison:
         return self.difference <= self.tolerance < np.inf
 
     def __str__(self) -> str:
-        verdict = "PASS" if self.passed else "FAIL"
-        return f"  {verdict}  {self.difference:9.2e} <= {self.tolerance:.1e}  {self.name}"
+        outcome = "PASS" if self.passed else "FAIL"
+        return f"  {outcome}  {self.difference:9.2e} <= {self.tolerance:.1e}  {self.name}"
 
 
 def compare(name: str, ours, golden, tolerance: float | None = None) -> Comparison:

@@ -37,8 +37,8 @@ def actions(engine: ProgramEngine, inputs: ModelInputs, steps: int = 4) -> np.nd
 def require_same(
     engine: ProgramEngine, expected: ProgramEngine, inputs: ModelInputs, steps: int = 4
 ) -> None:
-    given, wanted = (actions(each, inputs, steps) for each in (engine, expected))
-    np.testing.assert_allclose(given, wanted, atol=1e-6)
+    given, reference = (actions(each, inputs, steps) for each in (engine, expected))
+    np.testing.assert_allclose(given, reference, atol=1e-6)
 
 
 def test_every_kind_of_observation_gives_the_same_actions(expected: ProgramEngine) -> None:
@@ -72,10 +72,10 @@ def test_results_of_earlier_runs_stay_as_they_were(expected: ProgramEngine) -> N
     """A graph overwrites its own outputs."""
     engine = graphed(FakeGraphRecorder())
     rows = [observation(seed) for seed in (7, 8, 9)]
-    wanted = [actions(expected, inputs) for inputs in rows]
-    assert np.abs(wanted[0] - wanted[1]).max() > 1e-3
+    reference = [actions(expected, inputs) for inputs in rows]
+    assert np.abs(reference[0] - reference[1]).max() > 1e-3
     given = [actions(engine, inputs) for inputs in rows]
-    np.testing.assert_allclose(given, wanted, atol=1e-6)
+    np.testing.assert_allclose(given, reference, atol=1e-6)
 
 
 def test_a_prefix_replays_the_graph_of_plain_sampling() -> None:
@@ -206,8 +206,8 @@ def test_the_engine_gives_the_actions_of_the_cpu(expected: ProgramEngine) -> Non
     engine = ProgramEngine("cuda_graph", program, runner)
     for seed, inputs in enumerate((observation(0), observation(1), observation(2, words=6))):
         conditioned = {**inputs, **prefix(seed)}
-        wanted = actions(expected, conditioned)
+        reference = actions(expected, conditioned)
         for _ in range(2):
-            np.testing.assert_allclose(actions(engine, conditioned), wanted, atol=1e-4)
+            np.testing.assert_allclose(actions(engine, conditioned), reference, atol=1e-4)
     assert engine.graph_failures == {}
     engine.close()

@@ -70,7 +70,7 @@ class Stream:
 
     times: np.ndarray
     commands: np.ndarray
-    wanted: np.ndarray
+    intended: np.ndarray
     rejected: list[str]
 
     def window(self, start=1.5, end=4.95):
@@ -80,7 +80,7 @@ class Stream:
     def rms(self):
         """Rad, against the motion intended."""
         rows = self.window()
-        return float(np.sqrt(np.mean((self.commands - self.wanted)[rows] ** 2)))
+        return float(np.sqrt(np.mean((self.commands - self.intended)[rows] ** 2)))
 
     @property
     def acceleration_ratio(self):
@@ -90,13 +90,13 @@ class Stream:
         def p995(values):
             return np.percentile(np.abs(np.diff(values, n=2, axis=0)) / PERIOD**2, 99.5)
 
-        return float(p995(self.commands[rows]) / p995(self.wanted[rows]))
+        return float(p995(self.commands[rows]) / p995(self.intended[rows]))
 
     @property
     def excess_step(self):
         """Largest |command step - intended step| in one cycle, rad."""
         rows = self.window()
-        steps = np.diff(self.commands[rows], axis=0) - np.diff(self.wanted[rows], axis=0)
+        steps = np.diff(self.commands[rows], axis=0) - np.diff(self.intended[rows], axis=0)
         return float(np.abs(steps).max())
 
 

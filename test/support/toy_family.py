@@ -289,8 +289,8 @@ class ToyCheckpoint:
         progress: Callable[[float], None] | None = None,
     ) -> ToyProgram:
         network = self._network()
-        wanted = SPEC.names if segments is None else segments
-        return ToyProgram({name: getattr(network, name) for name in SPEC.names if name in wanted})
+        chosen = SPEC.names if segments is None else segments
+        return ToyProgram({name: getattr(network, name) for name in SPEC.names if name in chosen})
 
     def load_reference(
         self,

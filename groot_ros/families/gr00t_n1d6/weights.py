@@ -115,22 +115,24 @@ def fitting_tensors(directory: Path, config: Gr00tN1d6Config) -> dict[str, Tenso
     """
     entries = index_checkpoint(directory)
     model = build_model(config, device="meta")
-    wanted = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-    _require_same_keys(directory, wanted.keys() - {_MASK_TOKEN}, entries)
-    found = {name: entries[name] for name in wanted if name in entries}
+    expected = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
+    _require_same_keys(directory, expected.keys() - {_MASK_TOKEN}, entries)
+    found = {name: entries[name] for name in expected if name in entries}
     for name, entry in found.items():
-        if entry.shape != wanted[name]:
+        if entry.shape != expected[name]:
             raise CheckpointError(
                 f"{entry.path}: '{name}' has shape {list(entry.shape)}, "
-                f"config.json asks for {list(wanted[name])}"
+                f"config.json requires {list(expected[name])}"
             )
     return found
 
 
-def _require_same_keys(directory: Path, wanted: set[str], entries: dict[str, TensorEntry]) -> None:
+def _require_same_keys(
+    directory: Path, expected: set[str], entries: dict[str, TensorEntry]
+) -> None:
     unused = {name for name in entries if _UNUSED.fullmatch(name) or name == _MASK_TOKEN}
-    missing = sorted(wanted - entries.keys())
-    unexpected = sorted(entries.keys() - wanted - unused)
+    missing = sorted(expected - entries.keys())
+    unexpected = sorted(entries.keys() - expected - unused)
     problems = [
         f"{len(names)} {what}: {', '.join(names[:_SHOWN])}"
         + (" ..." if len(names) > _SHOWN else "")

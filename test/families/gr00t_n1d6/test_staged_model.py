@@ -75,11 +75,11 @@ def test_the_segments_take_and_give_what_the_specification_says(
     seen = recorded(config)
     free: dict[str, int] = {}
     for segment in program_spec(config).segments:
-        for tensors, wanted in zip(
+        for tensors, reference in zip(
             seen[segment.name], (segment.inputs, segment.outputs), strict=True
         ):
-            assert len(tensors) == len(wanted)
-            for tensor, each in zip(tensors, wanted, strict=True):
+            assert len(tensors) == len(reference)
+            for tensor, each in zip(tensors, reference, strict=True):
                 sizes = [
                     free.setdefault(dim, size) if isinstance(dim, str) else dim
                     for dim, size in zip(each.dims, tensor.shape, strict=True)
