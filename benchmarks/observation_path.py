@@ -31,6 +31,7 @@ from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, Observation, ns_to_s
 from groot_ros.core.share import robot_path, share_directory
 from groot_ros.evaluation.table import format_table
+from groot_ros.families.family import PolicySpec
 from groot_ros.robot import load_contract
 
 WIDTH, HEIGHT, CAMERA_HZ, JOINT_HZ, RATE_HZ = 640, 480, 30.0, 100.0, 10.0
@@ -42,16 +43,27 @@ PROFILE = "FASTRTPS_DEFAULT_PROFILES_FILE"
 class NoModel:
     """Policy that needs no time and proposes the current state."""
 
-    views = ("front", "wrist")
-    history = {"video": (0,), "state": (0,)}  # noqa: RUF012
-    state_groups = {"single_arm": 5}  # noqa: RUF012
+    spec = PolicySpec(
+        family="none",
+        embodiment="none",
+        views=("front", "wrist"),
+        image_history=(0,),
+        state_history=(0,),
+        state_groups={"single_arm": 5},
+        action_groups={"single_arm": 5},
+        action_space={"single_arm": "joint"},
+        horizon=16,
+    )
     joint_groups = ("single_arm",)
-    horizon, dt, first_step, device, memory_bytes = 16, 1 / 30, 0.0, "none", 0
+    dt, first_step, device, memory_bytes = 1 / 30, 0.0, "none", 0
     engine = SimpleNamespace(name="none")
     notes = ()
 
     def __init__(self) -> None:
         self._joints = load_contract(robot_path("so101")).groups["single_arm"].joints
+
+    def reset(self) -> None:
+        """Do nothing, as there is no state."""
 
     def warm_up(self) -> None:
         """Do nothing, as there is nothing to warm up."""
@@ -61,7 +73,7 @@ class NoModel:
 
     def infer(self, observation: Observation, prefix: None = None, seed: int = 0) -> ActionChunk:
         """Return a chunk that repeats the state for the whole horizon."""
-        values = np.repeat(observation.state["single_arm"], self.horizon, axis=0)
+        values = np.repeat(observation.state["single_arm"], self.spec.horizon, axis=0)
         kind, units = ActionKind.JOINT_POSITION, ("rad",) * len(self._joints)
         group = ActionGroup(kind, "single_arm", self._joints, units, values)
         t_obs = observation.stamp_ns
@@ -102,7 +114,7 @@ def play_policy(seconds: float) -> dict[str, Any]:
     node.close()
     begin = arrivals[0][3] + int(WARM_UP * 1e9) if arrivals else 0
     counted = [a for a in arrivals if a[3] >= begin]
-    numbers = [[n for v, n, _, _ in counted if v == view] for view in NoModel.views]
+    numbers = [[n for v, n, _, _ in counted if v == view] for view in NoModel.spec.views]
     return {
         "sent": sum(own[-1] - own[0] + 1 for own in numbers if own),
         "received": sum(len(own) for own in numbers),
@@ -150,7 +162,7 @@ def play_robot(seconds: float) -> dict[str, Any]:
 
         node.create_timer(1 / CAMERA_HZ, publish)
 
-    for view in NoModel.views:
+    for view in NoModel.spec.views:
         add_camera(view)
     node.create_timer(1 / JOINT_HZ, publish_joints)
     node.create_subscription(ActionChunkMsg, "action_chunk", on_chunk, qos.CHUNKS)

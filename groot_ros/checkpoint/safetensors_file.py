@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Read safetensors files with `safetensors.safe_open`, one tensor (or row) at a time.
 
-A file is opened for each tensor and the tensor is copied. With a longer mapping, its pages would
-count as memory in addition to the copies; a tensor that aliases the file would crash the process
-if the file were truncated or overwritten.
+A file is opened for each tensor, or part of a large one, and the values are copied. With a longer
+mapping, its pages would count as memory in addition to the copies; a tensor that aliases the file
+would crash the process if the file were truncated or overwritten.
 """
 
 import math
@@ -31,6 +31,9 @@ _DTYPES = {
     "BOOL": torch.bool,
 }
 
+#: Larger tensors are read in parts of this size.
+_PART_BYTES = 64 * 2**20
+
 
 @dataclass(frozen=True)
 class TensorEntry:
@@ -57,10 +60,22 @@ class TensorEntry:
             raise CheckpointError(
                 f"{self.path}: '{self.name}' has {self.shape[0]} rows, row {row} was requested"
             )
-        with _opened(self.path) as file:
-            if row is None:
+        if row is not None:
+            with _opened(self.path) as file:
+                return file.get_slice(self.name)[row : row + 1].clone()
+        if self.nbytes <= _PART_BYTES or len(self.shape) == 0:
+            with _opened(self.path) as file:
                 return file.get_tensor(self.name).clone()
-            return file.get_slice(self.name)[row : row + 1].clone()
+        return self._read_in_parts()
+
+    def _read_in_parts(self) -> torch.Tensor:
+        result = torch.empty(self.shape, dtype=self.dtype)
+        rows = max(1, _PART_BYTES * self.shape[0] // self.nbytes)
+        for begin in range(0, self.shape[0], rows):
+            part = slice(begin, begin + rows)
+            with _opened(self.path) as file:
+                result[part] = file.get_slice(self.name)[part]
+        return result
 
 
 def read_header(path: Path) -> dict[str, TensorEntry]:

@@ -93,3 +93,10 @@ def test_a_wrong_entry_of_the_shard_index_names_the_index_file(
     with pytest.raises(CheckpointError, match=problem) as caught:
         index_checkpoint(tmp_path)
     assert str(caught.value).startswith(f"{path}: ")
+
+
+def test_a_tensor_that_is_read_in_parts_is_the_same(tmp_path: Path) -> None:
+    values = torch.arange(70 * 2**20 // 2, dtype=torch.int32).to(torch.int16).reshape(-1, 1024)
+    path = tmp_path / "model.safetensors"
+    save_file({"large": values}, path)
+    assert torch.equal(read_header(path)["large"].read(), values)
