@@ -28,7 +28,7 @@ class CommittedMotion:
         active: what the controllers follow, or will follow once it is sent: the plan for the next
             `commit_horizon`, then a braking tail. None before the first chunk.
         changed: whether the motion has changed since it was last sent.
-        splice_discontinuity: old minus new position at the last splice, before blending, [N].
+        splice_discontinuity: committed motion minus chunk at the last splice, unblended, [N].
         limited_chunks: number of chunks that limits changed, per joint, int64 [N].
 
     """

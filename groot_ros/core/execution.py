@@ -112,7 +112,7 @@ class ExecutorState:
     Attributes:
         reason_code: reason of the status, for programs.
         reason: reason of the status as text, for people.
-        splice_discontinuity: one per joint, rad or m.
+        splice_discontinuity: committed motion minus chunk, unblended; one per joint, rad or m.
         limited_chunks: one count per joint.
         latched: True if only ~/resume ends this stop.
         intervention_id: 0 = none.
