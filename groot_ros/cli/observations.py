@@ -106,7 +106,7 @@ def sizes_by_view(
     """Return view -> (height, width), from one size for all views or one per view.
 
     Raises:
-        ValueError: there is another number of sizes.
+        ValueError: there is neither one size nor one per view.
 
     """
     if len(image_sizes) not in (1, len(views)):
@@ -151,7 +151,7 @@ class StreamSubsampler(Generic[T]):
         self._received += 1
 
     def samples(self) -> list[T]:
-        """Return the requested number of items, from the first to the newest, or all of fewer."""
+        """Return `count` evenly spaced items, first and newest included; all if there are fewer."""
         return evenly_spaced([*self._kept, *self._newest], self._count)
 
 

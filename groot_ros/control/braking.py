@@ -21,12 +21,12 @@ from groot_ros.control.jerk_limits import (
 from groot_ros.control.limits import BRAKING_GRID, Limits, Mask
 from groot_ros.core import NS_PER_S, s_to_ns
 
-#: s that every tail stays at rest at its end, so that a late message still ends in the future.
+#: Time at rest at the end of every tail, s: a message that arrives late still ends in the future.
 REST_DURATION = 0.2
 #: Smallest share of the braking time that a tail takes after unsteady motion.
 MIN_STEADINESS = 1 / 3
-#: s before a tail at which positions are sampled, and the weights of these positions in the slope,
-#: at the start of the tail, of their least-squares parabola.
+#: Sample times relative to the start of a tail, s, and the weights of the positions sampled there
+#: in the slope of their least-squares parabola at the start of the tail.
 _SAMPLE_OFFSETS = np.linspace(-0.2, 0.0, 11)
 _SLOPE_WEIGHTS = np.linalg.pinv(np.vander(_SAMPLE_OFFSETS, 3))[1]
 
@@ -76,7 +76,7 @@ def with_braking_tail(
     desired: float,
     fail_safes: Mapping[int, FailSafeTrajectory] | None = None,
 ) -> Curve:
-    """Append a braking tail to the curve, from its last knot to rest; the last two knots rest.
+    """Append a braking tail to the curve, from its last knot; the last two knots are at rest.
 
     Joints with different braking times get separate knots; a cubic segment reproduces constant
     deceleration and constant jerk exactly.

@@ -228,7 +228,7 @@ class Executor:
         self._halt(now_ns, "emergency stop", 0.0, ReasonCode.EMERGENCY_STOP)
 
     def step(self, now_ns: int) -> None:
-        """Execute the next chunk that is observed after now, with `single_step`."""
+        """With `single_step`, execute the next chunk that is observed after now."""
         self._step_requested = True
         self._validator.reject_observed_until(now_ns)
 

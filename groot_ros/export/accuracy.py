@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare an engine with a reference: by segment, by denoising step, and by joint.
 
-The reference is engine "torch" in float32, which has the same segments. Engine "torch" in float32
-is compared with engine "reference". That engine has no segments, so only the actions are compared.
+The reference is engine "torch" in float32, which has the same segments. That engine itself is
+compared with engine "reference", which has no segments: only the actions are compared.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration: measure the range of every product's inputs over observations."""
+"""Calibration: measure the range of the inputs of each linear layer over observations."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -99,7 +99,7 @@ def _product(segment: nn.Module, name: str, largest: float) -> Product:
 
 
 def coverage(products: Mapping[str, Sequence[Product]]) -> dict[str, float]:
-    """Return segment -> share of its products' weights that will be quantised, 0 to 1."""
+    """Return segment -> share of its linear layers' weights that will be quantised, 0 to 1."""
     shares = {}
     for segment, layers in products.items():
         total = sum(layer.weight.numel() for layer in layers)

@@ -14,12 +14,12 @@ from groot_ros.robot.limit_sources import StatedLimits, tightest
 
 JointType = Literal["revolute", "prismatic"]
 
-#: Model units that have a name, per radian of a revolute joint and per metre of a prismatic one.
+#: Joint type -> name of a model unit -> number of these units per rad or m.
 NAMED_SCALES: dict[JointType, dict[str, float]] = {
     "revolute": {"rad": 1.0, "deg": math.degrees(1.0)},
     "prismatic": {"m": 1.0, "mm": 1000.0},
 }
-#: Plausible limits of a robot's joint: rad/s or m/s, then per s, then per s^2.
+#: Plausible limits of a joint: velocity (rad/s or m/s), acceleration (1/s^2), jerk (1/s^3).
 VELOCITY_RANGE = (1e-3, 100.0)
 ACCELERATION_RANGE = (1e-2, 1e4)
 JERK_RANGE = (0.1, 1e6)
@@ -27,7 +27,7 @@ JERK_RANGE = (0.1, 1e6)
 MAX_ANGLE = 4 * math.pi
 #: m, longest plausible travel of a prismatic joint.
 MAX_TRAVEL = 100.0
-#: rad or m by which an end of a gripper, a rounded number, may exceed the position limits.
+#: rad or m by which a gripper's end may exceed the position limits, as it is often rounded.
 GRIPPER_ROUNDING = 0.005
 
 

@@ -65,7 +65,7 @@ class ValidationResult:
         case: index of the case with the largest error.
         groups: group -> largest difference per column [D], in rad and m, or in the checkpoint's
             units without a robot contract.
-        seconds: shortest time of one inference; the first run of each length takes longer.
+        seconds: shortest time of one inference; the first run with each input shape takes longer.
 
     """
 
@@ -121,8 +121,8 @@ class ReferenceOutputs:
         """Read the file that `save` wrote.
 
         Raises:
-            EngineFilesError: the file is missing, differs from the manifest's, cannot be parsed,
-                or lacks finite outputs for a number of denoising steps of the manifest.
+            EngineFilesError: the file is missing, its sha256 is not that of the manifest, it cannot
+                be parsed, or it lacks finite outputs for one of the manifest's `steps`.
 
         """
         old = manifest.format == OLD_FORMAT
@@ -151,7 +151,7 @@ class ReferenceOutputs:
             shapes: dict[str, tuple[int, ...]] = {}
             for n in steps:
                 if n not in case.outputs:
-                    raise ValueError(f"observation {number} has none for {n} denoising steps")
+                    raise ValueError(f"observation {number} has no outputs for {n} denoising steps")
                 for name, array in case.outputs[n].items():
                     if shapes.setdefault(name, array.shape) != array.shape:
                         raise ValueError(
@@ -159,7 +159,7 @@ class ReferenceOutputs:
                             "steps"
                         )
                     if not np.isfinite(array).all():
-                        raise ValueError(f"those of observation {number} are not finite")
+                        raise ValueError(f"outputs of observation {number} are not finite")
 
     def validate(
         self,
@@ -250,7 +250,7 @@ def _parsed(data: bytes, old: bool) -> ReferenceOutputs:
         number, _, rest = name.partition(".")
         cases.setdefault(int(number), {})[_renamed(rest) if old else rest] = array
     if not cases or text["cases"] != len(cases):
-        raise ValueError(f"it says {text['cases']} observations and has {len(cases)}")
+        raise ValueError(f"its metadata states {text['cases']} observations, it has {len(cases)}")
     return ReferenceOutputs(
         tuple(_case(cases[number]) for number in range(len(cases))), str(text["source"])
     )

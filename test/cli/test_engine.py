@@ -239,7 +239,7 @@ def rejected_first(
             ["--engine-directory", "/dev/null"],
             "--engine-directory /dev/null: /dev/null is not",
         ),
-        (["--engine-directory", "/dev/null/x"], "/dev/null is not a directory; name another"),
+        (["--engine-directory", "/dev/null/x"], "/dev/null is not a directory; give another path"),
     ],
 )
 def test_wrong_exports_are_rejected_before_any_weight_is_read(

@@ -201,10 +201,10 @@ NOISE = {"0.input.noise": np.zeros(1)}
     [
         (b"", "Expecting value"),
         (b"garbage" * 20, "is not a file of reference outputs"),
-        (stored_bytes(0), "it says 0 observations and has 0"),
-        (stored_bytes(10**12, **NOISE), "it says 1000000000000 observations"),
+        (stored_bytes(0), "its metadata states 0 observations, it has 0"),
+        (stored_bytes(10**12, **NOISE), "its metadata states 1000000000000 observations"),
         (stored_bytes(1, **{"0.noise": np.zeros(1)}), "an observation has no inputs"),
-        (stored_bytes(1, **NOISE), "observation 0 has none for 4 denoising steps"),
+        (stored_bytes(1, **NOISE), "observation 0 has no outputs for 4 denoising steps"),
         (stored_bytes(1, **{"0.output.x.y": np.zeros(1)}), "invalid literal"),
         (stored_bytes(1, **{"7.input.noise": np.zeros(1)}), "is not a file of reference outputs"),
         (stored_bytes(1, noise=np.zeros(1)), "invalid literal"),
@@ -231,8 +231,11 @@ def test_a_file_of_something_else_is_named_even_if_the_manifest_has_its_digest(
 @pytest.mark.parametrize(
     ("actions", "problem"),
     [
-        ({4: np.zeros(SHAPE)}, "observation 1 has none for 2 denoising steps"),
-        ({4: np.zeros(SHAPE), 2: np.full(SHAPE, np.nan)}, "those of observation 1 are not finite"),
+        ({4: np.zeros(SHAPE)}, "observation 1 has no outputs for 2 denoising steps"),
+        (
+            {4: np.zeros(SHAPE), 2: np.full(SHAPE, np.nan)},
+            "outputs of observation 1 are not finite",
+        ),
         (
             {4: np.zeros(SHAPE), 2: np.zeros((1, 2, 3))},
             "'next_actions' of observation 1 has another shape for 2 denoising steps",

@@ -45,7 +45,7 @@ def add_action(
 def export_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of `engine export`."""
     add = parser.add_argument
-    add("--checkpoint", required=True, help="directory, or a hub id that was downloaded before")
+    add("--checkpoint", required=True, help="directory, or hub id of a downloaded checkpoint")
     add("--embodiment", required=True, metavar="TAG", help="embodiment tag of the checkpoint")
     add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
     add("--base-checkpoint", metavar="DIR", help="base model that the checkpoint refers to")
@@ -96,7 +96,7 @@ def directory_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that name an engine directory."""
     add = parser.add_argument
     add("--engine-directory", type=Path, required=True, metavar="DIR", help="written by export")
-    add("--checkpoint", help="checkpoint of the export (default: its path at that time)")
+    add("--checkpoint", help="the exported checkpoint (default: its path at export)")
 
 
 def quantise_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -169,9 +169,9 @@ def require_writable(option: str, path: Path, *, directory: bool) -> None:
         parents = (path, path.absolute().parent)
         wrong = "" if existing in parents else f"{existing} has no such directory"
     if not wrong and not os.access(existing, os.W_OK):
-        wrong = f"{existing} may not be written"
+        wrong = f"{existing} is not writable"
     if wrong:
-        raise ValueError(f"{option} {path}: {wrong}; name another")
+        raise ValueError(f"{option} {path}: {wrong}; give another path")
 
 
 def require_segments(option: str, names: list[str] | None, checkpoint: "Checkpoint") -> None:
@@ -262,9 +262,10 @@ def open_policy(
 def open_reference(
     args: argparse.Namespace, manifest: "Manifest", engine: str, show: Show
 ) -> "Policy":
-    """Load the policy with which an engine is compared: engine "torch" in float32.
+    """Load the policy that an engine is compared with.
 
-    Engine "torch" in float32 is compared with engine "reference".
+    That is engine "torch" in float32; if the engine to compare is itself that one, it is engine
+    "reference".
     """
     from groot_ros.runtime.device import choose_dtype
 
@@ -299,7 +300,7 @@ def failures_of(what: str) -> Iterator[None]:
 
 @contextmanager
 def progress_bar() -> Iterator[Show]:
-    """Show a progress bar, within the context, that is labelled with the current step."""
+    """Show a progress bar, labelled with the current step, until the context ends."""
     from tqdm import tqdm
 
     with tqdm(
