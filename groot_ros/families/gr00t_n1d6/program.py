@@ -37,7 +37,7 @@ from groot_ros.families.gr00t_n1d6.staged_head import (
 )
 from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
 from groot_ros.families.gr00t_n1d6.weights import load_model
-from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
+from groot_ros.layers.packed_linear import can_pack, held_bytes, pack, release_heap
 
 SEGMENTS = ("vision", "language", "context", "denoise")
 #: Inputs that make a chunk continue committed motion; see `layers.flow_matching.Conditioning`.
@@ -391,10 +391,12 @@ def load_staged(
 
     tables = TimeTableCache(time_embeddings, device, dtype)
     tables.compute(step_counts)
+    release_heap()
     kept = read(only=_matching(_TOKENS, _POSITIONS)).backbone.model
     layouts = Layouts(config, kept.text.embed_tokens, kept.vision.embeddings, device, dtype)
     patterns = [pattern for name, pattern in _WEIGHTS.items() if name in segments]
     model = read(only=_matching(*patterns), device=device, progress=progress)
+    release_heap()
     return StagedModel(config, device, dtype, layouts, tables, _segments(model, 0, segments))
 
 
