@@ -153,7 +153,10 @@ def _declare(node: Node, parameter: Parameter) -> Any:
     try:
         given = node.declare_parameter(parameter.name, default, descriptor(parameter)).value
     except ParameterException as error:
-        raise ValueError(f"{parameter.name} must be {parameter.type_name}: {error}") from error
+        # rclpy has no public access to the value that it rejected.
+        rejected = node._parameter_overrides[parameter.name].value
+        problem = parameter.problem(parameter.parsed(rejected))
+        raise ValueError(problem or f"{parameter.name}: {error}") from error
     value = parameter.parsed(given)
     if problem := parameter.problem(value):
         raise ValueError(problem)

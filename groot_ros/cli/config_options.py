@@ -42,7 +42,9 @@ def add_config_options(
         else:
             if field in required:
                 keywords["required"] = True
-            if not isinstance(parameter.default, str):
+            if isinstance(parameter.default, str):
+                keywords["action"] = _NonEmptyOption
+            else:
                 keywords["type"] = type(parameter.default)
             keywords["metavar"] = field.upper()
         parser.add_argument(option, help=_help(parameter, default), **keywords)
@@ -92,6 +94,21 @@ def _help(parameter: Parameter, default: Value) -> str:
         text += f": {', '.join(parameter.choices)}"
     shown = "" if isinstance(default, bool) or default in ("", ()) else f" (default: {default})"
     return (text + shown).replace("%", "%%")
+
+
+class _NonEmptyOption(argparse.Action):
+    """Option that rejects an empty value, most likely an unset variable of the shell."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        if values == "":
+            raise argparse.ArgumentError(self, "is empty; give a value, or omit the option")
+        setattr(namespace, self.dest, values)
 
 
 class _FormerOption(argparse.Action):

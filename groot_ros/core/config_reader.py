@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import os
+import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -232,7 +233,7 @@ class Fields:
             or isinstance(value, str)
             or len(value) != 2
             or not all(isinstance(end, int | float) and not isinstance(end, bool) for end in value)
-            or not all(abs(end) < math.inf for end in value)
+            or not all(abs(end) <= sys.float_info.max for end in value)
         ):
             raise self.error(key, f"must be two numbers [low, high], not {_shown(value)}")
         low, high = float(value[0]), float(value[1])

@@ -47,7 +47,12 @@ class PolicyConfig:
         former_name="allow_unproven_engine",
     )
     device: str = parameter("auto", "auto, cpu, cuda or cuda:N")
-    dtype: str = parameter("auto", "Weights; auto = bfloat16 on a GPU", choices=DTYPE_CHOICES)
+    dtype: str = parameter(
+        "auto",
+        "Weights; auto = bfloat16 on a GPU",
+        choices=DTYPE_CHOICES,
+        former_choices={"fp32": "float32", "bf16": "bfloat16"},
+    )
     torch_threads: int = parameter(
         0,
         "CPU threads of torch; 0 = all cores, one for a checkpoint below 64 MB",

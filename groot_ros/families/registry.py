@@ -59,6 +59,8 @@ def find_family(path: Path) -> Family:
         CheckpointError: no family, or more than one, recognises it, or config.json is malformed.
 
     """
+    if path.is_file() and path.suffix in (".json", ".safetensors"):
+        raise CheckpointError(f"{path}: is a file of a checkpoint; give its directory")
     families = [get_family(name) for name in family_names()]
     found = [family for family in families if family.matches(path)]
     if len(found) == 1:

@@ -95,3 +95,22 @@ def test_the_help_shows_description_choices_and_default(capsys):
     assert "unproven" not in text
     with pytest.raises(SystemExit):
         parser.parse_args([])
+
+
+def test_an_empty_value_is_rejected_instead_of_the_default_being_used(capsys):
+    parser = argparse.ArgumentParser()
+    add_config_options(parser, PolicyConfig, ["robot"])
+    assert parser.parse_args([]).robot == ""
+    with pytest.raises(SystemExit, match="2"):
+        parser.parse_args(["--robot", ""])
+    error = capsys.readouterr().err
+    assert "argument --robot: is empty; give a value, or omit the option" in error
+
+
+@pytest.mark.parametrize(("former", "dtype"), [("fp32", "float32"), ("bf16", "bfloat16")])
+def test_the_former_names_of_dtypes_are_accepted_with_a_warning(former, dtype, capsys):
+    parser = argparse.ArgumentParser()
+    add_config_options(parser, PolicyConfig, ["dtype"])
+    config = config_from_options(parser.parse_args(["--dtype", former]), PolicyConfig, ["dtype"])
+    assert config.dtype == dtype
+    assert f"'{former}' is now called '{dtype}'" in capsys.readouterr().err

@@ -133,3 +133,10 @@ def test_a_file_that_is_not_text_is_named(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe")
     with pytest.raises(CheckpointError, match=f"^{path}: is not a text file"):
         Fields.read(path)
+
+
+def test_an_interval_with_an_integer_beyond_float64_is_rejected(tmp_path):
+    file = tmp_path / "file.yaml"
+    file.write_text(f"position: [{10**400}, 1.0]")
+    with pytest.raises(ConfigError, match="'position' must be two numbers"):
+        Fields.read(file).interval("position")

@@ -103,3 +103,10 @@ def test_a_registered_family_that_does_not_load_is_an_error_naming_its_module(
     register(module)
     with pytest.raises(ValueError, match=r"'other' \(other_package.family\) does not load: "):
         get_family("other")
+
+
+def test_a_file_of_a_checkpoint_asks_for_its_directory(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text("{}")
+    with pytest.raises(CheckpointError, match="is a file of a checkpoint; give its directory"):
+        find_family(file)
