@@ -2,6 +2,7 @@
 """`groot-ros bag`: record, inspect and recover bags."""
 
 import argparse
+import math
 import re
 import sys
 import time
@@ -73,8 +74,8 @@ def _add_record(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 def run_record(args: argparse.Namespace) -> int:
     """Record; return 0 if every received message is in the bag, 1 if not, 2 for wrong usage."""
-    if args.duration is not None and args.duration <= 0:
-        raise ValueError(f"--duration must be positive, not {args.duration:g}")
+    if args.duration is not None and not 0 < args.duration < math.inf:
+        raise ValueError(f"--duration must be positive and finite, not {args.duration:g}")
     for topic in args.topics:
         if not is_topic_name(topic):
             raise ValueError(f"--topics: '{topic}' is not a topic name; separate topics by spaces")

@@ -21,6 +21,8 @@ Word = TypeVar("Word", bound=str)
 
 #: Default value that makes a key mandatory.
 REQUIRED: Any = object()
+#: Largest integer without its own limit; other libraries overflow soon above it.
+MAX_INTEGER = 2**53
 
 
 class ConfigError(ValueError):
@@ -140,8 +142,9 @@ class Fields:
         value = self.get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
             raise self.error(key, f"must be a whole number >= {at_least}, not {_shown(value)}")
-        if at_most is not None and value > at_most:
-            raise self.error(key, f"must be at most {at_most}, not {_shown(value)}")
+        limit = MAX_INTEGER if at_most is None else at_most
+        if value > limit:
+            raise self.error(key, f"must be at most {limit}, not {_shown(value)}")
         return value
 
     def number(

@@ -5,6 +5,8 @@ import importlib
 import signal
 import sys
 
+from groot_ros.core.config import module_names
+
 
 def main(name: str) -> None:
     """Import and run the node of this name."""
@@ -14,4 +16,8 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv.pop(1))
+    nodes = [name for name in module_names("nodes") if name.endswith("_node")]
+    if sys.argv[1:2] and sys.argv[1] in nodes:
+        main(sys.argv.pop(1))
+    else:
+        sys.exit(f"usage: python -m groot_ros.nodes {{{','.join(nodes)}}} [--ros-args ...]")

@@ -181,7 +181,12 @@ class Manifest:
         program: ProgramSpec,
     ) -> None:
         """Raise EngineFilesError unless this checkpoint was exported, for this embodiment."""
-        export = self.export_command(directory, checkpoint=checkpoint, embodiment=embodiment)
+        export = self.export_command(
+            directory,
+            checkpoint=checkpoint,
+            embodiment=embodiment,
+            segments=[name for name in self.segments if name in program.names],
+        )
         _agree(directory, "family", self.family, family, export)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
         _agree(directory, "embodiment", self.embodiment, embodiment, export)

@@ -71,7 +71,8 @@ def test_a_missing_bag_is_one_line_and_status_2(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["--duration", "-1"], "--duration must be positive, not -1"),
+        (["--duration", "-1"], "--duration must be positive and finite, not -1"),
+        (["--duration", "nan"], "--duration must be positive and finite, not nan"),
         (["--robot", "nope"], "robot contract 'nope': no such file"),
         (["--topics", "a b"], "--topics: 'a b' is not a topic name"),
     ],

@@ -230,7 +230,8 @@ def rejected_first(
 @pytest.mark.parametrize(
     ("given", "problem"),
     [
-        (["--steps", "0"], "--steps must be at least 1, not 0"),
+        (["--steps", "0"], "--steps must be from 1 to 100, not 0"),
+        (["--steps", "1000000"], "--steps must be from 1 to 100, not 1000000"),
         (["--instruction-tokens", "0"], "--instruction-tokens must be at least 1"),
         (["--image-size", "4x4", "5x5", "6x6"], "give one, or one for each of front, wrist"),
         (["--embodiment", "gr1"], "has no embodiment 'gr1'"),

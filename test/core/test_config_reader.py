@@ -140,3 +140,10 @@ def test_an_interval_with_an_integer_beyond_float64_is_rejected(tmp_path):
     file.write_text(f"position: [{10**400}, 1.0]")
     with pytest.raises(ConfigError, match="'position' must be two numbers"):
         Fields.read(file).interval("position")
+
+
+def test_an_integer_that_other_libraries_cannot_hold_is_rejected(tmp_path):
+    file = tmp_path / "file.yaml"
+    file.write_text(f"width: {10**30}")
+    with pytest.raises(ConfigError, match="'width' must be at most 9007199254740992"):
+        Fields.read(file).integer("width")

@@ -82,3 +82,14 @@ def test_a_node_that_is_still_importing_ends_immediately_and_without_a_traceback
         node.send_signal(signal.SIGINT)
         assert node.wait(60) == -signal.SIGINT
         assert node.stdout.read() == ""
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["no_node"]])
+def test_without_the_name_of_a_node_the_names_are_listed(arguments):
+    command = [sys.executable, "-m", "groot_ros.nodes", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert ran.stderr == (
+        "usage: python -m groot_ros.nodes "
+        "{executor_node,policy_node,recorder_node,sim_robot_node} [--ros-args ...]\n"
+    )

@@ -18,7 +18,7 @@ from groot_ros.cli.engine.common import (
     require_writable,
 )
 from groot_ros.cli.observations import add_source_options, gather, require_source
-from groot_ros.core import PolicyConfig
+from groot_ros.core import MAX_INFERENCE_STEPS, PolicyConfig
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,8 +62,9 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = open_checkpoint(config, robot)
     require_segments("--segments", args.segments, checkpoint)
     steps = tuple(dict.fromkeys(args.steps or [checkpoint.spec.sampling_steps]))
-    if min(steps) < 1:
-        raise ValueError(f"--steps must be at least 1, not {min(steps)}")
+    for count in steps:
+        if not 1 <= count <= MAX_INFERENCE_STEPS:
+            raise ValueError(f"--steps must be from 1 to {MAX_INFERENCE_STEPS}, not {count}")
     if args.instruction_tokens < 1:
         raise ValueError(f"--instruction-tokens must be at least 1, not {args.instruction_tokens}")
     profile = checkpoint.profile(args.image_size, args.instruction_tokens)

@@ -111,7 +111,7 @@ def test_missing_and_unexpected_tensors_are_listed(checkpoint: Path) -> None:
 
 
 def test_a_wrong_shape_is_an_error_with_both_shapes(checkpoint: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"shape \[12, 8, 16\].*asks for \[12, 9, 16\]"):
+    with pytest.raises(CheckpointError, match=r"shape \[12, 8, 16\].*requires \[12, 9, 16\]"):
         load_model(checkpoint, tiny_config(max_state_dim=9))
 
 
