@@ -195,7 +195,7 @@ def test_weights_that_do_not_fit_config_json_are_named_and_the_rest_is_shown(
     assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
     text = capsys.readouterr().out
     assert "cannot be loaded: " in text
-    assert "asks for [11, 8, 16]" in text
+    assert "requires [11, 8, 16]" in text
     assert f"embodiment {TAG}" in text
 
 
