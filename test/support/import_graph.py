@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which package may import which, checked on the source text.
+"""Check the imports between packages on the source text.
 
 Every import counts, at the top of a file, inside a function or for types only: a lazy import is
 still a dependency. `python test/support/import_graph.py --write` updates the table in
@@ -23,7 +23,7 @@ _FAMILIES = {"families.family", "families.registry"}
 
 @dataclass(frozen=True)
 class Layer:
-    """What a package holds, and what it may import besides itself: packages, or modules of them."""
+    """Contents of a package, and the packages or modules that it may import besides its own."""
 
     holds: str
     may_import: frozenset[str]

@@ -289,7 +289,7 @@ class PolicyStage:
         return self.call(Trigger, "policy_node/reset", Trigger.Request())
 
     def rejected(self, reason: str) -> PolicyStatus:
-        """Return the first status from now on that counts this reason."""
+        """Wait for a new status that counts this reason, and return it."""
         return self.statuses.wait(
             lambda s: reason in [r.code for r in s.rejections], after=len(self.statuses)
         )

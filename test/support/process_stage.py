@@ -259,7 +259,10 @@ class ProcessStage:
         return self.wait(ExecutorState.RUNNING)
 
     def wait(self, status: int, reason: str = "", rejected: str = "") -> ExecutorState:
-        """Return the first state from now on with this status, reason text and rejection."""
+        """Wait for a state with this status, reason text and rejection, and return it.
+
+        The newest state that was already received counts, too.
+        """
         return self.states.wait(
             lambda s: (
                 s.status == status

@@ -18,7 +18,7 @@ JOINTS = ("j1", "j2", "j3")
 PERIOD = 0.004
 DT = 1 / 30
 HORIZON = 16
-#: The clock does not begin at 0: a zero stamp has a meaning of its own.
+#: The clock does not begin at 0: controllers treat a zero stamp as "now".
 EPOCH_NS = 1_000_000_000_000
 
 

@@ -37,7 +37,7 @@ def checkpoint(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def read_names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the tensors that are read from now on."""
+    """Record the names of the tensors that are read, from the start of the test."""
     names: list[str] = []
     original = TensorEntry.read
 
@@ -176,7 +176,7 @@ def test_packing_changes_no_number_and_keeps_no_second_copy() -> None:
 
 
 def test_making_it_frees_what_is_fused() -> None:
-    """Of the network nothing is left that the staged model holds in another shape."""
+    """Weights that the staged model holds in another shape are freed in the network."""
     network = random_model()
     before = sum(p.nbytes for p in network.parameters())
     staged = make_staged(network)
