@@ -3,7 +3,7 @@
 
 import numpy as np
 
-from groot_ros.families.family import DataLayout
+from groot_ros.families.training import DataLayout
 
 VIEWS = ("front", "wrist")
 GROUPS = {"left_arm": 7, "right_arm": 7, "waist": 3}

@@ -82,12 +82,12 @@ def plant(tmp_path):
         (
             "nodes/a.py",
             "from groot_ros.families.gr00t_n1d6 import x",
-            "families is imported through family and registry only",
+            "families is imported through family, registry and training only",
         ),
         (
             "cli/a.py",
             "def f():\n    from groot_ros.families.gr00t_n1d6.config import x",
-            "families is imported through family and registry only",
+            "families is imported through family, registry and training only",
         ),
         ("bags/a.py", "from groot_ros.sim import x", "bags may import only"),
         ("bridge/a.py", "from groot_ros.control import x", "bridge may import only control.set"),

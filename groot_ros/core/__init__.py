@@ -30,6 +30,7 @@ from groot_ros.core.node_config import (
 )
 from groot_ros.core.observation import (
     MAX_INSTRUCTION_LENGTH,
+    Groups,
     Observation,
     StampedInput,
     instruction_problem,
@@ -48,6 +49,7 @@ __all__ = [
     "ControlSource",
     "ExecutorState",
     "ExecutorStatus",
+    "Groups",
     "MalformedError",
     "Observation",
     "PolicyConfig",

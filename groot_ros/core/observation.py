@@ -4,6 +4,7 @@
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,9 @@ from groot_ros.core.invariants import frozen_float_array, require
 
 #: Characters of an instruction; a limit because each token adds to the cost of every chunk.
 MAX_INSTRUCTION_LENGTH = 2000
+
+#: State or actions by group, [T, D] each.
+Groups = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

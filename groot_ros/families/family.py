@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interface of a model family: code outside `families` uses these protocols only."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.core import Observation, Prefix
-from groot_ros.core.program import Binding, ModelInputs, Program, ProgramSource, Progress, Range
+from groot_ros.core import Groups, Observation, Prefix
+from groot_ros.core.program import Binding, ModelInputs, Program, ProgramSource, Range
+from groot_ros.families.training import DataLayout, SmallTrainer, Trainer
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
-
-#: Group -> [T, D] in the units of the checkpoint.
-Groups = Mapping[str, NDArray[Any]]
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -251,128 +249,6 @@ class CheckpointSummary:
 
 
 @dataclass(frozen=True)
-class DataLayout:
-    """Layout of the data that a new checkpoint is made for.
-
-    Attributes:
-        embodiment: tag.
-        views: cameras.
-        state_groups, action_groups: group -> columns.
-        horizon: steps of a chunk.
-        relative: action groups that are offsets from the state group of the same name.
-        statistics: "state", "action" or "relative_action" -> group -> statistic -> values.
-        image_edge: smaller side of the model's input images in pixels; None = the family's
-            default.
-
-    """
-
-    embodiment: str
-    views: tuple[str, ...]
-    state_groups: Mapping[str, int]
-    action_groups: Mapping[str, int]
-    horizon: int
-    relative: frozenset[str] = frozenset()
-    statistics: Mapping[str, Any] = field(default_factory=dict)
-    image_edge: int | None = None
-
-
-@dataclass(frozen=True)
-class Episode:
-    """Recorded episode: arrays over time in the units of the checkpoint.
-
-    Attributes:
-        images: view -> uint8 RGB [T, H, W, 3].
-        state, action: group -> [T, D].
-        instruction: text.
-
-    """
-
-    images: Mapping[str, NDArray[np.uint8]]
-    state: Groups
-    action: Groups
-    instruction: str
-
-
-class Trainer(Protocol):
-    """Trainer of a network.
-
-    Attributes:
-        model: the network whose parameters are trained.
-
-    """
-
-    model: "nn.Module"
-
-    def training_sample(
-        self, episode: Episode, index: int, rng: np.random.Generator | None = None
-    ) -> Any:
-        """Return the sample at time step `index`; `rng` draws the image augmentation."""
-
-    def collate(self, samples: Sequence[Any]) -> Any:
-        """Return a batch of the samples on the device of the model."""
-
-    def loss(self, batch: Any, generator: "torch.Generator | None" = None) -> dict[str, "Tensor"]:
-        """Return the loss of a batch as "loss", and its parts by name."""
-
-    def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Freeze and unfreeze parts, and return the parameter groups for an optimiser.
-
-        Args:
-            switches: `tune_*` options of the family; others keep the checkpoint's value.
-
-        """
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint directory."""
-
-
-@dataclass(frozen=True)
-class Demonstrations:
-    """Rendered demonstrations: N states, each with the same I instructions.
-
-    Attributes:
-        images: uint8 [N, views, 3, h, w], from `SmallTrainer.transform`.
-        state: group -> [N, D].
-        action: group -> [N, I, H, D].
-        instructions: I texts.
-        goals: [N, I, K], goal of each instruction.
-        cells: float32 [N, image tokens, C], description of the content of each image token.
-
-    """
-
-    images: NDArray[np.uint8]
-    state: Groups
-    action: Groups
-    instructions: tuple[str, ...]
-    goals: NDArray[np.float64]
-    cells: NDArray[np.float32]
-
-
-class SmallTrainer(Protocol):
-    """Trainer of a small network of the family, from random weights on a CPU in minutes."""
-
-    @property
-    def cell(self) -> int:
-        """Return the side of one image token in pixels."""
-
-    def transform(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert a frame [H, W, 3] to the model's input image [3, h, w]."""
-
-    def train_backbone(
-        self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
-    ) -> None:
-        """Train the backbone to locate goals; `report` receives the loss of each step."""
-
-    def train_head(
-        self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
-    ) -> None:
-        """Train the action head on the backbone's features; `report` receives each loss."""
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint directory."""
-
-
-@dataclass(frozen=True)
 class SegmentWork:
     """Bytes that one run of a segment reads, and operations that it performs."""
 
@@ -485,9 +361,3 @@ class Family(Protocol):
 
     def resident_bytes(self, horizon: int, dtype: "torch.dtype") -> int:
         """Return the memory of the published model's weights and tables in bytes."""
-
-
-def weight_bytes(path: Path) -> int:
-    """Return the size of a checkpoint's weight files in bytes."""
-    files: Iterable[Path] = [path] if path.is_file() else path.glob("*.safetensors")
-    return sum(file.stat().st_size for file in files)

@@ -9,7 +9,7 @@ import torch
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core import PolicyConfig
-from groot_ros.families.family import Checkpoint, weight_bytes
+from groot_ros.families.family import Checkpoint
 from groot_ros.families.registry import find_family
 from groot_ros.policy.policy import DEFAULT_ACTION_DT, Policy
 from groot_ros.policy.robot_columns import require_counterparts
@@ -60,7 +60,7 @@ def open_checkpoint(config: PolicyConfig, robot: RobotContract | None = None) ->
 def set_threads(config: PolicyConfig) -> int:
     """Set and return the number of torch's CPU threads in this process."""
     count = config.torch_threads or default_threads(
-        weight_bytes(find_checkpoint(config.checkpoint))
+        _weight_bytes(find_checkpoint(config.checkpoint))
     )
     torch.set_num_threads(count)
     return count
@@ -171,3 +171,9 @@ def _read_engine_files(
     if config.engine == AUTO or not config.allow_unvalidated_engine:
         manifest.require_steps(directory, steps)
     return _Stored(EngineFiles(directory, manifest), outputs)
+
+
+def _weight_bytes(path: Path) -> int:
+    """Return the size of a checkpoint's weight files in bytes."""
+    files = [path] if path.is_file() else list(path.glob("*.safetensors"))
+    return sum(file.stat().st_size for file in files)

@@ -18,8 +18,8 @@ from tqdm import tqdm
 
 from groot_ros.core import Observation, PolicyConfig
 from groot_ros.core.share import robot_path
-from groot_ros.families.family import DataLayout, Demonstrations
 from groot_ros.families.registry import get_family
+from groot_ros.families.training import DataLayout, Demonstrations
 from groot_ros.policy import Policy, load_policy
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.sim import JOINTS

@@ -12,8 +12,8 @@ import numpy as np
 from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.checkpoint.locate import BackboneAssets, find_backbone_assets
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.core.program import ModelInputs, ProgramSpec, Range
-from groot_ros.families.family import PolicySpec, Progress
+from groot_ros.core.program import ModelInputs, ProgramSpec, Progress, Range
+from groot_ros.families.family import PolicySpec
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.families.family import CheckpointSummary, DataLayout
+from groot_ros.families.family import CheckpointSummary
 from groot_ros.families.gr00t_n1d6.checkpoint import FAMILY as NAME
 from groot_ros.families.gr00t_n1d6.checkpoint import Gr00tN1d6Checkpoint, open_checkpoint
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
@@ -16,6 +16,7 @@ from groot_ros.families.gr00t_n1d6.new_checkpoint import (
     published_config,
     write_config,
 )
+from groot_ros.families.training import DataLayout
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from groot_ros.families.family import DataLayout
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig, save_processor
+from groot_ros.families.training import DataLayout
 from groot_ros.processing.modality import (
     ActionConfig,
     Embodiment,

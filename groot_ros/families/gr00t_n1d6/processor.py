@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.core import Observation, Prefix
-from groot_ros.families.family import Groups
+from groot_ros.core import Groups, Observation, Prefix
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 from groot_ros.processing.state_action import StateActionCodec

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from groot_ros.families.family import DataLayout, Demonstrations, Progress
+from groot_ros.core.program import Progress
 from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
@@ -30,6 +30,7 @@ from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import save_processor
 from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
 from groot_ros.families.gr00t_n1d6.weights import save_model
+from groot_ros.families.training import DataLayout, Demonstrations
 from groot_ros.layers.category_specific import CategoryLinear
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.qwen3 import TextConfig

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from groot_ros.families.family import Episode
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
@@ -21,6 +20,7 @@ from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
 from groot_ros.families.gr00t_n1d6.processor import EncodedSample, Processor, Sample, collate
 from groot_ros.families.gr00t_n1d6.processor_config import copy_processor
 from groot_ros.families.gr00t_n1d6.weights import save_model
+from groot_ros.families.training import Episode
 
 
 @dataclass(frozen=True)

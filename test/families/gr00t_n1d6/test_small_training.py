@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from groot_ros.families.family import DataLayout
 from groot_ros.families.gr00t_n1d6.small_training import Optimiser, rate_share
 from groot_ros.families.registry import get_family
+from groot_ros.families.training import DataLayout
 
 LAYOUT = DataLayout("new_embodiment", ("front",), {"arm": 6}, {"arm": 6}, horizon=16)
 

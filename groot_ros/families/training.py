@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Interface for training checkpoints of a family: data, trainers, demonstrations."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from groot_ros.core import Groups
+from groot_ros.core.program import Progress
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class DataLayout:
+    """Layout of the data that a new checkpoint is made for.
+
+    Attributes:
+        embodiment: tag.
+        views: cameras.
+        state_groups, action_groups: group -> columns.
+        horizon: steps of a chunk.
+        relative: action groups that are offsets from the state group of the same name.
+        statistics: "state", "action" or "relative_action" -> group -> statistic -> values.
+        image_edge: smaller side of the model's input images in pixels; None = the family's
+            default.
+
+    """
+
+    embodiment: str
+    views: tuple[str, ...]
+    state_groups: Mapping[str, int]
+    action_groups: Mapping[str, int]
+    horizon: int
+    relative: frozenset[str] = frozenset()
+    statistics: Mapping[str, Any] = field(default_factory=dict)
+    image_edge: int | None = None
+
+
+@dataclass(frozen=True)
+class Episode:
+    """Recorded episode: arrays over time in the units of the checkpoint.
+
+    Attributes:
+        images: view -> uint8 RGB [T, H, W, 3].
+        state, action: group -> [T, D].
+        instruction: text.
+
+    """
+
+    images: Mapping[str, NDArray[np.uint8]]
+    state: Groups
+    action: Groups
+    instruction: str
+
+
+class Trainer(Protocol):
+    """Trainer of a network.
+
+    Attributes:
+        model: the network whose parameters are trained.
+
+    """
+
+    model: "nn.Module"
+
+    def training_sample(
+        self, episode: Episode, index: int, rng: np.random.Generator | None = None
+    ) -> Any:
+        """Return the sample at time step `index`; `rng` draws the image augmentation."""
+
+    def collate(self, samples: Sequence[Any]) -> Any:
+        """Return a batch of the samples on the device of the model."""
+
+    def loss(self, batch: Any, generator: "torch.Generator | None" = None) -> dict[str, "Tensor"]:
+        """Return the loss of a batch as "loss", and its parts by name."""
+
+    def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Freeze and unfreeze parts, and return the parameter groups for an optimiser.
+
+        Args:
+            switches: `tune_*` options of the family; others keep the checkpoint's value.
+
+        """
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint directory."""
+
+
+@dataclass(frozen=True)
+class Demonstrations:
+    """Rendered demonstrations: N states, each with the same I instructions.
+
+    Attributes:
+        images: uint8 [N, views, 3, h, w], from `SmallTrainer.transform`.
+        state: group -> [N, D].
+        action: group -> [N, I, H, D].
+        instructions: I texts.
+        goals: [N, I, K], goal of each instruction.
+        cells: float32 [N, image tokens, C], description of the content of each image token.
+
+    """
+
+    images: NDArray[np.uint8]
+    state: Groups
+    action: Groups
+    instructions: tuple[str, ...]
+    goals: NDArray[np.float64]
+    cells: NDArray[np.float32]
+
+
+class SmallTrainer(Protocol):
+    """Trainer of a small network of the family, from random weights on a CPU in minutes."""
+
+    @property
+    def cell(self) -> int:
+        """Return the side of one image token in pixels."""
+
+    def transform(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert a frame [H, W, 3] to the model's input image [3, h, w]."""
+
+    def train_backbone(
+        self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
+    ) -> None:
+        """Train the backbone to locate goals; `report` receives the loss of each step."""
+
+    def train_head(
+        self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
+    ) -> None:
+        """Train the action head on the backbone's features; `report` receives each loss."""
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint directory."""
