@@ -68,6 +68,7 @@ def test_the_floor_is_the_larger_of_reading_and_computing_time() -> None:
     assert machine.floor(SegmentWork(nbytes=5.0, operations=300.0)) == 3.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["backbone", "head"])
 def test_reference_and_staged_model_have_the_same_weights_and_inputs(stage: str) -> None:
     case = tiny_case(stage)

@@ -152,6 +152,7 @@ def reference(positions, velocities, span=1 / 60):
     return Curve(times, np.reshape(positions, (-1, 1)), np.reshape(velocities, (-1, 1)))
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None)
 @given(
     st.tuples(st.floats(-1.0, 1.0), st.floats(-2.0, 2.0), st.floats(-10.0, 10.0)),
@@ -202,6 +203,7 @@ def test_a_reference_outside_the_position_limit_is_tracked_up_to_the_limit():
     assert 0.99 < tracked.positions[-1, 0] <= 1.0 + 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     st.integers(0, 2**32 - 1),

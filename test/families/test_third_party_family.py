@@ -125,6 +125,7 @@ def test_a_family_without_prefixes_rejects_one(checkpoint: Path) -> None:
         policy.infer(observe(), prefix)
 
 
+@pytest.mark.slow
 def test_exported_segments_validate_in_onnxruntime(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -147,6 +148,7 @@ def test_exported_segments_validate_in_onnxruntime(
     assert "observe" in out
 
 
+@pytest.mark.slow
 def test_a_changed_file_does_not_validate(checkpoint: Path, tmp_path: Path) -> None:
     export(checkpoint, tmp_path / "engine")
     path = tmp_path / "engine" / "act.onnx"

@@ -65,6 +65,7 @@ def policy_set(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_images_and_text_give_the_robot_actions_of_the_reference(policy_set: Path) -> None:
     seen = list(format_of(policy_set).comparisons(GoldenSet(policy_set)))
