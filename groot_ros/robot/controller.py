@@ -18,7 +18,6 @@ from groot_ros.robot.fields import read_joint_names, read_topic
 Interpolation = Literal["linear", "cubic", "quintic"]
 
 INTERPOLATIONS: tuple[Interpolation, ...] = ("linear", "cubic", "quintic")
-_TYPES = "bridge/controllers"
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,14 @@ class ControllerType(ABC):
 @cache
 def controller_type(name: str) -> ControllerType:
     """Return the type of this name; raises ModuleNotFoundError if no module defines it."""
-    module = importlib.import_module(f"groot_ros.{_TYPES.replace('/', '.')}.{name}")
+    module = importlib.import_module(f"groot_ros.bridge.controllers.{name}")
     found: ControllerType = module.CONTROLLER_TYPE
     return found
 
 
 def controller_types() -> tuple[str, ...]:
     """Return the names of all controller types, without importing them."""
-    return module_names(_TYPES)
+    return module_names("bridge/controllers")
 
 
 @dataclass(frozen=True)
