@@ -5,7 +5,9 @@ The result replaces its sources. Callers drop them layer by layer (`take_layers`
 layer's weights are in memory twice.
 """
 
-from collections.abc import Iterator, Sequence
+import ctypes
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -42,14 +44,36 @@ def compose(first: nn.Linear, second: nn.Linear) -> nn.Linear:
 
 
 def take_layers(layers: nn.ModuleList, kind: type[_Layer]) -> Iterator[_Layer]:
-    """Yield the layers, all of type `kind`, and remove each from the list before it is yielded."""
+    """Yield the layers, all of type `kind`, and remove each from the list before it is yielded.
+
+    Memory of layers that the caller has dropped is returned to the operating system.
+    """
     for index in range(len(layers)):
         layer, layers[index] = layers[index], nn.Identity()
         assert isinstance(layer, kind)
         yield layer
+        del layer
+        release_heap()
 
 
 def keep_precision(*layers: nn.Module) -> None:
     """Exempt layers from quantisation, as their rounding errors directly affect the actions."""
     for layer in layers:
         layer.keep_precision = True  # type: ignore[assignment]
+
+
+@functools.cache
+def _trim() -> Callable[[int], int] | None:
+    """Return glibc's malloc_trim, or None with another C library."""
+    return getattr(ctypes.CDLL(None), "malloc_trim", None)
+
+
+def release_heap() -> None:
+    """Return free pages of the heap to the operating system.
+
+    glibc keeps freed blocks of up to 32 MB, about the size of one layer's weights. Without this
+    call, a 5 GB model whose layers are replaced one by one holds 0.8 GB more than it needs.
+    """
+    trim = _trim()
+    if trim is not None:
+        trim(0)

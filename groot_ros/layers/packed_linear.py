@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Linear layers with weights reordered for the CPU kernels of oneDNN."""
 
-import ctypes
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+
+from groot_ros.layers.fusion import release_heap
 
 #: Input rows that oneDNN optimises the order for; 17 to 648 rows were measured as equally fast.
 _ROWS = 128
@@ -63,20 +63,3 @@ def linear_sizes(module: nn.Module) -> Iterator[int]:
             yield part.size
         elif isinstance(part, nn.Linear):
             yield part.weight.numel()
-
-
-@functools.cache
-def _trim() -> Callable[[int], int] | None:
-    """Return glibc's malloc_trim, or None with another C library."""
-    return getattr(ctypes.CDLL(None), "malloc_trim", None)
-
-
-def release_heap() -> None:
-    """Return free pages of the heap to the operating system.
-
-    glibc keeps freed blocks of up to 32 MB, about the size of one layer's weights. Without this
-    call, a 5 GB model whose layers are replaced one by one holds 0.8 GB more than it needs.
-    """
-    trim = _trim()
-    if trim is not None:
-        trim(0)

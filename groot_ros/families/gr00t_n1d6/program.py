@@ -37,7 +37,8 @@ from groot_ros.families.gr00t_n1d6.staged_head import (
 )
 from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
 from groot_ros.families.gr00t_n1d6.weights import load_model
-from groot_ros.layers.packed_linear import can_pack, held_bytes, pack, release_heap
+from groot_ros.layers.fusion import release_heap
+from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
 
 SEGMENTS = ("vision", "language", "context", "denoise")
 #: Inputs that make a chunk continue committed motion; see `layers.flow_matching.Conditioning`.
@@ -396,7 +397,6 @@ def load_staged(
     layouts = Layouts(config, kept.text.embed_tokens, kept.vision.embeddings, device, dtype)
     patterns = [pattern for name, pattern in _WEIGHTS.items() if name in segments]
     model = read(only=_matching(*patterns), device=device, progress=progress)
-    release_heap()
     return StagedModel(config, device, dtype, layouts, tables, _segments(model, 0, segments))
 
 
