@@ -10,6 +10,8 @@ from benchmarks.continuity.policies import SYNTHETIC, Stream, recorded
 from benchmarks.continuity.report import metrics
 from groot_ros.sim.controllers import RULES
 
+pytestmark = pytest.mark.slow
+
 OWN = ("this executor", "this executor, RTC")
 
 

@@ -124,6 +124,7 @@ def test_wrong_use_is_one_line(
     assert [line for line in error.splitlines() if "groot-ros" in line] == [error.splitlines()[-1]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [

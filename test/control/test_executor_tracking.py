@@ -194,6 +194,7 @@ class MissedMessages:
             bench.measured = position
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [0.1, 0.3, 0.5, 0.6, 0.75, 0.9, 1.2, 1.5, 2.0])
 @pytest.mark.parametrize("phase", [0.0, 0.3, 0.6, 0.9, 1.2, 1.5])
 def test_a_controller_that_missed_messages_jumps_by_at_most_the_allowed_error(length, phase):

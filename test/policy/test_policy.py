@@ -146,6 +146,7 @@ def test_a_frozen_prefix_is_continued_in_the_units_of_the_robot(
     assert (chunk.rtc_mode, chunk.frozen_steps, chunk.prefix_id) == (RtcMode.NATIVE, 4, 9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [RtcMode.NATIVE, RtcMode.GUIDED, RtcMode.TRAINED])
 @pytest.mark.parametrize("reach", [0.2, 0.9])
 def test_a_full_freeze_reproduces_committed_motion_for_any_new_state(

@@ -97,6 +97,7 @@ def test_a_malformed_file_is_named(tmp_path: Path, name: str) -> None:
         TextTokenizer.load(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("complete", [False, True])
 def test_the_reference_vocabulary_gives_the_ids_of_the_reference(
     complete: bool, reference_tokenizer: Path

@@ -21,6 +21,7 @@ from groot_ros.checkpoint.locate import has_tokenizer
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data" / "golden"
 SETS = [folder for folder in sets_in(GOLDEN) if folder.name != "n1d6_policy"]
+pytestmark = pytest.mark.slow
 EMBEDDINGS = "backbone.model.language_model.model.embed_tokens.weight"
 
 
@@ -65,7 +66,6 @@ def policy_set(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.slow
 @torch.no_grad()
 def test_images_and_text_give_the_robot_actions_of_the_reference(policy_set: Path) -> None:
     seen = list(format_of(policy_set).comparisons(GoldenSet(policy_set)))
@@ -76,7 +76,6 @@ def test_images_and_text_give_the_robot_actions_of_the_reference(policy_set: Pat
     assert not failures(seen)
 
 
-@pytest.mark.slow
 def test_the_complete_tokenizer_gives_the_robot_actions_of_the_reference() -> None:
     folder = TOKENIZER.parent / "golden" / "n1d6_policy"
     if not folder.is_dir() or not has_tokenizer(TOKENIZER):

@@ -194,6 +194,7 @@ def test_actions_beyond_the_end_of_an_episode_are_masked(trainer: Trainer) -> No
     assert mask.any(axis=1).tolist() == [True] * 3 + [False] * (HORIZON - 3)
 
 
+@pytest.mark.slow
 def test_training_a_checkpoint_lowers_its_loss_and_saves_the_new_weights(
     trainer: Trainer, tmp_path: Path
 ) -> None:

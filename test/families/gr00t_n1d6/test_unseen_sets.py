@@ -23,6 +23,8 @@ from groot_ros.families.gr00t_n1d6.training import training_loss
 from groot_ros.families.gr00t_n1d6.weights import load_model, save_model
 from groot_ros.processing.tokenizer import write_byte_tokenizer
 
+pytestmark = pytest.mark.slow
+
 VIEWS, FRAMES = ("left", "right", "top"), (-5, 0)
 TEXTS = ["Turn it off!", "go", "stack the two small blocks"]
 
