@@ -89,7 +89,7 @@ def send_chunks() -> None:
 
     from groot_ros.bridge import qos
     from groot_ros.bridge.messages import chunk_to_msg
-    from groot_ros.core import ActionChunk, ActionGroup
+    from groot_ros.core import ActionChunk, ActionGroup, ActionKind
     from groot_ros.msg import ActionChunk as ActionChunkMsg
     from groot_ros.robot import load_contract
     from groot_ros.sim import HOME, JOINTS
@@ -107,12 +107,13 @@ def send_chunks() -> None:
         observed_ns = time.time_ns()
         seconds = observed_ns / 1e9 % 1000 + contract.action_dt * np.arange(_HORIZON)[:, None]
         groups = []
-        for name, group in contract.groups.items():
+        for name, group in contract.action_groups.items():
             middle = np.array([home[joint] for joint in group.joints])
             off = rng.normal(0.0, _SIGMA, len(middle))
             values = middle + off + 0.2 * np.sin(2 * np.pi * 0.3 * seconds)
             units = ("rad",) * len(middle)
-            groups.append(ActionGroup(group.kind, name, group.joints, units, values))
+            kind = ActionKind.JOINT_POSITION
+            groups.append(ActionGroup(kind, name, group.joints, units, values))
         chunk = ActionChunk(
             observed_ns, observed_ns, contract.action_dt, tuple(groups), session="b", id=number
         )

@@ -60,7 +60,7 @@ class NoModel:
     notes = ()
 
     def __init__(self) -> None:
-        self._joints = load_contract(robot_path("so101")).groups["single_arm"].joints
+        self._joints = load_contract(robot_path("so101")).state_groups["single_arm"]
 
     def reset(self) -> None:
         """Do nothing, as there is no state."""

@@ -51,12 +51,13 @@ def arm_contract(limits: dict[str, dict[str, object]]) -> RobotContract:
     joints = list(limits)
     return parse_contract(
         {
+            "version": 2,
             "robot": "benchmark",
             "action_dt": DT,
-            "joints": limits,
-            "groups": {"arm": {"joints": joints}},
+            "joints": {joint: {"limits": own} for joint, own in limits.items()},
+            "inputs": {"state": {}, "sources": {"arm": {"topic": "joint_states"}}},
+            "outputs": {"arm": [{"controller": "arm", "joints": joints}]},
             "cameras": {"front": {"topic": "front", "rate": 30.0}},
-            "joint_states": [{"topic": "joint_states"}],
             "controllers": [{"name": "arm", "joints": joints}],
         }
     )

@@ -24,7 +24,7 @@ def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tupl
     """
     topics = (
         *(camera.topic for camera in contract.cameras.values()),
-        *(source.topic for source in contract.joint_states),
+        *(source.topic for source in contract.sources),
         *_NODE_TOPICS,
         *(controller.topic for controller in contract.controllers),
         "/diagnostics",

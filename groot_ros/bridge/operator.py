@@ -55,7 +55,7 @@ class Operator:
         subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS)
         subscribe(ExecutorState, "executor_state", self._on_executor, qos.LATCHED)
         subscribe(PolicyStatus, "policy_status", self._on_policy, qos.LATCHED)
-        for source in contract.joint_states:
+        for source in contract.sources:
             subscribe(JointState, source.topic, self._on_joints, qos.JOINT_STATES)
         self._ended = threading.Event()
         self._executor = SingleThreadedExecutor(context=self._context)

@@ -132,21 +132,25 @@ def _joints(summary: "EmbodimentSummary", robot: "RobotContract") -> Iterator[li
     """
     assert summary.spec is not None
     spans = {(span.modality, span.group): span for span in summary.ranges}
-    for name, group in robot.groups.items():
-        both = []
-        state, action = spans.get(("state", name)), spans.get(("action", name))
-        if state is not None and len(state.low) == len(group.joints):
-            both.append(list(_state_rows(state, robot)))
+    rows: dict[str, list[list[str]]] = {joint: [] for joint in robot.joints}
+    for name, joints in robot.state_groups.items():
+        state = spans.get(("state", name))
+        if state is not None and len(state.low) == len(joints):
+            for joint, row in zip(joints, _state_rows(state, robot), strict=True):
+                rows[joint].append(row)
+    for name, group in robot.action_groups.items():
+        action = spans.get(("action", name))
         joint_space = summary.spec.action_space.get(name) == "joint"
-        if action is not None and joint_space and len(action.low) == len(group.joints):
-            both.append(list(_action_rows(action, robot)))
-        for column in range(len(group.joints)):
-            yield from (rows[column] for rows in both)
+        if action is not None and joint_space and not group.width_problem(len(action.low)):
+            for joint, row in zip(group.joints, _action_rows(action, robot), strict=True):
+                rows[joint].append(row)
+    for own in rows.values():
+        yield from own
 
 
 def _state_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str]]:
-    ends = [robot.to_si(span.group, end) for end in span.extremes]
-    for joint, a, b in zip(robot.groups[span.group].joints, *ends, strict=True):
+    ends = [robot.state_to_si(span.group, end) for end in span.extremes]
+    for joint, a, b in zip(robot.state_groups[span.group], *ends, strict=True):
         limits = robot.joints[joint].limits
         unit = robot.joints[joint].unit
         yield _row(joint, unit, "state", (a, b), limits.lower, limits.upper)
@@ -154,11 +158,11 @@ def _state_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str
 
 def _action_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str]]:
     relative = bool(span.relative_to)
-    zero = np.zeros_like(span.low)
+    zero = np.zeros(1)
     if relative:
-        zero = robot.to_si(span.group, zero)
-    ends = [robot.to_si(span.group, end) - zero for end in (span.low, span.high)]
-    for joint, a, b in zip(robot.groups[span.group].joints, *ends, strict=True):
+        zero = robot.action_to_si(span.group, np.zeros_like(span.low))
+    ends = [robot.action_to_si(span.group, end) - zero for end in (span.low, span.high)]
+    for joint, a, b in zip(robot.action_groups[span.group].joints, *ends, strict=True):
         limits = robot.joints[joint].limits
         lower, upper = limits.lower, limits.upper
         if relative:

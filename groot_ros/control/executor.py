@@ -33,7 +33,7 @@ class Executor:
         joints = self.joints = ActuatedJoints.of(contract)
         self.settings = settings or ExecutorConfig()
         self.motion = CommittedMotion(joints.limits, joints.blended)
-        self._measured = MeasuredState(joints.names)
+        self._measured = MeasuredState(joints.names, joints.unmeasured)
         self._planner = Planner(joints, self.motion, self._measured)
         self._outputs = Outputs(joints, contract.controllers)
         self._tracking = TrackingMonitor(joints, contract.controllers)
@@ -175,6 +175,8 @@ class Executor:
         Call it at a steady rate.
         """
         self._check_clock(now_ns)
+        if self.joints.unmeasured and self._outputs.published is not None:
+            self._measured.assume_commanded(self._outputs.published.at(now_ns)[0])
         self._check_joint_tracking(now_ns)
         if self._executing:
             self._continue(now_ns)

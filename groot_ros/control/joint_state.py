@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from groot_ros.control.chunk_validation import Rejection
 from groot_ros.control.curve import Array
 from groot_ros.control.limits import Limits, Mask
-from groot_ros.core import ActionKind, ns_to_s
+from groot_ros.core import ns_to_s
 from groot_ros.core.invariants import require, require_unique
 from groot_ros.robot import Controller, RobotContract
 from groot_ros.robot.controller import Interpolation
@@ -31,6 +31,8 @@ class ActuatedJoints:
         methods: interpolation between the steps of a chunk, per joint.
         blended: False for grippers. A gripper is not blended into a new chunk, and may stay away
             from its command because it holds an object.
+        unmeasured: gripper without a joint state, such as a suction cup -> its open position. It
+            is taken to be where it was commanded to be, and open before that.
 
     """
 
@@ -38,6 +40,7 @@ class ActuatedJoints:
     limits: Limits
     methods: tuple[Interpolation, ...]
     blended: Mask
+    unmeasured: Mapping[str, float]
 
     @classmethod
     def of(cls, contract: RobotContract) -> ActuatedJoints:
@@ -46,17 +49,17 @@ class ActuatedJoints:
             joint: c.interpolation for c in contract.controllers for joint in c.joints
         }
         names = tuple(name for name in contract.joint_names if name in methods)
-        grippers = {
-            joint
-            for group in contract.groups.values()
-            if group.kind == ActionKind.GRIPPER
-            for joint in group.joints
-        }
+        joints = [contract.joints[name] for name in names]
         return cls(
             names,
-            Limits.of([contract.joints[name] for name in names]),
+            Limits.of(joints),
             tuple(methods[name] for name in names),
-            np.array([name not in grippers for name in names]),
+            np.array([joint.gripper is None for joint in joints]),
+            {
+                joint.name: joint.gripper.open
+                for joint in joints
+                if joint.gripper is not None and joint.name not in contract.measured_joints
+            },
         )
 
     def columns(self, controller: Controller) -> list[int]:
@@ -72,25 +75,40 @@ class MeasuredState:
     """Newest measured position and velocity of each joint, from any number of sources.
 
     Attributes:
-        position: float64 [N] rad or m.
+        position: float64 [N] rad or m; of an unmeasured joint the last command.
         velocity: float64 [N] rad/s or m/s; 0 for joints whose source reports none, or NaN as
             joint_state_broadcaster does for joints without a velocity interface.
         stamps_ns: int64 [N], time of each joint's measurement; 0 before the first.
         oldest_ns: time of the oldest of these measurements; None while one is missing.
 
+    Args:
+        joint_names: order of the arrays [N].
+        unmeasured: joint without a source -> its position before the first command.
+
     """
 
-    def __init__(self, joint_names: Sequence[str]) -> None:
-        self._index = {name: i for i, name in enumerate(joint_names)}
+    def __init__(
+        self, joint_names: Sequence[str], unmeasured: Mapping[str, float] | None = None
+    ) -> None:
+        order = {name: i for i, name in enumerate(joint_names)}
+        self._unmeasured = {order[name]: at for name, at in (unmeasured or {}).items()}
+        self._index = {name: i for name, i in order.items() if i not in self._unmeasured}
+        self._size = len(order)
         self.clear()
 
     def clear(self) -> None:
-        """Drop all measurements, as after a jump of the clock."""
-        self.position: Array = np.zeros(len(self._index))
-        self.velocity: Array = np.zeros(len(self._index))
-        self.stamps_ns = np.zeros(len(self._index), dtype=np.int64)
+        """Drop all measurements, as after a jump of the clock; commands are kept."""
+        self.position: Array = np.zeros(self._size)
+        self.velocity: Array = np.zeros(self._size)
+        self.stamps_ns = np.zeros(self._size, dtype=np.int64)
         self._stamps: dict[str, int] = {}
         self.oldest_ns: int | None = None
+        self.position[list(self._unmeasured)] = list(self._unmeasured.values())
+
+    def assume_commanded(self, commanded: Array) -> None:
+        """Take the unmeasured joints to be where they are commanded to be, [N] rad or m."""
+        for at in self._unmeasured:
+            self._unmeasured[at] = self.position[at] = commanded[at]
 
     def observe(
         self,

@@ -198,11 +198,12 @@ class TrackingMonitor:
         self, commanded: Curve, measured: MeasuredState, settings: ExecutorConfig
     ) -> bool:
         """Return whether a joint does not follow; every joint must have been measured."""
+        assert measured.oldest_ns is not None
         positions, _ = commanded.sample(measured.stamps_ns)
         return self._joint_tracking.has_failed(
             np.diagonal(positions),
             measured.position,
-            int(measured.stamps_ns.min()),
+            measured.oldest_ns,
             settings.max_tracking_error,
             settings.tracking_error_timeout,
         )

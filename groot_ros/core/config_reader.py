@@ -23,6 +23,8 @@ Word = TypeVar("Word", bound=str)
 REQUIRED: Any = object()
 #: Largest integer without its own limit; other libraries overflow soon above it.
 MAX_INTEGER = 2**53
+#: Largest YAML file: characters, keys and values, uses of anchors, and levels.
+_MAX_YAML_SIZE, _MAX_YAML_VALUES, _MAX_YAML_ALIASES, _MAX_YAML_DEPTH = 1_000_000, 20_000, 200, 64
 
 
 class ConfigError(ValueError):
@@ -304,9 +306,34 @@ def _load_yaml(text: str | bytes) -> Any:
     import yaml
 
     try:
+        _check_yaml_size(text)
         return yaml.load(text, _yaml_loader())
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+
+
+def _check_yaml_size(text: str | bytes) -> None:
+    """Raise ValueError for a text that would take long to parse or fill the memory.
+
+    Each alias is a copy of its anchor once the file is read, so nested aliases grow exponentially.
+    """
+    import yaml
+
+    if len(text) > _MAX_YAML_SIZE:
+        raise ValueError(f"{len(text):,} characters, at most {_MAX_YAML_SIZE:,} are read")
+    values = aliases = depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        values += isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent)
+        aliases += isinstance(event, yaml.AliasEvent)
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _MAX_YAML_DEPTH:
+            raise ValueError("nested too deeply")
+        if values > _MAX_YAML_VALUES or aliases > _MAX_YAML_ALIASES:
+            raise ValueError(
+                f"more than {_MAX_YAML_VALUES:,} values or {_MAX_YAML_ALIASES} aliases, which is "
+                "no configuration"
+            )
 
 
 @functools.cache

@@ -161,7 +161,7 @@ class ExecutorNode(ManagedNode):
     def _subscribe(self, contract: RobotContract) -> None:
         subscribe = self.create_subscription
         own = self._inputs
-        for source in contract.joint_states:
+        for source in contract.sources:
             on_joint_state = partial(self.on_joint_state, source)
             own.append(subscribe(JointState, source.topic, on_joint_state, qos.JOINT_STATES))
         own += subscribe_instruction(self, self.on_instruction)

@@ -56,7 +56,7 @@ def continuation_of(
     frozen = config.rtc_frozen_steps
     return Continuation(
         RtcMode[config.rtc_mode.upper()],
-        {name: contract.groups[name].joints for name in policy.joint_groups},
+        {name: contract.action_groups[name].joints for name in policy.joint_groups},
         policy.dt,
         policy.spec.horizon,
         policy.first_step,

@@ -75,7 +75,7 @@ class SimRobotNode(Node):
                 source.joints,
                 PeriodicTimer(rate, start_ns),
             )
-            for source in contract.joint_states
+            for source in contract.sources
         ]
         self._cameras = {
             name: (

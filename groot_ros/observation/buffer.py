@@ -44,15 +44,20 @@ class ObservationBuffer:
         self._dt_ns = s_to_ns(contract.action_dt)
         self._state_deltas = spec.state_deltas
         self._tolerances = tolerances
-        self._groups = [contract.groups[name] for name in spec.groups]
-        joints = {j for group in self._groups for j in group.joints}
+        self._groups = {name: contract.state_groups[name] for name in spec.groups}
+        joints = {joint for own in self._groups.values() for joint in own}
         self.cameras: Mapping[str, Camera] = {v: contract.cameras[v] for v in spec.views}
         self.sources: Sequence[JointStateSource] = [
-            s for s in contract.joint_states if joints.intersection(s.joints)
+            s for s in contract.sources if joints.intersection(s.joints)
         ]
         self._images = ImageBuffer(self.cameras, spec.image_deltas, self._dt_ns, tolerances)
         self._sizes = FrameSizes()
-        self._joints = JointBuffer(self.sources, joints, self._joint_span())
+        self._joints = JointBuffer(
+            self.sources,
+            joints,
+            self._joint_span(),
+            [j for j in joints if contract.joints[j].kind == "continuous"],
+        )
         self._meters = {name: InputMeter(name, c.rate) for name, c in self.cameras.items()}
         self._meters |= {s.topic: InputMeter(s.topic, s.rate) for s in self.sources}
 
@@ -176,8 +181,8 @@ class ObservationBuffer:
             rows.append(positions)
             inputs |= dict.fromkeys(used)
         state = {
-            group.name: np.array([[row[j] for j in group.joints] for row in rows])
-            for group in self._groups
+            name: np.array([[row[j] for j in joints] for row in rows])
+            for name, joints in self._groups.items()
         }
         return state, inputs
 

@@ -14,6 +14,22 @@ from groot_ros.robot import JointStateSource
 _CAPACITY = 4096
 
 
+def interpolate(a: float, b: float, share: float) -> float:
+    """Return the value at this share of the way from a to b."""
+    return (1.0 - share) * a + share * b
+
+
+def interpolate_angle(a: float, b: float, share: float) -> float:
+    """Interpolate the shorter way round, rad.
+
+    Where a driver reports (-pi, pi], the result stays in that range.
+    """
+    nearest = a + math.remainder(b - a, math.tau)
+    angle = interpolate(a, nearest, share)
+    wrapped = max(abs(a), abs(b)) <= math.pi < abs(angle)
+    return math.remainder(angle, math.tau) if wrapped else angle
+
+
 class JointBuffer:
     """Positions by joint name; the order of a message and further joints in it do not matter.
 
@@ -24,12 +40,18 @@ class JointBuffer:
         sources: the topics, and the joints each of them is trusted for.
         joints: the joints to keep; all others are ignored.
         span_ns: how long positions are kept.
+        continuous: the joints that turn without end.
 
     """
 
     def __init__(
-        self, sources: Sequence[JointStateSource], joints: Collection[str], span_ns: int
+        self,
+        sources: Sequence[JointStateSource],
+        joints: Collection[str],
+        span_ns: int,
+        continuous: Collection[str] = (),
     ) -> None:
+        self._continuous = frozenset(continuous)
         self._joints_of = {s.topic: [j for j in s.joints if j in joints] for s in sources}
         self._topic_of = {j: topic for topic, own in self._joints_of.items() for j in own}
         self._histories: dict[str, History[float]] = {
@@ -111,8 +133,8 @@ class JointBuffer:
         if after - stamp_ns > max_gap_ns:
             raise self._stale(joint, f"is followed only {ns_to_s(after - stamp_ns):.3f} s after")
         share = (stamp_ns - before) / (after - before)
-        position = (1.0 - share) * history.at(before) + share * history.at(after)
-        return position, [before, after]
+        between = interpolate_angle if joint in self._continuous else interpolate
+        return between(history.at(before), history.at(after), share), [before, after]
 
     def _missing(self, joint: str, stamp_ns: int, after: int | None) -> Rejected:
         topic = self._topic_of[joint]

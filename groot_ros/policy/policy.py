@@ -76,8 +76,12 @@ class Policy:
 
     @property
     def joint_groups(self) -> tuple[str, ...]:
-        """Return the action groups whose columns are joints, not the pose of a link."""
-        return tuple(g for g, space in self.spec.action_space.items() if space == "joint")
+        """Return the action groups that move joints, not the pose of a link."""
+        return tuple(
+            group
+            for group, space in self.spec.action_space.items()
+            if space == "joint" and self._columns.moves(group)
+        )
 
     @property
     def first_step(self) -> float:
@@ -125,7 +129,7 @@ class Policy:
                     f"model family '{self.spec.family}' cannot continue committed motion: set "
                     "rtc.mode to off"
                 )
-            converted = self._columns.to_model(prefix.values)
+            converted = self._columns.action_to_model(prefix.values)
             inputs |= self._processor.condition(replace(prefix, values=converted), state)
         encoded = time.perf_counter()
 
@@ -165,7 +169,7 @@ class Policy:
             ValueError: the observation does not fit the checkpoint.
 
         """
-        state = self._columns.to_model(observation.state)
+        state = self._columns.state_to_model(observation.state)
         steps = len(self.spec.state_history)
         for group in self.spec.state_groups:
             if group in state and len(state[group]) != steps:
@@ -198,6 +202,7 @@ class Policy:
         return tuple(
             self._columns.action_group(name, values.astype(float))
             for name, values in decoded.items()
+            if self._columns.moves(name)
         )
 
     def example(
@@ -208,7 +213,7 @@ class Policy:
     ) -> Observation:
         """Return a valid observation in this policy's units; see `Processor.example`."""
         example = self._processor.example(sizes, instruction, rng)
-        return replace(example, state=self._columns.to_robot(example.state))
+        return replace(example, state=self._columns.state_to_robot(example.state))
 
     def validate(
         self, reference: ReferenceOutputs, steps: int, tolerance: float

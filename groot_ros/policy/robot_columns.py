@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert between the columns of a checkpoint and the joints of a robot."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +28,8 @@ class RobotColumns:
         if robot is not None:
             require_counterparts(spec, robot)
 
-    def to_model(self, groups: Mapping[str, Array]) -> dict[str, Array]:
-        """Convert group -> [T, D] from rad and m to the units of the checkpoint.
+    def state_to_model(self, groups: Mapping[str, Array]) -> dict[str, Array]:
+        """Convert state group -> [T, D] from rad and m to the units of the checkpoint.
 
         Raises:
             ValueError: a group does not have one column per joint.
@@ -39,30 +39,49 @@ class RobotColumns:
         if robot is None:
             return dict(groups)
         converted = dict(groups)
-        for name in groups.keys() & robot.groups.keys():
-            values, joints = groups[name], robot.groups[name].joints
-            if values.ndim != 2 or values.shape[1] != len(joints):
-                raise ValueError(
-                    f"group '{name}' must be [T, {len(joints)}], not {list(values.shape)}"
-                )
-            converted[name] = robot.to_model(name, values)
+        for name in groups.keys() & robot.state_groups.keys():
+            _check_width(name, groups[name], robot.state_groups[name])
+            converted[name] = robot.state_to_model(name, groups[name])
         return converted
 
-    def to_robot(self, groups: Mapping[str, Array]) -> dict[str, Array]:
-        """Convert group -> [T, D] from the units of the checkpoint to rad and m."""
+    def state_to_robot(self, groups: Mapping[str, Array]) -> dict[str, Array]:
+        """Convert state group -> [T, D] from the units of the checkpoint to rad and m."""
         robot = self._robot
         if robot is None:
             return dict(groups)
         return {
-            name: robot.to_si(name, values) if name in robot.groups else values
+            name: robot.state_to_si(name, values) if name in robot.state_groups else values
             for name, values in groups.items()
         }
 
-    def action_group(self, name: str, values: Array) -> ActionGroup:
-        """Convert decoded targets [horizon, D] of one group to an action group.
+    def action_to_model(self, groups: Mapping[str, Array]) -> dict[str, Array]:
+        """Convert action group -> targets [K, J] in rad and m to columns of the checkpoint [K, D].
 
-        Joints are converted to rad and m if there is a contract. An end-effector pose keeps the
-        checkpoint's metres and becomes a group of one link.
+        Columns that move no joint are NaN.
+
+        Raises:
+            ValueError: a group does not have one target per joint.
+
+        """
+        robot = self._robot
+        if robot is None:
+            return dict(groups)
+        converted = {}
+        for name, values in groups.items():
+            _check_width(name, values, robot.action_groups[name].joints)
+            width = self._spec.action_groups[name]
+            converted[name] = robot.action_to_model(name, values, width)
+        return converted
+
+    def moves(self, name: str) -> bool:
+        """Return whether an action group moves a joint of the robot, or there is no contract."""
+        return self._robot is None or bool(self._robot.action_groups[name].maps)
+
+    def action_group(self, name: str, values: Array) -> ActionGroup:
+        """Convert decoded columns [horizon, D] of one group to targets.
+
+        With a contract they become the targets of its joints, in rad and m. An end-effector pose
+        keeps the checkpoint's metres and becomes a group of one link.
         """
         if self._spec.action_space[name] == "pose":
             return ActionGroup(ActionKind.POSE_XYZ_ROT6D, name, (name,), _POSE_UNITS, values)
@@ -70,9 +89,20 @@ class RobotColumns:
             names = tuple(f"{name}_{column}" for column in range(values.shape[1]))
             units = ("1",) * len(names)
             return ActionGroup(ActionKind.JOINT_POSITION, name, names, units, values)
-        group = self._robot.groups[name]
-        units = tuple(self._robot.joints[joint].unit for joint in group.joints)
-        return ActionGroup(group.kind, name, group.joints, units, self._robot.to_si(name, values))
+        joints = [self._robot.joints[joint] for joint in self._robot.action_groups[name].joints]
+        grippers = all(joint.gripper is not None for joint in joints)
+        return ActionGroup(
+            ActionKind.GRIPPER if grippers else ActionKind.JOINT_POSITION,
+            name,
+            tuple(joint.name for joint in joints),
+            tuple(joint.unit for joint in joints),
+            self._robot.action_to_si(name, values),
+        )
+
+
+def _check_width(name: str, values: Array, joints: Sequence[str]) -> None:
+    if values.ndim != 2 or values.shape[1] != len(joints):
+        raise ValueError(f"group '{name}' must be [T, {len(joints)}], not {list(values.shape)}")
 
 
 def require_counterparts(spec: PolicySpec, robot: RobotContract) -> None:
@@ -92,34 +122,46 @@ def missing_counterparts(spec: PolicySpec, robot: RobotContract) -> list[str]:
         for view in spec.views
         if view not in robot.cameras
     ]
-    for what, name, width in _groups(spec):
-        if name not in robot.groups:
-            known = ", ".join(robot.groups)
-            problems.append(f"{what} group '{name}' is not in the contract (it has {known})")
-        elif len(joints := robot.groups[name].joints) != width:
+    for name, width in spec.state_groups.items():
+        joints = robot.state_groups.get(name)
+        if joints is None:
+            known = ", ".join(robot.state_groups) or "none"
+            problems.append(f"state group '{name}' is not under 'inputs.state' (it has {known})")
+        elif len(joints) != width:
             problems.append(
-                f"{what} group '{name}' has {width} columns, the contract {len(joints)} joints "
+                f"state group '{name}' has {width} columns, the contract {len(joints)} joints "
                 f"({', '.join(joints)})"
             )
+    for name, width in spec.action_groups.items():
+        if spec.action_space[name] != "joint":
+            continue
+        mapped = robot.action_groups.get(name)
+        if mapped is None:
+            known = ", ".join(robot.action_groups) or "none"
+            problems.append(
+                f"action group '{name}' is not under 'outputs' (it has {known}): map it, or list "
+                f"{name}.* under 'ignore'"
+            )
+        elif problem := mapped.width_problem(width):
+            problems.append(f"action group '{name}' {problem}")
     return problems
 
 
 def unused_parts(spec: PolicySpec, robot: RobotContract) -> list[str]:
     """Return a phrase for each camera or joint of the contract that the checkpoint does not use."""
-    moved = {j for g in spec.action_groups.keys() & robot.groups for j in robot.groups[g].joints}
-    read = {j for g in spec.state_groups.keys() & robot.groups for j in robot.groups[g].joints}
+    moved = {
+        joint
+        for name in spec.action_groups.keys() & robot.action_groups.keys()
+        for joint in robot.action_groups[name].joints
+    }
+    read = {
+        joint
+        for name in spec.state_groups.keys() & robot.state_groups.keys()
+        for joint in robot.state_groups[name]
+    }
     phrases = [f"camera '{name}' is not used" for name in robot.cameras if name not in spec.views]
     for joint in robot.joints:
         if joint not in moved:
             also = "" if joint in read else ", nor read"
             phrases.append(f"joint '{joint}' is not moved{also}")
     return phrases
-
-
-def _groups(spec: PolicySpec) -> Iterator[tuple[str, str, int]]:
-    """Yield ("state" or "action", group, columns) of the groups whose columns are joints."""
-    for name, width in spec.state_groups.items():
-        yield "state", name, width
-    for name, width in spec.action_groups.items():
-        if spec.action_space[name] == "joint":
-            yield "action", name, width

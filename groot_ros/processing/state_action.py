@@ -189,13 +189,14 @@ class StateActionCodec:
         Nothing is clipped, as the motion may lie outside the statistics.
 
         Args:
-            action: group -> [K, D] absolute actions; groups may be missing.
+            action: group -> [K, D] absolute actions; groups may be missing, and columns that are
+                not known are NaN.
             state: group -> [T, D] of the new chunk; its last step is the reference of relative
                 groups.
 
         Returns:
             The values [K, columns in use] and a mask, bool [columns in use], that is False for
-            missing groups; their values are 0.
+            missing groups and columns; their values are 0.
 
         Raises:
             ValueError: groups differ in steps, or one is too long, misshapen or not finite.
@@ -210,14 +211,18 @@ class StateActionCodec:
         columns, known = [], []
         for group, scheme in self._action.items():
             width = self.action_widths[group]
-            known += [group in action] * width
             if group not in action:
+                known.append(np.zeros(width, dtype=bool))
                 columns.append(np.zeros((steps, width)))
                 continue
-            values = self._checked(action, group, width, "action")
+            unknown = np.atleast_1d(np.isnan(action[group]).all(axis=0))
+            known.append(~unknown)
+            complete = {group: np.where(unknown, 0.0, action[group])}
+            values = self._checked(complete, group, width, "action")
             unclipped = replace(scheme, clip=False)
-            columns.append(unclipped.normalise(self._to_relative(group, values, state)))
-        return np.concatenate(columns, axis=-1).astype(np.float32), np.array(known)
+            scaled = unclipped.normalise(self._to_relative(group, values, state))
+            columns.append(np.where(unknown, 0.0, scaled))
+        return np.concatenate(columns, axis=-1).astype(np.float32), np.concatenate(known)
 
     def decode_action(
         self, action: NDArray[np.floating], state: Groups, frozen_steps: int = 0

@@ -8,89 +8,105 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from groot_ros.core import ActionKind
 from groot_ros.core.config_reader import Fields
+from groot_ros.robot import version_1
 from groot_ros.robot.controller import Controller, read_controller
-from groot_ros.robot.fields import ContractError, read_joint_names
-from groot_ros.robot.joint import Joint, check_gripper, read_gripper, read_joint
+from groot_ros.robot.fields import ContractError
+from groot_ros.robot.inputs import Camera, JointStateSource, read_camera, read_inputs
+from groot_ros.robot.joint import Joint, read_joint
 from groot_ros.robot.limit_sources import (
     StatedLimits,
     read_joint_limits,
     read_urdf,
     tightest,
 )
-from groot_ros.robot.sensor import Camera, JointStateSource, read_camera, read_joint_state_source
+from groot_ros.robot.outputs import ActionGroupMap, read_outputs
 
+#: Newest version of the format.
+VERSION = 2
 #: Time between the steps of a chunk, s.
 MIN_ACTION_DT, MAX_ACTION_DT = 0.001, 1.0
-_KINDS = {k.name.lower(): k for k in (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)}
-
-
-@dataclass(frozen=True)
-class Group:
-    """A modality group of the checkpoint and the joints of its columns, in column order."""
-
-    name: str
-    joints: tuple[str, ...]
-    kind: ActionKind
+#: Largest number of joints.
+MAX_JOINTS = 256
 
 
 @dataclass(frozen=True)
 class RobotContract:
-    """Joints, groups, sensors and controllers of one robot.
+    """Joints, inputs, outputs and controllers of one robot.
 
     Attributes:
         robot: name of the robot.
         action_dt: time between the steps of a chunk, s; checkpoints do not state it.
-        joints: by name, in the contract's order.
-        groups: state and action groups, by the checkpoint's names.
+        joints: by name, in the contract's order; also joints that are only read.
+        state_groups: state group of the checkpoint -> joints of its columns, in column order.
+        action_groups: action group of the checkpoint -> what its columns move.
         cameras: by view, as the checkpoint names them.
-        joint_states: every joint is in exactly one source.
-        controllers: a joint is in at most one.
+        sources: where joints are measured; a joint in at most one.
+        controllers: a joint in at most one.
+        warnings: what the user should change, one line each.
 
     """
 
     robot: str
     action_dt: float
     joints: Mapping[str, Joint]
-    groups: Mapping[str, Group]
+    state_groups: Mapping[str, tuple[str, ...]]
+    action_groups: Mapping[str, ActionGroupMap]
     cameras: Mapping[str, Camera]
-    joint_states: tuple[JointStateSource, ...]
+    sources: tuple[JointStateSource, ...]
     controllers: tuple[Controller, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def joint_names(self) -> tuple[str, ...]:
         """Names of all joints, in the contract's order."""
         return tuple(self.joints)
 
+    @property
+    def measured_joints(self) -> frozenset[str]:
+        """Names of the joints that a source measures."""
+        return frozenset(joint for source in self.sources for joint in source.joints)
+
     def select_state(self, positions: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
-        """Return group -> [D], rad or m, by joint name; KeyError names a missing joint."""
+        """Return state group -> [D], rad or m, by joint name; KeyError names a missing joint."""
         return {
-            group.name: np.array([positions[j] for j in group.joints], dtype=np.float64)
-            for group in self.groups.values()
+            group: np.array([positions[j] for j in joints], dtype=np.float64)
+            for group, joints in self.state_groups.items()
         }
 
-    def to_model(self, group: str, values: ArrayLike) -> NDArray[np.float64]:
-        """Convert one group, [..., D], from rad or m to the checkpoint's units."""
+    def state_to_model(self, group: str, values: ArrayLike) -> NDArray[np.float64]:
+        """Convert a state group, [..., D], from rad or m to the checkpoint's units."""
+        units = [self.joints[joint].units for joint in self.state_groups[group]]
         array = np.asarray(values, dtype=np.float64)
-        columns = [
-            self.joints[joint].units.to_model(array[..., i])
-            for i, joint in enumerate(self.groups[group].joints)
-        ]
-        return np.stack(columns, axis=-1)
+        return np.stack([u.to_model(array[..., i]) for i, u in enumerate(units)], axis=-1)
 
-    def to_si(self, group: str, values: ArrayLike) -> NDArray[np.float64]:
-        """Convert one group, [..., D], from the checkpoint's units to rad or m."""
+    def state_to_si(self, group: str, values: ArrayLike) -> NDArray[np.float64]:
+        """Convert a state group, [..., D], from the checkpoint's units to rad or m."""
+        units = [self.joints[joint].units for joint in self.state_groups[group]]
         array = np.asarray(values, dtype=np.float64)
-        columns = [
-            self.joints[joint].units.to_si(array[..., i])
-            for i, joint in enumerate(self.groups[group].joints)
-        ]
-        return np.stack(columns, axis=-1)
+        return np.stack([u.to_si(array[..., i]) for i, u in enumerate(units)], axis=-1)
+
+    def action_to_si(self, group: str, columns: ArrayLike) -> NDArray[np.float64]:
+        """Convert an action group, [..., D], to the targets of its joints, [..., J] rad or m."""
+        mapped = self.action_groups[group]
+        targets = mapped.to_joints(columns)
+        units = [self.joints[joint].action_units for joint in mapped.joints]
+        return np.stack([u.to_si(targets[..., i]) for i, u in enumerate(units)], axis=-1)
+
+    def action_to_model(self, group: str, targets: ArrayLike, width: int) -> NDArray[np.float64]:
+        """Convert targets of a group's joints, [..., J] rad or m, to its columns [..., width].
+
+        Columns that move nothing are NaN.
+        """
+        mapped = self.action_groups[group]
+        array = np.asarray(targets, dtype=np.float64)
+        units = [self.joints[joint].action_units for joint in mapped.joints]
+        converted = [u.to_model(array[..., i]) for i, u in enumerate(units)]
+        return mapped.to_columns(np.stack(converted, axis=-1), width)
 
 
 def load_contract(path: str | Path) -> RobotContract:
-    """Read and check a contract.
+    """Read and check a contract of any version.
 
     Raises:
         ContractError: names the file, the key, and how to fix it.
@@ -98,7 +114,7 @@ def load_contract(path: str | Path) -> RobotContract:
     """
     path = Path(path)
     root = Fields.read(path, syntax="yaml", error_type=ContractError)
-    return _parse(root, path.parent)
+    return _parse_any(root, path.parent)
 
 
 def parse_contract(
@@ -113,41 +129,63 @@ def parse_contract(
 
     """
     root = Fields(value, where, error_type=ContractError, strict=True)
-    return _parse(root, folder or Path())
+    return _parse_any(root, folder or Path())
 
 
-def _parse(root: Fields, folder: Path) -> RobotContract:
+def version_of(root: Fields) -> int:
+    """Return the version of a contract; without the key it is 1 unless it has `inputs`."""
+    newest = VERSION if root.has("inputs") or root.has("outputs") else 1
+    return root.integer("version", newest, at_least=1, at_most=VERSION)
+
+
+def _parse_any(root: Fields, folder: Path) -> RobotContract:
+    if version_of(root) == VERSION:
+        return _parse(root, folder)
+    try:
+        new = Fields(
+            version_1.upgrade(root), root.where, error_type=root.error_type, strict=root.strict
+        )
+        warning = (
+            f"{root.where}: is a robot contract of version 1, which the next release will not "
+            f"read: convert it with 'groot-ros contract upgrade'"
+        )
+        return _parse(new, folder, (warning,))
+    except ContractError as error:
+        raise ContractError(version_1.as_version_1(str(error))) from error
+
+
+def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotContract:
+    version_of(root)
     other_limits = _read_other_limits(root, folder)
-    grippers = dict(root.sections("gripper")) if root.has("gripper") else {}
-    unit_maps = {name: read_gripper(section) for name, section in grippers.items()}
+    if root.has("joints") and len(root.section("joints").value) > MAX_JOINTS:
+        count = len(root.section("joints").value)
+        raise root.error("joints", f"has {count} entries, at most {MAX_JOINTS} are supported")
     joints = {
-        name: read_joint(name, section, unit_maps.get(name), other_limits(name))
+        name: read_joint(name, section, other_limits(name))
         for name, section in root.sections("joints")
     }
-    names = tuple(joints)
-    for name, section in grippers.items():
-        if name not in joints:
-            raise root.error("gripper", f"names '{name}', which is not under 'joints'")
-        check_gripper(section, joints[name])
+    robot = root.name("robot")
+    action_dt = root.number("action_dt", at_least=MIN_ACTION_DT, at_most=MAX_ACTION_DT)
+    controllers = tuple(read_controller(s, joints) for s in root.section_list("controllers"))
+    _check_each_once(root, "controllers", [c.joints for c in controllers])
+    _check_distinct(root, "controllers", "topic", [c.topic for c in controllers])
+    _check_distinct(root, "controllers", "name", [c.name for c in controllers])
+    commanded = [joint for controller in controllers for joint in controller.joints]
+    inputs = read_inputs(root.section("inputs"), joints, commanded)
     contract = RobotContract(
-        robot=root.name("robot"),
-        action_dt=root.number("action_dt", at_least=MIN_ACTION_DT, at_most=MAX_ACTION_DT),
-        joints=joints,
-        groups=_read_groups(root, names),
-        cameras={name: read_camera(name, s) for name, s in root.sections("cameras")},
-        joint_states=tuple(
-            read_joint_state_source(s, names) for s in root.section_list("joint_states")
-        ),
-        controllers=tuple(read_controller(s, names) for s in root.section_list("controllers")),
+        robot,
+        action_dt,
+        joints,
+        inputs.state,
+        read_outputs(root, joints, controllers),
+        {name: read_camera(name, s) for name, s in root.sections("cameras")},
+        inputs.sources,
+        controllers,
+        warnings,
     )
     root.finish()
-    _check_each_once(root, "joint_states", [s.joints for s in contract.joint_states], names)
-    _check_each_once(root, "controllers", [c.joints for c in contract.controllers])
-    _check_each_once(root, "groups", [g.joints for g in contract.groups.values()])
-    _check_all_actuated(root, contract)
     _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])
-    _check_distinct(root, "controllers", "topic", [c.topic for c in contract.controllers])
-    _check_distinct(root, "controllers", "name", [c.name for c in contract.controllers])
+    _check_distinct(root, "inputs", "topic", [s.topic for s in contract.sources])
     return contract
 
 
@@ -158,35 +196,11 @@ def _read_other_limits(root: Fields, folder: Path) -> Callable[[str], StatedLimi
     return lambda name: tightest(source[name] for source in sources if name in source)
 
 
-def _read_groups(root: Fields, joints: tuple[str, ...]) -> dict[str, Group]:
-    groups = {}
-    for name, section in root.sections("groups"):
-        kind = _KINDS[section.choice("kind", tuple(_KINDS), "joint_position")]
-        groups[name] = Group(name, read_joint_names(section, joints), kind)
-        section.finish()
-    return groups
-
-
-def _check_each_once(
-    root: Fields, key: str, lists: Sequence[Sequence[str]], required: Sequence[str] = ()
-) -> None:
+def _check_each_once(root: Fields, key: str, lists: Sequence[Sequence[str]]) -> None:
     owners = [joint for joints in lists for joint in joints]
     repeated = sorted({joint for joint in owners if owners.count(joint) > 1})
     if repeated:
         raise root.error(key, f"lists joint '{repeated[0]}' in more than one entry")
-    missing = [joint for joint in required if joint not in owners]
-    if missing:
-        raise root.error(key, f"has no entry that lists joint '{missing[0]}'")
-
-
-def _check_all_actuated(root: Fields, contract: RobotContract) -> None:
-    actuated = {joint for controller in contract.controllers for joint in controller.joints}
-    for group in contract.groups.values():
-        for joint in group.joints:
-            if joint not in actuated:
-                raise root.error(
-                    "controllers", f"has no entry that drives '{joint}' of group '{group.name}'"
-                )
 
 
 def _check_distinct(root: Fields, key: str, attribute: str, values: Sequence[str]) -> None:

@@ -6,7 +6,7 @@ A controller type is one module of `groot_ros.bridge.controllers`, named as in t
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -99,7 +99,7 @@ class Controller:
         return controller_type(self.type).streamed
 
 
-def read_controller(section: Fields, all_joints: tuple[str, ...]) -> Controller:
+def read_controller(section: Fields, all_joints: Container[str]) -> Controller:
     """Read one entry of `controllers:`; the topic defaults to the usual one of its type."""
     name = section.name("name")
     kind = section.choice("type", controller_types(), "joint_trajectory_controller")

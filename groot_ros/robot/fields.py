@@ -2,7 +2,7 @@
 """Error, topic names and joint names that all sections of the robot contract share."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container
 from typing import Any
 
 from groot_ros.core.config_reader import REQUIRED, ConfigError, Fields
@@ -31,13 +31,19 @@ def read_topic(section: Fields, key: str, default: Any = REQUIRED) -> str:
     return value
 
 
-def read_joint_names(
-    section: Fields, all_joints: Iterable[str], default: Any = REQUIRED
-) -> tuple[str, ...]:
+def read_joint_name(section: Fields, key: str, joints: Container[str]) -> str:
+    """Return the name of a joint of the contract."""
+    name = section.name(key)
+    if name not in joints:
+        raise section.error(key, f"names '{name}', which is not under 'joints' of the contract")
+    return name
+
+
+def read_joint_names(section: Fields, joints: Container[str]) -> tuple[str, ...]:
     """Return the joints that a section lists under `joints`, all of which the contract has."""
-    names, known = section.names("joints", default), set(all_joints)
+    names = section.names("joints")
     for name in names:
-        if name not in known:
+        if name not in joints:
             raise section.error(
                 "joints", f"names '{name}', which is not under 'joints' of the contract"
             )

@@ -6,20 +6,30 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from groot_ros.core.config_reader import Fields, unreadable
 from groot_ros.robot.fields import ContractError
 
+#: Types of URDF joints that can be commanded.
+_JOINT_TYPES = ("revolute", "continuous", "prismatic")
+
 
 @dataclass(frozen=True)
 class StatedLimits:
-    """Limits of one joint in one source, rad or m and seconds; infinite where it states none."""
+    """Limits of one joint in one source, rad or m and seconds; infinite where it states none.
+
+    Attributes:
+        kind: revolute, continuous or prismatic in the URDF; empty if the source states none.
+
+    """
 
     lower: float = -math.inf
     upper: float = math.inf
     velocity: float = math.inf
     acceleration: float = math.inf
     jerk: float = math.inf
+    kind: str = ""
 
 
 def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
@@ -31,11 +41,12 @@ def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
         min(s.velocity for s in every),
         min(s.acceleration for s in every),
         min(s.jerk for s in every),
+        next((s.kind for s in every if s.kind), ""),
     )
 
 
 def read_urdf(path: Path) -> dict[str, StatedLimits]:
-    """Return joint -> `<limit lower upper velocity>` with the soft limits of `<safety_controller>`.
+    """Return joint -> type and `<limit lower upper velocity>`, with `<safety_controller>`'s limits.
 
     A URDF states no accelerations. A velocity of 0 counts as not stated, because exporters write
     it for "unknown".
@@ -53,16 +64,21 @@ def read_urdf(path: Path) -> dict[str, StatedLimits]:
     found = {}
     for joint in root.iter("joint"):
         name, limit = joint.get("name", ""), joint.find("limit")
+        kind = joint.get("type", "")
+        if kind not in _JOINT_TYPES:
+            continue
         if limit is None:
+            found[name] = StatedLimits(kind=kind)
             continue
         where = f"{path}: joint '{name}'"
-        bounded = joint.get("type") != "continuous"
+        bounded = kind != "continuous"
         soft = joint.find("safety_controller")
         soft_attributes = {} if soft is None else soft.attrib
         hard = StatedLimits(
             _number(limit.attrib, "lower", -math.inf if not bounded else 0.0, where),
             _number(limit.attrib, "upper", math.inf if not bounded else 0.0, where),
             _number(limit.attrib, "velocity", 0.0, where) or math.inf,
+            kind=kind,
         )
         softer = StatedLimits(
             _number(soft_attributes, "soft_lower_limit", -math.inf, where),
@@ -88,7 +104,7 @@ def read_joint_limits(path: Path) -> dict[str, StatedLimits]:
 
 
 def _stated(section: Fields) -> StatedLimits:
-    stated = {}
+    stated: dict[str, Any] = {}
     for what, keys in (
         ("position", {"lower": "min_position", "upper": "max_position"}),
         ("velocity", {"velocity": "max_velocity"}),

@@ -77,8 +77,8 @@ class SimulatedRobot:
                 self._trajectory[controller.name] = TrajectoryController(
                     controller.joints, RULES[distro], period
                 )
-        for source in contract.joint_states:
-            _check_joints("joint_states", source.topic, source.joints)
+        for source in contract.sources:
+            _check_joints("source", source.name, source.joints)
         self.reset()
 
     @property

@@ -88,7 +88,7 @@ def data_layout(contract: RobotContract, data: DemoData | None = None) -> DataLa
 
     The units are those of a real SO-101 checkpoint: degrees, and 0 to 100 for the gripper.
     """
-    widths = {name: len(group.joints) for name, group in contract.groups.items()}
+    widths = {name: len(joints) for name, joints in contract.state_groups.items()}
     return DataLayout(
         TAG,
         VIEWS,
@@ -119,8 +119,8 @@ def to_groups(
 ) -> dict[str, NDArray[np.float64]]:
     """Convert [..., 6] rad in the order of JOINTS to the checkpoint's groups and units."""
     return {
-        name: contract.to_model(name, joints[..., [JOINTS.index(j) for j in group.joints]])
-        for name, group in contract.groups.items()
+        name: contract.state_to_model(name, joints[..., [JOINTS.index(j) for j in own]])
+        for name, own in contract.state_groups.items()
     }
 
 

@@ -5,6 +5,7 @@ from groot_ros.bags import graph_topics
 from groot_ros.robot import load_contract
 
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
+SO101_VERSION_1 = Path(__file__).parents[1] / "data" / "so101_version_1.yaml"
 
 
 def test_the_so101_graph_has_every_topic_of_the_contract_and_of_the_nodes():
@@ -30,7 +31,7 @@ def test_the_clock_is_recorded_only_with_sim_time():
 
 
 def test_a_topic_that_two_joint_state_sources_share_is_named_once(tmp_path):
-    text = SO101.read_text().replace(
+    text = SO101_VERSION_1.read_text().replace(
         "  - {topic: joint_states, rate: 100.0}",
         "  - {topic: js, joints: [shoulder_pan, shoulder_lift, elbow_flex]}\n"
         "  - {topic: js, joints: [wrist_flex, wrist_roll, gripper]}",

@@ -71,7 +71,7 @@ def test_with_a_robot_joints_have_their_names_and_si_units(
     assert infer(checkpoint, seen, "--robot", "so101", "--seed", "7") == 0
     saved = np.load(seen.with_name("seen_actions.npz"))
     robot = load_contract(robot_path("so101"))
-    assert tuple(saved["names.single_arm"]) == robot.groups["single_arm"].joints
+    assert tuple(saved["names.single_arm"]) == robot.state_groups["single_arm"]
     assert set(saved["units.single_arm"]) == {"rad"}
     policy = load(checkpoint, robot=robot)
     expected = policy.infer(read_observation(seen, instruction="go"), seed=7)

@@ -160,8 +160,10 @@ def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
 ) -> None:
     def edit(contract: dict) -> None:
         contract["cameras"]["top"] = contract["cameras"].pop("wrist")
-        contract["groups"]["single_arm"]["joints"].remove("wrist_roll")
-        contract["groups"]["hand"] = contract["groups"].pop("gripper")
+        contract["inputs"]["state"]["single_arm"].pop()
+        contract["outputs"]["single_arm"][0]["joints"].remove("wrist_roll")
+        for groups in (contract["inputs"]["state"], contract["outputs"]):
+            groups["hand"] = groups.pop("gripper")
 
     path = robot(tmp_path, edit)
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 1
@@ -171,7 +173,10 @@ def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
         "camera 'wrist' is not in the contract (it has front, top)",
         "state group 'single_arm' has 5 columns, the contract 4 joints "
         "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
-        "action group 'gripper' is not in the contract (it has single_arm, hand)",
+        "action group 'single_arm' has 5 columns, of which no controller takes column 4: map it "
+        "under 'outputs', or list single_arm.4 under 'ignore'",
+        "action group 'gripper' is not under 'outputs' (it has single_arm, hand): map it, or list "
+        "gripper.* under 'ignore'",
         "unused: camera 'top' is not used",
         "unused: joint 'wrist_roll' is not moved, nor read",
         "unused: joint 'gripper' is not moved, nor read",
@@ -182,7 +187,7 @@ def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
 def test_ranges_in_another_unit_stand_out(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = robot(tmp_path, lambda contract: contract["joints"]["elbow_flex"].pop("model"))
+    path = robot(tmp_path, lambda contract: contract["joints"]["elbow_flex"].pop("unit_in"))
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 0
     elbow = ["elbow_flex", "rad", "state", "-90.000", "90.000", "-1.750", "1.570", "88.430", "!"]
     assert elbow in cells(capsys.readouterr().out)

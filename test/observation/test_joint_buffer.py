@@ -12,8 +12,8 @@ from groot_ros.observation.rejections import Rejected
 from groot_ros.robot import JointStateSource
 
 MS = 1_000_000
-ARM = JointStateSource("arm/joint_states", ("a", "b", "c"), 100.0)
-HAND = JointStateSource("hand/joint_states", ("grip",), 50.0)
+ARM = JointStateSource("source", "arm/joint_states", ("a", "b", "c"))
+HAND = JointStateSource("source", "hand/joint_states", ("grip",))
 
 
 def joints_of(*sources, names=("a", "b", "grip")):
@@ -28,7 +28,7 @@ def rejection(joints, stamp, gap=100 * MS):
 
 @given(st.permutations(["a", "b", "grip", "elbow", "wheel"]))
 def test_joints_are_found_by_name_in_any_order_and_others_are_ignored(order):
-    joints = joints_of(JointStateSource("joint_states", ("a", "b", "grip"), 0.0))
+    joints = joints_of(JointStateSource("source", "joint_states", ("a", "b", "grip")))
     value = {"a": 1.0, "b": 2.0, "grip": 3.0, "elbow": np.nan, "wheel": 5.0}
     joints.add_joint_state("joint_states", 10, order, [value[j] for j in order])
     assert joints.interpolate(10, MS)[0] == {"a": 1.0, "b": 2.0, "grip": 3.0}
@@ -36,7 +36,7 @@ def test_joints_are_found_by_name_in_any_order_and_others_are_ignored(order):
 
 @given(st.floats(-3, 3), st.floats(-3, 3), st.integers(0, 100))
 def test_the_position_between_two_samples_lies_on_their_line(first, second, percent):
-    joints = joints_of(JointStateSource("t", ("a",), 0.0), names=("a",))
+    joints = joints_of(JointStateSource("source", "t", ("a",)), names=("a",))
     joints.add_joint_state("t", 0, ["a"], [first])
     joints.add_joint_state("t", 100, ["a"], [second])
     expected = first + (second - first) * percent / 100
@@ -58,7 +58,7 @@ def test_several_sources_are_combined_and_every_sample_used_is_listed():
 
 
 def test_drivers_that_share_one_topic_may_each_name_only_their_own_joints():
-    joints = joints_of(JointStateSource("t", ("a", "b"), 0.0), names=("a", "b"))
+    joints = joints_of(JointStateSource("source", "t", ("a", "b")), names=("a", "b"))
     joints.add_joint_state("t", 0, ["a"], [1.0])
     joints.add_joint_state("t", 1, ["b"], [2.0])
     assert joints.interpolate(1, MS)[0] == {"a": 1.0, "b": 2.0}

@@ -30,7 +30,8 @@ def test_a_contract_that_lacks_parts_of_the_checkpoint_names_all_of_them(
     wrong = replace(
         robot,
         cameras=front,
-        groups={"single_arm": replace(robot.groups["single_arm"], joints=("shoulder_pan",))},
+        state_groups={"single_arm": ("shoulder_pan",)},
+        action_groups={"single_arm": robot.action_groups["single_arm"]},
     )
     with pytest.raises(CheckpointError) as caught:
         load(checkpoint, robot=wrong)
@@ -39,8 +40,8 @@ def test_a_contract_that_lacks_parts_of_the_checkpoint_names_all_of_them(
     for part in (
         "camera 'wrist' is not in the contract (it has front)",
         "state group 'single_arm' has 5 columns, the contract 1",
-        "state group 'gripper' is not in the contract",
-        "action group 'gripper' is not in the contract",
+        "state group 'gripper' is not under 'inputs.state' (it has single_arm)",
+        "action group 'gripper' is not under 'outputs' (it has single_arm)",
     ):
         assert part in message
 

@@ -81,11 +81,11 @@ def test_without_a_contract_columns_are_numbered_and_have_no_unit(policy: Policy
 def test_with_a_contract_state_and_actions_are_si(checkpoint: Path, robot: RobotContract) -> None:
     without_robot = load(checkpoint)
     with_robot = load(checkpoint, robot=robot)
-    si = {group: robot.to_si(group, v) for group, v in STATE.items()}
+    si = {group: robot.state_to_si(group, v) for group, v in STATE.items()}
     expected = without_robot.infer(observation(), seed=3)
     chunk = with_robot.infer(observation(si), seed=3)
     arm, gripper = chunk.groups
-    assert arm.names == robot.groups["single_arm"].joints
+    assert arm.names == robot.state_groups["single_arm"]
     assert (arm.kind, gripper.kind) == (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
     assert arm.units == ("rad",) * 5
     assert chunk.dt == robot.action_dt
@@ -93,7 +93,7 @@ def test_with_a_contract_state_and_actions_are_si(checkpoint: Path, robot: Robot
         arm.values, np.deg2rad(group_values(expected, "single_arm")), atol=1e-6
     )
     np.testing.assert_allclose(
-        gripper.values, robot.to_si("gripper", group_values(expected, "gripper")), atol=1e-6
+        gripper.values, robot.action_to_si("gripper", group_values(expected, "gripper")), atol=1e-6
     )
 
 
@@ -131,10 +131,10 @@ def test_a_frozen_prefix_is_continued_in_the_units_of_the_robot(
     checkpoint: Path, robot: RobotContract
 ) -> None:
     policy = load(checkpoint, robot=robot)
-    si = {group: robot.to_si(group, v) for group, v in STATE.items()}
+    si = {group: robot.state_to_si(group, v) for group, v in STATE.items()}
     before = {
         "single_arm": np.deg2rad(np.linspace(12.0, 16.0, 4))[:, None].repeat(5, axis=1),
-        "gripper": robot.to_si("gripper", np.full((4, 1), 30.0)),
+        "gripper": robot.action_to_si("gripper", np.full((4, 1), 30.0)),
     }
     ones, zeros = np.ones(4), np.zeros(4)
     prefix = Prefix(before, ones, zeros, zeros, ones, RtcMode.NATIVE, frozen_steps=4, id=9)
@@ -172,7 +172,7 @@ def test_guidance_pulls_guided_steps_closer_to_the_prefix(
     checkpoint: Path, robot: RobotContract
 ) -> None:
     policy = load(checkpoint, robot=robot)
-    si = {group: robot.to_si(group, v) for group, v in STATE.items()}
+    si = {group: robot.state_to_si(group, v) for group, v in STATE.items()}
     before = {"single_arm": np.full((6, 5), 0.3), "gripper": si["gripper"].repeat(6, axis=0)}
     guided = schedule(RtcMode.GUIDED, 6, 2, 5)
     prefix = Prefix(before, **vars(guided), mode=RtcMode.GUIDED, frozen_steps=2)
@@ -192,7 +192,7 @@ def test_a_group_without_committed_motion_stays_free(
     checkpoint: Path, robot: RobotContract
 ) -> None:
     policy = load(checkpoint, robot=robot)
-    si = {group: robot.to_si(group, v) for group, v in STATE.items()}
+    si = {group: robot.state_to_si(group, v) for group, v in STATE.items()}
     frozen = schedule(RtcMode.NATIVE, 4, 4, 4)
     prefix = Prefix({"single_arm": np.full((4, 5), 0.25)}, **vars(frozen), frozen_steps=4)
     chunk = policy.infer(observation(si), prefix, seed=1)

@@ -6,8 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from groot_ros.core import ActionKind
-
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
 
 
@@ -22,14 +20,14 @@ def test_its_step_is_a_thirtieth_of_a_second(so101):
 
 
 def test_its_groups_are_those_of_the_checkpoint(so101):
-    assert so101.groups["single_arm"].joints == ARM
-    assert so101.groups["single_arm"].kind is ActionKind.JOINT_POSITION
-    assert so101.groups["gripper"].joints == ("gripper",)
-    assert so101.groups["gripper"].kind is ActionKind.GRIPPER
+    assert so101.state_groups == {"single_arm": ARM, "gripper": ("gripper",)}
+    assert so101.action_groups["single_arm"].joints == ARM
+    assert so101.action_groups["gripper"].joints == ("gripper",)
+    assert [j for j in so101.joints if so101.joints[j].gripper] == ["gripper"]
 
 
 def test_its_one_joint_state_source_covers_every_joint(so101):
-    (source,) = so101.joint_states
+    (source,) = so101.sources
     assert (source.topic, source.joints) == ("joint_states", so101.joint_names)
 
 
@@ -40,18 +38,20 @@ def test_its_controllers_command_every_joint_once(so101):
 
 
 def test_its_arm_uses_degrees_in_the_model(so101):
-    model = so101.to_model("single_arm", [[math.pi / 2, 0.0, -math.pi / 4, 0.1, -0.1]])
+    model = so101.state_to_model("single_arm", [[math.pi / 2, 0.0, -math.pi / 4, 0.1, -0.1]])
     assert model == pytest.approx(np.array([[90.0, 0.0, -45.0, 5.7295780, -5.7295780]]), abs=1e-6)
 
 
 def test_its_gripper_is_closed_at_0_and_open_at_100(so101):
-    assert so101.to_model("gripper", [[-0.17], [1.75]]) == pytest.approx(np.array([[0.0], [100.0]]))
-    assert so101.to_si("gripper", [[50.0]]) == pytest.approx(np.array([[0.79]]))
+    assert so101.state_to_model("gripper", [[-0.17], [1.75]]) == pytest.approx(
+        np.array([[0.0], [100.0]])
+    )
+    assert so101.action_to_si("gripper", [[50.0]]) == pytest.approx(np.array([[0.79]]))
 
 
 @given(values=st.lists(st.floats(-3, 3), min_size=5, max_size=5))
 def test_converting_to_model_units_and_back_changes_nothing(so101, values):
-    back = so101.to_si("single_arm", so101.to_model("single_arm", values))
+    back = so101.state_to_si("single_arm", so101.state_to_model("single_arm", values))
     assert back == pytest.approx(np.array(values), abs=1e-12)
 
 
@@ -71,10 +71,11 @@ def test_optional_keys_have_the_documented_defaults(load_changed):
     def change(contract):
         contract["cameras"]["front"] = {"topic": "front/image_raw", "rate": 30.0}
         contract["controllers"][0] = {"name": "arm", "joints": list(ARM)}
-        contract["joint_states"] = [{"topic": "joint_states"}]
-        del contract["joints"]["wrist_roll"]["model"]
-        del contract["groups"]["gripper"]["kind"]
-        del contract["gripper"]
+        contract["inputs"]["sources"] = {"all": {"topic": "joint_states"}}
+        contract["outputs"]["single_arm"][0]["controller"] = "arm"
+        del contract["joints"]["wrist_roll"]["unit_in"]
+        del contract["joints"]["gripper"]["unit_in"]
+        del contract["joints"]["gripper"]["gripper"]
 
     contract = load_changed(change)
     camera = contract.cameras["front"]
@@ -82,11 +83,12 @@ def test_optional_keys_have_the_documented_defaults(load_changed):
     assert contract.controllers[0].type == "joint_trajectory_controller"
     assert contract.controllers[0].topic == "arm/joint_trajectory"
     assert contract.controllers[0].interpolation == "cubic"
-    assert contract.joint_states[0].joints == contract.joint_names
-    assert contract.joint_states[0].rate == 0.0
+    (source,) = contract.sources
+    assert source.joints == contract.joint_names
+    assert (source.stamp, source.latency_ns, source.rate) == ("header", 0, 0.0)
     assert contract.joints["wrist_roll"].units.to_model(1.5) == 1.5
     assert contract.joints["gripper"].units.to_model(1.5) == 1.5
-    assert contract.groups["gripper"].kind is ActionKind.JOINT_POSITION
+    assert contract.joints["gripper"].gripper is None
 
 
 def test_a_forward_controller_has_its_own_default_topic(load_changed):
@@ -96,19 +98,17 @@ def test_a_forward_controller_has_its_own_default_topic(load_changed):
             "type": "forward_command_controller",
             "joints": ["gripper"],
         }
+        contract["outputs"]["gripper"][0]["controller"] = "hand"
 
     assert load_changed(change).controllers[1].topic == "hand/commands"
 
 
 def test_a_prismatic_joint_is_in_metres_and_its_model_may_use_millimetres(load_changed):
     def change(contract):
-        del contract["gripper"]
         contract["joints"]["gripper"] = {
             "type": "prismatic",
-            "position": [0.0, 0.08],
-            "velocity": 0.1,
-            "acceleration": 1.0,
-            "model": {"unit": "mm"},
+            "limits": {"position": [0.0, 0.08], "velocity": 0.1, "acceleration": 1.0},
+            "unit_in": "mm",
         }
 
     joint = load_changed(change).joints["gripper"]
@@ -127,12 +127,14 @@ def test_a_cameras_latency_is_stored_in_nanoseconds_and_jpeg_is_compressed(load_
 
 def test_two_joint_state_sources_may_divide_the_joints(load_changed):
     def change(contract):
-        contract["joint_states"] = [
-            {"topic": "arm/joint_states", "joints": list(ARM), "rate": 100},
-            {"topic": "hand/joint_states", "joints": ["gripper"]},
-        ]
+        contract["inputs"]["sources"] = {
+            "arm": {"topic": "arm/joint_states", "rate": 100},
+            "hand": {"topic": "hand/joint_states", "stamp": "arrival", "latency": 0.02},
+        }
+        for group, source in (("single_arm", "arm"), ("gripper", "hand")):
+            for entry in contract["inputs"]["state"][group]:
+                entry["source"] = source
 
-    assert [s.topic for s in load_changed(change).joint_states] == [
-        "arm/joint_states",
-        "hand/joint_states",
-    ]
+    arm, hand = load_changed(change).sources
+    assert (arm.topic, arm.joints, arm.rate) == ("arm/joint_states", ARM, 100.0)
+    assert (hand.joints, hand.stamp, hand.latency_ns) == (("gripper",), "arrival", 20_000_000)

@@ -14,13 +14,14 @@ PAGE = Path(__file__).parents[2] / "docs" / "reference" / "robot_contract.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 EXAMPLE = re.search(r"```yaml\n(.*?)```", TEXT, re.DOTALL).group(1)
 #: Mappings whose keys are names chosen by the user.
-NAMED = ("joints", "gripper", "groups", "cameras")
+NAMED = ("joints", "cameras")
 
 
 def keys(section: str) -> set[str]:
     """The keys in the tables of one section of the page."""
     body = re.search(rf"\n## {section}\n(.*?)(?=\n## |\Z)", TEXT, re.DOTALL).group(1)
-    return set(re.findall(r"^\| `(\w+)` \|", body, re.MULTILINE))
+    cells = re.findall(r"^\| (`.*?`) \|", body, re.MULTILINE)
+    return {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
 
 
 @pytest.fixture
@@ -40,27 +41,41 @@ def keys_of(value) -> set[str]:
 
 def test_the_example_is_a_valid_contract(folder):
     contract = parse_contract(yaml.safe_load(EXAMPLE), folder=folder)
-    assert contract.joint_names == ("shoulder", "elbow", "rail", "finger")
-    assert contract.to_model("arm", [[0.5, 1.0, 1.5708]])[0] == pytest.approx([500, 57.29578, 0])
-    assert contract.to_model("hand", [[1.75]])[0] == pytest.approx([100.0])
+    assert len(contract.joints) == 7
+    state = contract.state_to_model("arm", [[0.5, 1.0, 1.5708, 0.3]])
+    assert state[0] == pytest.approx([500, 57.29578, 0, 0.3])
+    assert contract.action_to_si("hand", [[40.0, 60.0, 7.0]])[0] == pytest.approx([0.04])
+    assert contract.action_groups["legs"].all_ignored
 
 
 def test_the_top_level_table_has_the_keys_of_the_example():
     assert keys("Top level") == set(yaml.safe_load(EXAMPLE))
 
 
-@pytest.mark.parametrize("section", [*NAMED, "joint_states", "controllers"])
+def entries_of(section: str, value) -> list:
+    """The mappings of the example that one section of the page describes."""
+    if section == "outputs":
+        return [entry for group in value["outputs"].values() for entry in group]
+    if section == "inputs":
+        state = [entry for group in value["inputs"]["state"].values() for entry in group]
+        return [*value["inputs"]["sources"].values(), *state]
+    return list(value[section].values() if section in NAMED else value[section])
+
+
+SECTIONS = ["joints", "inputs", "outputs", "cameras", "controllers"]
+
+
+@pytest.mark.parametrize("section", SECTIONS)
 def test_each_table_has_the_keys_of_the_example(section):
-    value = yaml.safe_load(EXAMPLE)[section]
-    entries = value.values() if section in NAMED else value
-    assert keys(section) == set().union(*map(keys_of, entries))
+    own = {"sources", "state"} if section == "inputs" else set()
+    entries = entries_of(section, yaml.safe_load(EXAMPLE))
+    assert keys(section) == own.union(*map(keys_of, entries))
 
 
-@pytest.mark.parametrize("section", [*NAMED, "joint_states", "controllers"])
+@pytest.mark.parametrize("section", SECTIONS)
 def test_the_tables_have_every_key_that_is_read(section, folder):
     value = yaml.safe_load(EXAMPLE)
-    entries = list(value[section].values()) if section in NAMED else value[section]
-    entries[0]["nonsense"] = 1
+    entries_of(section, value)[0]["nonsense"] = 1
     path = folder / "robot.yaml"
     path.write_text(yaml.safe_dump(value))
     with pytest.raises(ValueError, match="'nonsense' is not a key") as error:

@@ -50,8 +50,8 @@ def write(tmp_path):
 
 def test_a_urdf_gives_position_velocity_and_soft_limits(write):
     stated = read_urdf(write("r.urdf", URDF))
-    assert stated["shoulder_pan"] == StatedLimits(-0.8, 8.0, 2.0)
-    assert stated["wrist_roll"] == StatedLimits()
+    assert stated["shoulder_pan"] == StatedLimits(-0.8, 8.0, 2.0, kind="revolute")
+    assert stated["wrist_roll"] == StatedLimits(kind="continuous")
     assert "fixed_one" not in stated
 
 
@@ -66,7 +66,11 @@ def test_the_tighter_of_two_limits_is_used(write, load_changed):
     write("joint_limits.yaml", JOINT_LIMITS)
     plain = load_changed(lambda value: None)
     tight = load_changed(
-        lambda value: value.update(urdf="r.urdf", joint_limits="joint_limits.yaml")
+        lambda value: value.update(
+            urdf="r.urdf",
+            joint_limits="joint_limits.yaml",
+            joints={n: {"type": "revolute", **j} for n, j in value["joints"].items()},
+        )
     )
     limits = tight.joints["shoulder_pan"].limits
     assert (limits.lower, limits.upper) == (-0.8, 0.7)
@@ -121,7 +125,7 @@ def test_the_contract_may_limit_jerk_and_the_tighter_limit_is_used(write, load_c
     def change(value):
         value["joint_limits"] = "joint_limits.yaml"
         for name, jerk in (("shoulder_pan", 200.0), ("elbow_flex", 300.0)):
-            value["joints"][name]["jerk"] = jerk
+            value["joints"][name]["limits"]["jerk"] = jerk
 
     joints = load_changed(change).joints
     assert [joints[name].limits.jerk for name in ("shoulder_pan", "elbow_flex")] == [90.0, 300.0]

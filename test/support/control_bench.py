@@ -27,15 +27,24 @@ def contract(*, velocity: float = 3.0, acceleration: float = 15.0, **arm: object
     joint = {"position": [-1.5, 1.5], "velocity": velocity, "acceleration": acceleration}
     return parse_contract(
         {
+            "version": 2,
             "robot": "bench",
             "action_dt": DT,
-            "joints": {name: dict(joint) for name in JOINTS},
-            "groups": {
-                "arm": {"joints": list(ARM)},
-                "gripper": {"joints": [GRIPPER], "kind": "gripper"},
+            "joints": {
+                name: {"limits": dict(joint), "gripper": name == GRIPPER} for name in JOINTS
+            },
+            "inputs": {
+                "state": {
+                    "arm": [{"joint": name} for name in ARM],
+                    "gripper": [{"joint": GRIPPER}],
+                },
+                "sources": {"all": {"topic": "joint_states"}},
+            },
+            "outputs": {
+                "arm": [{"controller": "arm", "joints": list(ARM)}],
+                "gripper": [{"controller": "finger", "joints": [GRIPPER]}],
             },
             "cameras": {"front": {"topic": "front", "rate": 30.0}},
-            "joint_states": [{"topic": "joint_states"}],
             "controllers": [
                 {"name": "arm", "joints": list(reversed(ARM)), **arm},
                 {"name": "finger", "joints": [GRIPPER]},

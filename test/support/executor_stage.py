@@ -37,20 +37,25 @@ GRIPPER = "finger"
 DT = 1 / 30
 
 CONTRACT = """
+version: 2
 robot: stage
 action_dt: 0.0333333
 joints:
-  pan: {position: [-2.0, 2.0], velocity: 3.0, acceleration: 15.0}
-  lift: {position: [-2.0, 2.0], velocity: 3.0, acceleration: 15.0}
-  finger: {position: [-1.0, 1.0], velocity: 3.0, acceleration: 15.0}
-groups:
-  arm: {joints: [pan, lift]}
-  gripper: {joints: [finger], kind: gripper}
+  pan: {limits: {position: [-2.0, 2.0], velocity: 3.0, acceleration: 15.0}}
+  lift: {limits: {position: [-2.0, 2.0], velocity: 3.0, acceleration: 15.0}}
+  finger: {limits: {position: [-1.0, 1.0], velocity: 3.0, acceleration: 15.0}, gripper: true}
+inputs:
+  sources:
+    arm: {topic: joint_states}
+    hand: {topic: gripper/joint_states}
+  state:
+    arm: [{joint: pan, source: arm}, {joint: lift, source: arm}]
+    gripper: [{joint: finger, source: hand}]
+outputs:
+  arm: [{controller: arm, joints: [pan, lift]}]
+  gripper: [{controller: finger, joints: [finger]}]
 cameras:
   front: {topic: front, rate: 30.0}
-joint_states:
-  - {topic: joint_states, joints: [pan, lift]}
-  - {topic: gripper/joint_states, joints: [finger]}
 controllers:
   - {name: arm, topic: arm/joint_trajectory, joints: [lift, pan]}
   - {name: finger, type: forward_command_controller, topic: finger/commands, joints: [finger]}

@@ -26,7 +26,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_to_msg, ns_to_time, time_to_ns
-from groot_ros.core import ActionChunk, ActionGroup, s_to_ns
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.robot import load_contract
@@ -139,8 +139,14 @@ class Policy:
             return HOME + self.amplitude * np.sin(2 * np.pi * 0.3 * t + np.zeros(joints))
 
         groups = tuple(
-            ActionGroup(g.kind, name, g.joints, ("rad",) * len(g.joints), motion(len(g.joints)))
-            for name, g in CONTRACT.groups.items()
+            ActionGroup(
+                ActionKind.JOINT_POSITION,
+                name,
+                g.joints,
+                ("rad",) * len(g.joints),
+                motion(len(g.joints)),
+            )
+            for name, g in CONTRACT.action_groups.items()
         )
         chunk = ActionChunk(
             stamp, stamp, DT, groups, session=self.session, id=self._ids, instruction_id=1
