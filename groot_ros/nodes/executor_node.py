@@ -92,6 +92,8 @@ class ExecutorNode(ManagedNode):
             contract = load_contract(robot_path(self._settings.config.robot))
         except ValueError as error:
             raise SetupError(str(error)) from error
+        for warning in contract.warnings:
+            self.get_logger().warning(warning)
         control = self.control = Executor(contract, self._settings.config)
         self._operator.set_executor(control)
         self._reports.reset()

@@ -133,6 +133,8 @@ class PolicyNode(ManagedNode):
                 f"parameter rtc.mode is {settings.config.rtc_mode}, but model family "
                 f"'{policy.spec.family}' cannot continue committed motion: set it to off"
             )
+        for warning in contract.warnings:
+            self.get_logger().warning(warning)
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.

@@ -3,6 +3,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from support.control_bench import ARM, GRIPPER, JOINTS, contract
 
@@ -127,3 +128,23 @@ def test_a_joint_that_is_not_actuated_may_be_nan(measured):
 def test_a_source_is_used_only_for_the_joints_it_is_trusted_for(measured):
     measured.observe(5, ["a", "b"], [1.0, 2.0], [], trusted=("b",))
     assert check_age(measured).detail == "no joint state received for a"
+
+
+def test_a_suction_cup_without_joint_state_is_where_it_was_commanded():
+    measured = MeasuredState(("arm", "cup"), {"cup": 0.0})
+    measured.observe(s_to_ns(1.0), ["arm"], [0.5], [])
+    assert measured.check_age(s_to_ns(1.01), 0.1, 0.05) is None
+    assert measured.position.tolist() == [0.5, 0.0]
+    measured.assume_commanded(np.array([9.0, 1.0]))
+    assert measured.position.tolist() == [0.5, 1.0]
+    measured.clear()
+    assert measured.position.tolist() == [0.0, 1.0]
+    assert measured.oldest_ns is None
+
+
+def test_a_gripper_that_nothing_measures_starts_open():
+    robot = contract()
+    (source,) = robot.sources
+    unmeasured = replace(robot, sources=(replace(source, joints=ARM),))
+    assert ActuatedJoints.of(robot).unmeasured == {}
+    assert ActuatedJoints.of(unmeasured).unmeasured == {GRIPPER: 1.5}

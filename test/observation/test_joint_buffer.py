@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joints by name from several sources, interpolated; rejections name the missing joint."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.core import MalformedError, StampedInput
-from groot_ros.observation.joint_buffer import JointBuffer
+from groot_ros.observation.joint_buffer import JointBuffer, interpolate_angle
 from groot_ros.observation.rejections import Rejected
 from groot_ros.robot import JointStateSource
 
@@ -120,3 +122,24 @@ def test_a_malformed_message_is_rejected_whole(names, positions, reason):
         joints.add_joint_state("arm/joint_states", 10, names, positions)
     assert caught.value.reason == reason
     assert joints.interpolate(10, MS)[0] == {"a": 5.0, "b": 6.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "between"),
+    [(3.1, -3.1, math.pi), (-3.0, 3.0, -math.pi), (0.1, 0.3, 0.2), (9.0, 9.4, 9.2)],
+)
+def test_a_continuous_joint_is_interpolated_across_the_seam(first, second, between):
+    joints = JointBuffer([JointStateSource("s", "t", ("a",))], ["a"], 1000 * MS, ["a"])
+    joints.add_joint_state("t", 0, ["a"], [first])
+    joints.add_joint_state("t", 10 * MS, ["a"], [second])
+    angle = joints.interpolate(5 * MS, 10 * MS)[0]["a"]
+    assert math.remainder(angle - between, math.tau) == pytest.approx(0.0, abs=1e-9)
+    assert abs(angle) <= max(math.pi, abs(first), abs(second))
+
+
+@given(a=st.floats(-math.pi, math.pi), b=st.floats(-math.pi, math.pi), share=st.floats(0, 1))
+def test_an_interpolated_angle_is_never_further_than_the_shorter_way(a, b, share):
+    angle = interpolate_angle(a, b, share)
+    way = abs(math.remainder(b - a, math.tau))
+    assert abs(math.remainder(angle - a, math.tau)) <= way + 1e-9
+    assert abs(angle) <= math.pi + 1e-9

@@ -307,3 +307,15 @@ def test_a_state_that_is_beyond_float32_once_normalised_is_rejected() -> None:
     tight = one_group({"mean_std_embedding_keys": ("a",)}, {}, std=1e-3)
     with pytest.raises(ValueError, match=r"column 1 is 1e\+37: too large for float32"):
         tight.encode_state({"a": np.array([[0.0, 1e37]])})
+
+
+def test_columns_of_a_prefix_that_move_nothing_are_not_known():
+    arm = STATE["single_arm"][-1:].repeat(3, axis=0)
+    complete, _ = codec().encode_prefix({"single_arm": arm}, STATE)
+    arm = arm.copy()
+    arm[:, 1] = np.nan
+    values, known = codec().encode_prefix({"single_arm": arm}, STATE)
+    width = arm.shape[1]
+    assert known[:width].tolist() == [i != 1 for i in range(width)]
+    assert (values[:, 1] == 0.0).all()
+    assert (np.delete(values, 1, axis=1) == np.delete(complete, 1, axis=1)).all()

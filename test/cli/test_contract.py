@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`groot-ros contract`: drafts, checks and conversions of robot contracts."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.tiny_checkpoint import TAG, write_tiny_checkpoint
+
+from groot_ros.cli.main import main
+from groot_ros.core.share import robot_path
+from groot_ros.families.registry import find_family
+from groot_ros.policy.robot_columns import missing_counterparts
+from groot_ros.robot import load_contract
+from groot_ros.robot.draft import ColumnRange, Known, draft_contract
+from groot_ros.robot.limit_sources import read_urdf
+
+VERSION_1 = Path(__file__).parents[1] / "data" / "so101_version_1.yaml"
+JOINTS = ("pan", "lift", "elbow", "wrist", "roll")
+
+
+@pytest.fixture
+def urdf(tmp_path: Path) -> Path:
+    limit = '<limit lower="-1.5" upper="1.5" velocity="2.0" effort="1"/>'
+    lines = [f'<joint name="{name}" type="revolute">{limit}</joint>' for name in JOINTS]
+    finger = '<joint name="finger" type="prismatic"><limit lower="0" upper="0.04"/></joint>'
+    path = tmp_path / "arm.urdf"
+    path.write_text(f'<robot name="arm">{"".join(lines)}<joint type="fixed"/>{finger}</robot>')
+    return path
+
+
+def test_a_draft_fits_the_checkpoint_and_names_what_to_check(tmp_path: Path, urdf: Path) -> None:
+    checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint")
+    out = tmp_path / "arm.yaml"
+    options = ["--urdf", str(urdf), "--checkpoint", str(checkpoint), "--embodiment", TAG]
+    assert main(["contract", "new", *options, "--out", str(out), "--no-topics"]) == 0
+    robot = load_contract(out)
+    assert robot.state_groups == {"single_arm": JOINTS, "gripper": ("finger",)}
+    assert robot.joints["finger"].gripper is not None
+    assert robot.joints["pan"].limits.velocity == 2.0
+    summary = find_family(checkpoint).describe(checkpoint, embodiment=TAG, assets=None, base=None)
+    assert missing_counterparts(summary.embodiments[0].spec, robot) == []
+    for what in ("action_dt", "acceleration", "unit of the data set", "order of its columns"):
+        assert re.search(f"{what}.*CHECK|CHECK.*{what}", out.read_text()), what
+    assert main(["contract", "new", *options, "--out", str(out), "--no-topics"]) == 2
+
+
+def test_units_of_a_draft_follow_from_the_ranges_of_the_training_data(urdf: Path) -> None:
+    wide, narrow = ColumnRange(-90.0, 90.0), ColumnRange(-1.0, 1.0)
+    arm = [wide, narrow, narrow, narrow, narrow]
+    text = draft_contract(
+        Known("arm", read_urdf(urdf), "arm.urdf", (), {"arm": arm, "hand": [ColumnRange(0, 100)]})
+    )
+    units = dict(re.findall(r"^  (\w+):\n(?:    .*\n)*?    unit_in: (.*?)  #", text, re.MULTILINE))
+    assert (units["pan"], units["lift"]) == ("deg", "rad")
+    assert units["finger"] == "{closed: 0.0, open: 100.0}"
+
+
+def test_a_draft_takes_topics_from_the_graph(urdf: Path) -> None:
+    topics = {
+        "/robot/joint_states": "sensor_msgs/msg/JointState",
+        "/cam_wrist/image_raw": "sensor_msgs/msg/Image",
+        "/cam_front/image_raw/compressed": "sensor_msgs/msg/CompressedImage",
+        "/arm_controller/joint_trajectory": "trajectory_msgs/msg/JointTrajectory",
+    }
+    text = draft_contract(
+        Known("arm", read_urdf(urdf), "arm.urdf", ("front", "wrist"), topics=topics)
+    )
+    assert "all: {topic: /robot/joint_states" in text
+    assert "front: {topic: /cam_front/image_raw/compressed, encoding: jpeg" in text
+    assert "wrist: {topic: /cam_wrist/image_raw, encoding: rgb8" in text
+    assert "# also live: /arm_controller/joint_trajectory" in text
+
+
+def test_more_columns_than_joints_are_ignored_and_marked(urdf: Path) -> None:
+    legs = [ColumnRange(0.0, 1.0)] * 8
+    text = draft_contract(Known("arm", read_urdf(urdf), "arm.urdf", action={"legs": legs}))
+    assert "ignore: [legs.6, legs.7]" in text
+
+
+def test_upgrading_keeps_meaning_comments_and_the_old_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_bytes(VERSION_1.read_bytes())
+    assert main(["contract", "upgrade", str(path)]) == 0
+    assert (tmp_path / "arm.yaml.version_1").read_bytes() == VERSION_1.read_bytes()
+    old, new = load_contract(VERSION_1), load_contract(path)
+    assert replace(new, warnings=()) == replace(old, warnings=())
+    assert (len(old.warnings), new.warnings) == (1, ())
+    assert path.read_text().startswith("# The SO-101 arm")
+    assert main(["contract", "upgrade", str(path)]) == 2
+    assert "is a contract of version 2 already" in capsys.readouterr().err
+
+
+def test_a_conversion_never_overwrites_a_file(tmp_path: Path) -> None:
+    path, out = tmp_path / "arm.yaml", tmp_path / "new.yaml"
+    path.write_bytes(VERSION_1.read_bytes())
+    out.write_text("mine")
+    assert main(["contract", "upgrade", str(path), "--out", str(out)]) == 2
+    assert (path.read_bytes(), out.read_text()) == (VERSION_1.read_bytes(), "mine")
+    (tmp_path / "arm.yaml.version_1").write_text("mine")
+    assert main(["contract", "upgrade", str(path)]) == 2
+    assert path.read_bytes() == VERSION_1.read_bytes()
+
+
+def test_check_prints_each_joint_with_what_reads_and_moves_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["contract", "check", str(robot_path("so101"))]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    expected = "gripper gripper -0.170 1.750 rad 3 gripper gripper gripper_controller"
+    assert expected.split() in rows
+
+
+def test_check_names_the_key_of_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text(robot_path("so101").read_text().replace("velocity: 3.0", "velocity: fast"))
+    assert main(["contract", "check", str(path)]) == 2
+    assert "joints.shoulder_pan.limits: 'velocity' must be a number" in capsys.readouterr().err
