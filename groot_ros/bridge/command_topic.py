@@ -5,11 +5,9 @@ The contract is read where ROS is not installed, so ROS is imported in the funct
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
 from typing import Any
 
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
-from groot_ros.robot.joint import Joint
 
 
 class TopicOutput(CommandOutput):
@@ -49,8 +47,6 @@ class TopicControllerType(ControllerType):
     def to_message(self, command: Any) -> Any:
         """Convert a command to its message."""
 
-    def connect(
-        self, node: Any, controller: Controller, joints: Mapping[str, Joint], guard: Guard
-    ) -> CommandOutput:
+    def connect(self, node: Any, controller: Controller, guard: Guard) -> CommandOutput:
         """Create the publisher."""
         return TopicOutput(node, controller, self)

@@ -8,7 +8,7 @@ ROS is imported where a client is created, because the options are read without 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -24,7 +24,7 @@ from groot_ros.bridge.goal_schedule import (
 )
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
-from groot_ros.robot.joint import Joint
+from groot_ros.robot.joint import GripperEnds, Joint
 
 #: Checks of fault() after which a missing server or subscriber is reported: discovery takes time.
 CHECKS_UNTIL_ABSENT = 2
@@ -35,17 +35,27 @@ class GripperOptions:
     """Keys of the contract that gripper actions have.
 
     Attributes:
-        deadband: change of the target that is worth a goal, rad or m; None: 2 % of the stroke.
+        deadband: change of the target that is worth a goal, rad or m.
         max_effort: of the motion to a goal, N or N m; None: the controller's own.
         scale: goal position per rad or m of the joint.
         offset: goal position where the joint is at 0.
+        closes_upwards: whether the goal position is larger when the gripper is closed.
 
     """
 
-    deadband: float | None = None
-    max_effort: float | None = None
-    scale: float = 1.0
-    offset: float = 0.0
+    deadband: float
+    max_effort: float | None
+    scale: float
+    offset: float
+    closes_upwards: bool
+
+    def to_goal_position(self, position: float) -> float:
+        """Convert a position of the joint to one of a goal."""
+        return self.scale * position + self.offset
+
+    def to_joint_position(self, position: float) -> float:
+        """Convert a position of a goal to one of the joint."""
+        return (position - self.offset) / self.scale
 
 
 @dataclass(eq=False)
@@ -67,24 +77,24 @@ class GripperActionType(ControllerType):
     # A goal stands until the next one may be sent.
     target_lead = GOAL_PERIOD
 
-    def read_options(self, section: Fields, joints: tuple[str, ...]) -> GripperOptions:
-        """Read the options of a gripper, which has one joint."""
-        require_one_joint(section, joints)
+    def read_options(self, section: Fields, joints: Sequence[Joint]) -> GripperOptions:
+        """Read the options of a gripper."""
+        joint, ends = require_gripper(section, joints)
+        stroke = joint.limits.upper - joint.limits.lower
         scale = section.number("scale", 1.0)
         if scale == 0.0:
             raise section.error("scale", "must not be 0")
         return GripperOptions(
-            section.number("deadband", above=0.0) if section.has("deadband") else None,
+            section.number("deadband", DEADBAND_SHARE * stroke, above=0.0, at_most=stroke),
             section.number("max_effort", above=0.0) if section.has("max_effort") else None,
             scale,
             section.number("offset", 0.0),
+            scale * (ends.closed - ends.open) > 0.0,
         )
 
-    def connect(
-        self, node: Any, controller: Controller, joints: Mapping[str, Joint], guard: Guard
-    ) -> CommandOutput:
+    def connect(self, node: Any, controller: Controller, guard: Guard) -> CommandOutput:
         """Create the action client."""
-        return GripperOutput(node, controller, joints[controller.joints[0]], self, guard)
+        return GripperOutput(node, controller, self, guard)
 
     @abstractmethod
     def action_type(self) -> type:
@@ -107,12 +117,22 @@ class GripperActionType(ControllerType):
         """Return the position that a result states, in the controller's unit; None without one."""
 
 
-def require_one_joint(section: Fields, joints: tuple[str, ...]) -> None:
-    """Raise ContractError unless a controller has one joint."""
+def require_gripper(section: Fields, joints: Sequence[Joint]) -> tuple[Joint, GripperEnds]:
+    """Return the only joint of a controller and its ends; raises ContractError without them."""
     if len(joints) != 1:
         raise section.error(
             "joints", f"must be one joint, not {len(joints)}: give each one a controller entry"
         )
+    (joint,) = joints
+    if joint.gripper is None:
+        raise section.error(
+            "joints",
+            f"has '{joint.name}', which does not follow its command like the joint of an arm: add "
+            "'gripper: {closed, open}' to it",
+        )
+    if joint.kind == "continuous":
+        raise section.error("joints", f"has the continuous joint '{joint.name}', without a stroke")
+    return joint, joint.gripper
 
 
 class GripperOutput(CommandOutput):
@@ -121,27 +141,21 @@ class GripperOutput(CommandOutput):
     Args:
         node: the node that commands it.
         controller: its entry of the contract.
-        joint: its joint.
         kind: conversion of goals and results.
         guard: wraps callbacks.
 
     """
 
     def __init__(
-        self, node: Any, controller: Controller, joint: Joint, kind: GripperActionType, guard: Guard
+        self, node: Any, controller: Controller, kind: GripperActionType, guard: Guard
     ) -> None:
         from rclpy.action import ActionClient
 
-        options: GripperOptions = controller.options
-        stroke = joint.limits.upper - joint.limits.lower
         self._controller = controller
-        self._options = options
-        self._joint = joint
+        self._options: GripperOptions = controller.options
         self._kind = kind
         self._guard = guard
-        self._schedule = GoalSchedule(
-            DEADBAND_SHARE * stroke if options.deadband is None else options.deadband
-        )
+        self._schedule = GoalSchedule(self._options.deadband)
         self._client = ActionClient(node, kind.action_type(), controller.topic)
         self._goals: list[_Goal] = []
         self._newest: _Goal | None = None
@@ -157,11 +171,12 @@ class GripperOutput(CommandOutput):
             self._schedule.record_undelivered(now_ns)
             return
         self._schedule.record_sent(target, now_ns)
-        position = self._options.scale * target + self._options.offset
+        position = self._options.to_goal_position(target)
         goal = _Goal(position, now_ns)
         self._goals.append(goal)
         self._newest = goal
-        message = self._kind.to_goal(self._joint.name, position, self._options.max_effort)
+        (joint,) = self._controller.joints
+        message = self._kind.to_goal(joint, position, self._options.max_effort)
         future = self._client.send_goal_async(message)
         future.add_done_callback(self._guard(partial(self._on_response, goal)))
 
@@ -250,12 +265,10 @@ class GripperOutput(CommandOutput):
         )
 
     def _was_closing(self, goal: _Goal, measured: float | None) -> bool:
-        """Return whether the gripper stalled on its closed side; also if that is unknown."""
-        ends = getattr(self._joint, "gripper", None)
-        if ends is None or measured is None:
+        """Return whether the gripper was closing when it stalled; also if that is unknown."""
+        if measured is None or goal.position == measured:
             return True
-        closing = self._options.scale * (ends.closed - ends.open)
-        return (goal.position - measured) * closing >= 0.0
+        return (goal.position > measured) == self._options.closes_upwards
 
     def _end(self, goal: _Goal) -> None:
         if goal in self._goals:
@@ -268,7 +281,10 @@ class GripperOutput(CommandOutput):
     def _on_cancelled(self, goal: _Goal, future: Any) -> None:
         from action_msgs.srv import CancelGoal
 
-        if future.result().return_code == CancelGoal.Response.ERROR_REJECTED:
+        answer = future.result()
+        # A server in Python answers ERROR_NONE without a goal.
+        rejected = (CancelGoal.Response.ERROR_REJECTED, CancelGoal.Response.ERROR_NONE)
+        if not answer.goals_canceling and answer.return_code in rejected:
             self._fault = (
                 f"{self._name} did not cancel the goal {goal.position:.4g} at the emergency stop: "
                 "it may still be moving; stop it at the hardware"

@@ -96,7 +96,7 @@ class ExecutorNode(ManagedNode):
         self._reports.reset()
         for controller in contract.controllers:
             self._outputs[controller.name] = controller_type(controller.type).connect(
-                self, controller, contract.joints, self.guarded
+                self, controller, self.guarded
             )
         self.graph_monitor = GraphMonitor(
             self,

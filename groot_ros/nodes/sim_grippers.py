@@ -63,7 +63,7 @@ class GripperServer:
         position = self._kind.goal_position(handle.request)
         assert position is not None
         options: GripperOptions = self._controller.options
-        self._robot.accept_goal(self._controller.name, (position - options.offset) / options.scale)
+        self._robot.accept_goal(self._controller.name, options.to_joint_position(position))
 
     def _check(self) -> None:
         if self._goal is None:
@@ -81,7 +81,7 @@ class GripperServer:
         (measured,) = self._robot.reading(self._controller.joints).positions.tolist()
         result = self._kind.to_result(
             self._controller.joints[0],
-            options.scale * measured + options.offset,
+            options.to_goal_position(measured),
             stalled=outcome.stalled,
             reached_goal=outcome.reached_goal,
         )

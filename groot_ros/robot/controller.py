@@ -7,7 +7,7 @@ says how its controllers are commanded, reads its own keys of the contract, and 
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, ClassVar, Literal
@@ -102,20 +102,17 @@ class ControllerType(ABC):
     topic_key: ClassVar[Literal["topic", "action"]] = "topic"
     target_lead: ClassVar[float] = 0.0
 
-    def read_options(self, section: Fields, joints: tuple[str, ...]) -> object:
-        """Read the keys that only this type has; raises ContractError."""
+    def read_options(self, section: Fields, joints: Sequence[Joint]) -> object:
+        """Read the keys that only this type has, for these joints; raises ContractError."""
         return None
 
     @abstractmethod
-    def connect(
-        self, node: Any, controller: "Controller", joints: Mapping[str, Joint], guard: Guard
-    ) -> CommandOutput:
+    def connect(self, node: Any, controller: "Controller", guard: Guard) -> CommandOutput:
         """Create publishers or clients.
 
         Args:
             node: the rclpy node that commands the controller.
             controller: its entry of the contract.
-            joints: all joints of the contract.
             guard: wraps every callback that is not created by the node.
 
         """
@@ -170,7 +167,7 @@ class Controller:
         return controller_type(self.type).topic_key == "topic"
 
 
-def read_controller(section: Fields, all_joints: Container[str]) -> Controller:
+def read_controller(section: Fields, all_joints: Mapping[str, Joint]) -> Controller:
     """Read one entry of `controllers:`; the topic defaults to the usual one of its type."""
     name = section.name("name")
     kind = section.choice("type", controller_types(), "joint_trajectory_controller")
@@ -178,6 +175,6 @@ def read_controller(section: Fields, all_joints: Container[str]) -> Controller:
     topic = read_topic(section, own.topic_key, f"{name}/{own.default_topic}")
     joints = read_joint_names(section, all_joints)
     interpolation = section.choice("interpolation", INTERPOLATIONS, "cubic")
-    options = own.read_options(section, joints)
+    options = own.read_options(section, [all_joints[joint] for joint in joints])
     section.finish()
     return Controller(name, kind, topic, joints, interpolation, options)

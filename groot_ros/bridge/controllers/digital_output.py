@@ -5,14 +5,14 @@ The value changes only with the motion of its joint: hold, emergency stop, deact
 keep it, because an object that is held must not fall.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.bridge.gripper_action import CHECKS_UNTIL_ABSENT, require_one_joint
+from groot_ros.bridge.gripper_action import CHECKS_UNTIL_ABSENT, require_gripper
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
 from groot_ros.robot.joint import Joint
@@ -28,14 +28,13 @@ class DigitalOptions:
     """Keys of the contract that only digital outputs have.
 
     Attributes:
-        threshold: above this position the value becomes true, rad or m; None: half of the stroke.
-        hysteresis: the value becomes false this far below the threshold, rad or m; None: 10 % of
-            the stroke.
+        threshold: above this position the value becomes true, rad or m.
+        hysteresis: the value becomes false this far below the threshold, rad or m.
 
     """
 
-    threshold: float | None = None
-    hysteresis: float | None = None
+    threshold: float
+    hysteresis: float
 
 
 class Threshold:
@@ -68,22 +67,17 @@ class Threshold:
 class DigitalOutput(CommandOutput):
     """Latched publisher of the value, which is repeated every second for drivers that time out."""
 
-    def __init__(self, node: Any, controller: Controller, joint: Joint) -> None:
+    def __init__(self, node: Any, controller: Controller) -> None:
         from rclpy.clock import Clock, ClockType
         from std_msgs.msg import Bool
 
         from groot_ros.bridge import qos
 
         options: DigitalOptions = controller.options
-        limits = joint.limits
-        stroke = limits.upper - limits.lower
         self._node = node
         self._controller = controller
         self._message = Bool
-        self._value = Threshold(
-            limits.lower + stroke / 2 if options.threshold is None else options.threshold,
-            _HYSTERESIS_SHARE * stroke if options.hysteresis is None else options.hysteresis,
-        )
+        self._value = Threshold(options.threshold, options.hysteresis)
         self._publisher = node.create_publisher(Bool, controller.topic, qos.LATCHED)
         self._repeat = node.create_timer(
             _PERIOD, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -131,19 +125,31 @@ class _DigitalOutputType(ControllerType):
     command = "target"
     default_topic = "command"
 
-    def read_options(self, section: Fields, joints: tuple[str, ...]) -> DigitalOptions:
-        """Read threshold and hysteresis; a digital output has one joint."""
-        require_one_joint(section, joints)
-        return DigitalOptions(
-            section.number("threshold") if section.has("threshold") else None,
-            section.number("hysteresis", at_least=0.0) if section.has("hysteresis") else None,
+    def read_options(self, section: Fields, joints: Sequence[Joint]) -> DigitalOptions:
+        """Read threshold and hysteresis; both values must be reached within the position limits."""
+        joint, ends = require_gripper(section, joints)
+        lower, upper = joint.limits.lower, joint.limits.upper
+        threshold = section.number(
+            "threshold", (ends.closed + ends.open) / 2, above=lower, at_most=upper
         )
+        if threshold >= upper:
+            raise section.error(
+                "threshold",
+                f"is {threshold:g}, which the joint cannot exceed: it is at most {upper:g}",
+            )
+        hysteresis = section.number(
+            "hysteresis", min(_HYSTERESIS_SHARE * (upper - lower), threshold - lower), at_least=0.0
+        )
+        if threshold - hysteresis < lower:
+            raise section.error(
+                "hysteresis",
+                f"is {hysteresis:g}: the value would stay true, as the joint is at least {lower:g}",
+            )
+        return DigitalOptions(threshold, hysteresis)
 
-    def connect(
-        self, node: Any, controller: Controller, joints: Mapping[str, Joint], guard: Guard
-    ) -> CommandOutput:
+    def connect(self, node: Any, controller: Controller, guard: Guard) -> CommandOutput:
         """Create the publisher."""
-        return DigitalOutput(node, controller, joints[controller.joints[0]])
+        return DigitalOutput(node, controller)
 
 
 CONTROLLER_TYPE = _DigitalOutputType()
