@@ -9,6 +9,7 @@ help:            ## show this list
 
 setup:           ## install the dependencies and build the messages; fast if nothing changed
 	@bash scripts/setup.sh
+	@bash scripts/test_interfaces.sh
 
 demo: setup      ## run the nodes with a simulated robot for 20 s; pictures and a bag in out/demo
 	@$(IN_ENV) groot-ros demo --out out/demo

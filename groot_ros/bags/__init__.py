@@ -26,7 +26,7 @@ def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tupl
         *(camera.topic for camera in contract.cameras.values()),
         *(source.topic for source in contract.sources),
         *_NODE_TOPICS,
-        *(controller.topic for controller in contract.controllers),
+        *(controller.topic for controller in contract.controllers if controller.has_topic),
         "/diagnostics",
         *(("/clock",) if use_sim_time else ()),
     )

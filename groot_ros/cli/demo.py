@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
     if not 1.0 <= args.seconds <= 3600.0:
         raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
     use_isolated_domain()
-    topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers]
+    topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers if c.has_topic]
     if args.cut and args.cut not in topics:
         raise ValueError(
             f"--cut {args.cut} is not a command topic of the robot; use one of {', '.join(topics)}"

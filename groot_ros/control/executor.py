@@ -44,6 +44,8 @@ class Executor:
         self._chunk: ActionChunk | None = None
         #: Whether a chunk is executed; otherwise the active trajectory runs to its end.
         self._executing = False
+        #: Whether a stop has ended the motion since the last accepted chunk.
+        self._stopped = False
         #: Whether the next chunk starts from the measured state once the robot is at rest.
         self._restart = False
         #: Whether the operator has requested a chunk with `single_step`.
@@ -119,6 +121,7 @@ class Executor:
         self._status.record_accepted()
         self._chunk = chunk
         self._executing = self.motion.changed = True
+        self._stopped = False
         self._restart = self._step_requested = self._ended_silently = False
         self._end_reason = (
             "single step: at the end of its chunk" if self.settings.single_step else ""
@@ -191,8 +194,23 @@ class Executor:
         return self._send(now_ns)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
-        """Return the present positions for each forward_command_controller; none when at rest."""
+        """Return the present positions for each streamed controller; none when at rest."""
         return self._outputs.commands(now_ns)
+
+    def targets(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
+        """Return the target of each controller that follows targets, such as a gripper action.
+
+        None after a stop of any kind until the next accepted chunk, nor while a joint does not
+        follow: such controllers keep their last target. The end of a chunk is not a stop.
+        """
+        if self._stopped or self._must_not_command:
+            return ()
+        return self._outputs.targets(now_ns)
+
+    @property
+    def estopped(self) -> bool:
+        """Return whether an emergency stop is latched."""
+        return self._status.estop
 
     def state(self, now_ns: int) -> ExecutorState:
         """Return the state to publish."""
@@ -382,6 +400,7 @@ class Executor:
         self._status.halt(reason, code)
         self._validator.reject_observed_until(now_ns)
         self._executing = False
+        self._stopped = True
         if self.motion.active is None:
             return
         if self._must_not_command:

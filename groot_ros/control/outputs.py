@@ -18,6 +18,7 @@ from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import NS_PER_S, ActionChunk, CommittedTimeline, s_to_ns
 from groot_ros.core.invariants import frozen_float_array, require, require_unique
 from groot_ros.robot import Controller
+from groot_ros.robot.controller import controller_type
 
 #: rad or m, and per s: largest step of a new message against the active trajectory.
 _MAX_POSITION_STEP = 1e-6
@@ -108,8 +109,10 @@ class Outputs:
 
     def __init__(self, joints: ActuatedJoints, controllers: Sequence[Controller]) -> None:
         self._joints = joints
-        self._streamed = tuple(c for c in controllers if c.streamed)
-        self._planned = tuple(c for c in controllers if c not in self._streamed)
+        self._planned, self._streamed, self._targets = (
+            tuple(c for c in controllers if c.command == form)
+            for form in ("trajectory", "positions", "target")
+        )
         self._timeline_id = 0
         self._history_from_ns = 0
         self.published: Curve | None = None
@@ -174,12 +177,24 @@ class Outputs:
         return Update(timeline, () if timeline_only or settings.shadow else trajectories)
 
     def commands(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
-        """Return the present positions for each forward_command_controller; none when at rest."""
+        """Return the present positions for each streamed controller; none when at rest."""
         active = self.published
         if not self._streamed or active is None or now_ns > active.end_ns:
             return ()
         position, _ = active.at(now_ns)
         return tuple((c, position[self._joints.columns(c)]) for c in self._streamed)
+
+    def targets(self, now_ns: int) -> tuple[tuple[Controller, Array], ...]:
+        """Return the target of each controller that follows targets, also at rest."""
+        active = self.published
+        if not self._targets or active is None:
+            return ()
+        ahead = [s_to_ns(controller_type(c.type).target_lead) for c in self._targets]
+        positions, _ = active.sample([now_ns + lead for lead in ahead])
+        return tuple(
+            (c, position[self._joints.columns(c)])
+            for c, position in zip(self._targets, positions, strict=True)
+        )
 
 
 def controller_trajectory(

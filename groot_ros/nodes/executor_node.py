@@ -14,7 +14,6 @@ from typing import Any
 from lifecycle_msgs.msg import State
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
-from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 from sensor_msgs.msg import JointState
@@ -35,7 +34,7 @@ from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import TickBudget, TickTiming, request_realtime
 from groot_ros.nodes.run import run
 from groot_ros.robot import JointStateSource, RobotContract, load_contract
-from groot_ros.robot.controller import ControllerType, StateTopic, controller_type
+from groot_ros.robot.controller import CommandOutput, StateTopic, controller_type
 
 #: s between reports of an unchanged state.
 _STATE_PERIOD = 0.1
@@ -65,7 +64,7 @@ class ExecutorNode(ManagedNode):
         self.control: Executor | None = None
         self.graph_monitor: GraphMonitor | None = None
         self.tick_budget = TickBudget(1.0)
-        self._controllers: dict[str, tuple[Publisher, ControllerType]] = {}
+        self._outputs: dict[str, CommandOutput] = {}
         self._inputs: list[Subscription] = []
         self._ticks: Timer | None = None
         self._timing: TickTiming | None = None
@@ -98,13 +97,13 @@ class ExecutorNode(ManagedNode):
         self._operator.set_executor(control)
         self._reports.reset()
         for controller in contract.controllers:
-            kind = controller_type(controller.type)
-            publisher = self.create_publisher(kind.message_type(), controller.topic, qos.COMMAND)
-            self._controllers[controller.name] = publisher, kind
+            self._outputs[controller.name] = controller_type(controller.type).connect(
+                self, controller, self.guarded
+            )
         self.graph_monitor = GraphMonitor(
             self,
             [
-                *(p.topic_name for p, _ in self._controllers.values()),
+                *(topic for output in self._outputs.values() for topic in output.topics),
                 self._reports.states.topic_name,
             ],
             born_ns=self._born_ns,
@@ -112,7 +111,7 @@ class ExecutorNode(ManagedNode):
         )
         self._subscribe(contract)
         self.get_logger().info(
-            f"drives {', '.join(control.joint_names)} through {', '.join(self._controllers)}"
+            f"drives {', '.join(control.joint_names)} through {', '.join(self._outputs)}"
         )
 
     def start(self) -> None:
@@ -152,9 +151,9 @@ class ExecutorNode(ManagedNode):
         """Destroy subscriptions and command publishers."""
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
-        for publisher, _ in self._controllers.values():
-            self.destroy_publisher(publisher)
-        self._inputs, self._controllers = [], {}
+        for output in self._outputs.values():
+            output.destroy()
+        self._inputs, self._outputs = [], {}
         self._operator.set_executor(None)
         self.control = self.graph_monitor = None
         self._settings.unlock()
@@ -220,6 +219,7 @@ class ExecutorNode(ManagedNode):
         now = self._now()
         self._publish(control.update(now))
         self._stream(control, now)
+        self._send_targets(control, now)
         if self._reports.has_changed(control.state(now)):
             self._report()
         timing.end()
@@ -228,37 +228,55 @@ class ExecutorNode(ManagedNode):
 
     def _publish(self, update: Update | None) -> None:
         """Send trajectories to their controllers, and publish the timeline."""
-        if update is None or not self._controllers:
+        if update is None or not self._outputs:
             return
         for trajectory in update.trajectories:
-            publisher, kind = self._controllers[trajectory.controller]
-            publisher.publish(kind.to_message(trajectory))
+            self._outputs[trajectory.controller].send(trajectory, update.timeline.stamp_ns)
         self._timelines.publish(timeline_to_msg(update.timeline))
 
     def _stream(self, control: Executor, now_ns: int) -> bool:
         """Send present positions to controllers without trajectories; return whether they move."""
         commands = control.commands(now_ns)
         for controller, positions in commands:
-            publisher, kind = self._controllers[controller.name]
-            publisher.publish(kind.to_message(positions))
+            self._outputs[controller.name].send(positions, now_ns)
         return bool(commands)
+
+    def _send_targets(self, control: Executor, now_ns: int) -> None:
+        """Pass targets to the controllers that follow them; their outputs send what is due."""
+        for controller, target in control.targets(now_ns):
+            self._outputs[controller.name].send(target, now_ns)
 
     def _publish_now(self) -> None:
         """Publish the effect of an operator's request."""
+        if self.control is not None and self.control.estopped:
+            for output in self._outputs.values():
+                output.cancel()
         if self.control is not None and self._ticks is not None:
             self._publish(self.control.update(self._now()))
         self._report()
 
     def _wait_for_acknowledgement(self) -> None:
         """Wait until the stop has arrived: undelivered messages are lost with their publisher."""
-        publishers = [p for p, _ in self._controllers.values()]
         end = time.monotonic() + _ACK_TIMEOUT
-        for publisher in (*publishers, self._timelines, self._reports.states):
-            left = max(0.0, end - time.monotonic())
-            if not publisher.wait_for_all_acked(Duration(seconds=left)):
-                self.get_logger().warning(
-                    f"not all subscribers of {publisher.topic_name} acknowledged the last message"
-                )
+
+        def left() -> float:
+            return max(0.0, end - time.monotonic())
+
+        late = [
+            topic
+            for output in self._outputs.values()
+            if not output.wait_for_acknowledgement(left())
+            for topic in output.topics
+        ]
+        late += [
+            publisher.topic_name
+            for publisher in (self._timelines, self._reports.states)
+            if not publisher.wait_for_all_acked(Duration(seconds=left()))
+        ]
+        for topic in late:
+            self.get_logger().warning(
+                f"not all subscribers of {topic} acknowledged the last message"
+            )
 
     def _stream_to_rest(self, control: Executor) -> None:
         """Send positions to controllers without trajectories until they are at rest.
@@ -339,7 +357,10 @@ class ExecutorNode(ManagedNode):
     def _diagnose(self) -> None:
         if self._timing is not None and self.control is not None and self.graph_monitor is not None:
             state = self.control.state(self._now())
-            self._reports.publish_diagnostics(state, self.graph_monitor.faults(), self._timing)
+            faults = [fault for output in self._outputs.values() if (fault := output.fault())]
+            self._reports.log_output_faults(faults)
+            faults += self.graph_monitor.faults()
+            self._reports.publish_diagnostics(state, faults, self._timing)
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)

@@ -40,6 +40,7 @@ class ExecutorReports:
         self._rejections = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self._node.get_name())
         self._last: StateRecord | None = None
+        self._output_faults: Sequence[str] = ()
 
     def publish_state(self, state: StateRecord) -> None:
         """Publish a state."""
@@ -59,6 +60,15 @@ class ExecutorReports:
         msg = DiagnosticArray(status=[timing.status(name), self._diagnosis.status(state, faults)])
         msg.header.stamp = ns_to_time(state.stamp_ns)
         self._diagnostics.publish(msg)
+
+    def log_output_faults(self, faults: Sequence[str]) -> None:
+        """Log the faults of controllers that are new, and that there are none any more."""
+        for fault in faults:
+            if fault not in self._output_faults:
+                self._node.get_logger().error(fault)
+        if self._output_faults and not faults:
+            self._node.get_logger().info("all controllers can be commanded again")
+        self._output_faults = tuple(faults)
 
     def log_rejection(self, rejection: Rejection | None) -> None:
         """Log a rejection, each reason once in a while."""

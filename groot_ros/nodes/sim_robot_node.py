@@ -4,8 +4,9 @@
 import threading
 import time
 from array import array
+from collections.abc import Callable
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -14,17 +15,20 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
+from groot_ros.bridge.command_topic import TopicControllerType
 from groot_ros.bridge.graph_monitor import PublisherConflicts, publishers_of
+from groot_ros.bridge.gripper_action import GripperActionType
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.core import NS_PER_S, SimRobotConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
+from groot_ros.nodes.sim_grippers import GripperServer
 from groot_ros.robot import load_contract
 from groot_ros.robot.controller import controller_type
 from groot_ros.sim.camera import FrameThread
@@ -90,13 +94,22 @@ class SimRobotNode(Node):
             (parameters.config.image_width, parameters.config.image_height),
             self._publish_image,
         )
+        self._grippers = []
         for controller in contract.controllers:
-            receive = self._on_values if controller.streamed else self._on_trajectory
+            kind = controller_type(controller.type)
+            if isinstance(kind, GripperActionType):
+                self._grippers.append(GripperServer(self, self.robot, controller, kind))
+                continue
+            receive: Callable[[str, Any], None]
+            if controller.command == "target":
+                message, receive, profile = Bool, self._on_flag, qos.LATCHED
+            else:
+                assert isinstance(kind, TopicControllerType)
+                message, profile = kind.message_type(), qos.COMMAND
+                streamed = controller.command == "positions"
+                receive = self._on_values if streamed else self._on_trajectory
             self.create_subscription(
-                controller_type(controller.type).message_type(),
-                controller.topic,
-                partial(receive, controller.name),
-                qos.COMMAND,
+                message, controller.topic, partial(receive, controller.name), profile
             )
         self._clock_publisher = (
             self.create_publisher(ClockMsg, "/clock", qos.DRIVER) if self._publishes_clock else None
@@ -186,6 +199,9 @@ class SimRobotNode(Node):
             self.robot.accept_values(controller, msg.data)
         except ValueError as rejection:
             self._count_rejection(controller, str(rejection))
+
+    def _on_flag(self, controller: str, msg: Bool) -> None:
+        self.robot.accept_flag(controller, msg.data)
 
     def _count_rejection(self, controller: str, reason: str) -> None:
         count = self._rejections[controller][0] + 1

@@ -11,7 +11,6 @@ from dataclasses import astuple
 from typing import Any
 
 from groot_ros.core.config_reader import Fields
-from groot_ros.robot.controller import read_controller
 from groot_ros.robot.fields import read_joint_names
 from groot_ros.robot.joint import UnitMap
 
@@ -47,9 +46,9 @@ def upgrade(root: Fields) -> dict[str, Any]:
     groups, grippers = _read_groups(root, joints)
     sources, source_of = _read_sources(root, joints)
     owners = {
-        joint: controller.name
-        for controller in (read_controller(s, joints) for s in root.section_list("controllers"))
-        for joint in controller.joints
+        joint: section.name("name")
+        for section in root.section_list("controllers")
+        for joint in read_joint_names(section, joints)
     }
     root.finish()
     several = len(sources) > 1

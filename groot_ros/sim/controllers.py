@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The controllers of the simulator: joint_trajectory_controller and forward_command_controller.
+"""The controllers of the simulator: one class for each kind of command.
 
 Only the conversion of messages to position commands is simulated, with the default parameters: a
 position command interface, position and velocity state interfaces, no tolerances, no cmd_timeout,
-all joints in each message. The tests compare with measurements of the real controllers.
+all joints in each message. The tests compare with measurements of the real controllers, except for
+grippers, which follow the source of gripper_action_controller.
 """
 
 from collections.abc import Sequence
@@ -171,3 +172,104 @@ class ForwardController:
         if self._command is None:
             self._command = np.array(positions, dtype=np.float64)
         return self._command.copy()
+
+
+@dataclass(frozen=True)
+class GoalOutcome:
+    """End of the motion to a goal.
+
+    Attributes:
+        reached_goal: the joint is within the tolerance of the goal.
+        stalled: the joint stopped before; by default the real controllers abort the goal then.
+
+    """
+
+    reached_goal: bool
+    stalled: bool
+
+
+class GripperController:
+    """gripper_action_controller and parallel_gripper_action_controller: one goal at a time.
+
+    The goal is the position command until the next goal, also after the joint has stalled on an
+    object. Before the first goal it holds the position of the first update.
+
+    Attributes:
+        outcome: of the present goal; None while the joint moves, and without a goal.
+
+    """
+
+    #: Defaults of the real controllers: rad or m, per s, and s.
+    GOAL_TOLERANCE = 0.01
+    STALL_VELOCITY = 0.001
+    STALL_TIMEOUT = 1.0
+
+    def __init__(self, joints: Sequence[str]) -> None:
+        self.joints = tuple(joints)
+        self.outcome: GoalOutcome | None = None
+        self._command: NDArray[np.float64] | None = None
+        self._has_goal = False
+        self._moved_ns: int | None = None
+
+    def accept(self, position: float) -> None:
+        """Move to a position, rad or m; it replaces the goal in execution."""
+        self._command = np.array([position], dtype=np.float64)
+        self._has_goal, self.outcome, self._moved_ns = True, None, None
+
+    def hold(self) -> None:
+        """Drop the goal, as a cancellation does; the next update holds the position measured."""
+        self._command, self.outcome, self._has_goal = None, None, False
+
+    def update(
+        self, now_ns: int, positions: ArrayLike, velocities: ArrayLike
+    ) -> NDArray[np.float64]:
+        """Run one control cycle: return the command [1] for the measured state [1]."""
+        measured = np.array(positions, dtype=np.float64)
+        if self._command is None:
+            self._command = measured
+        if self._has_goal and self.outcome is None:
+            error = abs(float(self._command[0] - measured[0]))
+            moves = abs(float(np.asarray(velocities)[0])) > self.STALL_VELOCITY
+            if moves or self._moved_ns is None:
+                self._moved_ns = now_ns
+            if error < self.GOAL_TOLERANCE:
+                self.outcome = GoalOutcome(reached_goal=True, stalled=False)
+            elif now_ns - self._moved_ns > s_to_ns(self.STALL_TIMEOUT):
+                self.outcome = GoalOutcome(reached_goal=False, stalled=True)
+        return self._command.copy()
+
+
+class DigitalController:
+    """A joint with two positions, selected by a flag, such as a pneumatic gripper.
+
+    Args:
+        joints: its joint.
+        off: position while the flag is false, rad or m.
+        on: position while the flag is true.
+
+    Attributes:
+        value: the flag; None before the first message, while the joint holds its position.
+
+    """
+
+    def __init__(self, joints: Sequence[str], off: float, on: float) -> None:
+        self.joints = tuple(joints)
+        self.value: bool | None = None
+        self._ends = (off, on)
+        self._held: NDArray[np.float64] | None = None
+
+    def accept(self, value: bool) -> None:
+        """Set the flag."""
+        self.value = value
+
+    def hold(self) -> None:
+        """Keep the flag; without one, the next update holds the position measured then."""
+        self._held = None
+
+    def update(self, positions: ArrayLike) -> NDArray[np.float64]:
+        """Run one control cycle: return the command [1] for the measured position [1]."""
+        if self.value is not None:
+            return np.array([self._ends[self.value]])
+        if self._held is None:
+            self._held = np.array(positions, dtype=np.float64)
+        return self._held.copy()

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from groot_ros.core import s_to_ns
 from groot_ros.robot import RobotContract
 from groot_ros.sim.arm import JOINTS, SimulatedArm
-from groot_ros.sim.controllers import RULES, Distro, ForwardController, TrajectoryController
+from groot_ros.sim.controllers import (
+    RULES,
+    DigitalController,
+    Distro,
+    ForwardController,
+    GoalOutcome,
+    GripperController,
+    TrajectoryController,
+)
 from groot_ros.sim.tasks import Task, load_task
 from groot_ros.sim.trajectory import TrajectoryMessage
 
@@ -69,14 +77,20 @@ class SimulatedRobot:
         self._now_ns = start_ns
         self._trajectory: dict[str, TrajectoryController] = {}
         self._forward: dict[str, ForwardController] = {}
+        self._grippers: dict[str, GripperController] = {}
+        self._digital: dict[str, DigitalController] = {}
         for controller in contract.controllers:
-            _check_joints("controller", controller.name, controller.joints)
-            if controller.streamed:
-                self._forward[controller.name] = ForwardController(controller.joints)
+            name, joints = controller.name, controller.joints
+            _check_joints("controller", name, joints)
+            if controller.command == "positions":
+                self._forward[name] = ForwardController(joints)
+            elif controller.command == "trajectory":
+                self._trajectory[name] = TrajectoryController(joints, RULES[distro], period)
+            elif controller.has_topic:
+                limits = contract.joints[joints[0]].limits
+                self._digital[name] = DigitalController(joints, limits.lower, limits.upper)
             else:
-                self._trajectory[controller.name] = TrajectoryController(
-                    controller.joints, RULES[distro], period
-                )
+                self._grippers[name] = GripperController(joints)
         for source in contract.sources:
             _check_joints("source", source.name, source.joints)
         self.reset()
@@ -126,6 +140,31 @@ class SimulatedRobot:
         with self._lock:
             self._forward[controller].accept(values)
 
+    def accept_goal(self, controller: str, position: float) -> None:
+        """Pass a goal, rad or m, to the controller of a gripper; it replaces the present one."""
+        with self._lock:
+            self._grippers[controller].accept(position)
+
+    def cancel_goal(self, controller: str) -> None:
+        """Let the controller of a gripper hold its position instead of its goal."""
+        with self._lock:
+            self._grippers[controller].hold()
+
+    def goal_outcome(self, controller: str) -> GoalOutcome | None:
+        """Return how the goal of a gripper has ended; None while it moves."""
+        with self._lock:
+            return self._grippers[controller].outcome
+
+    def accept_flag(self, controller: str, value: bool) -> None:
+        """Set a digital output."""
+        with self._lock:
+            self._digital[controller].accept(value)
+
+    def flag(self, controller: str) -> bool | None:
+        """Return a digital output; None before it was set."""
+        with self._lock:
+            return self._digital[controller].value
+
     def cycle(self) -> None:
         """Run one control period: read the state, update the controllers, move the arm."""
         with self._lock:
@@ -135,9 +174,14 @@ class SimulatedRobot:
             for trajectory in self._trajectory.values():
                 rows = [JOINTS.index(joint) for joint in trajectory.joints]
                 command[rows] = trajectory.update(self._now_ns, positions[rows], velocities[rows])
-            for forward in self._forward.values():
-                rows = [JOINTS.index(joint) for joint in forward.joints]
-                command[rows] = forward.update(positions[rows])
+            for gripper in self._grippers.values():
+                rows = [JOINTS.index(joint) for joint in gripper.joints]
+                command[rows] = gripper.update(self._now_ns, positions[rows], velocities[rows])
+            direct: list[ForwardController | DigitalController] = []
+            direct += [*self._forward.values(), *self._digital.values()]
+            for plain in direct:
+                rows = [JOINTS.index(joint) for joint in plain.joints]
+                command[rows] = plain.update(positions[rows])
             self._arm.command(command)
             self._arm.step()
             self._now_ns += self.period_ns
@@ -155,10 +199,9 @@ class SimulatedRobot:
         """
         with self._lock:
             self._arm.reset(cubes=self._task.place_cubes(self._rng))
-            for trajectory in self._trajectory.values():
-                trajectory.hold()
-            for forward in self._forward.values():
-                forward.hold()
+            for controllers in (self._trajectory, self._forward, self._grippers, self._digital):
+                for controller in controllers.values():
+                    controller.hold()
 
     def jump_to(self, now_ns: int) -> None:
         """Set the time after a jump of the clock; the controllers hold."""

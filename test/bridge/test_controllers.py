@@ -42,12 +42,17 @@ def test_the_state_topic_is_next_to_the_command_topic():
     assert state_topic("commands") == "controller_state"
 
 
-def test_every_type_of_the_contract_has_a_module():
+def test_every_type_of_the_contract_has_a_module_that_says_how_it_is_commanded():
     types = {name: controller_type(name) for name in controller_types()}
-    assert {name: kind.message_type() for name, kind in types.items()} == {
-        "joint_trajectory_controller": JointTrajectoryMsg,
-        "forward_command_controller": Float64MultiArray,
+    assert {name: (kind.command, kind.topic_key) for name, kind in types.items()} == {
+        "digital_output": ("target", "topic"),
+        "forward_command_controller": ("positions", "topic"),
+        "gripper_action_controller": ("target", "action"),
+        "joint_trajectory_controller": ("trajectory", "topic"),
+        "parallel_gripper_action_controller": ("target", "action"),
     }
+    assert types["joint_trajectory_controller"].message_type() is JointTrajectoryMsg
+    assert types["forward_command_controller"].message_type() is Float64MultiArray
 
 
 def test_a_trajectory_becomes_points_with_times_from_the_start():

@@ -208,7 +208,7 @@ MISTAKES = [
     (drop("controllers", 0, "name"), "controllers[0]: 'name' is missing"),
     (
         put("controllers", 0, "type", "pid"),
-        "controllers[0]: 'type' must be one of forward_command_controller",
+        "controllers[0]: 'type' must be one of digital_output, forward_command_controller",
     ),
     (
         put("controllers", 0, "topic", "a b"),

@@ -6,12 +6,12 @@ from array import array
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.robot.controller import ControllerType
+from groot_ros.bridge.command_topic import TopicControllerType
 
 
-class _ForwardCommandController(ControllerType):
+class _ForwardCommandController(TopicControllerType):
+    command = "positions"
     default_topic = "commands"
-    streamed = True
 
     def message_type(self) -> type:
         from std_msgs.msg import Float64MultiArray

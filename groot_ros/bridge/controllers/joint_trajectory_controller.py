@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.bridge.command_topic import TopicControllerType
 from groot_ros.core import NS_PER_S
-from groot_ros.robot.controller import ControllerType, StateTopic
+from groot_ros.robot.controller import StateTopic
 
 
 class Trajectory(Protocol):
@@ -56,9 +57,9 @@ def reference_of(msg: Any) -> dict[str, float]:
     return {}
 
 
-class _JointTrajectoryController(ControllerType):
+class _JointTrajectoryController(TopicControllerType):
+    command = "trajectory"
     default_topic = "joint_trajectory"
-    streamed = False
 
     def message_type(self) -> type:
         from trajectory_msgs.msg import JointTrajectory
