@@ -120,6 +120,11 @@ class Fields:
             raise error_type(f"{where}: is not valid {name}: nested too deeply") from None
         return cls(value, where, error_type=error_type, strict=syntax == "yaml")
 
+    @property
+    def requested(self) -> tuple[str, ...]:
+        """Return the keys that were asked for so far, given or not, sorted."""
+        return tuple(sorted(self._requested))
+
     def error(self, key: str, problem: str) -> ConfigError:
         """Return the error to raise for one key of this mapping."""
         return self.error_type(f"{self.where}: '{key}' {problem}")
@@ -279,7 +284,7 @@ class Fields:
         """Raise an error for keys that were never requested, so that typing errors are found."""
         unknown = sorted(str(key) for key in self.value if key not in self._requested)
         if unknown:
-            known = ", ".join(sorted(self._requested))
+            known = ", ".join(self.requested)
             raise self.error(unknown[0], f"is not a key here (known: {known})")
 
     def _nested(self, key: str, value: Any) -> "Fields":

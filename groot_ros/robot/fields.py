@@ -7,7 +7,8 @@ from typing import Any
 
 from groot_ros.core.config_reader import REQUIRED, ConfigError, Fields
 
-_TOPIC_NAME = re.compile(r"/?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", re.ASCII)
+#: Regular expression of a topic name, absolute or relative; ASCII only.
+TOPIC_NAME = r"/?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*"
 
 
 class ContractError(ConfigError):
@@ -16,7 +17,7 @@ class ContractError(ConfigError):
 
 def is_topic_name(name: str) -> bool:
     """Return whether this is a ROS topic name, absolute or relative."""
-    return _TOPIC_NAME.fullmatch(name) is not None
+    return re.fullmatch(TOPIC_NAME, name) is not None
 
 
 def read_topic(section: Fields, key: str, default: Any = REQUIRED) -> str:
