@@ -128,8 +128,10 @@ def descriptor(parameter: Parameter) -> ParameterDescriptor:
         # _set() sees it.
         dynamic_typing=isinstance(parameter.default, float) or "off" in parameter.choices,
     )
-    if parameter.choices:
-        described.additional_constraints = f"one of {', '.join(parameter.choices)}"
+    changes = "changes while active" if parameter.live else "changes after cleanup only"
+    described.additional_constraints = "; ".join(
+        [f"one of {', '.join(parameter.choices)}"] * bool(parameter.choices) + [changes]
+    )
     low, high = parameter.minimum, parameter.maximum
     if low is not None and high is not None:
         if isinstance(parameter.default, float):

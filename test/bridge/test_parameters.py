@@ -242,12 +242,15 @@ def test_parameters_declared_elsewhere_can_change(make):
 
 
 @pytest.mark.ros
-def test_the_descriptor_shows_unit_range_and_choices(make):
+def test_the_descriptor_shows_unit_range_choices_and_when_a_parameter_changes(make):
     node, _ = make()
-    rate, engine = node.describe_parameters(["rate", "engine"])
+    rate, engine, mode = node.describe_parameters(["rate", "engine", "mode"])
     assert rate.description == "How often [Hz]"
     assert rate.floating_point_range[0].to_value == 100.0
-    assert engine.additional_constraints == "one of auto, torch, reference"
+    assert engine.additional_constraints == (
+        "one of auto, torch, reference; changes after cleanup only"
+    )
+    assert mode.additional_constraints == "one of off, on; changes while active"
 
 
 @pytest.mark.parametrize("node", ["policy_node", "executor_node"])
