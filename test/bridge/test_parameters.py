@@ -244,13 +244,13 @@ def test_parameters_declared_elsewhere_can_change(make):
 @pytest.mark.ros
 def test_the_descriptor_shows_unit_range_choices_and_when_a_parameter_changes(make):
     node, _ = make()
-    rate, engine, mode = node.describe_parameters(["rate", "engine", "mode"])
+    rate, engine, count = node.describe_parameters(["rate", "engine", "count"])
     assert rate.description == "How often [Hz]"
     assert rate.floating_point_range[0].to_value == 100.0
     assert engine.additional_constraints == (
         "one of auto, torch, reference; changes after cleanup only"
     )
-    assert mode.additional_constraints == "one of off, on; changes while active"
+    assert count.additional_constraints == "changes while active"
 
 
 @pytest.mark.parametrize("node", ["policy_node", "executor_node"])
