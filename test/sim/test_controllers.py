@@ -25,7 +25,14 @@ from support.streaming import (
 )
 
 from groot_ros.core import s_to_ns
-from groot_ros.sim.controllers import RULES, ForwardController, TrajectoryController
+from groot_ros.sim.controllers import (
+    RULES,
+    DigitalController,
+    ForwardController,
+    GoalOutcome,
+    GripperController,
+    TrajectoryController,
+)
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
 JAZZY, HUMBLE = RULES["jazzy"], RULES["humble"]
@@ -236,3 +243,57 @@ def test_a_forward_command_of_another_size_is_rejected_and_changes_nothing():
     with pytest.raises(ValueError, match=r"command size \(1\)"):
         controller.accept([3.0])
     assert controller.update([0.0, 0.0]).tolist() == [1.0, 2.0]
+
+
+def drive(controller, position, blocked=None, seconds=3.0, speed=0.5):
+    """Let a joint follow at `speed` and stop at `blocked`; return its positions, every 4 ms."""
+    seen = [position]
+    for i in range(round(seconds / PERIOD)):
+        step = speed * PERIOD
+        now_ns = round(i * PERIOD * 1e9)
+        velocity = 0.0 if len(seen) < 2 else (seen[-1] - seen[-2]) / PERIOD
+        (command,) = controller.update(now_ns, [seen[-1]], [velocity])
+        moved = seen[-1] + float(np.clip(command - seen[-1], -step, step))
+        seen.append(moved if blocked is None else max(moved, blocked))
+    return seen
+
+
+def test_a_gripper_holds_its_position_until_its_first_goal_and_reaches_that():
+    controller = GripperController(("finger",))
+    assert drive(controller, 0.3, seconds=0.1)[-1] == 0.3
+    assert controller.outcome is None
+    controller.accept(0.0)
+    assert drive(controller, 0.3)[-1] == 0.0
+    assert controller.outcome == GoalOutcome(reached_goal=True, stalled=False)
+
+
+def test_a_gripper_that_is_blocked_for_a_second_stalls_and_keeps_pressing():
+    controller = GripperController(("finger",))
+    controller.accept(0.0)
+    assert drive(controller, 0.3, blocked=0.1, seconds=1.2)[-1] == 0.1
+    assert controller.outcome is None
+    drive(controller, 0.1, blocked=0.1)
+    assert controller.outcome == GoalOutcome(reached_goal=False, stalled=True)
+    assert controller.update(0, [0.1], [0.0]).tolist() == [0.0]
+
+
+def test_a_new_goal_replaces_the_one_in_execution_and_a_hold_drops_it():
+    controller = GripperController(("finger",))
+    controller.accept(0.0)
+    drive(controller, 0.3, seconds=0.1)
+    controller.accept(0.5)
+    assert drive(controller, 0.25)[-1] == 0.5
+    controller.accept(0.0)
+    controller.hold()
+    assert drive(controller, 0.5)[-1] == 0.5
+    assert controller.outcome is None
+
+
+def test_a_digital_controller_moves_its_joint_between_two_ends():
+    controller = DigitalController(("finger",), 0.0, 0.8)
+    assert controller.update([0.3]).tolist() == [0.3]
+    controller.accept(True)
+    assert controller.update([0.3]).tolist() == [0.8]
+    controller.accept(False)
+    controller.hold()
+    assert controller.update([0.3]).tolist() == [0.0]

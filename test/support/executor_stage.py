@@ -81,14 +81,14 @@ class CountingExecutorNode(ExecutorNode):
 class ExecutorStage:
     """Both nodes spin in the background; messages are collected in inboxes."""
 
-    def __init__(self, folder: Path, **parameters: object) -> None:
+    def __init__(self, folder: Path, text: str = CONTRACT, **parameters: object) -> None:
         contract = folder / "stage.yaml"
-        contract.write_text(CONTRACT)
+        contract.write_text(text)
         given = {"robot": contract, "discovery_timeout": 0.0, **parameters}
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         rclpy.init(args=["--ros-args", *arguments])
         self.node = CountingExecutorNode()
-        self._observer = rclpy.create_node("observer")
+        self.observer = rclpy.create_node("observer")
         self.trajectories, self.streamed, self.timelines = Inbox(), Inbox(), Inbox()
         self.states, self.diagnostics = Inbox(), Inbox()
         for kind, topic, inbox, profile in (
@@ -98,24 +98,24 @@ class ExecutorStage:
             (ExecutorState, "executor_state", self.states, qos.LATCHED),
             (DiagnosticArray, "/diagnostics", self.diagnostics, qos.DRIVER),
         ):
-            self._observer.create_subscription(kind, topic, inbox.put, profile)
-        self._chunks = self._observer.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
-        self._instruction = self._observer.create_publisher(String, "instruction", qos.LATCHED)
-        self._clock = self._observer.create_publisher(Clock, "/clock", qos.DRIVER)
+            self.observer.create_subscription(kind, topic, inbox.put, profile)
+        self._chunks = self.observer.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
+        self._instruction = self.observer.create_publisher(String, "instruction", qos.LATCHED)
+        self._clock = self.observer.create_publisher(Clock, "/clock", qos.DRIVER)
         self._joints = {
-            topic: self._observer.create_publisher(JointState, topic, qos.DRIVER)
+            topic: self.observer.create_publisher(JointState, topic, qos.DRIVER)
             for topic in ("joint_states", "gripper/joint_states")
         }
         self.robot_publishes = True
         self._clients: dict = {}
         self._ids = 0
         steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
-        self._observer.create_timer(0.01, self._publish_joint_states, clock=steady)
+        self.observer.create_timer(0.01, self._publish_joint_states, clock=steady)
         self._ended = threading.Event()
         # One thread each, as in production: no other node waits for what this one destroys.
         self._threads = [
             threading.Thread(target=self._spin, args=(node,), name=node.get_name())
-            for node in (self.node, self._observer)
+            for node in (self.node, self.observer)
         ]
         for thread in self._threads:
             thread.start()
@@ -132,7 +132,7 @@ class ExecutorStage:
         for thread in self._threads:
             thread.join()
         self.node.close()
-        for node in (self.node, self._observer):
+        for node in (self.node, self.observer):
             node.destroy_node()
         rclpy.shutdown()
 
@@ -178,7 +178,7 @@ class ExecutorStage:
 
     def instruct_volatile(self, text: str) -> None:
         """Publish as an ordinary publisher and the ros2 command line do."""
-        publisher = self._observer.create_publisher(String, "instruction", 10)
+        publisher = self.observer.create_publisher(String, "instruction", 10)
         wait_until(lambda: publisher.get_subscription_count() == 1, "the executor has subscribed")
         publisher.publish(String(data=text))
 
@@ -190,13 +190,13 @@ class ExecutorStage:
 
     def add_conflicting_publisher(self) -> Callable[[], object]:
         """Add a second publisher on a command topic; return a function that removes it."""
-        publisher = self._observer.create_publisher(JointTrajectory, "arm/joint_trajectory", 1)
-        return lambda: self._observer.destroy_publisher(publisher)
+        publisher = self.observer.create_publisher(JointTrajectory, "arm/joint_trajectory", 1)
+        return lambda: self.observer.destroy_publisher(publisher)
 
     def publish_policy_status(self, msg: PolicyStatus) -> None:
         """Publish a status and wait until the executor has handled it."""
         before = self.node.handled["policy_status"]
-        publisher = self._observer.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+        publisher = self.observer.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         publisher.publish(msg)
         wait_until(lambda: self.node.handled["policy_status"] > before, "the status is handled")
 
@@ -215,7 +215,7 @@ class ExecutorStage:
 
     def call(self, kind, name: str, request):
         if name not in self._clients:
-            self._clients[name] = self._observer.create_client(kind, f"executor_node/{name}")
+            self._clients[name] = self.observer.create_client(kind, f"executor_node/{name}")
         assert self._clients[name].wait_for_service(20.0), f"{name} is not there"
         return answer_of(self._clients[name].call_async(request))
 
