@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When a gripper gets a new goal: not for every small change, and not too often."""
+"""Selection of gripper goals: no goal for a small change, and at most five per second."""
 
 from groot_ros.core import s_to_ns
 

@@ -113,6 +113,7 @@ class Outputs:
             tuple(c for c in controllers if c.command == form)
             for form in ("trajectory", "positions", "target")
         )
+        self._leads = [s_to_ns(controller_type(c.type).target_lead) for c in self._targets]
         self._timeline_id = 0
         self._history_from_ns = 0
         self.published: Curve | None = None
@@ -189,8 +190,7 @@ class Outputs:
         active = self.published
         if not self._targets or active is None:
             return ()
-        ahead = [s_to_ns(controller_type(c.type).target_lead) for c in self._targets]
-        positions, _ = active.sample([now_ns + lead for lead in ahead])
+        positions, _ = active.sample([now_ns + lead for lead in self._leads])
         return tuple(
             (c, position[self._joints.columns(c)])
             for c, position in zip(self._targets, positions, strict=True)

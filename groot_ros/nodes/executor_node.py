@@ -97,9 +97,15 @@ class ExecutorNode(ManagedNode):
         self._operator.set_executor(control)
         self._reports.reset()
         for controller in contract.controllers:
-            self._outputs[controller.name] = controller_type(controller.type).connect(
-                self, controller, self.guarded
-            )
+            try:
+                output = controller_type(controller.type).connect(self, controller, self.guarded)
+            except ModuleNotFoundError as error:
+                package = str(error.name).partition(".")[0]
+                raise SetupError(
+                    f"controller '{controller.name}' of type {controller.type} needs the package "
+                    f"{package}: apt install ros-$ROS_DISTRO-{package.replace('_', '-')}"
+                ) from error
+            self._outputs[controller.name] = output
         self.graph_monitor = GraphMonitor(
             self,
             [

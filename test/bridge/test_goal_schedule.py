@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which targets become goals: deadband, at most 5 per second, the last target is delivered."""
+"""Selection of gripper goals: deadband, at most 5 per second, the last target is delivered."""
 
 from bisect import bisect_left
 from itertools import pairwise

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The executor node with a gripper behind an action, and a suction cup behind a Bool, over DDS."""
 
+import sys
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
@@ -71,6 +73,17 @@ def test_without_an_action_server_the_arm_moves_and_the_error_is_reported(begin)
     text = "gripper controller 'finger' cannot be commanded: no server of the action"
     assert on.diagnosed("motion", text) == DiagnosticStatus.ERROR
     assert on.run().status == ExecutorState.RUNNING
+
+
+def test_without_control_msgs_configure_fails_and_names_the_package(begin, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "control_msgs.action", None)
+    on = begin(ACTION)
+    assert not on.change(Transition.TRANSITION_CONFIGURE)
+    logged = capfd.readouterr().err
+    assert (
+        "configure failed: controller 'finger' of type gripper_action_controller needs the package "
+        "control_msgs: apt install ros-$ROS_DISTRO-control-msgs"
+    ) in logged
 
 
 def test_a_suction_cup_stays_on_during_emergency_stop_deactivation_and_cleanup(begin):

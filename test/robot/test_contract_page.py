@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from groot_ros.core.config_reader import Fields
 from groot_ros.robot.contract import load_contract, parse_contract
+from groot_ros.robot.controller import controller_types, read_controller
+from groot_ros.robot.joint import read_joint
 from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "robot_contract.md"
@@ -88,3 +91,25 @@ def test_the_cameras_table_lists_every_encoding():
     row = re.search(r"^\| `encoding` \| (.*?) \|", TEXT, re.MULTILINE).group(1)
     listed = re.findall(r"`(\w+)`", row)
     assert listed == [*(encoding.name for encoding in ENCODINGS), *COMPRESSED]
+
+
+def test_the_section_on_grippers_shows_and_explains_every_key():
+    section = TEXT[TEXT.index("## Grippers and digital outputs") :]
+    example = re.search(r"```yaml\n(.*?)```", section, re.DOTALL).group(1)
+    finger = {
+        "limits": {"position": [0.0, 1.0], "velocity": 1.0, "acceleration": 1.0},
+        "gripper": {"closed": 0.0, "open": 1.0},
+    }
+    joints = {n: read_joint(n, Fields(finger, n, strict=True)) for n in ("finger", "claw", "cup")}
+    shown: set[str] = set()
+    for entry in yaml.safe_load(example)["controllers"]:
+        read_controller(Fields(entry, "page", strict=True), joints)
+        with pytest.raises(ValueError, match="'nonsense' is not a key") as error:
+            read_controller(Fields({**entry, "nonsense": 1}, "page", strict=True), joints)
+        known = re.search(r"known: (.*)\)", str(error.value)).group(1).split(", ")
+        assert set(known) <= keys("controllers") | keys("Grippers and digital outputs")
+        shown |= set(entry)
+    assert keys("Grippers and digital outputs") - {"closed", "open"} <= shown | set(
+        controller_types()
+    )
+    assert {t for t in controller_types() if t in TEXT} == set(controller_types())
