@@ -8,10 +8,12 @@ ROS is imported where a client is created, because the options are read without 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +24,18 @@ from groot_ros.bridge.goal_schedule import (
     RETRY_PERIOD,
     GoalSchedule,
 )
+from groot_ros.core import time_to_ns
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
 from groot_ros.robot.joint import GripperEnds, Joint
 
 #: Checks of fault() after which a missing server or subscriber is reported: discovery takes time.
 CHECKS_UNTIL_ABSENT = 2
+#: Checks of fault() for which a goal of another node is reported: goals are short.
+_FOREIGN_CHECKS = 3
+#: Number of goals that are remembered. A controller ends a superseded goal; more stay open only
+#: with one that does not.
+_REMEMBERED_GOALS = 20
 
 
 @dataclass(frozen=True)
@@ -149,16 +157,26 @@ class GripperOutput(CommandOutput):
     def __init__(
         self, node: Any, controller: Controller, kind: GripperActionType, guard: Guard
     ) -> None:
+        from action_msgs.msg import GoalStatusArray
         from rclpy.action import ActionClient
 
+        from groot_ros.bridge import qos
+
+        self._node = node
         self._controller = controller
         self._options: GripperOptions = controller.options
         self._kind = kind
         self._guard = guard
         self._schedule = GoalSchedule(self._options.deadband)
         self._client = ActionClient(node, kind.action_type(), controller.topic)
-        self._goals: list[_Goal] = []
+        self._status = node.create_subscription(
+            GoalStatusArray, f"{controller.topic}/_action/status", self._on_status, qos.LATCHED
+        )
+        self._since_ns = int(node.get_clock().now().nanoseconds)
+        self._own_ids: deque[bytes] = deque(maxlen=_REMEMBERED_GOALS)
+        self._goals: deque[_Goal] = deque(maxlen=_REMEMBERED_GOALS)
         self._newest: _Goal | None = None
+        self._foreign_checks = 0
         self._fault = ""
         self._absent_checks = 0
 
@@ -175,9 +193,13 @@ class GripperOutput(CommandOutput):
         goal = _Goal(position, now_ns)
         self._goals.append(goal)
         self._newest = goal
+        from unique_identifier_msgs.msg import UUID
+
         (joint,) = self._controller.joints
         message = self._kind.to_goal(joint, position, self._options.max_effort)
-        future = self._client.send_goal_async(message)
+        goal_id = uuid4().bytes
+        self._own_ids.append(goal_id)
+        future = self._client.send_goal_async(message, goal_uuid=UUID(uuid=list(goal_id)))
         future.add_done_callback(self._guard(partial(self._on_response, goal)))
 
     def cancel(self) -> None:
@@ -193,7 +215,10 @@ class GripperOutput(CommandOutput):
         """Return why the gripper cannot be commanded, or how its last goal failed, or ""."""
         if self._client.server_is_ready():
             self._absent_checks = 0
-            return self._fault
+            if not self._foreign_checks:
+                return self._fault
+            self._foreign_checks -= 1
+            return f"another node sends goals to {self._name}: stop one of them"
         # A server that comes back does not know the last goal.
         self._schedule.forget()
         self._goals.clear()
@@ -208,11 +233,23 @@ class GripperOutput(CommandOutput):
 
     def destroy(self) -> None:
         """Destroy the client; a goal in execution continues."""
+        self._node.destroy_subscription(self._status)
         self._client.destroy()
 
     @property
     def _name(self) -> str:
         return f"gripper controller '{self._controller.name}'"
+
+    def _on_status(self, msg: Any) -> None:
+        """Notice goals of other nodes; those from before this client are of its predecessor."""
+        from action_msgs.msg import GoalStatus
+
+        active = (GoalStatus.STATUS_ACCEPTED, GoalStatus.STATUS_EXECUTING)
+        for entry in msg.status_list:
+            is_own = bytes(entry.goal_info.goal_id.uuid) in self._own_ids
+            is_new = time_to_ns(entry.goal_info.stamp) > self._since_ns
+            if entry.status in active and is_new and not is_own:
+                self._foreign_checks = _FOREIGN_CHECKS
 
     def _on_response(self, goal: _Goal, future: Any) -> None:
         handle = future.result()

@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 import rclpy
+from rclpy.action import ActionClient
 from rclpy.executors import SingleThreadedExecutor
 from support.gripper_server import ScriptedGripper
 
@@ -121,10 +122,12 @@ def begin(ros_domain):
         stage.end()
 
 
-# scikit-robot 837, ros2_controllers 155, Isaac-GR00T 723: grippers behind an action
+# Grippers behind an action: scikit-robot 837 (GripperCommand for any driver, with the width of the
+# gripper as its position), ros2_controllers 155 (GripperCommand and its stall). The suction cup of
+# Isaac-GR00T 723 is in test_digital_output.py and test/nodes/test_executor_gripper.py.
 
 
-def test_a_gripper_command_has_the_position_and_the_effort_of_the_contract(begin):
+def test_scikit_robot_837_a_gripper_command_has_the_position_and_the_effort_of_the_contract(begin):
     stage = begin(max_effort=20.0)
     command = stage.goal(0.01).command
     assert (command.position, command.max_effort) == (0.01, 20.0)
@@ -137,12 +140,12 @@ def test_a_parallel_gripper_command_names_its_joint_and_has_no_effort_by_default
     assert command.effort.tolist() == []
 
 
-def test_a_gap_of_two_fingers_is_scaled(begin):
+def test_scikit_robot_837_the_width_of_a_gripper_is_converted_from_its_joint(begin):
     stage = begin(scale=-2.0, offset=0.08)
     assert stage.goal(0.01).command.position == pytest.approx(0.06)
 
 
-def test_a_finger_that_stalls_while_closing_has_grasped_an_object(begin):
+def test_ros2_controllers_155_a_finger_that_stalls_while_closing_has_grasped_an_object(begin):
     stage = begin()
     stage.server.finish(stage.accepted(0.03), "succeed", 0.03)
     stage.server.finish(stage.accepted(0.0), "abort", 0.012, stalled=True)
@@ -193,6 +196,27 @@ def test_a_goal_that_another_node_cancels_is_reported(begin):
     stage.server.finish(index, "canceled")
     stage.spin_until(stage.output.fault, "the result has arrived")
     assert "another node cancelled the goal 0.01" in stage.output.fault()
+
+
+def test_a_goal_of_another_node_is_reported_while_it_lasts_and_three_seconds_longer(begin):
+    stage = begin()
+    first = stage.accepted(0.01)
+    stage.server.finish(first, "succeed", 0.01)
+    other = ActionClient(stage.driver, stage.kind.action_type(), stage.controller.topic)
+    stage.spin_until(other.server_is_ready, "the other node finds the server")
+    other.send_goal_async(stage.kind.to_goal("finger", 0.03, None))
+    faults: list[str] = []
+
+    def reported() -> bool:
+        faults.append(stage.output.fault())
+        return bool(faults[-1])
+
+    stage.spin_until(reported, "the goal is noticed")
+    assert faults[-1] == ("another node sends goals to gripper controller 'hand': stop one of them")
+    stage.server.finish(1, "succeed", 0.03)
+    stage.spin_until(lambda: not stage.server.handles[1].is_active, "the goal has ended")
+    after = [bool(stage.output.fault()) for _ in range(5)]
+    assert (any(after[:3]), any(after[3:])) == (True, False)
 
 
 def test_an_emergency_stop_cancels_the_goal_once_and_the_next_target_is_sent(begin):

@@ -86,7 +86,9 @@ def test_without_control_msgs_configure_fails_and_names_the_package(begin, monke
     ) in logged
 
 
-def test_a_suction_cup_stays_on_during_emergency_stop_deactivation_and_cleanup(begin):
+def test_isaac_gr00t_723_a_suction_cup_stays_on_during_emergency_stop_deactivation_and_cleanup(
+    begin,
+):
     on = begin(DIGITAL)
     valve = Inbox()
     on.observer.create_subscription(Bool, "valve", valve.put, qos.LATCHED)
