@@ -76,6 +76,10 @@ class _Goal:
     cancelled: bool = False
 
 
+class MissingPackageError(ValueError):
+    """A ROS package that a controller needs is not installed; names it and the remedy."""
+
+
 class GripperActionType(ControllerType):
     """Type of controllers that move one gripper joint to the goals of an action."""
 
@@ -104,9 +108,19 @@ class GripperActionType(ControllerType):
         """Create the action client."""
         return GripperOutput(node, controller, self, guard)
 
-    @abstractmethod
-    def action_type(self) -> type:
-        """Return the type of the action."""
+    #: Name of the action in control_msgs.
+    action: ClassVar[str]
+
+    def action_type(self) -> Any:
+        """Return the type of the action; raises MissingPackageError without control_msgs."""
+        try:
+            from control_msgs import action
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"the action {self.action} is in the package control_msgs, which is not "
+                "installed: apt install ros-$ROS_DISTRO-control-msgs"
+            ) from error
+        return getattr(action, self.action)
 
     @abstractmethod
     def to_goal(self, joint: str, position: float, max_effort: float | None) -> Any:

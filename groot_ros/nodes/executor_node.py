@@ -21,6 +21,7 @@ from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.graph_monitor import GraphMonitor
+from groot_ros.bridge.gripper_action import MissingPackageError
 from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
@@ -99,12 +100,8 @@ class ExecutorNode(ManagedNode):
         for controller in contract.controllers:
             try:
                 output = controller_type(controller.type).connect(self, controller, self.guarded)
-            except ModuleNotFoundError as error:
-                package = str(error.name).partition(".")[0]
-                raise SetupError(
-                    f"controller '{controller.name}' of type {controller.type} needs the package "
-                    f"{package}: apt install ros-$ROS_DISTRO-{package.replace('_', '-')}"
-                ) from error
+            except MissingPackageError as error:
+                raise SetupError(f"controller '{controller.name}': {error}") from error
             self._outputs[controller.name] = output
         self.graph_monitor = GraphMonitor(
             self,

@@ -195,7 +195,7 @@ class GripperController:
     object. Before the first goal it holds the position of the first update.
 
     Attributes:
-        outcome: of the present goal; None while the joint moves, and without a goal.
+        outcome: of the newest goal; None while the joint moves to it, and before the first one.
 
     """
 
@@ -218,7 +218,9 @@ class GripperController:
 
     def hold(self) -> None:
         """Drop the goal, as a cancellation does; the next update holds the position measured."""
-        self._command, self.outcome, self._has_goal = None, None, False
+        if self._has_goal and self.outcome is None:
+            self.outcome = GoalOutcome(reached_goal=False, stalled=False)
+        self._command, self._has_goal = None, False
 
     def update(
         self, now_ns: int, positions: ArrayLike, velocities: ArrayLike

@@ -286,7 +286,7 @@ def test_a_new_goal_replaces_the_one_in_execution_and_a_hold_drops_it():
     controller.accept(0.0)
     controller.hold()
     assert drive(controller, 0.5)[-1] == 0.5
-    assert controller.outcome is None
+    assert controller.outcome == GoalOutcome(reached_goal=False, stalled=False)
 
 
 def test_a_digital_controller_moves_its_joint_between_two_ends():

@@ -7,17 +7,11 @@ from groot_ros.bridge.gripper_action import GripperActionType
 
 
 class _GripperActionController(GripperActionType):
-    def action_type(self) -> type:
-        from control_msgs.action import GripperCommand
-
-        action: type = GripperCommand
-        return action
+    action = "GripperCommand"
 
     def to_goal(self, joint: str, position: float, max_effort: float | None) -> Any:
         """Return the goal; an effort of 0 stands for the controller's own."""
-        from control_msgs.action import GripperCommand
-
-        goal = GripperCommand.Goal()
+        goal = self.action_type().Goal()
         goal.command.position = position
         goal.command.max_effort = 0.0 if max_effort is None else max_effort
         return goal
@@ -28,9 +22,9 @@ class _GripperActionController(GripperActionType):
 
     def to_result(self, joint: str, position: float, *, stalled: bool, reached_goal: bool) -> Any:
         """Return the result, without an effort."""
-        from control_msgs.action import GripperCommand
-
-        return GripperCommand.Result(position=position, stalled=stalled, reached_goal=reached_goal)
+        return self.action_type().Result(
+            position=position, stalled=stalled, reached_goal=reached_goal
+        )
 
     def measured_position(self, result: Any) -> float | None:
         """Return the position of the result."""

@@ -7,17 +7,11 @@ from groot_ros.bridge.gripper_action import GripperActionType
 
 
 class _ParallelGripperActionController(GripperActionType):
-    def action_type(self) -> type:
-        from control_msgs.action import ParallelGripperCommand
-
-        action: type = ParallelGripperCommand
-        return action
+    action = "ParallelGripperCommand"
 
     def to_goal(self, joint: str, position: float, max_effort: float | None) -> Any:
         """Return the goal; without an effort the controller uses its own."""
-        from control_msgs.action import ParallelGripperCommand
-
-        goal = ParallelGripperCommand.Goal()
+        goal = self.action_type().Goal()
         goal.command.name = [joint]
         goal.command.position = [position]
         goal.command.effort = [] if max_effort is None else [max_effort]
@@ -30,9 +24,7 @@ class _ParallelGripperActionController(GripperActionType):
 
     def to_result(self, joint: str, position: float, *, stalled: bool, reached_goal: bool) -> Any:
         """Return the result with the joint's state."""
-        from control_msgs.action import ParallelGripperCommand
-
-        result = ParallelGripperCommand.Result(stalled=stalled, reached_goal=reached_goal)
+        result = self.action_type().Result(stalled=stalled, reached_goal=reached_goal)
         result.state.name, result.state.position = [joint], [position]
         return result
 
