@@ -88,6 +88,8 @@ class GripperActionType(ControllerType):
     topic_key: ClassVar[Literal["topic", "action"]] = "action"
     # A goal stands until the next one may be sent.
     target_lead = GOAL_PERIOD
+    #: Name of the action in control_msgs.
+    action: ClassVar[str]
 
     def read_options(self, section: Fields, joints: Sequence[Joint]) -> GripperOptions:
         """Read the options of a gripper."""
@@ -107,9 +109,6 @@ class GripperActionType(ControllerType):
     def connect(self, node: Any, controller: Controller, guard: Guard) -> CommandOutput:
         """Create the action client."""
         return GripperOutput(node, controller, self, guard)
-
-    #: Name of the action in control_msgs.
-    action: ClassVar[str]
 
     def action_type(self) -> Any:
         """Return the type of the action; raises MissingPackageError without control_msgs."""
@@ -196,6 +195,8 @@ class GripperOutput(CommandOutput):
 
     def send(self, command: NDArray[np.float64], now_ns: int) -> None:
         """Send a goal if the target, [1] rad or m, has moved enough since the last one."""
+        from unique_identifier_msgs.msg import UUID
+
         target = float(command[0])
         if not self._schedule.is_due(target, now_ns):
             return
@@ -207,8 +208,6 @@ class GripperOutput(CommandOutput):
         goal = _Goal(position, now_ns)
         self._goals.append(goal)
         self._newest = goal
-        from unique_identifier_msgs.msg import UUID
-
         (joint,) = self._controller.joints
         message = self._kind.to_goal(joint, position, self._options.max_effort)
         goal_id = uuid4().bytes
@@ -235,7 +234,6 @@ class GripperOutput(CommandOutput):
             return f"another node sends goals to {self._name}: stop one of them"
         # A server that comes back does not know the last goal.
         self._schedule.forget()
-        self._goals.clear()
         self._absent_checks += 1
         if self._absent_checks < CHECKS_UNTIL_ABSENT:
             return ""
@@ -304,8 +302,8 @@ class GripperOutput(CommandOutput):
         measured = self._kind.measured_position(result)
         if not result.stalled:
             return (
-                f"{self._name} aborted the goal {goal.position:.4g}: see its log; the next change "
-                "of the target is sent again"
+                f"{self._name} aborted the goal {goal.position:.4g}: see its log; the next goal is "
+                "sent when the target changes"
             )
         # Fingers that stop on an object before they are closed have grasped it.
         if self._was_closing(goal, measured):
