@@ -51,6 +51,10 @@ class GripperServer:
         )
         node.create_timer(_PERIOD, self._check, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
+    def destroy(self) -> None:
+        """Destroy the server, which the node does not do by itself."""
+        self._server.destroy()
+
     def _on_goal(self, goal: Any) -> GoalResponse:
         position = self._kind.goal_position(goal)
         valid = position is not None and isfinite(position)

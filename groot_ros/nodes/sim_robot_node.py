@@ -124,10 +124,13 @@ class SimRobotNode(Node):
         self._physics.start()
 
     def close(self) -> None:
-        """Stop both threads; nothing is published afterwards."""
+        """Stop both threads; nothing is published afterwards, and no goal is answered."""
         self._stop.set()
         self._physics.join()
         self._frames.close()
+        for gripper in self._grippers:
+            gripper.destroy()
+        self._grippers = []
 
     def _run_physics(self) -> None:
         try:

@@ -102,7 +102,9 @@ class Stage:
         return count
 
     def end(self) -> None:
+        # A node does not destroy its action clients and servers, which keep its participant alive.
         self.output.destroy()
+        self.server.destroy()
         self._spinner.shutdown()
         for node in (self.node, self.driver):
             node.destroy_node()
@@ -215,6 +217,7 @@ def test_a_goal_of_another_node_is_reported_while_it_lasts_and_three_seconds_lon
     assert faults[-1] == ("another node sends goals to gripper controller 'hand': stop one of them")
     stage.server.finish(1, "succeed", 0.03)
     stage.spin_until(lambda: not stage.server.handles[1].is_active, "the goal has ended")
+    other.destroy()
     after = [bool(stage.output.fault()) for _ in range(5)]
     assert (any(after[:3]), any(after[3:])) == (True, False)
 

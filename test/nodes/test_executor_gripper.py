@@ -22,6 +22,20 @@ DIGITAL = CONTRACT.replace(_FORWARD, "type: digital_output, topic: valve, thresh
 
 
 @pytest.fixture
+def gripper_of():
+    """Add a scripted gripper to a stage; it is destroyed before the stage's nodes."""
+    made: list[ScriptedGripper] = []
+
+    def add(stage: ExecutorStage) -> ScriptedGripper:
+        made.append(ScriptedGripper(stage.observer, "finger/gripper_cmd"))
+        return made[-1]
+
+    yield add
+    for gripper in made:
+        gripper.destroy()
+
+
+@pytest.fixture
 def begin(ros_domain, tmp_path):
     stages = []
 
@@ -34,9 +48,9 @@ def begin(ros_domain, tmp_path):
         stage.end()
 
 
-def test_goals_follow_the_motion_and_an_emergency_stop_cancels_them(begin):
+def test_goals_follow_the_motion_and_an_emergency_stop_cancels_them(begin, gripper_of):
     on = begin(ACTION)
-    gripper = ScriptedGripper(on.observer, "finger/gripper_cmd")
+    gripper = gripper_of(on)
     on.bring_up()
     on.run()
     wait_until(lambda: gripper.handles, "a goal is accepted")
@@ -52,9 +66,9 @@ def test_goals_follow_the_motion_and_an_emergency_stop_cancels_them(begin):
     wait_until(lambda: len(gripper.goals) > count, "the next motion has a goal")
 
 
-def test_a_hold_and_deactivation_send_nothing_and_cancel_nothing(begin):
+def test_a_hold_and_deactivation_send_nothing_and_cancel_nothing(begin, gripper_of):
     on = begin(ACTION)
-    gripper = ScriptedGripper(on.observer, "finger/gripper_cmd")
+    gripper = gripper_of(on)
     on.bring_up()
     on.run()
     wait_until(lambda: gripper.handles, "a goal is accepted")

@@ -124,6 +124,7 @@ class World:
 
     def end(self) -> None:
         self.sim.close()
+        self.output.destroy()
         for node in self._nodes[2:]:
             node.close()
         self._spinner.shutdown()
