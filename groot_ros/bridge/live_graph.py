@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is on the ROS graph now, for commands that are not nodes themselves."""
+"""List the topics of the ROS graph, for commands that are not nodes themselves."""
 
 import time
 from collections.abc import Mapping

@@ -30,7 +30,7 @@ class ColumnRange:
 
 @dataclass(frozen=True)
 class Known:
-    """What a draft is made from.
+    """Facts that a draft is made from.
 
     Attributes:
         robot: name of the robot.

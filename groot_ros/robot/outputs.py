@@ -22,7 +22,7 @@ MAX_COLUMNS = 256
 
 @dataclass(frozen=True)
 class ColumnMap:
-    """How some columns of an action group become the targets of some joints.
+    """Map of some columns of an action group to targets of some joints.
 
     copy and affine pass column i on to joint i, or a single column to every joint; mean passes the
     mean of the columns on to every joint. The target is scale * value + offset, in the units of
