@@ -239,3 +239,27 @@ def test_a_wrong_embodiment_lists_the_valid_ones(
 ) -> None:
     assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "gr1"]) == 2
     assert f"has no embodiment 'gr1' (valid: {TAG})" in capsys.readouterr().err
+
+
+def test_an_embodiment_that_cannot_be_read_is_shown_and_the_other_one_is_usable(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "processor_config.json"
+    value = json.loads(path.read_text())
+    value["processor_kwargs"]["modality_configs"]["future"] = {"streams": []}
+    path.write_text(json.dumps(value))
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    text = capsys.readouterr().out
+    assert f"cannot be used: {path}: processor_kwargs.modality_configs.future: 'video'" in text
+    assert f"embodiment {TAG}, row 10" in text
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "future"]) == 1
+
+
+def test_a_checkpoint_with_its_processor_in_a_folder_is_inspected(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "processor").mkdir()
+    for name in ("processor_config.json", "statistics.json", "embodiment_id.json"):
+        (checkpoint / name).rename(checkpoint / "processor" / name)
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]) == 0
+    assert "fits robot so101" in capsys.readouterr().out

@@ -233,7 +233,7 @@ def open_checkpoint(
     cell = config.eagle.vision.patch_size * config.eagle.shuffle
     shape = config.action_horizon, config.max_action_dim
     processor = Processor.load(directory, embodiment, tokenizer, cell, shape)
-    require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
+    require_same_sizes(embodiment, processor.config, processor.codec, config)
     return Gr00tN1d6Checkpoint(directory, config, processor, found)
 
 
@@ -264,10 +264,9 @@ def require_same_sizes(
     processor: ProcessorConfig,
     codec: StateActionCodec,
     model: Gr00tN1d6Config,
-    directory: Path,
 ) -> None:
     """Raise CheckpointError unless the processor's files agree with the model's."""
-    where = directory / "processor_config.json"
+    where = processor.path("processor_config.json")
     for key in ("max_state_dim", "max_action_dim"):
         given, expected = getattr(processor, key), getattr(model, key)
         if given != expected:

@@ -169,7 +169,7 @@ class Processor:
         """
         config = ProcessorConfig.read(directory)
         config.embodiment(tag)
-        statistics = Statistics.read(directory / "statistics.json", tag)
+        statistics = Statistics.read(Path(config.path("statistics.json")), tag)
         return cls(config, statistics, tag, tokenizer, cell, chunk_shape)
 
     @property

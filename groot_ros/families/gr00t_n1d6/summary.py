@@ -15,6 +15,7 @@ from groot_ros.families.gr00t_n1d6.checkpoint import (
     require_same_tokens,
 )
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 from groot_ros.families.gr00t_n1d6.weights import fitting_tensors, load_config, weight_groups
 from groot_ros.processing.modality import Embodiment
@@ -34,8 +35,8 @@ def describe(
     notes, problem = _assets(directory, config, assets)
     processor = ProcessorConfig.read(directory)
     if embodiment is not None:
-        processor.embodiment(embodiment)
-    tags = processor.embodiments if embodiment is None else [embodiment]
+        processor.require_tag(embodiment)
+    tags = processor.tags if embodiment is None else (embodiment,)
     return CheckpointSummary(
         path=directory,
         model=MODEL_TYPE,
@@ -44,7 +45,7 @@ def describe(
         weights=weight_groups(entries),
         notes=notes,
         problem=problem,
-        embodiments=tuple(_embodiment(directory, processor, config, tag) for tag in tags),
+        embodiments=tuple(_embodiment(processor, config, tag) for tag in tags),
     )
 
 
@@ -84,18 +85,17 @@ def _architecture(config: Gr00tN1d6Config) -> str:
     )
 
 
-def _embodiment(
-    directory: Path, processor: ProcessorConfig, model: Gr00tN1d6Config, tag: str
-) -> EmbodimentSummary:
-    embodiment = processor.embodiment(tag)
-    lines: list[str] = []
+def _embodiment(processor: ProcessorConfig, model: Gr00tN1d6Config, tag: str) -> EmbodimentSummary:
+    lines = [f"embodiment {tag}"]
     try:
+        embodiment = processor.embodiment(tag)
         row = processor.embodiment_id(tag)
-        lines += [f"embodiment {tag}, row {row} of the weights", _modalities(embodiment)]
-        statistics = Statistics.read(directory / "statistics.json", tag)
+        lines = [f"embodiment {tag}, row {row} of the weights", _modalities(embodiment)]
+        statistics = Statistics.read(Path(processor.path("statistics.json")), tag)
         codec = StateActionCodec(processor.codec(), embodiment, statistics)
         spec = policy_spec(model, processor, codec, tag)
-        require_same_sizes(tag, processor, codec, model, directory)
+        require_same_sizes(tag, processor, codec, model)
+        ImagePipeline.of(processor)
     except CheckpointError as error:
         return EmbodimentSummary(tag, tuple(lines), problem=str(error))
     return EmbodimentSummary(tag, tuple(lines), tuple(_ranges(codec, statistics)), spec)
