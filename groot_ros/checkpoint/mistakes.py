@@ -55,7 +55,7 @@ def checkpoint_mistake(path: Path) -> str:
             return next((found for test in _TESTS if (found := test(path, entries))), "")
         return _file_mistake(path) if path.is_file() else ""
     except OSError:
-        # A directory that cannot be listed is reported by whoever reads it.
+        # A directory that cannot be listed is reported where it is read.
         return ""
 
 

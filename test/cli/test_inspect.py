@@ -168,15 +168,22 @@ def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
     path = robot(tmp_path, edit)
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    problems = [line for line in lines if line.startswith(f"error (counterparts): {path}: ")]
+    assert [line.removeprefix(f"error (counterparts): {path}: ") for line in problems] == [
+        f"{problem}: describe it in the robot contract as the checkpoint has it"
+        for problem in (
+            "camera 'wrist' is not in the contract (it has front, top)",
+            "state group 'single_arm' has 5 columns, the contract 4 joints "
+            "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
+            "state group 'gripper' is not under 'inputs.state' (it has single_arm, hand)",
+            "action group 'single_arm' has 5 columns, of which no controller takes column 4: map "
+            "it under 'outputs', or list single_arm.4 under 'ignore'",
+            "action group 'gripper' is not under 'outputs' (it has single_arm, hand): map it, or "
+            "list gripper.* under 'ignore'",
+        )
+    ]
     for line in (
         "does not fit robot so101:",
-        "camera 'wrist' is not in the contract (it has front, top)",
-        "state group 'single_arm' has 5 columns, the contract 4 joints "
-        "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
-        "action group 'single_arm' has 5 columns, of which no controller takes column 4: map it "
-        "under 'outputs', or list single_arm.4 under 'ignore'",
-        "action group 'gripper' is not under 'outputs' (it has single_arm, hand): map it, or list "
-        "gripper.* under 'ignore'",
         "unused: camera 'top' is not used",
         "unused: joint 'wrist_roll' is not moved, nor read",
         "unused: joint 'gripper' is not moved, nor read",

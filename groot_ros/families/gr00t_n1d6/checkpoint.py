@@ -242,6 +242,8 @@ def policy_spec(
 ) -> PolicySpec:
     """Return the inputs and outputs of a checkpoint for the embodiment `tag`."""
     embodiment = processor.embodiment(tag)
+    file = processor.path("processor_config.json")
+    modalities = f"processor_kwargs.modality_configs.{tag}"
     return PolicySpec(
         family=FAMILY,
         embodiment=tag,
@@ -256,6 +258,12 @@ def policy_spec(
         step_spacing=processor.action_spacing(tag),
         sampling_steps=config.num_inference_timesteps,
         supports_prefix=True,
+        sources={
+            "image_history": f"{file}: '{modalities}.video.delta_indices'",
+            "state_history": f"{file}: '{modalities}.state.delta_indices'",
+            "horizon": f"{file}: '{modalities}.action.delta_indices'",
+            "action_groups": f"{file}: '{modalities}.action.modality_keys'",
+        },
     )
 
 
