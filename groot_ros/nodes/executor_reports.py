@@ -60,6 +60,8 @@ class ExecutorReports:
         msg = DiagnosticArray(status=[timing.status(name), self._diagnosis.status(state, faults)])
         msg.header.stamp = ns_to_time(state.stamp_ns)
         self._diagnostics.publish(msg)
+        for problem in self._diagnosis.to_log:
+            self._node.get_logger().warning(problem)
 
     def log_output_faults(self, faults: Sequence[str]) -> None:
         """Log the faults of controllers that are new, and that there are none any more."""

@@ -304,6 +304,8 @@ class PolicyNode(ManagedNode):
         msg = DiagnosticArray(status=[self._diagnosis.status(status, age)])
         msg.header.stamp = status.header.stamp
         self._diagnostics.publish(msg)
+        for problem in self._diagnosis.to_log:
+            self.get_logger().warning(problem)
 
     def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()
