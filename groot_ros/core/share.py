@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+_CONTRACT = "the YAML file of a robot contract, or the name of a shipped one such as so101"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -43,9 +44,14 @@ def robot_path(robot: str) -> Path:
         robot: path of a file, or the name of a contract in config/robots.
 
     Raises:
-        ValueError: no such file and no such name; the message lists the names.
+        ValueError: not set, a directory, or no such file and no such name; the last message lists
+            the names.
 
     """
+    if not robot:
+        raise ValueError(f"parameter robot is not set: give {_CONTRACT}")
+    if Path(robot).is_dir():
+        raise ValueError(f"robot contract '{robot}': is a directory; give {_CONTRACT}")
     shipped = share_directory() / "config" / "robots"
     candidates = (Path(robot), shipped / robot, shipped / f"{robot}.yaml")
     for candidate in candidates:

@@ -270,3 +270,76 @@ def test_a_checkpoint_with_its_processor_in_a_folder_is_inspected(
         (checkpoint / name).rename(checkpoint / "processor" / name)
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]) == 0
     assert "fits robot so101" in capsys.readouterr().out
+
+
+def test_the_duration_of_a_chunk_is_shown_against_rate_and_latency(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]
+    assert main(arguments) == 0
+    chunk = "chunk: 8 steps of 0.0333 s = 0.267 s; an inference every 0.200 s"
+    expected = f"{chunk} leaves 0.067 s for its latency, which is not known"
+    assert expected in capsys.readouterr().out
+    assert main([*arguments, "--latency", "0.15"]) == 0
+    text = capsys.readouterr().out
+    assert f"{chunk} + latency 0.150 s = 0.350 s" in text
+    assert "warning (chunk_duration): " in text
+    assert main([*arguments, "--latency", "0.15", "--rate-hz", "10"]) == 0
+    text = capsys.readouterr().out
+    assert "an inference every 0.200 s + latency 0.150 s = 0.350 s" in text
+
+
+def test_the_parameters_of_a_file_are_checked(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters: {rate_hz: 2.0, other: 1}\n"
+        "/**/policy_node:\n  ros__parameters: {max_state_gap: 0.005, rtc: {mode: native}}\n"
+        "/executor_node:\n  ros__parameters: {joint_state_timeout: 0.02}\n"
+        "/recorder_node:\n  ros__parameters: {rate_hz: 0.1}\n"
+    )
+    arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]
+    arguments += ["--params-file", str(file)]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for check in ("chunk_duration", "state_gap"):
+        assert f"warning ({check}): " in text
+    assert "max_state_gap 0.005 s" in text
+    file.write_text("executor_node:\n  ros__parameters: {max_chunk_age: 0.001}\n")
+    assert main(arguments) == 2
+    expected = f"groot-ros inspect: {file}: max_chunk_age must be at least 0.05, not 0.001"
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--latency", "-1", "--latency must be above 0, not -1"),
+        ("--rate-hz", "0", "rate_hz must be at least 0.1, not 0"),
+        ("--engine-directory", "/nonexist", "/nonexist/manifest.json: no such file"),
+        ("--params-file", "/nonexist.yaml", "/nonexist.yaml: no such file"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    checkpoint: Path, option: str, value: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101", option, value]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert error.count("\n") == 1
+
+
+def test_image_steps_that_cannot_be_observed_are_an_error_without_a_robot_as_well(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "processor_config.json"
+    value = json.loads(path.read_text())
+    modes = value["processor_kwargs"]["modality_configs"][TAG]
+    modes["video"]["delta_indices"] = [-10, -5]
+    path.write_text(json.dumps(value))
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
+    key = f"processor_kwargs.modality_configs.{TAG}.video.delta_indices"
+    expected = f"error (image_history): {path}: '{key}' is [-10, -5], which ends before the"
+    assert expected in capsys.readouterr().out
