@@ -119,10 +119,6 @@ class SimRobotNode(Node):
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reset", self._on_reset)
 
-        self.get_logger().info(
-            f"simulates {contract.robot}: cameras {', '.join(contract.cameras)}, controllers "
-            f"{', '.join(c.name for c in contract.controllers)}"
-        )
         self._stop = threading.Event()
         self._physics = threading.Thread(target=self._run_physics, name="physics", daemon=True)
         self._physics.start()
