@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-_CONTRACT = "the YAML file of a robot contract, or the name of a shipped one such as so101"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -44,18 +43,16 @@ def robot_path(robot: str) -> Path:
         robot: path of a file, or the name of a contract in config/robots.
 
     Raises:
-        ValueError: not set, a directory, or no such file and no such name; the last message lists
-            the names.
+        ValueError: not set, or no such file and no such name; the message lists the names.
 
     """
-    if not robot:
-        raise ValueError(f"parameter robot is not set: give {_CONTRACT}")
-    if Path(robot).is_dir():
-        raise ValueError(f"robot contract '{robot}': is a directory; give {_CONTRACT}")
     shipped = share_directory() / "config" / "robots"
+    names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+    if not robot:
+        raise ValueError(f"robot is not set: give the file of a robot contract, or one of: {names}")
     candidates = (Path(robot), shipped / robot, shipped / f"{robot}.yaml")
     for candidate in candidates:
         if candidate.is_file():
             return candidate.resolve()
-    names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
-    raise ValueError(f"robot contract '{robot}': no such file, and not one of: {names}")
+    problem = "is a directory, not a file" if Path(robot).is_dir() else "no such file"
+    raise ValueError(f"robot contract '{robot}': {problem}, and not one of: {names}")

@@ -124,7 +124,7 @@ def test_a_directory_and_a_file_given_for_each_other_are_named(
     for argument, value, problem in (
         ("params_file", tmp_path, "is a directory: give a file"),
         ("engine_directory", tmp_path / "a.yaml", "is a file: give the directory that it is in"),
-        ("robot", tmp_path, "is a directory; give the YAML file of a robot contract"),
+        ("robot", tmp_path, "is a directory, not a file, and not one of: "),
         ("checkpoint", tmp_path / "empty", "is an empty directory"),
     ):
         (tmp_path / "empty").mkdir(exist_ok=True)

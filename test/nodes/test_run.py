@@ -123,6 +123,4 @@ def test_a_simulated_robot_without_a_contract_names_the_parameter(ros_domain):
     command = [sys.executable, "-m", "groot_ros.nodes", "sim_robot_node"]
     ran = subprocess.run(command, capture_output=True, text=True)
     assert ran.returncode == 2
-    assert "groot_ros: parameter robot is not set: give the YAML file of a robot contract" in (
-        ran.stderr
-    )
+    assert "groot_ros: robot is not set: give the file of a robot contract" in ran.stderr
