@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The list of all checks, and how to run it."""
 
-from groot_ros.checks import chunk_timing, fit, input_rates
+from groot_ros.checks import chunk_timing, fit, input_rates, trained_range
 from groot_ros.checks.check import CheckError, Context, Finding, Severity
 
 #: All checks, errors of fit first.
-CHECKS = (*fit.CHECKS, *input_rates.CHECKS, *chunk_timing.CHECKS)
+CHECKS = (*fit.CHECKS, *trained_range.CHECKS, *input_rates.CHECKS, *chunk_timing.CHECKS)
 
 
 def find_problems(context: Context) -> list[Finding]:

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from groot_ros.cli import add_command
 from groot_ros.core import PolicyConfig
 from groot_ros.core.config import config_from_file
@@ -225,22 +223,17 @@ def _state_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str
 
 
 def _action_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str]]:
-    relative = bool(span.relative_to)
-    zero = np.zeros(1)
-    if relative:
-        zero = robot.action_to_si(span.group, np.zeros_like(span.low))
-    ends = [robot.action_to_si(span.group, end) - zero for end in (span.low, span.high)]
-    for joint, a, b in zip(robot.action_groups[span.group].joints, *ends, strict=True):
-        limits = robot.joints[joint].limits
-        lower, upper = limits.lower, limits.upper
-        if relative:
-            lower, upper = lower - upper, upper - lower
-        kind = "offset" if relative else "action"
-        yield _row(joint, robot.joints[joint].unit, kind, (a, b), lower, upper)
+    from groot_ros.checks.trained_range import trained_targets
+
+    kind = "offset" if span.relative_to else "action"
+    for trained in trained_targets(span, robot):
+        unit = robot.joints[trained.joint].unit
+        ends = (trained.low, trained.high)
+        yield _row(trained.joint, unit, kind, ends, trained.lower, trained.upper)
 
 
 def _row(
-    joint: str, unit: str, kind: str, ends: "tuple[np.floating, ...]", lower: float, upper: float
+    joint: str, unit: str, kind: str, ends: tuple[float, float], lower: float, upper: float
 ) -> list[str]:
     """Return one row, marked "!" if the range exceeds the limits by more than rounding."""
     low, high = sorted(map(float, ends))

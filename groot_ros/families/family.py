@@ -36,6 +36,7 @@ class PolicySpec:
         supports_prefix: True if a chunk can continue committed motion (real-time chunking).
         stateful: True if an inference depends on earlier ones of the session.
         sources: field of this record -> file and key that it was read from, for messages.
+        ranges: training ranges of its groups, as far as they are known.
 
     """
 
@@ -54,6 +55,7 @@ class PolicySpec:
     supports_prefix: bool = False
     stateful: bool = False
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    ranges: "tuple[GroupRange, ...]" = field(default=(), compare=False)
 
 
 class Processor(Protocol):

@@ -104,6 +104,11 @@ def test_what_inspect_finds_is_what_configure_refuses(
         (keep, camera("wrist", rate=15.0), "max_image_skew 0.05 s apart ('front' has 30 Hz)"),
         (keep, lambda c: c["inputs"]["sources"]["arm"].update(rate=8.0), "max_state_gap 0.1 s"),
         (modality("action", delta_indices=[0, 1, 2]), keep, "a chunk lasts 0.100 s"),
+        (
+            keep,
+            lambda c: c["joints"]["elbow_flex"].pop("unit_in"),
+            "'joints.elbow_flex' is trained with offsets from -20 to 20 rad, most of them beyond",
+        ),
         (keep, keep, ""),
     ],
 )
