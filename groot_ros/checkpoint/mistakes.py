@@ -39,9 +39,10 @@ _FILES = {
         (".zip", ".tar", ".gz", ".tgz", ".xz", ".zst"), "is an archive: unpack it first"
     ),
 }
-_CHECKPOINT_NAME = re.compile(r"checkpoint-(\d+)")
-#: Largest number of entries of a directory that are looked at.
-_MOST = 10_000
+#: Largest number of entries of a directory that are looked at, and of folders at one depth.
+_MOST, _MOST_FOLDERS = 10_000, 200
+#: Depth to which checkpoints are looked for: RUN/checkpoints/010000/pretrained_model.
+_DEPTH = 4
 
 
 def checkpoint_mistake(path: Path) -> str:
@@ -75,15 +76,28 @@ def _entries(directory: Path) -> Iterator[str]:
             yield name
 
 
-def _newest(directory: Path, entries: list[str]) -> Path | None:
-    numbers = {
-        int(match.group(1)): name
-        for name in entries
-        if (match := _CHECKPOINT_NAME.fullmatch(name)) and (directory / name).is_dir()
-    }
-    # The newest one may be incomplete, if the training was ended while it was written.
-    complete = [n for n, name in numbers.items() if (directory / name / "config.json").exists()]
-    return directory / numbers[max(complete or numbers)] if numbers else None
+def _newest(directory: Path) -> tuple[Path | None, int]:
+    """Return the newest checkpoint in a directory, and how many there are.
+
+    The newest one has the largest number in its path, such as 10000 in checkpoint-10000 or in
+    checkpoints/010000/pretrained_model. One without config.json counts only if no other is there:
+    the training may have been ended while it was written.
+    """
+    complete: list[Path] = []
+    started: list[Path] = []
+    level = [directory]
+    for _ in range(_DEPTH):
+        inner = [p for d in level for p in sorted(d.iterdir()) if p.is_dir()][:_MOST_FOLDERS]
+        complete += [p for p in inner if (p / "config.json").is_file()]
+        started += [p for p in inner if re.fullmatch(r"checkpoint-\d+", p.name)]
+        level = [p for p in inner if p not in complete and not p.name.startswith(".")]
+    found = complete or started
+
+    def number(path: Path) -> int:
+        numbers = re.findall(r"\d+", str(path.relative_to(directory)))
+        return int(numbers[-1]) if numbers else -1
+
+    return max(found, key=number, default=None), len(found)
 
 
 def _file_mistake(path: Path) -> str:
@@ -158,8 +172,13 @@ def _hub_directory(path: Path, entries: list[str]) -> str:
 
 
 def _training_output(path: Path, entries: list[str]) -> str:
-    newest = _newest(path, entries)
-    return f"is the output directory of a training: did you mean {newest}?" if newest else ""
+    """Recognise a directory around one checkpoint or several."""
+    newest, count = _newest(path)
+    if newest is None or ("config.json" in entries and _has_weights(entries)):
+        return ""
+    if count == 1 and not re.search(r"\d", str(newest.relative_to(path))):
+        return f"has no config.json: did you mean {newest}?"
+    return f"is the output directory of a training: did you mean {newest}?"
 
 
 def _engine(path: Path, entries: list[str]) -> str:
@@ -207,14 +226,6 @@ def _pickles(path: Path, entries: list[str]) -> str:
     )
 
 
-def _only_child(path: Path, entries: list[str]) -> str:
-    """Recognise a directory whose only checkpoint is one level below."""
-    inner = [name for name in entries if (path / name / "config.json").is_file()]
-    if "config.json" not in entries and len(inner) == 1:
-        return f"has no config.json: did you mean {path / inner[0]}?"
-    return ""
-
-
 def _incomplete(path: Path, entries: list[str]) -> str:
     if any(name.endswith((".incomplete", ".part", ".tmp")) for name in entries):
         return "is an incomplete download: download it again"
@@ -234,13 +245,12 @@ _TESTS: tuple[Callable[[Path, list[str]], str], ...] = (
     _empty,
     _hub_directory,
     _adapter,
+    _data_set,
+    _engine,
     _training_output,
     _deepspeed,
     _fsdp,
-    _data_set,
-    _engine,
     _part,
     _pickles,
-    _only_child,
     _incomplete,
 )

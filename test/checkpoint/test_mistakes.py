@@ -53,6 +53,14 @@ def test_the_output_directory_of_a_training_names_its_newest_checkpoint(tmp_path
     )
 
 
+def test_checkpoints_in_deeper_folders_are_found_by_their_number(tmp_path: Path) -> None:
+    inner = [f"pick/checkpoints/{n:06d}/pretrained_model/config.json" for n in (9000, 20000)]
+    run = make(tmp_path / "train", *inner, "pick/logs/")
+    newest = f"{run}/pick/checkpoints/020000/pretrained_model"
+    assert problem_of(run).endswith(f"did you mean {newest}?")
+    assert problem_of(run / "pick" / "checkpoints").endswith(f"did you mean {newest}?")
+
+
 def test_a_checkpoint_that_was_not_written_to_its_end_is_not_suggested(tmp_path: Path) -> None:
     out = make(tmp_path / "out", "checkpoint-9000/config.json", "checkpoint-10000/optimizer.pt")
     assert problem_of(out).endswith(f"did you mean {out}/checkpoint-9000?")
