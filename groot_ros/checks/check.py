@@ -23,7 +23,7 @@ class Severity(str, Enum):
 
 @dataclass(frozen=True)
 class Context:
-    """What is known when checks run; a check whose needs are not known is skipped.
+    """Facts that checks compare; a check whose needs are not known is skipped.
 
     Attributes:
         spec: inputs and outputs of the checkpoint, for one embodiment.

@@ -60,7 +60,7 @@ def _image_skew(spec: PolicySpec, robot: RobotContract, policy: PolicyConfig) ->
             f"cameras.{camera.name}.rate",
             f"is {camera.rate:g} Hz, an image every {1 / camera.rate:.3f} s, but images of one "
             f"observation may be max_image_skew {policy.max_image_skew:g} s apart ({shown}): the "
-            "newest images often do not fit each other (skewed_images)",
+            "newest ones often do not fit, so that older ones are used, or none (skewed_images)",
             f"set max_image_skew to at least {_up(1 / camera.rate)}, or increase the rate",
         )
 

@@ -259,6 +259,8 @@ def file_digest(path: Path) -> str:
 def is_readable(path: Path) -> bool:
     """Return whether the file exists; raises EngineFilesError if it cannot be read."""
     try:
+        if path.is_dir():
+            raise EngineFilesError(f"{path}: is a directory; a file is expected there")
         if not path.is_file():
             return False
         path.open("rb").close()
