@@ -255,6 +255,8 @@ def test_an_embodiment_that_cannot_be_read_is_shown_and_the_other_one_is_usable(
     value = json.loads(path.read_text())
     value["processor_kwargs"]["modality_configs"]["future"] = {"streams": []}
     path.write_text(json.dumps(value))
+    change(checkpoint / "statistics.json", future=["another format"])
+    change(checkpoint / "embodiment_id.json", future="twelve")
     assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
     text = capsys.readouterr().out
     assert f"cannot be used: {path}: processor_kwargs.modality_configs.future: 'video'" in text
