@@ -20,8 +20,9 @@ from groot_ros.runtime.reference_outputs import ReferenceOutputs, ValidationResu
 
 #: Seconds between actions where no robot contract defines them.
 DEFAULT_ACTION_DT = 1.0 / 30.0
-#: s: a first run that takes longer is not repeated for the estimate of the latency.
-_LONG_RUN = 2.0
+#: s: a first run that takes longer is not repeated for the estimate of the latency. The first run
+#: may capture graphs or compile, so it is no estimate for a fast engine.
+_LONG_RUN = 20.0
 
 
 class InferenceError(RuntimeError):
