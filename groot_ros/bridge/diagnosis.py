@@ -4,6 +4,7 @@
 Each status is compared with the previous one: only what was counted since then is a fault.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,19 +34,61 @@ _LARGE_DISCONTINUITY = 0.1
 _SLOW = 0.8
 
 
+#: Number of consecutive diagnoses with a problem after which it is logged.
+_LASTING = 3
+
+
 @dataclass(frozen=True)
 class Finding:
-    """One problem; `level` is one of DiagnosticStatus."""
+    """One problem.
+
+    Attributes:
+        level: one of DiagnosticStatus.
+        text: what is wrong.
+        code: name of a problem that may last without any other sign; it is logged once.
+        remedy: how to fix it, for the log.
+
+    """
 
     level: bytes
     text: str
+    code: str = ""
+    remedy: str = ""
+
+
+class LastingProblems:
+    """Selects the problems to log: each code once, when it has lasted for some diagnoses."""
+
+    def __init__(self) -> None:
+        self._lasted: Counter[str] = Counter()
+        self._logged: set[str] = set()
+
+    def record(self, findings: Sequence[Finding]) -> tuple[str, ...]:
+        """Record the findings of one diagnosis; return the lines to log now."""
+        present = {finding.code: finding for finding in findings if finding.code}
+        self._lasted = Counter({code: self._lasted[code] + 1 for code in present})
+        due = {c for c, count in self._lasted.items() if count >= _LASTING} - self._logged
+        self._logged |= due
+        return tuple(f"{f.text}: {f.remedy}" for code, f in present.items() if code in due)
+
+    def reset(self) -> None:
+        """Log every problem again when it has lasted again."""
+        self._lasted.clear()
+        self._logged.clear()
 
 
 class ExecutorDiagnosis:
-    """Diagnostic status of consecutive executor states."""
+    """Diagnostic status of consecutive executor states.
+
+    Attributes:
+        to_log: problems that have lasted for some time, which the last status is the first to tell.
+
+    """
 
     def __init__(self, name: str) -> None:
         self._name = f"{name}: motion"
+        self._lasting = LastingProblems()
+        self.to_log: tuple[str, ...] = ()
         self._before: ExecutorState | None = None
 
     def status(self, state: ExecutorState, faults: Sequence[str] = ()) -> DiagnosticStatus:
@@ -73,13 +116,36 @@ class ExecutorDiagnosis:
         findings += [f for f in _stopped(state) if f.text not in faults]
         findings += _rejected(rejected)
         if underruns > 0:
-            findings.append(Finding(DiagnosticStatus.WARN, "no chunk came in time"))
+            findings.append(
+                Finding(
+                    DiagnosticStatus.WARN,
+                    "no chunk came in time",
+                    "underruns",
+                    f"the robot stops between chunks ({state.underruns} times so far); see "
+                    "within_budget of policy_status, and infer faster or use longer chunks",
+                )
+            )
         if limited:
-            text = f"limits changed chunks of {', '.join(limited)}"
-            findings.append(Finding(DiagnosticStatus.WARN, text))
+            findings.append(
+                Finding(
+                    DiagnosticStatus.WARN,
+                    f"limits changed chunks of {', '.join(limited)}",
+                    "limited_chunks",
+                    "the robot does not move as the policy proposes; compare its velocities with "
+                    "the limits of the robot contract and with limits_scale",
+                )
+            )
         if accepted and discontinuity > _LARGE_DISCONTINUITY:
-            text = f"consecutive chunks disagree by {discontinuity:.2f} at {joint}"
-            findings.append(Finding(DiagnosticStatus.WARN, text))
+            findings.append(
+                Finding(
+                    DiagnosticStatus.WARN,
+                    f"consecutive chunks disagree by {discontinuity:.2f} at {joint}",
+                    "discontinuity",
+                    "check the latencies of the cameras in the robot contract, or use rtc.mode of "
+                    "the policy",
+                )
+            )
+        self.to_log = self._lasting.record(findings)
         values = {
             "status": state.status.name,
             "reason code": state.reason_code.value,
@@ -98,10 +164,17 @@ class ExecutorDiagnosis:
 
 
 class PolicyDiagnosis:
-    """Diagnostic status of consecutive policy status messages."""
+    """Diagnostic status of consecutive policy status messages.
+
+    Attributes:
+        to_log: problems that have lasted for some time, which the last status is the first to tell.
+
+    """
 
     def __init__(self, name: str) -> None:
         self._name = f"{name}: inference"
+        self._lasting = LastingProblems()
+        self.to_log: tuple[str, ...] = ()
         self._rejections: dict[str, int] = {}
 
     def status(self, msg: PolicyStatus, max_image_age: float) -> DiagnosticStatus:
@@ -112,7 +185,10 @@ class PolicyDiagnosis:
         latency = sum(stage.p95 for stage in msg.stages)
         findings = _rejected(rejected)
         if active:
-            findings += _slow(msg) + _stale(msg, max_image_age)
+            findings += _slow(msg) + _stale(msg, max_image_age) + _slow_inputs(msg)
+        else:
+            self._lasting.reset()
+        self.to_log = self._lasting.record(findings)
         values = {
             "rate": f"{msg.rate:.2f} of {msg.target_rate:.2f} Hz",
             "latency p50": f"{1e3 * sum(stage.p50 for stage in msg.stages):.1f} ms",
@@ -148,11 +224,30 @@ def _slow(msg: PolicyStatus) -> list[Finding]:
             f"inference is too slow for the horizon: a chunk is {msg.inference_delay} steps late "
             f"and {msg.execution_horizon} of its {msg.horizon} steps are executed"
         )
-        found.append(Finding(DiagnosticStatus.WARN, text))
+        remedy = (
+            "the robot stops between chunks; infer faster (fewer num_inference_steps, a faster "
+            "engine, another rate_hz), or use a checkpoint with more action steps"
+        )
+        found.append(Finding(DiagnosticStatus.WARN, text, "over_budget", remedy))
     if 0.0 < msg.rate < _SLOW * msg.target_rate:
         text = f"{msg.rate:.1f} chunks/s instead of {msg.target_rate:.1f}"
-        found.append(Finding(DiagnosticStatus.WARN, text))
+        remedy = "set rate_hz to what this machine reaches, or use a faster engine"
+        found.append(Finding(DiagnosticStatus.WARN, text, "slow_rate", remedy))
     return found
+
+
+def _slow_inputs(msg: PolicyStatus) -> list[Finding]:
+    return [
+        Finding(
+            DiagnosticStatus.WARN,
+            f"{each.name} has {each.rate:.1f} Hz, the robot contract states "
+            f"{each.expected_rate:g} Hz",
+            f"slow_input {each.name}",
+            "messages are lost (docs/how-to/cameras.md), or the rate in the contract is wrong",
+        )
+        for each in msg.inputs
+        if 0.0 < each.rate < _SLOW * each.expected_rate
+    ]
 
 
 def _stale(msg: PolicyStatus, max_image_age: float) -> list[Finding]:

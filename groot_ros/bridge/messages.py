@@ -9,6 +9,7 @@ from builtin_interfaces.msg import Time
 from numpy.typing import NDArray
 
 from groot_ros.core import (
+    CHUNK_STEPS,
     NS_PER_S,
     ActionChunk,
     ActionGroup,
@@ -28,9 +29,6 @@ from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import ExecutorState as ExecutorStateMsg
 from groot_ros.msg import InputStamp, RejectionCount, StageDuration
 
-#: Largest number of steps of a chunk: far more than any policy proposes, but few enough to plan
-#: within a tick.
-_MAX_STEPS = 1000
 #: Largest number of rows of a timeline: more than any executor sends.
 _MAX_ROWS = 100_000
 #: Range of the time between two rows of a timeline, s.
@@ -77,7 +75,8 @@ def chunk_from_msg(msg: ActionChunkMsg) -> ActionChunk:
     """Convert a message to a chunk; raise MalformedError if the chunk would be invalid."""
     horizon = int(msg.horizon)
     require(horizon > 0, "sizes_disagree", "the chunk's horizon is 0")
-    require(horizon <= _MAX_STEPS, "too_long", f"{horizon} steps in a chunk, at most {_MAX_STEPS}")
+    longest = CHUNK_STEPS[1]
+    require(horizon <= longest, "too_long", f"{horizon} steps in a chunk, at most {longest}")
     require(bool(msg.session.strip()), "no_session", "the chunk has no session")
     require(
         msg.id < _MAX_ID and msg.episode < _MAX_EPISODE,

@@ -18,6 +18,10 @@ from groot_ros.core.config import parameters_of
 _LOGGER = logging.getLogger("groot_ros.bringup")
 
 
+#: Choices of a launch argument that is true or false.
+_FLAG = ("true", "false")
+
+
 @dataclass(frozen=True)
 class Argument:
     """One launch argument; `groot-ros up` has an option of the same name."""
@@ -29,9 +33,14 @@ class Argument:
 
     @property
     def accepted(self) -> tuple[str, ...]:
-        """Return the choices and the values of version 0.1 that stand for one of them."""
+        """Return the choices, other spellings of them, and values of version 0.1 for them.
+
+        Launch files of other packages pass on True and False, as Python writes them.
+        """
         renamed = RENAMED_VALUES.get(self.name, {})
-        return (*self.choices, *(old for old, new in renamed.items() if new in self.choices))
+        spelled = ("True", "False") if self.choices == _FLAG else ()
+        old = (old for old, new in renamed.items() if new in self.choices)
+        return (*self.choices, *spelled, *old)
 
 
 #: Fields of the policy's configuration that are launch arguments.
@@ -53,7 +62,7 @@ def _policy_argument(name: str, default: str | None = None) -> Argument:
     """Return the launch argument of a parameter of the policy node."""
     declared = _POLICY[name]
     if isinstance(declared.default, bool):
-        return Argument(name, "false", declared.description, ("true", "false"))
+        return Argument(name, "false", declared.description, _FLAG)
     value = str(declared.default) if default is None else default
     return Argument(name, value, declared.description, declared.choices)
 
@@ -68,8 +77,8 @@ ARGUMENTS = (
     *(_policy_argument(name, {"robot": "so101"}.get(name)) for name in _POLICY_FIELDS),
     Argument("params_file", "", "YAML file of ROS parameters; templates: config/*.yaml"),
     Argument("namespace", "", "Namespace of all nodes and topics; one per robot"),
-    Argument("use_sim_time", "false", "Use the time published on /clock", ("true", "false")),
-    Argument("autostart", "true", "Configure and activate the nodes at start", ("true", "false")),
+    Argument("use_sim_time", "false", "Use the time published on /clock", _FLAG),
+    Argument("autostart", "true", "Configure and activate the nodes at start", _FLAG),
     Argument("log_level", "info", "Log level", ("debug", "info", "warn", "error")),
     Argument("policy_nice", "10", "Nice level of the policy; the executor has priority"),
     Argument("executor_nice", "0", "Nice level of the executor; below 0 requires privileges"),
@@ -85,7 +94,7 @@ RECORD_ARGUMENTS = (
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
     Argument("output", "", "Directory of the bag; must not exist"),
     Argument("namespace", "", "Namespace of the graph"),
-    Argument("use_sim_time", "false", "Use and record /clock", ("true", "false")),
+    Argument("use_sim_time", "false", "Use and record /clock", _FLAG),
 )
 
 
@@ -116,7 +125,8 @@ def resolve(values: Mapping[str, str], arguments: Iterable[Argument] = ARGUMENTS
     for name, argument in known.items():
         if argument.choices and merged[name] not in argument.choices:
             if merged[name] in argument.accepted:
-                merged[name] = _present_value(name, merged[name])
+                lower = merged[name].lower()
+                merged[name] = lower if lower in _FLAG else _present_value(name, merged[name])
                 continue
             choices = ", ".join(argument.choices)
             raise ValueError(f"{name} must be one of {choices}, not '{merged[name]}'")
@@ -174,7 +184,8 @@ def optional_file(name: str, value: str) -> tuple[Path, ...]:
     if not value:
         return ()
     if not Path(value).is_file():
-        raise ValueError(f"{name} '{value}' does not exist")
+        problem = "is a directory: give a file" if Path(value).is_dir() else "does not exist"
+        raise ValueError(f"{name} '{value}' {problem}")
     return (Path(value).resolve(),)
 
 

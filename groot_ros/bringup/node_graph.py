@@ -261,11 +261,13 @@ def _checkpoint(value: str) -> str:
             f"(for the simulated robot: {demo_checkpoint()})"
         )
     from groot_ros.checkpoint.locate import find_checkpoint
+    from groot_ros.checkpoint.mistakes import checkpoint_mistake
 
     path = find_checkpoint(value)
     # The family is looked up by the node: this runs under a Python without its packages.
     if path.is_dir() and not any(path.glob("*.json")):
-        raise ValueError(f"checkpoint '{value}' is not a checkpoint: it has no *.json file")
+        mistake = checkpoint_mistake(path) or "is not a checkpoint: it has no *.json file"
+        raise ValueError(f"checkpoint '{value}' {mistake}")
     return str(path.resolve())
 
 
@@ -277,6 +279,8 @@ def _assets(name: str, value: str) -> dict[str, str]:
 
 def _engine_directory(value: str) -> dict[str, str]:
     """Return no parameter for an empty value, so that params_file can set it."""
+    if Path(value).is_file():
+        raise ValueError(f"engine_directory '{value}' is a file: give the directory that it is in")
     if value and not (Path(value) / "manifest.json").is_file():
         raise ValueError(
             f"engine_directory '{value}' has no manifest.json: "

@@ -5,6 +5,8 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from groot_ros.checkpoint.locate import processor_directory
+
 _JSON = ("config.json", "processor_config.json", "statistics.json", "embodiment_id.json")
 #: Samples of a large file, and the size of each in bytes.
 _PLACES, _BYTES = 16, 65536
@@ -24,7 +26,9 @@ def checkpoint_digest(directory: Path, assets: Mapping[str, Path]) -> str:
 
     """
     digest = hashlib.sha256()
-    for path in sorted(directory.glob("*.json")):
+    files = {path.name: path for path in processor_directory(directory).glob("*.json")}
+    files |= {path.name: path for path in directory.glob("*.json")}
+    for _, path in sorted(files.items()):
         if path.name in _JSON or path.name.endswith(".index.json"):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
     for name, path in sorted(assets.items()):

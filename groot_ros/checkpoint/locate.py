@@ -1,19 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Find checkpoints and the VLM's files on this machine; nothing is ever downloaded."""
 
+import difflib
 import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from groot_ros.checkpoint.mistakes import require_no_pointer
 from groot_ros.core.config_reader import CheckpointError, unreadable
 
 #: Tokenizer files: a tokenizer has either the first three or the last one.
 TOKENIZER_FILES = ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer.json")
+PROCESSOR_CONFIG = "processor_config.json"
 #: Files of a checkpoint that are read in addition to its weights.
 _READ = (
     "config.json",
-    "processor_config.json",
+    PROCESSOR_CONFIG,
     "statistics.json",
     "embodiment_id.json",
     "eagle_config.json",
@@ -38,6 +41,16 @@ class BackboneAssets:
     def files(self) -> dict[str, Path]:
         """Return the files to read, by names that do not depend on their location."""
         return {"config": self.config, **{p.name: p for p in tokenizer_files(self.tokenizer)}}
+
+
+def processor_directory(checkpoint: Path) -> Path:
+    """Return the directory of processor_config.json: the checkpoint, or processor/ inside of it.
+
+    Isaac-GR00T's training writes the processor next to the weights or into that folder.
+    """
+    inner = checkpoint / "processor"
+    separate = (inner / PROCESSOR_CONFIG).exists() and not (checkpoint / PROCESSOR_CONFIG).exists()
+    return inner if separate else checkpoint
 
 
 def has_tokenizer(directory: Path) -> bool:
@@ -107,24 +120,36 @@ def find_checkpoint(name: str | Path) -> Path:
                 return path
         directory = resolve(name)
         if directory is not None:
-            _require_readable(directory)
+            for part in {directory, processor_directory(directory)}:
+                _require_readable(part)
             return directory
     except OSError as error:
         raise unreadable(Path(error.filename or name), error) from error
-    if not is_hub_id(name):
-        raise CheckpointError(f"checkpoint {name}: no such directory")
+    similar = _similar(path)
+    if similar or not is_hub_id(name):
+        raise CheckpointError(f"checkpoint {name}: no such directory{similar}")
     raise CheckpointError(
         f"checkpoint {name}: is neither a directory nor a hub id in {hub_cache()}; "
         f"download it first: hf download {name}"
     )
 
 
+def _similar(path: Path) -> str:
+    """Return a question with the directory that was probably meant, or an empty string."""
+    try:
+        names = [p.name for p in path.parent.iterdir() if p.is_dir()]
+    except OSError:
+        return ""
+    # A step number that was mistyped or never written: the name must be almost the same.
+    close = difflib.get_close_matches(path.name, names, n=1, cutoff=0.8)
+    return f": did you mean {path.parent / close[0]}?" if close else ""
+
+
 def _require_readable(directory: Path) -> None:
-    """Raise OSError naming a file of the checkpoint that may not be opened."""
-    for name in os.listdir(directory):
+    """Raise OSError naming a file that may not be opened, CheckpointError a Git LFS pointer."""
+    for name in sorted(os.listdir(directory)):
         if name in _READ or name.endswith((".safetensors", ".safetensors.index.json")):
-            with (directory / name).open("rb"):
-                pass
+            require_no_pointer(directory / name)
 
 
 def find_backbone_assets(
@@ -146,6 +171,11 @@ def find_backbone_assets(
     if other is None and backbone_assets is not None and not is_hub_id(backbone_assets):
         # An error even if the checkpoint contains the files, as the user named this directory.
         raise CheckpointError(f"backbone_assets {backbone_assets}: no such directory")
+    if other is not None:
+        try:
+            _require_readable(other)
+        except OSError as error:
+            raise unreadable(Path(error.filename or other), error) from error
     configs = [checkpoint / "eagle_config.json"]
     tokenizers = [checkpoint]
     if other is not None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from groot_ros.checkpoint.mistakes import checkpoint_mistake, require_no_pointer
 from groot_ros.core.config_reader import CheckpointError, Fields, unreadable
 
 _DTYPES = {
@@ -103,7 +104,7 @@ def _opened(path: Path) -> Iterator[Any]:
     """Open a file, and convert the library's exceptions to CheckpointError."""
     try:
         # The library reports a file without read permission as missing.
-        path.open("rb").close()
+        require_no_pointer(path)
         with safe_open(path, framework="pt") as file:
             yield file
     except OSError as error:
@@ -138,7 +139,10 @@ def _found(directory: Path) -> dict[str, TensorEntry]:
     if single.exists():
         return read_header(single)
     if not index.exists():
-        raise CheckpointError(f"{directory}: has neither {single.name} nor {index.name}")
+        mistake = checkpoint_mistake(directory)
+        raise CheckpointError(
+            f"{directory}: {mistake or f'has neither {single.name} nor {index.name}'}"
+        )
     weight_map = Fields.read(index).section("weight_map")
     shards = {weight_map.text(name) for name in weight_map.value}
     for shard in sorted(shards):

@@ -131,14 +131,20 @@ def _live_topics() -> Mapping[str, str]:
 
 
 def _check(args: argparse.Namespace) -> int:
-    """Read a contract and print what it says; each error is one line with file and key."""
+    """Read a contract and print what it says; each error is one line with file and key.
+
+    Checks that need a checkpoint are those of `groot-ros inspect`.
+    """
+    from groot_ros.checks import Context, Severity, find_problems
+    from groot_ros.control.settings import ExecutorConfig
     from groot_ros.core.share import robot_path
     from groot_ros.robot import load_contract
 
     path = robot_path(args.robot)
     robot = load_contract(path)
-    for warning in robot.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+    found = find_problems(Context(robot=robot, robot_file=str(path), executor=ExecutorConfig()))
+    for finding in found:
+        print(f"{finding.severity.value}: {finding}", file=sys.stderr)
     print(f"{path}: robot {robot.robot}, {pluralise(len(robot.joints), 'joint')}")
     header = ["joint", "type", "from", "to", "unit", "speed", "read by", "moved by", "controller"]
     print(format_table(header, _rows(robot)))
@@ -146,7 +152,7 @@ def _check(args: argparse.Namespace) -> int:
         print(f"camera {view}: {camera.topic}, {camera.encoding}, {camera.rate:g} Hz")
     for source in robot.sources:
         print(f"source {source.name}: {source.topic}, {len(source.joints)} joints")
-    return 0
+    return 1 if any(finding.severity is Severity.ERROR for finding in found) else 0
 
 
 def _rows(robot: "RobotContract") -> list[list[str]]:

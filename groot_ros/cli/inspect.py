@@ -2,15 +2,19 @@
 """`groot-ros inspect`: show what a checkpoint is and whether it fits a robot."""
 
 import argparse
+import math
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from groot_ros.cli import add_command
+from groot_ros.core import PolicyConfig
+from groot_ros.core.config import config_from_file
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
+    from groot_ros.checks import Context
     from groot_ros.families.family import CheckpointSummary, EmbodimentSummary, GroupRange
     from groot_ros.robot import RobotContract
 
@@ -18,11 +22,12 @@ _EXAMPLES = """examples:
   groot-ros inspect --checkpoint ~/checkpoints/pick
   groot-ros inspect --checkpoint nvidia/GR00T-N1.6-3B --embodiment gr1 --columns
   groot-ros inspect --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml
+  groot-ros inspect --checkpoint ~/checkpoints/pick --robot so101 --rate-hz 4 --latency 0.2
 
-Exit status 0 if `groot-ros infer` can load these files (the weights are not checked). Exit status 1
-if files of the VLM are missing, files do not match each other, or the robot lacks a camera, a group
-or a joint that the checkpoint needs. Ranges outside a joint's limits are marked "!" and do not
-change the status.
+Exit status 0 if an embodiment can be used (the weights are not checked). Exit status 1 if files of
+the VLM are missing, files do not match each other, or a check finds an error: configure would fail,
+or the executor would reject the chunks. Warnings, and ranges outside a joint's limits (marked "!"),
+do not change the status. The checks: docs/reference/checks.md
 """
 
 
@@ -37,17 +42,25 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add("--backbone-assets", metavar="DIR", help="the VLM's config and tokenizer, or a hub id")
     add("--base-checkpoint", metavar="DIR", help="base model that the checkpoint refers to")
     add("--columns", action="store_true", help="show a range per column, not per group")
+    rate = PolicyConfig.rate_hz
+    add("--rate-hz", type=float, metavar="HZ", help=f"inference rate to check (default: {rate})")
+    add(
+        "--latency",
+        type=float,
+        metavar="S",
+        help="time of one inference to check (default: as measured in --engine-directory)",
+    )
+    add("--engine-directory", metavar="DIR", help="directory of `groot-ros engine make`")
+    add("--params-file", metavar="FILE", help="YAML file of ROS parameters to check")
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a summary of the checkpoint; return 0 if an embodiment can be used, else 1."""
     from groot_ros.checkpoint.locate import find_checkpoint
-    from groot_ros.core.share import robot_path
     from groot_ros.families.registry import find_family
-    from groot_ros.robot import load_contract
 
-    robot = None if args.robot is None else load_contract(robot_path(args.robot))
+    known = _known(args)
     path = find_checkpoint(args.checkpoint)
     summary = find_family(path).describe(
         path,
@@ -56,8 +69,44 @@ def run(args: argparse.Namespace) -> int:
         base=args.base_checkpoint,
     )
     _show_model(summary)
-    usable = [_show_embodiment(e, robot, args.columns) for e in summary.embodiments]
+    usable = [_show_embodiment(e, known, args.columns) for e in summary.embodiments]
     return 0 if not summary.problem and any(usable) else 1
+
+
+def _known(args: argparse.Namespace) -> "Context":
+    """Return what the options say about robot, parameters and latency."""
+    from groot_ros.checks import Context
+    from groot_ros.control.settings import ExecutorConfig
+    from groot_ros.core.share import robot_path
+    from groot_ros.robot import load_contract
+
+    policy, executor = PolicyConfig(), ExecutorConfig()
+    if args.params_file is not None:
+        path = Path(args.params_file)
+        policy = config_from_file(path, "policy_node", PolicyConfig)
+        executor = config_from_file(path, "executor_node", ExecutorConfig)
+    if args.rate_hz is not None:
+        policy = replace(policy, rate_hz=args.rate_hz)
+    if args.latency is not None and not 0 < args.latency < math.inf:
+        raise ValueError(f"--latency must be above 0, not {args.latency:g}")
+    latency = args.latency or 0.0
+    if args.latency is None and args.engine_directory is not None:
+        latency = _measured_latency(Path(args.engine_directory))
+    if args.robot is None:
+        return Context(policy=policy, latency=latency)
+    file = robot_path(args.robot)
+    return Context(None, load_contract(file), str(file), policy, executor, latency)
+
+
+def _measured_latency(directory: Path) -> float:
+    """Return the time of the fastest engine that was validated on this machine, s; 0 if none."""
+    from groot_ros.runtime.device import choose_device
+    from groot_ros.runtime.engine_benchmarks import seconds_here
+    from groot_ros.runtime.manifest import Manifest
+
+    Manifest.read(directory)
+    measured = seconds_here(directory, choose_device("auto"))
+    return min(measured.values(), default=0.0)
 
 
 def _show_model(summary: "CheckpointSummary") -> None:
@@ -77,9 +126,7 @@ def _show_model(summary: "CheckpointSummary") -> None:
         print(summary.problem)
 
 
-def _show_embodiment(
-    summary: "EmbodimentSummary", robot: "RobotContract | None", columns: bool
-) -> bool:
+def _show_embodiment(summary: "EmbodimentSummary", known: "Context", columns: bool) -> bool:
     """Print one embodiment; return whether it can be used, with the robot if there is one."""
     print()
     for line in summary.lines:
@@ -90,7 +137,8 @@ def _show_embodiment(
     header = ["group", "columns", "kind", "normalised", "from", "to"]
     rows = [row for span in summary.ranges for row in _range_rows(span, columns)]
     print(format_table(header, rows))
-    return robot is None or _show_fit(summary, robot)
+    known = replace(known, spec=summary.spec)
+    return _show_findings(known) if known.robot is None else _show_fit(summary, known, known.robot)
 
 
 def _range_rows(span: "GroupRange", columns: bool) -> Iterator[list[str]]:
@@ -104,24 +152,42 @@ def _range_rows(span: "GroupRange", columns: bool) -> Iterator[list[str]]:
         yield [name, str(count), kind, span.normalisation, f"{low:.4g}", f"{high:.4g}"]
 
 
-def _show_fit(summary: "EmbodimentSummary", robot: "RobotContract") -> bool:
+def _show_findings(known: "Context") -> bool:
+    """Print what the checks find; return whether they find no error."""
+    from groot_ros.checks import Severity, find_problems
+
+    findings = find_problems(known)
+    errors = any(finding.severity is Severity.ERROR for finding in findings)
+    if known.robot is not None:
+        name = known.robot.robot
+        print(f"does not fit robot {name}:" if errors else f"fits robot {name}")
+    elif errors:
+        print("cannot be used:")
+    for finding in findings:
+        print(f"  {finding.severity.value} ({finding.check}): {finding}")
+    return not errors
+
+
+def _show_fit(summary: "EmbodimentSummary", known: "Context", robot: "RobotContract") -> bool:
     """Print the comparison with a robot; return whether the checkpoint fits it.
 
-    It shows views and groups without a counterpart, and training ranges next to joint limits.
+    It shows what the checks find, the duration of a chunk, and training ranges next to joint
+    limits.
     """
-    from groot_ros.policy.robot_columns import missing_counterparts, unused_parts
+    from groot_ros.checks.chunk_timing import chunk_timing
+    from groot_ros.policy.robot_columns import unused_parts
 
     assert summary.spec is not None
-    problems = missing_counterparts(summary.spec, robot)
-    print(f"does not fit robot {robot.robot}:" if problems else f"fits robot {robot.robot}")
-    unused = [f"unused: {part}" for part in unused_parts(summary.spec, robot)]
-    for line in [*problems, *unused]:
-        print(f"  {line}")
+    assert known.policy is not None
+    fits = _show_findings(known)
+    for part in unused_parts(summary.spec, robot):
+        print(f"  unused: {part}")
+    print(chunk_timing(summary.spec, robot, known.policy, known.latency))
     rows = list(_joints(summary, robot))
     if rows:
         header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "outside  "]
         print(format_table(header, rows))
-    return not problems
+    return fits
 
 
 def _joints(summary: "EmbodimentSummary", robot: "RobotContract") -> Iterator[list[str]]:
@@ -157,22 +223,17 @@ def _state_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str
 
 
 def _action_rows(span: "GroupRange", robot: "RobotContract") -> Iterator[list[str]]:
-    relative = bool(span.relative_to)
-    zero = np.zeros(1)
-    if relative:
-        zero = robot.action_to_si(span.group, np.zeros_like(span.low))
-    ends = [robot.action_to_si(span.group, end) - zero for end in (span.low, span.high)]
-    for joint, a, b in zip(robot.action_groups[span.group].joints, *ends, strict=True):
-        limits = robot.joints[joint].limits
-        lower, upper = limits.lower, limits.upper
-        if relative:
-            lower, upper = lower - upper, upper - lower
-        kind = "offset" if relative else "action"
-        yield _row(joint, robot.joints[joint].unit, kind, (a, b), lower, upper)
+    from groot_ros.checks.trained_range import trained_targets
+
+    kind = "offset" if span.relative_to else "action"
+    for trained in trained_targets(span, robot):
+        unit = robot.joints[trained.joint].unit
+        ends = (trained.low, trained.high)
+        yield _row(trained.joint, unit, kind, ends, trained.lower, trained.upper)
 
 
 def _row(
-    joint: str, unit: str, kind: str, ends: "tuple[np.floating, ...]", lower: float, upper: float
+    joint: str, unit: str, kind: str, ends: tuple[float, float], lower: float, upper: float
 ) -> list[str]:
     """Return one row, marked "!" if the range exceeds the limits by more than rounding."""
     low, high = sorted(map(float, ends))

@@ -3,8 +3,9 @@
 
 import argparse
 import sys
+from functools import partial
 
-from groot_ros.bringup.arguments import ARGUMENTS, RENAMED
+from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, Argument
 from groot_ros.bringup.node_graph import demo_graph, policy_graph
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
 from groot_ros.cli import add_command
@@ -34,12 +35,20 @@ def add_launch_options(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             _option(argument.name),
             default=argument.default,
-            choices=argument.accepted or None,
+            type=partial(_choice, argument),
             metavar=f"{{{','.join(argument.choices)}}}" if argument.choices else None,
             help=argument.description + default,
         )
     for old in RENAMED:
         parser.add_argument(_option(old), default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def _choice(argument: Argument, value: str) -> str:
+    """Return a valid value; an error lists the choices without their former names."""
+    if argument.choices and value not in argument.accepted:
+        choices = ", ".join(argument.choices)
+        raise argparse.ArgumentTypeError(f"must be one of {choices}, not '{value}'")
+    return value
 
 
 def launch_values(args: argparse.Namespace) -> dict[str, str]:

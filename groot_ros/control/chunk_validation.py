@@ -7,12 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from groot_ros.control.settings import ExecutorConfig
-from groot_ros.core import ActionChunk, ActionGroup, ActionKind, ns_to_s, s_to_ns
+from groot_ros.core import (
+    CHUNK_DT,
+    CHUNK_STEPS,
+    ActionChunk,
+    ActionGroup,
+    ActionKind,
+    ns_to_s,
+    s_to_ns,
+)
 from groot_ros.robot import RobotContract
 
 _SUPPORTED_KINDS = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
-#: s: accepted range of a chunk's dt; other values are a unit error.
-_DT_RANGE = (0.001, 1.0)
 #: Largest step of the chunk id. After a larger one no further chunk of the session could be newer.
 _MAX_ID_STEP = 1_000_000
 
@@ -128,12 +134,13 @@ class ChunkValidator:
     def _check_time(
         self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
     ) -> Rejection | None:
-        low, high = _DT_RANGE
+        low, high = CHUNK_DT
         if not low <= chunk.dt <= high:
             return Rejection("bad_dt", f"dt {chunk.dt:g} s is out of range [{low:g}, {high:g}] s")
-        if chunk.horizon < 2:
+        if chunk.horizon < CHUNK_STEPS[0]:
             return Rejection(
-                "horizon_too_short", f"the chunk has {chunk.horizon} step, at least 2 are needed"
+                "horizon_too_short",
+                f"the chunk has {chunk.horizon} step, at least {CHUNK_STEPS[0]} are needed",
             )
         age = ns_to_s(now_ns - chunk.stamp_ns)
         if age < -settings.max_future:

@@ -6,6 +6,8 @@ radians and lengths metres unless a docstring says otherwise.
 """
 
 from groot_ros.core.chunk import (
+    CHUNK_DT,
+    CHUNK_STEPS,
     ActionChunk,
     ActionGroup,
     ActionKind,
@@ -38,6 +40,8 @@ from groot_ros.core.observation import (
 from groot_ros.core.time import NS_PER_S, ns_to_s, s_to_ns, time_to_ns
 
 __all__ = [
+    "CHUNK_DT",
+    "CHUNK_STEPS",
     "MAX_INFERENCE_STEPS",
     "MAX_INSTRUCTION_LENGTH",
     "NS_PER_S",

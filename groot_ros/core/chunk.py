@@ -14,6 +14,11 @@ from groot_ros.core.time import s_to_ns
 
 #: Columns of a pose: x, y, z and the first two rows of the rotation matrix.
 _POSE_WIDTH = 9
+#: s: accepted range of a chunk's dt; other values are a unit error.
+CHUNK_DT = (0.001, 1.0)
+#: Accepted range of the number of steps: far more than any policy proposes, but few enough to plan
+#: within a tick.
+CHUNK_STEPS = (2, 1000)
 
 
 class ActionKind(IntEnum):

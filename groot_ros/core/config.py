@@ -18,9 +18,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
+
+from groot_ros.core.config_reader import ConfigError, Fields
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...]
+
+C = TypeVar("C")
 
 _METADATA = "parameter"
 _TYPES = {
@@ -166,6 +170,39 @@ def check(config: Any) -> None:
         if problem := declared.problem(value):
             raise ValueError(problem)
         object.__setattr__(config, declared.field_name, value)
+
+
+def config_from_file(path: Path, node: str, config_type: type[C]) -> C:
+    """Read a file of ROS parameters and return the configuration that a node would have with it.
+
+    Sections whose name ends in the node's name or a wildcard apply, later ones first; names of an
+    earlier version are accepted, and parameters of other nodes ignored.
+
+    Raises:
+        ConfigError: the file cannot be read, or a value is out of range; names file and parameter.
+
+    """
+    root = Fields.read(path, syntax="yaml", error_type=ConfigError)
+    declared = {p.name: p.field_name for p in parameters_of(config_type)}
+    declared |= {p.former_name: p.field_name for p in parameters_of(config_type) if p.former_name}
+    values: dict[str, Any] = {}
+    for name in root.value:
+        if str(name).rpartition("/")[2] in (node, "*", "**"):
+            given = _flat(root.section(name).section("ros__parameters").value)
+            values |= {declared[key]: value for key, value in given.items() if key in declared}
+    try:
+        return config_type(**values)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested parameters under their names with dots."""
+    found: dict[str, Any] = {}
+    for key, value in values.items():
+        nested = isinstance(value, Mapping)
+        found |= _flat(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
+    return found
 
 
 @cache

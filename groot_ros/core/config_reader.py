@@ -35,6 +35,12 @@ class CheckpointError(ConfigError):
     """A checkpoint cannot be used; the message is one line naming the file and the key."""
 
 
+def is_lfs_pointer(content: str | bytes) -> bool:
+    """Return whether a file begins as a Git LFS pointer, which `git clone` leaves without LFS."""
+    head = content[:64].encode() if isinstance(content, str) else content
+    return head.startswith(b"version https://git-lfs.github.com/spec/")
+
+
 def unreadable(
     path: Path, error: OSError, error_type: type[ConfigError] = CheckpointError
 ) -> ConfigError:
@@ -99,6 +105,11 @@ class Fields:
             raise unreadable(path, error, error_type) from error
         except UnicodeDecodeError as error:
             raise error_type(f"{path}: is not a text file (UTF-8): {error.reason}") from error
+        if is_lfs_pointer(text):
+            raise error_type(
+                f"{path}: is a Git LFS pointer, not the file itself: run git lfs pull in "
+                f"{path.parent}"
+            )
         return cls.parse(text, str(path), syntax=syntax, error_type=error_type)
 
     @classmethod

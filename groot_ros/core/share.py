@@ -43,13 +43,16 @@ def robot_path(robot: str) -> Path:
         robot: path of a file, or the name of a contract in config/robots.
 
     Raises:
-        ValueError: no such file and no such name; the message lists the names.
+        ValueError: not set, or no such file and no such name; the message lists the names.
 
     """
     shipped = share_directory() / "config" / "robots"
+    names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
+    if not robot:
+        raise ValueError(f"robot is not set: give the file of a robot contract, or one of: {names}")
     candidates = (Path(robot), shipped / robot, shipped / f"{robot}.yaml")
     for candidate in candidates:
         if candidate.is_file():
             return candidate.resolve()
-    names = ", ".join(sorted(p.stem for p in shipped.glob("*.yaml")))
-    raise ValueError(f"robot contract '{robot}': no such file, and not one of: {names}")
+    problem = "is a directory, not a file" if Path(robot).is_dir() else "no such file"
+    raise ValueError(f"robot contract '{robot}': {problem}, and not one of: {names}")

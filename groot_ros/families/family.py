@@ -2,7 +2,7 @@
 """Interface of a model family: code outside `families` uses these protocols only."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -35,6 +35,8 @@ class PolicySpec:
         sampling_steps: default number of denoising steps; 1 without sampling.
         supports_prefix: True if a chunk can continue committed motion (real-time chunking).
         stateful: True if an inference depends on earlier ones of the session.
+        sources: field of this record -> file and key that it was read from, for messages.
+        ranges: training ranges of its groups, as far as they are known.
 
     """
 
@@ -52,6 +54,8 @@ class PolicySpec:
     sampling_steps: int = 1
     supports_prefix: bool = False
     stateful: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict, compare=False)
+    ranges: "tuple[GroupRange, ...]" = field(default=(), compare=False)
 
 
 class Processor(Protocol):

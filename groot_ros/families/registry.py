@@ -10,6 +10,7 @@ from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from groot_ros.checkpoint.mistakes import checkpoint_mistake
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import Family
 
@@ -59,8 +60,6 @@ def find_family(path: Path) -> Family:
         CheckpointError: no family, or more than one, recognises it, or config.json is malformed.
 
     """
-    if path.is_file() and path.suffix in (".json", ".safetensors"):
-        raise CheckpointError(f"{path}: is a file of a checkpoint; give its directory")
     families = [get_family(name) for name in family_names()]
     found = [family for family in families if family.matches(path)]
     if len(found) == 1:
@@ -68,10 +67,12 @@ def find_family(path: Path) -> Family:
     if found:
         names = ", ".join(family.name for family in found)
         raise CheckpointError(f"{path}: several model families recognise it: {names}")
+    described = _described(path)
+    mistake = checkpoint_mistake(path)
+    if mistake and described == str(path):
+        raise CheckpointError(f"{path}: {mistake}")
     expected = "; ".join(f"{family.name}: {family.recognised_by}" for family in families)
-    raise CheckpointError(
-        f"{_described(path)}: no model family recognises it; looked for {expected}"
-    )
+    raise CheckpointError(f"{described}: no model family recognises it; looked for {expected}")
 
 
 def _described(path: Path) -> str:

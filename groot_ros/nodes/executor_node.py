@@ -24,6 +24,7 @@ from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.gripper_action import MissingPackageError
 from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
+from groot_ros.checks import Context, require
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
 from groot_ros.core import MalformedError, ReasonCode, instruction_problem, ns_to_s
 from groot_ros.core.share import robot_path
@@ -89,11 +90,14 @@ class ExecutorNode(ManagedNode):
         """Create the executor, its subscriptions and its command publishers."""
         self._settings.lock()
         try:
-            contract = load_contract(robot_path(self._settings.config.robot))
+            file = robot_path(self._settings.config.robot)
+            contract = load_contract(file)
+            known = Context(robot=contract, robot_file=str(file), executor=self._settings.config)
+            warnings = require(known)
         except ValueError as error:
             raise SetupError(str(error)) from error
-        for warning in contract.warnings:
-            self.get_logger().warning(warning)
+        for warning in warnings:
+            self.get_logger().warning(f"{warning.check}: {warning}")
         control = self.control = Executor(contract, self._settings.config)
         self._operator.set_executor(control)
         self._reports.reset()

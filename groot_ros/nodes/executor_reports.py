@@ -4,11 +4,11 @@
 import time
 from collections.abc import Sequence
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
 from groot_ros.bridge import qos
-from groot_ros.bridge.diagnosis import ExecutorDiagnosis
+from groot_ros.bridge.diagnosis import ExecutorDiagnosis, Finding, LastingProblems
 from groot_ros.bridge.messages import executor_state_to_msg, ns_to_time
 from groot_ros.control import Rejection
 from groot_ros.core import NS_PER_S
@@ -39,6 +39,7 @@ class ExecutorReports:
         """Forget what was reported before."""
         self._rejections = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self._node.get_name())
+        self._lasting = LastingProblems()
         self._last: StateRecord | None = None
         self._output_faults: Sequence[str] = ()
 
@@ -57,9 +58,13 @@ class ExecutorReports:
     ) -> None:
         """Publish the diagnosis of motion and timer; `faults` are errors outside the motion."""
         name = self._node.get_name()
-        msg = DiagnosticArray(status=[timing.status(name), self._diagnosis.status(state, faults)])
+        ticks = timing.status(name)
+        msg = DiagnosticArray(status=[ticks, self._diagnosis.status(state, faults)])
         msg.header.stamp = ns_to_time(state.stamp_ns)
         self._diagnostics.publish(msg)
+        late = [] if ticks.level == DiagnosticStatus.OK else [_late_timer(ticks)]
+        for problem in (*self._diagnosis.to_log, *self._lasting.record(late)):
+            self._node.get_logger().warning(problem)
 
     def log_output_faults(self, faults: Sequence[str]) -> None:
         """Log the faults of controllers that are new, and that there are none any more."""
@@ -83,3 +88,10 @@ class ExecutorReports:
             logger.error(f"rejected: {rejection}")
         else:
             logger.warning(f"rejected: {rejection}")
+
+
+def _late_timer(ticks: DiagnosticStatus) -> Finding:
+    remedy = (
+        "give the executor its own core (executor_cpus) and real-time priority, or lower rate_hz"
+    )
+    return Finding(ticks.level, ticks.message, "late_timer", remedy)

@@ -21,6 +21,7 @@ from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
+from groot_ros.checks import require
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
     NS_PER_S,
@@ -40,6 +41,7 @@ from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.policy_inputs import PolicyInputs
 from groot_ros.nodes.policy_setup import (
+    checked,
     continuation_of,
     load,
     observation_spec_of,
@@ -52,7 +54,7 @@ from groot_ros.observation.inference import Inference, Worker
 from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
-from groot_ros.robot import load_contract
+from groot_ros.robot import RobotContract, load_contract
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -124,17 +126,14 @@ class PolicyNode(ManagedNode):
             threads = set_threads(settings.config)
             contract = load_contract(robot_path(settings.config.robot))
             policy = self._policy = self._load_policy(
-                settings.config, robot=contract, progress=self._on_progress
+                settings.config,
+                robot=contract,
+                progress=self._on_progress,
+                # Before the weights are read, which takes long.
+                check=lambda spec: require(checked(settings.config, contract, spec)),
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
-        if settings.config.rtc_mode != "off" and not policy.spec.supports_prefix:
-            raise SetupError(
-                f"parameter rtc.mode is {settings.config.rtc_mode}, but model family "
-                f"'{policy.spec.family}' cannot continue committed motion: set it to off"
-            )
-        for warning in contract.warnings:
-            self.get_logger().warning(warning)
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -142,7 +141,7 @@ class PolicyNode(ManagedNode):
                 self.get_logger().warning(note)
             else:
                 self.get_logger().info(note)
-        policy.warm_up()
+        self._check(contract, policy, policy.warm_up())
         self._instructions.set_if_unset(settings.config.instruction)
         self._buffer = ObservationBuffer(
             contract, observation_spec_of(policy), tolerances_of(settings.config)
@@ -158,6 +157,15 @@ class PolicyNode(ManagedNode):
             event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
+
+    def _check(self, contract: RobotContract, policy: "Policy", latency: float) -> None:
+        """Log the warnings of all checks; raise SetupError for an error."""
+        try:
+            warnings = require(checked(self._settings.config, contract, policy.spec, latency))
+        except ValueError as error:
+            raise SetupError(str(error)) from error
+        for warning in warnings:
+            self.get_logger().warning(f"{warning.check}: {warning}")
 
     def start(self) -> None:
         """Begin a session and publish chunks."""
@@ -296,6 +304,8 @@ class PolicyNode(ManagedNode):
         msg = DiagnosticArray(status=[self._diagnosis.status(status, age)])
         msg.header.stamp = status.header.stamp
         self._diagnostics.publish(msg)
+        for problem in self._diagnosis.to_log:
+            self.get_logger().warning(problem)
 
     def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()

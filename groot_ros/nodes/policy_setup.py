@@ -3,12 +3,15 @@
 
 from typing import TYPE_CHECKING, Any
 
+from groot_ros.checks import Context
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import PolicyConfig, RtcMode
+from groot_ros.core.share import robot_path
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import RobotContract
 
 if TYPE_CHECKING:
+    from groot_ros.families.family import PolicySpec
     from groot_ros.policy import Policy
 
 
@@ -17,6 +20,13 @@ def load(config: PolicyConfig, **options: Any) -> "Policy":
     from groot_ros.policy import load_policy
 
     return load_policy(config, **options)
+
+
+def checked(
+    config: PolicyConfig, robot: RobotContract, spec: "PolicySpec", latency: float = 0.0
+) -> Context:
+    """Return what the policy's configure checks; the executor's parameters are not known to it."""
+    return Context(spec, robot, str(robot_path(config.robot)), config, latency=latency)
 
 
 def set_threads(config: PolicyConfig) -> int:

@@ -17,6 +17,7 @@ from types import FrameType
 from typing import NoReturn
 
 import rclpy
+from rclpy.exceptions import ParameterException
 from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -35,12 +36,15 @@ _SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
 def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | None = None) -> None:
     """Run the node until SIGINT, SIGTERM or SIGHUP, then close it while it can still publish.
 
-    Exits with status 2 if make_node() raises ValueError, with 1 if the autostart failed or the
-    node ended without a signal.
+    Exits with status 2 if an argument or a parameter is wrong, with 1 if the autostart failed or
+    the node ended without a signal.
     """
     # Without it, a crash in a library ends the process silently.
     faulthandler.enable()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except RuntimeError as error:  # a file of parameters or another ROS argument
+        _reject(str(error))
     received: list[int] = []
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -52,11 +56,8 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
             signal.signal(number, on_signal)
     try:
         node = make_node()
-    except ValueError as error:
-        print(f"groot_ros: {error}", file=sys.stderr)
-        rclpy.shutdown()
-        _ignore_signals()
-        sys.exit(2)
+    except (ValueError, ParameterException) as error:
+        _reject(str(error))
     executor: Executor = (
         SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
     )
@@ -103,6 +104,14 @@ def _spin_once(executor: Executor, node: Node) -> bool:
     return True
 
 
+def _reject(problem: str) -> NoReturn:
+    """Exit with status 2 and one line, as an argument or a parameter is wrong."""
+    print(f"groot_ros: {' '.join(problem.split())}", file=sys.stderr)
+    rclpy.try_shutdown()
+    _ignore_signals()
+    sys.exit(2)
+
+
 def _exit_now(status: int) -> NoReturn:
     """Exit without Python's finalisation, which aborts while a C++ thread loads a model."""
     rclpy.try_shutdown()
@@ -118,7 +127,10 @@ def _ignore_signals() -> None:
 
 
 def _autostart(node: Node, failed: threading.Event) -> None:
-    if not isinstance(node, ManagedNode) or not node.wants_autostart:
+    if not isinstance(node, ManagedNode):
+        return
+    if not node.wants_autostart:
+        node.get_logger().info("unconfigured: waiting for configure (autostart is false)")
         return
     try:
         done = node.autostart()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contents of an observation, and the tolerances for synchronising its inputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from groot_ros.core import PolicyConfig
@@ -27,11 +28,27 @@ class ObservationSpec:
     state_deltas: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
-        for deltas in (self.image_deltas, self.state_deltas):
-            if not deltas or list(deltas) != sorted(set(deltas)) or deltas[-1] > 0:
-                raise ValueError(f"deltas must ascend and end at or before 0, not {list(deltas)}")
-        if self.image_deltas[-1] != 0:
-            raise ValueError(f"image deltas must end at 0, not {list(self.image_deltas)}")
+        for deltas, ends_now in ((self.image_deltas, True), (self.state_deltas, False)):
+            if problem := history_problem(deltas, ends_now=ends_now):
+                raise ValueError(f"history {problem}")
+
+
+def history_problem(deltas: Sequence[int], *, ends_now: bool) -> str:
+    """Return why these steps cannot be the history of an observation, or an empty string.
+
+    Args:
+        deltas: steps relative to the observation.
+        ends_now: True for images, whose last step must be 0, because the newest images define the
+            time of the observation.
+
+    """
+    if not deltas or list(deltas) != sorted(set(deltas)):
+        return f"is {list(deltas)}, which does not ascend"
+    if deltas[-1] > 0:
+        return f"is {list(deltas)}, which ends in the future"
+    if ends_now and deltas[-1] != 0:
+        return f"is {list(deltas)}, which ends before the observation"
+    return ""
 
 
 @dataclass(frozen=True)

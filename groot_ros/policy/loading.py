@@ -9,7 +9,7 @@ import torch
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core import PolicyConfig
-from groot_ros.families.family import Checkpoint
+from groot_ros.families.family import Checkpoint, PolicySpec
 from groot_ros.families.registry import find_family
 from groot_ros.policy.policy import DEFAULT_ACTION_DT, Policy
 from groot_ros.policy.robot_columns import require_counterparts
@@ -35,10 +35,20 @@ from groot_ros.runtime.selection import order_of, select_engine
 
 #: Called with the stage ("config", "weights") and the fraction of it that is done.
 LoadProgress = Callable[[str, float], None]
+#: Called with the checkpoint's specification before the weights are read; raises ValueError if the
+#: policy shall not be loaded.
+SpecCheck = Callable[[PolicySpec], object]
 
 
-def open_checkpoint(config: PolicyConfig, robot: RobotContract | None = None) -> Checkpoint:
+def open_checkpoint(
+    config: PolicyConfig, robot: RobotContract | None = None, check: SpecCheck | None = None
+) -> Checkpoint:
     """Read a checkpoint without its weights, and check that it fits the robot.
+
+    Args:
+        config: checkpoint, embodiment and the files that it refers to.
+        robot: robot contract.
+        check: see `SpecCheck`.
 
     Raises:
         CheckpointError: the checkpoint is invalid or does not fit the robot; the one-line message
@@ -52,6 +62,8 @@ def open_checkpoint(config: PolicyConfig, robot: RobotContract | None = None) ->
         assets=config.backbone_assets or None,
         base=config.base_checkpoint or None,
     )
+    if check is not None:
+        check(checkpoint.spec)
     if robot is not None:
         require_counterparts(checkpoint.spec, robot)
     return checkpoint
@@ -72,6 +84,7 @@ def load_policy(
     robot: RobotContract | None = None,
     action_dt: float = DEFAULT_ACTION_DT,
     progress: LoadProgress = lambda stage, fraction: None,
+    check: SpecCheck | None = None,
 ) -> Policy:
     """Load a checkpoint for one embodiment.
 
@@ -81,6 +94,7 @@ def load_policy(
         robot: robot contract with joint names, units and the time step; the checkpoint must fit it.
         action_dt: time between actions without a robot contract, s.
         progress: see `LoadProgress`.
+        check: see `SpecCheck`.
 
     Raises:
         CheckpointError: the checkpoint is invalid or does not fit the robot.
@@ -95,7 +109,7 @@ def load_policy(
     device = choose_device(config.device)
     if config.engine != AUTO:
         get_engine(config.engine)
-    checkpoint = open_checkpoint(config, robot)
+    checkpoint = open_checkpoint(config, robot, check)
     digest = checkpoint.digest()
     steps = config.num_inference_steps or checkpoint.spec.sampling_steps
     # Checked before the weights are read, which takes long.

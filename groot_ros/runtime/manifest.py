@@ -26,6 +26,8 @@ FORMAT = 2
 #: Accepted for one version, with a warning; its field names are translated.
 OLD_FORMAT = 1
 _OLD_ATTENTION = {"by_hand": "math"}
+#: Key -> its name in the old format.
+_OLD_KEYS = {"segments": "stages", "family": "model", "reference_sha256": "oracle_sha256"}
 _LOG = logging.getLogger(__name__)
 #: Smallest tolerance: below the resolution of float32, no engine would validate.
 _FINEST = 1e-7
@@ -137,6 +139,12 @@ class Manifest:
                 values["segments"][name]["plan"]["profile"] = _named(files.plan.profile)
         path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
+    def key(self, name: str) -> str:
+        """Return the name that a key has in the file that this manifest was read from."""
+        first, dot, rest = name.partition(".")
+        old = _OLD_KEYS.get(first, first) if self.format == OLD_FORMAT else first
+        return f"{old}{dot}{rest}"
+
     def with_segment(self, name: str, files: SegmentFiles) -> "Manifest":
         """Return a copy with one segment replaced or added."""
         return replace(self, segments={**self.segments, name: files})
@@ -187,14 +195,14 @@ class Manifest:
             embodiment=embodiment,
             segments=[name for name in self.segments if name in program.names],
         )
-        _agree(directory, "family", self.family, family, export)
+        _agree(directory, self.key("family"), self.family, family, export)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
         _agree(directory, "embodiment", self.embodiment, embodiment, export)
         for name in self.segments:
             if name not in program.names:
                 raise EngineFilesError(
-                    f"{directory / MANIFEST}: 'segments.{name}' is not a segment of this "
-                    f"checkpoint ({', '.join(program.names)}); rebuild with: {export}"
+                    f"{directory / MANIFEST}: '{self.key(f'segments.{name}')}' is not a segment "
+                    f"of this checkpoint ({', '.join(program.names)}); rebuild with: {export}"
                 )
 
     def require_steps(self, directory: Path, steps: int) -> None:
@@ -217,13 +225,14 @@ class Manifest:
                     f"{path}: no such file, {directory / MANIFEST} names it as segment '{name}'; "
                     f"rebuild with: {export}"
                 )
-            _agree(directory, f"segments.{name}.sha256", segment.sha256, file_digest(path), export)
+            key = self.key(f"segments.{name}.sha256")
+            _agree(directory, key, segment.sha256, file_digest(path), export)
 
     def require_plans(self, directory: Path, machine: Machine) -> None:
         """Raise EngineFilesError unless every segment has a TensorRT engine for this machine."""
         build = build_command(directory)
         for name, segment in self.segments.items():
-            plan, where = segment.plan, f"segments.{name}.plan"
+            plan, where = segment.plan, self.key(f"segments.{name}.plan")
             if plan is None:
                 raise EngineFilesError(_mismatch(directory, where, "missing", "needed", build))
             _agree(directory, f"{where}.onnx_sha256", plan.onnx_sha256, segment.sha256, build)
@@ -250,6 +259,8 @@ def file_digest(path: Path) -> str:
 def is_readable(path: Path) -> bool:
     """Return whether the file exists; raises EngineFilesError if it cannot be read."""
     try:
+        if path.is_dir():
+            raise EngineFilesError(f"{path}: is a directory; a file is expected there")
         if not path.is_file():
             return False
         path.open("rb").close()
@@ -291,7 +302,8 @@ def _parse(f: Fields) -> Manifest:
         )
     else:
         f.expect("format", FORMAT, None)
-    segments = f.section("stages" if old else "segments")
+    names = {key: former if old else key for key, former in _OLD_KEYS.items()}
+    segments = f.section(names["segments"])
     steps = f.items("steps", int)
     if not steps or min(steps) < 1 or bool in map(type, steps):
         raise f.error("steps", f"must be whole numbers from 1 on, not {list(steps)}")
@@ -310,14 +322,14 @@ def _parse(f: Fields) -> Manifest:
         opset=f.integer("opset", at_least=1),
         tolerance=_between(f, "tolerance", _FINEST, largest),
         rounding=rounding,
-        reference_sha256=f.text("oracle_sha256" if old else "reference_sha256"),
+        reference_sha256=f.text(names["reference_sha256"]),
         profile=_profile(f.section("profile")),
         segments=files,
         date=f.text("date"),
         backbone_assets=f.text("backbone_assets", ""),
         base_checkpoint=f.text("base_checkpoint", ""),
         image_sizes=f.items("image_sizes", str, ()),
-        family=f.text("model" if old else "family"),
+        family=f.text(names["family"]),
         format=OLD_FORMAT if old else FORMAT,
         versions={name: versions.text(name) for name in versions.value},
     )

@@ -158,3 +158,50 @@ def test_a_fault_that_does_not_show_in_the_state_is_an_error_and_comes_first():
 def test_a_fault_that_is_also_the_reason_of_the_stop_is_shown_once():
     status = ExecutorDiagnosis("executor").status(executor(ES.HOLDING, "it stands"), ["it stands"])
     assert (status.level, status.message) == (ERROR, "it stands")
+
+
+def test_a_chunk_budget_that_stays_exceeded_is_logged_once_for_each_activation():
+    diagnosis = PolicyDiagnosis("p")
+    late = {"inference_delay": 10, "execution_horizon": 10, "within_budget": False}
+    logged = []
+    for _ in range(10):
+        diagnosis.status(policy(**late), max_image_age=0.3)
+        logged.append(len(diagnosis.to_log))
+    assert logged == [0, 0, 1, *[0] * 7]
+    diagnosis.status(policy(lifecycle=State.PRIMARY_STATE_INACTIVE), max_image_age=0.3)
+    for _ in range(3):
+        diagnosis.status(policy(**late), max_image_age=0.3)
+    (line,) = diagnosis.to_log
+    assert "a chunk is 10 steps late and 10 of its 16 steps are executed: the robot stops" in line
+    assert "infer faster (fewer num_inference_steps, a faster engine" in line
+
+
+def test_a_problem_that_comes_and_goes_is_not_logged():
+    diagnosis = PolicyDiagnosis("p")
+    for i in range(12):
+        diagnosis.status(policy(rate=2.0 if i % 3 else 5.0), max_image_age=0.3)
+        assert diagnosis.to_log == ()
+
+
+def test_a_low_rate_and_a_slow_input_are_logged_once_each():
+    diagnosis = PolicyDiagnosis("p")
+    slow = [InputStatus(name="front", age=0.02, rate=14.8, expected_rate=30.0, count=300)]
+    for _ in range(3):
+        status = diagnosis.status(policy(rate=2.0, inputs=slow), max_image_age=0.3)
+    assert status.level == WARN
+    assert len(diagnosis.to_log) == 2
+    assert diagnosis.to_log[0].startswith("2.0 chunks/s instead of 5.0: set rate_hz to what")
+    assert diagnosis.to_log[1].startswith(
+        "front has 14.8 Hz, the robot contract states 30 Hz: messages are lost"
+    )
+
+
+def test_underruns_and_limited_chunks_that_go_on_are_logged_once_each():
+    diagnosis = ExecutorDiagnosis("e")
+    logged = []
+    for i in range(1, 8):
+        diagnosis.status(executor(underruns=4 * i, limited_chunks=(i, 0)))
+        logged += diagnosis.to_log
+    assert len(logged) == 2
+    assert logged[0].startswith("no chunk came in time: the robot stops between chunks (12 times")
+    assert logged[1].startswith("limits changed chunks of pan: the robot does not move as the")

@@ -106,6 +106,32 @@ def test_the_engine_choices_are_those_of_the_node_parameter(checkpoint: str) -> 
     assert argument.accepted == (*parameter.choices, *parameter.former_choices)
 
 
+@pytest.mark.parametrize(("given", "value"), [("True", True), ("False", False), ("true", True)])
+def test_flags_may_be_spelled_as_python_spells_them(
+    checkpoint: str, given: str, value: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = {"checkpoint": checkpoint, "use_sim_time": given, "autostart": given}
+    graph = policy_graph(values)
+    assert [p.parameters["use_sim_time"] for p in graph.processes] == [value, value]
+    assert [p.parameters["autostart"] for p in graph.processes] == [value, value]
+    assert not caplog.records
+
+
+def test_a_directory_and_a_file_given_for_each_other_are_named(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.yaml").touch()
+    for argument, value, problem in (
+        ("params_file", tmp_path, "is a directory: give a file"),
+        ("engine_directory", tmp_path / "a.yaml", "is a file: give the directory that it is in"),
+        ("robot", tmp_path, "is a directory, not a file, and not one of: "),
+        ("checkpoint", tmp_path / "empty", "is an empty directory"),
+    ):
+        (tmp_path / "empty").mkdir(exist_ok=True)
+        with pytest.raises(ValueError, match=problem):
+            policy_graph({"checkpoint": checkpoint, argument: str(value)})
+
+
 def test_two_namespaces_give_two_graphs_that_share_no_name(checkpoint: str) -> None:
     left, right = (
         full_names(demo_graph({"checkpoint": checkpoint, "namespace": namespace}, bag="/b"))

@@ -36,7 +36,7 @@ def test_every_dtype_is_read(tmp_path: Path) -> None:
 
 def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
     (tmp_path / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(CheckpointError, match=r"neither model.safetensors nor"):
+    with pytest.raises(CheckpointError, match=r"weights in PyTorch pickles \(pytorch_model.bin\)"):
         index_checkpoint(tmp_path)
 
 

@@ -114,6 +114,16 @@ def test_check_prints_each_joint_with_what_reads_and_moves_it(
     assert expected.split() in rows
 
 
+def test_check_fails_on_what_the_executor_s_configure_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "arm.yaml"
+    path.write_text(robot_path("so101").read_text().replace("rate: 100.0", "rate: 1.0"))
+    assert main(["contract", "check", str(path)]) == 1
+    expected = f"error: {path}: 'inputs.sources.arm.rate' is 1 Hz: a joint state is 1.000 s old"
+    assert expected in capsys.readouterr().err
+
+
 def test_check_names_the_key_of_an_error(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -168,15 +168,22 @@ def test_what_a_robot_lacks_is_listed_and_is_exit_status_1(
     path = robot(tmp_path, edit)
     assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 1
     lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    problems = [line for line in lines if line.startswith(f"error (counterparts): {path}: ")]
+    assert [line.removeprefix(f"error (counterparts): {path}: ") for line in problems] == [
+        f"{problem}: describe it in the robot contract as the checkpoint has it"
+        for problem in (
+            "camera 'wrist' is not in the contract (it has front, top)",
+            "state group 'single_arm' has 5 columns, the contract 4 joints "
+            "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
+            "state group 'gripper' is not under 'inputs.state' (it has single_arm, hand)",
+            "action group 'single_arm' has 5 columns, of which no controller takes column 4: map "
+            "it under 'outputs', or list single_arm.4 under 'ignore'",
+            "action group 'gripper' is not under 'outputs' (it has single_arm, hand): map it, or "
+            "list gripper.* under 'ignore'",
+        )
+    ]
     for line in (
         "does not fit robot so101:",
-        "camera 'wrist' is not in the contract (it has front, top)",
-        "state group 'single_arm' has 5 columns, the contract 4 joints "
-        "(shoulder_pan, shoulder_lift, elbow_flex, wrist_flex)",
-        "action group 'single_arm' has 5 columns, of which no controller takes column 4: map it "
-        "under 'outputs', or list single_arm.4 under 'ignore'",
-        "action group 'gripper' is not under 'outputs' (it has single_arm, hand): map it, or list "
-        "gripper.* under 'ignore'",
         "unused: camera 'top' is not used",
         "unused: joint 'wrist_roll' is not moved, nor read",
         "unused: joint 'gripper' is not moved, nor read",
@@ -239,3 +246,102 @@ def test_a_wrong_embodiment_lists_the_valid_ones(
 ) -> None:
     assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "gr1"]) == 2
     assert f"has no embodiment 'gr1' (valid: {TAG})" in capsys.readouterr().err
+
+
+def test_an_embodiment_that_cannot_be_read_is_shown_and_the_other_one_is_usable(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "processor_config.json"
+    value = json.loads(path.read_text())
+    value["processor_kwargs"]["modality_configs"]["future"] = {"streams": []}
+    path.write_text(json.dumps(value))
+    change(checkpoint / "statistics.json", future=["another format"])
+    change(checkpoint / "embodiment_id.json", future="twelve")
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    text = capsys.readouterr().out
+    assert f"cannot be used: {path}: processor_kwargs.modality_configs.future: 'video'" in text
+    assert f"embodiment {TAG}, row 10" in text
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "future"]) == 1
+
+
+def test_a_checkpoint_with_its_processor_in_a_folder_is_inspected(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (checkpoint / "processor").mkdir()
+    for name in ("processor_config.json", "statistics.json", "embodiment_id.json"):
+        (checkpoint / name).rename(checkpoint / "processor" / name)
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]) == 0
+    assert "fits robot so101" in capsys.readouterr().out
+
+
+def test_the_duration_of_a_chunk_is_shown_against_rate_and_latency(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]
+    assert main(arguments) == 0
+    chunk = "chunk: 8 steps of 0.0333 s = 0.267 s; an inference every 0.200 s"
+    expected = f"{chunk} leaves 0.067 s for its latency, which is not known"
+    assert expected in capsys.readouterr().out
+    assert main([*arguments, "--latency", "0.15"]) == 0
+    text = capsys.readouterr().out
+    assert f"{chunk} + latency 0.150 s = 0.350 s" in text
+    assert "warning (chunk_duration): " in text
+    assert main([*arguments, "--latency", "0.15", "--rate-hz", "10"]) == 0
+    text = capsys.readouterr().out
+    assert "an inference every 0.200 s + latency 0.150 s = 0.350 s" in text
+
+
+def test_the_parameters_of_a_file_are_checked(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(
+        "/**:\n  ros__parameters: {rate_hz: 2.0, other: 1}\n"
+        "/**/policy_node:\n  ros__parameters: {max_state_gap: 0.005, rtc: {mode: native}}\n"
+        "/executor_node:\n  ros__parameters: {joint_state_timeout: 0.02}\n"
+        "/recorder_node:\n  ros__parameters: {rate_hz: 0.1}\n"
+    )
+    arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101"]
+    arguments += ["--params-file", str(file)]
+    assert main(arguments) == 0
+    text = capsys.readouterr().out
+    for check in ("chunk_duration", "state_gap"):
+        assert f"warning ({check}): " in text
+    assert "max_state_gap 0.005 s" in text
+    file.write_text("executor_node:\n  ros__parameters: {max_chunk_age: 0.001}\n")
+    assert main(arguments) == 2
+    expected = f"groot-ros inspect: {file}: max_chunk_age must be at least 0.05, not 0.001"
+    assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        ("--latency", "-1", "--latency must be above 0, not -1"),
+        ("--rate-hz", "0", "rate_hz must be at least 0.1, not 0"),
+        ("--engine-directory", "/nonexist", "/nonexist/manifest.json: no such file"),
+        ("--params-file", "/nonexist.yaml", "/nonexist.yaml: no such file"),
+    ],
+)
+def test_a_wrong_option_is_one_line(
+    checkpoint: Path, option: str, value: str, problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101", option, value]
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert problem in error
+    assert error.count("\n") == 1
+
+
+def test_image_steps_that_cannot_be_observed_are_an_error_without_a_robot_as_well(
+    checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = checkpoint / "processor_config.json"
+    value = json.loads(path.read_text())
+    modes = value["processor_kwargs"]["modality_configs"][TAG]
+    modes["video"]["delta_indices"] = [-10, -5]
+    path.write_text(json.dumps(value))
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
+    key = f"processor_kwargs.modality_configs.{TAG}.video.delta_indices"
+    expected = f"error (image_history): {path}: '{key}' is [-10, -5], which ends before the"
+    assert expected in capsys.readouterr().out

@@ -57,6 +57,16 @@ def test_the_option_names_of_version_0_1_are_accepted_but_hidden(verb: str) -> N
     assert "unproven" not in shown.getvalue()
 
 
+def test_up_with_a_wrong_choice_lists_the_present_names_only(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["up", "--engine", "foo"])
+    error = capsys.readouterr().err
+    assert "must be one of auto, cuda_graph, onnxruntime, reference" in error
+    assert "plain" not in error
+
+
 def test_up_without_a_checkpoint_is_rejected_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

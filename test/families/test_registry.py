@@ -75,6 +75,7 @@ def test_an_unknown_checkpoint_is_an_error_with_all_that_was_looked_for(
     tmp_path: Path, register, content: dict | None, problem: str
 ) -> None:
     register(other_family(recognises=False))
+    (tmp_path / "notes.txt").touch()
     if content is not None:
         (tmp_path / "config.json").write_text(json.dumps(content))
     with pytest.raises(CheckpointError) as caught:

@@ -96,6 +96,7 @@ def test_nothing_is_published_after_deactivate_even_by_the_inference_in_progress
 def test_a_bad_checkpoint_fails_configure_with_the_reason_and_leaves_the_node_usable(
     stage, tmp_path
 ):
+    (tmp_path / "notes.txt").touch()
     on = stage(load=load, checkpoint=tmp_path)
     assert not on.configure()
     assert on.state() == State.PRIMARY_STATE_UNCONFIGURED

@@ -93,3 +93,34 @@ def test_without_the_name_of_a_node_the_names_are_listed(arguments):
         "usage: python -m groot_ros.nodes "
         "{executor_node,policy_node,recorder_node,sim_robot_node} [--ros-args ...]\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--params-file", "/nonexist.yaml"], "/nonexist.yaml"),
+        (["-p", "autostart:='yes'"], "autostart"),
+        (["-p", "rate_hz:=fast"], "rate_hz must be a number"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_without_a_traceback(ros_domain, arguments, problem):
+    command = [sys.executable, "-m", "groot_ros.nodes", "executor_node", "--ros-args", *arguments]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 2
+    (line,) = [each for each in ran.stderr.splitlines() if each.startswith("groot_ros: ")]
+    assert problem in line
+    assert "Traceback" not in ran.stderr
+
+
+def test_a_node_without_autostart_says_that_it_waits(ros_domain):
+    with process("-m", "groot_ros.nodes", "executor_node") as node:
+        assert any("unconfigured: waiting for configure" in line for line in node.stdout)
+        node.send_signal(signal.SIGINT)
+        assert node.wait(60) == 0
+
+
+def test_a_simulated_robot_without_a_contract_names_the_parameter(ros_domain):
+    command = [sys.executable, "-m", "groot_ros.nodes", "sim_robot_node"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "groot_ros: robot is not set: give the file of a robot contract" in ran.stderr

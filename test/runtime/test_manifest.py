@@ -342,6 +342,13 @@ def test_the_format_of_version_0_1_is_read_with_one_warning(
     )
 
 
+def test_an_error_about_the_old_format_names_the_keys_of_the_file(tmp_path: Path) -> None:
+    old, new = manifest(tmp_path, format=1), manifest(tmp_path)
+    keys = ("family", "segments.denoise.sha256", "embodiment")
+    assert [old.key(name) for name in keys] == ["model", "stages.denoise.sha256", "embodiment"]
+    assert [new.key(name) for name in keys] == list(keys)
+
+
 def test_the_format_of_version_0_1_knows_the_other_attention_too(tmp_path: Path) -> None:
     written_by_0_1(tmp_path, attention="fused")
     assert Manifest.read(tmp_path).attention == "fused"

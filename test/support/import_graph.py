@@ -55,6 +55,10 @@ LAYERS = {
         "buffers, synchronisation, input health, inference loop", {"core", "robot"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
+    "checks": _layer(
+        "one list of checks for `inspect` and for configure",
+        {"core", "robot", "observation", "control.settings", "policy", "families.family"},
+    ),
     "export": _layer(
         "ONNX files, reference outputs, calibration, accuracy",
         {"core", "layers", "runtime", "policy"} | _FAMILIES,
@@ -85,6 +89,7 @@ WITHOUT_TORCH = {
     "processing",
     "observation",
     "control",
+    "checks",
     "bridge",
     "bags",
     "bringup",

@@ -73,8 +73,9 @@ class ScriptedPolicy:
     def reset(self) -> None:
         self.resets += 1
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> float:
         self.warm = True
+        return 0.001
 
     def close(self) -> None:
         self.closed = True

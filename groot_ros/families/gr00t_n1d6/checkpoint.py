@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GR00T N1.6 checkpoint; everything except its weights has been read and checked."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,11 +13,12 @@ from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.checkpoint.locate import BackboneAssets, find_backbone_assets
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.core.program import ModelInputs, ProgramSpec, Progress, Range
-from groot_ros.families.family import PolicySpec
+from groot_ros.families.family import GroupRange, PolicySpec
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 from groot_ros.processing.state_action import StateActionCodec
+from groot_ros.processing.statistics import Statistics
 from groot_ros.processing.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
@@ -54,7 +55,10 @@ class Gr00tN1d6Checkpoint:
     @cached_property
     def spec(self) -> PolicySpec:
         """Return the inputs and outputs."""
-        return policy_spec(self.config, self.processor.config, self.processor.codec, self.tag)
+        processor = self.processor
+        return policy_spec(
+            self.config, processor.config, processor.codec, processor.statistics, self.tag
+        )
 
     @property
     def tag(self) -> str:
@@ -233,15 +237,21 @@ def open_checkpoint(
     cell = config.eagle.vision.patch_size * config.eagle.shuffle
     shape = config.action_horizon, config.max_action_dim
     processor = Processor.load(directory, embodiment, tokenizer, cell, shape)
-    require_same_sizes(embodiment, processor.config, processor.codec, config, directory)
+    require_same_sizes(embodiment, processor.config, processor.codec, config)
     return Gr00tN1d6Checkpoint(directory, config, processor, found)
 
 
 def policy_spec(
-    config: Gr00tN1d6Config, processor: ProcessorConfig, codec: StateActionCodec, tag: str
+    config: Gr00tN1d6Config,
+    processor: ProcessorConfig,
+    codec: StateActionCodec,
+    statistics: Statistics,
+    tag: str,
 ) -> PolicySpec:
     """Return the inputs and outputs of a checkpoint for the embodiment `tag`."""
     embodiment = processor.embodiment(tag)
+    file = processor.path("processor_config.json")
+    modalities = f"processor_kwargs.modality_configs.{tag}"
     return PolicySpec(
         family=FAMILY,
         embodiment=tag,
@@ -256,7 +266,31 @@ def policy_spec(
         step_spacing=processor.action_spacing(tag),
         sampling_steps=config.num_inference_timesteps,
         supports_prefix=True,
+        sources={
+            "image_history": f"{file}: '{modalities}.video.delta_indices'",
+            "state_history": f"{file}: '{modalities}.state.delta_indices'",
+            "horizon": f"{file}: '{modalities}.action.delta_indices'",
+            "action_groups": f"{file}: '{modalities}.action.modality_keys'",
+        },
+        ranges=tuple(_ranges(codec, statistics)),
     )
+
+
+def _ranges(codec: StateActionCodec, statistics: Statistics) -> Iterator[GroupRange]:
+    """Yield the training range of each state and action group."""
+    for group in codec.state_widths:
+        low, high = codec.trained_range("state", group, statistics)
+        extremes = (
+            statistics.get("state", group, "min"),
+            statistics.get("state", group, "max"),
+        )
+        how = codec.normalisation("state", group)
+        yield GroupRange("state", group, "", how, low, high, extremes)
+    for group in codec.action_widths:
+        low, high = codec.trained_range("action", group, statistics)
+        how = codec.normalisation("action", group)
+        source = codec.reference(group) or ""
+        yield GroupRange("action", group, source, how, low, high, (low, high))
 
 
 def require_same_sizes(
@@ -264,10 +298,9 @@ def require_same_sizes(
     processor: ProcessorConfig,
     codec: StateActionCodec,
     model: Gr00tN1d6Config,
-    directory: Path,
 ) -> None:
     """Raise CheckpointError unless the processor's files agree with the model's."""
-    where = directory / "processor_config.json"
+    where = processor.path("processor_config.json")
     for key in ("max_state_dim", "max_action_dim"):
         given, expected = getattr(processor, key), getattr(model, key)
         if given != expected:

@@ -122,6 +122,7 @@ class Processor:
         tag: tag of the embodiment.
         embodiment: modalities of the embodiment.
         embodiment_id: row of the category-specific weights.
+        statistics: statistics of the training data.
         codec: codec of state and action columns.
         images: image pipeline.
         tokenizer: tokenizer of the language tower.
@@ -143,6 +144,7 @@ class Processor:
         self.tokenizer = tokenizer
         self.embodiment = config.embodiment(tag)
         self.embodiment_id = config.embodiment_id(tag)
+        self.statistics = statistics
         self.codec = StateActionCodec(config.codec(), self.embodiment, statistics)
         self.images = ImagePipeline.of(config, cell)
         self.chunk_shape = chunk_shape
@@ -169,7 +171,7 @@ class Processor:
         """
         config = ProcessorConfig.read(directory)
         config.embodiment(tag)
-        statistics = Statistics.read(directory / "statistics.json", tag)
+        statistics = Statistics.read(Path(config.path("statistics.json")), tag)
         return cls(config, statistics, tag, tokenizer, cell, chunk_shape)
 
     @property

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from groot_ros.checkpoint.locate import TOKENIZER_FILES
+from groot_ros.checkpoint.locate import TOKENIZER_FILES, processor_directory
+from groot_ros.checkpoint.mistakes import checkpoint_mistake
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.processing.modality import CodecConfig, Embodiment
 
@@ -36,7 +37,11 @@ BUILTIN_EMBODIMENT_IDS = {
 class ProcessorConfig:
     """Contents of processor_config.json and embodiment_id.json; defaults are the reference's.
 
-    `directory` is the directory they were read from; errors name it.
+    Attributes:
+        directory: directory they were read from; errors name it.
+        unreadable: tag -> error, for embodiments that this version cannot read. An embodiment that
+            is not used may have a newer format.
+
     """
 
     embodiments: Mapping[str, Embodiment]
@@ -54,11 +59,16 @@ class ProcessorConfig:
     apply_sincos_state_encoding: bool = False
     use_relative_action: bool = False
     directory: Path | None = field(default=None, compare=False)
+    unreadable: Mapping[str, CheckpointError] = field(default_factory=dict, compare=False)
 
     @classmethod
     def read(cls, directory: Path) -> "ProcessorConfig":
         """Read the files of a checkpoint directory; a CheckpointError names file and key."""
-        outer = Fields.read(directory / "processor_config.json")
+        directory = processor_directory(directory)
+        path = directory / "processor_config.json"
+        if not path.exists() and (mistake := checkpoint_mistake(directory)):
+            raise CheckpointError(f"{directory}: {mistake}")
+        outer = Fields.read(path)
         if outer.has("processor_class"):
             outer.expect("processor_class", "Gr00tN1d6Processor", None)
         f = outer.section("processor_kwargs")
@@ -69,9 +79,16 @@ class ProcessorConfig:
             f.integer("shortest_image_edge", at_least=1) if f.has("shortest_image_edge") else None
         )
         fraction = f.number("crop_fraction") if f.has("crop_fraction") else None
+        embodiments, unreadable = {}, {}
+        for tag in configs.value:
+            try:
+                embodiments[tag] = Embodiment.parse(configs.section(tag))
+            except CheckpointError as error:
+                unreadable[tag] = error
+        ids, unreadable_ids = _read_embodiment_ids(directory / "embodiment_id.json")
         return cls(
-            embodiments={tag: Embodiment.parse(configs.section(tag)) for tag in configs.value},
-            embodiment_ids=_read_embodiment_ids(directory / "embodiment_id.json"),
+            embodiments=embodiments,
+            embodiment_ids=ids,
             shortest_image_edge=edge if "shortest_image_edge" in f.value else 512,
             crop_fraction=fraction if "crop_fraction" in f.value else 0.95,
             image_crop_size=_size(f, "image_crop_size"),
@@ -85,21 +102,35 @@ class ProcessorConfig:
             apply_sincos_state_encoding=f.flag("apply_sincos_state_encoding", False),
             use_relative_action=f.flag("use_relative_action", False),
             directory=directory,
+            unreadable={t: e for t, e in unreadable_ids.items() if t in embodiments} | unreadable,
         )
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags of all embodiments, including those that cannot be read."""
+        return tuple(dict.fromkeys((*self.embodiments, *self.unreadable)))
+
+    def require_tag(self, tag: str) -> None:
+        """Raise CheckpointError if there is no such embodiment; the message lists the valid ones.
+
+        An embodiment that cannot be read counts as present.
+        """
+        if tag not in self.tags:
+            raise CheckpointError(
+                f"{self.path('processor_config.json')}: 'modality_configs' has no embodiment "
+                f"'{tag}' (valid: {', '.join(sorted(self.embodiments))})"
+            )
 
     def embodiment(self, tag: str) -> Embodiment:
         """Return the modalities of a tag.
 
         Raises:
-            CheckpointError: the tag is unknown; the message lists the valid ones.
+            CheckpointError: the tag is unknown or its entry is malformed.
 
         """
-        if tag not in self.embodiments:
-            valid = ", ".join(sorted(self.embodiments))
-            raise CheckpointError(
-                f"{self.path('processor_config.json')}: 'modality_configs' has no embodiment "
-                f"'{tag}' (valid: {valid})"
-            )
+        self.require_tag(tag)
+        if tag in self.unreadable:
+            raise self.unreadable[tag]
         return self.embodiments[tag]
 
     def embodiment_id(self, tag: str) -> int:
@@ -161,7 +192,7 @@ class ProcessorConfig:
     def to_json(self) -> dict[str, Any]:
         """Return the contents of a processor_config.json that `read` reads back."""
         kwargs = asdict(self)
-        del kwargs["embodiment_ids"], kwargs["directory"]
+        del kwargs["embodiment_ids"], kwargs["directory"], kwargs["unreadable"]
         configs = kwargs.pop("embodiments")
         return {
             "processor_class": "Gr00tN1d6Processor",
@@ -194,9 +225,11 @@ def save_processor(config: ProcessorConfig, statistics: Mapping[str, Any], direc
 
 def copy_processor(source: Path, target: Path) -> None:
     """Copy the processor and tokenizer files of a checkpoint directory."""
-    for name in (*PROCESSOR_FILES, *TOKENIZER_FILES):
-        if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+    folders = dict.fromkeys(PROCESSOR_FILES, processor_directory(source))
+    folders |= dict.fromkeys(TOKENIZER_FILES, source)
+    for name, folder in folders.items():
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, target / name)
 
 
 def _lists(value: Any) -> Any:
@@ -214,11 +247,16 @@ def _size(f: Fields, key: str) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _read_embodiment_ids(path: Path) -> dict[str, int]:
-    if not path.exists():
-        return dict(BUILTIN_EMBODIMENT_IDS)
-    f = Fields.read(path)
-    return BUILTIN_EMBODIMENT_IDS | {tag: f.integer(tag) for tag in f.value}
+def _read_embodiment_ids(path: Path) -> tuple[dict[str, int], dict[str, CheckpointError]]:
+    """Return tag -> row, and tag -> error for the rows that cannot be read."""
+    ids, unreadable = dict(BUILTIN_EMBODIMENT_IDS), {}
+    f = Fields.read(path) if path.exists() else Fields({}, str(path))
+    for tag in f.value:
+        try:
+            ids[tag] = f.integer(tag)
+        except CheckpointError as error:
+            unreadable[tag] = error
+    return ids, unreadable
 
 
 def _plain(value: Any) -> Any:

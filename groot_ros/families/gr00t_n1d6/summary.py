@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Summary of a GR00T N1.6 checkpoint for `groot-ros inspect`, without reading its weights."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.checkpoint.locate import find_backbone_assets
 from groot_ros.checkpoint.safetensors_file import index_checkpoint
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.families.family import CheckpointSummary, EmbodimentSummary, GroupRange
+from groot_ros.families.family import CheckpointSummary, EmbodimentSummary
 from groot_ros.families.gr00t_n1d6.checkpoint import (
     policy_spec,
     require_same_sizes,
     require_same_tokens,
 )
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 from groot_ros.families.gr00t_n1d6.weights import fitting_tensors, load_config, weight_groups
 from groot_ros.processing.modality import Embodiment
@@ -34,8 +34,8 @@ def describe(
     notes, problem = _assets(directory, config, assets)
     processor = ProcessorConfig.read(directory)
     if embodiment is not None:
-        processor.embodiment(embodiment)
-    tags = processor.embodiments if embodiment is None else [embodiment]
+        processor.require_tag(embodiment)
+    tags = processor.tags if embodiment is None else (embodiment,)
     return CheckpointSummary(
         path=directory,
         model=MODEL_TYPE,
@@ -44,7 +44,7 @@ def describe(
         weights=weight_groups(entries),
         notes=notes,
         problem=problem,
-        embodiments=tuple(_embodiment(directory, processor, config, tag) for tag in tags),
+        embodiments=tuple(_embodiment(processor, config, tag) for tag in tags),
     )
 
 
@@ -84,21 +84,20 @@ def _architecture(config: Gr00tN1d6Config) -> str:
     )
 
 
-def _embodiment(
-    directory: Path, processor: ProcessorConfig, model: Gr00tN1d6Config, tag: str
-) -> EmbodimentSummary:
-    embodiment = processor.embodiment(tag)
-    lines: list[str] = []
+def _embodiment(processor: ProcessorConfig, model: Gr00tN1d6Config, tag: str) -> EmbodimentSummary:
+    lines = [f"embodiment {tag}"]
     try:
+        embodiment = processor.embodiment(tag)
         row = processor.embodiment_id(tag)
-        lines += [f"embodiment {tag}, row {row} of the weights", _modalities(embodiment)]
-        statistics = Statistics.read(directory / "statistics.json", tag)
+        lines = [f"embodiment {tag}, row {row} of the weights", _modalities(embodiment)]
+        statistics = Statistics.read(Path(processor.path("statistics.json")), tag)
         codec = StateActionCodec(processor.codec(), embodiment, statistics)
-        spec = policy_spec(model, processor, codec, tag)
-        require_same_sizes(tag, processor, codec, model, directory)
+        spec = policy_spec(model, processor, codec, statistics, tag)
+        require_same_sizes(tag, processor, codec, model)
+        ImagePipeline.of(processor)
     except CheckpointError as error:
         return EmbodimentSummary(tag, tuple(lines), problem=str(error))
-    return EmbodimentSummary(tag, tuple(lines), tuple(_ranges(codec, statistics)), spec)
+    return EmbodimentSummary(tag, tuple(lines), spec.ranges, spec)
 
 
 def _modalities(embodiment: Embodiment) -> str:
@@ -117,19 +116,3 @@ def _steps(deltas: tuple[int, ...]) -> str:
     if len(deltas) > 2 and deltas == tuple(range(deltas[0], deltas[-1] + 1)):
         return f"{len(deltas)} steps, {deltas[0]} to {deltas[-1]}"
     return f"step{'s' if len(deltas) > 1 else ''} {', '.join(map(str, deltas))}"
-
-
-def _ranges(codec: StateActionCodec, statistics: Statistics) -> Iterator[GroupRange]:
-    for group in codec.state_widths:
-        low, high = codec.trained_range("state", group, statistics)
-        extremes = (
-            statistics.get("state", group, "min"),
-            statistics.get("state", group, "max"),
-        )
-        how = codec.normalisation("state", group)
-        yield GroupRange("state", group, "", how, low, high, extremes)
-    for group in codec.action_widths:
-        low, high = codec.trained_range("action", group, statistics)
-        how = codec.normalisation("action", group)
-        source = codec.reference(group) or ""
-        yield GroupRange("action", group, source, how, low, high, (low, high))

@@ -46,6 +46,8 @@ _PREFIXES = {
     "rest of the head": ("action_head.",),
     "other": ("",),
 }
+#: Part of tensors that the network does not have.
+_OTHER = "not part of the network"
 
 
 def load_config(directory: Path, eagle_config: Path) -> Gr00tN1d6Config:
@@ -161,7 +163,8 @@ def weight_groups(entries: Iterable[TensorEntry]) -> tuple[WeightGroup, ...]:
     """Return the size of every part of the network that has tensors."""
     tensors: dict[str, list[TensorEntry]] = {name: [] for name in _PREFIXES}
     for entry in entries:
-        tensors[next(n for n, p in _PREFIXES.items() if entry.name.startswith(p))].append(entry)
+        part = next((n for n, p in _PREFIXES.items() if entry.name.startswith(p)), _OTHER)
+        tensors.setdefault(part, []).append(entry)
     return tuple(
         WeightGroup(
             name,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support.tiny_checkpoint import TAG, tiny_processor_config, tiny_statistics
 
+from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig, save_processor
 from groot_ros.processing.statistics import Statistics
@@ -89,7 +90,7 @@ def test_a_wrong_value_is_a_one_line_error_naming_file_and_key(directory, change
     path = directory / "processor_config.json"
     edit(path, lambda value: change(value["processor_kwargs"]))
     with pytest.raises(CheckpointError, match=problem) as caught:
-        ProcessorConfig.read(directory)
+        ProcessorConfig.read(directory).embodiment(TAG)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -135,7 +136,7 @@ def test_groups_must_be_present_and_distinct(directory: Path, change, problem: s
     path = directory / "processor_config.json"
     edit(path, lambda v: change(v["processor_kwargs"]["modality_configs"][TAG]))
     with pytest.raises(CheckpointError) as caught:
-        ProcessorConfig.read(directory)
+        ProcessorConfig.read(directory).embodiment(TAG)
     assert str(caught.value).startswith(f"{path}: ")
     assert str(caught.value).endswith(problem)
 
@@ -196,3 +197,34 @@ def test_errors_about_embodiment_ids_name_the_file_or_the_built_in_table(directo
     with pytest.raises(CheckpointError, match="has no embodiment 'mine'") as caught:
         bare.embodiment_id("mine")
     assert str(caught.value).startswith(f"{source}: ")
+
+
+@pytest.mark.parametrize("content", [{"video": "new format"}, [1, 2], None, {"version": 7}])
+def test_an_embodiment_in_another_format_does_not_block_the_others(
+    directory: Path, content: object
+) -> None:
+    path = directory / "processor_config.json"
+    edit(path, lambda v: v["processor_kwargs"]["modality_configs"].update(other=content))
+    config = ProcessorConfig.read(directory)
+    assert config.embodiment(TAG).state.modality_keys == ("single_arm", "gripper")
+    assert config.tags == (TAG, "other")
+    with pytest.raises(CheckpointError, match=r"modality_configs.*other"):
+        config.embodiment("other")
+
+
+def test_a_row_that_is_not_a_number_blocks_its_own_embodiment_only(directory: Path) -> None:
+    edit(directory / "embodiment_id.json", lambda value: value.update(other="twelve"))
+    assert ProcessorConfig.read(directory).embodiment_id(TAG) == 10
+    edit(directory / "embodiment_id.json", lambda value: value.update({TAG: "ten"}))
+    with pytest.raises(CheckpointError, match=rf"'{TAG}' must be a whole number >= 0, not 'ten'"):
+        ProcessorConfig.read(directory).embodiment(TAG)
+
+
+def test_a_processor_in_its_own_folder_is_read_and_gives_the_same_digest(directory: Path) -> None:
+    before = ProcessorConfig.read(directory), checkpoint_digest(directory, {})
+    (directory / "processor").mkdir()
+    for name in ("processor_config.json", "statistics.json", "embodiment_id.json"):
+        (directory / name).rename(directory / "processor" / name)
+    assert (ProcessorConfig.read(directory), checkpoint_digest(directory, {})) == before
+    (directory / "processor" / "statistics.json").write_text("{}")
+    assert checkpoint_digest(directory, {}) != before[1]
