@@ -75,7 +75,11 @@ class RobotColumns:
 
     def moves(self, name: str) -> bool:
         """Return whether an action group moves a joint of the robot, or there is no contract."""
-        return self._robot is None or bool(self._robot.action_groups[name].maps)
+        return (
+            self._robot is None
+            or name not in self._robot.action_groups
+            or bool(self._robot.action_groups[name].maps)
+        )
 
     def action_group(self, name: str, values: Array) -> ActionGroup:
         """Convert decoded columns [horizon, D] of one group to targets.
