@@ -3,6 +3,7 @@
 
 import argparse
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from groot_ros.cli import add_command
 from groot_ros.core import PolicyConfig
 from groot_ros.core.config import config_from_file
+from groot_ros.core.config_reader import ConfigError
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
@@ -24,9 +26,9 @@ _EXAMPLES = """examples:
   groot-ros inspect --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml
   groot-ros inspect --checkpoint ~/checkpoints/pick --robot so101 --rate-hz 4 --latency 0.2
 
-Exit status 0 if an embodiment can be used (the weights are not checked). Exit status 1 if files of
-the VLM are missing, files do not match each other, or a check finds an error: configure would fail,
-or the executor would reject the chunks. Warnings, and ranges outside a joint's limits (marked "!"),
+Exit status 0 if an embodiment can be used (the weights are not checked). Exit status 1 if files are
+missing, malformed or do not match each other, or a check finds an error: configure would fail, or
+the executor would reject the chunks. Exit status 2 for wrong options. Warnings, and ranges outside a joint's limits (marked "!"),
 do not change the status. The checks: docs/reference/checks.md
 """
 
@@ -57,6 +59,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Print a summary of the checkpoint; return 0 if an embodiment can be used, else 1."""
+    try:
+        return _inspect(args)
+    except ConfigError as error:  # as configure would report it; other errors are wrong usage
+        print(f"groot-ros inspect: {error}", file=sys.stderr)
+        return 1
+
+
+def _inspect(args: argparse.Namespace) -> int:
     from groot_ros.checkpoint.locate import find_checkpoint
     from groot_ros.families.registry import find_family
 

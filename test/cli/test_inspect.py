@@ -143,7 +143,7 @@ def test_a_directory_in_the_place_of_a_file_is_named(
 ) -> None:
     (checkpoint / name).unlink()
     (checkpoint / name).mkdir()
-    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
     expected = f"groot-ros inspect: {checkpoint / name}: cannot be read: Is a directory; a file is"
     assert expected in capsys.readouterr().err
 
@@ -234,7 +234,7 @@ def test_a_broken_file_is_one_line(
     checkpoint: Path, file: str, content: str, problem: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (checkpoint / file).write_text(content)
-    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 2
+    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 1
     error = capsys.readouterr().err
     assert error.startswith(f"groot-ros inspect: {checkpoint / file}")
     assert problem in error
@@ -244,7 +244,7 @@ def test_a_broken_file_is_one_line(
 def test_a_wrong_embodiment_lists_the_valid_ones(
     checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "gr1"]) == 2
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--embodiment", "gr1"]) == 1
     assert f"has no embodiment 'gr1' (valid: {TAG})" in capsys.readouterr().err
 
 
@@ -309,25 +309,30 @@ def test_the_parameters_of_a_file_are_checked(
         assert f"warning ({check}): " in text
     assert "max_state_gap 0.005 s" in text
     file.write_text("executor_node:\n  ros__parameters: {max_chunk_age: 0.001}\n")
-    assert main(arguments) == 2
+    assert main(arguments) == 1
     expected = f"groot-ros inspect: {file}: max_chunk_age must be at least 0.05, not 0.001"
     assert expected in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "problem"),
+    ("option", "value", "status", "problem"),
     [
-        ("--latency", "-1", "--latency must be above 0, not -1"),
-        ("--rate-hz", "0", "rate_hz must be at least 0.1, not 0"),
-        ("--engine-directory", "/nonexist", "/nonexist/manifest.json: no such file"),
-        ("--params-file", "/nonexist.yaml", "/nonexist.yaml: no such file"),
+        ("--latency", "-1", 2, "--latency must be above 0, not -1"),
+        ("--rate-hz", "0", 2, "rate_hz must be at least 0.1, not 0"),
+        ("--engine-directory", "/nonexist", 2, "/nonexist/manifest.json: no such file"),
+        ("--params-file", "/nonexist.yaml", 1, "/nonexist.yaml: no such file"),
     ],
 )
 def test_a_wrong_option_is_one_line(
-    checkpoint: Path, option: str, value: str, problem: str, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path,
+    option: str,
+    value: str,
+    status: int,
+    problem: str,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     arguments = ["inspect", "--checkpoint", str(checkpoint), "--robot", "so101", option, value]
-    assert main(arguments) == 2
+    assert main(arguments) == status
     error = capsys.readouterr().err
     assert problem in error
     assert error.count("\n") == 1
