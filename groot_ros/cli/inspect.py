@@ -28,8 +28,8 @@ _EXAMPLES = """examples:
 
 Exit status 0 if an embodiment can be used (the weights are not checked). Exit status 1 if files are
 missing, malformed or do not match each other, or a check finds an error: configure would fail, or
-the executor would reject the chunks. Exit status 2 for wrong options. Warnings, and ranges outside a joint's limits (marked "!"),
-do not change the status. The checks: docs/reference/checks.md
+the executor would reject the chunks. Exit status 2 for wrong options. Warnings, and ranges outside
+a joint's limits (marked "!"), do not change the status. The checks: docs/reference/checks.md
 """
 
 
