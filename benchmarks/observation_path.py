@@ -94,12 +94,12 @@ def play_policy(seconds: float) -> dict[str, Any]:
     arrivals: list[tuple[str, int, int, int]] = []
     check = policy_inputs.check_image
 
-    def note(msg: Image) -> None:
+    def note(msg: Image, stated: str = "") -> None:
         view, number = msg.header.frame_id.split()
         arrivals.append((view, int(number), time_to_ns(msg.header.stamp), time.time_ns()))
-        check(msg)
+        check(msg, stated)
 
-    policy_inputs.check_image = note
+    policy_inputs.check_image = note  # type: ignore[assignment]
     given = {"checkpoint": "none", "robot": robot_path("so101"), "rate_hz": RATE_HZ}
     given["torch_threads"] = 1
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]

@@ -2,10 +2,11 @@
 """Bags in rosbag2's format, written and read without rosbag2 (with the package `rosbags`)."""
 
 from groot_ros.robot import RobotContract
+from groot_ros.robot.controller import controller_type
 
 #: Topics of policy and executor, the same for every robot.
 _NODE_TOPICS = (
-    "instruction",
+    "active_instruction",
     "action_chunk",
     "policy_status",
     "committed_timeline",
@@ -20,13 +21,22 @@ class BagError(ValueError):
 def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:
     """Return all topics that are needed to evaluate a run, without duplicates.
 
+    The instruction is recorded as the policy follows it. Its input, the topic `instruction`, is
+    not: a bag with it that is played would instruct a robot.
+
     Relative names are resolved in the namespace of the robot, absolute ones are shared by all.
     """
+    states = [
+        state.name(controller.topic)
+        for controller in contract.controllers
+        if (state := controller_type(controller.type).state())
+    ]
     topics = (
         *(camera.topic for camera in contract.cameras.values()),
         *(source.topic for source in contract.sources),
         *_NODE_TOPICS,
         *(controller.topic for controller in contract.controllers if controller.has_topic),
+        *states,
         "/diagnostics",
         *(("/clock",) if use_sim_time else ()),
     )

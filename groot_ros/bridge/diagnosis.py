@@ -19,6 +19,8 @@ from groot_ros.observation.rejections import EXPECTED_REJECTIONS
 _FAULTS = {
     "second_policy",
     "second_executor",
+    "competing_publishers",
+    "played_instruction",
     "no_joint_state",
     "stale_joint_state",
     "invalid_joint_state",

@@ -12,15 +12,23 @@ from groot_ros.core import NS_PER_S, MalformedError, ns_to_s, s_to_ns
 #: them takes up to 3 s with Fast DDS.
 _DISCOVERY_NS = 6 * NS_PER_S
 #: Name of the node of a publisher that was discovered before its node.
-_UNKNOWN_NODE = "a node not yet known"
+UNKNOWN_NODE = "a node not yet known"
+#: Names of nodes that play bags: of rosbag2, and the one that players of this package use.
+BAG_PLAYERS = ("rosbag2_player", "groot_ros_player")
 
 
 def publishers_of(node: Node, topic: str) -> list[str]:
-    """Return the full name of the node of each publisher on a topic."""
-    return [
+    """Return the full name of the node of each publisher on a topic, or UNKNOWN_NODE."""
+    names = (
         f"{info.node_namespace.rstrip('/')}/{info.node_name}"
         for info in node.get_publishers_info_by_topic(topic)
-    ]
+    )
+    return [UNKNOWN_NODE if "_UNKNOWN_" in name else name for name in names]
+
+
+def is_bag_player(name: str) -> bool:
+    """Return whether a node, given by its full name, plays bags."""
+    return name.rpartition("/")[2] in BAG_PLAYERS
 
 
 class PublisherConflicts:
@@ -60,9 +68,9 @@ class PublisherConflicts:
         """Update from topic -> node names of its publishers; return the description."""
         found = []
         for topic, names in publishers.items():
-            others = [_UNKNOWN_NODE if "_UNKNOWN_" in name else name for name in names]
+            others = [*names]
             # The node's own publisher may also be discovered before its name.
-            for own in (self._own, _UNKNOWN_NODE):
+            for own in (self._own, UNKNOWN_NODE):
                 if own in others:
                     others.remove(own)
                     break
@@ -120,6 +128,7 @@ class GraphMonitor:
         self.publisher_conflicts = PublisherConflicts(node.get_fully_qualified_name())
         self._clock = ClockStall()
         self._clock_problem = ""
+        self._reported = ""
 
     @property
     def conflicting_publisher(self) -> str:
@@ -160,6 +169,15 @@ class GraphMonitor:
         if before or self.publisher_conflicts.is_discovering(time.monotonic_ns()):
             self._check_publishers()
         return "" if before else self.conflicting_publisher
+
+    def new_publisher(self) -> str:
+        """Return other publishers on the topics that began since the last call, else "".
+
+        They are those that the last check found, of new_conflict() or faults(): the node that was
+        there first continues, and the log must show what else commands the robot.
+        """
+        before, self._reported = self._reported, self.publisher_conflicts.description
+        return self._reported if self._reported != before else ""
 
     def new_clock_stall(self) -> str:
         """Check /clock; return a problem that began since the last call, else an empty string."""

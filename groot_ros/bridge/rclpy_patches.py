@@ -47,6 +47,7 @@ __all__ = [
     "lifecycle_state",
     "spin_once",
     "spin_until",
+    "with_publication_number",
 ]
 
 #: For publishers and subscriptions that are destroyed while the node spins. The executor enters
@@ -58,6 +59,28 @@ NO_SUBSCRIPTION_EVENTS = SubscriptionEventCallbacks(use_default_callbacks=False)
 
 #: Whether a subscription callback may take the reception time: since rclpy 3.4, not in Humble.
 HAS_RECEPTION_TIME = hasattr(Subscription, "CallbackType")
+
+
+def with_publication_number(callback: Callable[[Any, int | None], None]) -> Callable[..., None]:
+    """Return a subscription callback that passes the publisher's number of the message as well.
+
+    The number is None in Humble, whose rclpy gives no information about a message, and with an RMW
+    that does not transport it (Cyclone DDS).
+    """
+    if HAS_RECEPTION_TIME:
+
+        def numbered(msg: Any, info: dict[str, Any]) -> None:
+            callback(msg, info.get("publication_sequence_number"))
+
+        found: Callable[..., None] = numbered
+    else:
+
+        def unnumbered(msg: Any) -> None:
+            callback(msg, None)
+
+        found = unnumbered
+    found.__name__ = getattr(getattr(callback, "func", callback), "__name__", found.__name__)
+    return found
 
 
 def lifecycle_state(node: LifecycleNodeMixin) -> int:

@@ -194,13 +194,17 @@ def from_bag(
         except ValueError as error:
             raise ValueError(f"{bag}: {error}") from error
         handler_of = {full_topic(own, topic): handler for topic, handler in handlers.items()}
+        # Bags of version 0.2 and older have the input instead of the instruction that is followed.
+        instruction_topics = [
+            full_topic(own, name) for name in ("active_instruction", "instruction")
+        ]
         for connection, received, raw in reader.messages():
             topic = full_topic("", connection.topic)
-            if topic not in (*handler_of, full_topic(own, "instruction")):
+            if topic not in (*handler_of, *instruction_topics):
                 continue
             message: Any = types.deserialize_cdr(raw, connection.msgtype)
             if topic not in handler_of:
-                text = instruction or message.data
+                text = instruction or (message.text if hasattr(message, "text") else message.data)
                 continue
             try:
                 handler_of[topic](message, received)
@@ -262,14 +266,21 @@ def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
 
 def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:
     """Return contract topic -> function (message, receive time in ns) that fills the buffer."""
-    from groot_ros.vision.compressed import compressed_to_rgb
-    from groot_ros.vision.encodings import image_to_rgb
+    from groot_ros.vision.compressed import check_compression, compressed_to_rgb
+    from groot_ros.vision.encodings import check_encoding, image_to_rgb
 
     def header_ns(message: Any) -> int:
         stamp = message.header.stamp
         return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
-    def add_image(view: str, to_rgb: Callable[[Any], Any], message: Any, received: int) -> None:
+    def add_image(view: str, message: Any, received: int) -> None:
+        camera = buffer.cameras[view]
+        to_rgb: Callable[[Any], Any] = compressed_to_rgb
+        if camera.compressed:
+            check_compression(message, camera.encoding)
+        else:
+            check_encoding(message, camera.encoding)
+            to_rgb = partial(image_to_rgb, stated=camera.encoding)
         buffer.add_frame(view, header_ns(message), received, partial(to_rgb, message))
 
     def add_joint_state(topic: str, message: Any, received: int) -> None:
@@ -279,6 +290,5 @@ def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], Non
         source.topic: partial(add_joint_state, source.topic) for source in buffer.sources
     }
     for view, camera in buffer.cameras.items():
-        to_rgb = compressed_to_rgb if camera.compressed else image_to_rgb
-        handlers[camera.topic] = partial(add_image, view, to_rgb)
+        handlers[camera.topic] = partial(add_image, view)
     return handlers

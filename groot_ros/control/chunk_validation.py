@@ -85,12 +85,22 @@ class ChunkValidator:
         self._ended_instruction = None
 
     def check(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
-        """Return why the chunk is rejected, or None; updates the live session."""
-        return (
-            self._check_session(chunk, now_ns, settings)
-            or self._check_time(chunk, now_ns, settings)
-            or self._check_joints(chunk)
+        """Return why the chunk is rejected, or None; updates the live session.
+
+        A chunk that is too old or malformed does not make its session the live one: the chunks of
+        a bag that is played would keep the policy out.
+        """
+        if chunk.session == self.live_session:
+            self._last_chunk_ns = now_ns
+            rejection = self._check_order(chunk)
+            return rejection or self._check_content(chunk, now_ns, settings)
+        rejection = self._check_other_session(chunk, now_ns, settings) or self._check_content(
+            chunk, now_ns, settings
         )
+        if rejection is None:
+            self.live_session, self._last_chunk_ns = chunk.session, now_ns
+            self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
+        return rejection
 
     def accept(self, chunk: ActionChunk) -> None:
         """Record that the chunk is executed: chunks before it are out of date."""
@@ -98,20 +108,24 @@ class ChunkValidator:
         self._last_id = chunk.id
         self._instruction_id = chunk.instruction_id
 
-    def _check_session(
+    def _check_other_session(
         self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
     ) -> Rejection | None:
-        if chunk.session != self.live_session:
-            silence = ns_to_s(now_ns - self._last_chunk_ns)
-            if self.live_session is not None and silence < settings.session_timeout:
-                return Rejection(
-                    "second_policy",
-                    f"session {chunk.session} sends chunks while {self.live_session} is live "
-                    f"(last chunk {silence:.2f} s ago): stop one of the two policies",
-                )
-            self.live_session = chunk.session
-            self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
-        self._last_chunk_ns = now_ns
+        silence = ns_to_s(now_ns - self._last_chunk_ns)
+        if self.live_session is None or silence >= settings.session_timeout:
+            return None
+        return Rejection(
+            "second_policy",
+            f"session {chunk.session} sends chunks while {self.live_session} is live "
+            f"(last chunk {silence:.2f} s ago): stop one of the two policies",
+        )
+
+    def _check_content(
+        self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
+    ) -> Rejection | None:
+        return self._check_time(chunk, now_ns, settings) or self._check_joints(chunk)
+
+    def _check_order(self, chunk: ActionChunk) -> Rejection | None:
         if chunk.episode < self._episode:
             return Rejection(
                 "old_episode",

@@ -99,8 +99,23 @@ class Executor:
         try:
             self._measured.observe(stamp_ns, names, positions, velocities, trusted)
         except MalformedError as error:
-            return self.reject(Rejection(error.reason, error.detail))
+            return self.reject_joint_state(Rejection(error.reason, error.detail), trusted)
         return None
+
+    def reject_joint_state(
+        self,
+        rejection: Rejection,
+        joints: Collection[str] | None = None,
+        *,
+        forget: bool = False,
+    ) -> Rejection:
+        """Count a joint state that cannot be used, and return why.
+
+        If no other arrives, the state of these joints (all by default) is unknown for this reason;
+        with `forget` it is unknown immediately.
+        """
+        self._measured.record_rejection(rejection, joints, forget=forget)
+        return self.reject(rejection)
 
     def receive(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
         """Plan the motion of a chunk, or return why not; update() then returns the messages."""

@@ -12,13 +12,16 @@ import numpy as np
 from groot_ros.control.chunk_validation import Rejection
 from groot_ros.control.curve import Array
 from groot_ros.control.limits import Limits, Mask
-from groot_ros.core import ns_to_s
+from groot_ros.core import NS_PER_S, ns_to_s, other_clock_hint
 from groot_ros.core.invariants import require, require_unique
 from groot_ros.robot import Controller, RobotContract
 from groot_ros.robot.controller import Interpolation
 
 #: rad or m, and per s: larger values are not measurements, and their square may overflow.
 _MAX_VALUE = 1e6
+#: A stamp further behind the last one than this comes from a clock that was reset, ns; less is
+#: jitter, as of two drivers whose messages interleave.
+_RESET_STEP_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class MeasuredState:
         self.velocity: Array = np.zeros(self._size)
         self.stamps_ns = np.zeros(self._size, dtype=np.int64)
         self._stamps: dict[str, int] = {}
+        self._rejections: dict[str, Rejection] = {}
         self.oldest_ns: int | None = None
         self.position[list(self._unmeasured)] = list(self._unmeasured.values())
 
@@ -109,6 +113,25 @@ class MeasuredState:
         """Take the unmeasured joints to be where they are commanded to be, [N] rad or m."""
         for at in self._unmeasured:
             self._unmeasured[at] = self.position[at] = commanded[at]
+
+    def record_rejection(
+        self, rejection: Rejection, joints: Collection[str] | None = None, *, forget: bool = False
+    ) -> None:
+        """Keep why a message of these joints, all by default, was not used.
+
+        check_age() gives it as the reason if the state of one of them is unknown.
+
+        Args:
+            rejection: the reason.
+            joints: the joints of the source of the message.
+            forget: drop their measurements, because what was received cannot be trusted.
+
+        """
+        for name in self._index if joints is None else self._index.keys() & set(joints):
+            self._rejections[name] = rejection
+            if forget and self._stamps.pop(name, None) is not None:
+                self.stamps_ns[self._index[name]] = 0
+                self.oldest_ns = None
 
     def observe(
         self,
@@ -120,22 +143,28 @@ class MeasuredState:
     ) -> None:
         """Store one joint state message.
 
-        Joints that are not actuated, not in `trusted`, or have a newer measurement are ignored.
+        Joints that are not actuated or not in `trusted` are ignored, and so is a message without
+        any other, which may be malformed or have velocities only.
 
         Raises:
             MalformedError: the sizes differ, a joint is named twice, a position is not finite, or
-                a value is larger than 1e6. Nothing is stored then.
+                a value is larger than 1e6: nothing is stored then. out_of_order: a joint has a
+                measurement that is newer by up to 1 s; the others are stored. A stamp that is
+                further back comes from a clock that was reset, and is stored.
 
         """
+        accepted = self._index if trusted is None else self._index.keys() & set(trusted)
+        found = [(i, name) for i, name in enumerate(names) if name in accepted]
+        if not found:
+            return
         require(
             len(positions) == len(names) and len(velocities) in (0, len(names)),
             "invalid_joint_state",
-            f"{len(names)} names with {len(positions)} positions and {len(velocities)} velocities",
+            f"{len(names)} names with {len(positions)} positions and {len(velocities)} "
+            f"velocities; joint '{found[0][1]}' needs a position",
         )
         if len(set(names)) != len(names):
             require_unique(list(names), "a joint state")
-        accepted = self._index if trusted is None else self._index.keys() & set(trusted)
-        found = [(i, name) for i, name in enumerate(names) if name in accepted]
         speeds = [v if math.isfinite(v) else 0.0 for v in velocities] or [0.0] * len(names)
         for i, name in found:
             values = (positions[i], speeds[i])
@@ -144,15 +173,22 @@ class MeasuredState:
                 "invalid_joint_state",
                 f"joint '{name}' has position and velocity {values}",
             )
+        late = ""
         for i, name in found:
-            if stamp_ns < self._stamps.get(name, stamp_ns):
+            behind_ns = self._stamps.get(name, stamp_ns) - stamp_ns
+            if 0 < behind_ns <= _RESET_STEP_NS:
+                late = (
+                    f"a joint state of '{name}' is {ns_to_s(behind_ns):.3f} s behind its last one"
+                )
                 continue
+            self._rejections.pop(name, None)
             at = self._index[name]
             self._stamps[name] = self.stamps_ns[at] = stamp_ns
             self.position[at] = positions[i]
             self.velocity[at] = speeds[i]
         if len(self._stamps) == len(self._index):
             self.oldest_ns = min(self._stamps.values())
+        require(not late, "out_of_order", late)
 
     def start_state(
         self, limits: Limits, slack: float, rest_velocity: float
@@ -174,15 +210,21 @@ class MeasuredState:
         `timeout` s or more than `max_future` s in the future.
         """
         if self.oldest_ns is None:
-            missing = ", ".join(name for name in self._index if name not in self._stamps)
+            names = [name for name in self._index if name not in self._stamps]
+            for name in names:
+                if name in self._rejections:
+                    return self._rejections[name]
+            missing = ", ".join(names)
             return Rejection("no_joint_state", f"no joint state received for {missing}")
         age = ns_to_s(now_ns - self.oldest_ns)
         if age > timeout:
             oldest = min(self._stamps, key=self._stamps.__getitem__)
+            if oldest in self._rejections:
+                return self._rejections[oldest]
             return Rejection(
                 "stale_joint_state",
                 f"the last joint state of {oldest} is {age:.2f} s old, joint_state_timeout is "
-                f"{timeout:g}",
+                f"{timeout:g}{other_clock_hint(age)}",
             )
         if age < -max_future:
             return Rejection(

@@ -37,7 +37,7 @@ from groot_ros.core.observation import (
     StampedInput,
     instruction_problem,
 )
-from groot_ros.core.time import NS_PER_S, ns_to_s, s_to_ns, time_to_ns
+from groot_ros.core.time import NS_PER_S, ns_to_s, other_clock_hint, s_to_ns, time_to_ns
 
 __all__ = [
     "CHUNK_DT",
@@ -66,6 +66,7 @@ __all__ = [
     "group_width",
     "instruction_problem",
     "ns_to_s",
+    "other_clock_hint",
     "s_to_ns",
     "time_to_ns",
 ]

@@ -100,6 +100,12 @@ class PolicyConfig:
         live=True,
     )
     instruction: str = parameter("", "Instruction until one is received; '' = wait for one")
+    accept_instruction_topic: bool = parameter(
+        True,
+        "Follow instructions on the topic instruction; false = only the service set_instruction, "
+        "and empty ones on the topic, which stop",
+        live=True,
+    )
     rtc_mode: str = parameter(
         "off",
         "How chunks continue committed motion (real-time chunking)",

@@ -8,10 +8,12 @@ deactivate. All callbacks run in one thread, so nothing here needs a lock.
 import gc
 import time
 from collections import deque
+from collections.abc import Collection
 from functools import partial
 from typing import Any
 
 from lifecycle_msgs.msg import State
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.subscription import Subscription
@@ -20,15 +22,16 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
 from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.gripper_action import MissingPackageError
 from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.checks import Context, require
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import MalformedError, ReasonCode, instruction_problem, ns_to_s
+from groot_ros.core import MalformedError, ReasonCode, ns_to_s, other_clock_hint
 from groot_ros.core.share import robot_path
-from groot_ros.msg import ActionChunk, CommittedTimeline, PolicyStatus
+from groot_ros.msg import ActionChunk, CommittedTimeline, Instruction, PolicyStatus
 from groot_ros.nodes.executor_reports import ExecutorReports
 from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
@@ -68,6 +71,7 @@ class ExecutorNode(ManagedNode):
         self.tick_budget = TickBudget(1.0)
         self._outputs: dict[str, CommandOutput] = {}
         self._inputs: list[Subscription] = []
+        self._competing: dict[JointStateSource, CompetingInput] = {}
         self._ticks: Timer | None = None
         self._timing: TickTiming | None = None
         self._pending: deque[ActionChunk] = deque()
@@ -160,7 +164,7 @@ class ExecutorNode(ManagedNode):
             self.destroy_subscription(subscription)
         for output in self._outputs.values():
             output.destroy()
-        self._inputs, self._outputs = [], {}
+        self._inputs, self._outputs, self._competing = [], {}, {}
         self._operator.set_executor(None)
         self.control = self.graph_monitor = None
         self._settings.unlock()
@@ -170,9 +174,23 @@ class ExecutorNode(ManagedNode):
         subscribe = self.create_subscription
         own = self._inputs
         for source in contract.sources:
-            on_joint_state = partial(self.on_joint_state, source)
+            topic = self.resolve_topic_name(source.topic)
+            self._competing[source] = CompetingInput(self, topic, source.joints, source.rate)
+            on_joint_state = rclpy_patches.with_publication_number(
+                partial(self.on_joint_state, source)
+            )
             own.append(subscribe(JointState, source.topic, on_joint_state, qos.JOINT_STATES))
-        own += subscribe_instruction(self, self.on_instruction)
+        stops = (self.on_instruction, self.on_instruction)
+        own += subscribe_instruction(self, stops, MutuallyExclusiveCallbackGroup())
+        own.append(
+            subscribe(
+                Instruction,
+                "active_instruction",
+                self.on_active_instruction,
+                qos.LATCHED,
+                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
+            )
+        )
         own.append(subscribe(ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS))
         own.append(
             subscribe(
@@ -296,19 +314,31 @@ class ExecutorNode(ManagedNode):
 
     # Other inputs
 
-    def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
+    def on_joint_state(
+        self, source: JointStateSource, msg: JointState, number: int | None = None
+    ) -> None:
         """Update the measured state of the joints that this source is trusted for."""
-        if self.control is not None:
-            stamp = time_to_ns(msg.header.stamp)
-            ahead = ns_to_s(stamp - self._now())
-            if ahead > self.control.settings.max_future:
-                # If it were kept, it would hide all later states until its own time.
-                detail = f"a joint state is stamped {ahead:.3f} s ahead"
-                self._reports.log_rejection(self.control.reject(Rejection("clock_skew", detail)))
-                return
+        control = self.control
+        if control is None:
+            return
+        now = self._now()
+        trusted: Collection[str] = source.joints
+        competing = self._competing[source]
+        if conflict := competing.check_message(msg.name, number):
+            rejection = Rejection(COMPETING_PUBLISHERS, conflict)
             self._reports.log_rejection(
-                self.control.observe(stamp, msg.name, msg.position, msg.velocity, source.joints)
+                control.reject_joint_state(rejection, competing.contested, forget=True)
             )
+            trusted = set(trusted).difference(competing.contested)
+        stamp = now if source.stamp == "arrival" else time_to_ns(msg.header.stamp)
+        if rejection_of_stamp := _check_stamp(source, stamp, now, control.settings.max_future):
+            self._reports.log_rejection(control.reject_joint_state(rejection_of_stamp, trusted))
+            return
+        self._reports.log_rejection(
+            control.observe(
+                stamp - source.latency_ns, msg.name, msg.position, msg.velocity, trusted
+            )
+        )
 
     def on_policy_status(self, msg: PolicyStatus) -> None:
         """End the policy's session if the policy is no longer active."""
@@ -322,10 +352,19 @@ class ExecutorNode(ManagedNode):
             reference = state.reference(msg)
             self._publish(self.control.check_controller(controller, stamp, reference, now))
 
+    def on_active_instruction(self, msg: Instruction) -> None:
+        """Follow a new instruction of the policy whose chunks are executed."""
+        if self.control is not None and msg.session and msg.session == self.control.live_session:
+            self._instruct(msg.text)
+
     def on_instruction(self, msg: String) -> None:
-        """Follow a new instruction; a malformed one is ignored, the policy reports it."""
-        if self.control is not None and not instruction_problem(msg.data):
-            update = self.control.instruct(msg.data, self._now())
+        """Stop if an empty instruction is received; others are for the policy."""
+        if not msg.data.strip():
+            self._instruct("")
+
+    def _instruct(self, text: str) -> None:
+        if self.control is not None:
+            update = self.control.instruct(text, self._now())
             if self._ticks is not None:
                 self._publish(update)
 
@@ -352,6 +391,8 @@ class ExecutorNode(ManagedNode):
             reason = f"another node commands this robot: {other}"
             self.get_logger().error(reason)
             control.yield_control(reason, self._now())
+        elif other := monitor.new_publisher():
+            self.get_logger().error(f"another node commands this robot: {other}")
         if reason := monitor.new_clock_stall():
             self.get_logger().error(reason)
             self._publish(control.stop(self._now(), reason))
@@ -371,6 +412,26 @@ class ExecutorNode(ManagedNode):
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)
+
+
+def _check_stamp(
+    source: JointStateSource, stamp_ns: int, now_ns: int, max_future: float
+) -> Rejection | None:
+    """Return why a joint state of this stamp cannot be used, or None."""
+    if stamp_ns == 0:
+        return Rejection(
+            "zero_stamp",
+            f"'{source.topic}' does not stamp its messages: set 'stamp: arrival' of source "
+            f"'{source.name}' in the robot contract",
+        )
+    age = ns_to_s(now_ns - stamp_ns)
+    hint = other_clock_hint(age)
+    if age < -max_future:
+        # If it were kept, it would hide all later states until its own time.
+        return Rejection("clock_skew", f"a joint state is stamped {-age:.3f} s ahead{hint}")
+    return (
+        Rejection("clock_skew", f"a joint state is stamped {age:.3f} s ago{hint}") if hint else None
+    )
 
 
 def make_node() -> ExecutorNode:

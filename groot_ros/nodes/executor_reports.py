@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
 
 from groot_ros.bridge import qos
+from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import ExecutorDiagnosis, Finding, LastingProblems
 from groot_ros.bridge.messages import executor_state_to_msg, ns_to_time
 from groot_ros.control import Rejection
@@ -84,7 +85,7 @@ class ExecutorReports:
         logger = self._node.get_logger()
         if rejection.reason in EXPECTED_REJECTIONS:
             logger.info(f"rejected: {rejection}")
-        elif rejection.reason in ("second_policy", "second_executor"):
+        elif rejection.reason in ("second_policy", "second_executor", COMPETING_PUBLISHERS):
             logger.error(f"rejected: {rejection}")
         else:
             logger.warning(f"rejected: {rejection}")

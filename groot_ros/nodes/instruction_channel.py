@@ -1,29 +1,61 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The instruction's topic and service, which have the same effect."""
+"""Instructions for the policy from topic and service, and the topic that says which one it follows.
 
+Messages of `instruction` are checked, because any node can publish there: a bag that is played, or
+a second operator, must not move the robot. An empty instruction, which stops, is always followed.
+"""
+
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from threading import Lock
 
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.subscription import Subscription
 from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
-from groot_ros.core import instruction_problem
+from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInstructions
+from groot_ros.bridge.graph_monitor import UNKNOWN_NODE, is_bag_player, publishers_of
+from groot_ros.bridge.messages import ns_to_time
+from groot_ros.core import NS_PER_S, instruction_problem, ns_to_s
+from groot_ros.msg import Instruction
 from groot_ros.observation.instruction import InstructionBox
 from groot_ros.srv import SetInstruction
 
+#: Longest time that an instruction waits until the node of its publisher is known, ns.
+_NAMING_NS = 3 * NS_PER_S
+#: s between two looks at the graph while an instruction waits.
+_NAMING_PERIOD = 0.05
 
-def subscribe_instruction(node: Node, callback: Callable[[String], None]) -> list[Subscription]:
+
+@dataclass(frozen=True)
+class _Waiting:
+    """An instruction whose publisher is not yet known, and the publishers when it arrived."""
+
+    text: str
+    publishers: int
+    since_ns: int
+
+
+def subscribe_instruction(
+    node: Node, callbacks: tuple[Callable[..., None], Callable[..., None]], group: CallbackGroup
+) -> list[Subscription]:
     """Subscribe to the instruction topic with any QoS of its publisher.
 
     Two subscriptions receive each message, each of them in order. They share a callback group:
     otherwise a thread with an old message could be overtaken by a thread with the next one. The
     reliable subscription is called last, so the last message cannot be lost.
+
+    Args:
+        node: the subscribing node.
+        callbacks: one for each subscription.
+        group: a mutually exclusive callback group.
+
     """
-    group = MutuallyExclusiveCallbackGroup()
     return [
         node.create_subscription(
             String,
@@ -33,54 +65,138 @@ def subscribe_instruction(node: Node, callback: Callable[[String], None]) -> lis
             callback_group=group,
             event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
-        for profile in (qos.INSTRUCTION, qos.INSTRUCTION_LATCHED)
+        for callback, profile in zip(
+            callbacks, (qos.INSTRUCTION, qos.INSTRUCTION_LATCHED), strict=True
+        )
     ]
 
 
 class InstructionChannel:
-    """Stores instructions from topic and service, and publishes those from the service.
-
-    The executor only subscribes to the topic.
+    """Stores instructions from topic and service, and publishes the one that is followed.
 
     Args:
         node: node of subscriptions, publisher and service.
         box: receives the instructions.
         on_change: called after each new instruction.
+        reject: called with (reason, detail) for each instruction that is not followed.
+        session: returns the session of the policy, empty while it is not active.
+        accepts_topic: returns whether instructions on the topic are followed.
         group: callback group of the service.
 
     """
 
     def __init__(
-        self, node: Node, box: InstructionBox, on_change: Callable[[], None], group: CallbackGroup
+        self,
+        node: Node,
+        box: InstructionBox,
+        on_change: Callable[[], None],
+        reject: Callable[[str, str], None],
+        session: Callable[[], str],
+        accepts_topic: Callable[[], bool],
+        group: CallbackGroup,
     ) -> None:
         self._node = node
         self._box = box
         self._on_change = on_change
+        self._reject = reject
+        self._session = session
+        self._accepts_topic = accepts_topic
         self._lock = Lock()
-        self._published: str | None = None
-        self._publisher = self._create_publisher()
-        subscribe_instruction(node, self._on_topic)
+        self._waiting: _Waiting | None = None
+        self._publisher = node.create_publisher(
+            Instruction,
+            "active_instruction",
+            qos.LATCHED,
+            event_callbacks=rclpy_patches.NO_PUBLISHER_EVENTS,
+        )
+        self._topic = node.resolve_topic_name("instruction")
+        own = MutuallyExclusiveCallbackGroup()
+        # A conflict shows in the order of the messages, so each subscription has its own check.
+        subscribe_instruction(
+            node,
+            (self._on_topic_of(node), self._on_topic_of(node)),
+            own,
+        )
+        node.create_timer(
+            _NAMING_PERIOD,
+            self._on_naming_period,
+            callback_group=own,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
         node.create_service(
             SetInstruction, "~/set_instruction", self._on_service, callback_group=group
         )
 
-    def _create_publisher(self) -> Publisher:
-        return self._node.create_publisher(
-            String, "instruction", qos.LATCHED, event_callbacks=rclpy_patches.NO_PUBLISHER_EVENTS
+    def publish(self) -> None:
+        """Publish the instruction that is followed, as after a change of the session."""
+        current = self._box.current
+        msg = Instruction(
+            text=current.text,
+            instruction_id=current.id,
+            session=self._session(),
+            source=current.source,
         )
+        msg.header.stamp = ns_to_time(int(self._node.get_clock().now().nanoseconds))
+        self._publisher.publish(msg)
 
-    def _on_topic(self, msg: String) -> None:
-        if problem := instruction_problem(msg.data):
-            self._node.get_logger().error(f"instruction rejected: {problem}")
+    def _on_topic_of(self, node: Node) -> Callable[..., None]:
+        check = CompetingInstructions(node, self._topic)
+        return rclpy_patches.with_publication_number(partial(self._on_topic, check))
+
+    def _on_topic(self, check: CompetingInstructions, msg: String, number: int | None) -> None:
+        conflict = check.check_instruction(msg.data, number)
+        if not msg.data.strip():
+            self._waiting = None
+            self._set(msg.data, Instruction.SOURCE_TOPIC)
             return
-        with self._lock:
-            if self._published is not None and msg.data != self._published:
-                # Another node has published since then: a late joiner must not receive our latched
-                # instruction as well. It can only be removed by destroying the publisher.
-                self._published = None
-                self._node.destroy_publisher(self._publisher)
-                self._publisher = self._create_publisher()
-            self._set(msg.data)
+        if problem := instruction_problem(msg.data):
+            self._reject("bad_instruction", problem)
+            return
+        if not self._accepts_topic():
+            self._reject(
+                "instruction_topic_off",
+                f"'{msg.data}' on '{self._topic}': accept_instruction_topic is false, use the "
+                "service set_instruction",
+            )
+            return
+        if conflict:
+            self._waiting = None
+            self._set("", Instruction.SOURCE_CONFLICT)
+            self._reject(COMPETING_PUBLISHERS, conflict)
+            return
+        names = publishers_of(self._node, self._topic)
+        self._waiting = _Waiting(msg.data, len(names), time.monotonic_ns())
+        self._follow_if_known(names)
+
+    def _on_naming_period(self) -> None:
+        if self._waiting is not None:
+            self._follow_if_known(publishers_of(self._node, self._topic))
+
+    def _follow_if_known(self, names: list[str]) -> None:
+        """Follow the waiting instruction, reject it, or wait until its publisher is known."""
+        waiting = self._waiting
+        if waiting is None:
+            return
+        sim_time = bool(self._node.get_parameter("use_sim_time").value)
+        players = sorted({name for name in names if is_bag_player(name)})
+        unknown = UNKNOWN_NODE in names or len(names) < max(1, waiting.publishers)
+        if sim_time or not (players or unknown):
+            self._waiting = None
+            self._set(waiting.text, Instruction.SOURCE_TOPIC)
+        elif players:
+            self._waiting = None
+            self._reject(
+                "played_instruction",
+                f"'{waiting.text}' on '{self._topic}' while {', '.join(players)} plays a bag "
+                "there: play it on another ROS_DOMAIN_ID, or set use_sim_time",
+            )
+        elif time.monotonic_ns() - waiting.since_ns > _NAMING_NS:
+            self._waiting = None
+            self._reject(
+                "unknown_publisher",
+                f"'{waiting.text}' on '{self._topic}': its publisher did not become known within "
+                f"{ns_to_s(_NAMING_NS):g} s: send it again, or use the service set_instruction",
+            )
 
     def _on_service(
         self, request: SetInstruction.Request, response: SetInstruction.Response
@@ -89,17 +205,17 @@ class InstructionChannel:
             response.message = problem
             response.instruction_id = self._box.current.id
             return response
-        with self._lock:
-            self._set(request.instruction)
-            self._published = request.instruction
-            self._publisher.publish(String(data=request.instruction))
-            current = self._box.current
+        self._set(request.instruction, Instruction.SOURCE_SERVICE)
+        current = self._box.current
         response.success = True
         response.message = "stopped: the instruction is empty" if current.stops else current.text
         response.instruction_id = current.id
         return response
 
-    def _set(self, text: str) -> None:
-        if self._box.set(text):
+    def _set(self, text: str, source: str) -> None:
+        with self._lock:
+            if not self._box.set(text, source):
+                return
             self._node.get_logger().info(f"instruction {self._box.current.id}: '{text}'")
-            self._on_change()
+            self.publish()
+        self._on_change()

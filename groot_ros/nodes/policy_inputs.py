@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions of the policy: put images and joint states into the observation buffer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -12,6 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
 from groot_ros.observation.buffer import ObservationBuffer
@@ -33,11 +34,21 @@ class PolicyInputs:
         self._node = node
         self._buffer = buffer
         self._reject = reject
+        self._competing: dict[str, CompetingInput] = {}
+        for view, camera in buffer.cameras.items():
+            topic = node.resolve_topic_name(camera.topic)
+            self._competing[view] = CompetingInput(node, topic, (view,), camera.rate)
+        for source in buffer.sources:
+            topic = node.resolve_topic_name(source.topic)
+            self._competing[source.topic] = CompetingInput(node, topic, source.joints, source.rate)
+        numbered = rclpy_patches.with_publication_number
         self._subscriptions = [
             node.create_subscription(
                 CompressedImage if camera.compressed else Image,
                 camera.topic,
-                partial(self._on_compressed if camera.compressed else self._on_image, view),
+                numbered(
+                    partial(self._on_compressed if camera.compressed else self._on_image, view)
+                ),
                 qos.SENSOR,
                 callback_group=group,
                 event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
@@ -48,7 +59,7 @@ class PolicyInputs:
             node.create_subscription(
                 JointState,
                 source.topic,
-                partial(self._on_joint_state, source.topic),
+                numbered(partial(self._on_joint_state, source.topic)),
                 qos.JOINT_STATES,
                 callback_group=group,
                 event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
@@ -62,41 +73,64 @@ class PolicyInputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _on_image(self, view: str, msg: Image) -> None:
+    def _on_image(self, view: str, msg: Image, number: int | None) -> None:
+        stated = self._buffer.cameras[view].encoding
+
         def check(image: Image) -> None:
-            check_image(image)
-            check_encoding(image, self._buffer.cameras[view].encoding)
+            check_image(image, stated)
+            check_encoding(image, stated)
 
-        self._add_frame(view, msg, check, image_to_rgb)
+        self._add_frame(view, msg, number, check, partial(image_to_rgb, stated=stated))
 
-    def _on_compressed(self, view: str, msg: CompressedImage) -> None:
+    def _on_compressed(self, view: str, msg: CompressedImage, number: int | None) -> None:
         def check(image: CompressedImage) -> None:
             check_compressed(image)
             check_compression(image, self._buffer.cameras[view].encoding)
 
-        self._add_frame(view, msg, check, compressed_to_rgb)
+        self._add_frame(view, msg, number, check, compressed_to_rgb)
 
     def _add_frame(
-        self, view: str, msg: Any, check: Callable[[Any], None], to_rgb: Callable[[Any], Rgb]
+        self,
+        view: str,
+        msg: Any,
+        number: int | None,
+        check: Callable[[Any], None],
+        to_rgb: Callable[[Any], Rgb],
     ) -> None:
         """Check the message now, but decode it only if an observation uses it."""
         arrival = self._now()
-        self._buffer.record_image(view, arrival)
+        self._buffer.record_image(view, arrival, msg.data)
+        if self._is_contested(view, (view,), number):
+            return
         try:
             check(msg)
+        except MalformedError as error:
+            detail = f"camera '{view}': {error.detail}"
+            self._buffer.record_rejection(view, error.reason, detail)
+            self._reject(error.reason, detail)
+            return
+        try:
             stamp = time_to_ns(msg.header.stamp)
             self._buffer.add_frame(view, stamp, arrival, partial(to_rgb, msg))
         except Rejected as rejection:
             self._reject(rejection.reason, rejection.detail)
-        except MalformedError as error:
-            self._reject(error.reason, f"camera '{view}': {error.detail}")
 
-    def _on_joint_state(self, topic: str, msg: JointState) -> None:
+    def _on_joint_state(self, topic: str, msg: JointState, number: int | None) -> None:
+        if self._is_contested(topic, msg.name, number):
+            return
         try:
             stamp = time_to_ns(msg.header.stamp)
             self._buffer.add_joint_state(topic, stamp, self._now(), msg.name, msg.position)
         except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
+
+    def _is_contested(self, name: str, parts: Sequence[str], number: int | None) -> bool:
+        """Discard an input while two publishers send it; return whether they do."""
+        conflict = self._competing[name].check_message(parts, number)
+        if conflict:
+            self._buffer.discard(name, COMPETING_PUBLISHERS, conflict)
+            self._reject(COMPETING_PUBLISHERS, conflict)
+        return bool(conflict)
 
     def _now(self) -> int:
         return int(self._node.get_clock().now().nanoseconds)

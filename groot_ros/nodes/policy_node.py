@@ -17,6 +17,7 @@ from rclpy.subscription import Subscription
 from std_srvs.srv import Trigger
 
 from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis
 from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
@@ -36,6 +37,7 @@ from groot_ros.core import (
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
+from groot_ros.msg import Instruction as InstructionMsg
 from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
@@ -65,6 +67,10 @@ _STATUS_PERIOD = 0.5
 _DIAGNOSTICS_PERIOD = 1.0
 #: Time in which the same reason is logged only once, ns.
 _QUIET_NS = 5 * NS_PER_S
+#: Time in which a warning about the same input is logged only once, ns.
+_QUIET_WARNING_NS = 60 * NS_PER_S
+#: Rejections that are logged as errors.
+_ERRORS = {"inference_error", COMPETING_PUBLISHERS, "played_instruction"}
 
 
 class PolicyNode(ManagedNode):
@@ -82,6 +88,7 @@ class PolicyNode(ManagedNode):
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
         self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
+        self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -91,6 +98,8 @@ class PolicyNode(ManagedNode):
         self._timelines: Subscription | None = None
         self._continuation: Continuation | None = None
         self._progress = ("", -1)
+        #: Session while active, else empty.
+        self._session = ""
         self._input_group = MutuallyExclusiveCallbackGroup()
         self._own_group = ReentrantCallbackGroup()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -99,7 +108,15 @@ class PolicyNode(ManagedNode):
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
-        self._channel = InstructionChannel(self, self._instructions, self._on_instruction, own)
+        self._channel = InstructionChannel(
+            self,
+            self._instructions,
+            self._on_instruction,
+            self._reject,
+            lambda: self._session,
+            lambda: self._settings.config.accept_instruction_topic,
+            own,
+        )
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=own)
         self.create_timer(
             _STATUS_PERIOD, lambda: self._publish_status(), callback_group=own, clock=steady
@@ -118,6 +135,7 @@ class PolicyNode(ManagedNode):
         settings = self._settings
         settings.lock()
         self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
+        self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         if not settings.config.checkpoint:
             raise SetupError("parameter checkpoint is not set: give the directory of a checkpoint")
         if problem := instruction_problem(settings.config.instruction):
@@ -142,9 +160,14 @@ class PolicyNode(ManagedNode):
             else:
                 self.get_logger().info(note)
         self._check(contract, policy, policy.warm_up())
-        self._instructions.set_if_unset(settings.config.instruction)
+        self._instructions.set_if_unset(
+            settings.config.instruction, InstructionMsg.SOURCE_PARAMETER
+        )
         self._buffer = ObservationBuffer(
-            contract, observation_spec_of(policy), tolerances_of(settings.config)
+            contract,
+            observation_spec_of(policy),
+            tolerances_of(settings.config),
+            self._warn_of_input,
         )
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
         self._continuation = continuation_of(settings.config, policy, contract)
@@ -157,6 +180,7 @@ class PolicyNode(ManagedNode):
             event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
+        self._channel.publish()
 
     def _check(self, contract: RobotContract, policy: "Policy", latency: float) -> None:
         """Log the warnings of all checks; raise SetupError for an error."""
@@ -185,7 +209,9 @@ class PolicyNode(ManagedNode):
         self._worker = Worker(self._inference.step, self._on_worker_error, "inference")
         self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.config.rate_hz)
         self._ticks.reset()
+        self._session = self._inference.session
         self._publish_status(State.PRIMARY_STATE_ACTIVE)
+        self._channel.publish()
 
     def stop(self) -> None:
         """End the session, then wait for the inference in progress."""
@@ -194,7 +220,9 @@ class PolicyNode(ManagedNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        self._session = ""
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
+        self._channel.publish()
 
     def teardown(self) -> None:
         """Destroy the subscriptions and release the model."""
@@ -288,12 +316,16 @@ class PolicyNode(ManagedNode):
     def _reject(self, reason: str, detail: str) -> None:
         if not self._rejections.record_rejection(reason, time.monotonic_ns()):
             return
-        if reason == "inference_error":
+        if reason in _ERRORS:
             self.get_logger().error(f"{reason}: {detail}")
         elif reason in EXPECTED_REJECTIONS:
             self.get_logger().info(f"{reason}: {detail}")
         else:
             self.get_logger().warning(f"{reason}: {detail}")
+
+    def _warn_of_input(self, name: str, text: str) -> None:
+        if self._warnings.record_rejection(name, time.monotonic_ns()):
+            self.get_logger().warning(text)
 
     def _publish_status(self, lifecycle: int | None = None) -> None:
         self._status.publish(self._current_status(lifecycle))

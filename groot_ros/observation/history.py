@@ -5,7 +5,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Generic, TypeVar
 
+from groot_ros.core import NS_PER_S
+
 Item = TypeVar("Item")
+
+#: A stamp further behind the newest one than this comes from a clock that was reset, ns. Less than
+#: that is jitter: two drivers whose messages interleave, or a camera that repeats its stamps.
+RESET_STEP_NS = NS_PER_S
 
 
 class History(Generic[Item]):
@@ -36,23 +42,28 @@ class History(Generic[Item]):
         """The newest stamp, ns; IndexError when empty."""
         return self._stamps[-1]
 
-    def append(self, stamp_ns: int, item: Item) -> None:
-        """Append the newest item; an item of the same stamp is replaced.
+    def append(self, stamp_ns: int, item: Item) -> bool:
+        """Append the newest item; return False if it is out of order and was dropped.
 
-        A stamp that goes backwards means that the clock was reset or a bag started again: all
-        items before it belong to another time and are dropped.
+        An item is out of order if its stamp is not newer than the newest one, by at most
+        RESET_STEP_NS. A stamp further back means that the clock was reset or a bag started again:
+        all items before it belong to another time and are dropped.
         """
         if self._stamps and stamp_ns <= self._stamps[-1]:
-            if stamp_ns < self._stamps[-1]:
-                self.clear()
-            else:
-                self._keep(0, len(self) - 1)
+            if self._stamps[-1] - stamp_ns <= RESET_STEP_NS:
+                return False
+            self.clear()
         self._stamps.append(stamp_ns)
         self._items.append(item)
         expired = bisect_left(self._stamps, stamp_ns - self.span_ns)
         surplus = len(self) - self.capacity
         if expired > 0 or surplus > 0:
             self._keep(max(expired, surplus), len(self))
+        return True
+
+    def is_reset_by(self, stamp_ns: int) -> bool:
+        """Return whether append() of this stamp would drop all items."""
+        return bool(self._stamps) and self._stamps[-1] - stamp_ns > RESET_STEP_NS
 
     def at(self, stamp_ns: int) -> Item:
         """Return the item with exactly this stamp; KeyError if there is none."""

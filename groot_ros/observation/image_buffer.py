@@ -8,7 +8,7 @@ from math import ceil
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.core import NS_PER_S, ns_to_s, s_to_ns
+from groot_ros.core import NS_PER_S, MalformedError, ns_to_s, other_clock_hint, s_to_ns
 from groot_ros.observation.history import History
 from groot_ros.observation.rejections import Rejected
 from groot_ros.observation.spec import SyncTolerances
@@ -78,9 +78,26 @@ class ImageBuffer:
         for view, frames in self._frames.items():
             frames.span_ns, frames.capacity = self._bounds(self._cameras[view], tolerances)
 
-    def add_frame(self, view: str, stamp_ns: int, pixels: Pixels) -> None:
-        """Add a frame of one camera with its time of exposure."""
-        self._frames[view].append(stamp_ns, pixels)
+    def add_frame(self, view: str, stamp_ns: int, pixels: Pixels) -> bool:
+        """Add a frame of one camera with its time of exposure.
+
+        Returns:
+            Whether the camera's history was dropped, because its clock was reset.
+
+        Raises:
+            Rejected: out_of_order.
+
+        """
+        frames = self._frames[view]
+        reset = frames.is_reset_by(stamp_ns)
+        if not frames.append(stamp_ns, pixels):
+            behind = ns_to_s(frames.newest - stamp_ns)
+            raise Rejected(
+                "out_of_order",
+                f"camera '{view}' repeats the stamp of its last image, or is behind it by "
+                f"{behind:.3f} s",
+            )
+        return reset
 
     def select(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, list[int]]:
         """Select the frames of one observation.
@@ -104,6 +121,10 @@ class ImageBuffer:
         """Return the frame with exactly this stamp."""
         return self._frames[view].at(stamp_ns)
 
+    def drop_view(self, view: str) -> None:
+        """Drop all frames of one camera."""
+        self._frames[view].clear()
+
     def drop_after(self, stamp_ns: int) -> None:
         """Drop the frames that are newer than this."""
         for frames in self._frames.values():
@@ -118,7 +139,7 @@ class ImageBuffer:
         ages = {}
         for view, frames in self._frames.items():
             if not frames:
-                raise Rejected("missing_image", f"nothing received from camera '{view}'")
+                raise Rejected("missing_image", f"nothing received from camera '{view}'", view)
             ages[view] = ns_to_s(now_ns - frames.newest)
         oldest = max(ages, key=lambda view: ages[view])
         limit, skew = tolerances.max_image_age, tolerances.max_image_skew
@@ -126,7 +147,8 @@ class ImageBuffer:
             raise Rejected(
                 "stale_image",
                 f"the newest image of camera '{oldest}' is {ages[oldest]:.3f} s old "
-                f"(max_image_age {limit:g} s)",
+                f"(max_image_age {limit:g} s){other_clock_hint(ages[oldest])}",
+                oldest,
             )
         chosen = synchronised_frames({v: f.stamps for v, f in self._frames.items()}, s_to_ns(skew))
         if chosen is None or now_ns - min(chosen.values()) > s_to_ns(limit):
@@ -136,6 +158,7 @@ class ImageBuffer:
                 f"camera '{oldest}' is {ages[oldest] - ages[newest]:.3f} s behind camera "
                 f"'{newest}', and no frames younger than {limit:g} s agree "
                 f"(max_image_skew {skew:g} s)",
+                oldest,
             )
         return chosen
 
@@ -175,7 +198,10 @@ class FrameSizes:
             MalformedError: a frame cannot be decoded.
 
         """
-        arrays = [frame() for frame in frames]
+        try:
+            arrays = [frame() for frame in frames]
+        except MalformedError as error:
+            raise MalformedError(error.reason, f"camera '{view}': {error.detail}") from error
         for array in arrays:
             self._check(view, array.shape[1], array.shape[0])
         return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)

@@ -76,6 +76,11 @@ class InputMeter:
         self._meter = RateMeter()
         self._newest: int | None = None
 
+    @property
+    def count(self) -> int:
+        """Return the number of messages received, rejected ones included."""
+        return self._meter.count
+
     def record_arrival(self, now_ns: int) -> None:
         """Record a received message, usable or not."""
         self._meter.record_event(now_ns)

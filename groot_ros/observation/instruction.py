@@ -7,10 +7,16 @@ from threading import Lock
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction; `id` 0 means that none was given yet, an empty text means stop."""
+    """One instruction; `id` 0 means that none was given yet, an empty text means stop.
+
+    Attributes:
+        source: who gave it, one of SOURCE_* of the message Instruction.
+
+    """
 
     id: int = 0
     text: str = ""
+    source: str = ""
 
     @property
     def stops(self) -> bool:
@@ -30,7 +36,7 @@ class InstructionBox:
         """Return the newest instruction."""
         return self._current
 
-    def set(self, text: str) -> bool:
+    def set(self, text: str, source: str = "") -> bool:
         """Set the instruction; return False if it is unchanged.
 
         A text of white space alone is replaced by the empty one.
@@ -39,11 +45,11 @@ class InstructionBox:
         with self._lock:
             if self._current.id > 0 and text == self._current.text:
                 return False
-            self._current = Instruction(self._current.id + 1, text)
+            self._current = Instruction(self._current.id + 1, text, source)
             return True
 
-    def set_if_unset(self, text: str) -> None:
+    def set_if_unset(self, text: str, source: str = "") -> None:
         """Set the instruction if none was given yet and the text is not blank."""
         with self._lock:
             if self._current.id == 0 and text.strip():
-                self._current = Instruction(1, text)
+                self._current = Instruction(1, text, source)

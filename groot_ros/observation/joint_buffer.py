@@ -4,7 +4,7 @@
 import math
 from collections.abc import Collection, Sequence
 
-from groot_ros.core import MalformedError, StampedInput, ns_to_s
+from groot_ros.core import MalformedError, StampedInput, ns_to_s, other_clock_hint
 from groot_ros.core.invariants import require, require_unique
 from groot_ros.observation.history import History
 from groot_ros.observation.rejections import Rejected
@@ -66,28 +66,52 @@ class JointBuffer:
 
     def add_joint_state(
         self, topic: str, stamp_ns: int, names: Sequence[str], positions: Sequence[float]
-    ) -> None:
+    ) -> bool:
         """Add a message of one source; a malformed message is rejected as a whole.
+
+        A message without any of the joints is ignored: it may be malformed, or have velocities
+        only. Joints are kept whose position is newer than their last one.
+
+        Returns:
+            Whether the message has a joint whose history was dropped, because the clock of the
+            driver was reset.
 
         Raises:
             MalformedError: sizes_disagree, duplicate_name, non_finite.
+            Rejected: out_of_order; the other joints of the message are kept.
 
         """
+        named = set(names)
+        present = [j for j in self._joints_of[topic] if j in named]
+        self._named[topic] = tuple(names)
+        if not present:
+            return False
         require(
             len(names) == len(positions),
             "sizes_disagree",
-            f"{topic}: {len(names)} names and {len(positions)} positions",
+            f"{topic}: {len(names)} names and {len(positions)} positions; joint '{present[0]}' "
+            "needs a position",
         )
-        by_name = dict(zip(names, positions, strict=True))
-        if len(by_name) != len(names):
+        if len(named) != len(names):
             require_unique(list(names), topic)
-        present = [j for j in self._joints_of[topic] if j in by_name]
+        by_name = dict(zip(names, positions, strict=True))
         for joint in present:
             if not math.isfinite(by_name[joint]):
                 raise MalformedError("non_finite", f"{topic}: {joint} is {by_name[joint]}")
-        for joint in present:
-            self._histories[joint].append(stamp_ns, float(by_name[joint]))
-        self._named[topic] = tuple(names)
+        reset = any(self._histories[joint].is_reset_by(stamp_ns) for joint in present)
+        late = [
+            joint
+            for joint in present
+            if not self._histories[joint].append(stamp_ns, float(by_name[joint]))
+        ]
+        if late:
+            behind = ns_to_s(self._histories[late[0]].newest - stamp_ns)
+            raise Rejected(
+                "out_of_order",
+                f"'{topic}' repeats the stamp of the last position of '{late[0]}', or is behind "
+                f"it by {behind:.3f} s",
+            )
+        return reset
 
     def interpolate(
         self, stamp_ns: int, max_gap_ns: int
@@ -109,6 +133,11 @@ class JointBuffer:
             used.update((s, self._topic_of[joint]) for s in stamps)
         return positions, tuple(StampedInput(topic, stamp) for stamp, topic in sorted(used))
 
+    def drop_topic(self, topic: str) -> None:
+        """Drop all samples of one source."""
+        for joint in self._joints_of[topic]:
+            self._histories[joint].clear()
+
     def drop_after(self, stamp_ns: int) -> None:
         """Drop the samples that are newer than this."""
         for history in self._histories.values():
@@ -127,11 +156,11 @@ class JointBuffer:
         if before is None:
             raise self._missing(joint, stamp_ns, after)
         if stamp_ns - before > max_gap_ns:
-            raise self._stale(joint, f"is {ns_to_s(stamp_ns - before):.3f} s older than")
+            raise self._stale(joint, "is {:.3f} s older than", stamp_ns - before)
         if after is None or before == stamp_ns:
             return history.at(before), [before]
         if after - stamp_ns > max_gap_ns:
-            raise self._stale(joint, f"is followed only {ns_to_s(after - stamp_ns):.3f} s after")
+            raise self._stale(joint, "is followed only {:.3f} s after", after - stamp_ns)
         share = (stamp_ns - before) / (after - before)
         between = interpolate_angle if joint in self._continuous else interpolate
         return between(history.at(before), history.at(after), share), [before, after]
@@ -139,21 +168,30 @@ class JointBuffer:
     def _missing(self, joint: str, stamp_ns: int, after: int | None) -> Rejected:
         topic = self._topic_of[joint]
         if topic not in self._named:
-            return Rejected("missing_joint_state", f"nothing received on '{topic}'")
+            return Rejected("missing_joint_state", f"nothing received on '{topic}'", topic)
         if after is None:
-            named = ", ".join(self._named[topic]) or "no joint at all"
+            named = self._named[topic]
+            if joint in named:
+                detail = f"no position of joint '{joint}' on '{topic}' since the last reset"
+                return Rejected("missing_joint_state", detail, topic)
             return Rejected(
-                "missing_joint", f"'{topic}' does not name joint '{joint}'; it names {named}"
+                "missing_joint",
+                f"'{topic}' does not name joint '{joint}'; it names "
+                f"{', '.join(named) or 'no joint at all'}",
+                topic,
             )
         late = ns_to_s(after - stamp_ns)
         return Rejected(
             "missing_joint_state",
             f"the first position of joint '{joint}' on '{topic}' is {late:.3f} s newer than "
-            "the images",
+            f"the images{other_clock_hint(late)}",
         )
 
-    def _stale(self, joint: str, how: str) -> Rejected:
-        topic = self._topic_of[joint]
+    def _stale(self, joint: str, how: str, gap_ns: int) -> Rejected:
+        topic, gap = self._topic_of[joint], ns_to_s(gap_ns)
         return Rejected(
-            "stale_joint_state", f"the position of '{joint}' on '{topic}' {how} the images"
+            "stale_joint_state",
+            f"the position of '{joint}' on '{topic}' {how.format(gap)} the images"
+            f"{other_clock_hint(gap)}",
+            topic,
         )

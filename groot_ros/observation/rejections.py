@@ -27,13 +27,15 @@ class Rejected(Exception):  # noqa: N818 - a rejection is a normal answer, not a
     Attributes:
         reason: code in snake_case, stable, used for counting.
         detail: which input, its age or skew.
+        source: camera or topic of the input that is missing or too old; empty for other reasons.
 
     """
 
-    def __init__(self, reason: str, detail: str) -> None:
+    def __init__(self, reason: str, detail: str, source: str = "") -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+        self.source = source
 
 
 class RejectionCounts:

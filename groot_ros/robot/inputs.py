@@ -9,7 +9,7 @@ from groot_ros.core import s_to_ns
 from groot_ros.core.config_reader import REQUIRED, Fields
 from groot_ros.robot.fields import read_joint_name, read_joint_names, read_topic
 from groot_ros.robot.joint import Joint
-from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
+from groot_ros.vision.encodings import COMPRESSED, find_encoding, is_colour
 
 Stamp = Literal["header", "arrival"]
 
@@ -42,6 +42,11 @@ class Camera:
     def compressed(self) -> bool:
         """Return whether the topic carries sensor_msgs/CompressedImage."""
         return self.encoding in COMPRESSED
+
+    @property
+    def colour(self) -> bool:
+        """Return whether the contract promises colour."""
+        return is_colour(self.encoding)
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ def read_camera(name: str, section: Fields) -> Camera:
     camera = Camera(
         name,
         topic=read_topic(section, "topic"),
-        encoding=section.choice("encoding", (*(e.name for e in ENCODINGS), *COMPRESSED), "rgb8"),
+        encoding=_read_encoding(section),
         stamp=section.choice("stamp", STAMPS, "header"),
         latency_ns=_read_latency(section),
         rate=section.number("rate", above=0.0),
@@ -162,6 +167,15 @@ def _read_source(name: str, section: Fields, joints: tuple[str, ...]) -> JointSt
     )
     section.finish()
     return source
+
+
+def _read_encoding(section: Fields) -> str:
+    if not section.has("encoding"):
+        return "rgb8"
+    try:
+        return find_encoding(section.text("encoding"))
+    except ValueError as error:
+        raise section.error("encoding", str(error)) from error
 
 
 def _read_latency(section: Fields) -> int:

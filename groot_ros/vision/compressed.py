@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compressed images (jpeg, png): checks by the first bytes, and decoding with Pillow."""
+"""Compressed images (jpeg, png): checks by their headers, and decoding with Pillow."""
 
 import io
 from typing import Any, Protocol
@@ -9,10 +9,14 @@ from PIL import Image as PillowImage
 
 from groot_ros.core import MalformedError
 from groot_ros.core.invariants import require
-from groot_ros.vision.encodings import COMPRESSED, TO_8_BIT, Bytes, require_stated
+from groot_ros.vision.encodings import MAGIC, TO_8_BIT, Bytes, require_stated
 
 #: Larger images are not decoded: no camera delivers them, but a small png can claim to hold one.
 MAX_PIXELS = 64_000_000
+#: Markers of a JPEG segment that states the number of its components.
+_JPEG_FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
+#: Positions of depth and colour type in a PNG, and the types without colour.
+_PNG_DEPTH, _PNG_TYPE, _PNG_GREY = 24, 25, (0, 4)
 
 
 class CompressedImage(Protocol):
@@ -33,7 +37,9 @@ def check_compressed(msg: CompressedImage) -> None:
 
 
 def check_compression(msg: CompressedImage, stated: str) -> None:
-    """Reject a png where the robot contract states jpeg, and the reverse, by the first bytes.
+    """Reject another encoding than the robot contract states, by the header of the file.
+
+    A grey file is another encoding than a colour one: jpeg_mono8 than jpeg.
 
     Raises:
         MalformedError: as check_compressed(), and wrong_encoding.
@@ -53,7 +59,7 @@ def compressed_to_rgb(msg: CompressedImage) -> Bytes:
 
     """
     check_compressed(msg)
-    formats = [name.upper() for name in COMPRESSED]
+    formats = [name.upper() for name in MAGIC]
     try:
         with PillowImage.open(io.BytesIO(msg.data), formats=formats) as image:
             _check_size(image)
@@ -68,15 +74,28 @@ def compressed_to_rgb(msg: CompressedImage) -> Bytes:
 
 def _detect(msg: CompressedImage) -> str:
     """Return the name of the encoding."""
-    head = bytes(msg.data[:8])
+    head = bytes(msg.data[:32])
     require(bool(head), "empty_image", "a compressed image without data")
-    for name, magic in COMPRESSED.items():
-        if head.startswith(magic):
-            return name
+    if head.startswith(MAGIC["jpeg"]):
+        return "jpeg_mono8" if _jpeg_components(msg.data) == 1 else "jpeg"
+    if head.startswith(MAGIC["png"]):
+        if len(head) <= _PNG_TYPE or head[_PNG_TYPE] not in _PNG_GREY:
+            return "png"
+        return "png_mono16" if head[_PNG_DEPTH] == 16 else "png_mono8"
     raise MalformedError(
         "unknown_encoding",
-        f"compressed image of format '{msg.format}' is neither {' nor '.join(COMPRESSED)}",
+        f"compressed image of format '{msg.format}' is neither {' nor '.join(MAGIC)}",
     )
+
+
+def _jpeg_components(data: Any) -> int:
+    """Return the number of components, 1 for grey; 0 if the header is damaged."""
+    at = 2
+    while at + 9 < len(data) and data[at] == 0xFF:
+        if data[at + 1] in _JPEG_FRAMES:
+            return int(data[at + 9])
+        at += 2 + 256 * data[at + 2] + data[at + 3]
+    return 0
 
 
 def _check_size(image: PillowImage.Image) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The later of two publishers on one topic yields, and a stalled /clock is detected."""
 
-from groot_ros.bridge.graph_monitor import ClockStall, PublisherConflicts
+from groot_ros.bridge.graph_monitor import UNKNOWN_NODE, ClockStall, PublisherConflicts
 from groot_ros.core import s_to_ns
 
 CLOCK = s_to_ns(100.0)
@@ -29,7 +29,7 @@ def test_a_node_of_the_same_name_is_another_publisher():
 
 def test_a_publisher_of_a_node_not_yet_known_is_a_conflict_unless_it_may_be_its_own():
     conflicts = begun()
-    nameless = "_NODE_NAMESPACE_UNKNOWN_/_NODE_NAME_UNKNOWN_"
+    nameless = UNKNOWN_NODE
     assert conflicts.check({TOPIC: [nameless]}, 0) == ""
     description = conflicts.check({TOPIC: [nameless, "/executor_node"]}, 0)
     assert description == f"a node not yet known publishes on {TOPIC}: stop one of them"

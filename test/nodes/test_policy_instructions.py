@@ -39,12 +39,14 @@ def test_an_instruction_latched_before_the_node_started_is_used(stage):
     assert on.chunks.wait().instruction == "published early"
 
 
-def test_an_instruction_by_service_is_published_on_the_topic(stage):
+def test_the_instruction_that_is_followed_is_published_with_session_and_source(stage):
     on = active(stage)
     on.chunks.wait()
     response = on.instruct("place it")
     assert (response.success, response.message, response.instruction_id) == (True, "place it", 2)
-    assert on.instructions.wait(lambda m: m.data == "place it")
+    followed = on.instructions.wait(lambda m: m.text == "place it")
+    assert (followed.instruction_id, followed.source) == (2, "service")
+    assert followed.session == on.chunks.wait(lambda m: m.instruction_id == 2).session
     chunk = on.chunks.wait(lambda m: m.instruction_id == 2)
     assert chunk.instruction == "place it"
     assert on.instruct("place it").instruction_id == 2
@@ -118,12 +120,12 @@ def test_a_chunk_of_the_old_instruction_is_dropped_when_a_new_one_comes_while_in
 def test_a_late_subscriber_receives_only_the_newest_instruction_of_any_publisher(stage):
     on = active(stage)
     on.instruct("by service")
-    on.instructions.wait(lambda m: m.data == "by service")
+    on.instructions.wait(lambda m: m.text == "by service")
     on.instruction.publish(String(data="by topic"))
     on.chunks.wait(lambda m: m.instruction == "by topic")
     late = on.late_instructions()
-    assert late.wait(lambda m: m.data == "by topic")
-    assert [m.data for m in late.all()] == ["by topic"]
+    assert late.wait(lambda m: m.text == "by topic").source == "topic"
+    assert [m.text for m in late.all()] == ["by topic"]
 
 
 def test_a_reset_begins_a_new_episode_and_drops_the_chunk_being_inferred(stage):

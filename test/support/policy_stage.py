@@ -26,7 +26,7 @@ from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind
 from groot_ros.families.family import PolicySpec
 from groot_ros.msg import ActionChunk as ActionChunkMsg
-from groot_ros.msg import PolicyStatus
+from groot_ros.msg import Instruction, PolicyStatus
 from groot_ros.nodes.policy_node import PolicyNode
 from groot_ros.srv import SetInstruction
 
@@ -196,7 +196,7 @@ class PolicyStage:
         for kind, topic, inbox, profile in (
             (ActionChunkMsg, "action_chunk", self.chunks, qos.CHUNKS),
             (PolicyStatus, "policy_status", self.statuses, qos.LATCHED),
-            (String, "instruction", self.instructions, qos.LATCHED),
+            (Instruction, "active_instruction", self.instructions, qos.LATCHED),
             (Log, "/rosout", self.logs, _ROSOUT),
         ):
             self._observer.create_subscription(
@@ -228,9 +228,11 @@ class PolicyStage:
             self._executor.spin_once(timeout_sec=0.1)
 
     def late_instructions(self) -> Inbox:
-        """Return an inbox of a subscription to the instruction topic that begins now."""
+        """Return an inbox of a subscription to the active instruction that begins now."""
         inbox = Inbox()
-        self._observer.create_subscription(String, "instruction", inbox.put, qos.LATCHED)
+        self._observer.create_subscription(
+            Instruction, "active_instruction", inbox.put, qos.LATCHED
+        )
         return inbox
 
     def set_time(self, now_ns: int) -> None:

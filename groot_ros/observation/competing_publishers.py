@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evidence that two live publishers send the same input, from the messages alone.
+
+rclpy does not say which publisher sent a message. Two publishers show in the messages all the same:
+
+- Each publisher numbers its messages (`publication_sequence_number`, not in Humble). The numbers of
+  one publisher only grow. Those of two that are both alive form two series that alternate. After
+  the restart of a driver a new series begins once, and the old one never continues.
+- Without numbers, messages arrive at 1.5 times the rate of the robot contract or more.
+
+A driver that died stays in the graph for a while, so the graph alone is no evidence; and messages
+alone are none either, so the nodes also require two publishers in the graph
+(`bridge/competing_inputs.py`).
+"""
+
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+
+from groot_ros.core import NS_PER_S
+
+#: How long evidence lasts, ns: publishers are in conflict while it is younger than this.
+EVIDENCE_NS = NS_PER_S
+#: How long a series may pause and still continue, ns.
+_MEMORY_NS = 2 * NS_PER_S
+#: Received share of the contract's rate that two publishers exceed and one does not.
+_EXCESS = 1.5
+#: ns over which the received rate is measured.
+_RATE_WINDOW_NS = NS_PER_S
+#: ns within which one instruction, another and the first again are two publishers.
+INSTRUCTION_WINDOW_NS = 3 * NS_PER_S
+
+
+class NumberSeries:
+    """Sort publication numbers into series, one for each publisher that is alive."""
+
+    def __init__(self) -> None:
+        #: [last number, time], the series of the newest message last.
+        self._series: list[list[int]] = []
+        self._returns: deque[int] = deque(maxlen=2)
+
+    def record_number(self, number: int, now_ns: int) -> bool:
+        """Record the number of a message; return whether two series alternate.
+
+        They alternate if A, B, A, B were received within 2 s: the messages return twice to a
+        series that was interrupted. A restart gives A, B; a new series that happens to reach a
+        number of the old one returns once at most.
+        """
+        series = self._series
+        if series:
+            newest = series[-1]
+            if number == newest[0] + 1 or (len(series) == 1 and number > newest[0]):
+                newest[0], newest[1] = number, now_ns
+                return False
+            if len(series) > 1 or now_ns - newest[1] > _MEMORY_NS:
+                series[:] = [own for own in series if now_ns - own[1] <= _MEMORY_NS]
+        candidates = [own for own in series if own[0] < number]
+        if not candidates:
+            series.append([number, now_ns])
+            return False
+        chosen = max(reversed(candidates), key=lambda own: own[0])
+        interrupted = chosen is not series[-1]
+        chosen[0], chosen[1] = number, now_ns
+        if not interrupted:
+            return False
+        series.remove(chosen)
+        series.append(chosen)
+        self._returns.append(now_ns)
+        return len(self._returns) == 2 and now_ns - self._returns[0] <= _MEMORY_NS
+
+
+class ExcessRate:
+    """Compare the rate of reception with that of the robot contract.
+
+    Args:
+        expected_rate: Hz; 0 = not stated, then nothing is detected.
+
+    """
+
+    def __init__(self, expected_rate: float) -> None:
+        self._limit = _EXCESS * expected_rate * _RATE_WINDOW_NS / NS_PER_S
+        self._arrivals: deque[int] = deque()
+
+    def record_arrival(self, now_ns: int) -> bool:
+        """Record a message; return whether too many were received in the last second."""
+        if self._limit <= 0.0:
+            return False
+        arrivals = self._arrivals
+        arrivals.append(now_ns)
+        while now_ns - arrivals[0] > _RATE_WINDOW_NS:
+            arrivals.popleft()
+        return len(arrivals) >= self._limit
+
+
+class CompetingPublishers:
+    """Evidence of competing publishers of one input, for each of its parts.
+
+    Args:
+        parts: joints of a joint state topic, as two drivers with other joints may share it; one
+            name for an input without parts.
+        expected_rate: Hz according to the robot contract, 0 = not stated.
+
+    """
+
+    def __init__(self, parts: Iterable[str], expected_rate: float) -> None:
+        self._numbers = {part: NumberSeries() for part in parts}
+        self._rates: Mapping[str, ExcessRate] = {
+            part: ExcessRate(expected_rate) for part in self._numbers
+        }
+        self._evidence_ns: dict[str, int] = {}
+
+    def record_message(self, parts: Sequence[str], number: int | None, now_ns: int) -> None:
+        """Record a message with these parts; `number` is None where rclpy does not give it."""
+        for part in parts:
+            numbers = self._numbers.get(part)
+            if numbers is None:
+                continue
+            if number is None:
+                found = self._rates[part].record_arrival(now_ns)
+            else:
+                found = numbers.record_number(number, now_ns)
+            if found:
+                self._evidence_ns[part] = now_ns
+
+    def contested(self, now_ns: int) -> tuple[str, ...]:
+        """Return the parts for which there was evidence in the last second."""
+        if not self._evidence_ns:
+            return ()
+        for part, at in list(self._evidence_ns.items()):
+            if now_ns - at > EVIDENCE_NS:
+                del self._evidence_ns[part]
+        return tuple(part for part in self._numbers if part in self._evidence_ns)
+
+
+class AlternatingInstructions:
+    """Detect two publishers that disagree on the instruction: A, B, A within 3 s.
+
+    One publisher may send the same three texts, which its numbers show: they grow.
+    """
+
+    def __init__(self) -> None:
+        self._given: deque[tuple[str, int | None, int]] = deque(maxlen=3)
+        self._evidence_ns: int | None = None
+
+    def record_instruction(self, text: str, number: int | None, now_ns: int) -> None:
+        """Record an instruction as it was received on one subscription."""
+        given = self._given
+        if given and given[-1][0] == text:
+            # Repeated by its publisher: it is alive now.
+            if number is None or given[-1][1] is None or number > given[-1][1]:
+                given[-1] = (text, number, now_ns)
+            return
+        given.append((text, number, now_ns))
+        if len(given) < 3:
+            return
+        numbers = [own[1] for own in given if own[1] is not None]
+        grows = len(numbers) == 3 and numbers[0] < numbers[1] < numbers[2]
+        back = given[0][0] == given[2][0]
+        if back and not grows and now_ns - given[0][2] <= INSTRUCTION_WINDOW_NS:
+            self._evidence_ns = now_ns
+
+    def contested(self, now_ns: int) -> bool:
+        """Return whether two publishers disagreed in the last 3 s."""
+        at = self._evidence_ns
+        return at is not None and now_ns - at <= INSTRUCTION_WINDOW_NS
