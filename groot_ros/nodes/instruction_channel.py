@@ -145,11 +145,12 @@ class InstructionChannel:
 
     def _on_topic(self, check: CompetingInstructions, msg: String, number: int | None) -> None:
         conflict = check.check_instruction(msg.data, number)
+        problem = instruction_problem(msg.data)
         if not msg.data.strip():
             self._waiting = None
             self._set(msg.data, Instruction.SOURCE_TOPIC)
             return
-        if problem := instruction_problem(msg.data):
+        if problem:
             self._reject("bad_instruction", problem)
             return
         if not self._accepts_topic():

@@ -154,3 +154,38 @@ def test_values_outside_the_limits_by_less_than_the_range_are_accepted(value):
     values[3, 2] = value
     fresh = ChunkValidator(contract(), JOINTS)
     assert fresh.check(chunk(values, 0.0), EPOCH_NS, ExecutorConfig()) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda played: replace(played, stamp_ns=played.stamp_ns - s_to_ns(3600.0)), "too_old"),
+        (lambda played: replace(played, stamp_ns=played.stamp_ns + s_to_ns(60.0)), "future_stamp"),
+        (lambda played: replace(played, dt=5.0), "bad_dt"),
+        (lambda played: replace(played, groups=played.groups[:1]), "missing_joint"),
+    ],
+)
+def test_a_chunk_that_cannot_be_executed_does_not_make_its_session_the_live_one(
+    validator, change, reason
+):
+    """The old chunks of a bag that is played must not keep the policy out."""
+    played = change(sway_chunk(0.0, id=5, session="of a bag"))
+    assert check(validator, played) == reason
+    assert validator.live_session is None
+    assert check(validator, sway_chunk(0.0, id=1)) is None
+    assert validator.live_session == "a"
+    assert check(validator, replace(played, id=6), at=0.15) == "second_policy"
+    assert validator.live_session == "a"
+
+
+def test_old_chunks_of_another_session_do_not_prolong_the_live_one(validator):
+    check(validator, sway_chunk(0.0, id=1), at=0.1)
+    old = sway_chunk(-3600.0, id=1, session="of a bag")
+    assert check(validator, old, at=1.0) == "second_policy"
+    assert check(validator, sway_chunk(1.1, id=1, session="b"), at=1.2) is None
+
+
+def test_late_chunks_of_the_live_session_keep_it_live(validator):
+    check(validator, sway_chunk(0.0, id=1), at=0.1)
+    assert check(validator, sway_chunk(-10.0, id=2), at=1.0) == "too_old"
+    assert check(validator, sway_chunk(1.1, id=1, session="b"), at=1.2) == "second_policy"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support.control_bench import ARM, GRIPPER, JOINTS, contract
 
+from groot_ros.control.chunk_validation import Rejection
 from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
 from groot_ros.core import MalformedError, s_to_ns
 
@@ -83,10 +84,75 @@ def test_a_message_that_names_a_joint_twice_is_rejected_whole(measured, twice):
     assert measured.oldest_ns == 5
 
 
-def test_an_older_message_changes_nothing(measured):
-    measured.observe(5, ["a", "b"], [1.0, 1.0], [])
-    measured.observe(4, ["a", "b"], [2.0, 2.0], [])
+def test_a_message_a_little_behind_is_dropped_and_reported(measured):
+    measured.observe(s_to_ns(5.0), ["a", "b"], [1.0, 1.0], [])
+    with pytest.raises(MalformedError, match="'b' is 0.250 s behind its last one") as caught:
+        measured.observe(s_to_ns(4.75), ["b"], [2.0], [])
+    assert caught.value.reason == "out_of_order"
     assert measured.position.tolist() == [1.0, 1.0]
+    assert measured.oldest_ns == s_to_ns(5.0)
+
+
+def test_of_a_message_that_is_late_for_one_joint_the_other_joint_is_stored(measured):
+    measured.observe(10, ["a"], [1.0], [])
+    with pytest.raises(MalformedError, match="out_of_order"):
+        measured.observe(8, ["a", "b"], [5.0, 2.0], [])
+    assert measured.position.tolist() == [1.0, 2.0]
+    assert measured.oldest_ns == 8
+
+
+def test_a_source_whose_clock_was_reset_is_used_again(measured):
+    measured.observe(s_to_ns(5.0), ["a", "b"], [1.0, 1.0], [])
+    measured.observe(s_to_ns(3.9), ["a", "b"], [2.0, 2.0], [])
+    assert measured.position.tolist() == [2.0, 2.0]
+    assert measured.oldest_ns == s_to_ns(3.9)
+
+
+@pytest.mark.parametrize("positions", [[], [1.0]])
+def test_a_message_without_an_actuated_joint_is_ignored_even_without_positions(
+    measured, positions
+):
+    measured.observe(5, ["left_wheel", "right_wheel"], positions, [0.5, 0.5])
+    assert check_age(measured).reason == "no_joint_state"
+
+
+def test_a_message_with_velocities_only_of_an_actuated_joint_is_malformed(measured):
+    with pytest.raises(MalformedError, match="joint 'b' needs a position") as caught:
+        measured.observe(5, ["wheel", "b"], [], [0.5, 0.5])
+    assert caught.value.reason == "invalid_joint_state"
+
+
+def test_a_missing_joint_state_is_reported_by_why_its_messages_are_rejected(measured):
+    zero = Rejection("zero_stamp", "set 'stamp: arrival'")
+    measured.record_rejection(zero, ["b"])
+    measured.observe(5, ["a"], [1.0], [])
+    assert check_age(measured) == zero
+    measured.observe(5, ["b"], [1.0], [])
+    assert check_age(measured) is None
+
+
+def test_a_stale_joint_state_is_reported_by_why_newer_messages_are_rejected(measured):
+    measured.observe(s_to_ns(1.0), ["a", "b"], [1.0, 1.0], [])
+    malformed = Rejection("invalid_joint_state", "2 names with 1 positions")
+    measured.record_rejection(malformed, ["a", "wheel"])
+    assert check_age(measured, s_to_ns(1.4)) is None
+    assert check_age(measured, s_to_ns(1.6)) == malformed
+
+
+def test_joints_that_are_forgotten_are_unknown_immediately(measured):
+    measured.observe(5, ["a", "b"], [1.0, 2.0], [])
+    competing = Rejection("competing_publishers", "/one and /two")
+    measured.record_rejection(competing, ["b"], forget=True)
+    assert measured.oldest_ns is None
+    assert check_age(measured) == competing
+    measured.observe(6, ["b"], [2.0], [])
+    assert check_age(measured) is None
+
+
+def test_a_joint_state_of_another_clock_is_told_apart_from_an_old_one(measured):
+    measured.observe(1000, ["a", "b"], [1.0, 1.0], [])
+    assert "is use_sim_time the same" in check_age(measured, s_to_ns(1.8e9)).detail
+    assert "use_sim_time" not in check_age(measured, s_to_ns(60.0)).detail
 
 
 def test_a_source_without_velocities_has_velocity_zero(measured):
