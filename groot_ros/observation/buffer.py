@@ -242,8 +242,7 @@ class ObservationBuffer:
         """Return why an input is missing: nothing is received, or its messages are rejected."""
         name = rejection.source
         if name in self._rejected:
-            stopped = self._meters[name].health(now_ns).rate == 0.0
-            if not (stopped and rejection.reason.startswith("stale")):
+            if self._meters[name].arrives(now_ns) or rejection.reason.startswith("missing"):
                 return self._rejected[name]
         if rejection.reason == "missing_image" and self._meters[name].count:
             return Rejected("missing_image", f"no image of camera '{name}' since the last reset")

@@ -15,6 +15,7 @@ alone are none either, so the nodes also require two publishers in the graph
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from groot_ros.core import NS_PER_S
 
@@ -22,6 +23,8 @@ from groot_ros.core import NS_PER_S
 EVIDENCE_NS = NS_PER_S
 #: How long a series may pause and still continue, ns.
 _MEMORY_NS = 2 * NS_PER_S
+#: Returns to interrupted series, to another one each time, that are evidence.
+_RETURNS = 3
 #: Received share of the contract's rate that two publishers exceed and one does not.
 _EXCESS = 1.5
 #: ns over which the received rate is measured.
@@ -36,14 +39,15 @@ class NumberSeries:
     def __init__(self) -> None:
         #: [last number, time], the series of the newest message last.
         self._series: list[list[int]] = []
-        self._returns: deque[int] = deque(maxlen=2)
+        #: The last returns to a series that was interrupted: the series and the time.
+        self._returns: deque[tuple[list[int], int]] = deque(maxlen=_RETURNS)
 
     def record_number(self, number: int, now_ns: int) -> bool:
         """Record the number of a message; return whether two series alternate.
 
-        They alternate if A, B, A, B were received within 2 s: the messages return twice to a
-        series that was interrupted. A restart gives A, B; a new series that happens to reach a
-        number of the old one returns once at most.
+        They alternate if A, B, A, B, A were received within 2 s: the messages return to A, to B and
+        to A again. A restart gives A, B; if the new series reaches the numbers of the old one and
+        messages are lost, it may seem to return to A, but hardly to B after that.
         """
         series = self._series
         if series:
@@ -64,8 +68,13 @@ class NumberSeries:
             return False
         series.remove(chosen)
         series.append(chosen)
-        self._returns.append(now_ns)
-        return len(self._returns) == 2 and now_ns - self._returns[0] <= _MEMORY_NS
+        returns = self._returns
+        returns.append((chosen, now_ns))
+        return (
+            len(returns) == _RETURNS
+            and now_ns - returns[0][1] <= _MEMORY_NS
+            and all(one[0] is not other[0] for one, other in pairwise(returns))
+        )
 
 
 class ExcessRate:

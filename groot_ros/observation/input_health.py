@@ -75,6 +75,11 @@ class InputMeter:
         self._expected_rate = expected_rate
         self._meter = RateMeter()
         self._newest: int | None = None
+        self._arrived_ns: int | None = None
+
+    def arrives(self, now_ns: int) -> bool:
+        """Return whether a message, usable or not, was received in the last second."""
+        return self._arrived_ns is not None and now_ns - self._arrived_ns <= NS_PER_S
 
     @property
     def count(self) -> int:
@@ -84,6 +89,7 @@ class InputMeter:
     def record_arrival(self, now_ns: int) -> None:
         """Record a received message, usable or not."""
         self._meter.record_event(now_ns)
+        self._arrived_ns = now_ns
 
     def record_usable(self, stamp_ns: int) -> None:
         """Record that a message with this stamp was accepted."""

@@ -175,7 +175,7 @@ def _read_encoding(section: Fields) -> str:
     try:
         return find_encoding(section.text("encoding"))
     except ValueError as error:
-        raise section.error("encoding", str(error)) from error
+        raise section.error("encoding", f"is {error}") from error
 
 
 def _read_latency(section: Fields) -> int:

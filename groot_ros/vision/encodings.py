@@ -208,7 +208,7 @@ def find_encoding(name: str) -> str:
             return candidate
         if candidate in _COMPRESSED_ALIASES:
             return _COMPRESSED_ALIASES[candidate]
-    raise ValueError(f"'{name}' is not decoded: {_advice(name)}")
+    raise ValueError(f"'{name}', which is not decoded: {_advice(name)}")
 
 
 def is_colour(name: str) -> bool:

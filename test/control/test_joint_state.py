@@ -86,7 +86,7 @@ def test_a_message_that_names_a_joint_twice_is_rejected_whole(measured, twice):
 
 def test_a_message_a_little_behind_is_dropped_and_reported(measured):
     measured.observe(s_to_ns(5.0), ["a", "b"], [1.0, 1.0], [])
-    with pytest.raises(MalformedError, match="'b' is 0.250 s behind its last one") as caught:
+    with pytest.raises(MalformedError, match=r"'b' is 0.250 s behind its last one") as caught:
         measured.observe(s_to_ns(4.75), ["b"], [2.0], [])
     assert caught.value.reason == "out_of_order"
     assert measured.position.tolist() == [1.0, 1.0]
@@ -109,9 +109,7 @@ def test_a_source_whose_clock_was_reset_is_used_again(measured):
 
 
 @pytest.mark.parametrize("positions", [[], [1.0]])
-def test_a_message_without_an_actuated_joint_is_ignored_even_without_positions(
-    measured, positions
-):
+def test_a_message_without_an_actuated_joint_is_ignored_even_without_positions(measured, positions):
     measured.observe(5, ["left_wheel", "right_wheel"], positions, [0.5, 0.5])
     assert check_age(measured).reason == "no_joint_state"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from groot_ros.core import MalformedError, StampedInput
+from groot_ros.core import MalformedError, StampedInput, s_to_ns
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.rejections import Rejected
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
@@ -299,3 +299,220 @@ def test_invalid_deltas_are_rejected(deltas):
 def test_a_view_that_the_contract_lacks_is_a_key_error():
     with pytest.raises(KeyError, match="head"):
         ObservationBuffer(CONTRACT, replace(SPEC, views=("head",)), SyncTolerances())
+
+
+# Small and large steps of stamps
+
+
+def test_camera_stamps_that_repeat_are_dropped_and_counted_and_the_history_is_kept():
+    buffer = filled(front=(-40, -20), spec=replace(SPEC, image_deltas=(-1, 0)), wrist=(-53, -20))
+    with pytest.raises(Rejected, match="out_of_order: camera 'front' repeats") as caught:
+        buffer.add_frame("front", NOW - 20 * MS, NOW, frame(1))
+    assert caught.value.reason == "out_of_order"
+    assert buffer.snapshot(NOW, "go").images["front"].shape[0] == 2
+
+
+def test_camera_stamps_that_interleave_keep_the_newest_frame():
+    buffer = filled(front=(), wrist=(-20,))
+    for ms, late in ((-30, False), (-60, True), (-20, False), (-50, True)):
+        if late:
+            with pytest.raises(Rejected, match=r"camera 'front' .* behind it by 0.030 s"):
+                buffer.add_frame("front", NOW + ms * MS, NOW, frame(1))
+        else:
+            buffer.add_frame("front", NOW + ms * MS, NOW, frame(100 + ms))
+    assert buffer.snapshot(NOW, "go").images["front"][0, 0, 0, 0] == 80
+
+
+def test_joint_states_whose_stamps_interleave_are_dropped_and_the_history_is_kept():
+    buffer = filled(joints=(-40, -20))
+    with pytest.raises(Rejected, match=r"out_of_order: 'joint_states'.*by 0.015 s"):
+        buffer.add_joint_state("joint_states", NOW - 35 * MS, NOW, JOINTS, [9.0] * 6)
+    observation = buffer.snapshot(NOW, "go")
+    np.testing.assert_allclose(observation.state["gripper"], [[-0.03]])
+
+
+def test_a_large_step_back_clears_the_history_of_that_input_and_is_told_once():
+    told = []
+    buffer = ObservationBuffer(CONTRACT, SPEC, SyncTolerances(), lambda *it: told.append(it))
+    for view in ("front", "wrist"):
+        buffer.add_frame(view, NOW - 10 * MS, NOW, frame(1))
+    buffer.add_joint_state("joint_states", NOW - 10 * MS, NOW, JOINTS, [0.5] * 6)
+    buffer.add_frame("front", NOW - 60_000 * MS, NOW, frame(2))
+    buffer.add_frame("front", NOW - 59_990 * MS, NOW, frame(2))
+    assert [name for name, _ in told] == ["front"]
+    assert "went back by more than 1 s" in told[0][1]
+    buffer.add_frame("front", NOW - 5 * MS, NOW, frame(3))
+    assert buffer.snapshot(NOW, "go").images["front"][0, 0, 0, 0] == 3
+
+
+# The cause of a missing input
+
+
+def test_an_input_whose_messages_are_rejected_is_not_reported_as_not_received():
+    buffer = filled(joints=())
+    with pytest.raises(Rejected):
+        buffer.add_joint_state("joint_states", 0, NOW, JOINTS, [0.5] * 6)
+    caught = rejection(buffer)
+    assert (caught.reason, caught.detail) == (
+        "zero_stamp",
+        "'joint_states' does not stamp its messages: set 'stamp: arrival' in the robot contract",
+    )
+
+
+def test_a_camera_whose_images_are_rejected_by_the_node_is_reported_by_that_rejection():
+    buffer = filled(front=())
+    buffer.record_image("front", NOW)
+    buffer.record_rejection("front", "wrong_encoding", "camera 'front': sends mono8")
+    caught = rejection(buffer)
+    assert (caught.reason, caught.detail) == ("wrong_encoding", "camera 'front': sends mono8")
+
+
+def test_a_malformed_joint_state_is_the_reason_why_the_last_one_is_stale():
+    buffer = filled(joints=(-300,))
+    for ms in (-30, -20, -10):
+        with pytest.raises(MalformedError):
+            buffer.add_joint_state("joint_states", NOW + ms * MS, NOW + ms * MS, JOINTS, [0.5])
+    assert rejection(buffer).reason == "sizes_disagree"
+
+
+def test_a_camera_that_stopped_after_a_rejection_is_stale():
+    buffer = filled(front=(-5000,))
+    buffer.record_image("front", NOW - 5000 * MS)
+    buffer.record_rejection("front", "out_of_order", "camera 'front' repeats its stamps")
+    assert rejection(buffer).reason == "stale_image"
+
+
+def test_a_rejection_is_forgotten_once_a_message_is_accepted():
+    buffer = filled(front=(-500,))
+    buffer.record_image("front", NOW)
+    buffer.record_rejection("front", "data_short", "camera 'front': 3 bytes")
+    assert rejection(buffer).reason == "data_short"
+    buffer.add_frame("front", NOW - 20 * MS, NOW, frame(1))
+    assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 30 * MS
+
+
+def test_after_a_reset_a_camera_that_was_received_before_is_told_apart():
+    buffer = filled()
+    buffer.record_image("front", NOW)
+    buffer.clear()
+    assert rejection(buffer).detail == "no image of camera 'front' since the last reset"
+
+
+def test_a_frame_that_cannot_be_decoded_names_its_camera():
+    def broken():
+        raise MalformedError("undecodable_image", "'jpeg': truncated")
+
+    buffer = filled(front=())
+    buffer.add_frame("front", NOW - 20 * MS, NOW, broken)
+    with pytest.raises(MalformedError, match="undecodable_image: camera 'front': 'jpeg'"):
+        buffer.snapshot(NOW, "go")
+
+
+# Competing publishers
+
+
+def test_an_input_that_is_discarded_gives_no_observation_until_it_is_received_again():
+    for name in ("front", "joint_states"):
+        buffer = filled()
+        buffer.discard(name, "competing_publishers", "/one and /two")
+        assert rejection(buffer).reason == "competing_publishers"
+        buffer.add_frame("front", NOW - 10 * MS, NOW, frame(1))
+        buffer.add_joint_state("joint_states", NOW - 5 * MS, NOW, JOINTS, [0.5] * 6)
+        buffer.add_joint_state("joint_states", NOW - 4 * MS, NOW, JOINTS, [0.5] * 6)
+        buffer.add_frame("front", NOW - 1 * MS, NOW, frame(1))
+        buffer.add_frame("wrist", NOW - 1 * MS, NOW, frame(1))
+        assert buffer.snapshot(NOW, "go").stamp_ns == NOW - 1 * MS
+
+
+# Another clock, and sources dated by arrival
+
+
+def test_images_stamped_by_a_simulation_are_told_apart_from_old_ones():
+    buffer = filled(front=())
+    buffer.add_frame("front", 5000 * MS, s_to_ns(1.8e9), frame(1))
+    buffer.add_frame("wrist", s_to_ns(1.8e9), s_to_ns(1.8e9), frame(1))
+    caught = rejection(buffer, now=s_to_ns(1.8e9))
+    assert caught.reason == "stale_image"
+    assert caught.detail.endswith(
+        "stamped by another clock: is use_sim_time the same in all nodes?"
+    )
+
+
+def test_wall_time_stamps_in_a_simulation_are_told_apart_from_skew():
+    with pytest.raises(Rejected, match=r"future_stamp.*is use_sim_time the same in all nodes?"):
+        filled().add_frame("front", s_to_ns(1.8e9), NOW, frame(1))
+
+
+def test_joint_states_stamped_by_another_clock_say_so():
+    buffer = ObservationBuffer(CONTRACT, SPEC, SyncTolerances())
+    now = s_to_ns(1.8e9)
+    for view in ("front", "wrist"):
+        buffer.add_frame(view, now, now, frame(1))
+    buffer.add_joint_state("joint_states", 5000 * MS, now, JOINTS, [0.5] * 6)
+    assert "is use_sim_time the same" in rejection(buffer, now=now).detail
+
+
+def with_sources(*sources):
+    return replace(CONTRACT, sources=sources)
+
+
+def test_joint_states_dated_by_arrival_need_no_stamp_and_their_latency_is_subtracted():
+    source = replace(CONTRACT.sources[0], stamp="arrival", latency_ns=10 * MS)
+    buffer = ObservationBuffer(with_sources(source), SPEC, SyncTolerances())
+    for view in ("front", "wrist"):
+        buffer.add_frame(view, NOW - 20 * MS, NOW, frame(1))
+    buffer.add_joint_state("joint_states", 0, NOW - 20 * MS, JOINTS, [1.0] * 6)
+    buffer.add_joint_state("joint_states", 0, NOW, JOINTS, [2.0] * 6)
+    observation = buffer.snapshot(NOW, "go")
+    np.testing.assert_allclose(observation.state["gripper"], [[1.5]])
+    assert observation.inputs[-1] == StampedInput("joint_states", NOW - 10 * MS)
+
+
+def test_the_latency_of_joint_states_is_subtracted_from_their_stamp():
+    source = replace(CONTRACT.sources[0], latency_ns=30 * MS)
+    buffer = ObservationBuffer(with_sources(source), SPEC, SyncTolerances())
+    for view in ("front", "wrist"):
+        buffer.add_frame(view, NOW - 30 * MS, NOW, frame(1))
+    buffer.add_joint_state("joint_states", NOW, NOW, JOINTS, [1.0] * 6)
+    assert buffer.snapshot(NOW, "go").inputs[-1] == StampedInput("joint_states", NOW - 30 * MS)
+
+
+def test_two_sources_may_share_a_topic():
+    arm, hand = (
+        replace(CONTRACT.sources[0], name=name, joints=joints)
+        for name, joints in (("arm", JOINTS[:5]), ("hand", JOINTS[5:]))
+    )
+    buffer = ObservationBuffer(with_sources(arm, hand), SPEC, SyncTolerances())
+    assert [source.joints for source in buffer.sources] == [JOINTS]
+    for view in ("front", "wrist"):
+        buffer.add_frame(view, NOW, NOW, frame(1))
+    buffer.add_joint_state("joint_states", NOW, NOW, JOINTS[:5], [1.0] * 5)
+    buffer.add_joint_state("joint_states", NOW, NOW, JOINTS[5:], [2.0])
+    np.testing.assert_allclose(buffer.snapshot(NOW, "go").state["gripper"], [[2.0]])
+
+
+# Contents of images
+
+
+def test_warnings_about_contents_name_the_camera():
+    told = []
+    buffer = ObservationBuffer(CONTRACT, SPEC, SyncTolerances(), lambda *it: told.append(it))
+    buffer.add_joint_state("joint_states", NOW, NOW, JOINTS, [0.5] * 6)
+    data = np.full(3000, 7, np.uint8).tobytes()
+    for i in range(60):
+        now = NOW + i * 100 * MS
+        buffer.record_image("front", now, data)
+        buffer.add_joint_state("joint_states", now + MS, now + MS, JOINTS, [0.5] * 6)
+        for view in ("front", "wrist"):
+            pixels = (
+                frame(7)
+                if view == "wrist"
+                else lambda: np.eye(48, dtype=np.uint8).reshape(16, 48, 3)
+            )
+            buffer.add_frame(view, now, now, pixels)
+        buffer.snapshot(now, "go")
+    assert {name: text.split(" ", 4)[2:4] for name, text in told} == {
+        "front": ["has", "sent"],
+        "wrist": ["sends", "grey"],
+    }
+    assert len(told) == 2

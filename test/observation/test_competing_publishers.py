@@ -62,7 +62,7 @@ def test_three_publishers_are_noticed():
 
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.floats(0.0, 0.9)), min_size=1, max_size=6),
-    st.floats(0.0, 1.0),
+    st.floats(0.2, 1.0),
     st.sampled_from([5.0, 30.0, 250.0]),
     st.integers(0, 1000),
 )
@@ -74,13 +74,8 @@ def test_restarts_of_a_driver_are_no_conflict_however_many_messages_are_lost(
     for count, lost in lives:
         sent.append(stream(1, rate, begin=at, end=at + count / rate, lost=lost, seed=seed))
         at += count / rate + pause + 0.001
-    # Lives of few messages can look like two publishers; drivers live longer than that.
-    if all(len(own) >= 4 for own in sent):
-        series, found = NumberSeries(), 0
-        for own in sent:
-            for when, number in own:
-                found += series.record_number(number, s_to_ns(when))
-        assert found == 0
+    series = NumberSeries()
+    assert not any(series.record_number(n, s_to_ns(t)) for own in sent for t, n in own)
 
 
 def test_a_driver_that_is_restarted_with_a_shorter_life_each_time_is_no_conflict():

@@ -143,3 +143,27 @@ def test_an_interpolated_angle_is_never_further_than_the_shorter_way(a, b, share
     way = abs(math.remainder(b - a, math.tau))
     assert abs(math.remainder(angle - a, math.tau)) <= way + 1e-9
     assert abs(angle) <= math.pi + 1e-9
+
+
+@pytest.mark.parametrize("positions", [[], [1.0], [np.nan, np.nan]])
+def test_a_message_of_joints_that_nobody_needs_is_ignored_whatever_it_contains(positions):
+    """A base publishes the velocities of its wheels only."""
+    joints = joints_of(ARM, names=("a", "b"))
+    joints.add_joint_state("arm/joint_states", 0, ["a", "b"], [5.0, 6.0])
+    joints.add_joint_state("arm/joint_states", 10, ["wheel_left", "wheel_right"], positions)
+    assert joints.interpolate(10, MS)[0] == {"a": 5.0, "b": 6.0}
+
+
+def test_a_needed_joint_with_a_velocity_only_is_malformed_and_named():
+    joints = joints_of(ARM, names=("a", "b"))
+    with pytest.raises(MalformedError, match="joint 'b' needs a position") as caught:
+        joints.add_joint_state("arm/joint_states", 0, ["wheel", "b"], [])
+    assert caught.value.reason == "sizes_disagree"
+
+
+def test_of_a_message_that_is_late_for_one_joint_the_other_is_kept():
+    joints = joints_of(ARM, names=("a", "b"))
+    joints.add_joint_state("arm/joint_states", 20, ["a"], [1.0])
+    with pytest.raises(Rejected, match=r"out_of_order.*'a'"):
+        joints.add_joint_state("arm/joint_states", 10, ["a", "b"], [9.0, 2.0])
+    assert joints.interpolate(20, MS)[0] == {"a": 1.0, "b": 2.0}

@@ -202,7 +202,19 @@ MISTAKES = [
         "cameras.front: 'topic' must be a topic name, not '0/image'",
     ),
     (put(*CAMERA, "topic", "a//b"), "cameras.front: 'topic' must be a topic name, not 'a//b'"),
-    (put(*CAMERA, "encoding", "rgb16"), "cameras.front: 'encoding' must be one of rgb8, bgr8"),
+    (
+        put(*CAMERA, "encoding", "rgb16"),
+        "cameras.front: 'encoding' is 'rgb16', which is not decoded: set the driver to rgb8",
+    ),
+    (
+        put(*CAMERA, "encoding", "8UC3"),
+        "cameras.front: 'encoding' is '8UC3', which is not decoded: it does not name the order of the "
+        "channels: state bgr8 (OpenCV's order) or rgb8",
+    ),
+    (
+        put(*CAMERA, "encoding", "colour"),
+        "cameras.front: 'encoding' is 'colour', which is not decoded: state one of rgb8",
+    ),
     (put(*CAMERA, "stamp", "exposure"), "cameras.front: 'stamp' must be one of header, arrival"),
     (put(*CAMERA, "latency", -0.1), "cameras.front: 'latency' is -0.1, out of range [0, 10]"),
     (put(*CAMERA, "latency", 1e6), "cameras.front: 'latency' is 1e+06, out of range [0, 10]"),

@@ -173,7 +173,7 @@ MISTAKES = [
         "cameras.front: 'topic' must be a topic name, not '0/image'",
     ),
     (put(*CAMERA, "topic", "a//b"), "cameras.front: 'topic' must be a topic name, not 'a//b'"),
-    (put(*CAMERA, "encoding", "rgb16"), "cameras.front: 'encoding' must be one of rgb8, bgr8"),
+    (put(*CAMERA, "encoding", "rgb16"), "cameras.front: 'encoding' is 'rgb16', which is not"),
     (put(*CAMERA, "stamp", "exposure"), "cameras.front: 'stamp' must be one of header, arrival"),
     (put(*CAMERA, "latency", -0.1), "cameras.front: 'latency' is -0.1, out of range [0, 10]"),
     (put(*CAMERA, "latency", 1e6), "cameras.front: 'latency' is 1e+06, out of range [0, 10]"),

@@ -89,3 +89,64 @@ def test_the_compression_is_detected_by_the_first_bytes():
     with pytest.raises(MalformedError, match="sends png, the robot contract says jpeg"):
         check_compression(msg, "jpeg")
     check_compression(encoded(SMOOTH, "jpeg"), "jpeg")
+
+
+def with_exif(msg, size):
+    """Return the jpeg with a segment of metadata before its header, as cameras write it."""
+    segment = b"\xff\xe1" + (size + 2).to_bytes(2, "big") + bytes(size)
+    data = bytes(msg.data[:2]) + segment + bytes(msg.data[2:])
+    return SimpleNamespace(format="jpeg", data=array("B", data))
+
+
+GREY = {
+    "jpeg_mono8": encoded(SMOOTH[..., 1], "jpeg"),
+    "png_mono8": encoded(SMOOTH[..., 1], "png"),
+    "png_mono16": encoded(SMOOTH[..., 1].astype(np.uint16) * 257, "png"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(GREY))
+def test_a_grey_file_is_refused_where_the_contract_says_colour_and_accepted_where_it_says_grey(
+    name,
+):
+    stated = name.partition("_")[0]
+    with pytest.raises(MalformedError) as caught:
+        check_compression(GREY[name], stated)
+    assert caught.value.reason == "wrong_encoding"
+    assert caught.value.detail == (
+        f"sends {name}, the robot contract says {stated}, which is colour, but the images are "
+        f"grey: correct the driver, or set 'encoding: {name}' in the contract"
+    )
+    check_compression(GREY[name], name)
+    assert compressed_to_rgb(GREY[name]).shape == (16, 24, 3)
+
+
+def test_a_grey_png_with_alpha_is_grey_and_a_palette_is_colour():
+    target = io.BytesIO()
+    PillowImage.new("LA", (4, 4)).save(target, "png")
+    check_compression(SimpleNamespace(format="png", data=target.getvalue()), "png_mono8")
+    target = io.BytesIO()
+    PillowImage.new("P", (4, 4)).save(target, "png")
+    check_compression(SimpleNamespace(format="png", data=target.getvalue()), "png")
+
+
+def test_a_colour_jpeg_where_the_contract_says_grey_is_refused():
+    with pytest.raises(MalformedError, match="which is grey, but the images are colour"):
+        check_compression(encoded(SMOOTH, "jpeg"), "jpeg_mono8")
+
+
+@pytest.mark.parametrize("size", [10, 60_000])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_the_colour_of_a_jpeg_is_found_behind_its_metadata(size, progressive):
+    grey = encoded(SMOOTH[..., 1], "jpeg", progressive=progressive)
+    check_compression(with_exif(grey, size), "jpeg_mono8")
+    check_compression(with_exif(encoded(SMOOTH, "jpeg", progressive=progressive), size), "jpeg")
+
+
+@pytest.mark.parametrize("length", [1, 3, 5, 20, 27])
+@pytest.mark.parametrize("kind", ["jpeg", "png"])
+def test_a_file_that_ends_in_its_header_is_rejected_when_it_is_decoded(kind, length):
+    full = encoded(SMOOTH, kind)
+    cut = SimpleNamespace(format=kind, data=full.data[:length])
+    with pytest.raises(MalformedError):
+        compressed_to_rgb(cut)

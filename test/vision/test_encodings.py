@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every encoding against its definition, pixel by pixel; malformed images by reason."""
 
+import re
 from array import array
 from types import SimpleNamespace
 
@@ -10,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from groot_ros.core import MalformedError
-from groot_ros.vision.encodings import ENCODINGS, check_encoding, check_image, image_to_rgb
+from groot_ros.vision.encodings import (
+    COMPRESSED,
+    ENCODINGS,
+    check_encoding,
+    check_image,
+    find_encoding,
+    image_to_rgb,
+    is_colour,
+)
 
 BYTES_PER_PIXEL = {
     "rgb8": 3,
@@ -23,13 +32,23 @@ BYTES_PER_PIXEL = {
     "uyvy": 2,
     "yuv422_yuy2": 2,
     "yuyv": 2,
+    "yuy2": 2,
+    "nv12": 1,
+    "nv21": 1,
+    "bayer_rggb8": 1,
+    "bayer_bggr8": 1,
+    "bayer_gbrg8": 1,
+    "bayer_grbg8": 1,
 }
+#: Encodings whose pixels have a definition of their own: the others need their neighbours.
+PIXELWISE = sorted(name for name in BYTES_PER_PIXEL if not name.startswith("bayer"))
 
 
 def message(encoding, width, height, *, padding=0, bigendian=False, data=None):
     step = width * BYTES_PER_PIXEL.get(encoding, 3) + padding
     if data is None:
-        data = np.random.default_rng(step + height).integers(0, 256, step * height, np.uint8)
+        rows = height * 3 // 2 if encoding.startswith("nv") else height
+        data = np.random.default_rng(step + height).integers(0, 256, step * rows, np.uint8)
     return SimpleNamespace(
         encoding=encoding,
         width=width,
@@ -68,6 +87,9 @@ def expected_pixel(msg, row, column):
     if msg.encoding == "mono16":
         high, low = here if msg.is_bigendian else here[::-1]
         return [(256 * high + low) * 255 / 65535] * 3
+    if msg.encoding.startswith("nv"):
+        colour = msg.data[(msg.height + row // 2) * msg.step + column // 2 * 2 :][:2]
+        return bt601(here[0], *(colour if msg.encoding == "nv12" else reversed(colour)))
     pair = line[(column // 2) * 4 : (column // 2) * 4 + 4]
     if msg.encoding in ("yuv422", "uyvy"):
         u, y, v = pair[0], pair[1 + 2 * (column % 2)], pair[2]
@@ -77,7 +99,7 @@ def expected_pixel(msg, row, column):
 
 
 @given(
-    encoding=st.sampled_from(sorted(BYTES_PER_PIXEL)),
+    encoding=st.sampled_from(PIXELWISE),
     half_width=st.integers(1, 5),
     height=st.integers(1, 5),
     padding=st.integers(0, 7),
@@ -86,13 +108,14 @@ def expected_pixel(msg, row, column):
 def test_every_encoding_gives_the_pixels_of_its_definition(
     encoding, half_width, height, padding, bigendian
 ):
+    height *= 2 if encoding.startswith("nv") else 1
     msg = message(encoding, 2 * half_width, height, padding=padding, bigendian=bigendian)
     rgb = image_to_rgb(msg)
     assert rgb.dtype == np.uint8
     assert rgb.shape == (height, 2 * half_width, 3)
     assert rgb.flags.c_contiguous
     expected = [[expected_pixel(msg, r, c) for c in range(msg.width)] for r in range(height)]
-    yuv = encoding.startswith(("y", "u"))
+    yuv = encoding.startswith(("y", "u", "nv"))
     np.testing.assert_allclose(rgb, expected, atol=1.0 if yuv else 0.5)
 
 
@@ -124,6 +147,9 @@ def test_yuv_black_white_and_a_primary_come_out_as_such():
     ("change", "reason"),
     [
         ({"encoding": "16UC1"}, "unknown_encoding"),
+        ({"encoding": "nv12", "height": 1}, "odd_height"),
+        ({"encoding": "nv12", "data": array("B", bytes(35))}, "data_short"),
+        ({"encoding": "bayer_rggb8", "width": 3}, "odd_width"),
         ({"width": 0}, "empty_image"),
         ({"height": 0}, "empty_image"),
         ({"step": 11}, "step_too_small"),
@@ -157,6 +183,126 @@ def test_cv_bridge_agrees_where_it_is_installed_with_its_compiled_half():
 @pytest.mark.parametrize(("sent", "stated"), [("rgb8", "rgb8"), ("yuyv", "yuv422_yuy2")])
 def test_an_image_in_the_stated_encoding_passes(sent, stated):
     check_encoding(message(sent, 2, 2), stated)
+
+
+#: Position of red, green (in the rows of red) and blue in the pattern of each name.
+BAYER = {
+    "bayer_rggb8": "rggb",
+    "bayer_bggr8": "bggr",
+    "bayer_gbrg8": "gbrg",
+    "bayer_grbg8": "grbg",
+}
+
+
+@pytest.mark.parametrize("encoding", sorted(BAYER))
+def test_a_bayer_mosaic_of_one_colour_gives_that_colour_everywhere(encoding):
+    colour = {"r": 200, "g": 90, "b": 30}
+    tile = np.array([colour[letter] for letter in BAYER[encoding]], np.uint8).reshape(2, 2)
+    rgb = image_to_rgb(message(encoding, 8, 6, data=np.tile(tile, (3, 4)).tobytes()))
+    assert (rgb == [200, 90, 30]).all()
+
+
+@pytest.mark.parametrize("encoding", sorted(BAYER))
+def test_a_bayer_pixel_keeps_its_own_colour_and_the_others_are_means_of_neighbours(encoding):
+    msg = message(encoding, 8, 6, padding=3)
+    rgb = image_to_rgb(msg)
+    rows = np.array(msg.data, np.uint8).reshape(6, 11)[:, :8].astype(float)
+    channel = {"r": 0, "g": 1, "b": 2}
+    for row in range(1, 5):
+        for column in range(1, 7):
+            near = rows[row - 1 : row + 2, column - 1 : column + 2]
+            letters = np.array(
+                [
+                    [BAYER[encoding][2 * ((row + i) % 2) + (column + j) % 2] for j in (-1, 0, 1)]
+                    for i in (-1, 0, 1)
+                ]
+            )
+            for letter, at in channel.items():
+                own = letters[1, 1] == letter
+                expected = near[1, 1] if own else near[letters == letter].mean()
+                assert rgb[row, column, at] == pytest.approx(expected, abs=0.51)
+
+
+def test_nv12_and_nv21_differ_in_the_order_of_their_colours():
+    data = [82] * 4 + [90, 240]
+    assert image_to_rgb(message("nv12", 2, 2, data=data))[1, 1] == pytest.approx([255, 1, 0], abs=1)
+    swapped = [82] * 4 + [240, 90]
+    assert (
+        image_to_rgb(message("nv21", 2, 2, data=swapped))
+        == image_to_rgb(message("nv12", 2, 2, data=data))
+    ).all()
+
+
+@pytest.mark.parametrize("stated", ["rgb8", "bgr8"])
+def test_opencvs_type_of_three_channels_is_what_the_contract_says(stated):
+    msg = message("8UC3", 4, 2)
+    check_image(msg, stated)
+    check_encoding(msg, stated)
+    pixel = list(msg.data[:3])
+    expected = pixel if stated == "rgb8" else pixel[::-1]
+    assert image_to_rgb(msg, stated)[0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("stated", ["mono8", "rgba8", "nv12", "jpeg"])
+def test_opencvs_type_does_not_pass_for_an_encoding_of_another_size(stated):
+    with pytest.raises(MalformedError, match="bgr8 .OpenCV's order. or rgb8") as caught:
+        check_encoding(message("8UC3", 4, 2), stated)
+    assert caught.value.reason == "unknown_encoding"
+
+
+@pytest.mark.parametrize(
+    ("given_name", "name"),
+    [
+        ("yuyv", "yuv422_yuy2"),
+        ("yuy2", "yuv422_yuy2"),
+        ("YUYV", "yuv422_yuy2"),
+        ("uyvy", "yuv422"),
+        ("NV12", "nv12"),
+        ("bayer_rggb8", "bayer_rggb8"),
+        ("RGB8", "rgb8"),
+        ("jpg", "jpeg"),
+        ("mjpeg", "jpeg"),
+        ("jpeg_mono8", "jpeg_mono8"),
+    ],
+)
+def test_aliases_of_encodings_are_accepted_in_any_case(given_name, name):
+    assert find_encoding(given_name) == name
+
+
+@pytest.mark.parametrize(
+    ("given_name", "works"),
+    [
+        ("8UC3", ["bgr8", "rgb8"]),
+        ("8UC1", ["mono8"]),
+        ("16uc1", ["mono16"]),
+        ("bayer_rggb16", ["bayer_rggb8"]),
+        ("nv24", ["nv12", "nv21", "rgb8"]),
+        ("rgb16", ["rgb8"]),
+        ("compressed", ["jpeg", "png"]),
+        ("h264", ["jpeg"]),
+        ("colour", ["rgb8", "nv12", "jpeg"]),
+    ],
+)
+def test_the_advice_for_an_unknown_encoding_names_values_that_work(given_name, works):
+    with pytest.raises(ValueError, match="which is not decoded") as caught:
+        find_encoding(given_name)
+    words = set(re.findall(r"\w+", str(caught.value)))
+    for name in works:
+        assert name in words
+        assert find_encoding(name) == name
+
+
+def test_the_colour_of_every_encoding_is_known():
+    grey = {"mono8", "mono16", "jpeg_mono8", "png_mono8", "png_mono16"}
+    names = [*(row.name for row in ENCODINGS), *COMPRESSED]
+    assert {name for name in names if not is_colour(name)} == grey
+
+
+def test_a_grey_image_where_colour_is_stated_names_both():
+    with pytest.raises(MalformedError, match="sends mono8, .* says rgb8, which is colour"):
+        check_encoding(message("mono8", 2, 2), "rgb8")
+    with pytest.raises(MalformedError, match="says mono8, which is grey"):
+        check_encoding(message("bgr8", 2, 2), "mono8")
 
 
 def test_an_image_in_another_encoding_than_stated_is_rejected_with_both_named():
