@@ -362,15 +362,15 @@ class Executor:
 
     def _continue(self, now_ns: int) -> None:
         """Commit more of the plan, or end the motion of the running chunk."""
-        if self._status.tracking_fault:
-            if self.motion.is_on_tail(now_ns):
-                self._end_silently()
-            return
         lost = self._check_joint_states(now_ns)
         if lost is not None and not self.settings.shadow:
             if not self._clock.is_catching_up(now_ns):
                 why = f"joint states lost: {lost.detail}"
                 self._halt(now_ns, why, self.settings.braking_time, ReasonCode.JOINT_STATES_LOST)
+            return
+        if self._status.tracking_fault:
+            if self.motion.is_on_tail(now_ns):
+                self._end_silently()
             return
         self.motion.refresh(now_ns, self.settings)
         end_ns = self.motion.end_ns

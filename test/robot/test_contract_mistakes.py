@@ -208,8 +208,8 @@ MISTAKES = [
     ),
     (
         put(*CAMERA, "encoding", "8UC3"),
-        "cameras.front: 'encoding' is '8UC3', which is not decoded: it does not name the order of the "
-        "channels: state bgr8 (OpenCV's order) or rgb8",
+        "cameras.front: 'encoding' is '8UC3', which is not decoded: it does not name the order of "
+        "the channels: state bgr8 (OpenCV's order) or rgb8",
     ),
     (
         put(*CAMERA, "encoding", "colour"),

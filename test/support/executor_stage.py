@@ -69,8 +69,10 @@ class CountingExecutorNode(ExecutorNode):
         self.handled = Counter[str]()
         super().__init__()
 
-    def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
-        super().on_joint_state(source, msg)
+    def on_joint_state(
+        self, source: JointStateSource, msg: JointState, number: int | None = None
+    ) -> None:
+        super().on_joint_state(source, msg, number)
         self.handled[source.topic] += 1
 
     def on_policy_status(self, msg: PolicyStatus) -> None:

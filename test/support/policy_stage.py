@@ -142,12 +142,22 @@ class Robot:
         self.offset_ns = {"front": 0, "wrist": 0, "joints": 0}
         self.joints = dict.fromkeys(JOINTS, 0.25)
         self.image = {"front": rgb_image(10), "wrist": rgb_image(20), **images}
+        self._start_drivers()
+        self.node.create_timer(0.02, self.publish)
+
+    def _start_drivers(self) -> None:
         self._cameras = {
             view: self.node.create_publisher(type(image), topic_of(view, image), qos.DRIVER)
             for view, image in self.image.items()
         }
         self._joints = self.node.create_publisher(JointState, "joint_states", qos.DRIVER)
-        self.node.create_timer(0.02, self.publish)
+
+    def restart_drivers(self) -> None:
+        """End the publishers and start new ones; the robot must be silent meanwhile."""
+        old = (*self._cameras.values(), self._joints)
+        self._start_drivers()
+        for publisher in old:
+            self.node.destroy_publisher(publisher)
 
     def publish(self) -> None:
         now = self.node.get_clock().now().nanoseconds

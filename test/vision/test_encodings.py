@@ -245,7 +245,7 @@ def test_opencvs_type_of_three_channels_is_what_the_contract_says(stated):
 
 @pytest.mark.parametrize("stated", ["mono8", "rgba8", "nv12", "jpeg"])
 def test_opencvs_type_does_not_pass_for_an_encoding_of_another_size(stated):
-    with pytest.raises(MalformedError, match="bgr8 .OpenCV's order. or rgb8") as caught:
+    with pytest.raises(MalformedError, match=r"bgr8 .OpenCV's order. or rgb8") as caught:
         check_encoding(message("8UC3", 4, 2), stated)
     assert caught.value.reason == "unknown_encoding"
 
@@ -299,7 +299,7 @@ def test_the_colour_of_every_encoding_is_known():
 
 
 def test_a_grey_image_where_colour_is_stated_names_both():
-    with pytest.raises(MalformedError, match="sends mono8, .* says rgb8, which is colour"):
+    with pytest.raises(MalformedError, match=r"sends mono8, .* says rgb8, which is colour"):
         check_encoding(message("mono8", 2, 2), "rgb8")
     with pytest.raises(MalformedError, match="says mono8, which is grey"):
         check_encoding(message("bgr8", 2, 2), "mono8")
