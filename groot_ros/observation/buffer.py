@@ -241,9 +241,11 @@ class ObservationBuffer:
     def _cause(self, rejection: Rejected, now_ns: int) -> Rejected:
         """Return why an input is missing: nothing is received, or its messages are rejected."""
         name = rejection.source
-        if name in self._rejected:
-            if self._meters[name].arrives(now_ns) or rejection.reason.startswith("missing"):
-                return self._rejected[name]
+        rejected = self._rejected.get(name)
+        if rejected and (
+            rejection.reason.startswith("missing") or self._meters[name].arrives(now_ns)
+        ):
+            return rejected
         if rejection.reason == "missing_image" and self._meters[name].count:
             return Rejected("missing_image", f"no image of camera '{name}' since the last reset")
         return rejection

@@ -26,7 +26,7 @@ from groot_ros.robot.joint import (
     UnitMap,
 )
 from groot_ros.robot.outputs import MAP_TYPES, MAX_COLUMNS
-from groot_ros.vision.encodings import COMPRESSED, ENCODINGS
+from groot_ros.vision.encodings import ENCODING_NAMES
 
 _Schema = dict[str, Any]
 _NAME: _Schema = {"type": "string", "minLength": 1}
@@ -164,7 +164,7 @@ def _camera() -> _Schema:
     return _object(
         {
             "topic": _TOPIC,
-            "encoding": {"enum": [*(e.name for e in ENCODINGS), *COMPRESSED]},
+            "encoding": {"enum": list(ENCODING_NAMES)},
             "stamp": {"enum": list(STAMPS)},
             "latency": _LATENCY,
             "rate": {"type": "number", "exclusiveMinimum": 0},

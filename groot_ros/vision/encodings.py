@@ -175,6 +175,8 @@ COMPRESSED = ("jpeg", "png", "jpeg_mono8", "png_mono8", "png_mono16")
 _COMPRESSED_ALIASES = {"jpg": "jpeg", "mjpeg": "jpeg", "mjpg": "jpeg"}
 
 _BY_NAME = {name: row for row in ENCODINGS for name in (row.name, *row.aliases)}
+#: All names that the robot contract may state.
+ENCODING_NAMES = (*_BY_NAME, *COMPRESSED, *_COMPRESSED_ALIASES)
 _UNTYPED = {row.untyped for row in ENCODINGS if row.untyped}
 #: What to state instead of a name that says too little or that is not decoded.
 _ADVICE = {

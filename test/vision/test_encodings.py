@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from groot_ros.core import MalformedError
 from groot_ros.vision.encodings import (
     COMPRESSED,
+    ENCODING_NAMES,
     ENCODINGS,
     check_encoding,
     check_image,
@@ -290,6 +291,11 @@ def test_the_advice_for_an_unknown_encoding_names_values_that_work(given_name, w
     for name in works:
         assert name in words
         assert find_encoding(name) == name
+
+
+def test_every_name_of_the_table_can_be_stated():
+    assert all(find_encoding(name) for name in ENCODING_NAMES)
+    assert {"yuyv", "uyvy", "nv12", "bayer_rggb8", "jpg"} <= set(ENCODING_NAMES)
 
 
 def test_the_colour_of_every_encoding_is_known():
