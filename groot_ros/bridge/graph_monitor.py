@@ -168,7 +168,10 @@ class GraphMonitor:
         before = self.conflicting_publisher
         if before or self.publisher_conflicts.is_discovering(time.monotonic_ns()):
             self._check_publishers()
-        return "" if before else self.conflicting_publisher
+        if before or not self.conflicting_publisher:
+            return ""
+        self._reported = self.conflicting_publisher
+        return self._reported
 
     def new_publisher(self) -> str:
         """Return other publishers on the topics that began since the last call, else "".
