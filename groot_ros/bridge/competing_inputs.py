@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rclpy.node import Node
 
-from groot_ros.bridge.graph_monitor import publishers_of
+from groot_ros.bridge.graph_monitor import UNKNOWN_NODE, publishers_of
 from groot_ros.core import NS_PER_S
 from groot_ros.observation.competing_publishers import AlternatingInstructions, CompetingPublishers
 
@@ -14,6 +14,10 @@ from groot_ros.observation.competing_publishers import AlternatingInstructions, 
 COMPETING_PUBLISHERS = "competing_publishers"
 #: Time between two looks at the graph while there is evidence, ns.
 _GRAPH_PERIOD_NS = NS_PER_S // 5
+#: The same while a publisher is known but not its node, which takes a little longer, ns.
+_NAMING_PERIOD_NS = NS_PER_S // 50
+#: Longest time that a report waits for the name of a node, ns.
+_NAMING_NS = NS_PER_S // 2
 
 
 class PublisherNames:
@@ -23,13 +27,25 @@ class PublisherNames:
         self._node = node
         self._topic = topic
         self._read_ns: int | None = None
+        self._nameless_ns: int | None = None
         self._names: list[str] = []
 
     def several(self, now_ns: int) -> str:
-        """Return the names of the publishers if there are two or more, else an empty string."""
-        if self._read_ns is None or now_ns - self._read_ns >= _GRAPH_PERIOD_NS:
+        """Return the names of the publishers if there are two or more, else an empty string.
+
+        A publisher without a name is waited for, at most 0.5 s, so that a report names both.
+        """
+        period = _GRAPH_PERIOD_NS if self._nameless_ns is None else _NAMING_PERIOD_NS
+        if self._read_ns is None or now_ns - self._read_ns >= period:
             self._names, self._read_ns = sorted(publishers_of(self._node, self._topic)), now_ns
-        return " and ".join(self._names) if len(self._names) > 1 else ""
+            if UNKNOWN_NODE not in self._names:
+                self._nameless_ns = None
+            elif self._nameless_ns is None:
+                self._nameless_ns = now_ns
+        if len(self._names) < 2:
+            return ""
+        waiting = self._nameless_ns is not None and now_ns - self._nameless_ns < _NAMING_NS
+        return "" if waiting else " and ".join(self._names)
 
 
 class CompetingInput:

@@ -28,8 +28,10 @@ from groot_ros.srv import SetInstruction
 
 #: Longest time that an instruction waits until the node of its publisher is known, ns.
 _NAMING_NS = 3 * NS_PER_S
-#: s between two looks at the graph while an instruction waits.
-_NAMING_PERIOD = 0.05
+#: s between two looks at the publishers of the topic.
+_GRAPH_PERIOD = 0.1
+#: Time after which nothing of a bag player that has ended can still be on its way, ns.
+_PLAYER_MEMORY_NS = 2 * NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,8 @@ class InstructionChannel:
         self._accepts_topic = accepts_topic
         self._lock = Lock()
         self._waiting: _Waiting | None = None
+        #: Names of the bag players that were last seen on the topic, and when.
+        self._players: tuple[str, int] = ("", 0)
         self._publisher = node.create_publisher(
             Instruction,
             "active_instruction",
@@ -118,8 +122,8 @@ class InstructionChannel:
             own,
         )
         node.create_timer(
-            _NAMING_PERIOD,
-            self._on_naming_period,
+            _GRAPH_PERIOD,
+            self._on_graph_period,
             callback_group=own,
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
@@ -165,13 +169,21 @@ class InstructionChannel:
             self._set("", Instruction.SOURCE_CONFLICT)
             self._reject(COMPETING_PUBLISHERS, conflict)
             return
-        names = publishers_of(self._node, self._topic)
+        names = self._publishers()
         self._waiting = _Waiting(msg.data, len(names), time.monotonic_ns())
         self._follow_if_known(names)
 
-    def _on_naming_period(self) -> None:
+    def _publishers(self) -> list[str]:
+        """Return the nodes that publish on the topic; remember bag players."""
+        names = publishers_of(self._node, self._topic)
+        if players := sorted({name for name in names if is_bag_player(name)}):
+            self._players = ", ".join(players), time.monotonic_ns()
+        return names
+
+    def _on_graph_period(self) -> None:
+        names = self._publishers()
         if self._waiting is not None:
-            self._follow_if_known(publishers_of(self._node, self._topic))
+            self._follow_if_known(names)
 
     def _follow_if_known(self, names: list[str]) -> None:
         """Follow the waiting instruction, reject it, or wait until its publisher is known."""
@@ -179,7 +191,10 @@ class InstructionChannel:
         if waiting is None:
             return
         sim_time = bool(self._node.get_parameter("use_sim_time").value)
-        players = sorted({name for name in names if is_bag_player(name)})
+        now = time.monotonic_ns()
+        players, seen_ns = self._players
+        if now - seen_ns > _PLAYER_MEMORY_NS:
+            players = ""
         unknown = UNKNOWN_NODE in names or len(names) < max(1, waiting.publishers)
         if sim_time or not (players or unknown):
             self._waiting = None
@@ -188,10 +203,10 @@ class InstructionChannel:
             self._waiting = None
             self._reject(
                 "played_instruction",
-                f"'{waiting.text}' on '{self._topic}' while {', '.join(players)} plays a bag "
-                "there: play it on another ROS_DOMAIN_ID, or set use_sim_time",
+                f"'{waiting.text}' on '{self._topic}' while {players} plays a bag there: play "
+                "it on another ROS_DOMAIN_ID, or set use_sim_time",
             )
-        elif time.monotonic_ns() - waiting.since_ns > _NAMING_NS:
+        elif now - waiting.since_ns > _NAMING_NS:
             self._waiting = None
             self._reject(
                 "unknown_publisher",
