@@ -94,7 +94,7 @@ def _jpeg_components(data: Any) -> int:
     while at + 9 < len(data) and data[at] == 0xFF:
         if data[at + 1] in _JPEG_FRAMES:
             return int(data[at + 9])
-        at += 2 + 256 * data[at + 2] + data[at + 3]
+        at += 2 + 256 * int(data[at + 2]) + int(data[at + 3])
     return 0
 
 

@@ -8,7 +8,7 @@ import rclpy
 
 
 class Intruder:
-    """Node of its own that publishes on one topic at a steady rate; use it as a context manager.
+    """Node that publishes on one topic at a steady rate; use it as a context manager.
 
     Args:
         name: name of the node, in the default namespace.

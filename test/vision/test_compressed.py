@@ -140,6 +140,9 @@ def test_a_colour_jpeg_where_the_contract_says_grey_is_refused():
 def test_the_colour_of_a_jpeg_is_found_behind_its_metadata(size, progressive):
     grey = encoded(SMOOTH[..., 1], "jpeg", progressive=progressive)
     check_compression(with_exif(grey, size), "jpeg_mono8")
+    # Readers of bags give numpy arrays.
+    as_numpy = SimpleNamespace(format="jpeg", data=np.array(with_exif(grey, size).data))
+    check_compression(as_numpy, "jpeg_mono8")
     check_compression(with_exif(encoded(SMOOTH, "jpeg", progressive=progressive), size), "jpeg")
 
 

@@ -41,7 +41,7 @@ BYTES_PER_PIXEL = {
     "bayer_gbrg8": 1,
     "bayer_grbg8": 1,
 }
-#: Encodings whose pixels have a definition of their own: the others need their neighbours.
+#: Encodings that define each pixel alone; in the others a pixel depends on its neighbours.
 PIXELWISE = sorted(name for name in BYTES_PER_PIXEL if not name.startswith("bayer"))
 
 
