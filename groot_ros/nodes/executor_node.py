@@ -331,7 +331,7 @@ class ExecutorNode(ManagedNode):
             )
             trusted = set(trusted).difference(competing.contested)
         stamp = now if source.stamp == "arrival" else time_to_ns(msg.header.stamp)
-        if rejection_of_stamp := _check_stamp(source, stamp, now, control.settings.max_future):
+        if rejection_of_stamp := _check_stamp(source, stamp, now, control.settings):
             self._reports.log_rejection(control.reject_joint_state(rejection_of_stamp, trusted))
             return
         self._reports.log_rejection(
@@ -415,9 +415,13 @@ class ExecutorNode(ManagedNode):
 
 
 def _check_stamp(
-    source: JointStateSource, stamp_ns: int, now_ns: int, max_future: float
+    source: JointStateSource, stamp_ns: int, now_ns: int, settings: ExecutorConfig
 ) -> Rejection | None:
-    """Return why a joint state of this stamp cannot be used, or None."""
+    """Return why a joint state of this stamp cannot be used, or None.
+
+    If one from the future were kept, it would hide all later states until its own time; one that is
+    too old on arrival, as from a bag, would replace the newest measurement.
+    """
     if stamp_ns == 0:
         return Rejection(
             "zero_stamp",
@@ -426,12 +430,15 @@ def _check_stamp(
         )
     age = ns_to_s(now_ns - stamp_ns)
     hint = other_clock_hint(age)
-    if age < -max_future:
-        # If it were kept, it would hide all later states until its own time.
+    if age < -settings.max_future:
         return Rejection("clock_skew", f"a joint state is stamped {-age:.3f} s ahead{hint}")
-    return (
-        Rejection("clock_skew", f"a joint state is stamped {age:.3f} s ago{hint}") if hint else None
-    )
+    if age > settings.joint_state_timeout:
+        return Rejection(
+            "stale_joint_state",
+            f"'{source.topic}' is {age:.2f} s old on arrival, joint_state_timeout is "
+            f"{settings.joint_state_timeout:g}{hint}",
+        )
+    return None
 
 
 def make_node() -> ExecutorNode:
