@@ -27,8 +27,11 @@ _MEMORY_NS = 2 * NS_PER_S
 _RETURNS = 3
 #: Received share of the contract's rate that two publishers exceed and one does not.
 _EXCESS = 1.5
-#: ns over which the received rate is measured.
+#: ns over which the received rate is measured, and the same for inputs of `_FAST` Hz or more. Within
+#: it, the messages that a subscription has queued during a stall must be fewer than half of all.
 _RATE_WINDOW_NS = NS_PER_S
+_FAST_RATE_WINDOW_NS = NS_PER_S // 2
+_FAST = 30.0
 #: ns within which one instruction, another and the first again are two publishers.
 INSTRUCTION_WINDOW_NS = 3 * NS_PER_S
 
@@ -86,16 +89,17 @@ class ExcessRate:
     """
 
     def __init__(self, expected_rate: float) -> None:
-        self._limit = _EXCESS * expected_rate * _RATE_WINDOW_NS / NS_PER_S
+        self._window_ns = _FAST_RATE_WINDOW_NS if expected_rate >= _FAST else _RATE_WINDOW_NS
+        self._limit = _EXCESS * expected_rate * self._window_ns / NS_PER_S
         self._arrivals: deque[int] = deque()
 
     def record_arrival(self, now_ns: int) -> bool:
-        """Record a message; return whether too many were received in the last second."""
+        """Record a message; return whether too many were received lately."""
         if self._limit <= 0.0:
             return False
         arrivals = self._arrivals
         arrivals.append(now_ns)
-        while now_ns - arrivals[0] > _RATE_WINDOW_NS:
+        while now_ns - arrivals[0] > self._window_ns:
             arrivals.popleft()
         return len(arrivals) >= self._limit
 
