@@ -318,10 +318,10 @@ class ExecutorNode(ManagedNode):
         self, source: JointStateSource, msg: JointState, number: int | None = None
     ) -> None:
         """Update the measured state of the joints that this source is trusted for."""
-        control = self.control
-        if control is None:
+        control, now = self.control, self._now()
+        # Before the first /clock no stamp can be judged; its absence is reported.
+        if control is None or now == 0:
             return
-        now = self._now()
         trusted: Collection[str] = source.joints
         competing = self._competing[source]
         if conflict := competing.check_message(msg.name, number):

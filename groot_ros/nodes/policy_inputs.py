@@ -99,6 +99,8 @@ class PolicyInputs:
     ) -> None:
         """Check the message now, but decode it only if an observation uses it."""
         arrival = self._now()
+        if arrival == 0:
+            return
         self._buffer.record_image(view, arrival, msg.data)
         if self._is_contested(view, (view,), number):
             return
@@ -116,11 +118,14 @@ class PolicyInputs:
             self._reject(rejection.reason, rejection.detail)
 
     def _on_joint_state(self, topic: str, msg: JointState, number: int | None) -> None:
+        arrival = self._now()
+        if arrival == 0:
+            return
         if self._is_contested(topic, msg.name, number):
             return
         try:
             stamp = time_to_ns(msg.header.stamp)
-            self._buffer.add_joint_state(topic, stamp, self._now(), msg.name, msg.position)
+            self._buffer.add_joint_state(topic, stamp, arrival, msg.name, msg.position)
         except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
 
@@ -133,4 +138,5 @@ class PolicyInputs:
         return bool(conflict)
 
     def _now(self) -> int:
+        """Return ROS time, ns; 0 before the first /clock, when no stamp can be judged."""
         return int(self._node.get_clock().now().nanoseconds)

@@ -27,8 +27,8 @@ _MEMORY_NS = 2 * NS_PER_S
 _RETURNS = 3
 #: Received share of the contract's rate that two publishers exceed and one does not.
 _EXCESS = 1.5
-#: ns over which the received rate is measured, and the same for inputs of `_FAST` Hz or more. Within
-#: it, the messages that a subscription has queued during a stall must be fewer than half of all.
+#: ns over which the received rate is measured, and the same for inputs of `_FAST` Hz or more. The
+#: messages that a subscription queues during a stall must be fewer than half of those in it.
 _RATE_WINDOW_NS = NS_PER_S
 _FAST_RATE_WINDOW_NS = NS_PER_S // 2
 _FAST = 30.0

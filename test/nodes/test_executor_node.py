@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State, Transition
-from support.executor_stage import ExecutorStage
+from support.executor_stage import CONTRACT, ExecutorStage
 from support.policy_stage import wait_until
 
 from groot_ros.bridge.controllers.joint_trajectory_controller import reference_of, state_topic
@@ -25,8 +25,8 @@ pytestmark = pytest.mark.ros
 def stage(ros_domain, tmp_path):
     stages = []
 
-    def begin(**parameters) -> ExecutorStage:
-        stages.append(ExecutorStage(tmp_path, **parameters))
+    def begin(text=CONTRACT, **parameters) -> ExecutorStage:
+        stages.append(ExecutorStage(tmp_path, text, **parameters))
         return stages[-1]
 
     yield begin
@@ -275,6 +275,57 @@ def test_one_joint_state_from_the_future_is_rejected_and_the_next_ones_are_used(
     on.states.wait(lambda s: "clock_skew" in [r.code for r in s.rejections])
     state = on.states.wait(lambda s: True, after=len(on.states))
     assert "joint states" not in state.reason
+
+
+def test_joint_states_without_a_stamp_are_the_named_reason_with_its_remedy(stage):
+    """They arrive at 100 Hz, so "nothing received" would hide the cause."""
+    on = stage()
+    on.stamps = False
+    on.bring_up()
+    on.give()
+    state = on.states.wait(lambda s: s.received == 1)
+    codes = [r.code for r in state.rejections]
+    assert state.accepted == 0
+    assert "zero_stamp" in codes
+    assert "no_joint_state" not in codes
+
+
+def test_joint_states_dated_by_arrival_need_no_stamp(stage):
+    text = CONTRACT
+    for topic in ("joint_states", "gripper/joint_states"):
+        text = text.replace(
+            f"{{topic: {topic}}}", f"{{topic: {topic}, stamp: arrival, latency: 0.01}}"
+        )
+    on = stage(text)
+    on.stamps = False
+    on.bring_up()
+    state = on.run()
+    assert (state.status, len(state.rejections)) == (ExecutorState.RUNNING, 0)
+
+
+def test_joint_states_of_an_hour_ago_do_not_replace_the_newest_ones(on):
+    on.run()
+    for _ in range(3):
+        on.publish_joint_state_of(on.now_ns - s_to_ns(3600.0))
+    on.states.wait(lambda s: "stale_joint_state" in [r.code for r in s.rejections])
+    state = on.states.wait(lambda s: True, after=len(on.states))
+    assert "joint states" not in state.reason
+
+
+def test_an_instruction_on_the_topic_is_for_the_policy_alone(on):
+    on.run()
+    before = len(on.states)
+    on.instruct_volatile("another instruction")
+    on.publish_active_instruction("another instruction", session="not this one")
+    state = on.states.wait(lambda s: s.status != ExecutorState.RUNNING, after=before)
+    assert state.reason_code == ExecutorState.REASON_NO_CHUNK
+
+
+def test_the_active_instruction_of_the_live_session_stops_the_robot(on):
+    on.run()
+    on.publish_active_instruction("", session="a")
+    state = on.states.wait(lambda s: s.reason == "no instruction")
+    assert state.reason_code == ExecutorState.REASON_NO_INSTRUCTION
 
 
 def test_a_reset_ends_in_idle(on):

@@ -93,10 +93,10 @@ def test_the_number_of_threads_follows_the_checkpoint_unless_given(stage, tmp_pa
         torch.set_num_threads(before)
 
 
-def png(pixels: np.ndarray) -> CompressedImage:
+def compressed_image(pixels: np.ndarray, kind: str = "png") -> CompressedImage:
     target = BytesIO()
-    PillowImage.fromarray(pixels).save(target, "png")
-    return CompressedImage(format="png", data=array("B", target.getvalue()))
+    PillowImage.fromarray(pixels).save(target, kind)
+    return CompressedImage(format=kind, data=array("B", target.getvalue()))
 
 
 def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
@@ -111,7 +111,10 @@ def test_each_encoding_reaches_the_policy_as_rgb(stage, tmp_path):
     bgr.data = array("B", [*[3, 2, 1] * 8, *[6, 5, 4] * 8, 255, 255] * 16)
     policy = ScriptedPolicy()
     on = stage(
-        policy, robot=contract, images={"front": png(colour), "wrist": bgr}, instruction="look"
+        policy,
+        robot=contract,
+        images={"front": compressed_image(colour), "wrist": bgr},
+        instruction="look",
     )
     on.bring_up()
     on.chunks.wait()
@@ -127,6 +130,36 @@ def test_an_encoding_that_the_contract_does_not_state_is_rejected(stage):
     on.rejected("wrong_encoding")
     status = on.statuses.wait(lambda s: s.inputs and s.inputs[0].count > 5)
     assert (status.inputs[0].name, status.inputs[0].age) == ("front", -1.0)
+
+
+@pytest.mark.parametrize("stated", ["jpeg", "jpeg_mono8"])
+def test_a_grey_jpeg_is_refused_where_colour_is_stated_and_used_where_grey_is(
+    stage, tmp_path, stated
+):
+    contract = tmp_path / "jpeg.yaml"
+    raw, compressed = "front/image_raw, encoding: rgb8", f"front/compressed, encoding: {stated}"
+    contract.write_text(SO101.read_text().replace(raw, compressed))
+    grey = compressed_image(np.full((16, 24), 77, np.uint8), "jpeg")
+    on = stage(ScriptedPolicy(), robot=contract, images={"front": grey}, instruction="look")
+    on.bring_up()
+    if stated == "jpeg_mono8":
+        assert on.chunks.wait().id == 1
+        return
+    on.rejected("wrong_encoding")
+    log = on.logs.wait(lambda m: m.msg.startswith("wrong_encoding"))
+    assert "sends jpeg_mono8, the robot contract says jpeg, which is colour" in log.msg
+    # The reason is not hidden by one that says that nothing was received.
+    later = on.statuses.wait(lambda s: s.inputs and s.inputs[0].count > 20)
+    assert {r.code for r in later.rejections} == {"wrong_encoding"}
+    assert not len(on.chunks)
+
+
+def test_before_the_first_clock_nothing_is_rejected(stage):
+    on = stage(use_sim_time=True, instruction="look")
+    on.bring_up()
+    status = on.statuses.wait(lambda s: s.lifecycle == 3)
+    status = on.statuses.wait(lambda s: s.lifecycle == 3, after=len(on.statuses))
+    assert [r.code for r in status.rejections] == []
 
 
 def test_joints_are_matched_by_name_in_any_order_and_with_further_joints(stage):

@@ -27,7 +27,7 @@ from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_to_msg, ns_to_time
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns
 from groot_ros.msg import ActionChunk as ActionChunkMsg
-from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
+from groot_ros.msg import CommittedTimeline, ExecutorState, Instruction, PolicyStatus
 from groot_ros.nodes.executor_node import ExecutorNode
 from groot_ros.robot import JointStateSource
 from support.policy_stage import Inbox, answer_of, wait_until
@@ -109,6 +109,7 @@ class ExecutorStage:
             for topic in ("joint_states", "gripper/joint_states")
         }
         self.robot_publishes = True
+        self.stamps = True
         self._clients: dict = {}
         self._ids = 0
         steady = SteadyClock(clock_type=ClockType.STEADY_TIME)
@@ -145,7 +146,7 @@ class ExecutorStage:
     def _publish_joint_states(self) -> None:
         if not self.robot_publishes:
             return
-        stamp = ns_to_time(self.now_ns)
+        stamp = ns_to_time(self.now_ns if self.stamps else 0)
         # The arm's source publishes a wrong gripper position too; it is not trusted for it.
         arm = JointState(name=["finger", "lift", "pan"], position=[9.0, 0.0, 0.0])
         gripper = JointState(name=["finger"], position=[0.0])
@@ -186,9 +187,18 @@ class ExecutorStage:
 
     def publish_future_joint_state(self) -> None:
         """Publish a joint state that is stamped a minute ahead."""
+        self.publish_joint_state_of(self.now_ns + s_to_ns(60.0))
+
+    def publish_joint_state_of(self, stamp_ns: int) -> None:
+        """Publish a joint state with this stamp."""
         arm = JointState(name=["lift", "pan"], position=[0.0, 0.0])
-        arm.header.stamp = ns_to_time(self.now_ns + s_to_ns(60.0))
+        arm.header.stamp = ns_to_time(stamp_ns)
         self._joints["joint_states"].publish(arm)
+
+    def publish_active_instruction(self, text: str, session: str) -> None:
+        """Publish the instruction that a policy follows, once the executor has subscribed."""
+        publisher = self._observer.create_publisher(Instruction, "active_instruction", qos.LATCHED)
+        publisher.publish(Instruction(text=text, instruction_id=2, session=session))
 
     def add_conflicting_publisher(self) -> Callable[[], object]:
         """Add a second publisher on a command topic; return a function that removes it."""
