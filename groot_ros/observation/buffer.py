@@ -43,7 +43,7 @@ class ObservationBuffer:
 
     Attributes:
         cameras: view -> camera, for the views of the spec.
-        sources: the joint state topics that the groups of the spec need.
+        sources: the joint state topics and joints that the groups of the spec need.
 
     Raises:
         KeyError: the spec names a view or a group that the contract does not have.
@@ -65,7 +65,9 @@ class ObservationBuffer:
         joints = {joint for own in self._groups.values() for joint in own}
         self.cameras: Mapping[str, Camera] = {v: contract.cameras[v] for v in spec.views}
         self.sources: Sequence[JointStateSource] = _by_topic(
-            s for s in contract.sources if joints.intersection(s.joints)
+            replace(s, joints=tuple(j for j in s.joints if j in joints))
+            for s in contract.sources
+            if joints.intersection(s.joints)
         )
         self._source_of = {s.topic: s for s in self.sources}
         self._images = ImageBuffer(self.cameras, spec.image_deltas, self._dt_ns, tolerances)
