@@ -49,36 +49,45 @@ class NoModel:
         views=("front", "wrist"),
         image_history=(0,),
         state_history=(0,),
-        state_groups={"single_arm": 5},
-        action_groups={"single_arm": 5},
-        action_space={"single_arm": "joint"},
+        state_groups={"single_arm": 5, "gripper": 1},
+        action_groups={"single_arm": 5, "gripper": 1},
+        action_space={"single_arm": "joint", "gripper": "joint"},
         horizon=16,
     )
-    joint_groups = ("single_arm",)
+    joint_groups = ("single_arm", "gripper")
     dt, first_step, device, memory_bytes = 1 / 30, 0.0, "none", 0
     engine = SimpleNamespace(name="none")
     notes = ()
 
     def __init__(self) -> None:
-        self._joints = load_contract(robot_path("so101")).state_groups["single_arm"]
+        self._joints = load_contract(robot_path("so101")).state_groups
 
     def reset(self) -> None:
         """Do nothing, as there is no state."""
 
-    def warm_up(self) -> None:
-        """Do nothing, as there is nothing to warm up."""
+    def warm_up(self) -> float:
+        """Return the latency, s."""
+        return 0.0
 
     def close(self) -> None:
         """Do nothing, as there is nothing to release."""
 
     def infer(self, observation: Observation, prefix: None = None, seed: int = 0) -> ActionChunk:
         """Return a chunk that repeats the state for the whole horizon."""
-        values = np.repeat(observation.state["single_arm"], self.spec.horizon, axis=0)
-        kind, units = ActionKind.JOINT_POSITION, ("rad",) * len(self._joints)
-        group = ActionGroup(kind, "single_arm", self._joints, units, values)
+        kind = ActionKind.JOINT_POSITION
+        groups = tuple(
+            ActionGroup(
+                kind,
+                name,
+                self._joints[name],
+                ("rad",) * width,
+                np.repeat(observation.state[name], self.spec.horizon, axis=0),
+            )
+            for name, width in self.spec.action_groups.items()
+        )
         t_obs = observation.stamp_ns
         model = dict.fromkeys(("preprocess", "backbone", "head", "decode"), 0.0)
-        return ActionChunk(t_obs, t_obs, self.dt, (group,), stage_seconds=model)
+        return ActionChunk(t_obs, t_obs, self.dt, groups, stage_seconds=model)
 
 
 def play_policy(seconds: float) -> dict[str, Any]:

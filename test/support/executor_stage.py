@@ -197,7 +197,7 @@ class ExecutorStage:
 
     def publish_active_instruction(self, text: str, session: str) -> None:
         """Publish the instruction that a policy follows, once the executor has subscribed."""
-        publisher = self._observer.create_publisher(Instruction, "active_instruction", qos.LATCHED)
+        publisher = self.observer.create_publisher(Instruction, "active_instruction", qos.LATCHED)
         publisher.publish(Instruction(text=text, instruction_id=2, session=session))
 
     def add_conflicting_publisher(self) -> Callable[[], object]:
