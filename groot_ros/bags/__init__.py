@@ -18,6 +18,15 @@ class BagError(ValueError):
     """A bag cannot be written or read; the message is one line: what, where, and how to fix it."""
 
 
+def controller_states(contract: RobotContract) -> tuple[str, ...]:
+    """Return the topics on which controllers report what they follow; not every one does."""
+    return tuple(
+        state.name(controller.topic)
+        for controller in contract.controllers
+        if (state := controller_type(controller.type).state())
+    )
+
+
 def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:
     """Return all topics that are needed to evaluate a run, without duplicates.
 
@@ -26,17 +35,12 @@ def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tupl
 
     Relative names are resolved in the namespace of the robot, absolute ones are shared by all.
     """
-    states = [
-        state.name(controller.topic)
-        for controller in contract.controllers
-        if (state := controller_type(controller.type).state())
-    ]
     topics = (
         *(camera.topic for camera in contract.cameras.values()),
         *(source.topic for source in contract.sources),
         *_NODE_TOPICS,
         *(controller.topic for controller in contract.controllers if controller.has_topic),
-        *states,
+        *controller_states(contract),
         "/diagnostics",
         *(("/clock",) if use_sim_time else ()),
     )

@@ -15,7 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos
 
-from groot_ros.bags import BagError, graph_topics
+from groot_ros.bags import BagError, controller_states, graph_topics
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.qos import Request, offered_qos
 from groot_ros.bags.recorder import Recorder
@@ -53,9 +53,12 @@ class RecorderNode(Node):
             raise ValueError("output is not set: name the directory of the bag")
         self._sim_time = bool(self.get_parameter("use_sim_time").value)
         names = [*parameters.config.topics]
+        #: Topics whose absence is not worth a warning.
+        self._optional: set[str] = set()
         if not names:
             contract = load_contract(robot_path(parameters.config.robot))
             names = [*graph_topics(contract, use_sim_time=self._sim_time)]
+            self._optional = {self.resolve_topic_name(n) for n in controller_states(contract)}
         self._missing = {self.resolve_topic_name(name): None for name in names}
         self._requests: dict[str, Request] = {}
         self._subscriptions_by_topic: dict[str, Subscription] = {}
@@ -89,7 +92,8 @@ class RecorderNode(Node):
         if self._recorder.problem is not None:
             self.get_logger().error(str(self._recorder.problem))
         counts = self._recorder.counts
-        silent = sorted([*self._missing, *(topic for topic, n in counts.items() if n == 0)])
+        empty = {*self._missing, *(topic for topic, n in counts.items() if n == 0)}
+        silent = sorted(empty - self._optional)
         if silent:
             self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
         recorded = f"{sum(counts.values())} messages of {len(counts)} topics"
@@ -174,8 +178,9 @@ class RecorderNode(Node):
         if self._recorder.problem is not None:
             raise SystemExit(1)
         self._log_losses()
-        if self._reports == _REPORTS_BEFORE_WARNING and self._missing:
-            self.get_logger().warning(f"still no publisher of {', '.join(self._missing)}")
+        missing = [topic for topic in self._missing if topic not in self._optional]
+        if self._reports == _REPORTS_BEFORE_WARNING and missing:
+            self.get_logger().warning(f"still no publisher of {', '.join(missing)}")
 
     def _log_losses(self) -> None:
         new = self._recorder.dropped - self._logged_dropped

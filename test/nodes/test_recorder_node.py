@@ -252,7 +252,7 @@ def test_topics_without_messages_are_named_at_the_end(stage, capfd):
     [
         ([], "output is not set: name the directory of the bag"),
         (["-p", "output:=/tmp", "-p", "topics:=[a]"], "/tmp already exists: choose another"),
-        (["-p", "output:=/tmp/new_bag"], "robot contract ''"),
+        (["-p", "output:=/tmp/new_bag"], "robot is not set"),
     ],
 )
 def test_wrong_parameters_are_one_line_and_status_2(ros_domain, arguments, problem):
