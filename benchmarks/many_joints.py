@@ -23,17 +23,26 @@ def write_robot(folder: Path) -> Path:
 def _contract(groups: dict[str, list[str]], joints: list[str]) -> list[str]:
     limits = "position: [-2.0, 2.0], velocity: 3.0, acceleration: 15.0"
     return [
+        "version: 2",
         "robot: many_joints",
         "model: many_joints.xml",
         "action_dt: 0.0333333333",
         "joints:",
-        *(f"  {joint}: {{{limits}}}" for joint in joints),
-        "groups:",
-        *(f"  {group}: {{joints: [{', '.join(members)}]}}" for group, members in groups.items()),
+        *(f"  {joint}: {{limits: {{{limits}}}}}" for joint in joints),
+        "inputs:",
+        "  sources: {robot: {topic: joint_states, rate: 100.0}}",
+        "  state:",
+        *(
+            f"    {group}: [{', '.join(f'{{joint: {joint}}}' for joint in members)}]"
+            for group, members in groups.items()
+        ),
+        "outputs:",
+        *(
+            f"  {group}: [{{controller: {group}_controller, joints: [{', '.join(members)}]}}]"
+            for group, members in groups.items()
+        ),
         "cameras:",
         "  front: {topic: front/image_raw, rate: 5.0}",
-        "joint_states:",
-        "  - {topic: joint_states, rate: 100.0}",
         "controllers:",
         *(
             f"  - {{name: {group}_controller, joints: [{', '.join(members)}]}}"

@@ -112,5 +112,7 @@ def shipped_model(name: str) -> Path:
 
 
 def model_of(contract: RobotContract) -> Path:
-    """Return the model file of a robot, found by the contract's name for it."""
-    return shipped_model(contract.robot)
+    """Return the model file that the contract names, else the shipped one of the robot's name."""
+    if contract.model and not contract.model.is_file():
+        raise ValueError(f"model '{contract.model}' of robot '{contract.robot}' does not exist")
+    return contract.model or shipped_model(contract.robot)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every robot that ships: its contract fits its model, its servos settle, its hands hold cubes."""
 
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -204,6 +205,16 @@ def test_the_cubes_of_a_robot_without_a_task_lie_near_the_places_of_its_model():
 def test_an_unknown_robot_is_an_error_that_lists_the_robots():
     with pytest.raises(ValueError, match=r"no simulated robot 'ur5e' \(there are: arm7, arm7_s"):
         shipped_model("ur5e")
+
+
+def test_the_model_that_the_contract_names_is_used_and_must_exist():
+    renamed = replace(contract("arm7"), robot="mine")
+    assert model_of(renamed) == FOLDER / "models/arm7.xml"
+    missing = replace(renamed, model=FOLDER / "models/no.xml")
+    with pytest.raises(ValueError, match=r"model '.*no.xml' of robot 'mine' does not exist"):
+        model_of(missing)
+    with pytest.raises(ValueError, match="no simulated robot 'mine'"):
+        model_of(replace(renamed, model=None))
 
 
 @pytest.mark.parametrize(
