@@ -165,17 +165,6 @@ def test_the_gripper_lifts_a_cube_and_stops_at_its_width():
     assert arm.cubes["red"][2] == pytest.approx(0.02, abs=0.005)
 
 
-def test_less_effort_presses_less():
-    forces = []
-    for effort in (0.0, 5.0):
-        arm = simulated("arm7")
-        arm.reset([*OVER_CUBE[0.02], OPEN], cubes=UNDER_HAND)
-        arm.limit_effort("hand_finger", effort)
-        move(arm, [*OVER_CUBE[0.02], CLOSED])
-        forces.append(abs(arm.efforts[-1]))
-    assert forces == pytest.approx([40.0, 5.0], abs=0.5)
-
-
 def test_a_suction_cup_lifts_a_cube_only_while_it_is_on():
     heights = []
     for on in (0.0, 1.0):
