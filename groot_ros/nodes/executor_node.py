@@ -68,6 +68,7 @@ class ExecutorNode(ManagedNode):
         self.tick_budget = TickBudget(1.0)
         self._outputs: dict[str, CommandOutput] = {}
         self._inputs: list[Subscription] = []
+        self._polled: list[Subscription] = []
         self._ticks: Timer | None = None
         self._timing: TickTiming | None = None
         self._pending: deque[ActionChunk] = deque()
@@ -160,7 +161,7 @@ class ExecutorNode(ManagedNode):
             self.destroy_subscription(subscription)
         for output in self._outputs.values():
             output.destroy()
-        self._inputs, self._outputs = [], {}
+        self._inputs, self._polled, self._outputs = [], [], {}
         self._operator.set_executor(None)
         self.control = self.graph_monitor = None
         self._settings.unlock()
@@ -172,6 +173,10 @@ class ExecutorNode(ManagedNode):
         for source in contract.sources:
             on_joint_state = partial(self.on_joint_state, source)
             own.append(subscribe(JointState, source.topic, on_joint_state, qos.JOINT_STATES))
+            if source.stamp == "header":
+                # Taken at each tick, which needs them: waiting for each costs a third of a tick.
+                rclpy_patches.poll(own[-1])
+                self._polled.append(own[-1])
         own += subscribe_instruction(self, self.on_instruction)
         own.append(subscribe(ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS))
         own.append(
@@ -208,6 +213,7 @@ class ExecutorNode(ManagedNode):
         if control is None or monitor is None:
             return
         began = time.perf_counter()
+        self._take_joint_states()
         now = self._now()
         try:
             monitor.require_no_conflict()
@@ -223,6 +229,7 @@ class ExecutorNode(ManagedNode):
         if control is None or timing is None:
             return
         timing.begin()
+        self._take_joint_states()
         now = self._now()
         self._publish(control.update(now))
         self._stream(control, now)
@@ -295,6 +302,11 @@ class ExecutorNode(ManagedNode):
             time.sleep(1.0 / self._settings.config.rate_hz)
 
     # Other inputs
+
+    def _take_joint_states(self) -> None:
+        """Take the joint states that have arrived since the last tick."""
+        for subscription in self._polled:
+            rclpy_patches.deliver(subscription)
 
     def on_joint_state(self, source: JointStateSource, msg: JointState) -> None:
         """Update the measured state of the joints that this source is trusted for."""
