@@ -71,7 +71,7 @@ class World:
         rclpy.shutdown()
 
 
-@pytest.fixture(scope="module", params=["arm7", "arm7_suction", "bimanual"])
+@pytest.fixture(scope="module", params=["arm7", "arm7_suction", "bimanual", "ur5e_robotiq"])
 def robot(request):
     return request.param
 
