@@ -23,7 +23,7 @@ FOLDER = Path(__file__).parents[2] / "config/robots"
 
 
 class World:
-    """Simulated robot, executor and policy in this process, each with a thread of its own."""
+    """Simulated robot, executor and policy in this process, one thread each."""
 
     def __init__(self, robot, checkpoint):
         parameters = {

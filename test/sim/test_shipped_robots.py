@@ -95,7 +95,7 @@ def test_no_parts_of_a_robot_are_closer_than_1_cm_at_home(robot):
 
 
 def _connected(model, a, b):
-    """Return whether at most two joints lie between two bodies, or both are parts of one hand."""
+    """Return whether at most two joints separate two bodies of one arm."""
     ancestors = []
     for body in (a, b):
         line = [body]
