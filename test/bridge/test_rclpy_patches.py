@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The executor that waits less often: it runs everything that rclpy's runs."""
+"""The executor that waits less often runs everything that rclpy's runs; polled subscriptions."""
 
 import threading
 
@@ -9,8 +9,9 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import String
+from support.policy_stage import wait_until
 
-from groot_ros.bridge.rclpy_patches import FrugalExecutor
+from groot_ros.bridge.rclpy_patches import HAS_RECEPTION_TIME, FrugalExecutor, deliver, poll
 
 pytestmark = pytest.mark.ros
 
@@ -121,4 +122,54 @@ def test_another_thread_wakes_it_while_it_waits(node):
     waker.start()
     spin_until(executor, lambda: bool(task) and task[0].done())
     assert task[0].result() == "done"
+    executor.shutdown()
+
+
+def test_a_polled_subscription_delivers_what_has_arrived_when_it_is_asked(node):
+    received = []
+    subscription = node.create_subscription(String, "words", lambda m: received.append(m.data), 10)
+    publisher = node.create_publisher(String, "words", 10)
+    poll(subscription)
+    deliver(subscription)
+    assert received == []
+    words = ["one", "two", "three"]
+    for word in words:
+        publisher.publish(String(data=word))
+
+    def delivered():
+        deliver(subscription)
+        return len(received) == 3
+
+    wait_until(delivered, "all words are delivered")
+    assert received == words
+
+
+@pytest.mark.skipif(not HAS_RECEPTION_TIME, reason="rclpy of Humble has no message information")
+def test_a_polled_subscription_with_message_information_gets_it(node):
+    received = []
+
+    def with_info(message: String, info: dict) -> None:
+        received.append((message.data, "source_timestamp" in info))
+
+    subscription = node.create_subscription(String, "words", with_info, 10)
+    publisher = node.create_publisher(String, "words", 10)
+    publisher.publish(String(data="one"))
+
+    def delivered():
+        deliver(subscription)
+        return bool(received)
+
+    wait_until(delivered, "the word is delivered")
+    assert received == [("one", True)]
+
+
+def test_a_polled_subscription_that_nobody_asks_is_served_by_the_executor(node):
+    executor = FrugalExecutor()
+    executor.add_node(node)
+    received = []
+    subscription = node.create_subscription(String, "words", lambda m: received.append(m.data), 10)
+    poll(subscription)
+    publisher = node.create_publisher(String, "words", 10)
+    publisher.publish(String(data="one"))
+    spin_until(executor, lambda: received == ["one"])
     executor.shutdown()
