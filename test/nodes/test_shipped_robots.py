@@ -54,6 +54,8 @@ class World:
         spinner.add_node(node)
         while not self.ended.is_set():
             spinner.spin_once(timeout_sec=0.05)
+        for _ in range(10):  # answers of goals that have ended meanwhile
+            spinner.spin_once(timeout_sec=0.0)
         spinner.shutdown()
 
     def start(self):
