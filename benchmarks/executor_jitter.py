@@ -15,19 +15,14 @@ load multiplies matrices on two threads without pauses, at nice level 0 or that 
 """
 
 import argparse
-import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
-import numpy as np
-
+from benchmarks.running_executor import node, robot_and_policy, watched
 from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.bringup.arguments import default_values
-from groot_ros.core.share import robot_path
 from groot_ros.evaluation.table import format_table
 
 _LOAD = """
@@ -38,8 +33,6 @@ print("loading", flush=True)
 while True:
     a = torch.tanh(a @ a)
 """
-#: Standard deviation of a chunk's offset (rad), time between chunks (s), their delay (s), steps.
-_SIGMA, _INTERVAL, _LATENCY, _HORIZON = 0.02, 0.2, 0.1, 16
 
 
 @contextmanager
@@ -55,120 +48,6 @@ def torch_load(nice: int) -> Iterator[None]:
             process.kill()
 
 
-@contextmanager
-def node(name: str, **parameters: object) -> Iterator[int]:
-    """Run a node of this package in a separate process; yields its process id."""
-    given = {"robot": robot_path("so101"), **parameters}
-    arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
-    command = [sys.executable, "-m", "groot_ros.nodes", name, "--ros-args", *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL, env=environment) as process:
-        try:
-            yield process.pid
-        finally:
-            process.terminate()
-
-
-@contextmanager
-def robot_and_policy() -> Iterator[None]:
-    """Run the simulated robot, and a process that sends it oscillating chunks."""
-    policy = [sys.executable, "-m", "benchmarks.executor_jitter", "--role", "chunks"]
-    with (
-        node("sim_robot_node", image_width=64, image_height=48),
-        subprocess.Popen(policy) as chunks,
-    ):
-        try:
-            yield
-        finally:
-            chunks.terminate()
-
-
-def send_chunks() -> None:
-    """Publish chunks until the process is terminated."""
-    import rclpy
-
-    from groot_ros.bridge import qos
-    from groot_ros.bridge.messages import chunk_to_msg
-    from groot_ros.core import ActionChunk, ActionGroup, ActionKind
-    from groot_ros.msg import ActionChunk as ActionChunkMsg
-    from groot_ros.robot import load_contract
-    from groot_ros.sim import HOME, JOINTS
-
-    contract = load_contract(robot_path("so101"))
-    home = dict(zip(JOINTS, HOME, strict=True))
-    rng = np.random.default_rng(0)
-    rclpy.init()
-    publisher = rclpy.create_node("chunks").create_publisher(
-        ActionChunkMsg, "action_chunk", qos.COMMAND
-    )
-    number = 0
-    while True:
-        number += 1
-        observed_ns = time.time_ns()
-        seconds = observed_ns / 1e9 % 1000 + contract.action_dt * np.arange(_HORIZON)[:, None]
-        groups = []
-        for name, group in contract.action_groups.items():
-            middle = np.array([home[joint] for joint in group.joints])
-            off = rng.normal(0.0, _SIGMA, len(middle))
-            values = middle + off + 0.2 * np.sin(2 * np.pi * 0.3 * seconds)
-            units = ("rad",) * len(middle)
-            kind = ActionKind.JOINT_POSITION
-            groups.append(ActionGroup(kind, name, group.joints, units, values))
-        chunk = ActionChunk(
-            observed_ns, observed_ns, contract.action_dt, tuple(groups), session="b", id=number
-        )
-        time.sleep(_LATENCY)
-        if not rclpy.ok():
-            return
-        publisher.publish(chunk_to_msg(chunk))
-        time.sleep(max(0.0, _INTERVAL - (time.time_ns() - observed_ns) / 1e9))
-
-
-def watched(seconds: float, pid: int) -> dict[str, str]:
-    """Return the executor's last diagnostics within `seconds`, and its CPU load.
-
-    The CPU load is measured over the second half of this time.
-    """
-    import rclpy
-    from diagnostic_msgs.msg import DiagnosticArray
-
-    report: dict[str, str] = {}
-    motion: dict[str, str] = {}
-
-    def on_diagnostics(message: DiagnosticArray) -> None:
-        for status in message.status:
-            if status.name == "executor_node: timing":
-                report.update({v.key: v.value for v in status.values})
-            if status.name == "executor_node: motion":
-                motion.update({v.key: v.value for v in status.values})
-
-    rclpy.init()
-    onlooker = rclpy.create_node("benchmark")
-    onlooker.create_subscription(DiagnosticArray, "/diagnostics", on_diagnostics, 10)
-    end = time.monotonic() + seconds
-    half, used = end - seconds / 2, None
-    while (now := time.monotonic()) < end:
-        if used is None and now >= half:
-            half, used = now, _processor_seconds(pid)
-        rclpy.spin_once(onlooker, timeout_sec=0.2)
-    assert used is not None
-    share = (_processor_seconds(pid) - used) / (time.monotonic() - half)
-    onlooker.destroy_node()
-    rclpy.shutdown()
-    if not report:
-        sys.exit(
-            "no diagnostics from the executor: it did not start, or --seconds is too short; to see "
-            "why, run 'python -m groot_ros.nodes executor_node --ros-args -p robot:=FILE'"
-        )
-    chunks = f"{motion['accepted']} of {motion['received']}"
-    return {**report, "of a core": f"{share:.0%}", "chunks": chunks}
-
-
-def _processor_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all cases and print one table."""
     parser = argparse.ArgumentParser(
@@ -178,11 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--seconds", type=float, default=20.0, help="duration of each run (%(default)s)"
     )
-    parser.add_argument("--role", choices=("chunks",), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    if options.role:
-        send_chunks()
-        return
     use_isolated_domain()
     nice = int(default_values()["policy_nice"])
     rows = []

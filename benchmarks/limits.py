@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Check that limited motion stays within its limits, on a million random states and references.
 
-    python -m benchmarks.limits [--cases 1000000] [--jerk-cases 20000]
+    python -m benchmarks.limits [--cases 1000000] [--robot bimanual] [--jerk-cases 20000]
 
-Each case is one joint with random limits, a viable state (also at the edge of the viable set) and a
-reference of eight knots, 4 to 17 ms apart. There are three kinds of references: constant
-acceleration, which is often within the limits; knots near the state; and positions within twice the
-range. The last two have velocities within twice the limit. The result of `limited_tracking` is
-sampled 33 times in each segment and compared with the limits.
+Each case is one joint with random limits (first row) or with those of a random joint of a robot
+(second row), a viable state (also at the edge of the viable set) and a reference of eight knots, 4
+to 17 ms apart. There are three kinds of references: constant acceleration, which is often within
+the limits; knots near the state; and positions within twice the range. The last two have velocities
+within twice the limit. The result of `limited_tracking` is sampled 33 times in each segment and
+compared with the limits.
 
 There are fewer cases with a jerk limit, as joints are computed one by one: `track_joint` tracks 24
 random knots from a random viable state (p, v, a).
@@ -15,7 +16,8 @@ random knots from a random viable state (p, v, a).
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -30,7 +32,9 @@ from groot_ros.control.jerk_limits import (
     viable,
 )
 from groot_ros.control.limits import BRAKING_GRID, Limits, limited_tracking
+from groot_ros.core.share import robot_path
 from groot_ros.evaluation.table import format_table
+from groot_ros.robot import load_contract
 
 Array = NDArray[np.float64]
 
@@ -41,14 +45,31 @@ _SLACK = 1e-8
 JERK_KNOTS, JERK_SLACK = 24, 1e-6
 
 
-def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
-    """Draw the limits of `count` joints, and a viable position and velocity of each."""
+def any_limits(rng: np.random.Generator, count: int) -> Limits:
+    """Draw the limits of `count` joints."""
     lower = -rng.uniform(0.05, 3.0, count)
     upper = rng.uniform(0.05, 3.0, count)
     velocity = 10.0 ** rng.uniform(-0.5, 1.0, count)
     # The time between knots must be at most velocity / acceleration.
-    acceleration = velocity / rng.uniform(0.0171, 1.0, count)
-    limits = Limits(lower, upper, velocity, acceleration)
+    return Limits(lower, upper, velocity, velocity / rng.uniform(0.0171, 1.0, count))
+
+
+def limits_of(robot: str, rng: np.random.Generator, count: int) -> Limits:
+    """Draw `count` joints of a robot, none of them continuous, and return their limits."""
+    joints = [
+        joint.limits
+        for joint in load_contract(robot_path(robot)).joints.values()
+        if joint.kind != "continuous"
+    ]
+    table = np.array([(j.lower, j.upper, j.velocity, j.acceleration) for j in joints])
+    return Limits(*table[rng.integers(0, len(table), count)].T)
+
+
+def viable_states(rng: np.random.Generator, limits: Limits) -> tuple[Array, Array]:
+    """Draw a viable position and velocity of each joint."""
+    lower, upper = limits.lower, limits.upper
+    velocity, acceleration = limits.velocity, limits.acceleration
+    count = len(lower)
     v = np.clip(rng.uniform(-1.3, 1.3, count), -1.0, 1.0) * velocity
     stop = np.abs(v) * (np.abs(v) / (2.0 * acceleration) + BRAKING_GRID)
     span = upper - lower
@@ -58,7 +79,7 @@ def cases(rng: np.random.Generator, count: int) -> tuple[Limits, Array, Array]:
     low = lower + np.where(v < 0, stop, 0.0)
     high = upper - np.where(v > 0, stop, 0.0)
     share = np.clip(rng.uniform(-0.2, 1.2, count), 0.0, 1.0)
-    return limits, low + share * (high - low), v
+    return low + share * (high - low), v
 
 
 def references(
@@ -158,25 +179,26 @@ def _excess(tracked: Curve, bounds: JointBounds) -> Array:
     return np.array([beyond, fast - 1.0, sharp - 1.0, jerk - 1.0, step / bounds.acceleration])
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a table without and a table with jerk limits."""
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.limits", description=__doc__.splitlines()[0] if __doc__ else ""
-    )
-    parser.add_argument(
-        "--cases", type=int, default=1_000_000, help="without a jerk limit (%(default)s)"
-    )
-    parser.add_argument(
-        "--jerk-cases", type=int, default=20_000, help="with a jerk limit (%(default)s)"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the random cases (%(default)s)")
-    options = parser.parse_args(arguments)
-    rng = np.random.default_rng(options.seed)
+def without_jerk_limit(
+    rng: np.random.Generator, draw: Callable[[int], Limits], cases: int
+) -> tuple[list[str], Array]:
+    """Run random cases without a jerk limit.
+
+    Args:
+        rng: of states and references.
+        draw: count -> limits of so many joints.
+        cases: number of cases.
+
+    Returns:
+        The counts of the table's row, and the largest excess [3] as `violations` returns it.
+
+    """
     began, done, wrong, changed, stuck = time.perf_counter(), 0, 0, 0, 0
     worst = np.full(3, -np.inf)
-    while done < options.cases:
-        count = min(BATCH, options.cases - done)
-        limits, p, v = cases(rng, count)
+    while done < cases:
+        count = min(BATCH, cases - done)
+        limits = draw(count)
+        p, v = viable_states(rng, limits)
         assert limits.viable(p, v).all()
         h = float(rng.uniform(0.004, 0.017))
         reference_p, reference_v = references(rng, limits, p, v, h)
@@ -189,10 +211,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stuck += int((~limits.viable(out_p[-1], out_v[-1])).sum())
         worst = np.maximum(worst, by)
         done += count
-    seconds = time.perf_counter() - began
-    header = ["cases", "limited", "violations", "final states not viable", "s"]
     counts = [f"{n:,}" for n in (done, changed, wrong, stuck)]
-    print(format_table(header, [[*counts, f"{seconds:.0f}"]]))
+    return [*counts, f"{time.perf_counter() - began:.0f}"], worst
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Print a table without and a table with jerk limits."""
+    parser = argparse.ArgumentParser(
+        "python -m benchmarks.limits", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    parser.add_argument(
+        "--cases", type=int, default=1_000_000, help="per row, without a jerk limit (%(default)s)"
+    )
+    parser.add_argument(
+        "--jerk-cases", type=int, default=20_000, help="with a jerk limit (%(default)s)"
+    )
+    parser.add_argument(
+        "--robot", default="bimanual", help="robot contract of the second row (%(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the random cases (%(default)s)")
+    options = parser.parse_args(arguments)
+    rng = np.random.default_rng(options.seed)
+    rows, worst = [], np.full(3, -np.inf)
+    for name, draw in (
+        ("random", partial(any_limits, rng)),
+        (options.robot, partial(limits_of, options.robot, rng)),
+    ):
+        row, by = without_jerk_limit(rng, draw, options.cases)
+        rows.append([name, *row])
+        worst = np.maximum(worst, by)
+    header = ["limits", "cases", "limited", "violations", "final states not viable", "s"]
+    print(format_table(header, rows))
     print(
         "largest excess, as a share: position {:.1e} of the range, velocity {:.1e}, "
         "acceleration {:.1e} of the limit".format(*worst)

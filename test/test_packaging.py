@@ -63,8 +63,9 @@ def test_an_ament_install_uses_its_share_folder(
 _USE_WHEEL = """
 from groot_ros.bringup.node_graph import demo_graph
 from groot_ros.core.share import robot_path, share_directory
+from groot_ros.robot import load_contract
 print(share_directory())
-print(robot_path("so101").is_file())
+print(all(load_contract(robot_path(r)).model.is_file() for r in ("so101", "bimanual")))
 policy = demo_graph({}).processes[0]
 print(policy.parameters["checkpoint"])
 print(sorted(p.name for p in (share_directory() / "msg").iterdir())[0])

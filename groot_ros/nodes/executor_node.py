@@ -72,6 +72,7 @@ class ExecutorNode(ManagedNode):
         self._outputs: dict[str, CommandOutput] = {}
         self._inputs: list[Subscription] = []
         self._competing: dict[JointStateSource, CompetingInput] = {}
+        self._polled: list[Subscription] = []
         self._ticks: Timer | None = None
         self._timing: TickTiming | None = None
         self._pending: deque[ActionChunk] = deque()
@@ -164,7 +165,7 @@ class ExecutorNode(ManagedNode):
             self.destroy_subscription(subscription)
         for output in self._outputs.values():
             output.destroy()
-        self._inputs, self._outputs, self._competing = [], {}, {}
+        self._inputs, self._polled, self._outputs, self._competing = [], [], {}, {}
         self._operator.set_executor(None)
         self.control = self.graph_monitor = None
         self._settings.unlock()
@@ -180,6 +181,10 @@ class ExecutorNode(ManagedNode):
                 partial(self.on_joint_state, source)
             )
             own.append(subscribe(JointState, source.topic, on_joint_state, qos.JOINT_STATES))
+            if source.stamp == "header":
+                # Taken at each tick, which needs them: waiting for each costs a third of a tick.
+                rclpy_patches.poll(own[-1])
+                self._polled.append(own[-1])
         stops = (self.on_instruction, self.on_instruction)
         own += subscribe_instruction(self, stops, MutuallyExclusiveCallbackGroup())
         own.append(
@@ -226,6 +231,7 @@ class ExecutorNode(ManagedNode):
         if control is None or monitor is None:
             return
         began = time.perf_counter()
+        self._take_joint_states()
         now = self._now()
         try:
             monitor.require_no_conflict()
@@ -241,6 +247,7 @@ class ExecutorNode(ManagedNode):
         if control is None or timing is None:
             return
         timing.begin()
+        self._take_joint_states()
         now = self._now()
         self._publish(control.update(now))
         self._stream(control, now)
@@ -313,6 +320,11 @@ class ExecutorNode(ManagedNode):
             time.sleep(1.0 / self._settings.config.rate_hz)
 
     # Other inputs
+
+    def _take_joint_states(self) -> None:
+        """Take the joint states that have arrived since the last tick."""
+        for subscription in self._polled:
+            rclpy_patches.deliver(subscription)
 
     def on_joint_state(
         self, source: JointStateSource, msg: JointState, number: int | None = None

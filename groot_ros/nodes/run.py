@@ -18,7 +18,7 @@ from typing import NoReturn
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
+from rclpy.executors import Executor, MultiThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
@@ -59,7 +59,9 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
     except (ValueError, ParameterException) as error:
         _reject(str(error))
     executor: Executor = (
-        SingleThreadedExecutor() if threads == 1 else MultiThreadedExecutor(num_threads=threads)
+        rclpy_patches.FrugalExecutor()
+        if threads == 1
+        else MultiThreadedExecutor(num_threads=threads)
     )
     executor.add_node(node)
     failed = threading.Event()

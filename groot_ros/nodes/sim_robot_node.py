@@ -122,6 +122,11 @@ class SimRobotNode(Node):
         self._stop = threading.Event()
         self._physics = threading.Thread(target=self._run_physics, name="physics", daemon=True)
         self._physics.start()
+        self.get_logger().info(
+            f"simulates {contract.robot} with {len(self.robot.joints)} joints, cameras "
+            f"{', '.join(contract.cameras)}, controllers "
+            f"{', '.join(c.name for c in contract.controllers)}"
+        )
 
     def close(self) -> None:
         """Stop both threads; nothing is published afterwards, and no goal is answered."""

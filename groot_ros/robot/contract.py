@@ -44,6 +44,7 @@ class RobotContract:
         sources: where joints are measured; a joint in at most one.
         controllers: a joint in at most one.
         warnings: what the user should change, one line each.
+        model: file of the robot's kinematics, for the simulator; None if not stated.
 
     """
 
@@ -56,6 +57,7 @@ class RobotContract:
     sources: tuple[JointStateSource, ...]
     controllers: tuple[Controller, ...]
     warnings: tuple[str, ...] = ()
+    model: Path | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -182,6 +184,7 @@ def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotC
         inputs.sources,
         controllers,
         warnings,
+        folder / root.name("model") if root.has("model") else None,
     )
     root.finish()
     _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])

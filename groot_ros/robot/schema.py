@@ -57,6 +57,7 @@ def contract_schema() -> _Schema:
                 "version": {"const": VERSION},
                 "robot": _NAME,
                 "action_dt": _between((MIN_ACTION_DT, MAX_ACTION_DT)),
+                "model": _NAME,
                 "urdf": _NAME,
                 "joint_limits": _NAME,
                 "joints": {**_mapping(_joint()), "maxProperties": MAX_JOINTS},

@@ -15,7 +15,7 @@ from groot_ros.robot.fields import read_joint_names
 from groot_ros.robot.joint import UnitMap
 
 #: Keys of the top level that both versions have.
-_SHARED = ("robot", "action_dt", "urdf", "joint_limits", "cameras", "controllers")
+_SHARED = ("robot", "model", "action_dt", "urdf", "joint_limits", "cameras", "controllers")
 #: Keys of a joint that are not its limits.
 _OTHER_KEYS = ("type", "model")
 #: Place that an error of version 2 names -> place in version 1.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot: physics, controllers, cameras, tasks and a scripted expert.
+"""The simulated robots: physics, controllers, cameras, tasks and a scripted expert.
 
 MuJoCo reads MUJOCO_GL once, when it is first imported: the rendering backend is chosen before.
 """
@@ -40,8 +40,9 @@ def choose_rendering_backend() -> str:
 
 choose_rendering_backend()
 
-from groot_ros.sim.arm import CUBES, HOME, JOINTS, SimulatedArm, load_model  # noqa: E402
+from groot_ros.sim.arm import SimulatedArm  # noqa: E402
 from groot_ros.sim.camera import CameraRenderer  # noqa: E402
+from groot_ros.sim.so101 import CUBES, HOME, JOINTS  # noqa: E402
 
 __all__ = [
     "CUBES",
@@ -50,5 +51,4 @@ __all__ = [
     "CameraRenderer",
     "SimulatedArm",
     "choose_rendering_backend",
-    "load_model",
 ]

@@ -1,65 +1,47 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The MuJoCo model of arm, table and cubes, and its physics: servos that follow set points."""
+"""Physics of the simulated robot's joints and cubes: servos that follow set points."""
 
 import math
 from collections.abc import Mapping
-from importlib import resources
+from pathlib import Path
 
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groot_ros.core import s_to_ns
+from groot_ros.sim.model import RobotModel, shipped_model
 
-#: The arm's joints, in the order of every [6] array of this package.
-JOINTS = (
-    "shoulder_pan",
-    "shoulder_lift",
-    "elbow_flex",
-    "wrist_flex",
-    "wrist_roll",
-    "gripper",
-)
-#: Colours of the cubes; the body is called "<colour>_cube".
-CUBES = ("red", "green", "blue")
-#: Half the edge of a cube, m.
-CUBE_HALF_SIZE = 0.015
-#: Rest position of the arm, rad: the hand raised over the table, the wrist camera on the cubes.
-HOME: NDArray[np.float64] = np.array([0.0, -0.8, 0.5, 1.3, 0.0, 0.2])
-HOME.setflags(write=False)
 #: Longest integration step, s; the stiff servos are not integrated well with longer ones.
 _MAX_TIMESTEP = 0.002
 
 
-def load_model() -> mujoco.MjModel:
-    """Return a new model of arm, table and cubes; new because models can be changed."""
-    text = resources.files("groot_ros.sim").joinpath("so101.xml").read_text(encoding="utf-8")
-    return mujoco.MjModel.from_xml_string(text)
-
-
-def joint_limits(model: mujoco.MjModel) -> NDArray[np.float64]:
-    """Return the lower and upper position of each joint, [6, 2] rad."""
-    return np.array([model.joint(name).range for name in JOINTS])
-
-
 class SimulatedArm:
-    """Arm of six servos with lag and limits under gravity; not thread-safe.
+    """n servos with lag and limits under gravity, on one or more arms; not thread-safe.
 
-    Joint arrays are float64 [6] in the order of `JOINTS`, rad and rad/s. One step lasts `period`
-    s, the control period.
+    Joint arrays are float64 [n] in the order of `joints`, rad or m, and per s. One step lasts
+    `period` s, the control period.
     """
 
-    def __init__(self, period: float = 0.004) -> None:
-        self.model = load_model()
+    def __init__(self, period: float = 0.004, model: Path | None = None) -> None:
+        """Load a model; by default the SO-101.
+
+        Raises:
+            ValueError: as RobotModel.load.
+
+        """
+        self._robot = RobotModel.load(shipped_model("so101") if model is None else model)
+        self.model = self._robot.mujoco
         self._substeps = math.ceil(period / _MAX_TIMESTEP - 1e-9)
         self.model.opt.timestep = period / self._substeps
         self._period_ns = s_to_ns(period)
         self.data = mujoco.MjData(self.model)
-        self.limits = joint_limits(self.model)
-        self._qpos = [int(self.model.joint(name).qposadr[0]) for name in JOINTS]
-        self._qvel = [int(self.model.joint(name).dofadr[0]) for name in JOINTS]
+        self.joints = self._robot.joints
+        self.limits = self._robot.limits
+        self.home = self._robot.home
         self._cube_qpos = {
-            c: int(self.model.jnt_qposadr[self.model.body(f"{c}_cube").jntadr[0]]) for c in CUBES
+            c: int(self.model.jnt_qposadr[self.model.body(f"{c}_cube").jntadr[0]])
+            for c in self._robot.cubes
         }
         self._steps = 0
         self.reset()
@@ -71,17 +53,21 @@ class SimulatedArm:
 
     @property
     def positions(self) -> NDArray[np.float64]:
-        """Measured joint positions [6], rad, a copy."""
-        return self.data.qpos[self._qpos].copy()
+        """Measured joint positions [n], rad or m, a copy."""
+        positions: NDArray[np.float64] = self.data.ctrl.copy()
+        positions[self._robot.rows] = self.data.qpos[self._robot.qpos]
+        return positions
 
     @property
     def velocities(self) -> NDArray[np.float64]:
-        """Measured joint velocities [6], rad/s, a copy."""
-        return self.data.qvel[self._qvel].copy()
+        """Measured joint velocities [n], rad/s or m/s, a copy."""
+        velocities = np.zeros(len(self.joints))
+        velocities[self._robot.rows] = self.data.qvel[self._robot.qvel]
+        return velocities
 
     @property
     def efforts(self) -> NDArray[np.float64]:
-        """Torques of the servos [6], N m, a copy."""
+        """Torques or forces of the servos [n], N m or N, a copy."""
         return self.data.actuator_force.copy()
 
     @property
@@ -91,46 +77,60 @@ class SimulatedArm:
 
     @property
     def grasp_point(self) -> NDArray[np.float64]:
-        """Point between the fingertips, [3] m."""
+        """Point between the fingertips or under the suction cup of a robot with one arm, [3] m."""
         return self.data.site("grasp").xpos.copy()
 
     @property
     def cubes(self) -> dict[str, NDArray[np.float64]]:
         """Colour -> centre of the cube, [3] m."""
-        return {c: self.data.body(f"{c}_cube").xpos.copy() for c in CUBES}
+        return {c: self.data.body(f"{c}_cube").xpos.copy() for c in self._cube_qpos}
+
+    def scattered_cubes(
+        self, rng: np.random.Generator, jitter: float = 0.01
+    ) -> dict[str, tuple[float, float, float]]:
+        """Return colour -> (x, y, yaw) in m and rad, up to `jitter` m off the model's places."""
+        places = {}
+        for colour, start in self._cube_qpos.items():
+            x, y = self.model.qpos0[start : start + 2] + rng.uniform(-jitter, jitter, 2)
+            places[colour] = (float(x), float(y), 0.0)
+        return places
 
     def reset(
         self,
-        joints: ArrayLike = HOME,
+        joints: ArrayLike | None = None,
         cubes: Mapping[str, tuple[float, float, float]] | None = None,
     ) -> None:
         """Reset to time 0, at rest.
 
         Args:
-            joints: positions [6], clipped to the limits.
+            joints: positions [n], clipped to the limits; by default home.
             cubes: colour -> (x, y, yaw) in m and rad; other cubes are put where the model has them.
 
         """
         mujoco.mj_resetData(self.model, self.data)
         self._steps = 0
-        self.place_joints(joints)
+        self.place_joints(self.home if joints is None else joints)
         for colour, (x, y, yaw) in (cubes or {}).items():
             start = self._cube_qpos[colour]
-            pose = [x, y, CUBE_HALF_SIZE, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+            height = self.model.qpos0[start + 2]
+            pose = [x, y, height, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
             self.data.qpos[start : start + 7] = pose
         mujoco.mj_forward(self.model, self.data)
 
     def place_joints(self, joints: ArrayLike) -> None:
-        """Set the joint positions [6], at rest and commanded to stay; the cubes do not move."""
+        """Set the joint positions [n], at rest and commanded to stay; the cubes do not move."""
+        robot = self._robot
         positions = np.clip(np.asarray(joints, dtype=np.float64), *self.limits.T)
-        self.data.qpos[self._qpos] = positions
-        self.data.qvel[self._qvel] = 0.0
-        self.data.act[:] = positions
+        self.data.qpos[robot.qpos] = positions[robot.rows]
+        self.data.qvel[robot.qvel] = 0.0
+        self.data.act[robot.act] = positions[robot.rows]
         self.data.ctrl[:] = positions
+        for follower, row in robot.mirrored:
+            self.data.qpos[follower] = positions[row]
         mujoco.mj_forward(self.model, self.data)
 
     def command(self, positions: ArrayLike) -> None:
-        """Set the servos' set points [6]; a joint whose value is not finite keeps its set point.
+        """Set the servos' set points [n]; a joint whose value is not finite keeps its set point.
 
         The response of drivers to NaN is not specified; holding is what a mock driver does.
         """

@@ -14,7 +14,7 @@ import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from groot_ros.sim.arm import JOINTS, joint_limits
+from groot_ros.sim.so101 import JOINTS, MODEL
 
 #: Largest speed of a joint, rad/s.
 SPEED = 1.2
@@ -47,7 +47,7 @@ class InverseKinematics:
         self._site = model.site("grasp").id
         self._qpos = [int(model.joint(name).qposadr[0]) for name in JOINTS[:_ARM_JOINTS]]
         self._dofs = [int(model.joint(name).dofadr[0]) for name in JOINTS[:_ARM_JOINTS]]
-        self._limits = joint_limits(model)[:_ARM_JOINTS]
+        self._limits = MODEL.limits[:_ARM_JOINTS]
 
     def reach(self, point: ArrayLike, pitch: float, iterations: int = 100) -> NDArray[np.float64]:
         """Return pan, lift, elbow and wrist flex, [4] rad, that bring the grasp point there.
@@ -100,7 +100,7 @@ class Expert(ABC):
 
     def __init__(self, model: mujoco.MjModel) -> None:
         self.kinematics = InverseKinematics(model)
-        self._limits = joint_limits(model)
+        self._limits = MODEL.limits
 
     @abstractmethod
     def goal(self, instruction: str, cubes: Mapping[str, NDArray[np.float64]]) -> Goal:

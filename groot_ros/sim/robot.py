@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robot: the arm, and a controller for each of the contract's."""
+"""The simulated robot: its joints, and a controller for each of the contract's."""
 
 import threading
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from groot_ros.core import s_to_ns
 from groot_ros.robot import RobotContract
-from groot_ros.sim.arm import JOINTS, SimulatedArm
+from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.controllers import (
     RULES,
     DigitalController,
@@ -21,7 +21,8 @@ from groot_ros.sim.controllers import (
     GripperController,
     TrajectoryController,
 )
-from groot_ros.sim.tasks import Task, load_task
+from groot_ros.sim.model import model_of
+from groot_ros.sim.tasks import Task, default_task
 from groot_ros.sim.trajectory import TrajectoryMessage
 
 
@@ -37,7 +38,7 @@ class JointReading:
 
 
 class SimulatedRobot:
-    """Controllers and arm in one control cycle; thread-safe.
+    """Controllers and joints in one control cycle; thread-safe.
 
     Attributes:
         period_ns: length of the control cycle.
@@ -57,22 +58,24 @@ class SimulatedRobot:
         """Create the robot at rest at home.
 
         Args:
-            contract: its joints must be those of the model.
+            contract: names the model; its joints must be the model's.
             start_ns: time of the initial state.
             distro: ROS distribution whose controllers are simulated.
             control_rate: rate of the control cycle, Hz.
             seed: seed of the cubes' places.
-            task: task that defines the layout of the cubes; by default the demo's.
+            task: task that defines the layout of the cubes; by default the robot's, or the
+                model's layout for a robot without a task.
 
         Raises:
-            ValueError: the contract names a joint that the model does not have.
+            ValueError: there is no such model, or the contract names a joint that it does not
+                have.
 
         """
         period = 1.0 / control_rate
         self.period_ns = s_to_ns(period)
-        self._arm = SimulatedArm(period)
+        self._arm = SimulatedArm(period, model_of(contract))
         self._rng = np.random.default_rng(seed)
-        self._task = load_task() if task is None else task
+        self._task = default_task(contract.robot) if task is None else task
         self._lock = threading.Lock()
         self._now_ns = start_ns
         self._trajectory: dict[str, TrajectoryController] = {}
@@ -81,7 +84,7 @@ class SimulatedRobot:
         self._digital: dict[str, DigitalController] = {}
         for controller in contract.controllers:
             name, joints = controller.name, controller.joints
-            _check_joints("controller", name, joints)
+            self._rows(f"controller '{name}'", joints)
             if controller.command == "positions":
                 self._forward[name] = ForwardController(joints)
             elif controller.command == "trajectory":
@@ -92,13 +95,18 @@ class SimulatedRobot:
             else:
                 self._grippers[name] = GripperController(joints)
         for source in contract.sources:
-            _check_joints("source", source.name, source.joints)
+            self._rows(f"source '{source.name}'", source.joints)
         self.reset()
 
     @property
     def model(self) -> mujoco.MjModel:
         """The MuJoCo model, for a CameraRenderer."""
         return self._arm.model
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """Names of all joints of the model."""
+        return self._arm.joints
 
     @property
     def now_ns(self) -> int:
@@ -120,7 +128,7 @@ class SimulatedRobot:
     def reading(self, joints: Sequence[str]) -> JointReading:
         """Return the measured state of these joints."""
         with self._lock:
-            rows = [JOINTS.index(joint) for joint in joints]
+            rows = self._rows("reading", joints)
             arm = self._arm
             return JointReading(
                 self._now_ns,
@@ -166,21 +174,21 @@ class SimulatedRobot:
             return self._digital[controller].value
 
     def cycle(self) -> None:
-        """Run one control period: read the state, update the controllers, move the arm."""
+        """Run one control period: read the state, update the controllers, move the joints."""
         with self._lock:
             positions, velocities = self._arm.positions, self._arm.velocities
             # NaN: joints without a controller keep their set points.
-            command = np.full(len(JOINTS), np.nan)
+            command = np.full(len(self._arm.joints), np.nan)
             for trajectory in self._trajectory.values():
-                rows = [JOINTS.index(joint) for joint in trajectory.joints]
+                rows = self._rows("controller", trajectory.joints)
                 command[rows] = trajectory.update(self._now_ns, positions[rows], velocities[rows])
             for gripper in self._grippers.values():
-                rows = [JOINTS.index(joint) for joint in gripper.joints]
+                rows = self._rows("controller", gripper.joints)
                 command[rows] = gripper.update(self._now_ns, positions[rows], velocities[rows])
             direct: list[ForwardController | DigitalController] = []
             direct += [*self._forward.values(), *self._digital.values()]
             for plain in direct:
-                rows = [JOINTS.index(joint) for joint in plain.joints]
+                rows = self._rows("controller", plain.joints)
                 command[rows] = plain.update(positions[rows])
             self._arm.command(command)
             self._arm.step()
@@ -193,12 +201,16 @@ class SimulatedRobot:
             return any(controller.busy for controller in self._trajectory.values())
 
     def reset(self) -> None:
-        """Put the arm home and at rest and the cubes in their next places; the controllers hold.
+        """Put the joints home and at rest and the cubes in their next places; controllers hold.
 
         Time continues; the seed determines the places.
         """
         with self._lock:
-            self._arm.reset(cubes=self._task.place_cubes(self._rng))
+            self._arm.reset(
+                cubes=self._task.place_cubes(self._rng)
+                if self._task
+                else self._arm.scattered_cubes(self._rng)
+            )
             for controllers in (self._trajectory, self._forward, self._grippers, self._digital):
                 for controller in controllers.values():
                     controller.hold()
@@ -210,11 +222,13 @@ class SimulatedRobot:
             for controller in self._trajectory.values():
                 controller.hold()
 
-
-def _check_joints(kind: str, name: str, joints: Sequence[str]) -> None:
-    for joint in joints:
-        if joint not in JOINTS:
-            raise ValueError(
-                f"{kind} '{name}': the simulated robot does not have joint '{joint}' "
-                f"(it has: {', '.join(JOINTS)})"
-            )
+    def _rows(self, what: str, joints: Sequence[str]) -> list[int]:
+        """Return the rows of these joints in the model; ValueError names one that it lacks."""
+        known = self._arm.joints
+        for joint in joints:
+            if joint not in known:
+                raise ValueError(
+                    f"{what}: the simulated robot does not have joint '{joint}' "
+                    f"(it has: {', '.join(known)})"
+                )
+        return [known.index(joint) for joint in joints]

@@ -24,10 +24,12 @@ class Task(Protocol):
     """Instructions, layout of the scene, measure of success and scripted expert of a task.
 
     Attributes:
+        robot: name of the model that the task is made for.
         instructions: all that the task understands.
 
     """
 
+    robot: str
     instructions: tuple[str, ...]
 
     def place_cubes(
@@ -60,3 +62,9 @@ def load_task(name: str = DEFAULT_TASK) -> Task:
     if name not in task_names():
         raise ValueError(f"there is no simulator task '{name}' (tasks: {', '.join(task_names())})")
     return cast(Task, importlib.import_module(f"{__name__}.{name}").TASK)
+
+
+def default_task(robot: str) -> Task | None:
+    """Return the task of a robot's demo; None for a robot that no task is made for."""
+    task = load_task()
+    return task if task.robot == robot else None

@@ -7,8 +7,8 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.sim.arm import CUBE_HALF_SIZE, CUBES, HOME
 from groot_ros.sim.expert import Expert, Goal
+from groot_ros.sim.so101 import CUBE_HALF_SIZE, CUBES, HOME
 
 GO_HOME = "go home"
 #: All instructions of the task.
@@ -101,6 +101,7 @@ class TouchExpert(Expert):
 class TouchTask:
     """The touch task as `tasks.Task` requires it."""
 
+    robot = "so101"
     instructions = INSTRUCTIONS
 
     def place_cubes(

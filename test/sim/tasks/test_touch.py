@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from groot_ros.sim.tasks import load_task, task_names
+from groot_ros.sim.tasks import default_task, load_task, task_names
 from groot_ros.sim.tasks.touch import (
     INSTRUCTIONS,
     TOUCH_HEIGHT,
@@ -51,6 +51,11 @@ def test_the_registry_finds_the_task_by_the_name_of_its_module():
     assert task_names() == ("touch",)
     assert load_task("touch") is load_task()
     assert load_task().instructions == INSTRUCTIONS
+
+
+def test_it_is_the_task_of_the_so101_and_of_no_other_robot():
+    assert default_task("so101") is load_task("touch")
+    assert default_task("arm7") is None
 
 
 def test_an_unknown_task_is_an_error_that_lists_the_tasks():
