@@ -191,7 +191,7 @@ def test_weights_that_are_missing_next_to_a_config_are_explained(tmp_path: Path,
         (tmp_path / "out" / name).write_bytes(
             (tmp_path / "out" / "checkpoint-20" / name).read_bytes()
         )
-    assert main(["inspect", "--checkpoint", str(tmp_path / "out")]) == 2
+    assert main(["inspect", "--checkpoint", str(tmp_path / "out")]) == 1
     assert f"did you mean {tmp_path}/out/checkpoint-20?" in capsys.readouterr().err
 
 
