@@ -64,10 +64,11 @@ def test_a_broken_file_is_one_warning_and_is_overwritten(
     assert seconds_here(tmp_path, CPU) == {"torch": 0.5}
 
 
-def test_a_file_that_cannot_be_written_is_one_warning(
+def test_a_file_that_cannot_be_read_nor_written_is_one_warning_each(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / ENGINE_BENCHMARKS).mkdir()
     store_benchmark(tmp_path, "torch", result(1e-6), CPU, 0.5)
-    (record,) = caplog.records
-    assert "engine_benchmarks.json: cannot be written: Is a directory" in record.getMessage()
+    read, written = (record.getMessage() for record in caplog.records)
+    assert "engine_benchmarks.json: is a directory" in read
+    assert "engine_benchmarks.json: cannot be written: Is a directory" in written
