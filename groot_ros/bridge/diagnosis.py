@@ -8,9 +8,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from lifecycle_msgs.msg import State
+from rclpy.node import Node
 
+from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import ExecutorState, ExecutorStatus
 from groot_ros.msg import PolicyStatus
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS
@@ -26,6 +28,7 @@ _FAULTS = {
     "invalid_joint_state",
     "clock_skew",
     "cannot_stop",
+    "controller_inactive",
     "needs_resume",
     "inference_error",
     "internal_error",
@@ -38,6 +41,22 @@ _SLOW = 0.8
 
 #: Number of consecutive diagnoses with a problem after which it is logged.
 _LASTING = 3
+
+
+def diagnostic_array(
+    node: Node, hardware: str, stamp_ns: int, statuses: Sequence[DiagnosticStatus]
+) -> DiagnosticArray:
+    """Return the statuses as a message, each with a hardware id: namespace and robot.
+
+    `hardware` is the name of the robot; the name of the node before it is known.
+    """
+    namespace = node.get_namespace().strip("/")
+    for status in statuses:
+        name = hardware or node.get_name()
+        status.hardware_id = f"{namespace}/{name}" if namespace else name
+    msg = DiagnosticArray(status=list(statuses))
+    msg.header.stamp = ns_to_time(stamp_ns)
+    return msg
 
 
 @dataclass(frozen=True)
@@ -127,6 +146,28 @@ class ExecutorDiagnosis:
                     "within_budget of policy_status, and infer faster or use longer chunks",
                 )
             )
+        late = state.late_splices - (before.late_splices if before else 0)
+        if late > 0:
+            findings.append(
+                Finding(
+                    DiagnosticStatus.WARN,
+                    f"{late} splices took effect late, the last one {state.splice_delay:.3f} s "
+                    f"after sending: the lead time is now {state.splice_lead_time:.3f} s",
+                    "late_splices",
+                    "messages take long to reach their controller: keep other load off the cores "
+                    "of controller_manager, or raise splice_lead_time",
+                )
+            )
+        if state.speed_scaling < 1.0:
+            findings.append(
+                Finding(
+                    DiagnosticStatus.WARN,
+                    f"the robot scales its speed to {state.speed_scaling:.0%}",
+                    "speed_scaling",
+                    "chunks are executed more slowly than the policy proposes; see the speed "
+                    "slider of the robot",
+                )
+            )
         if limited:
             findings.append(
                 Finding(
@@ -159,6 +200,10 @@ class ExecutorDiagnosis:
             "received": str(state.received),
             "accepted": str(state.accepted),
             "underruns": str(state.underruns),
+            "speed scaling": f"{state.speed_scaling:.3f}",
+            "splice lead time": f"{state.splice_lead_time:.3f} s",
+            "splice delay": f"{state.splice_delay:.3f} s",
+            "late splices": str(state.late_splices),
             "limited chunks": str(sum(state.limited_chunks)),
             **_rejection_values(state.rejections),
         }

@@ -173,6 +173,10 @@ def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
         accepted=state.accepted,
         underruns=state.underruns,
         rejections=rejection_counts(state.rejections),
+        speed_scaling=state.speed_scaling,
+        splice_lead_time=state.splice_lead_time,
+        splice_delay=state.splice_delay,
+        late_splices=state.late_splices,
     )
     msg.header.stamp = ns_to_time(state.stamp_ns)
     return msg

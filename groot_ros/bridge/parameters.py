@@ -100,8 +100,11 @@ class Parameters(Generic[C]):
         declared = self._parameters.get(change.name)
         if declared is None:
             return ""
-        problem = declared.problem(declared.parsed(change.value))
-        if not problem and self._locked and not declared.live:
+        value = declared.parsed(change.value)
+        problem = declared.problem(value)
+        # Tools that load a dump of all parameters also set those that cannot change.
+        unchanged = value == getattr(self._config, declared.field_name)
+        if not problem and self._locked and not declared.live and not unchanged:
             problem = f"{change.name} cannot change now: {self._locked}"
         return problem
 

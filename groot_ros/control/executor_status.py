@@ -5,6 +5,8 @@ from collections import Counter
 
 from groot_ros.control.chunk_validation import Rejection
 from groot_ros.control.committed_motion import CommittedMotion
+from groot_ros.control.motion_clock import MotionClock
+from groot_ros.control.splice_timing import SpliceTiming
 from groot_ros.core import (
     ActionChunk,
     ControlSource,
@@ -197,9 +199,13 @@ def report(
     counters: ChunkCounters,
     *,
     shadow: bool,
+    clock: MotionClock,
+    splices: SpliceTiming,
+    splice_lead_time: float,
 ) -> ExecutorState:
     """Return the state to publish; `chunk` is the last accepted one."""
-    status, code, reason = tracker.status(now_ns, motion.end_ns, motion.rest_ns)
+    motion_ns = clock.at(now_ns)
+    status, code, reason = tracker.status(motion_ns, motion.end_ns, motion.rest_ns)
     held = status in (ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED)
     running = status == ExecutorStatus.RUNNING
     end_ns = motion.end_ns
@@ -220,10 +226,16 @@ def report(
         chunk_id=chunk.id if chunk else 0,
         step=ns_to_s(now_ns - chunk.start_ns) / chunk.dt if chunk and running else 0.0,
         chunk_age=ns_to_s(now_ns - chunk.stamp_ns) if chunk else 0.0,
-        time_until_braking=ns_to_s(end_ns - now_ns) if running and end_ns is not None else 0.0,
+        time_until_braking=ns_to_s(end_ns - motion_ns) / (clock.scaling or 1.0)
+        if running and end_ns is not None
+        else 0.0,
         received=counters.received,
         accepted=counters.accepted,
         underruns=tracker.underruns,
         rejections=counters.rejections,
         latched=tracker.latched,
+        speed_scaling=clock.scaling,
+        splice_lead_time=splice_lead_time,
+        splice_delay=splices.delay,
+        late_splices=splices.late,
     )

@@ -24,6 +24,11 @@ _MAX_VALUE = 1e6
 _RESET_STEP_NS = NS_PER_S
 
 
+def nearest_turn(angle: float, near: float) -> float:
+    """Return the angle, rad, changed by whole turns to lie within half a turn of `near`."""
+    return angle + math.tau * round((near - angle) / math.tau)
+
+
 @dataclass(frozen=True)
 class ActuatedJoints:
     """The N joints that a controller of the robot contract moves, in the contract's order.
@@ -65,6 +70,11 @@ class ActuatedJoints:
             },
         )
 
+    @property
+    def continuous(self) -> Mask:
+        """Return which joints turn without end: they have no position limits."""
+        return ~np.isfinite(self.limits.upper)
+
     def columns(self, controller: Controller) -> list[int]:
         """Return the indices of the controller's joints, in the controller's order."""
         return [self.names.index(joint) for joint in controller.joints]
@@ -83,16 +93,25 @@ class MeasuredState:
             joint_state_broadcaster does for joints without a velocity interface.
         stamps_ns: int64 [N], time of each joint's measurement; 0 before the first.
         oldest_ns: time of the oldest of these measurements; None while one is missing.
+        near: commanded positions [N]: a continuous joint is taken to be in the turn that is
+            nearest to its command. None for the turn in which its driver reports it.
 
     Args:
         joint_names: order of the arrays [N].
         unmeasured: joint without a source -> its position before the first command.
+        continuous: which joints turn without end; by default none.
 
     """
 
     def __init__(
-        self, joint_names: Sequence[str], unmeasured: Mapping[str, float] | None = None
+        self,
+        joint_names: Sequence[str],
+        unmeasured: Mapping[str, float] | None = None,
+        continuous: Mask | None = None,
     ) -> None:
+        self._continuous = () if continuous is None else np.flatnonzero(continuous).tolist()
+        self._as_reported: dict[int, float] = {}
+        self.near: Array | None = None
         order = {name: i for i, name in enumerate(joint_names)}
         self._unmeasured = {order[name]: at for name, at in (unmeasured or {}).items()}
         self._index = {name: i for name, i in order.items() if i not in self._unmeasured}
@@ -186,9 +205,25 @@ class MeasuredState:
             self._stamps[name] = self.stamps_ns[at] = stamp_ns
             self.position[at] = positions[i]
             self.velocity[at] = speeds[i]
+            if at in self._continuous:
+                self._as_reported[at] = positions[i]
+                if self.near is not None:
+                    self.position[at] = nearest_turn(positions[i], float(self.near[at]))
         if len(self._stamps) == len(self._index):
             self.oldest_ns = min(self._stamps.values())
         require(not late, "out_of_order", late)
+
+    def use_own_turns(self, references: Mapping[str, float]) -> None:
+        """Take continuous joints to be in the turn that their controllers or drivers use.
+
+        This is the turn of the reference of the joint's controller, else the one in which its
+        driver reports it.
+        """
+        self.near = None
+        for name, at in self._index.items():
+            if at in self._as_reported:
+                angle = self._as_reported[at]
+                self.position[at] = nearest_turn(angle, references.get(name, angle))
 
     def start_state(
         self, limits: Limits, slack: float, rest_velocity: float

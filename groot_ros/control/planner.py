@@ -2,7 +2,7 @@
 """From a chunk to planned motion: its reference trajectory, the start state, and the splice."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,14 +36,25 @@ class Planner:
         self._measured = measured
         self._max_spacing = self.knot_dt = knot_spacing(joints.limits)
 
-    def begin(self, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
+    def begin(
+        self, now_ns: int, settings: ExecutorConfig, held: Mapping[str, float] | None = None
+    ) -> Rejection | None:
         """Start the committed motion from the measured state.
+
+        `held` is given after an outage of a controller: joint -> position that its controller
+        holds, rad or m. The motion then starts at rest, and a joint that is held within
+        `max_reference_error` of its measured position starts where it is held.
 
         A state from which the robot cannot stop within its limits is rejected. The motion is then
         the hardest stop, or none if the robot is at rest outside its position limits.
         """
         limits = self._joints.limits
         p, v = self._measured.start_state(limits, settings.position_slack, settings.rest_velocity)
+        if held is not None:
+            v = np.zeros_like(v)
+            where = np.array([held.get(name, math.nan) for name in self._joints.names])
+            near = np.abs(where - p) <= settings.max_reference_error
+            p = np.where(near, np.clip(where, limits.lower, limits.upper), p)
         stoppable = can_stop(limits, p, v)
         self._motion.begin(
             p, v, now_ns, settings.resend_window, settings.braking_time if stoppable.all() else 0.0
@@ -52,11 +63,29 @@ class Planner:
             return None
         if not v.any():
             self._motion.clear()
-        names = self._joints.names_where(~stoppable)
-        return Rejection(
-            "cannot_stop",
-            f"{names} cannot stop within the position and velocity limits: move the robot back "
-            "within its limits, or correct them in the robot contract",
+        return Rejection("cannot_stop", self._why_not_stoppable(p, v, stoppable))
+
+    def _why_not_stoppable(self, p: Array, v: Array, stoppable: Mask) -> str:
+        limits = self._joints.limits
+        outside = ~stoppable & ((p < limits.lower) | (p > limits.upper))
+        if outside.any():
+            which = [
+                f"{self._joints.names[i]} stands at {p[i]:.3f}, outside "
+                f"[{limits.lower[i]:g}, {limits.upper[i]:g}]"
+                for i in np.flatnonzero(outside)
+            ]
+            it = "it" if len(which) == 1 else "them"
+            return (
+                f"{', '.join(which)}: move {it} back inside {'its' if it == 'it' else 'their'} "
+                "limits manually, or correct them in the robot contract"
+            )
+        which = [
+            f"{self._joints.names[i]} at {p[i]:.3f} with {v[i]:.2f} /s"
+            for i in np.flatnonzero(~stoppable)
+        ]
+        return (
+            f"{', '.join(which)} cannot stop within the position and velocity limits: let the "
+            "robot come to rest, or correct the limits in the robot contract"
         )
 
     def plan(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
@@ -67,12 +96,24 @@ class Planner:
             self._joints.methods,
             settings.max_chunk_age,
             self._max_spacing,
+            self._joints.continuous,
         )
+        reference = self._in_turn(reference, now_ns)
         rejection = self._check_start_state(reference, now_ns, settings)
         rejection = rejection or self._motion.splice(reference, now_ns, settings)
         if rejection is None:
             self.knot_dt = knot_dt
         return rejection
+
+    def _in_turn(self, reference: Curve, now_ns: int) -> Curve:
+        """Change continuous joints by whole turns, to begin nearest to the committed motion."""
+        continuous = self._joints.continuous
+        if not continuous.any():
+            return reference
+        assert self._motion.active is not None
+        apart = self._motion.active.at(now_ns)[0] - reference.at(now_ns)[0]
+        turns = np.where(continuous, math.tau * np.round(apart / math.tau), 0.0)
+        return Curve(reference.times, reference.positions + turns, reference.velocities)
 
     def _check_start_state(
         self, reference: Curve, now_ns: int, settings: ExecutorConfig
@@ -150,11 +191,13 @@ def reference_curve(
     methods: Sequence[Interpolation],
     max_age: float,
     max_spacing: float,
+    continuous: Mask | None = None,
 ) -> tuple[Curve, float]:
     """Return the chunk's trajectory before blending and limits, and the time between its knots.
 
-    It ends `max_age` s after the chunk's observation. The time between knots is the chunk's dt
-    divided by a whole number, at most `max_spacing` s.
+    Steps of more than half a turn of a continuous joint go the shorter way. The trajectory ends
+    `max_age` s after the chunk's observation. The time between knots is the chunk's dt divided by a
+    whole number, at most `max_spacing` s.
     """
     last_ns = chunk.stamp_ns + s_to_ns(max_age)
     due = (last_ns - chunk.start_ns) / NS_PER_S / chunk.dt
@@ -162,9 +205,10 @@ def reference_curve(
     steps = min(chunk.horizon, math.ceil(due) + 2)
     parts = math.ceil(chunk.dt / max_spacing)
     dt = chunk.dt / parts
-    positions, velocities = refine(
-        joint_columns(chunk, joint_names)[:steps], chunk.dt, parts, methods
-    )
+    values = joint_columns(chunk, joint_names)[:steps]
+    if continuous is not None and continuous.any():
+        values[:, continuous] = np.unwrap(values[:, continuous], axis=0)
+    positions, velocities = refine(values, chunk.dt, parts, methods)
     offsets = np.round(np.arange(len(positions)) * (dt * NS_PER_S)).astype(np.int64)
     times = chunk.start_ns + offsets
     recent = times <= last_ns

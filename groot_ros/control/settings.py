@@ -109,6 +109,15 @@ class ExecutorConfig:
         live=True,
         former_name="max_following_error",
     )
+    max_reference_error: float = parameter(
+        0.05,
+        "Allowed difference between the motion sent and the reference that a controller reports, "
+        "plus the motion of 0.04 s; after 0.5 s of more, ~/resume is needed",
+        unit="rad or m",
+        minimum=0.001,
+        maximum=10.0,
+        live=True,
+    )
     shadow: bool = parameter(False, "Compute and report everything, but command nothing")
     single_step: bool = parameter(False, "Execute one chunk for each call of ~/step", live=True)
     discovery_timeout: float = parameter(
@@ -124,11 +133,12 @@ class ExecutorConfig:
     )
     splice_lead_time: float = parameter(
         0.02,
-        "From now to the splice: a message must reach its controller within it",
+        "From now to the splice: a message must reach its controller within it; lengthened "
+        "automatically, to 0.1 s at most, while controller_state shows late splices",
         unit="s",
         minimum=0.0,
-        maximum=5.0,
-        exposed=False,
+        maximum=1.0,
+        live=True,
     )
     resend_window: float = parameter(
         0.06,
@@ -136,8 +146,8 @@ class ExecutorConfig:
         "arrival; must exceed latency, jitter and one control period together",
         unit="s",
         minimum=0.001,
-        maximum=5.0,
-        exposed=False,
+        maximum=0.9,
+        live=True,
     )
     history: float = parameter(
         1.0,

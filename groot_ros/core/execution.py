@@ -92,6 +92,8 @@ class ReasonCode(str, Enum):
     CANNOT_STOP = "CANNOT_STOP"
     CLOCK_JUMP = "CLOCK_JUMP"
     CLOCK_STALLED = "CLOCK_STALLED"
+    CONTROLLER_INACTIVE = "CONTROLLER_INACTIVE"
+    PAUSED = "PAUSED"
     SECOND_EXECUTOR = "SECOND_EXECUTOR"
     SEND_FAILED = "SEND_FAILED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
@@ -117,6 +119,10 @@ class ExecutorState:
         latched: True if only ~/resume ends this stop.
         intervention_id: 0 = none.
         rejections: rejection code -> count.
+        speed_scaling: rate of the motion, in [0, 1], as the robot reports it.
+        splice_lead_time: present lead time of splices, s.
+        splice_delay: s from sending the last late message to its effect; 0 before the first.
+        late_splices: splices that took effect late.
 
     """
 
@@ -143,6 +149,10 @@ class ExecutorState:
     accepted: int = 0
     underruns: int = 0
     rejections: dict[str, int] = field(default_factory=dict)
+    speed_scaling: float = 1.0
+    splice_lead_time: float = 0.0
+    splice_delay: float = 0.0
+    late_splices: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.joint_names)

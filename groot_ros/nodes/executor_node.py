@@ -6,6 +6,7 @@ deactivate. All callbacks run in one thread, so nothing here needs a lock.
 """
 
 import gc
+import math
 import time
 from collections import deque
 from collections.abc import Collection
@@ -40,6 +41,7 @@ from groot_ros.nodes.realtime import TickBudget, TickTiming, request_realtime
 from groot_ros.nodes.run import run
 from groot_ros.robot import JointStateSource, RobotContract, load_contract
 from groot_ros.robot.controller import CommandOutput, StateTopic, controller_type
+from groot_ros.robot.speed_scaling import SpeedScalingTopic
 
 #: s between reports of an unchanged state.
 _STATE_PERIOD = 0.1
@@ -105,7 +107,7 @@ class ExecutorNode(ManagedNode):
             self.get_logger().warning(f"{warning.check}: {warning}")
         control = self.control = Executor(contract, self._settings.config)
         self._operator.set_executor(control)
-        self._reports.reset()
+        self._reports.reset(contract.robot)
         for controller in contract.controllers:
             try:
                 output = controller_type(controller.type).connect(self, controller, self.guarded)
@@ -206,6 +208,9 @@ class ExecutorNode(ManagedNode):
                 event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
             )
         )
+        if (scaling := contract.speed_scaling) is not None:
+            on_scaling = partial(self.on_speed_scaling, scaling)
+            own.append(subscribe(scaling.message_type(), scaling.topic, on_scaling, qos.SENSOR))
         for controller in contract.controllers:
             if state := controller_type(controller.type).state():
                 on_state = partial(self.on_controller_state, controller.name, state)
@@ -361,8 +366,19 @@ class ExecutorNode(ManagedNode):
         """Compare a controller's reference with what it was sent."""
         if self.control is not None and self._ticks is not None:
             stamp, now = time_to_ns(msg.header.stamp), self._now()
-            reference = state.reference(msg)
-            self._publish(self.control.check_controller(controller, stamp, reference, now))
+            self._publish(
+                self.control.check_controller(
+                    controller, stamp, state.reference(msg), now, state.speed_scaling(msg)
+                )
+            )
+
+    def on_speed_scaling(self, topic: SpeedScalingTopic, msg: Any) -> None:
+        """Follow the speed scaling that the robot reports."""
+        factor = topic.factor(msg)
+        if self.control is not None and math.isfinite(factor):
+            update = self.control.report_speed_scaling(factor, self._now())
+            if self._ticks is not None:
+                self._publish(update)
 
     def on_active_instruction(self, msg: Instruction) -> None:
         """Follow a new instruction of the policy whose chunks are executed."""

@@ -9,8 +9,13 @@ from rclpy.node import Node
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
-from groot_ros.bridge.diagnosis import ExecutorDiagnosis, Finding, LastingProblems
-from groot_ros.bridge.messages import executor_state_to_msg, ns_to_time
+from groot_ros.bridge.diagnosis import (
+    ExecutorDiagnosis,
+    Finding,
+    LastingProblems,
+    diagnostic_array,
+)
+from groot_ros.bridge.messages import executor_state_to_msg
 from groot_ros.control import Rejection
 from groot_ros.core import NS_PER_S
 from groot_ros.core import ExecutorState as StateRecord
@@ -36,8 +41,9 @@ class ExecutorReports:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self.reset()
 
-    def reset(self) -> None:
-        """Forget what was reported before."""
+    def reset(self, robot: str = "") -> None:
+        """Forget what was reported before; `robot` is the name of the robot, if known."""
+        self._robot = robot
         self._rejections = RejectionCounts(_QUIET_NS)
         self._diagnosis = ExecutorDiagnosis(self._node.get_name())
         self._lasting = LastingProblems()
@@ -47,7 +53,15 @@ class ExecutorReports:
     def publish_state(self, state: StateRecord) -> None:
         """Publish a state."""
         self.states.publish(executor_state_to_msg(state))
-        self._last = state
+        before, self._last = self._last, state
+        if before is not None and state.late_splices > before.late_splices:
+            detail = (
+                f"{state.splice_delay:.3f} s after sending; the lead time is now "
+                f"{state.splice_lead_time:.3f} s"
+            )
+            self._node.get_logger().warning(
+                f"a splice took effect late, {detail}", throttle_duration_sec=5.0
+            )
 
     def has_changed(self, state: StateRecord) -> bool:
         """Return whether status or reason differ from the last published state."""
@@ -60,9 +74,10 @@ class ExecutorReports:
         """Publish the diagnosis of motion and timer; `faults` are errors outside the motion."""
         name = self._node.get_name()
         ticks = timing.status(name)
-        msg = DiagnosticArray(status=[ticks, self._diagnosis.status(state, faults)])
-        msg.header.stamp = ns_to_time(state.stamp_ns)
-        self._diagnostics.publish(msg)
+        statuses = [ticks, self._diagnosis.status(state, faults)]
+        self._diagnostics.publish(
+            diagnostic_array(self._node, self._robot, state.stamp_ns, statuses)
+        )
         late = [] if ticks.level == DiagnosticStatus.OK else [_late_timer(ticks)]
         for problem in (*self._diagnosis.to_log, *self._lasting.record(late)):
             self._node.get_logger().warning(problem)

@@ -112,6 +112,7 @@ class ManagedNode(LifecycleNodeMixin, GuardedNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop, then tear down, in any state. Final."""
         self.close()
+        self.get_logger().info("shut down; the process runs until it is ended, as by Ctrl-C")
         return OK
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -18,8 +18,8 @@ from std_srvs.srv import Trigger
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
-from groot_ros.bridge.diagnosis import PolicyDiagnosis
-from groot_ros.bridge.messages import chunk_to_msg, timeline_from_msg
+from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
+from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
 from groot_ros.checks import require
@@ -90,6 +90,7 @@ class PolicyNode(ManagedNode):
         self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
         self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
+        self._robot = ""
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
@@ -152,6 +153,7 @@ class PolicyNode(ManagedNode):
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
+        self._robot = contract.robot
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -333,9 +335,9 @@ class PolicyNode(ManagedNode):
     def _diagnose(self) -> None:
         status = self._current_status()
         age = self._settings.config.max_image_age
-        msg = DiagnosticArray(status=[self._diagnosis.status(status, age)])
-        msg.header.stamp = status.header.stamp
-        self._diagnostics.publish(msg)
+        statuses = [self._diagnosis.status(status, age)]
+        stamp_ns = time_to_ns(status.header.stamp)
+        self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:
             self.get_logger().warning(problem)
 

@@ -21,6 +21,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.command_topic import TopicControllerType
+from groot_ros.bridge.diagnosis import diagnostic_array
 from groot_ros.bridge.graph_monitor import PublisherConflicts, publishers_of
 from groot_ros.bridge.gripper_action import GripperActionType
 from groot_ros.bridge.messages import ns_to_time, time_to_ns
@@ -54,6 +55,7 @@ class SimRobotNode(Node):
         super().__init__("sim_robot_node")
         parameters = Parameters(self, SimRobotConfig)
         contract = load_contract(robot_path(parameters.config.robot))
+        self._robot_name = contract.robot
         self._publishes_clock = parameters.config.publish_clock
         factor = parameters.config.real_time_factor if self._publishes_clock else 1.0
         steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -226,10 +228,9 @@ class SimRobotNode(Node):
                 self.close()
                 self.context.try_shutdown()
                 return
-        array_msg = DiagnosticArray()
-        array_msg.header.stamp = ns_to_time(self.robot.now_ns)
+        statuses: list[DiagnosticStatus] = []
         for controller, (count, reason) in self._rejections.items():
-            array_msg.status.append(
+            statuses.append(
                 DiagnosticStatus(
                     level=DiagnosticStatus.WARN if count else DiagnosticStatus.OK,
                     name=f"{self.get_name()}: {controller}",
@@ -238,14 +239,16 @@ class SimRobotNode(Node):
                 )
             )
         if self.publisher_conflicts.description:
-            array_msg.status.append(
+            statuses.append(
                 DiagnosticStatus(
                     level=DiagnosticStatus.ERROR,
                     name=f"{self.get_name()}: clock",
                     message=self.publisher_conflicts.description,
                 )
             )
-        self._diagnostics.publish(array_msg)
+        self._diagnostics.publish(
+            diagnostic_array(self, self._robot_name, self.robot.now_ns, statuses)
+        )
 
     def _check_for_another_clock(self) -> None:
         names = publishers_of(self, "/clock")

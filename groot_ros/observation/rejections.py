@@ -13,6 +13,7 @@ EXPECTED_REJECTIONS = frozenset(
         "awaiting_step",
         "discovering",
         "before_stop",
+        "paused",
         "instruction_ended",
         "old_episode",
         "no_instruction",

@@ -21,6 +21,7 @@ from groot_ros.robot.limit_sources import (
     tightest,
 )
 from groot_ros.robot.outputs import ActionGroupMap, read_outputs
+from groot_ros.robot.speed_scaling import SpeedScalingTopic, read_speed_scaling
 
 #: Newest version of the format.
 VERSION = 2
@@ -45,6 +46,7 @@ class RobotContract:
         controllers: a joint in at most one.
         warnings: what the user should change, one line each.
         model: file of the robot's kinematics, for the simulator; None if not stated.
+        speed_scaling: where the robot reports its speed scaling; None if nowhere.
 
     """
 
@@ -58,6 +60,7 @@ class RobotContract:
     controllers: tuple[Controller, ...]
     warnings: tuple[str, ...] = ()
     model: Path | None = None
+    speed_scaling: SpeedScalingTopic | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -185,6 +188,7 @@ def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotC
         controllers,
         warnings,
         folder / root.name("model") if root.has("model") else None,
+        read_speed_scaling(root),
     )
     root.finish()
     _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])

@@ -35,12 +35,14 @@ class StateTopic:
         message: type of the topic.
         name: command topic -> state topic.
         reference: message -> joint -> rad or m; empty while the controller reports none.
+        speed_scaling: message -> factor on the controller's trajectory clock; None without one.
 
     """
 
     message: type
     name: Callable[[str], str]
     reference: Callable[[Any], Mapping[str, float]]
+    speed_scaling: Callable[[Any], float | None] = lambda _: None
 
 
 class CommandOutput(ABC):

@@ -26,6 +26,7 @@ from groot_ros.robot.joint import (
     UnitMap,
 )
 from groot_ros.robot.outputs import MAP_TYPES, MAX_COLUMNS
+from groot_ros.robot.speed_scaling import TYPES
 from groot_ros.vision.encodings import ENCODING_NAMES
 
 _Schema = dict[str, Any]
@@ -65,6 +66,14 @@ def contract_schema() -> _Schema:
                 "outputs": _mapping({"type": "array", "items": _output(), "minItems": 1}),
                 "ignore": {"type": "array", "items": {"pattern": r"^.+\.(\d{1,3}|\*)$"}},
                 "cameras": _mapping(_camera()),
+                "speed_scaling": _object(
+                    {
+                        "topic": _TOPIC,
+                        "type": {"enum": list(TYPES)},
+                        "scale": {"type": "number", "exclusiveMinimum": 0},
+                    },
+                    "topic",
+                ),
                 "controllers": {
                     "type": "array",
                     "minItems": 1,

@@ -56,14 +56,39 @@ RULES: dict[Distro, ControllerRules] = {
 }
 
 
+@dataclass(frozen=True)
+class ControllerReport:
+    """State of joint_trajectory_controller in one cycle, as on its topic controller_state.
+
+    Attributes:
+        stamp_ns: time of the cycle.
+        reference: joint -> desired position of the cycle, rad or m.
+        speed_scaling: factor on the controller's trajectory clock.
+
+    """
+
+    stamp_ns: int
+    reference: dict[str, float]
+    speed_scaling: float
+
+
 class TrajectoryController:
-    """joint_trajectory_controller: follows the newest message, which replaces the former one."""
+    """joint_trajectory_controller: follows the newest message, which replaces the former one.
+
+    Attributes:
+        speed_scaling: factor on the clock of the running trajectory, as a robot reports it; a new
+            trajectory starts at the present time all the same.
+
+    """
 
     def __init__(
         self, joints: Sequence[str], rules: ControllerRules = RULES["jazzy"], period: float = 0.004
     ) -> None:
         self.joints = tuple(joints)
         self.rules = rules
+        self.speed_scaling = 1.0
+        self._active = True
+        self._desired: Knot | None = None
         self._period_ns = s_to_ns(period)
         self._pending: SampledTrajectory | None = None
         self._running: SampledTrajectory | None = None
@@ -77,10 +102,14 @@ class TrajectoryController:
     def accept(self, message: TrajectoryMessage, now_ns: int) -> None:
         """Accept a message, which is followed from the next update on.
 
+        An inactive controller drops it without a log entry.
+
         Raises:
             TrajectoryRejected: with the controller's message; nothing changes.
 
         """
+        if not self._active:
+            return
         check_trajectory(
             message,
             self.joints,
@@ -104,9 +133,41 @@ class TrajectoryController:
             return True
         return self._running is not None and self._running.ends_after(self._traj_time_ns)
 
+    @property
+    def active(self) -> bool:
+        """Return whether the controller is active; an inactive one reports nothing."""
+        return self._active
+
+    def deactivate(self) -> None:
+        """Stop following and reporting; the command interfaces keep their last values."""
+        self._active = False
+        self._pending = self._running = self._desired = None
+
+    def activate(self, *, hold_measured: bool = False) -> None:
+        """Become active again and hold the last command, or the measured position.
+
+        The parameter `set_last_command_interface_value_as_state_on_activation` selects which; its
+        default is the last command.
+        """
+        held = self._command
+        self._active = True
+        self.hold()
+        if held is not None and not hold_measured:
+            self._pending = SampledTrajectory(0, [0], [Knot(held.position)])
+
     def hold(self) -> None:
         """Drop all trajectories; the next update holds the position measured then."""
         self._pending = self._running = self._command = None
+
+    @property
+    def report(self) -> ControllerReport | None:
+        """Return the report of the last cycle; None while inactive or before the first cycle."""
+        if self._desired is None:
+            return None
+        positions = self._desired.position.tolist()
+        return ControllerReport(
+            self._command_ns, dict(zip(self.joints, positions, strict=True)), self.speed_scaling
+        )
 
     def update(
         self, now_ns: int, positions: ArrayLike, velocities: ArrayLike
@@ -114,17 +175,20 @@ class TrajectoryController:
         """Run one control cycle: return the position command [n] for the measured state [n].
 
         Call it once per period. As in the real controller, `now_ns` is used only in the first
-        cycle of a trajectory; later cycles add up periods.
+        cycle of a trajectory; later cycles add up periods, multiplied by `speed_scaling`. While
+        inactive, the command is the last one, or the measured position without one.
         """
         measured = Knot(
             np.array(positions, dtype=np.float64), np.array(velocities, dtype=np.float64)
         )
+        if not self._active:
+            return (measured if self._command is None else self._command).position.copy()
         if self._pending is not None:
             self._running, self._pending = self._pending, None
         if self._running is None:
             self._running = SampledTrajectory(now_ns, [0], [Knot(measured.position)])
         if self._running.started:
-            self._traj_time_ns += self._period_ns
+            self._traj_time_ns += round(self._period_ns * self.speed_scaling)
         else:
             before, before_ns = measured, now_ns
             if self.rules.interpolate_from_desired_state and self._command is not None:
@@ -133,6 +197,7 @@ class TrajectoryController:
             self._running.start(now_ns, before, before_ns)
             self._traj_time_ns = now_ns
         ahead_ns = self._period_ns if self.rules.look_ahead else 0
+        self._desired = self._running.sample(self._traj_time_ns)
         self._command = self._running.sample(self._traj_time_ns + ahead_ns)
         self._command_ns = now_ns
         return self._command.position.copy()

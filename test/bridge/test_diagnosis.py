@@ -1,11 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Diagnostics give level and cause; a fault is reported once, its count stays in the values."""
 
+from types import SimpleNamespace
+
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import State
 
-from groot_ros.bridge.diagnosis import ExecutorDiagnosis, PolicyDiagnosis
+from groot_ros.bridge.diagnosis import (
+    ExecutorDiagnosis,
+    PolicyDiagnosis,
+    diagnostic_array,
+)
 from groot_ros.core import ExecutorState, ExecutorStatus, ReasonCode
 from groot_ros.msg import InputStatus, PolicyStatus, RejectionCount, StageTiming
 
@@ -67,6 +73,10 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
         (executor(underruns=1), WARN, "no chunk came in time"),
         (executor(limited_chunks=(0, 2)), WARN, "limits changed chunks of lift"),
         (executor(splice_discontinuity=(-0.3, 0.0), accepted=1), WARN, "disagree by 0.30 at pan"),
+        (executor(late_splices=2, splice_delay=0.06), WARN, "2 splices took effect late"),
+        (executor(speed_scaling=0.5), WARN, "the robot scales its speed to 50%"),
+        (executor(rejections={"controller_inactive": 3}), ERROR, "3 times: controller_inactive"),
+        (executor(rejections={"paused": 3}), OK, "executing a chunk"),
     ],
 )
 def test_the_status_of_the_executor_names_the_cause(state, level, text):
@@ -205,3 +215,15 @@ def test_underruns_and_limited_chunks_that_go_on_are_logged_once_each():
     assert len(logged) == 2
     assert logged[0].startswith("no chunk came in time: the robot stops between chunks (12 times")
     assert logged[1].startswith("limits changed chunks of pan: the robot does not move as the")
+
+
+@pytest.mark.parametrize(
+    ("namespace", "robot", "expected"),
+    [("/", "so101", "so101"), ("/left", "so101", "left/so101"), ("/", "", "executor_node")],
+)
+def test_each_status_names_its_hardware(namespace, robot, expected):
+    node = SimpleNamespace(get_namespace=lambda: namespace, get_name=lambda: "executor_node")
+    statuses = [ExecutorDiagnosis("executor_node").status(executor()) for _ in range(2)]
+    msg = diagnostic_array(node, robot, 5_000_000_007, statuses)
+    assert [status.hardware_id for status in msg.status] == [expected] * 2
+    assert (msg.header.stamp.sec, msg.header.stamp.nanosec) == (5, 7)

@@ -197,6 +197,8 @@ def test_while_locked_only_live_parameters_change(make):
     assert live.successful
     assert locked.reason == "rate cannot change now: run cleanup first"
     assert parameters.config.rate == 5.0
+    # A tool that loads a dump of all parameters sets those that cannot change, too.
+    assert change(node, rate=5.0)[0].successful
     parameters.unlock()
     assert change(node, rate=1.0)[0].successful
     assert parameters.config.rate == 1.0

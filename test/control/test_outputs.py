@@ -9,6 +9,7 @@ from support.control_bench import ARM, EPOCH_NS, contract
 
 from groot_ros.control import JointTrajectory
 from groot_ros.control.curve import Curve
+from groot_ros.control.motion_clock import MotionClock
 from groot_ros.control.outputs import controller_trajectory, require_continuous, timeline_rows
 from groot_ros.core import MalformedError
 
@@ -101,7 +102,7 @@ CURVE = Curve(
 @pytest.mark.parametrize("anchor_ms", [-33, 0, 7, 50, 97, 150])
 def test_timeline_rows_lie_on_the_grid_of_the_anchor_within_the_curve(anchor_ms):
     start_ns, positions, velocities = timeline_rows(
-        CURVE, EPOCH_NS - 5, EPOCH_NS + anchor_ms * MS, 0.01
+        CURVE, EPOCH_NS - 5, EPOCH_NS + anchor_ms * MS, 0.01, EPOCH_NS, MotionClock()
     )
     assert (start_ns - EPOCH_NS - anchor_ms * MS) % (10 * MS) == 0
     assert 0 <= start_ns - EPOCH_NS < 10 * MS
@@ -112,5 +113,20 @@ def test_timeline_rows_lie_on_the_grid_of_the_anchor_within_the_curve(anchor_ms)
 
 
 def test_timeline_rows_begin_at_the_given_time():
-    start_ns, _, _ = timeline_rows(CURVE, EPOCH_NS + 42 * MS, EPOCH_NS, 0.01)
+    start_ns, _, _ = timeline_rows(
+        CURVE, EPOCH_NS + 42 * MS, EPOCH_NS, 0.01, EPOCH_NS, MotionClock()
+    )
     assert start_ns == EPOCH_NS + 50 * MS
+
+
+def test_rows_of_motion_at_half_speed_are_rows_in_time():
+    clock = MotionClock()
+    clock.advance(EPOCH_NS + 50 * MS, 0.5)
+    start_ns, positions, velocities = timeline_rows(
+        CURVE, EPOCH_NS, EPOCH_NS, 0.01, EPOCH_NS + 60 * MS, clock
+    )
+    # 50 ms at full speed, then the remaining 50 ms of motion at half speed.
+    assert (start_ns, len(positions)) == (EPOCH_NS + 10 * MS, 15)
+    expected = [*np.arange(0.1, 0.5, 0.1), *np.arange(0.5, 1.01, 0.05)]
+    np.testing.assert_allclose(positions[:, 0], expected, atol=1e-9)
+    np.testing.assert_allclose(velocities[:, 0], [10.0] * 4 + [5.0] * 11)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from groot_ros.control.deviation import Cause, Deviation
 from groot_ros.control.tracking_monitor import ControllerTracking, FaultDebounce
 from groot_ros.core import s_to_ns
 from groot_ros.robot.controller import Controller
@@ -84,6 +85,7 @@ def test_with_a_timeout_of_zero_an_error_expires_immediately():
 
 
 TIMEOUT = 0.5
+STANDING = Deviation(Cause.STANDING)
 
 
 @pytest.fixture
@@ -95,8 +97,10 @@ def tracking():
     )
 
 
-def failed(tracking, at, reference):
-    return tracking.has_failed({"a": 0.0, "b": 1.0, "c": 2.0}, reference, s_to_ns(at), TIMEOUT)
+def failed(tracking, at, reference, why=STANDING):
+    sent = {"a": 0.0, "b": 1.0, "c": 2.0}
+    allowed = {"a": 0.05, "b": 0.05, "c": 0.05}
+    return tracking.has_failed(sent, reference, s_to_ns(at), allowed, TIMEOUT, lambda _: why)
 
 
 def test_a_reference_near_the_motion_sent_is_not_an_error(tracking):

@@ -24,6 +24,7 @@ class Reports:
         self._stage = stage
         self.offset = 0.0
         self.has_reference = True
+        self.active = True
         kind = control_msgs.JointTrajectoryControllerState
         self._publishers = {
             c: stage.node.create_publisher(kind, state_topic(c.topic), qos.COMMAND)
@@ -36,7 +37,7 @@ class Reports:
         return all(p.get_subscription_count() for p in self._publishers.values())
 
     def _report(self) -> None:
-        if not self._stage.robot.commands:
+        if not self.active or not self._stage.robot.commands:
             return
         at_ns, _ = self._stage.robot.commands[-1]
         for controller, publisher in self._publishers.items():
@@ -78,3 +79,16 @@ def test_a_controller_without_a_reference_is_not_checked(stage):
     wait_until(lambda: reports.connected, "the executor has subscribed to the controllers")
     stage.run()
     stage.stays(RUNNING)
+
+
+def test_an_inactive_controller_holds_the_executor_until_it_reports_again(stage):
+    reports = Reports(stage)
+    stage.start_executor()
+    wait_until(lambda: reports.connected, "the executor has subscribed to the controllers")
+    stage.run()
+    stage.stays(RUNNING)
+    reports.active = False
+    state = stage.wait(HOLDING, "is not active: no controller_state for")
+    assert (state.reason_code, state.latched) == (ExecutorState.REASON_CONTROLLER_INACTIVE, False)
+    reports.active = True
+    stage.wait(RUNNING)

@@ -17,6 +17,7 @@ from groot_ros.control import Update
 from groot_ros.core import NS_PER_S, s_to_ns
 from groot_ros.msg import ExecutorState, PolicyStatus
 from groot_ros.robot.controller import StateTopic
+from groot_ros.robot.speed_scaling import SpeedScalingTopic
 
 pytestmark = pytest.mark.ros
 
@@ -510,6 +511,17 @@ def test_a_controller_that_reports_another_reference_stops_it(on):
         )
     state = on.states.wait(lambda s: held(s) and "controller 'arm' does not follow" in s.reason)
     assert state.reason.endswith("call resume first")
+
+
+def test_it_follows_the_speed_scaling_of_the_contracts_topic(on):
+    on.run()
+    topic = SpeedScalingTopic("speed_scaling", "std_msgs/Float64", 0.01)
+    on.node.on_speed_scaling(topic, topic.message_type()(data=50.0))
+    on.states.wait(lambda s: s.speed_scaling == 0.5)
+    on.node.on_speed_scaling(topic, topic.message_type()(data=math.nan))
+    on.node.on_speed_scaling(topic, topic.message_type()(data=0.0))
+    state = on.states.wait(lambda s: s.reason_code == ExecutorState.REASON_PAUSED)
+    assert (state.speed_scaling, state.latched) == (0.0, False)
 
 
 def test_in_shadow_nothing_is_commanded(stage):

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from groot_ros.robot.fields import ContractError
 
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
 
@@ -138,3 +141,30 @@ def test_two_joint_state_sources_may_divide_the_joints(load_changed):
     arm, hand = load_changed(change).sources
     assert (arm.topic, arm.joints, arm.rate) == ("arm/joint_states", ARM, 100.0)
     assert (hand.joints, hand.stamp, hand.latency_ns) == (("gripper",), "arrival", 20_000_000)
+
+
+def test_a_topic_of_the_speed_scaling_is_read(load_changed):
+    def change(contract):
+        contract["speed_scaling"] = {"topic": "/ur/speed", "scale": 0.01}
+
+    topic = load_changed(change).speed_scaling
+    assert (topic.topic, topic.type, topic.scale) == ("/ur/speed", "std_msgs/Float64", 0.01)
+    assert topic.factor(SimpleNamespace(data=50.0)) == 0.5
+
+
+def test_without_the_section_the_robot_does_not_report_its_speed_scaling(so101):
+    assert so101.speed_scaling is None
+
+
+@pytest.mark.parametrize(
+    ("section", "problem"),
+    [
+        ({"topic": "a", "type": "std_msgs/String"}, "type"),
+        ({"topic": "a", "scale": 0}, "scale"),
+        ({"type": "std_msgs/Float64"}, "topic"),
+        ({"topic": "a", "factor": 1}, "factor"),
+    ],
+)
+def test_mistakes_in_the_section_of_the_speed_scaling_are_named(load_changed, section, problem):
+    with pytest.raises(ContractError, match=problem):
+        load_changed(lambda contract: contract.update(speed_scaling=section))

@@ -22,17 +22,26 @@ DT = 1 / 30
 TICK = 0.01
 
 
-def contract(*, velocity: float = 3.0, acceleration: float = 15.0, **arm: object) -> RobotContract:
-    """Return a contract with three arm joints and a gripper, on two trajectory controllers."""
+def contract(
+    *, velocity: float = 3.0, acceleration: float = 15.0, endless: bool = False, **arm: object
+) -> RobotContract:
+    """Return a contract with three arm joints and a gripper, on two trajectory controllers.
+
+    With `endless`, the first two joints are continuous.
+    """
     joint = {"position": [-1.5, 1.5], "velocity": velocity, "acceleration": acceleration}
+    turning = {"velocity": velocity, "acceleration": acceleration}
+    joints: dict[str, object] = {
+        name: {"limits": dict(joint), "gripper": name == GRIPPER} for name in JOINTS
+    }
+    if endless:
+        joints.update({name: {"type": "continuous", "limits": turning} for name in ARM[:2]})
     return parse_contract(
         {
             "version": 2,
             "robot": "bench",
             "action_dt": DT,
-            "joints": {
-                name: {"limits": dict(joint), "gripper": name == GRIPPER} for name in JOINTS
-            },
+            "joints": joints,
             "inputs": {
                 "state": {
                     "arm": [{"joint": name} for name in ARM],

@@ -2,7 +2,7 @@
 """joint_trajectory_controller: receives trajectories, reports its reference."""
 
 from array import array
-from math import isfinite
+from math import isfinite, nan
 from typing import Any, Protocol
 
 import numpy as np
@@ -57,6 +57,15 @@ def reference_of(msg: Any) -> dict[str, float]:
     return {}
 
 
+def speed_scaling_of(msg: Any) -> float | None:
+    """Return the speed scaling of a control_msgs/JointTrajectoryControllerState.
+
+    Humble has no such field; None then, and for a value that is not finite.
+    """
+    factor = float(getattr(msg, "speed_scaling_factor", nan))
+    return factor if isfinite(factor) else None
+
+
 class _JointTrajectoryController(TopicControllerType):
     command = "trajectory"
     default_topic = "joint_trajectory"
@@ -102,7 +111,9 @@ class _JointTrajectoryController(TopicControllerType):
             from control_msgs.msg import JointTrajectoryControllerState
         except ImportError:
             return None
-        return StateTopic(JointTrajectoryControllerState, state_topic, reference_of)
+        return StateTopic(
+            JointTrajectoryControllerState, state_topic, reference_of, speed_scaling_of
+        )
 
 
 CONTROLLER_TYPE = _JointTrajectoryController()

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Controllers that are deactivated while the policy drives, and activated again."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.controller_bench import PERIOD, ControllerBench, sine
+
+from groot_ros.control.controller_activity import ControllerActivity
+from groot_ros.core import ExecutorStatus, ReasonCode, s_to_ns
+from groot_ros.robot.controller import Controller
+
+VELOCITY = 3.0
+
+
+def driven(lag: float = 0.0, **options: float) -> ControllerBench:
+    """Return a bench that has been driven for 1 s."""
+    bench = ControllerBench(sine(), lag=lag, **options)
+    bench.run(1.0)
+    assert bench.state.status == ExecutorStatus.RUNNING
+    return bench
+
+
+def outage(bench: ControllerBench, phase: float, length: float, **how: bool) -> float:
+    """Deactivate the arm's controller for a while; return the time of its reactivation."""
+    bench.run(phase)
+    bench.arm.deactivate()
+    bench.run(length)
+    bench.arm.activate(**how)
+    return bench.t
+
+
+def test_an_inactive_controller_is_noticed_and_gets_nothing_until_it_returns():
+    bench = driven()
+    bench.arm.deactivate()
+    bench.run(0.15)
+    assert bench.state.reason_code == ReasonCode.CONTROLLER_INACTIVE
+    assert bench.state.status == ExecutorStatus.HOLDING
+    assert bench.state.reason.startswith("controller 'arm' is not active: no controller_state for")
+    assert "activate it" in bench.state.reason
+    sent = len(bench.sent)
+    bench.run(2.0)
+    assert len(bench.sent) == sent
+    assert set(bench.rejected) == {"controller_inactive"}
+    assert not bench.state.latched
+    bench.arm.activate()
+    bench.run(0.5)
+    assert bench.state.status == ExecutorStatus.RUNNING
+    assert len(bench.sent) > sent
+
+
+@pytest.mark.slow
+@settings(max_examples=15, deadline=None)
+@given(st.floats(0.3, 10.0), st.floats(0.0, 2.0), st.sampled_from([0.0, 0.05]), st.booleans())
+def test_after_an_outage_no_command_steps_by_more_than_the_velocity_limit(
+    length, phase, lag, hold_measured
+):
+    bench = driven(lag)
+    began = outage(bench, phase, length, hold_measured=hold_measured)
+    # The controller's own hold of the measured position is not a command of the executor.
+    bench.run(PERIOD)
+    bench.run(1.5)
+    assert bench.largest_step(began + 1.5 * PERIOD) <= VELOCITY * PERIOD
+    assert bench.state.status == ExecutorStatus.RUNNING
+
+
+@pytest.mark.slow
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.004, 0.3), st.floats(0.0, 2.0), st.floats(0.002, 0.015))
+def test_after_a_short_outage_a_command_steps_by_at_most_the_motion_during_it(length, phase, delay):
+    bench = driven(delay=delay)
+    began = outage(bench, phase, length)
+    bench.run(1.5)
+    cycles = np.ceil(length / PERIOD) + 1
+    assert bench.largest_step(began) <= VELOCITY * PERIOD * (cycles + 1)
+    assert bench.state.status == ExecutorStatus.RUNNING
+    assert not bench.state.latched
+
+
+def test_an_outage_too_short_to_be_detected_restarts_the_motion_without_a_latch():
+    bench = driven()
+    bench.run(0.3)
+    bench.arm.deactivate()
+    bench.run(0.08)
+    bench.arm.activate()
+    bench.run(1.0)
+    assert bench.state.status == ExecutorStatus.RUNNING
+    assert not bench.state.latched
+
+
+def test_a_starved_process_is_not_an_inactive_controller():
+    bench = driven()
+    for length in (0.12, 0.5, 0.9):
+        bench.reports = bench.joint_states = False
+        bench.run(length)
+        bench.reports = bench.joint_states = True
+        bench.run(0.5)
+        assert "controller_inactive" not in bench.rejected
+
+
+def test_an_inactive_controller_of_the_gripper_stops_the_arm_as_well():
+    bench = driven()
+    bench.gripper.deactivate()
+    bench.run(0.2)
+    assert "controller 'finger' is not active" in bench.state.reason
+    bench.run(1.0)
+    assert np.ptp(np.array(bench.commands[-50:]), axis=0).max() == 0.0
+
+
+def test_an_emergency_stop_is_sent_while_a_controller_is_inactive():
+    bench = driven()
+    bench.gripper.deactivate()
+    bench.run(0.116)
+    sent = len(bench.sent)
+    bench.executor.estop(bench.now_ns)
+    bench.run(0.02)
+    assert len(bench.sent) > sent
+    assert bench.state.status == ExecutorStatus.ESTOPPED
+
+
+CONTROLLERS = [Controller("a", "joint_trajectory_controller", "a/t", ("j",), "cubic")]
+
+
+def watch(report_period: float, tick: float = 0.01) -> float | None:
+    """Return after how many s of silence a controller with this period is inactive."""
+    activity = ControllerActivity(CONTROLLERS)
+    reports = np.arange(0.0, 1.0, report_period)
+    for at in reports:
+        activity.record_report("a", s_to_ns(at), s_to_ns(at), {})
+        activity.update(s_to_ns(at))
+    for k in range(1, 300):
+        at = reports[-1] + k * tick
+        activity.record_joint_state(s_to_ns(at))
+        if activity.update(s_to_ns(at)):
+            return k * tick
+    return None
+
+
+@pytest.mark.parametrize(("period", "limit"), [(0.004, 0.1), (0.02, 0.1), (0.05, 0.25), (0.1, 0.5)])
+def test_silence_is_allowed_for_five_periods_and_at_least_a_tenth_of_a_second(period, limit):
+    assert limit - 1e-9 <= watch(period) <= limit + 0.021
+
+
+def test_a_controller_that_has_reported_at_most_once_is_never_inactive():
+    activity = ControllerActivity(CONTROLLERS)
+    activity.record_report("a", s_to_ns(1.0), s_to_ns(1.0), {})
+    for k in range(300):
+        activity.record_joint_state(s_to_ns(1.0 + 0.01 * k))
+        assert not activity.update(s_to_ns(1.0 + 0.01 * k))
+    assert activity.inactive == ()
