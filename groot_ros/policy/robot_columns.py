@@ -152,7 +152,10 @@ def missing_counterparts(spec: PolicySpec, robot: RobotContract) -> list[str]:
 
 
 def unused_parts(spec: PolicySpec, robot: RobotContract) -> list[str]:
-    """Return a phrase for each camera or joint of the contract that the checkpoint does not use."""
+    """Return a phrase for each camera or joint of the contract that the checkpoint does not use.
+
+    Joints that the checkpoint reads and no controller moves are in use.
+    """
     moved = {
         joint
         for name in spec.action_groups.keys() & robot.action_groups.keys()
@@ -163,9 +166,10 @@ def unused_parts(spec: PolicySpec, robot: RobotContract) -> list[str]:
         for name in spec.state_groups.keys() & robot.state_groups.keys()
         for joint in robot.state_groups[name]
     }
+    movable = {joint for controller in robot.controllers for joint in controller.joints}
     phrases = [f"camera '{name}' is not used" for name in robot.cameras if name not in spec.views]
     for joint in robot.joints:
-        if joint not in moved:
+        if joint not in moved and (joint in movable or joint not in read):
             also = "" if joint in read else ", nor read"
             phrases.append(f"joint '{joint}' is not moved{also}")
     return phrases

@@ -95,8 +95,9 @@ class RobotContract:
         """Convert an action group, [..., D], to the targets of its joints, [..., J] rad or m."""
         mapped = self.action_groups[group]
         targets = mapped.to_joints(columns)
-        units = [self.joints[joint].action_units for joint in mapped.joints]
-        return np.stack([u.to_si(targets[..., i]) for i, u in enumerate(units)], axis=-1)
+        for i, joint in enumerate(mapped.joints):
+            targets[..., i] = self.joints[joint].action_units.to_si(targets[..., i])
+        return targets
 
     def action_to_model(self, group: str, targets: ArrayLike, width: int) -> NDArray[np.float64]:
         """Convert targets of a group's joints, [..., J] rad or m, to its columns [..., width].
@@ -104,10 +105,10 @@ class RobotContract:
         Columns that move nothing are NaN.
         """
         mapped = self.action_groups[group]
-        array = np.asarray(targets, dtype=np.float64)
-        units = [self.joints[joint].action_units for joint in mapped.joints]
-        converted = [u.to_model(array[..., i]) for i, u in enumerate(units)]
-        return mapped.to_columns(np.stack(converted, axis=-1), width)
+        converted = np.array(targets, dtype=np.float64)
+        for i, joint in enumerate(mapped.joints):
+            converted[..., i] = self.joints[joint].action_units.to_model(converted[..., i])
+        return mapped.to_columns(converted, width)
 
 
 def load_contract(path: str | Path) -> RobotContract:

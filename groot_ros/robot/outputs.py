@@ -113,7 +113,8 @@ class ActionGroupMap:
     def to_joints(self, values: ArrayLike) -> NDArray[np.float64]:
         """Convert columns [..., D] to targets [..., joints], in the units of the checkpoint."""
         array = np.asarray(values, dtype=np.float64)
-        return np.concatenate([entry.to_joints(array) for entry in self.maps], axis=-1)
+        parts = [entry.to_joints(array) for entry in self.maps]
+        return np.concatenate([array[..., :0], *parts], axis=-1)
 
     def to_columns(self, targets: NDArray[np.float64], width: int) -> NDArray[np.float64]:
         """Return columns [..., width] that give these targets [..., joints]; ignored ones NaN."""

@@ -40,6 +40,23 @@ def cells(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
+def test_a_group_that_is_ignored_and_joints_that_are_only_measured_are_no_finding(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def edit(contract: dict) -> None:
+        del contract["outputs"]["gripper"]
+        contract["ignore"] = ["gripper.*"]
+        contract["controllers"] = [c for c in contract["controllers"] if "gripper" not in c["name"]]
+
+    path = robot(tmp_path, edit)
+    assert main(["inspect", "--checkpoint", str(checkpoint), "--robot", path]) == 0
+    text = capsys.readouterr().out
+    assert "fits robot so101" in text
+    assert "unused" not in text
+    assert [row[2] for row in cells(text) if row[:2] == ["gripper", "rad"]] == ["state"]
+    assert ["shoulder_pan", "rad", "offset"] in [row[:3] for row in cells(text)]
+
+
 def test_sizes_modalities_and_ranges_are_shown_without_reading_a_weight(
     checkpoint: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
