@@ -115,7 +115,8 @@ def _ranges(
         if span.modality == modality and span.group in widths:
             low, high = span.extremes if modality == "state" else (span.low, span.high)
             found[span.group] = [
-                ColumnRange(float(a), float(b)) for a, b in zip(low, high, strict=True)
+                ColumnRange(float(a), float(b), bool(span.relative_to))
+                for a, b in zip(low, high, strict=True)
             ]
     return found
 

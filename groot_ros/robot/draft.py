@@ -6,7 +6,7 @@ What cannot be known is filled in with a plausible value and marked with CHECK.
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
@@ -16,16 +16,23 @@ from groot_ros.robot.limit_sources import StatedLimits
 _ACCELERATION = {"revolute": 5.0, "continuous": 5.0, "prismatic": 1.0}
 #: Velocity limits where the URDF states none, rad/s and m/s.
 _VELOCITY = {"revolute": 1.0, "continuous": 1.0, "prismatic": 0.1}
-_GRIPPER = re.compile(r"grip|hand|claw|finger|suction", re.IGNORECASE)
+_GRIPPER = re.compile(r"grip|hand|claw|finger|knuckle|jaw|suction|vacuum", re.IGNORECASE)
+_SIDE = re.compile(r"left|right")
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
 @dataclass(frozen=True)
 class ColumnRange:
-    """Smallest and largest value of one column in the training data, in the data set's units."""
+    """Smallest and largest value of one column in the training data, in the data set's units.
+
+    Attributes:
+        relative: whether the values are offsets from the state.
+
+    """
 
     low: float
     high: float
+    relative: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ def draft_contract(known: Known) -> str:
     """Return the text of a commented contract of version 2."""
     columns = _assign(known)
     read = {joint for joints in columns.values() for joint in joints}
-    grippers = {j for g, joints in columns.items() if _GRIPPER.search(g) for j in joints}
+    grippers = _grippers(known, columns)
     joints = {n: s for n, s in known.joints.items() if n in read} or dict(known.joints)
     lines = [
         f"# Draft for {known.robot}. Everything that could not be known is marked CHECK.",
@@ -70,7 +77,13 @@ def draft_contract(known: Known) -> str:
         *(
             line
             for name, own in joints.items()
-            for line in _joint(name, own, name in grippers, _trained_range(known, columns, name))
+            for line in _joint(
+                name,
+                own,
+                name in grippers,
+                _trained_range(known.state, columns, name),
+                _trained_range(known.action, columns, name),
+            )
         ),
         *_inputs(known, columns),
         *_outputs(known, columns),
@@ -81,29 +94,68 @@ def draft_contract(known: Known) -> str:
 
 
 def _assign(known: Known) -> dict[str, list[str]]:
-    """Return group -> joints for its columns: the joints of the URDF, in order."""
+    """Return group -> joints for its columns, in the order of the URDF.
+
+    A group takes the joints that are named like it, then those of its side, then others of its
+    kind (of a gripper or not); joints that suit no group go to those that lack some.
+    """
+    widths = {group: len(ranges) for group, ranges in {**known.action, **known.state}.items()}
     left = list(known.joints)
     columns: dict[str, list[str]] = {}
-    for group, ranges in {**known.action, **known.state}.items():
-        own = [j for j in left if _same_part(group, j)][: len(ranges)]
-        columns[group] = own if len(own) == len(ranges) else left[: len(ranges)]
-        left = [j for j in left if j not in columns[group]]
+    for strict in (True, False):
+        for group, width in widths.items():
+            own = columns.get(group, [])
+            suiting = [j for j in left if not strict or _suits(group, j, widths)]
+            suiting.sort(key=lambda joint, group=group: _distance(group, joint))  # type: ignore[misc]
+            chosen = {*own, *suiting[: width - len(own)]}
+            columns[group] = [joint for joint in known.joints if joint in chosen]
+            left = [joint for joint in left if joint not in chosen]
     return columns
 
 
-def _same_part(group: str, joint: str) -> bool:
-    """Return whether group and joint are of the same side, and both or neither of a gripper."""
-    sides = ("left", "right")
-    same_side = all((side in group.lower()) == (side in joint.lower()) for side in sides)
-    return same_side and bool(_GRIPPER.search(group)) == bool(_GRIPPER.search(joint))
+def _suits(group: str, joint: str, groups: Iterable[str]) -> bool:
+    """Return whether a joint may belong to a group, by their names."""
+    if _named_like(group, joint):
+        return True
+    if any(_named_like(other, joint) for other in groups):
+        return False
+    sides = {_side(group), _side(joint)} - {""}
+    return len(sides) < 2 and bool(_GRIPPER.search(group)) == bool(_GRIPPER.search(joint))
+
+
+def _distance(group: str, joint: str) -> int:
+    return 0 if _named_like(group, joint) else 1 if _side(group) == _side(joint) else 2
+
+
+def _named_like(group: str, joint: str) -> bool:
+    return group.lower().removesuffix("s") in joint.lower()
+
+
+def _side(name: str) -> str:
+    found = _SIDE.search(name.lower())
+    return found.group() if found else ""
+
+
+def _grippers(known: Known, columns: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the joints that are named like grippers, and all of a hand without such a name."""
+    named = {joint for joint in known.joints if _GRIPPER.search(joint)}
+    hands = [
+        joints
+        for group, joints in columns.items()
+        if _GRIPPER.search(group) and not named.intersection(joints)
+    ]
+    found = named.union(*hands)
+    return {joint for joint in found if known.joints[joint].kind != "continuous"}
 
 
 def _trained_range(
-    known: Known, columns: Mapping[str, Sequence[str]], joint: str
+    groups: Mapping[str, Sequence[ColumnRange]], columns: Mapping[str, Sequence[str]], joint: str
 ) -> ColumnRange | None:
-    for group, ranges in known.state.items():
+    for group, ranges in groups.items():
         if joint in columns[group]:
-            return ranges[columns[group].index(joint)]
+            # One action column may move all joints of a group.
+            index = columns[group].index(joint) if len(ranges) > 1 else 0
+            return ranges[index] if index < len(ranges) else None
     return None
 
 
@@ -118,10 +170,15 @@ def _unit(stated: StatedLimits, gripper: bool, trained: ColumnRange | None) -> s
 
 
 def _joint(
-    name: str, stated: StatedLimits, gripper: bool, trained: ColumnRange | None
+    name: str,
+    stated: StatedLimits,
+    gripper: bool,
+    state: ColumnRange | None,
+    action: ColumnRange | None,
 ) -> Iterator[str]:
     limits = []
-    if math.isfinite(stated.lower) and math.isfinite(stated.upper):
+    ends = math.isfinite(stated.lower) and math.isfinite(stated.upper)
+    if ends and stated.kind != "continuous":
         limits.append(f"position: [{stated.lower:.6g}, {stated.upper:.6g}]")
     known = math.isfinite(stated.velocity)
     velocity = stated.velocity if known else _VELOCITY[stated.kind]
@@ -132,8 +189,13 @@ def _joint(
     yield f"    limits: {{{', '.join(limits)}}}  # CHECK: {check}"
     if gripper:
         yield "    gripper: true  # CHECK: closed at the lower limit?"
-    why = "unknown" if trained is None else _range(trained)
-    yield f"    unit_in: {_unit(stated, gripper, trained)}  # CHECK: unit of the data set, {why}"
+    unit = _unit(stated, gripper, state)
+    why = "unknown" if state is None else _range(state)
+    yield f"    unit_in: {unit}  # CHECK: unit of the data set, {why}"
+    if action is not None and not action.relative:
+        of_action = _unit(stated, gripper, action)
+        if of_action != unit:
+            yield f"    unit_out: {of_action}  # CHECK: unit of the actions, {_range(action)}"
 
 
 def _inputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -152,7 +214,8 @@ def _inputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str]
         for index, joint in enumerate(columns[group]):
             yield f"      - {{joint: {joint}}}  # column {index}, {_range(ranges[index])}"
         if missing := len(ranges) - len(columns[group]):
-            yield f"      # CHECK: {missing} more columns; the URDF has no joint left"
+            more = "1 more column" if missing == 1 else f"{missing} more columns"
+            yield f"      # CHECK: {more}; no joint of the URDF suits"
 
 
 def _outputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -161,16 +224,28 @@ def _outputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str
     yield "outputs:"
     ignored = []
     for group, ranges in known.action.items():
-        joints = columns[group]
+        joints = _moved(known, columns, group)
+        if not joints:
+            ignored.append(f"{group}.*")
+            continue
         ignored += [f"{group}.{i}" for i in range(len(joints), len(ranges))]
-        if joints:
-            yield f"  {group}:"
-            yield f"    - {{controller: {group}_controller, joints: [{', '.join(joints)}]}}"
+        one_for_all = len(ranges) == 1 < len(joints)
+        tail = ", columns: [0]" if one_for_all else ""
+        yield f"  {group}:"
+        yield f"    - {{controller: {group}_controller, joints: [{', '.join(joints)}]{tail}}}"
+        if one_for_all:
+            yield "    # CHECK: one column moves all of these; name one joint if the driver has one"
         for index, span in enumerate(ranges):
             yield f"    # column {index}: {_range(span)}"
     if ignored:
-        yield "# CHECK: columns that move nothing, because the URDF has no joint left"
+        yield "# CHECK: columns that move nothing, because no joint of the URDF suits"
         yield f"ignore: [{', '.join(ignored)}]"
+
+
+def _moved(known: Known, columns: Mapping[str, Sequence[str]], group: str) -> Sequence[str]:
+    """Return the joints that an action group moves; the others of its state are only measured."""
+    width = len(known.action[group])
+    return columns[group] if width == 1 else columns[group][:width]
 
 
 def _cameras(known: Known) -> Iterator[str]:
@@ -196,14 +271,15 @@ def _controllers(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator
     yield "# CHECK: names, types and joint order as in the controller manager."
     yield "controllers:"
     for group in known.action:
-        if columns[group]:
+        if joints := _moved(known, columns, group):
             yield f"  - name: {group}_controller"
             yield "    type: joint_trajectory_controller"
-            yield f"    joints: [{', '.join(columns[group])}]"
+            yield f"    joints: [{', '.join(joints)}]"
     for topic, kind in known.topics.items():
         if kind == "trajectory_msgs/msg/JointTrajectory":
             yield f"  # also live: {topic}"
 
 
 def _range(span: ColumnRange) -> str:
-    return f"trained from {span.low:.4g} to {span.high:.4g}"
+    of = "with offsets " if span.relative else ""
+    return f"trained {of}from {span.low:.4g} to {span.high:.4g}"

@@ -18,6 +18,7 @@ from groot_ros.robot.limit_sources import read_urdf
 
 VERSION_1 = Path(__file__).parents[1] / "data" / "so101_version_1.yaml"
 JOINTS = ("pan", "lift", "elbow", "wrist", "roll")
+SIDES = ("left", "right")
 
 
 @pytest.fixture
@@ -77,6 +78,57 @@ def test_more_columns_than_joints_are_ignored_and_marked(urdf: Path) -> None:
     legs = [ColumnRange(0.0, 1.0)] * 8
     text = draft_contract(Known("arm", read_urdf(urdf), "arm.urdf", action={"legs": legs}))
     assert "ignore: [legs.6, legs.7]" in text
+
+
+def test_a_draft_finds_the_joints_of_each_group_by_their_names(tmp_path: Path) -> None:
+    kinds = {"torso_lift": "prismatic", "pan": "revolute", "elbow": "revolute"}
+    kinds |= {"wrist": "continuous", "left_finger": "prismatic", "right_finger": "prismatic"}
+    path = tmp_path / "robo.urdf"
+    limit = '<limit lower="0" upper="0.4" velocity="1"/>'
+    lines = [f'<joint name="{name}" type="{kind}">{limit}</joint>' for name, kind in kinds.items()]
+    path.write_text(f'<robot name="robo">{"".join(lines)}</robot>')
+    turn, gap, percent = ColumnRange(-90, 90), ColumnRange(0, 0.4), ColumnRange(0, 100)
+    state = {"arm": [turn] * 3, "torso": [gap], "hand": [gap, gap]}
+    action = {"arm": [ColumnRange(-5, 5, relative=True)] * 3, "hand": [percent], "legs": [gap] * 4}
+    out = tmp_path / "robo.yaml"
+    out.write_text(draft_contract(Known("robo", read_urdf(path), str(path), (), state, action)))
+    robot = load_contract(out)
+    fingers = ("left_finger", "right_finger")
+    assert robot.state_groups == {
+        "arm": ("pan", "elbow", "wrist"),
+        "torso": ("torso_lift",),
+        "hand": fingers,
+    }
+    assert {name: group.joints for name, group in robot.action_groups.items()} == {
+        "arm": ("pan", "elbow", "wrist"),
+        "hand": fingers,
+        "legs": (),
+    }
+    assert {c.name: c.joints for c in robot.controllers} == {
+        "arm_controller": ("pan", "elbow", "wrist"),
+        "hand_controller": fingers,
+    }
+    assert [name for name, joint in robot.joints.items() if joint.gripper] == list(fingers)
+    assert robot.action_to_si("hand", [50.0]) == pytest.approx([0.2, 0.2])
+    assert robot.joints["pan"].action_units == robot.joints["pan"].units
+    assert robot.action_groups["hand"].width_problem(1) == ""
+
+
+def test_a_draft_keeps_the_sides_of_two_arms_apart(tmp_path: Path) -> None:
+    path = tmp_path / "two.urdf"
+    names = [f"{side}_{part}" for part in ("lift", "elbow", "left_knuckle") for side in SIDES]
+    limit = '<limit lower="0" upper="0.8" velocity="1"/>'
+    lines = [f'<joint name="{name}" type="revolute">{limit}</joint>' for name in names]
+    path.write_text(f'<robot name="two">{"".join(lines)}</robot>')
+    one = ColumnRange(0, 0.8)
+    groups = {"right_arm": [one] * 2, "left_arm": [one] * 2, "right_hand": [one]}
+    out = tmp_path / "two.yaml"
+    out.write_text(draft_contract(Known("two", read_urdf(path), str(path), (), groups, groups)))
+    assert load_contract(out).state_groups == {
+        "right_arm": ("right_lift", "right_elbow"),
+        "left_arm": ("left_lift", "left_elbow"),
+        "right_hand": ("right_left_knuckle",),
+    }
 
 
 def test_upgrading_keeps_meaning_comments_and_the_old_file(
