@@ -24,6 +24,7 @@ class Snapshot:
         infer_p50: sum of the stages' median durations, s.
         travelled: joint -> range of its measured position, rad or m.
         policy_rejections: reason -> count, from the policy's status.
+        latched_stop: reason of the executor's stop that only ~/resume ends; empty without one.
 
     """
 
@@ -32,6 +33,7 @@ class Snapshot:
     infer_p50: float = 0.0
     travelled: dict[str, float] = field(default_factory=dict)
     policy_rejections: dict[str, int] = field(default_factory=dict)
+    latched_stop: str = ""
 
 
 class Operator:
@@ -95,6 +97,7 @@ class Operator:
     def _on_executor(self, msg: ExecutorState) -> None:
         with self._lock:
             self._seen.chunk_age = msg.chunk_age
+            self._seen.latched_stop = msg.reason if msg.latched else ""
         if msg.status == ExecutorState.RUNNING:
             self.running.set()
 

@@ -47,7 +47,8 @@ def add_config_options(
             else:
                 keywords["type"] = type(parameter.default)
             keywords["metavar"] = field.upper()
-        parser.add_argument(option, help=_help(parameter, default), **keywords)
+        shown = "" if field in required else default
+        parser.add_argument(option, help=_help(parameter, shown), **keywords)
         if parameter.former_name:
             former: dict[str, Any] = {"type": keywords.get("type")}
             if isinstance(parameter.default, bool):

@@ -167,6 +167,8 @@ def _watch(
             if now >= next_line:
                 next_line = now + interval
                 progress.refresh()
+    if reason := operator.snapshot().latched_stop:
+        print(f"warning: the executor stopped the robot: {reason}", file=sys.stderr)
     return "" if dead is None else supervisor.exit_report(dead)
 
 

@@ -173,8 +173,8 @@ class JointTracking(_TrackingCheck):
             apart = f"commanded {commanded[worst]:.3f}, measured {measured[worst]:.3f}"
             if why.cause == Cause.STANDING:
                 return (
-                    f"{name} does not follow: {apart}, standing still ({size}, {limit}): is its "
-                    "controller active and its motor powered?"
+                    f"{name} does not follow: {apart}, standing still ({size}, {limit}): is it "
+                    "blocked? Is its controller active and its motor powered?"
                 )
             return (
                 f"{name} does not follow: {apart} ({size}, {limit}): is it blocked, or does "

@@ -84,14 +84,15 @@ def test_the_help_shows_description_choices_and_default(capsys):
     add_config_options(
         parser,
         PolicyConfig,
-        ["checkpoint", "engine"],
+        ["checkpoint", "embodiment", "engine"],
         defaults={"engine": "torch"},
-        required=["checkpoint"],
+        required=["checkpoint", "embodiment"],
     )
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "auto, cuda_graph, onnxruntime, reference, tensorrt, torch (default: torch)" in text
+    assert "default: new_embodiment" not in text
     assert "unproven" not in text
     with pytest.raises(SystemExit):
         parser.parse_args([])

@@ -111,7 +111,7 @@ def test_a_blocked_arm_is_told_apart_from_a_late_one():
     bench.run(3.0)
     assert "j1 does not follow: commanded" in bench.state.reason
     assert "standing still" in bench.state.reason
-    assert "is its controller active and its motor powered?" in bench.state.reason
+    assert "is it blocked? Is its controller active and its motor powered?" in bench.state.reason
 
 
 def test_a_controller_that_scales_without_reporting_it_is_told():
