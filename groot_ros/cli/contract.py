@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ORDER = (
     "version",
     "robot",
+    "model",
     "action_dt",
     "urdf",
     "joint_limits",
@@ -199,8 +200,6 @@ def _upgraded(path: Path) -> str:
     if version_of(root) == VERSION:
         raise ValueError(f"{path}: is a contract of version {VERSION} already")
     new = version_1.upgrade(root)
-    if replace(parse_contract(new, folder=path.parent), warnings=()) != replace(old, warnings=()):
-        raise AssertionError(f"{path}: version 2 would not say the same; please report this file")
     comments = list(
         takewhile(lambda line: line.startswith("#"), path.read_text(encoding="utf-8").splitlines())
     )
@@ -209,7 +208,11 @@ def _upgraded(path: Path) -> str:
         if key in new:
             lines += ["", f"{key}:"] if isinstance(new[key], dict | list) else []
             lines += _lines(key, new[key])
-    return "\n".join(lines) + "\n"
+    text = "\n".join(lines) + "\n"
+    same = parse_contract(yaml.safe_load(text), folder=path.parent)
+    if replace(same, warnings=()) != replace(old, warnings=()):
+        raise AssertionError(f"{path}: version 2 would not say the same; please report this file")
+    return text
 
 
 def _lines(key: str, value: Any) -> list[str]:

@@ -135,11 +135,14 @@ def test_upgrading_keeps_meaning_comments_and_the_old_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "arm.yaml"
-    path.write_bytes(VERSION_1.read_bytes())
+    before = VERSION_1.read_text().replace("robot: so101\n", "robot: so101\nmodel: arm.xml\n")
+    path.write_text(before)
     assert main(["contract", "upgrade", str(path)]) == 0
-    assert (tmp_path / "arm.yaml.version_1").read_bytes() == VERSION_1.read_bytes()
-    old, new = load_contract(VERSION_1), load_contract(path)
+    backup = tmp_path / "arm.yaml.version_1"
+    assert backup.read_text() == before
+    old, new = load_contract(backup), load_contract(path)
     assert replace(new, warnings=()) == replace(old, warnings=())
+    assert new.model == tmp_path / "arm.xml"
     assert (len(old.warnings), new.warnings) == (1, ())
     assert path.read_text().startswith("# The SO-101 arm")
     assert main(["contract", "upgrade", str(path)]) == 2
