@@ -178,7 +178,7 @@ def _rows(robot: "RobotContract") -> list[list[str]]:
 
 
 def _upgrade(args: argparse.Namespace) -> int:
-    """Convert a contract of version 1. The old file is kept; comments are not carried over."""
+    """Convert a contract of version 1. The old file is kept, and the comments at its top."""
     text = _upgraded(args.file)
     if args.out is None:
         backup = args.file.with_name(f"{args.file.name}.version_1")

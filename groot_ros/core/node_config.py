@@ -13,7 +13,7 @@ MAX_INFERENCE_STEPS = 100
 #: "auto" is the fastest engine that was validated on this machine.
 ENGINE_CHOICES = ("auto", *module_names("runtime/engines"))
 DTYPE_CHOICES = ("auto", "bfloat16", "float32")
-ROBOT_DESCRIPTION = "Robot contract: path of a YAML file, or the name of a shipped one (so101)"
+ROBOT_DESCRIPTION = "Robot contract: path of a YAML file, or the name of a shipped one"
 
 
 @dataclass(frozen=True)

@@ -108,8 +108,8 @@ def shipped_model(name: str) -> Path:
     if not path.is_file():
         names = ", ".join(sorted(p.stem for p in folder.glob("*.xml")))
         raise ValueError(
-            f"there is no simulated robot '{name}' (there are: {names}): name an MJCF file with the "
-            "key 'model' of the robot contract"
+            f"there is no simulated robot '{name}' (there are: {names}): name an MJCF file with "
+            "the key 'model' of the robot contract"
         )
     return path
 
