@@ -123,7 +123,8 @@ class SimulatedArm:
         positions = np.clip(np.asarray(joints, dtype=np.float64), *self.limits.T)
         self.data.qpos[robot.qpos] = positions[robot.rows]
         self.data.qvel[robot.qvel] = 0.0
-        self.data.act[robot.act] = positions[robot.rows]
+        filtered = robot.act >= 0
+        self.data.act[robot.act[filtered]] = positions[robot.rows[filtered]]
         self.data.ctrl[:] = positions
         for follower, row in robot.mirrored:
             self.data.qpos[follower] = positions[row]

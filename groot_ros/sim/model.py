@@ -26,11 +26,12 @@ class RobotModel:
     Attributes:
         mujoco: the compiled model; a new one each time, because models can be changed.
         joints: names.
-        limits: lower and upper position [n, 2], rad or m.
+        limits: lower and upper position [n, 2], rad or m; infinite for a joint without limits.
         home: rest position [n].
         cubes: colours; the body of a cube is called "<colour>_cube".
         rows: index in [n] of those actuators that have a joint, [m].
-        qpos, qvel, act: where position, velocity and filtered set point of these are, [m].
+        qpos, qvel, act: where position, velocity and filtered set point of these are, [m]; act is
+            -1 for an actuator without a filter (`timeconst`).
         mirrored: (qpos of a joint that follows, row of the joint that it follows).
 
     """
@@ -71,7 +72,8 @@ class RobotModel:
         rows = actuators[has_joint]
         moved = model.actuator_trnid[rows, 0]
         limits = model.actuator_ctrlrange.copy()
-        limits[rows] = model.jnt_range[moved]
+        endless = model.jnt_limited[moved, None] == 0
+        limits[rows] = np.where(endless, (-np.inf, np.inf), model.jnt_range[moved])
         qpos = model.jnt_qposadr[moved]
         bodies = [model.body(i).name for i in range(model.nbody)]
         home = model.key(HOME_KEY).ctrl.copy()

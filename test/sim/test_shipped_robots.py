@@ -267,3 +267,19 @@ def test_a_model_that_cannot_be_simulated_is_an_error_of_one_line(tmp_path, text
         RobotModel.load(path)
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_an_endless_joint_and_an_actuator_without_a_filter_are_simulated(tmp_path):
+    path = tmp_path / "robot.xml"
+    path.write_text(
+        '<mujoco><option gravity="0 0 0"/><worldbody><body><joint name="j" damping="1"/>'
+        '<geom size="0.1"/></body></worldbody><actuator><position name="j" joint="j" kp="100"/>'
+        '</actuator><keyframe><key name="home" ctrl="0.5"/></keyframe></mujoco>'
+    )
+    arm = SimulatedArm(0.004, path)
+    assert arm.positions == pytest.approx([0.5])
+    assert arm.limits.tolist() == [[-np.inf, np.inf]]
+    arm.command([7.0])
+    for _ in range(2000):
+        arm.step()
+    assert arm.positions == pytest.approx([7.0], abs=0.01)
