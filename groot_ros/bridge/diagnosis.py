@@ -5,7 +5,7 @@ Each status is compared with the previous one: only what was counted since then 
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -106,8 +106,10 @@ class ExecutorDiagnosis:
 
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, grippers: Collection[str] = ()) -> None:
+        """Diagnose the node `name`; chunks may disagree about `grippers`, which open and close."""
         self._name = f"{name}: motion"
+        self._grippers = grippers
         self._lasting = LastingProblems()
         self.to_log: tuple[str, ...] = ()
         self._before: ExecutorState | None = None
@@ -129,9 +131,9 @@ class ExecutorDiagnosis:
             if state.limited_chunks[i] > (before.limited_chunks[i] if before else 0)
         ]
         accepted = state.accepted - (before.accepted if before else 0)
+        splices = zip(map(abs, state.splice_discontinuity), state.joint_names, strict=True)
         discontinuity, joint = max(
-            zip(map(abs, state.splice_discontinuity), state.joint_names, strict=True),
-            default=(0.0, ""),
+            (splice for splice in splices if splice[1] not in self._grippers), default=(0.0, "")
         )
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
         findings += [f for f in _stopped(state) if f.text not in faults]

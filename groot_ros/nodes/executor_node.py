@@ -107,7 +107,7 @@ class ExecutorNode(ManagedNode):
             self.get_logger().warning(f"{warning.check}: {warning}")
         control = self.control = Executor(contract, self._settings.config)
         self._operator.set_executor(control)
-        self._reports.reset(contract.robot)
+        self._reports.reset(contract)
         for controller in contract.controllers:
             try:
                 output = controller_type(controller.type).connect(self, controller, self.guarded)

@@ -22,6 +22,7 @@ from groot_ros.core import ExecutorState as StateRecord
 from groot_ros.msg import ExecutorState
 from groot_ros.nodes.realtime import TickTiming
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
+from groot_ros.robot import RobotContract
 
 #: Time in which the same reason is logged only once, ns.
 _QUIET_NS = 5 * NS_PER_S
@@ -41,11 +42,13 @@ class ExecutorReports:
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         self.reset()
 
-    def reset(self, robot: str = "") -> None:
-        """Forget what was reported before; `robot` is the name of the robot, if known."""
-        self._robot = robot
+    def reset(self, robot: RobotContract | None = None) -> None:
+        """Forget what was reported before; `robot` is the robot that is driven, if known."""
+        self._robot = "" if robot is None else robot.robot
+        joints = {} if robot is None else robot.joints
+        grippers = {name for name, joint in joints.items() if joint.gripper is not None}
         self._rejections = RejectionCounts(_QUIET_NS)
-        self._diagnosis = ExecutorDiagnosis(self._node.get_name())
+        self._diagnosis = ExecutorDiagnosis(self._node.get_name(), grippers)
         self._lasting = LastingProblems()
         self._last: StateRecord | None = None
         self._output_faults: Sequence[str] = ()

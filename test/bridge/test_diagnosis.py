@@ -97,6 +97,15 @@ def test_a_past_fault_is_not_reported_again_but_stays_in_the_values():
     assert diagnosis.status(again).message == "rejected 1 times: too_old"
 
 
+def test_chunks_that_open_and_close_a_gripper_do_not_disagree():
+    state = executor(splice_discontinuity=(0.02, 0.9), accepted=1)
+    told = ExecutorDiagnosis("e").status(state)
+    assert (told.level, told.message) == (WARN, "consecutive chunks disagree by 0.90 at lift")
+    as_gripper = ExecutorDiagnosis("e", {"lift"}).status(state)
+    assert as_gripper.level == OK
+    assert values(as_gripper)["splice discontinuity"] == "0.0200 (pan)"
+
+
 def test_errors_come_before_warnings():
     status = ExecutorDiagnosis("e").status(
         executor(underruns=1, rejections={"too_old": 1, "second_policy": 2})
