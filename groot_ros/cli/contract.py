@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from groot_ros.cli import add_command, pluralise
+from groot_ros.core import ns_to_s
 from groot_ros.evaluation.table import format_table
 
 if TYPE_CHECKING:
     from groot_ros.families.family import GroupRange
-    from groot_ros.robot import RobotContract
+    from groot_ros.robot import Camera, JointStateSource, RobotContract
     from groot_ros.robot.draft import ColumnRange
 
 #: Keys of the top level in the order of the reference page.
@@ -150,11 +151,22 @@ def _check(args: argparse.Namespace) -> int:
     print(f"{path}: robot {robot.robot}, {pluralise(len(robot.joints), 'joint')}")
     header = ["joint", "type", "from", "to", "unit", "speed", "read by", "moved by", "controller"]
     print(format_table(header, _rows(robot)))
+    for group in robot.action_groups.values():
+        columns = "*" if group.all_ignored else ", ".join(map(str, sorted(group.ignored)))
+        if columns:
+            print(f"ignored columns of {group.name}: {columns}")
     for view, camera in robot.cameras.items():
-        print(f"camera {view}: {camera.topic}, {camera.encoding}, {camera.rate:g} Hz")
+        print(f"camera {view}: {camera.topic}, {camera.encoding}, {_timing(camera)}")
     for source in robot.sources:
-        print(f"source {source.name}: {source.topic}, {len(source.joints)} joints")
+        joints = pluralise(len(source.joints), "joint")
+        print(f"source {source.name}: {source.topic}, {joints}, {_timing(source)}")
     return 1 if any(finding.severity is Severity.ERROR for finding in found) else 0
+
+
+def _timing(topic: "Camera | JointStateSource") -> str:
+    rate = f"{topic.rate:g} Hz" if topic.rate else "rate not stated"
+    latency = f", latency {ns_to_s(topic.latency_ns):g} s" if topic.latency_ns else ""
+    return f"{rate}, stamp {topic.stamp}{latency}"
 
 
 def _rows(robot: "RobotContract") -> list[list[str]]:

@@ -146,6 +146,13 @@ def version_of(root: Fields) -> int:
 
 def _parse_any(root: Fields, folder: Path) -> RobotContract:
     if version_of(root) == VERSION:
+        old = [key for key in version_1.FORMER_KEYS if key in root.value]
+        if old and "inputs" not in root.value:
+            raise root.error(
+                "version",
+                f"is {VERSION}, but '{old[0]}' is a key of version 1: remove 'version', then "
+                "convert the file with 'groot-ros contract upgrade'",
+            )
         return _parse(root, folder)
     try:
         new = Fields(

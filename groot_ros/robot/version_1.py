@@ -16,6 +16,8 @@ from groot_ros.robot.joint import UnitMap
 
 #: Keys of the top level that both versions have.
 _SHARED = ("robot", "model", "action_dt", "urdf", "joint_limits", "cameras", "controllers")
+#: Keys of the top level that version 2 does not have.
+FORMER_KEYS = ("groups", "joint_states", "gripper")
 #: Keys of a joint that are not its limits.
 _OTHER_KEYS = ("type", "model")
 #: Place that an error of version 2 names -> place in version 1.

@@ -169,6 +169,20 @@ def test_check_prints_each_joint_with_what_reads_and_moves_it(
     assert expected.split() in rows
 
 
+def test_check_prints_what_is_ignored_and_how_inputs_are_dated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "arm.yaml"
+    text = robot_path("so101").read_text()
+    late = "rate: 50.0, stamp: arrival, latency: 0.01"
+    path.write_text(text.replace("rate: 100.0", late) + "ignore: [legs.*]\n")
+    assert main(["contract", "check", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "ignored columns of legs: *" in out
+    assert "joint_states, 6 joints, 50 Hz, stamp arrival, latency 0.01 s" in out
+    assert "camera front: front/image_raw, rgb8, 30 Hz, stamp header" in out
+
+
 def test_check_fails_on_what_the_executor_s_configure_refuses(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -296,3 +296,10 @@ def test_a_joint_that_no_group_has_stays_measured(load_changed_version_1):
 
     arm, hand = load_changed_version_1(change).sources
     assert (arm.joints, hand.joints) == (ARM, ("gripper",))
+
+
+def test_a_contract_of_version_1_that_says_2_is_told_how_to_convert_it(tmp_path):
+    path = tmp_path / "arm.yaml"
+    path.write_text("version: 2\n" + SO101_VERSION_1.read_text(encoding="utf-8"))
+    with pytest.raises(ContractError, match=r"'groups' is a key of version 1.*contract upgrade"):
+        load_contract(path)
