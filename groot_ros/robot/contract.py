@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from groot_ros.core.config_reader import Fields
+from groot_ros.core.share import share_directory
 from groot_ros.robot import version_1
 from groot_ros.robot.controller import Controller, read_controller
 from groot_ros.robot.fields import ContractError
@@ -195,13 +196,19 @@ def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotC
         inputs.sources,
         controllers,
         warnings,
-        folder / root.name("model") if root.has("model") else None,
+        _model_file(root.name("model"), folder) if root.has("model") else None,
         read_speed_scaling(root),
     )
     root.finish()
     _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])
     _check_distinct(root, "inputs", "topic", [s.topic for s in contract.sources])
     return contract
+
+
+def _model_file(name: str, folder: Path) -> Path:
+    """Return a path relative to the contract, else to config/robots: a copied contract has it."""
+    shipped = share_directory() / "config" / "robots" / name
+    return shipped if not (folder / name).exists() and shipped.is_file() else folder / name
 
 
 def _read_other_limits(root: Fields, folder: Path) -> Callable[[str], StatedLimits]:

@@ -168,3 +168,14 @@ def test_without_the_section_the_robot_does_not_report_its_speed_scaling(so101):
 def test_mistakes_in_the_section_of_the_speed_scaling_are_named(load_changed, section, problem):
     with pytest.raises(ContractError, match=problem):
         load_changed(lambda contract: contract.update(speed_scaling=section))
+
+
+def test_a_copy_of_a_shipped_contract_keeps_its_model(load_changed, tmp_path):
+    shipped = load_changed(lambda _: None).model
+    assert shipped is not None
+    assert shipped.is_file()
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "so101.xml").write_text("<mujoco/>")
+    assert load_changed(lambda _: None).model == tmp_path / "models" / "so101.xml"
+    other = load_changed(lambda contract: contract.update(model="mine.xml"))
+    assert other.model == tmp_path / "mine.xml"
