@@ -132,7 +132,7 @@ class Policy:
                     f"model family '{self.spec.family}' cannot continue committed motion: set "
                     "rtc.mode to off"
                 )
-            converted = self._columns.action_to_model(prefix.values)
+            converted = self._columns.prefix_to_model(prefix.values, observation.state)
             inputs |= self._processor.condition(replace(prefix, values=converted), state)
         encoded = time.perf_counter()
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Convert between the columns of a checkpoint and the joints of a robot."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +14,8 @@ from groot_ros.robot import RobotContract
 
 Array = NDArray[np.float64]
 _POSE_UNITS = ("m",) * 3 + ("1",) * 6
+#: rad from half a turn within which absolute targets of a continuous joint may be of either sign.
+_SEAM = math.pi / 4
 
 
 class RobotColumns:
@@ -72,6 +75,47 @@ class RobotColumns:
             width = self._spec.action_groups[name]
             converted[name] = robot.action_to_model(name, values, width)
         return converted
+
+    def prefix_to_model(
+        self, prefix: Mapping[str, Array], state: Mapping[str, Array]
+    ) -> dict[str, Array]:
+        """Convert committed motion to columns of the checkpoint, as seen from a new state.
+
+        The executor counts the turns of a continuous joint, a driver may not: each such joint is
+        changed by whole turns, to begin nearest to the state, or to 0 without one. Its absolute
+        targets near the seam of a driver that reports (-pi, pi] are left out: the data set has
+        them on either side, and a mean of the two would be half a turn away.
+
+        Args:
+            prefix: action group -> targets [K, J] in rad and m.
+            state: state group -> [T, D] in rad and m; the last step counts.
+
+        """
+        robot = self._robot
+        if robot is None:
+            return dict(prefix)
+        endless = {name for name, joint in robot.joints.items() if joint.kind == "continuous"}
+        if not endless:
+            return self.action_to_model(prefix)
+        now = {
+            joint: float(state[group][-1, column])
+            for group, joints in robot.state_groups.items()
+            if group in state
+            for column, joint in enumerate(joints)
+        }
+        relative = {r.group for r in self._spec.ranges if r.relative_to and r.modality == "action"}
+        turned = {}
+        for group, values in prefix.items():
+            turned[group] = np.array(values, dtype=np.float64)
+            for column, joint in enumerate(robot.action_groups[group].joints):
+                if joint not in endless:
+                    continue
+                angles, near = turned[group][:, column], now.get(joint, 0.0)
+                angles += math.tau * np.round((near - angles[0]) / math.tau)
+                at_seam = bool((np.abs(angles) > math.pi - _SEAM).any())
+                if group not in relative and at_seam and abs(near) <= math.pi:
+                    angles[:] = np.nan
+        return self.action_to_model(turned)
 
     def moves(self, name: str) -> bool:
         """Return whether an action group moves a joint of the robot, or there is no contract."""
