@@ -30,7 +30,9 @@ from groot_ros.robot.controller import CommandOutput, Controller, ControllerType
 from groot_ros.robot.joint import GripperEnds, Joint
 
 #: Checks of fault() after which a missing server or subscriber is reported: discovery takes time.
-CHECKS_UNTIL_ABSENT = 2
+#: At the start its node may be starting, too: this matters once there is something to send.
+_CHECKS_UNTIL_ABSENT = 2
+_CHECKS_AT_START = 15
 #: Checks of fault() for which a goal of another node is reported: goals are short.
 _FOREIGN_CHECKS = 3
 #: Number of goals that are remembered. A controller ends a superseded goal; more stay open only
@@ -74,6 +76,25 @@ class _Goal:
     sent_ns: int
     handle: Any = None
     cancelled: bool = False
+
+
+class PresenceCheck:
+    """Decides when a server or subscriber that is not found is missing."""
+
+    def __init__(self) -> None:
+        self._limit = _CHECKS_AT_START
+        self._absent_checks = 0
+
+    def expect(self) -> None:
+        """Record that it is needed, or was found: from now on it should be there."""
+        self._limit = _CHECKS_UNTIL_ABSENT
+
+    def is_missing(self, found: bool) -> bool:
+        """Return whether it is missing, from one more check."""
+        self._absent_checks = 0 if found else self._absent_checks + 1
+        if found:
+            self.expect()
+        return self._absent_checks >= self._limit
 
 
 class MissingPackageError(ValueError):
@@ -191,7 +212,7 @@ class GripperOutput(CommandOutput):
         self._newest: _Goal | None = None
         self._foreign_checks = 0
         self._fault = ""
-        self._absent_checks = 0
+        self._server = PresenceCheck()
 
     def send(self, command: NDArray[np.float64], now_ns: int) -> None:
         """Send a goal if the target, [1] rad or m, has moved enough since the last one."""
@@ -202,6 +223,7 @@ class GripperOutput(CommandOutput):
             return
         if not self._client.server_is_ready():
             self._schedule.record_undelivered(now_ns)
+            self._server.expect()
             return
         self._schedule.record_sent(target, now_ns)
         position = self._options.to_goal_position(target)
@@ -226,16 +248,16 @@ class GripperOutput(CommandOutput):
 
     def fault(self) -> str:
         """Return why the gripper cannot be commanded, or how its last goal failed, or ""."""
-        if self._client.server_is_ready():
-            self._absent_checks = 0
+        found = self._client.server_is_ready()
+        is_missing = self._server.is_missing(found)
+        if found:
             if not self._foreign_checks:
                 return self._fault
             self._foreign_checks -= 1
             return f"another node sends goals to {self._name}: stop one of them"
         # A server that comes back does not know the last goal.
         self._schedule.forget()
-        self._absent_checks += 1
-        if self._absent_checks < CHECKS_UNTIL_ABSENT:
+        if not is_missing:
             return ""
         return (
             f"{self._name} cannot be commanded: no server of the action "

@@ -273,3 +273,23 @@ def test_without_a_server_the_fault_says_so_and_the_target_is_sent_when_it_is_th
     stage.target(0.03)
     stage.start_server()
     assert stage.goal(0.03).command.position == 0.03
+
+
+def test_a_server_that_is_still_starting_is_missing_once_a_target_is_due(begin):
+    stage = begin()
+    (controller,) = contract(action="starts_later").controllers
+    output = stage.kind.connect(stage.node, controller, stage.node.guarded)
+    assert [output.fault() for _ in range(10)] == [""] * 10
+    output.send(np.array([0.03]), stage.now_ns)
+    assert "no server of the action 'starts_later'" in output.fault()
+    output.destroy()
+
+
+def test_a_server_that_never_starts_is_missing_without_a_target_too(begin):
+    stage = begin()
+    (controller,) = contract(action="never_starts").controllers
+    output = stage.kind.connect(stage.node, controller, stage.node.guarded)
+    faults = [output.fault() for _ in range(20)]
+    assert faults[9] == ""
+    assert "no server of the action 'never_starts'" in faults[-1]
+    output.destroy()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.bridge.gripper_action import CHECKS_UNTIL_ABSENT, require_gripper
+from groot_ros.bridge.gripper_action import PresenceCheck, require_gripper
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
 from groot_ros.robot.joint import Joint
@@ -83,21 +83,18 @@ class DigitalOutput(CommandOutput):
             _PERIOD, self._publish, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
         self.topics = (self._publisher.topic_name,)
-        self._absent_checks = 0
+        self._subscriber = PresenceCheck()
 
     def send(self, command: NDArray[np.float64], now_ns: int) -> None:
         """Publish the value if the position, [1] rad or m, has crossed the threshold."""
+        self._subscriber.expect()
         if self._value.update(float(command[0])):
             self._publish()
             self._repeat.reset()
 
     def fault(self) -> str:
         """Return that no node receives the value, or an empty string."""
-        if self._publisher.get_subscription_count():
-            self._absent_checks = 0
-            return ""
-        self._absent_checks += 1
-        if self._absent_checks < CHECKS_UNTIL_ABSENT:
+        if not self._subscriber.is_missing(self._publisher.get_subscription_count() > 0):
             return ""
         return (
             f"digital output '{self._controller.name}' cannot be commanded: no node subscribes to "
