@@ -86,7 +86,7 @@ class PresenceCheck:
         self._absent_checks = 0
 
     def expect(self) -> None:
-        """Record that it is needed, or was found: from now on it should be there."""
+        """Record that it is needed, or was found, and is reported when it is missing."""
         self._limit = _CHECKS_UNTIL_ABSENT
 
     def is_missing(self, found: bool) -> bool:

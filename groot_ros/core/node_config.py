@@ -145,6 +145,14 @@ class SimRobotConfig:
     control_rate: float = parameter(
         250.0, "Rate of controllers and physics", unit="Hz", minimum=50.0, maximum=1000.0
     )
+    controller_state_rate: float = parameter(
+        50.0,
+        "Rate of controller_state of each joint_trajectory_controller, where control_msgs is "
+        "installed; 0 = never",
+        unit="Hz",
+        minimum=0.0,
+        maximum=1000.0,
+    )
     controller_distro: str = parameter(
         "jazzy",
         "ROS distribution whose joint_trajectory_controller is simulated",

@@ -29,6 +29,7 @@ from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.core import NS_PER_S, SimRobotConfig
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
+from groot_ros.nodes.sim_controller_states import ControllerStates
 from groot_ros.nodes.sim_grippers import GripperServer
 from groot_ros.robot import load_contract
 from groot_ros.robot.controller import controller_type
@@ -83,6 +84,9 @@ class SimRobotNode(Node):
             )
             for source in contract.sources
         ]
+        self._controller_states = ControllerStates(
+            self, self.robot, contract, parameters.config.controller_state_rate, start_ns
+        )
         self._cameras = {
             name: (
                 self.create_publisher(Image, camera.topic, qos.DRIVER),
@@ -165,6 +169,7 @@ class SimRobotNode(Node):
         self.robot.jump_to(now_ns)
         for _, _, timer in self._joint_states:
             timer.restart(now_ns)
+        self._controller_states.restart(now_ns)
         for _, timer in self._cameras.values():
             timer.restart(now_ns)
 
@@ -181,6 +186,7 @@ class SimRobotNode(Node):
                 )
                 state.header.stamp = ns_to_time(reading.stamp_ns)
                 publisher.publish(state)
+        self._controller_states.publish_due(now_ns)
         due = [name for name, (_, timer) in self._cameras.items() if timer.due(now_ns)]
         if due:
             self._frames.offer(now_ns, self.robot.scene, due)

@@ -63,12 +63,16 @@ class ControllerReport:
     Attributes:
         stamp_ns: time of the cycle.
         reference: joint -> desired position of the cycle, rad or m.
+        feedback: joint -> measured position of the cycle.
+        output: joint -> command of the cycle.
         speed_scaling: factor on the controller's trajectory clock.
 
     """
 
     stamp_ns: int
     reference: dict[str, float]
+    feedback: dict[str, float]
+    output: dict[str, float]
     speed_scaling: float
 
 
@@ -89,6 +93,7 @@ class TrajectoryController:
         self.speed_scaling = 1.0
         self._active = True
         self._desired: Knot | None = None
+        self._measured: Knot | None = None
         self._period_ns = s_to_ns(period)
         self._pending: SampledTrajectory | None = None
         self._running: SampledTrajectory | None = None
@@ -162,12 +167,13 @@ class TrajectoryController:
     @property
     def report(self) -> ControllerReport | None:
         """Return the report of the last cycle; None while inactive or before the first cycle."""
-        if self._desired is None:
+        if self._desired is None or self._measured is None or self._command is None:
             return None
-        positions = self._desired.position.tolist()
-        return ControllerReport(
-            self._command_ns, dict(zip(self.joints, positions, strict=True)), self.speed_scaling
+        reference, feedback, output = (
+            dict(zip(self.joints, knot.position.tolist(), strict=True))
+            for knot in (self._desired, self._measured, self._command)
         )
+        return ControllerReport(self._command_ns, reference, feedback, output, self.speed_scaling)
 
     def update(
         self, now_ns: int, positions: ArrayLike, velocities: ArrayLike
@@ -197,6 +203,7 @@ class TrajectoryController:
             self._running.start(now_ns, before, before_ns)
             self._traj_time_ns = now_ns
         ahead_ns = self._period_ns if self.rules.look_ahead else 0
+        self._measured = measured
         self._desired = self._running.sample(self._traj_time_ns)
         self._command = self._running.sample(self._traj_time_ns + ahead_ns)
         self._command_ns = now_ns

@@ -14,6 +14,7 @@ from groot_ros.robot import RobotContract
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.controllers import (
     RULES,
+    ControllerReport,
     DigitalController,
     Distro,
     ForwardController,
@@ -142,6 +143,11 @@ class SimulatedRobot:
         """Pass a message to a joint_trajectory_controller; raises TrajectoryRejected."""
         with self._lock:
             self._trajectory[controller].accept(message, self._now_ns)
+
+    def controller_report(self, controller: str) -> ControllerReport | None:
+        """Return the report of a joint_trajectory_controller; None before its first cycle."""
+        with self._lock:
+            return self._trajectory[controller].report
 
     def accept_values(self, controller: str, values: Sequence[float]) -> None:
         """Pass a command to a forward_command_controller; ValueError for a wrong size."""

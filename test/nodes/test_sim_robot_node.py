@@ -50,7 +50,7 @@ class World:
             ("/diagnostics", DiagnosticArray),
         ):
             self.seen[topic] = []
-            self.node.create_subscription(kind, topic, self._keep(topic), qos.DRIVER)
+            self.node.create_subscription(kind, topic, self.keep(topic), qos.DRIVER)
         self.commands = self.node.create_publisher(
             JointTrajectory, "arm_controller/joint_trajectory", qos.COMMAND
         )
@@ -61,7 +61,7 @@ class World:
         self.thread = threading.Thread(target=self.executor.spin, daemon=True)
         self.thread.start()
 
-    def _keep(self, topic):
+    def keep(self, topic):
         def on_message(msg):
             with self.changed:
                 self.seen[topic].append(msg)
@@ -253,6 +253,31 @@ def test_as_the_source_of_the_clock_it_renders_every_image_at_any_speed(world):
     assert min(ticks) < 60e9
     assert (np.diff(ticks) > 0).all()
     assert time_to_ns(world.seen["joint_states"][-1].header.stamp) < 600e9
+
+
+@pytest.mark.parametrize("world", [{"controller_state_rate": 25.0}], indirect=True)
+def test_its_trajectory_controllers_report_their_state(world):
+    control_msgs = pytest.importorskip("control_msgs.msg", reason="control_msgs is not installed")
+    world.seen["state"] = []
+    world.node.create_subscription(
+        control_msgs.JointTrajectoryControllerState,
+        "arm_controller/controller_state",
+        world.keep("state"),
+        qos.DRIVER,
+    )
+    world.wait_for("state")
+    now = time_to_ns(world.seen["state"][-1].header.stamp)
+    world.command(now + 200_000_000, 0.4)
+    world.wait(lambda: world.seen["state"][-1].reference.positions[0] == pytest.approx(0.4))
+    world.wait(lambda: abs(world.seen["state"][-1].feedback.positions[0] - 0.4) < 0.02)
+    last = world.seen["state"][-1]
+    assert tuple(last.joint_names) == JOINTS[:5]
+    assert last.output.positions[0] == pytest.approx(0.4)
+    error = np.subtract(last.reference.positions, last.feedback.positions)
+    np.testing.assert_allclose(last.error.positions, error)
+    assert last.speed_scaling_factor == 1.0
+    stamps = [time_to_ns(s.header.stamp) for s in world.seen["state"]]
+    assert np.diff(stamps).min() / 1e9 == pytest.approx(0.04, abs=0.0041)
 
 
 def test_a_parameter_that_is_read_once_cannot_be_changed(world):
