@@ -146,11 +146,17 @@ def _bayer_row(pattern: str, red_row: int, red_column: int) -> Encoding:
     name = f"bayer_{pattern}8"
     # Two pixels at least: every colour is in the picture then.
     return Encoding(
-        name, 1, partial(_bayer, red_row, red_column), width_multiple=2, height_multiple=2
+        name,
+        1,
+        partial(_bayer, red_row, red_column),
+        width_multiple=2,
+        height_multiple=2,
+        aliases=(f"bayer_{pattern[:2]}8",),
     )
 
 
-#: yuv422 and yuv422_yuy2 are the names of Humble, uyvy and yuyv those of Jazzy.
+#: yuv422 and yuv422_yuy2 are the names of Humble, uyvy and yuyv those of Jazzy; drivers of V4L2
+#: state yuyv422, those of GenICam bayer_rg8.
 ENCODINGS = (
     Encoding("rgb8", 3, _packed_rgb, untyped="8UC3"),
     Encoding("bgr8", 3, partial(_channels, 2, 1, 0), untyped="8UC3"),
@@ -158,8 +164,8 @@ ENCODINGS = (
     Encoding("bgra8", 4, partial(_channels, 2, 1, 0), untyped="8UC4"),
     Encoding("mono8", 1, partial(_channels, 0, 0, 0), untyped="8UC1", grey=True),
     Encoding("mono16", 2, _mono16, untyped="16UC1", grey=True),
-    Encoding("yuv422", 2, _uyvy, width_multiple=2, aliases=("uyvy",)),
-    Encoding("yuv422_yuy2", 2, _yuyv, width_multiple=2, aliases=("yuyv", "yuy2")),
+    Encoding("yuv422", 2, _uyvy, width_multiple=2, aliases=("uyvy", "uyvy422")),
+    Encoding("yuv422_yuy2", 2, _yuyv, width_multiple=2, aliases=("yuyv", "yuy2", "yuyv422")),
     Encoding("nv12", 1, partial(_yuv420, 0, 1), 2, 2, half_rows=3),
     Encoding("nv21", 1, partial(_yuv420, 1, 0), 2, 2, half_rows=3),
     _bayer_row("rggb", 0, 0),
@@ -223,7 +229,9 @@ def _advice(name: str) -> str:
         if known.lower() == name.lower():
             return advice
     if name.lower().startswith("bayer_"):
-        return f"set the driver to 8 bit, such as {name.lower().removesuffix('16')[:10]}8, or rgb8"
+        pattern = name.lower()[:10].rstrip("0123456789")
+        known = next((n for n in _BY_NAME if n.startswith(pattern)), "bayer_rggb8")
+        return f"set the driver to 8 bit, such as {known}, or rgb8"
     names = (*(row.name for row in ENCODINGS), *COMPRESSED)
     return f"state one of {', '.join(names)}"
 

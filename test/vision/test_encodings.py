@@ -34,12 +34,18 @@ BYTES_PER_PIXEL = {
     "yuv422_yuy2": 2,
     "yuyv": 2,
     "yuy2": 2,
+    "yuyv422": 2,
+    "uyvy422": 2,
     "nv12": 1,
     "nv21": 1,
     "bayer_rggb8": 1,
     "bayer_bggr8": 1,
     "bayer_gbrg8": 1,
     "bayer_grbg8": 1,
+    "bayer_rg8": 1,
+    "bayer_bg8": 1,
+    "bayer_gb8": 1,
+    "bayer_gr8": 1,
 }
 #: Encodings that define each pixel alone; in the others a pixel depends on its neighbours.
 PIXELWISE = sorted(name for name in BYTES_PER_PIXEL if not name.startswith("bayer"))
@@ -92,7 +98,7 @@ def expected_pixel(msg, row, column):
         colour = msg.data[(msg.height + row // 2) * msg.step + column // 2 * 2 :][:2]
         return bt601(here[0], *(colour if msg.encoding == "nv12" else reversed(colour)))
     pair = line[(column // 2) * 4 : (column // 2) * 4 + 4]
-    if msg.encoding in ("yuv422", "uyvy"):
+    if msg.encoding in ("yuv422", "uyvy", "uyvy422"):
         u, y, v = pair[0], pair[1 + 2 * (column % 2)], pair[2]
     else:
         u, y, v = pair[1], pair[2 * (column % 2)], pair[3]
@@ -259,6 +265,9 @@ def test_opencvs_type_does_not_pass_for_an_encoding_of_another_size(stated):
         ("YUYV", "yuv422_yuy2"),
         ("uyvy", "yuv422"),
         ("NV12", "nv12"),
+        ("yuyv422", "yuv422_yuy2"),
+        ("bayer_rg8", "bayer_rggb8"),
+        ("bayer_gr8", "bayer_grbg8"),
         ("bayer_rggb8", "bayer_rggb8"),
         ("RGB8", "rgb8"),
         ("jpg", "jpeg"),
@@ -277,6 +286,10 @@ def test_aliases_of_encodings_are_accepted_in_any_case(given_name, name):
         ("8UC1", ["mono8"]),
         ("16uc1", ["mono16"]),
         ("bayer_rggb16", ["bayer_rggb8"]),
+        ("bayer_gbrg12", ["bayer_gbrg8"]),
+        ("bayer_rg10", ["bayer_rggb8"]),
+        ("BAYER_GR12p", ["bayer_grbg8"]),
+        ("bayer_", ["bayer_rggb8"]),
         ("nv24", ["nv12", "nv21", "rgb8"]),
         ("rgb16", ["rgb8"]),
         ("compressed", ["jpeg", "png"]),
