@@ -146,7 +146,7 @@ class SimRobotConfig:
         250.0, "Rate of controllers and physics", unit="Hz", minimum=50.0, maximum=1000.0
     )
     controller_state_rate: float = parameter(
-        50.0,
+        20.0,
         "Rate of controller_state of each joint_trajectory_controller, where control_msgs is "
         "installed; 0 = never",
         unit="Hz",

@@ -1,76 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every shipped robot is driven by a random checkpoint through all nodes, over real DDS."""
 
-import threading
-from pathlib import Path
-
 import numpy as np
 import pytest
-import rclpy
-from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from support.policy_stage import wait_until
 from support.robot_checkpoint import write_robot_checkpoint
-from support.tiny_checkpoint import TAG
+from support.robot_world import FOLDER, World
 
-from groot_ros.nodes.executor_node import ExecutorNode
-from groot_ros.nodes.policy_node import PolicyNode
-from groot_ros.nodes.sim_robot_node import SimRobotNode
 from groot_ros.robot import load_contract
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
-
-FOLDER = Path(__file__).parents[2] / "config/robots"
-
-
-class World:
-    """Simulated robot, executor and policy in this process, one thread each."""
-
-    def __init__(self, robot, checkpoint):
-        parameters = {
-            "robot": FOLDER / f"{robot}.yaml",
-            "checkpoint": checkpoint,
-            "embodiment": TAG,
-            "device": "cpu",
-            "instruction": "move",
-            "discovery_timeout": 0.0,
-            "image_width": 64,
-            "image_height": 48,
-            "torch_threads": 1,
-        }
-        arguments = [a for name, value in parameters.items() for a in ("-p", f"{name}:={value}")]
-        rclpy.init(args=["--ros-args", *arguments])
-        self.sim, self.executor, self.policy = SimRobotNode(), ExecutorNode(), PolicyNode()
-        spinners = [SingleThreadedExecutor(), SingleThreadedExecutor(), MultiThreadedExecutor(4)]
-        self.nodes = (self.sim, self.executor, self.policy)
-        self.ended = threading.Event()
-        self.threads = [
-            threading.Thread(target=self._spin, args=pair)
-            for pair in zip(spinners, self.nodes, strict=True)
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def _spin(self, spinner, node):
-        spinner.add_node(node)
-        while not self.ended.is_set():
-            spinner.spin_once(timeout_sec=0.05)
-        for _ in range(10):  # answers of goals that have ended meanwhile
-            spinner.spin_once(timeout_sec=0.0)
-        spinner.shutdown()
-
-    def start(self):
-        assert self.executor.autostart()
-        assert self.policy.autostart()
-
-    def end(self):
-        for node in reversed(self.nodes):
-            node.close()
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-        for node in self.nodes:
-            node.destroy_node()
-        rclpy.shutdown()
 
 
 @pytest.fixture(scope="module", params=["arm7", "arm7_suction", "bimanual", "ur5e_robotiq"])
