@@ -70,7 +70,8 @@ class Check:
         file: where the key of its findings is: the robot contract, the checkpoint or a parameter.
         compares: what it compares, for people.
         remedy: how to fix what it finds.
-        needs: fields of the context, in the order of the arguments of `find`.
+        needs: fields of the context, in the order of the arguments of `find`. One whose name ends
+            in "?" may be unknown; `find` receives None then.
         find: returns the problems.
 
     """
@@ -85,8 +86,9 @@ class Check:
 
     def run(self, context: Context) -> list["Finding"]:
         """Return what it finds; nothing if something that it needs is not known."""
-        values = [getattr(context, name) for name in self.needs]
-        if any(value is None for value in values):
+        values = [getattr(context, name.removesuffix("?")) for name in self.needs]
+        pairs = zip(self.needs, values, strict=True)
+        if any(value is None and not name.endswith("?") for name, value in pairs):
             return []
         return [
             Finding(

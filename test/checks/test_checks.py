@@ -290,3 +290,15 @@ def test_real_time_chunking_without_overlap_has_no_effect(so101: RobotContract) 
     text = found(known(so101, policy=policy, latency=0.3))["chunk_overlap"]
     assert "a chunk of 16 steps is 10 steps late and 12 of its steps are executed" in text
     assert "chunk_overlap" not in found(known(so101, policy=policy, latency=0.1))
+
+
+def test_the_executor_alone_refuses_cameras_that_are_all_too_late(so101: RobotContract) -> None:
+    """With one that is not, the checkpoint may do without the late ones."""
+    one = camera(so101, "front", latency_ns=s_to_ns(2.0))
+    executor = ExecutorConfig()
+    assert not found(Context(robot=one, executor=executor))
+    both = camera(one, "wrist", latency_ns=s_to_ns(2.0))
+    text = found(Context(robot=both, executor=executor))["chunk_latency"]
+    assert "'cameras.front.latency' is 2 s, but the executor rejects chunks" in text
+    patient = ExecutorConfig(max_chunk_age=3.0)
+    assert not found(Context(robot=both, executor=patient))
