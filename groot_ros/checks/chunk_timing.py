@@ -46,6 +46,12 @@ class ChunkTiming:
         """Return the time from an observation until the next chunk can act."""
         return self.period + self.image_latency + self.latency
 
+    @property
+    def is_over(self) -> bool:
+        """Return whether its last step is due before the chunk is there."""
+        last = self.first + self.duration - self.dt
+        return last <= self.image_latency + self.latency
+
     def __str__(self) -> str:
         start = f", from {self.first:.3f} s after the observation" if self.first else ""
         images = f" + camera latency {self.image_latency:.3f} s" if self.image_latency else ""
@@ -94,7 +100,28 @@ def _chunk_duration(
             f"{timing.period:.3f} s"
             + (f", camera latency {timing.image_latency:.3f} s" if timing.image_latency else "")
             + (f", latency {timing.latency:.3f} s" if latency else "")
-            + "): the robot stops between chunks",
+            + (
+                "): every chunk is over before it can act (no_steps_left)"
+                if timing.is_over
+                else "): the robot stops between chunks"
+            ),
+        )
+
+
+def _chunk_over(spec: PolicySpec, robot: RobotContract, policy: PolicyConfig) -> Iterator[Problem]:
+    timing = chunk_timing(spec, robot, policy, 0.0)
+    if timing.is_over and timing.steps > 1:
+        end = timing.first + timing.duration - timing.dt
+        images = (
+            f", whose camera has a latency of {timing.image_latency:.3f} s"
+            if timing.image_latency
+            else ""
+        )
+        yield Problem(
+            "horizon",
+            f"is {timing.steps} steps of {timing.dt:.4f} s, the last of them {end:.3f} s after the "
+            f"observation{images}: every chunk is over before it "
+            "can act, and the executor rejects it (no_steps_left)",
         )
 
 
@@ -155,6 +182,15 @@ _FASTER = (
 )
 
 CHECKS = (
+    Check(
+        "chunk_over",
+        Severity.ERROR,
+        "checkpoint",
+        "the last step of a chunk with the latency of the cameras",
+        "use a checkpoint whose actions follow its observation, or correct the latency",
+        ("spec", "robot", "policy"),
+        _chunk_over,
+    ),
     Check(
         "chunk_duration",
         Severity.WARNING,

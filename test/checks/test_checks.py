@@ -302,3 +302,16 @@ def test_the_executor_alone_refuses_cameras_that_are_all_too_late(so101: RobotCo
     assert "'cameras.front.latency' is 2 s, but the executor rejects chunks" in text
     patient = ExecutorConfig(max_chunk_age=3.0)
     assert not found(Context(robot=both, executor=patient))
+
+
+def test_chunks_that_are_over_before_they_can_act_are_an_error(so101: RobotContract) -> None:
+    past = replace(SPEC, first_step=-SPEC.horizon)
+    assert "every chunk is over before it can act" in found(known(so101, spec=past))["chunk_over"]
+    late = camera(so101, "front", latency_ns=s_to_ns(0.6))
+    policy = PolicyConfig(max_image_age=2.0)
+    text = found(known(late, policy=policy))["chunk_over"]
+    assert "0.500 s after the observation, whose camera has a latency of 0.600 s" in text
+    # How long an inference takes is measured on this machine, so that is a warning.
+    slow = found(known(so101, latency=0.6))
+    assert "chunk_over" not in slow
+    assert slow["chunk_duration"].count("is over before it can act (no_steps_left)") == 1

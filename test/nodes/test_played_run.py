@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The whole bag of a run, played beside a live robot that stands, moves nothing."""
+"""The whole bag of a run, played while a live robot stands, moves nothing."""
 
 import importlib
 import threading
