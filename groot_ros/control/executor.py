@@ -6,11 +6,12 @@ from collections.abc import Collection, Mapping, Sequence
 from groot_ros.control.chunk_execution import ChunkExecution
 from groot_ros.control.chunk_validation import ChunkValidator, Rejection
 from groot_ros.control.curve import Array, Curve
-from groot_ros.control.executor_status import ChunkCounters, ClockMonitor, StatusTracker, report
+from groot_ros.control.executor_status import ChunkCounters, ClockMonitor, report
 from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
 from groot_ros.control.motion_clock import MotionClock
 from groot_ros.control.outputs import Update
 from groot_ros.control.settings import ExecutorConfig
+from groot_ros.control.stops import Stops
 from groot_ros.control.supervision import Finding, Supervision
 from groot_ros.core import ActionChunk, ExecutorState, MalformedError, ReasonCode
 from groot_ros.robot import Controller, RobotContract
@@ -43,7 +44,8 @@ class Executor:
         )
         self.motion = self._execution.motion
         self._validator = ChunkValidator(contract, joints.names)
-        self._status = StatusTracker()
+        self._stops = Stops(self._execution, self._validator, self._supervision)
+        self._status = self._stops.status
         self._clock = ClockMonitor()
         self._counters = ChunkCounters()
         #: Whether the operator has requested a chunk with `single_step`.
@@ -74,10 +76,8 @@ class Executor:
         Latched stops and counts are kept.
         """
         self._check_clock(now_ns)
-        self._execution.drop(now_ns)
-        self._status.halt("")
         self._validator.reset()
-        self._validator.reject_observed_until(now_ns)
+        self._stops.drop(now_ns, "")
 
     def observe(
         self,
@@ -165,10 +165,9 @@ class Executor:
         reports = self._reports
         returned = reports.record(controller, stamp_ns, reference, now_ns)
         if returned and not reports.activity.inactive:
-            self._restart_at_rest(f"controller '{controller}' is active again", now_ns)
-        sent = self._trajectory_to_follow(now_ns)
-        if reports.activity.inactive or not reports.is_due(controller, stamp_ns, speed_scaling):
-            sent = None
+            self._stops.restart_at_rest(now_ns, f"controller '{controller}' is active again")
+        due = reports.is_due(controller, stamp_ns, speed_scaling)
+        sent = self._trajectory_to_follow(now_ns) if due else None
         if sent is not None:
             offset_ns = reports.correct_motion_time(controller, sent, reference, stamp_ns, now_ns)
             self._execution.outputs.record_offset(stamp_ns, offset_ns)
@@ -182,10 +181,11 @@ class Executor:
         )
         self._status.tracking_fault = self._supervision.tracking_fault
         if finding == Finding.INTERRUPTED:
-            self._restart_at_rest(f"controller '{controller}' was inactive for a moment", now_ns)
+            why = f"controller '{controller}' was inactive for a moment"
+            self._stops.restart_at_rest(now_ns, why)
         if finding != Finding.FAILED:
             return None
-        self._lock(self._supervision.tracking_fault, now_ns)
+        self._stops.lock(now_ns, self.settings, self._supervision.tracking_fault)
         return self.update(now_ns)
 
     def report_speed_scaling(self, factor: float, now_ns: int) -> Update | None:
@@ -222,8 +222,7 @@ class Executor:
         self._check_clock(now_ns)
         self._execution.assume_commanded(now_ns)
         if self._supervision.has_become_inactive(now_ns):
-            self._status.halt(self._supervision.inactive, ReasonCode.CONTROLLER_INACTIVE)
-            self._execution.end_silently()
+            self._stops.end_where_inactive()
         self._check_joint_tracking(now_ns)
         if self._execution.executing:
             self._continue(now_ns)
@@ -241,7 +240,7 @@ class Executor:
         None after a stop of any kind until the next accepted chunk, nor while a joint does not
         follow: such controllers keep their last target. The end of a chunk is not a stop.
         """
-        if self._execution.stopped or self._must_not_command:
+        if self._execution.stopped or self._stops.must_not_command:
             return ()
         return self._execution.outputs.targets(now_ns)
 
@@ -272,13 +271,13 @@ class Executor:
         if on == self._status.hold:
             return
         self._status.hold = on
-        why = "held by the operator" if on else "released: waiting for a new chunk"
-        code = ReasonCode.OPERATOR_HOLD if on else ReasonCode.RELEASED
-        if on or not self._execution.is_at_rest(now_ns):
-            self._halt(now_ns, why, self.settings.braking_time, code)
+        released = "released: waiting for a new chunk"
+        if on:
+            self._halt(now_ns, "held by the operator", ReasonCode.OPERATOR_HOLD)
+        elif self._execution.is_at_rest(now_ns):
+            self._stops.release(now_ns, released)
         else:
-            self._status.halt(why, code)
-            self._validator.reject_observed_until(now_ns)
+            self._halt(now_ns, released, ReasonCode.RELEASED)
 
     def estop(self, now_ns: int) -> None:
         """Stop as hard as the limits allow; latched until resume().
@@ -286,7 +285,7 @@ class Executor:
         This is software: it does not replace an emergency stop that cuts the power.
         """
         self._status.estop = True
-        self._halt(now_ns, "emergency stop", 0.0, ReasonCode.EMERGENCY_STOP)
+        self._halt(now_ns, "emergency stop", ReasonCode.EMERGENCY_STOP)
 
     def step(self, now_ns: int) -> None:
         """With `single_step`, execute the next chunk that is observed after now."""
@@ -302,7 +301,7 @@ class Executor:
         self, now_ns: int, reason: str = "stopped", code: ReasonCode = ReasonCode.STOPPED
     ) -> Update | None:
         """Stop smoothly and return the messages; None if nothing was ever commanded."""
-        self._halt(now_ns, reason, self.settings.braking_time, code)
+        self._halt(now_ns, reason, code)
         return self.update(now_ns)
 
     def yield_control(self, reason: str, now_ns: int) -> None:
@@ -312,9 +311,7 @@ class Executor:
         the other node.
         """
         self._check_clock(now_ns)
-        self._execution.drop(now_ns)
-        self._validator.reject_observed_until(now_ns)
-        self._status.halt(reason, ReasonCode.SECOND_EXECUTOR)
+        self._stops.drop(now_ns, reason, ReasonCode.SECOND_EXECUTOR)
 
     def fail(self, what: str, now_ns: int) -> Update | None:
         """Stop smoothly after an internal error, latched until resume().
@@ -326,7 +323,9 @@ class Executor:
         self._execution.executing = False
         if self._status.locked:
             return None
-        self._lock(f"internal error: {what}", now_ns, ReasonCode.INTERNAL_ERROR)
+        self._check_clock(now_ns)
+        why = f"internal error: {what}"
+        self._stops.lock(now_ns, self.settings, why, ReasonCode.INTERNAL_ERROR)
         return self._send(now_ns)
 
     def instruct(self, instruction: str, now_ns: int) -> Update | None:
@@ -351,7 +350,7 @@ class Executor:
 
     def reset(self, now_ns: int) -> None:
         """Stop, then drop session, timeline and history; restart from the measured state."""
-        self._halt(now_ns, _RESET, self.settings.braking_time, ReasonCode.RESET)
+        self._halt(now_ns, _RESET, ReasonCode.RESET)
         self._validator.reset()
         self._validator.reject_observed_until(now_ns)
         self._execution.forget(now_ns)
@@ -377,7 +376,7 @@ class Executor:
         if lost is not None and not self.settings.shadow:
             if not self._clock.is_catching_up(now_ns):
                 why = f"joint states lost: {lost.detail}"
-                self._halt(now_ns, why, self.settings.braking_time, ReasonCode.JOINT_STATES_LOST)
+                self._halt(now_ns, why, ReasonCode.JOINT_STATES_LOST)
         elif self._status.tracking_fault:
             if self._execution.is_on_tail(now_ns):
                 self._execution.end_silently()
@@ -388,8 +387,9 @@ class Executor:
                 self._status.record_underrun(self.settings.max_underruns)
 
     def _send(self, now_ns: int) -> Update | None:
+        timeline_only = self._stops.must_not_command
         try:
-            return self._execution.send(now_ns, self.settings, timeline_only=self._must_not_command)
+            return self._execution.send(now_ns, self.settings, timeline_only=timeline_only)
         except MalformedError as error:
             self.reject(Rejection(f"invalid_output_{error.reason}", error.detail))
             self._status.halt(f"the motion could not be sent: {error}", ReasonCode.SEND_FAILED)
@@ -400,69 +400,29 @@ class Executor:
         clock = self._motion_clock
         was_paused = clock.paused
         clock.advance(now_ns, self._reports.scaling.factor)
-        if clock.paused == was_paused:
-            self._execution.resend_if_scaled()
-            return None
-        self._validator.reject_observed_until(now_ns)
-        if was_paused:
-            why = f"is {clock.scaling:.0%} again: waiting for a new chunk"
+        if clock.paused and not was_paused:
+            return self._send(now_ns) if self._stops.pause(now_ns, self.settings) else None
+        if was_paused and not clock.paused:
+            self._stops.end_pause(now_ns, clock.scaling)
         else:
-            why = "is 0: set its speed slider, or end its pause"
-        self._status.halt(f"the speed scaling of the robot {why}", ReasonCode.PAUSED)
-        if was_paused:
-            return None
-        self._execution.executing = False
-        if self._must_not_command:
-            return None
-        return self._send(now_ns) if self._execution.stand(now_ns, self.settings) else None
+            self._execution.resend_if_scaled()
+        return None
 
-    # Stops
-
-    def _halt(self, now_ns: int, reason: str, braking_time: float, code: ReasonCode) -> None:
+    def _halt(self, now_ns: int, reason: str, code: ReasonCode) -> None:
         self._check_clock(now_ns)
-        self._status.halt(reason, code)
-        self._validator.reject_observed_until(now_ns)
-        if self._status.estop:
-            braking_time = 0.0
-        self._execution.brake(now_ns, self.settings, braking_time, silently=self._must_not_command)
-
-    def _lock(self, reason: str, now_ns: int, code: ReasonCode = ReasonCode.TRACKING_ERROR) -> None:
-        """Stop until resume(), and restart from the measured state then."""
-        self._status.lock(reason, code)
-        self._execution.restart = True
-        self._halt(now_ns, reason, self.settings.braking_time, code)
-
-    @property
-    def _must_not_command(self) -> bool:
-        """Return whether to send nothing that may make a controller jump.
-
-        An emergency stop is always sent.
-        """
-        return self._supervision.messages_missed and not self._status.estop
-
-    def _restart_at_rest(self, reason: str, now_ns: int) -> None:
-        """Drop the motion: its controllers stand, and the next chunk moves them from there."""
-        self._execution.drop_where_held(now_ns)
-        self._supervision.reset()
-        self._status.tracking_fault = ""
-        self._validator.reject_observed_until(now_ns)
-        self._status.halt(f"{reason}: waiting for a new chunk", ReasonCode.CONTROLLER_INACTIVE)
+        self._stops.halt(now_ns, self.settings, reason, code)
 
     # Checks
 
     def _check_clock(self, now_ns: int) -> None:
         """Drop everything that depends on time if the clock has jumped."""
-        jump = self._clock.check_jump(
-            now_ns, self.settings.max_future, self.settings.max_clock_step
-        )
-        if jump:
+        settings = self.settings
+        if jump := self._clock.check_jump(now_ns, settings.max_future, settings.max_clock_step):
             self._measured.clear()
             self._reports.activity.reset()
             self._motion_clock.reset()
             self._validator.reset()
-            self._validator.reject_observed_until(now_ns)
-            self._execution.drop(now_ns)
-            self._status.halt(f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
+            self._stops.drop(now_ns, f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
 
     def _check_step_requested(self) -> Rejection | None:
         if self.settings.single_step and not self._step_requested:
@@ -481,7 +441,7 @@ class Executor:
 
     def _check_joint_tracking(self, now_ns: int) -> None:
         if self._supervision.joints_failed(self._trajectory_to_follow(now_ns), self.settings):
-            self._lock(self._supervision.tracking_fault, now_ns)
+            self._stops.lock(now_ns, self.settings, self._supervision.tracking_fault)
         self._status.tracking_fault = self._supervision.tracking_fault
 
     def _trajectory_to_follow(self, now_ns: int) -> Curve | None:
