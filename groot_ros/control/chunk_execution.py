@@ -26,7 +26,7 @@ _MOVED_DISTANCE = 0.1
 class ChunkExecution:
     """The committed motion, the chunk that it belongs to, and the messages of both.
 
-    It does what it is told to: when motion starts and stops is decided by the executor.
+    When motion starts and stops is decided by the executor.
 
     Attributes:
         motion: the committed motion.
@@ -99,7 +99,7 @@ class ChunkExecution:
     # Start and continuation
 
     def begin(self, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
-        """Start from the measured state if there is no motion to continue, or return why not.
+        """Start from the measured state unless motion continues; return why that is not possible.
 
         If the robot cannot stop within its limits, its hardest stop becomes the motion.
         """
@@ -250,10 +250,10 @@ class ChunkExecution:
 
         """
         motion, before = self.motion, self.outputs.published
-        changed, motion.changed = motion.changed, False
-        if changed and timeline_only and motion.active is not before:
+        motion.changed = False
+        if timeline_only and motion.active is not before:
             motion.rollback(before)
-        if not changed or motion.active is None or motion.plan is None:
+        if motion.active is None or motion.plan is None:
             return None
         try:
             update = self.outputs.build(

@@ -387,6 +387,8 @@ class Executor:
                 self._status.record_underrun(self.settings.max_underruns)
 
     def _send(self, now_ns: int) -> Update | None:
+        if not self.motion.changed:
+            return None
         timeline_only = self._stops.must_not_command
         try:
             return self._execution.send(now_ns, self.settings, timeline_only=timeline_only)

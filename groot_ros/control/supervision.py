@@ -15,7 +15,7 @@ from groot_ros.robot import RobotContract
 
 
 class Finding(Enum):
-    """What the report of a controller shows."""
+    """Results of comparing the report of a controller with the motion sent."""
 
     #: It follows, or not for long enough yet, or this report does not tell.
     NOTHING = auto()

@@ -295,9 +295,8 @@ class TrackingMonitor:
         assert measured.oldest_ns is not None
         times = self._clock.at_all(measured.stamps_ns)
         self._measured.add(times, measured.position)
-        positions, _ = commanded.sample(times)
         return self._joint_tracking.has_failed(
-            np.diagonal(positions),
+            commanded.positions_at(times),
             measured.position,
             measured.oldest_ns,
             settings.max_tracking_error,

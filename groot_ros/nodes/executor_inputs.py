@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Subscriptions of the executor: joint states, controllers, policy and operator."""
+"""Subscriptions of the executor: joint states, controllers, instructions; all but the chunks."""
 
 import math
 from collections.abc import Callable, Collection
@@ -18,7 +18,7 @@ from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInp
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
 from groot_ros.core import ns_to_s, other_clock_hint
-from groot_ros.msg import ActionChunk, Instruction, PolicyStatus
+from groot_ros.msg import Instruction, PolicyStatus
 from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.robot import JointStateSource, RobotContract
 from groot_ros.robot.controller import StateTopic, controller_type
@@ -35,7 +35,6 @@ class ExecutorInputs:
         node: creates the subscriptions.
         contract: of the robot.
         control: receives the inputs.
-        on_chunk: takes a chunk now or later.
         publish: publishes what follows from an input.
         log_rejection: logs why an input was not used.
 
@@ -46,7 +45,6 @@ class ExecutorInputs:
         node: Node,
         contract: RobotContract,
         control: Executor,
-        on_chunk: Callable[[ActionChunk], None],
         publish: Callable[[Update | None], None],
         log_rejection: Callable[[Rejection | None], None],
     ) -> None:
@@ -66,7 +64,6 @@ class ExecutorInputs:
         self._subscribe(
             Instruction, "active_instruction", self.on_active_instruction, qos.LATCHED, events=False
         )
-        self._subscribe(ActionChunk, "action_chunk", on_chunk, qos.CHUNKS)
         self._subscribe(
             PolicyStatus, "policy_status", self.on_policy_status, qos.LATCHED, events=False
         )

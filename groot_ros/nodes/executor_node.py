@@ -11,6 +11,7 @@ from collections import deque
 
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
+from rclpy.subscription import Subscription
 from rclpy.timer import Timer
 
 from groot_ros.bridge import qos
@@ -63,6 +64,7 @@ class ExecutorNode(ManagedNode):
         self.graph_monitor: GraphMonitor | None = None
         self.tick_budget = TickBudget(1.0)
         self._outputs: dict[str, CommandOutput] = {}
+        self._chunks: Subscription | None = None
         self._ticks: Timer | None = None
         self._timing: TickTiming | None = None
         self._pending: deque[ActionChunk] = deque()
@@ -112,7 +114,10 @@ class ExecutorNode(ManagedNode):
             discovery_timeout=self._settings.config.discovery_timeout,
         )
         self.inputs = ExecutorInputs(
-            self, contract, control, self.on_chunk, self._publish, self._reports.log_rejection
+            self, contract, control, self._publish, self._reports.log_rejection
+        )
+        self._chunks = self.create_subscription(
+            ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS
         )
         self.get_logger().info(
             f"drives {', '.join(control.joint_names)} through {', '.join(self._outputs)}"
@@ -158,11 +163,13 @@ class ExecutorNode(ManagedNode):
         """Destroy subscriptions and command publishers."""
         if self.inputs is not None:
             self.inputs.close()
+        if self._chunks is not None:
+            self.destroy_subscription(self._chunks)
         for output in self._outputs.values():
             output.destroy()
         self._outputs = {}
         self._operator.set_executor(None)
-        self.control = self.inputs = self.graph_monitor = None
+        self.control = self.inputs = self.graph_monitor = self._chunks = None
         self._settings.unlock()
         gc.unfreeze()
 
