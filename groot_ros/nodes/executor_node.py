@@ -212,7 +212,8 @@ class ExecutorNode(ManagedNode):
         self._publish(control.update(now))
         self._stream(control, now)
         self._send_targets(control, now)
-        if self._reports.has_changed(control.state(now)):
+        status, _, reason = control.status(now)
+        if self._reports.has_changed(status, reason):
             self._report()
         timing.end()
         while self._pending:
