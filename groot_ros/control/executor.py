@@ -249,7 +249,7 @@ class Executor:
         return self._status.estop
 
     def status(self, now_ns: int) -> tuple[ExecutorStatus, ReasonCode, str]:
-        """Return the status and its reason, as state() does at three times the cost."""
+        """Return status, code and reason of state(), without the rest of it."""
         motion = self.motion
         return self._status.status(self._motion_clock.at(now_ns), motion.end_ns, motion.rest_ns)
 
