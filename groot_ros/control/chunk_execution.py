@@ -103,6 +103,7 @@ class ChunkExecution:
 
         If the robot cannot stop within its limits, its hardest stop becomes the motion.
         """
+        self._begun = False
         restart = self.restart or self._was_moved(now_ns, settings)
         if settings.shadow or (restart and self.is_at_rest(now_ns)):
             self.motion.clear()

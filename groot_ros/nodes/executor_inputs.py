@@ -26,14 +26,13 @@ from groot_ros.robot.speed_scaling import SpeedScalingTopic
 
 
 class ExecutorInputs:
-    """Subscriptions that pass their messages to the executor, until close().
+    """Subscriptions that pass their messages to the executor, from open() to close().
 
     Attributes:
         active: whether the robot is driven; otherwise nothing is published.
 
     Args:
         node: creates the subscriptions.
-        contract: of the robot.
         control: receives the inputs.
         publish: publishes what follows from an input.
         log_rejection: logs why an input was not used.
@@ -43,7 +42,6 @@ class ExecutorInputs:
     def __init__(
         self,
         node: Node,
-        contract: RobotContract,
         control: Executor,
         publish: Callable[[Update | None], None],
         log_rejection: Callable[[Rejection | None], None],
@@ -56,11 +54,14 @@ class ExecutorInputs:
         self._competing: dict[JointStateSource, CompetingInput] = {}
         self._polled: list[Subscription] = []
         self._subscriptions: list[Subscription] = []
+
+    def open(self, contract: RobotContract) -> None:
+        """Create the subscriptions; those of a call that fails are destroyed by close(), too."""
         for source in contract.sources:
             self._subscribe_joint_states(source)
         stops = (self.on_instruction, self.on_instruction)
         group = MutuallyExclusiveCallbackGroup()
-        self._subscriptions += subscribe_instruction(node, stops, group)
+        self._subscriptions += subscribe_instruction(self._node, stops, group)
         self._subscribe(
             Instruction, "active_instruction", self.on_active_instruction, qos.LATCHED, events=False
         )

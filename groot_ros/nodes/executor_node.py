@@ -113,9 +113,8 @@ class ExecutorNode(ManagedNode):
             born_ns=self._born_ns,
             discovery_timeout=self._settings.config.discovery_timeout,
         )
-        self.inputs = ExecutorInputs(
-            self, contract, control, self._publish, self._reports.log_rejection
-        )
+        self.inputs = ExecutorInputs(self, control, self._publish, self._reports.log_rejection)
+        self.inputs.open(contract)
         self._chunks = self.create_subscription(
             ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS
         )
