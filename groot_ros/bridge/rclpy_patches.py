@@ -136,6 +136,9 @@ def guard_change_state(
 
 #: Packages of the services that rclpy creates for every node.
 _RARE_SERVICES = ("rcl_interfaces", "lifecycle_msgs", "type_description_interfaces")
+#: Types of entities that are rarely ready. A tuple, as each wait makes about fifty checks, and each
+#: would build a union.
+_RARE_TYPES = (EventHandler, ActionClient)
 #: s for which rarely used entities may wait while the node is busy, and without a callback after
 #: which it no longer counts as busy.
 _RARE_PERIOD, _BUSY = 0.05, 0.03
@@ -180,7 +183,7 @@ class FrugalExecutor(SingleThreadedExecutor):
         if self._includes_rare:
             self._rare_included = self._now
         elif (
-            isinstance(entity, EventHandler | ActionClient)
+            isinstance(entity, _RARE_TYPES)
             or (isinstance(entity, Service) and _is_rare(entity.srv_type))
             or (isinstance(entity, Subscription) and entity in _POLLED)
         ):

@@ -54,6 +54,8 @@ class ChunkValidator:
     def __init__(self, contract: RobotContract, joint_names: Sequence[str]) -> None:
         self._joints = contract.joints
         self._required = tuple(joint_names)
+        #: Whether the operator has requested a chunk with `single_step`; kept by reset().
+        self._step_requested = False
         self.reset()
 
     def reset(self) -> None:
@@ -102,8 +104,20 @@ class ChunkValidator:
             self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
         return rejection
 
+    def request_step(self, now_ns: int) -> None:
+        """With `single_step`, let one chunk pass that is observed after now."""
+        self._step_requested = True
+        self.reject_observed_until(now_ns)
+
+    def check_step(self, settings: ExecutorConfig) -> Rejection | None:
+        """Return why no chunk may be executed by single steps now, or None."""
+        if settings.single_step and not self._step_requested:
+            return Rejection("awaiting_step", "single step: call step for the next chunk")
+        return None
+
     def accept(self, chunk: ActionChunk) -> None:
         """Record that the chunk is executed: chunks before it are out of date."""
+        self._step_requested = False
         self._episode = chunk.episode
         self._last_id = chunk.id
         self._instruction_id = chunk.instruction_id

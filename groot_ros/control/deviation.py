@@ -68,7 +68,7 @@ class ObservedMotion:
 
     def add(self, times_ns: NDArray[np.int64], positions: Array) -> None:
         """Add an observation: motion times and positions of the joints, [n] each."""
-        if self._rows and np.array_equal(self._rows[-1][0], times_ns):
+        if self._rows and (self._rows[-1][0] == times_ns).all():
             return
         self._rows.append((times_ns.copy(), positions.copy()))
 

@@ -76,6 +76,11 @@ class StatusTracker:
         if self._halt_reason == reason:
             self._halt_reason = ""
 
+    def record_rejected(self, rejection: Rejection) -> None:
+        """Record that a chunk is not executed; those of a second policy do not matter."""
+        if rejection.reason != "second_policy":
+            self.last_rejection = rejection.reason
+
     def record_accepted(self) -> None:
         """Record that a chunk is executed."""
         self._halt_reason = self.last_rejection = ""

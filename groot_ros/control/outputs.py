@@ -237,11 +237,11 @@ class Outputs:
         active = self.published
         if not self._targets or active is None:
             return ()
-        times = self._clock.at_all([now_ns + lead for lead in self._leads])
-        positions, _ = active.sample(times)
+        # Most controllers have the same lead.
+        ahead = {lead: active.at(self._clock.at(now_ns + lead))[0] for lead in set(self._leads)}
         return tuple(
-            (c, position[self._joints.columns(c)])
-            for c, position in zip(self._targets, positions, strict=True)
+            (c, ahead[lead][self._joints.columns(c)])
+            for c, lead in zip(self._targets, self._leads, strict=True)
         )
 
     def _as_sent(self, curve: Curve, now_ns: int, own_scaling: float | None) -> Curve:

@@ -35,8 +35,6 @@ _MAX_LATENESS = 0.04
 _LONGEST_DELAY = 0.2
 #: s between two explanations of the same error, which may become clearer as it lasts.
 _EXPLAIN_PERIOD = 0.1
-#: rad or m from its last command beyond which a robot at rest has been moved externally.
-_MOVED_DISTANCE = 0.1
 
 
 class FaultDebounce:
@@ -297,9 +295,8 @@ class TrackingMonitor:
         assert measured.oldest_ns is not None
         times = self._clock.at_all(measured.stamps_ns)
         self._measured.add(times, measured.position)
-        positions, _ = commanded.sample(times)
         return self._joint_tracking.has_failed(
-            np.diagonal(positions),
+            commanded.positions_at(times),
             measured.position,
             measured.oldest_ns,
             settings.max_tracking_error,
@@ -347,11 +344,3 @@ class TrackingMonitor:
             settings.tracking_error_timeout,
             explain_reference,
         )
-
-    def was_moved(self, commanded: Curve, measured: Array, now_ns: int) -> bool:
-        """Return whether a robot at rest was moved externally and must start from where it is.
-
-        A controller that holds against a load stays closer to its command than this.
-        """
-        error = np.abs(commanded.at(now_ns)[0] - measured)
-        return bool((error[self._joints.blended] > _MOVED_DISTANCE).any())

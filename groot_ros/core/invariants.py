@@ -30,9 +30,11 @@ def require(condition: bool, reason: str, detail: str) -> None:
 
 def require_unique(names: Sequence[str], what: str) -> None:
     """Raise MalformedError if a name is empty or given twice; controllers accept duplicates."""
-    require(all(names), "empty_name", f"{what} contains an empty name: {list(names)}")
-    repeated = sorted({n for n in names if names.count(n) > 1})
-    require(not repeated, "duplicate_name", f"{what} names {repeated} more than once")
+    if not all(names):
+        raise MalformedError("empty_name", f"{what} contains an empty name: {list(names)}")
+    if len(set(names)) != len(names):
+        repeated = sorted({n for n in names if names.count(n) > 1})
+        raise MalformedError("duplicate_name", f"{what} names {repeated} more than once")
 
 
 def frozen_float_array(values: ArrayLike, what: str) -> NDArray[np.float64]:

@@ -6,42 +6,32 @@ deactivate. All callbacks run in one thread, so nothing here needs a lock.
 """
 
 import gc
-import math
 import time
 from collections import deque
-from collections.abc import Collection
-from functools import partial
-from typing import Any
 
-from lifecycle_msgs.msg import State
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import JointState
-from std_msgs.msg import String
 
-from groot_ros.bridge import qos, rclpy_patches
-from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
+from groot_ros.bridge import qos
 from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.gripper_action import MissingPackageError
-from groot_ros.bridge.messages import chunk_from_msg, time_to_ns, timeline_to_msg
+from groot_ros.bridge.messages import chunk_from_msg, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.checks import Context, require
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import MalformedError, ReasonCode, ns_to_s, other_clock_hint
+from groot_ros.core import MalformedError, ReasonCode, ns_to_s
 from groot_ros.core.share import robot_path
-from groot_ros.msg import ActionChunk, CommittedTimeline, Instruction, PolicyStatus
+from groot_ros.msg import ActionChunk, CommittedTimeline
+from groot_ros.nodes.executor_inputs import ExecutorInputs
 from groot_ros.nodes.executor_reports import ExecutorReports
-from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.operator_services import OperatorServices
 from groot_ros.nodes.realtime import TickBudget, TickTiming, request_realtime
 from groot_ros.nodes.run import run
-from groot_ros.robot import JointStateSource, RobotContract, load_contract
-from groot_ros.robot.controller import CommandOutput, StateTopic, controller_type
-from groot_ros.robot.speed_scaling import SpeedScalingTopic
+from groot_ros.robot import load_contract
+from groot_ros.robot.controller import CommandOutput, controller_type
 
 #: s between reports of an unchanged state.
 _STATE_PERIOD = 0.1
@@ -58,6 +48,7 @@ class ExecutorNode(ManagedNode):
 
     Attributes:
         control: from configure to cleanup.
+        inputs: subscriptions, from configure to cleanup.
         graph_monitor: from configure to cleanup.
         tick_budget: decides whether a chunk fits before the next tick.
 
@@ -69,12 +60,11 @@ class ExecutorNode(ManagedNode):
         self._settings = Parameters(self, ExecutorConfig)
         self._settings.on_change(self._on_setting)
         self.control: Executor | None = None
+        self.inputs: ExecutorInputs | None = None
         self.graph_monitor: GraphMonitor | None = None
         self.tick_budget = TickBudget(1.0)
         self._outputs: dict[str, CommandOutput] = {}
-        self._inputs: list[Subscription] = []
-        self._competing: dict[JointStateSource, CompetingInput] = {}
-        self._polled: list[Subscription] = []
+        self._chunks: Subscription | None = None
         self._ticks: Timer | None = None
         self._timing: TickTiming | None = None
         self._pending: deque[ActionChunk] = deque()
@@ -123,7 +113,11 @@ class ExecutorNode(ManagedNode):
             born_ns=self._born_ns,
             discovery_timeout=self._settings.config.discovery_timeout,
         )
-        self._subscribe(contract)
+        self.inputs = ExecutorInputs(self, control, self._publish, self._reports.log_rejection)
+        self.inputs.open(contract)
+        self._chunks = self.create_subscription(
+            ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS
+        )
         self.get_logger().info(
             f"drives {', '.join(control.joint_names)} through {', '.join(self._outputs)}"
         )
@@ -132,6 +126,7 @@ class ExecutorNode(ManagedNode):
         """Start to take chunks."""
         assert self.control is not None
         assert self.graph_monitor is not None
+        assert self.inputs is not None
         if others := self.graph_monitor.begin():
             raise SetupError(f"another node commands this robot: {others}")
         period = 1.0 / self._settings.config.rate_hz
@@ -144,7 +139,7 @@ class ExecutorNode(ManagedNode):
         self._ticks = self.create_timer(
             period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
-        self._operator.active = True
+        self._operator.active = self.inputs.active = True
 
     def stop(self) -> None:
         """Stop the robot; the last command is the one that brings it to rest."""
@@ -152,6 +147,8 @@ class ExecutorNode(ManagedNode):
             self.destroy_timer(self._ticks)
             self._ticks = None
         self._operator.active = False
+        if self.inputs is not None:
+            self.inputs.active = False
         if self.control is not None:
             self._publish(self.control.stop(self._now(), "deactivated", ReasonCode.DEACTIVATED))
             self._stream_to_rest(self.control)
@@ -163,60 +160,17 @@ class ExecutorNode(ManagedNode):
 
     def teardown(self) -> None:
         """Destroy subscriptions and command publishers."""
-        for subscription in self._inputs:
-            self.destroy_subscription(subscription)
+        if self.inputs is not None:
+            self.inputs.close()
+        if self._chunks is not None:
+            self.destroy_subscription(self._chunks)
         for output in self._outputs.values():
             output.destroy()
-        self._inputs, self._polled, self._outputs, self._competing = [], [], {}, {}
+        self._outputs = {}
         self._operator.set_executor(None)
-        self.control = self.graph_monitor = None
+        self.control = self.inputs = self.graph_monitor = self._chunks = None
         self._settings.unlock()
         gc.unfreeze()
-
-    def _subscribe(self, contract: RobotContract) -> None:
-        subscribe = self.create_subscription
-        own = self._inputs
-        for source in contract.sources:
-            topic = self.resolve_topic_name(source.topic)
-            self._competing[source] = CompetingInput(self, topic, source.joints, source.rate)
-            on_joint_state = rclpy_patches.with_publication_number(
-                partial(self.on_joint_state, source)
-            )
-            own.append(subscribe(JointState, source.topic, on_joint_state, qos.JOINT_STATES))
-            if source.stamp == "header":
-                # Taken at each tick, which needs them: waiting for each costs a third of a tick.
-                rclpy_patches.poll(own[-1])
-                self._polled.append(own[-1])
-        stops = (self.on_instruction, self.on_instruction)
-        own += subscribe_instruction(self, stops, MutuallyExclusiveCallbackGroup())
-        own.append(
-            subscribe(
-                Instruction,
-                "active_instruction",
-                self.on_active_instruction,
-                qos.LATCHED,
-                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
-            )
-        )
-        own.append(subscribe(ActionChunk, "action_chunk", self.on_chunk, qos.CHUNKS))
-        own.append(
-            subscribe(
-                PolicyStatus,
-                "policy_status",
-                self.on_policy_status,
-                qos.LATCHED,
-                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
-            )
-        )
-        if (scaling := contract.speed_scaling) is not None:
-            on_scaling = partial(self.on_speed_scaling, scaling)
-            own.append(subscribe(scaling.message_type(), scaling.topic, on_scaling, qos.SENSOR))
-        for controller in contract.controllers:
-            if state := controller_type(controller.type).state():
-                on_state = partial(self.on_controller_state, controller.name, state)
-                own.append(
-                    subscribe(state.message, state.name(controller.topic), on_state, qos.SENSOR)
-                )
 
     # From a chunk to the controllers
 
@@ -232,11 +186,11 @@ class ExecutorNode(ManagedNode):
             self._pending.append(msg)
 
     def _take_chunk(self, msg: ActionChunk) -> None:
-        control, monitor = self.control, self.graph_monitor
-        if control is None or monitor is None:
+        control, inputs, monitor = self.control, self.inputs, self.graph_monitor
+        if control is None or inputs is None or monitor is None:
             return
         began = time.perf_counter()
-        self._take_joint_states()
+        inputs.take_joint_states()
         now = self._now()
         try:
             monitor.require_no_conflict()
@@ -248,16 +202,17 @@ class ExecutorNode(ManagedNode):
         self.tick_budget.record(time.perf_counter() - began)
 
     def _on_tick(self) -> None:
-        control, timing = self.control, self._timing
-        if control is None or timing is None:
+        control, inputs, timing = self.control, self.inputs, self._timing
+        if control is None or inputs is None or timing is None:
             return
         timing.begin()
-        self._take_joint_states()
+        inputs.take_joint_states()
         now = self._now()
         self._publish(control.update(now))
         self._stream(control, now)
         self._send_targets(control, now)
-        if self._reports.has_changed(control.state(now)):
+        status, _, reason = control.status(now)
+        if self._reports.has_changed(status, reason):
             self._report()
         timing.end()
         while self._pending:
@@ -324,77 +279,7 @@ class ExecutorNode(ManagedNode):
         while time.monotonic() < end and self._stream(control, self._now()):
             time.sleep(1.0 / self._settings.config.rate_hz)
 
-    # Other inputs
-
-    def _take_joint_states(self) -> None:
-        """Take the joint states that have arrived since the last tick."""
-        for subscription in self._polled:
-            rclpy_patches.deliver(subscription)
-
-    def on_joint_state(
-        self, source: JointStateSource, msg: JointState, number: int | None = None
-    ) -> None:
-        """Update the measured state of the joints that this source is trusted for."""
-        control, now = self.control, self._now()
-        # Before the first /clock no stamp can be judged; its absence is reported.
-        if control is None or now == 0:
-            return
-        trusted: Collection[str] = source.joints
-        competing = self._competing[source]
-        if conflict := competing.check_message(msg.name, number):
-            rejection = Rejection(COMPETING_PUBLISHERS, conflict)
-            self._reports.log_rejection(
-                control.reject_joint_state(rejection, competing.contested, forget=True)
-            )
-            trusted = set(trusted).difference(competing.contested)
-        stamp = now if source.stamp == "arrival" else time_to_ns(msg.header.stamp)
-        if rejection_of_stamp := _check_stamp(source, stamp, now, control.settings):
-            self._reports.log_rejection(control.reject_joint_state(rejection_of_stamp, trusted))
-            return
-        self._reports.log_rejection(
-            control.observe(
-                stamp - source.latency_ns, msg.name, msg.position, msg.velocity, trusted
-            )
-        )
-
-    def on_policy_status(self, msg: PolicyStatus) -> None:
-        """End the policy's session if the policy is no longer active."""
-        if self.control is not None and msg.lifecycle != State.PRIMARY_STATE_ACTIVE:
-            self.control.end_session(msg.session)
-
-    def on_controller_state(self, controller: str, state: StateTopic, msg: Any) -> None:
-        """Compare a controller's reference with what it was sent."""
-        if self.control is not None and self._ticks is not None:
-            stamp, now = time_to_ns(msg.header.stamp), self._now()
-            self._publish(
-                self.control.check_controller(
-                    controller, stamp, state.reference(msg), now, state.speed_scaling(msg)
-                )
-            )
-
-    def on_speed_scaling(self, topic: SpeedScalingTopic, msg: Any) -> None:
-        """Follow the speed scaling that the robot reports."""
-        factor = topic.factor(msg)
-        if self.control is not None and math.isfinite(factor):
-            update = self.control.report_speed_scaling(factor, self._now())
-            if self._ticks is not None:
-                self._publish(update)
-
-    def on_active_instruction(self, msg: Instruction) -> None:
-        """Follow a new instruction of the policy whose chunks are executed."""
-        if self.control is not None and msg.session and msg.session == self.control.live_session:
-            self._instruct(msg.text)
-
-    def on_instruction(self, msg: String) -> None:
-        """Stop if an empty instruction is received; others are for the policy."""
-        if not msg.data.strip():
-            self._instruct("")
-
-    def _instruct(self, text: str) -> None:
-        if self.control is not None:
-            update = self.control.instruct(text, self._now())
-            if self._ticks is not None:
-                self._publish(update)
+    # Errors and settings
 
     def on_internal_error(self, what: str) -> None:
         """Stop the robot, latched: after an error of this program its state is unknown."""
@@ -440,33 +325,6 @@ class ExecutorNode(ManagedNode):
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)
-
-
-def _check_stamp(
-    source: JointStateSource, stamp_ns: int, now_ns: int, settings: ExecutorConfig
-) -> Rejection | None:
-    """Return why a joint state of this stamp cannot be used, or None.
-
-    If one from the future were kept, it would hide all later states until its own time; one that is
-    too old on arrival, as from a bag, would replace the newest measurement.
-    """
-    if stamp_ns == 0:
-        return Rejection(
-            "zero_stamp",
-            f"'{source.topic}' does not stamp its messages: set 'stamp: arrival' of source "
-            f"'{source.name}' in the robot contract",
-        )
-    age = ns_to_s(now_ns - stamp_ns)
-    hint = other_clock_hint(age)
-    if age < -settings.max_future:
-        return Rejection("clock_skew", f"a joint state is stamped {-age:.3f} s ahead{hint}")
-    if age > settings.joint_state_timeout:
-        return Rejection(
-            "stale_joint_state",
-            f"'{source.topic}' is {age:.2f} s old on arrival, joint_state_timeout is "
-            f"{settings.joint_state_timeout:g}{hint}",
-        )
-    return None
 
 
 def make_node() -> ExecutorNode:

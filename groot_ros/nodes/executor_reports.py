@@ -17,7 +17,7 @@ from groot_ros.bridge.diagnosis import (
 )
 from groot_ros.bridge.messages import executor_state_to_msg
 from groot_ros.control import Rejection
-from groot_ros.core import NS_PER_S
+from groot_ros.core import NS_PER_S, ExecutorStatus
 from groot_ros.core import ExecutorState as StateRecord
 from groot_ros.msg import ExecutorState
 from groot_ros.nodes.realtime import TickTiming
@@ -66,10 +66,10 @@ class ExecutorReports:
                 f"a splice took effect late, {detail}", throttle_duration_sec=5.0
             )
 
-    def has_changed(self, state: StateRecord) -> bool:
+    def has_changed(self, status: ExecutorStatus, reason: str) -> bool:
         """Return whether status or reason differ from the last published state."""
         last = self._last
-        return last is None or (last.status, last.reason) != (state.status, state.reason)
+        return last is None or (last.status, last.reason) != (status, reason)
 
     def publish_diagnostics(
         self, state: StateRecord, faults: Sequence[str], timing: TickTiming

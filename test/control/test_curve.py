@@ -37,6 +37,21 @@ def test_outside_its_knots_a_curve_holds_its_end_positions(curve):
         assert velocity.tolist() == [0.0, 0.0]
 
 
+def test_one_time_and_one_time_per_joint_give_the_same_bits_as_a_sample():
+    rng = np.random.default_rng(2)
+    times = EPOCH_NS + np.cumsum(rng.integers(1, 17_000_000, 40))
+    curve = Curve(times, rng.normal(size=(40, 7)), rng.normal(size=(40, 7)))
+    for t in (*times, *rng.integers(times[0] - 10**7, times[-1] + 10**7, 300)):
+        position, velocity = curve.at(int(t))
+        positions, velocities = curve.sample([int(t)])
+        assert position.tobytes() == positions[0].tobytes()
+        assert velocity.tobytes() == velocities[0].tobytes()
+        assert curve.positions_at(np.full(7, t)).tobytes() == position.tobytes()
+    each = rng.integers(times[0], times[-1], 7)
+    expected = [curve.at(int(t))[0][joint] for joint, t in enumerate(each)]
+    assert curve.positions_at(each).tolist() == expected
+
+
 @pytest.mark.parametrize("ms", [3, 10, 31])
 def test_cutting_a_curve_does_not_change_it(curve, ms):
     cut = EPOCH_NS + ms * 1_000_000

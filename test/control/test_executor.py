@@ -45,6 +45,15 @@ def test_the_state_reports_the_current_step_of_the_chunk(bench):
     assert (state.received, state.accepted) == (4, 4)
 
 
+def test_the_status_alone_is_that_of_the_state(bench):
+    for wait in (0.0, 0.22, 0.3):
+        bench.run(wait)
+        state = bench.state
+        alone = bench.executor.status(bench.now_ns)
+        assert alone == (state.status, state.reason_code, state.reason)
+    assert alone[0] == HOLDING
+
+
 def test_without_a_new_chunk_the_robot_brakes_to_rest_and_an_underrun_is_reported(bench):
     bench.run(0.22)
     assert bench.state.status == BRAKING

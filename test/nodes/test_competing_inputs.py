@@ -147,12 +147,13 @@ def test_the_executor_stops_while_two_drivers_publish_a_joint(executor):
 
 def test_the_executor_accepts_a_second_driver_of_joints_that_it_does_not_take_from_it(executor):
     on = executor
-    before = on.node.handled["joint_states"]
+    before = on.node.inputs.handled["joint_states"]
     with Intruder(
         "second_driver", JointState, "joint_states", qos.DRIVER, lambda: joints(on, ["finger"])
     ):
         wait_until(
-            lambda: on.node.handled["joint_states"] > before + 200, "joint states are received"
+            lambda: on.node.inputs.handled["joint_states"] > before + 200,
+            "joint states are received",
         )
         state = on.run()
     assert CODE not in [r.code for r in state.rejections]

@@ -506,7 +506,7 @@ def test_a_controller_that_reports_another_reference_stops_it(on):
             joint_names=["lift", "pan"],
             reference=SimpleNamespace(positions=[1.0, 1.0]),
         )
-        on.node.on_controller_state(
+        on.node.inputs.on_controller_state(
             "arm", StateTopic(SimpleNamespace, state_topic, reference_of), msg
         )
     state = on.states.wait(lambda s: held(s) and "controller 'arm' does not follow" in s.reason)
@@ -516,10 +516,10 @@ def test_a_controller_that_reports_another_reference_stops_it(on):
 def test_it_follows_the_speed_scaling_of_the_contracts_topic(on):
     on.run()
     topic = SpeedScalingTopic("speed_scaling", "std_msgs/Float64", 0.01)
-    on.node.on_speed_scaling(topic, topic.message_type()(data=50.0))
+    on.node.inputs.on_speed_scaling(topic, topic.message_type()(data=50.0))
     on.states.wait(lambda s: s.speed_scaling == 0.5)
-    on.node.on_speed_scaling(topic, topic.message_type()(data=math.nan))
-    on.node.on_speed_scaling(topic, topic.message_type()(data=0.0))
+    on.node.inputs.on_speed_scaling(topic, topic.message_type()(data=math.nan))
+    on.node.inputs.on_speed_scaling(topic, topic.message_type()(data=0.0))
     state = on.states.wait(lambda s: s.reason_code == ExecutorState.REASON_PAUSED)
     assert (state.speed_scaling, state.latched) == (0.0, False)
 

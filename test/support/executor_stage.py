@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import rclpy
@@ -28,6 +29,8 @@ from groot_ros.bridge.messages import chunk_to_msg, ns_to_time
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline, ExecutorState, Instruction, PolicyStatus
+from groot_ros.nodes import executor_node
+from groot_ros.nodes.executor_inputs import ExecutorInputs
 from groot_ros.nodes.executor_node import ExecutorNode
 from groot_ros.robot import JointStateSource
 from support.policy_stage import Inbox, answer_of, wait_until
@@ -62,12 +65,12 @@ controllers:
 """
 
 
-class CountingExecutorNode(ExecutorNode):
+class CountingInputs(ExecutorInputs):
     """Counts the messages that its callbacks have handled, by topic."""
 
-    def __init__(self) -> None:
+    def __init__(self, *arguments: object) -> None:
         self.handled = Counter[str]()
-        super().__init__()
+        super().__init__(*arguments)
 
     def on_joint_state(
         self, source: JointStateSource, msg: JointState, number: int | None = None
@@ -89,7 +92,9 @@ class ExecutorStage:
         given = {"robot": contract, "discovery_timeout": 0.0, **parameters}
         arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]
         rclpy.init(args=["--ros-args", *arguments])
-        self.node = CountingExecutorNode()
+        self._counting = patch.object(executor_node, "ExecutorInputs", CountingInputs)
+        self._counting.start()
+        self.node = ExecutorNode()
         self.observer = rclpy.create_node("observer")
         self.trajectories, self.streamed, self.timelines = Inbox(), Inbox(), Inbox()
         self.states, self.diagnostics = Inbox(), Inbox()
@@ -135,6 +140,7 @@ class ExecutorStage:
         for thread in self._threads:
             thread.join()
         self.node.close()
+        self._counting.stop()
         for node in (self.node, self.observer):
             node.destroy_node()
         rclpy.shutdown()
@@ -207,10 +213,12 @@ class ExecutorStage:
 
     def publish_policy_status(self, msg: PolicyStatus) -> None:
         """Publish a status and wait until the executor has handled it."""
-        before = self.node.handled["policy_status"]
+        before = self.node.inputs.handled["policy_status"]
         publisher = self.observer.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         publisher.publish(msg)
-        wait_until(lambda: self.node.handled["policy_status"] > before, "the status is handled")
+        wait_until(
+            lambda: self.node.inputs.handled["policy_status"] > before, "the status is handled"
+        )
 
     def diagnosed(self, name: str, text: str) -> bytes:
         """Return the level of the first diagnostic status with this name and text."""
@@ -260,9 +268,9 @@ class ExecutorStage:
             ),
             "all topics are connected",
         )
-        before = self.node.handled.copy()
+        before = self.node.inputs.handled.copy()
         wait_until(
-            lambda: all(self.node.handled[topic] > before[topic] for topic in self._joints),
+            lambda: all(self.node.inputs.handled[topic] > before[topic] for topic in self._joints),
             "joint states are received",
         )
 

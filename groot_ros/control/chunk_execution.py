@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Execution of one chunk after the other: start, splice, continue, stop, and what is sent of it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from groot_ros.control.chunk_validation import Rejection
+from groot_ros.control.committed_motion import CommittedMotion
+from groot_ros.control.controller_reports import ControllerReports
+from groot_ros.control.curve import Curve
+from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
+from groot_ros.control.motion_clock import MotionClock
+from groot_ros.control.outputs import Outputs, Update
+from groot_ros.control.planner import Planner
+from groot_ros.control.settings import ExecutorConfig
+from groot_ros.core import ActionChunk, MalformedError, s_to_ns
+from groot_ros.robot import Controller
+
+#: rad or m from its last command beyond which a robot at rest has been moved externally: a
+#: controller that holds against a load stays closer to its command than this.
+_MOVED_DISTANCE = 0.1
+
+
+class ChunkExecution:
+    """The committed motion, the chunk that it belongs to, and the messages of both.
+
+    When motion starts and stops is decided by the executor.
+
+    Attributes:
+        motion: the committed motion.
+        outputs: what is sent, and the trajectory that the controllers follow.
+        chunk: the last accepted chunk; None after drop().
+        executing: whether the chunk is executed; otherwise the active trajectory runs to its end.
+        stopped: whether a stop has ended the motion since the last accepted chunk.
+        restart: whether the next chunk starts from the measured state once the robot is at rest.
+
+    Args:
+        joints: the actuated joints.
+        controllers: of the robot contract.
+        measured: state of the robot.
+        reports: of the controllers.
+        clock: converts times to motion times, which those of the committed motion are.
+
+    """
+
+    def __init__(
+        self,
+        joints: ActuatedJoints,
+        controllers: Sequence[Controller],
+        measured: MeasuredState,
+        reports: ControllerReports,
+        clock: MotionClock,
+    ) -> None:
+        self.motion = CommittedMotion(joints.limits, joints.blended)
+        self.outputs = Outputs(joints, controllers, clock)
+        self.chunk: ActionChunk | None = None
+        self.executing = self.stopped = self.restart = False
+        self._joints = joints
+        self._measured = measured
+        self._reports = reports
+        self._clock = clock
+        self._planner = Planner(joints, self.motion, measured)
+        #: Whether the measured state of a joint depends on its command.
+        self._uses_commands = bool(joints.unmeasured) or bool(joints.continuous.any())
+        #: Whether motion has begun for a chunk that is not spliced yet.
+        self._begun = False
+        #: Position that each controller last reported to hold or follow, after an outage of a
+        #: controller: the next motion starts there, at rest. None otherwise.
+        self._held: dict[str, float] | None = None
+        #: Whether the motion was ended without a message, so the robot may have stopped elsewhere.
+        self._ended_silently = False
+
+    def is_at_rest(self, now_ns: int) -> bool:
+        """Return whether the active trajectory is at rest, or there is none."""
+        return self.motion.is_at_rest(self._clock.at(now_ns))
+
+    def is_on_tail(self, now_ns: int) -> bool:
+        """Return whether the active trajectory is braking or at rest."""
+        return self.motion.is_on_tail(self._clock.at(now_ns))
+
+    def splice_lead_time(self, settings: ExecutorConfig) -> float:
+        """Return the present splice lead time, s: longer after late splices."""
+        return self._reports.splices.lead_time(settings.splice_lead_time, settings.commit_horizon)
+
+    def trajectory_to_follow(self, now_ns: int, settings: ExecutorConfig) -> Curve | None:
+        """Return the trajectory that the robot must follow now, or None.
+
+        It must be followed until shortly after its end; later the robot may be moved externally.
+        """
+        published = self.outputs.published
+        if published is None or self.motion.active is None:
+            return None
+        grace = 2.0 * settings.tracking_error_timeout
+        over = self._clock.at(now_ns) > published.end_ns + s_to_ns(grace)
+        return published if self.executing or not over else None
+
+    # Start and continuation
+
+    def begin(self, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
+        """Start from the measured state unless motion continues; return why that is not possible.
+
+        If the robot cannot stop within its limits, its hardest stop becomes the motion.
+        """
+        self._begun = False
+        restart = self.restart or self._was_moved(now_ns, settings)
+        if settings.shadow or (restart and self.is_at_rest(now_ns)):
+            self.motion.clear()
+        if self.motion.active is not None:
+            return None
+        self._clock.reset()
+        self._measured.use_own_turns(self._reports.references)
+        rejection = self._planner.begin(self._clock.at(now_ns), settings, self._held)
+        self._begun = rejection is None
+        if rejection is not None and self.motion.active is not None:
+            self.outputs.published = None
+            self.restart = self.motion.changed = True
+        return rejection
+
+    def splice(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
+        """Continue the motion with a chunk after begin(), or return why not and change nothing.
+
+        The steps of the chunk are due at times, which are converted to motion time.
+        """
+        motion_ns = self._clock.at(now_ns)
+        late_ns = now_ns - motion_ns
+        shifted = chunk
+        if late_ns:
+            shifted = replace(
+                chunk, stamp_ns=chunk.stamp_ns - late_ns, start_ns=chunk.start_ns - late_ns
+            )
+        rejection = self._planner.plan(shifted, motion_ns, self._with_lead_time(settings))
+        begun, self._begun = self._begun, False
+        if rejection is not None:
+            if begun:
+                self.motion.clear()
+            return rejection
+        if begun:
+            self.outputs.published = self._held = None
+            self._measured.near = self._measured.position.copy()
+        self.chunk = chunk
+        self.executing = self.motion.changed = True
+        self.stopped = self.restart = self._ended_silently = False
+        return None
+
+    def advance(self, now_ns: int, settings: ExecutorConfig) -> bool:
+        """Commit more of the plan; return whether the motion of the chunk has ended now."""
+        motion_ns = self._clock.at(now_ns)
+        self.motion.refresh(motion_ns, self._with_lead_time(settings))
+        end_ns = self.motion.end_ns
+        if end_ns is None or motion_ns < end_ns:
+            return False
+        self.motion.end_with_tail()
+        self.executing, self.motion.changed = False, True
+        return True
+
+    def resend_if_scaled(self) -> None:
+        """Send the motion again if a controller does not scale its trajectory itself."""
+        if self.executing and self._reports.needs_resend():
+            self.motion.changed = True
+
+    def assume_commanded(self, now_ns: int) -> None:
+        """Update the measured state of the joints for which it depends on their commands."""
+        published = self.outputs.published
+        if self._uses_commands and published is not None:
+            self._measured.near = published.at(self._clock.at(now_ns))[0]
+            self._measured.assume_commanded(self._measured.near)
+
+    def settle(self, now_ns: int) -> bool:
+        """Drop what cannot be sent any more; return whether a reset is complete at rest."""
+        if self.motion.changed and self.is_at_rest(now_ns):
+            # The process was stalled until this motion had ended.
+            self.motion.changed = False
+            self.motion.rollback(self.outputs.published)
+        if not self.restart or not self.is_at_rest(now_ns):
+            return False
+        self.motion.clear()
+        self.restart = False
+        return True
+
+    # Ends
+
+    def shorten(self, now_ns: int) -> None:
+        """Shorten the motion to what has been sent and to the frozen steps of the chunk."""
+        if self.chunk is not None:
+            frozen_ns = now_ns + s_to_ns(self.chunk.frozen_steps * self.chunk.dt)
+            self.motion.shorten(self._clock.at(frozen_ns))
+            self.motion.changed = True
+
+    def brake(
+        self, now_ns: int, settings: ExecutorConfig, braking_time: float, *, silently: bool
+    ) -> None:
+        """Stop in `braking_time` s as limits allow, or `silently` by the tail already sent."""
+        self.executing = False
+        self.stopped = True
+        if self.motion.active is None:
+            return
+        if silently:
+            self.end_silently()
+            return
+        lead_time = self.splice_lead_time(settings)
+        self.motion.brake(self._clock.at(now_ns), lead_time, braking_time)
+        self.motion.changed = True
+
+    def end_silently(self) -> None:
+        """End the motion with the tail that the controllers already have."""
+        if self.motion.active is not None:
+            self.motion.end_with_tail()
+            self.executing = False
+            self.motion.changed = self._ended_silently = True
+
+    def stand(self, now_ns: int, settings: ExecutorConfig) -> bool:
+        """Stand where a pause of the robot began: it stands already, so this is continuous.
+
+        Returns whether there was motion to end.
+        """
+        if self.motion.active is None or self.is_at_rest(now_ns):
+            return False
+        motion_ns = self._clock.at(now_ns)
+        position, velocity = self.motion.active.at(motion_ns)
+        self.motion.begin(position, np.zeros_like(velocity), motion_ns, settings.resend_window, 0.0)
+        self.outputs.published, self.motion.changed = None, True
+        return True
+
+    def forget(self, now_ns: int) -> None:
+        """Forget chunk and history; the motion goes on."""
+        self.chunk = None
+        self.outputs.drop_history(now_ns)
+
+    def drop(self, now_ns: int) -> None:
+        """Drop all motion without a message."""
+        self.motion.clear()
+        self.outputs.published = None
+        self.forget(now_ns)
+        self.executing = self.restart = self.motion.changed = False
+        self._reports.splices.reset()
+
+    def drop_where_held(self, now_ns: int) -> None:
+        """Drop all motion; the next one starts where the controllers report to stand."""
+        self.drop(now_ns)
+        self._held = self._reports.references
+
+    # Sending
+
+    def send(self, now_ns: int, settings: ExecutorConfig, *, timeline_only: bool) -> Update | None:
+        """Return the messages for changed motion; motion that must not be sent is rolled back.
+
+        Raises:
+            MalformedError: the motion must not be sent; it has ended with the tail already sent.
+
+        """
+        motion, before = self.motion, self.outputs.published
+        motion.changed = False
+        if timeline_only and motion.active is not before:
+            motion.rollback(before)
+        if motion.active is None or motion.plan is None:
+            return None
+        try:
+            update = self.outputs.build(
+                motion.active,
+                motion.plan,
+                self.chunk,
+                self._planner.knot_dt,
+                now_ns,
+                settings,
+                own_scaling=self._reports.scaling.of_controllers,
+                timeline_only=timeline_only,
+            )
+        except MalformedError:
+            motion.rollback(self.outputs.published)
+            self.executing = False
+            raise
+        if update.trajectories:
+            sent_to = [trajectory.controller for trajectory in update.trajectories]
+            self._reports.record_sent(now_ns, before, motion.active, sent_to)
+        return update
+
+    def _with_lead_time(self, settings: ExecutorConfig) -> ExecutorConfig:
+        lead = self.splice_lead_time(settings)
+        return (
+            settings
+            if lead == settings.splice_lead_time
+            else replace(settings, splice_lead_time=lead)
+        )
+
+    def _was_moved(self, now_ns: int, settings: ExecutorConfig) -> bool:
+        """Return whether the robot is not where its last motion ended."""
+        published = self.outputs.published
+        if published is None or self.executing:
+            return False
+        if self.trajectory_to_follow(now_ns, settings) and not self._ended_silently:
+            return False
+        error = np.abs(published.at(self._clock.at(now_ns))[0] - self._measured.position)
+        return bool((error[self._joints.blended] > _MOVED_DISTANCE).any())
