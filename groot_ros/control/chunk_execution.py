@@ -9,13 +9,13 @@ import numpy as np
 from groot_ros.control.chunk_validation import Rejection
 from groot_ros.control.committed_motion import CommittedMotion
 from groot_ros.control.controller_reports import ControllerReports
-from groot_ros.control.curve import Curve
-from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
+from groot_ros.control.curve import Array, Curve
+from groot_ros.control.joint_state import ActuatedJoints, MeasuredState, nearest_turn
 from groot_ros.control.motion_clock import MotionClock
 from groot_ros.control.outputs import Outputs, Update
 from groot_ros.control.planner import Planner
 from groot_ros.control.settings import ExecutorConfig
-from groot_ros.core import ActionChunk, MalformedError, s_to_ns
+from groot_ros.core import ActionChunk, MalformedError, ns_to_s, s_to_ns
 from groot_ros.robot import Controller
 
 #: rad or m from its last command beyond which a robot at rest has been moved externally: a
@@ -58,6 +58,11 @@ class ChunkExecution:
         self.chunk: ActionChunk | None = None
         self.executing = self.stopped = self.restart = False
         self._joints = joints
+        self._controllers = {c.name: c for c in controllers}
+        #: Controllers that were inactive during the motion sent, and have missed a part of it.
+        self._missed: set[str] = set()
+        #: Last time at which the motion sent was not at rest.
+        self._moving_ns = 0
         self._measured = measured
         self._reports = reports
         self._clock = clock
@@ -109,6 +114,13 @@ class ChunkExecution:
             self.motion.clear()
         if self.motion.active is not None:
             return None
+        oldest_ns = self._measured.oldest_ns
+        if oldest_ns is not None and oldest_ns <= self._moving_ns <= now_ns:
+            return Rejection(
+                "stale_joint_state",
+                f"the last joint state is {ns_to_s(now_ns - oldest_ns):.2f} s old, from before the "
+                "robot came to rest: motion can only start from a newer one",
+            )
         self._clock.reset()
         self._measured.use_own_turns(self._reports.references)
         rejection = self._planner.begin(self._clock.at(now_ns), settings, self._held)
@@ -166,6 +178,15 @@ class ChunkExecution:
         if self._uses_commands and published is not None:
             self._measured.near = published.at(self._clock.at(now_ns))[0]
             self._measured.assume_commanded(self._measured.near)
+
+    def record_motion(self, now_ns: int, settings: ExecutorConfig) -> None:
+        """Record whether the robot moves: a joint state of that time does not tell its rest."""
+        if not settings.shadow and not self.is_at_rest(now_ns):
+            self._moving_ns = now_ns
+
+    def record_inactive(self) -> None:
+        """Record which controllers are inactive, and so miss the motion sent."""
+        self._missed.update(self._reports.activity.inactive)
 
     def settle(self, now_ns: int) -> bool:
         """Drop what cannot be sent any more; return whether a reset is complete at rest."""
@@ -234,12 +255,48 @@ class ChunkExecution:
         self.outputs.published = None
         self.forget(now_ns)
         self.executing = self.restart = self.motion.changed = False
+        self._missed.clear()
         self._reports.splices.reset()
 
-    def drop_where_held(self, now_ns: int) -> None:
-        """Drop all motion; the next one starts where the controllers report to stand."""
-        self.drop(now_ns)
-        self._held = self._reports.references
+    def stand_where_held(self, now_ns: int, settings: ExecutorConfig, controller: str) -> None:
+        """Let a controller that missed messages stand where it reports to stand.
+
+        Others that still move follow what was sent to its end, and the next chunk is spliced into
+        that. If none moves, all motion is dropped.
+        """
+        missed = [self._controllers[name] for name in {controller, *self._missed}]
+        columns = sorted({column for c in missed for column in self._joints.columns(c)})
+        if not self._others_move(columns, now_ns):
+            self.drop(now_ns)
+            self._held = self._reports.references
+            return
+        self.motion.stand(columns, self._where_held(columns, settings))
+        self.outputs.published = self.motion.active
+        self.executing = self.motion.changed = False
+        self._ended_silently = True
+        self._missed.clear()
+        self._reports.splices.reset()
+
+    def _others_move(self, columns: Sequence[int], now_ns: int) -> bool:
+        """Return whether the motion sent still moves a joint outside these columns."""
+        published = self.outputs.published
+        if published is None or self.motion.active is None:
+            return False
+        ahead = published.velocities[published.times > self._clock.at(now_ns)]
+        return bool(np.delete(ahead, columns, axis=1).any())
+
+    def _where_held(self, columns: Sequence[int], settings: ExecutorConfig) -> Array:
+        """Return the positions at which these joints are held: the references, if near them."""
+        held = []
+        for column in columns:
+            measured = float(self._measured.position[column])
+            reference = self._reports.references.get(self._joints.names[column], measured)
+            if self._joints.continuous[column]:
+                measured = nearest_turn(measured, reference)
+            near = abs(reference - measured) <= settings.max_reference_error
+            held.append(reference if near else measured)
+        limits = self._joints.limits
+        return np.clip(np.array(held), limits.lower[columns], limits.upper[columns])
 
     # Sending
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The motion that the robot is committed to: planned, sent in part, always ending at rest."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -186,6 +186,21 @@ class CommittedMotion:
             self.active.until(from_ns), self._limits, braking_time, fail_safes
         )
         self._tail_ns = from_ns
+        self.end_with_tail()
+
+    def stand(self, columns: Sequence[int], positions: Array) -> None:
+        """Let some joints stand at these positions, while the others follow the active trajectory.
+
+        The motion ends with the active trajectory's tail.
+        """
+        assert self.active is not None
+        where, speeds = self.active.positions.copy(), self.active.velocities.copy()
+        where[:, columns], speeds[:, columns] = positions, 0.0
+        self.active = Curve(self.active.times, where, speeds)
+        standing = {
+            j: RemainingTrajectory(self.active, j) for j in columns if j in self._jerk_bounds
+        }
+        self._fail_safes = {t: {**others, **standing} for t, others in self._fail_safes.items()}
         self.end_with_tail()
 
     def rollback(self, published: Curve | None) -> None:

@@ -163,7 +163,7 @@ class Executor:
         reports = self._reports
         returned = reports.record(controller, stamp_ns, reference, now_ns)
         if returned and not reports.activity.inactive:
-            self._stops.restart_at_rest(now_ns, f"controller '{controller}' is active again")
+            self._stops.restart_at_rest(now_ns, self.settings, controller, "is active again")
         due = reports.is_due(controller, stamp_ns, speed_scaling)
         sent = self._trajectory_to_follow(now_ns) if due else None
         if sent is not None:
@@ -179,8 +179,8 @@ class Executor:
         )
         self._status.tracking_fault = self._supervision.tracking_fault
         if finding == Finding.INTERRUPTED:
-            why = f"controller '{controller}' was inactive for a moment"
-            self._stops.restart_at_rest(now_ns, why)
+            what = "was inactive for a moment"
+            self._stops.restart_at_rest(now_ns, self.settings, controller, what)
         if finding != Finding.FAILED:
             return None
         self._stops.lock(now_ns, self.settings, self._supervision.tracking_fault)
@@ -220,6 +220,7 @@ class Executor:
         """
         self._check_clock(now_ns)
         self._execution.assume_commanded(now_ns)
+        self._execution.record_motion(now_ns, self.settings)
         if self._supervision.has_become_inactive(now_ns):
             self._stops.end_where_inactive()
         self._check_joint_tracking(now_ns)

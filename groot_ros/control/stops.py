@@ -90,14 +90,17 @@ class Stops:
     def end_where_inactive(self) -> None:
         """Let the other controllers come to rest by their tails, as one is inactive."""
         self.status.halt(self._supervision.inactive, ReasonCode.CONTROLLER_INACTIVE)
+        self._execution.record_inactive()
         self._execution.end_silently()
 
-    def restart_at_rest(self, now_ns: int, reason: str) -> None:
-        """Drop the motion: its controllers stand, and the next chunk moves them from there."""
-        self._execution.drop_where_held(now_ns)
+    def restart_at_rest(
+        self, now_ns: int, settings: ExecutorConfig, controller: str, what: str
+    ) -> None:
+        """Let the next chunk move this controller from where it stands after an outage."""
+        self._execution.stand_where_held(now_ns, settings, controller)
         self._supervision.reset()
         self.status.tracking_fault = ""
-        why = f"{reason}: waiting for a new chunk"
+        why = f"controller '{controller}' {what}: waiting for a new chunk"
         self._record(now_ns, why, ReasonCode.CONTROLLER_INACTIVE)
 
     def _record(self, now_ns: int, reason: str, code: ReasonCode) -> None:

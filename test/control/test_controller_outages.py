@@ -11,7 +11,7 @@ from groot_ros.control.controller_activity import ControllerActivity
 from groot_ros.core import ExecutorStatus, ReasonCode, s_to_ns
 from groot_ros.robot.controller import Controller
 
-VELOCITY = 3.0
+VELOCITY, ACCELERATION = 3.0, 15.0
 
 
 def driven(lag: float = 0.0, **options: float) -> ControllerBench:
@@ -105,6 +105,44 @@ def test_an_inactive_controller_of_the_gripper_stops_the_arm_as_well():
     bench.run(0.2)
     assert "controller 'finger' is not active" in bench.state.reason
     bench.run(1.0)
+    assert np.ptp(np.array(bench.commands[-50:]), axis=0).max() == 0.0
+
+
+@pytest.mark.parametrize("length", [0.02, 0.06, 0.12, 0.2])
+@pytest.mark.parametrize("phase", [0.0, 0.15])
+def test_an_outage_of_one_controller_does_not_change_the_motion_of_another_by_a_step(length, phase):
+    bench = driven()
+    bench.run(phase)
+    bench.gripper.deactivate()
+    bench.run(length)
+    bench.gripper.activate()
+    began = bench.t
+    bench.run(1.0)
+    arm = np.array(bench.commands)[round(began / PERIOD) - 60 :, :3]
+    assert np.abs(np.diff(arm, axis=0)).max() <= VELOCITY * PERIOD
+    assert np.abs(np.diff(arm, 2, axis=0)).max() <= 1.1 * ACCELERATION * PERIOD**2
+    assert bench.state.status == ExecutorStatus.RUNNING
+    assert not bench.state.latched
+
+
+@pytest.mark.parametrize("stop", ["estop", "hold"])
+def test_a_stop_after_an_outage_moves_no_joint_that_stands_and_stops_the_others(stop):
+    bench = driven()
+    bench.gripper.deactivate()
+    bench.run(0.06)
+    bench.gripper.activate()
+    bench.policy_runs = False
+    bench.run(0.06)
+    assert "inactive for a moment" in bench.state.reason
+    stands = bench.commands[-1][3]
+    if stop == "estop":
+        bench.executor.estop(bench.now_ns)
+    else:
+        bench.executor.hold(True, bench.now_ns)
+    began = bench.t
+    bench.run(1.0)
+    assert bench.commands[-1][3] == pytest.approx(stands, abs=1e-6)
+    assert bench.largest_step(began) <= VELOCITY * PERIOD
     assert np.ptp(np.array(bench.commands[-50:]), axis=0).max() == 0.0
 
 

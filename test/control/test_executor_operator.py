@@ -219,3 +219,21 @@ def test_start_uses_the_measured_state_but_keeps_a_latched_stop(bench):
     bench.run(0.1)
     assert bench.give(sway_chunk(bench.t)) is None
     np.testing.assert_allclose(bench.active.positions[0], bench.measured)
+
+
+def test_after_a_reset_motion_starts_from_a_joint_state_that_is_newer_than_the_stop():
+    """One from before the robot was at rest tells where it was, not where it stands."""
+    bench = Bench.streaming()
+    bench.executor.reset(bench.now_ns)
+    bench.run(0.05)
+    assert not bench.at_rest
+    bench.reports = False
+    bench.run(0.3)
+    rejection = bench.executor.receive(bench.standing_chunk(session="b", id=1), bench.now_ns)
+    assert rejection is not None
+    assert rejection.reason == "stale_joint_state"
+    assert "from before the robot came to rest" in rejection.detail
+    bench.reports = True
+    bench.run(0.02)
+    assert bench.give(bench.standing_chunk(session="b", id=2)) is None
+    assert np.ptp(bench.active.positions, axis=0).max() < 1e-6
