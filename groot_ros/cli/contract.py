@@ -77,9 +77,11 @@ def _new(args: argparse.Namespace) -> int:
     from groot_ros.robot.draft import Known, draft_contract
     from groot_ros.robot.limit_sources import read_urdf
 
-    joints = read_urdf(args.urdf)
+    joints = {n: stated for n, stated in read_urdf(args.urdf).items() if not stated.mimics}
     if not joints:
-        raise ValueError(f"{args.urdf}: has no revolute, continuous or prismatic joint")
+        raise ValueError(
+            f"{args.urdf}: has no revolute, continuous or prismatic joint: expand xacro files first"
+        )
     path = find_checkpoint(args.checkpoint)
     summary = find_family(path).describe(
         path, embodiment=args.embodiment, assets=args.backbone_assets, base=None

@@ -27,8 +27,19 @@ MAX_INTEGER = 2**53
 _MAX_YAML_SIZE, _MAX_YAML_VALUES, _MAX_YAML_ALIASES, _MAX_YAML_DEPTH = 1_000_000, 20_000, 200, 64
 
 
+#: Characters of an error message, at most; names in a file may be of any length.
+_MAX_MESSAGE = 1000
+
+
 class ConfigError(ValueError):
-    """A configuration file cannot be used; the message is one line naming file and key."""
+    """A configuration file cannot be used; the message is one line naming file and key.
+
+    Control characters that a file contains are escaped, and a long message is cut.
+    """
+
+    def __init__(self, message: str) -> None:
+        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
+        super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[: _MAX_MESSAGE - 3]}...")
 
 
 class CheckpointError(ConfigError):
@@ -326,6 +337,9 @@ def _load_yaml(text: str | bytes) -> Any:
         return yaml.load(text, _yaml_loader())
     except yaml.YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
+    except (AttributeError, KeyError, TypeError) as error:
+        # PyYAML converts the value of an explicit tag, such as !!bool, without a check.
+        raise ValueError(f"a value does not fit its tag (!!...): {error!r:.60}") from error
 
 
 def _check_yaml_size(text: str | bytes) -> None:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The robot contract: one record, read from `config/robots/*.yaml`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -170,10 +170,10 @@ def _parse_any(root: Fields, folder: Path) -> RobotContract:
 
 def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotContract:
     version_of(root)
-    other_limits = _read_other_limits(root, folder)
-    if root.has("joints") and len(root.section("joints").value) > MAX_JOINTS:
-        count = len(root.section("joints").value)
-        raise root.error("joints", f"has {count} entries, at most {MAX_JOINTS} are supported")
+    names = root.section("joints").value.keys()
+    if len(names) > MAX_JOINTS:
+        raise root.error("joints", f"has {len(names)} entries, at most {MAX_JOINTS} are supported")
+    other_limits = _read_other_limits(root, folder, names)
     joints = {
         name: read_joint(name, section, other_limits(name))
         for name, section in root.sections("joints")
@@ -211,10 +211,26 @@ def _model_file(name: str, folder: Path) -> Path:
     return shipped if not (folder / name).exists() and shipped.is_file() else folder / name
 
 
-def _read_other_limits(root: Fields, folder: Path) -> Callable[[str], StatedLimits]:
-    """Return a function joint -> tightest limits in the files of `urdf:` and `joint_limits:`."""
+def _read_other_limits(
+    root: Fields, folder: Path, joints: Set[str]
+) -> Callable[[str], StatedLimits]:
+    """Return a function joint -> tightest limits in the files of `urdf:` and `joint_limits:`.
+
+    A file without any of the contract's joints, as of another robot, is an error.
+    """
     readers = {"urdf": read_urdf, "joint_limits": read_joint_limits}
-    sources = [read(folder / root.name(key)) for key, read in readers.items() if root.has(key)]
+    sources = []
+    for key, read in readers.items():
+        if root.has(key):
+            path = folder / root.name(key)
+            stated = read(path)
+            if not stated.keys() & joints:
+                raise root.error(
+                    key,
+                    f"names {path}, which has none of the contract's joints: is it a file of this "
+                    "robot? Expand xacro files first",
+                )
+            sources.append(stated)
     return lambda name: tightest(source[name] for source in sources if name in source)
 
 

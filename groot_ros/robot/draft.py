@@ -4,6 +4,7 @@
 What cannot be known is filled in with a plausible value and marked with CHECK.
 """
 
+import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,11 @@ _ACCELERATION = {"revolute": 5.0, "continuous": 5.0, "prismatic": 1.0}
 _VELOCITY = {"revolute": 1.0, "continuous": 1.0, "prismatic": 0.1}
 _GRIPPER = re.compile(r"grip|hand|claw|finger|knuckle|jaw|suction|vacuum", re.IGNORECASE)
 _SIDE = re.compile(r"left|right")
+#: Position limits where the URDF states none, rad and m.
+_POSITION = {"revolute": (-3.14159, 3.14159), "prismatic": (0.0, 0.1)}
+#: Names that YAML reads as they are, unless they are one of its words.
+_PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
+_YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -65,12 +71,12 @@ def draft_contract(known: Known) -> str:
     grippers = _grippers(known, columns)
     joints = {n: s for n, s in known.joints.items() if n in read} or dict(known.joints)
     lines = [
-        f"# Draft for {known.robot}. Everything that could not be known is marked CHECK.",
+        f"# Draft for {_text(known.robot)}. Everything that could not be known is marked CHECK.",
         "# All limits are in rad, m and s. Reference: docs/reference/robot_contract.md",
         "version: 2",
-        f"robot: {known.robot}",
+        f"robot: {_text(known.robot)}",
         "action_dt: 0.0333333333          # CHECK: 1 / (frames per second of the data set), s",
-        f"urdf: {known.urdf}",
+        f"urdf: {_text(known.urdf)}",
         "",
         "# Tighter limits than the URDF's may be given here.",
         "joints:",
@@ -177,14 +183,20 @@ def _joint(
     action: ColumnRange | None,
 ) -> Iterator[str]:
     limits = []
-    ends = math.isfinite(stated.lower) and math.isfinite(stated.upper)
-    if ends and stated.kind != "continuous":
-        limits.append(f"position: [{stated.lower:.6g}, {stated.upper:.6g}]")
-    known = math.isfinite(stated.velocity)
-    velocity = stated.velocity if known else _VELOCITY[stated.kind]
-    limits += [f"velocity: {velocity:.6g}", f"acceleration: {_ACCELERATION[stated.kind]:g}"]
-    check = "acceleration" if known else "velocity, acceleration"
-    yield f"  {name}:"
+    unknown = ["acceleration"]
+    velocity = stated.velocity
+    if not math.isfinite(velocity):
+        velocity = _VELOCITY[stated.kind]
+        unknown.insert(0, "velocity")
+    if stated.kind != "continuous":
+        low, high = stated.lower, stated.upper
+        if not (math.isfinite(low) and math.isfinite(high)):
+            low, high = _POSITION[stated.kind]
+            unknown.insert(0, "position")
+        limits.append(f"position: [{_number(low)}, {_number(high)}]")
+    limits += [f"velocity: {_number(velocity)}", f"acceleration: {_ACCELERATION[stated.kind]:g}"]
+    check = ", ".join(unknown)
+    yield f"  {_text(name)}:"
     yield f"    type: {stated.kind}"
     yield f"    limits: {{{', '.join(limits)}}}  # CHECK: {check}"
     if gripper:
@@ -210,9 +222,9 @@ def _inputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str]
     yield "  # State groups of the checkpoint. CHECK: joints in the order of its columns."
     yield "  state:" if known.state else "  state: {}"
     for group, ranges in known.state.items():
-        yield f"    {group}:"
+        yield f"    {_text(group)}:"
         for index, joint in enumerate(columns[group]):
-            yield f"      - {{joint: {joint}}}  # column {index}, {_range(ranges[index])}"
+            yield f"      - {{joint: {_text(joint)}}}  # column {index}, {_range(ranges[index])}"
         if missing := len(ranges) - len(columns[group]):
             more = "1 more column" if missing == 1 else f"{missing} more columns"
             yield f"      # CHECK: {more}; no joint of the URDF suits"
@@ -226,13 +238,13 @@ def _outputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str
     for group, ranges in known.action.items():
         joints = _moved(known, columns, group)
         if not joints:
-            ignored.append(f"{group}.*")
+            ignored.append(_text(f"{group}.*"))
             continue
-        ignored += [f"{group}.{i}" for i in range(len(joints), len(ranges))]
+        ignored += [_text(f"{group}.{i}") for i in range(len(joints), len(ranges))]
         one_for_all = len(ranges) == 1 < len(joints)
         tail = ", columns: [0]" if one_for_all else ""
-        yield f"  {group}:"
-        yield f"    - {{controller: {group}_controller, joints: [{', '.join(joints)}]{tail}}}"
+        yield f"  {_text(group)}:"
+        yield f"    - {{controller: {_controller(group)}, joints: [{_texts(joints)}]{tail}}}"
         if one_for_all:
             yield "    # CHECK: one column moves all of these; name one joint if the driver has one"
         for index, span in enumerate(ranges):
@@ -257,10 +269,10 @@ def _cameras(known: Known) -> Iterator[str]:
         topic = max(
             images,
             key=lambda t: SequenceMatcher(None, view, t).ratio(),
-            default=f"{view}/image_raw",
+            default=f"{_identifier(view)}/image_raw",
         )
         encoding = "jpeg" if images.get(topic) == _IMAGE_TYPES[1] else "rgb8"
-        yield f"  {view}: {{topic: {topic}, encoding: {encoding}, rate: 30.0}}  # CHECK"
+        yield f"  {_text(view)}: {{topic: {topic}, encoding: {encoding}, rate: 30.0}}  # CHECK"
         images.pop(topic, None)
     for topic in images:
         yield f"  # also live: {topic}"
@@ -272,9 +284,9 @@ def _controllers(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator
     yield "controllers:"
     for group in known.action:
         if joints := _moved(known, columns, group):
-            yield f"  - name: {group}_controller"
+            yield f"  - name: {_controller(group)}"
             yield "    type: joint_trajectory_controller"
-            yield f"    joints: [{', '.join(joints)}]"
+            yield f"    joints: [{_texts(joints)}]"
     for topic, kind in known.topics.items():
         if kind == "trajectory_msgs/msg/JointTrajectory":
             yield f"  # also live: {topic}"
@@ -283,3 +295,29 @@ def _controllers(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator
 def _range(span: ColumnRange) -> str:
     of = "with offsets " if span.relative else ""
     return f"trained {of}from {span.low:.4g} to {span.high:.4g}"
+
+
+def _text(name: str) -> str:
+    """Return a name as YAML reads it back, in quotes where it needs them."""
+    plain = _PLAIN.fullmatch(name) and name.lower() not in _YAML_WORDS
+    return name if plain else json.dumps(name)
+
+
+def _texts(names: Sequence[str]) -> str:
+    return ", ".join(map(_text, names))
+
+
+def _number(value: float) -> str:
+    """Return a number as YAML reads it: 1e-05 would be a string."""
+    digits = f"{value:.6g}"
+    return digits.replace("e", ".0e") if "e" in digits and "." not in digits else digits
+
+
+def _identifier(name: str) -> str:
+    """Return a name with the characters that a topic may have."""
+    word = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"_{word}" if word[:1].isdigit() else word
+
+
+def _controller(group: str) -> str:
+    return f"{_identifier(group)}_controller"

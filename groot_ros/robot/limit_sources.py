@@ -21,6 +21,7 @@ class StatedLimits:
 
     Attributes:
         kind: revolute, continuous or prismatic in the URDF; empty if the source states none.
+        mimics: joint of the URDF that this one follows, so no controller moves it; empty if none.
 
     """
 
@@ -30,6 +31,7 @@ class StatedLimits:
     acceleration: float = math.inf
     jerk: float = math.inf
     kind: str = ""
+    mimics: str = ""
 
 
 def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
@@ -42,6 +44,7 @@ def tightest(stated: Iterable[StatedLimits]) -> StatedLimits:
         min(s.acceleration for s in every),
         min(s.jerk for s in every),
         next((s.kind for s in every if s.kind), ""),
+        next((s.mimics for s in every if s.mimics), ""),
     )
 
 
@@ -52,23 +55,28 @@ def read_urdf(path: Path) -> dict[str, StatedLimits]:
     it for "unknown".
 
     Raises:
-        ContractError: names the file, and the joint with a limit that is not a number.
+        ContractError: names the file, and the joint with a limit that is not a number, or that
+            is given twice.
 
     """
     try:
         root = ElementTree.parse(path).getroot()
     except OSError as error:
         raise unreadable(path, error, ContractError) from error
-    except ElementTree.ParseError as error:
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # or unknown encoding
         raise ContractError(f"{path}: is not a URDF (expand xacro files first): {error}") from error
-    found = {}
+    found: dict[str, StatedLimits] = {}
     for joint in root.iter("joint"):
         name, limit = joint.get("name", ""), joint.find("limit")
         kind = joint.get("type", "")
         if kind not in _JOINT_TYPES:
             continue
+        if name in found:
+            raise ContractError(f"{path}: joint '{name}' is given twice")
+        followed = joint.find("mimic")
+        mimics = "" if followed is None else followed.get("joint", "")
         if limit is None:
-            found[name] = StatedLimits(kind=kind)
+            found[name] = StatedLimits(kind=kind, mimics=mimics)
             continue
         where = f"{path}: joint '{name}'"
         bounded = kind != "continuous"
@@ -79,6 +87,7 @@ def read_urdf(path: Path) -> dict[str, StatedLimits]:
             _number(limit.attrib, "upper", math.inf if not bounded else 0.0, where),
             _number(limit.attrib, "velocity", 0.0, where) or math.inf,
             kind=kind,
+            mimics=mimics,
         )
         softer = StatedLimits(
             _number(soft_attributes, "soft_lower_limit", -math.inf, where),
@@ -112,7 +121,7 @@ def _stated(section: Fields) -> StatedLimits:
         ("jerk", {"jerk": "max_jerk"}),
     ):
         flag = f"has_{what}_limits"
-        if section.has(flag) and section.get(flag) is not True:
+        if section.has(flag) and not section.flag(flag):
             continue
         for field, key in keys.items():
             if section.has(flag) or section.has(key):

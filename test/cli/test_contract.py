@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
 from groot_ros.cli.main import main
@@ -13,8 +14,9 @@ from groot_ros.core.share import robot_path
 from groot_ros.families.registry import find_family
 from groot_ros.policy.robot_columns import missing_counterparts
 from groot_ros.robot import load_contract
+from groot_ros.robot.contract import parse_contract
 from groot_ros.robot.draft import ColumnRange, Known, draft_contract
-from groot_ros.robot.limit_sources import read_urdf
+from groot_ros.robot.limit_sources import StatedLimits, read_urdf
 
 VERSION_1 = Path(__file__).parents[1] / "data" / "so101_version_1.yaml"
 JOINTS = ("pan", "lift", "elbow", "wrist", "roll")
@@ -200,3 +202,40 @@ def test_check_names_the_key_of_an_error(
     path.write_text(robot_path("so101").read_text().replace("velocity: 3.0", "velocity: fast"))
     assert main(["contract", "check", str(path)]) == 2
     assert "joints.shoulder_pan.limits: 'velocity' must be a number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "name", ["yes", "1", "a: b", "a #b", "[x]", "*a", "a,b", "a\nb", "%x", "1e3"]
+)
+def test_a_draft_is_readable_whatever_its_names_are(name: str) -> None:
+    joints = {name: StatedLimits(-1e-5, 1e-5, 1.0, kind="prismatic")}
+    span = [ColumnRange(0.0, 1.0)]
+    text = draft_contract(Known(name, joints, f"/{name}.urdf", (name,), {name: span}, {name: span}))
+    root = yaml.safe_load(text)
+    assert root.pop("urdf") == f"/{name}.urdf"
+    robot = parse_contract(root)
+    assert robot.robot == name
+    assert robot.state_groups == {name: (name,)}
+    assert robot.joints[name].limits.upper == 1e-5
+    assert tuple(robot.cameras) == (name,)
+
+
+def test_a_draft_fills_in_limits_that_the_urdf_does_not_state() -> None:
+    joints = {k: StatedLimits(kind=k) for k in ("revolute", "continuous", "prismatic")}
+    text = draft_contract(Known("r", joints, "r.urdf", (), {}, {"arm": [ColumnRange(0, 1)] * 3}))
+    root = yaml.safe_load(text)
+    del root["urdf"]
+    assert len(parse_contract(root).joints) == 3
+    assert text.count("CHECK: position, velocity, acceleration") == 2
+
+
+def test_a_joint_that_mimics_another_is_not_in_a_draft(tmp_path: Path, urdf: Path) -> None:
+    mimic = '<joint name="finger_2" type="prismatic"><mimic joint="finger"/></joint>'
+    urdf.write_text(
+        urdf.read_text().replace('<joint name="finger"', mimic + '<joint name="finger"')
+    )
+    checkpoint = write_tiny_checkpoint(tmp_path / "checkpoint")
+    out = tmp_path / "arm.yaml"
+    options = ["--urdf", str(urdf), "--checkpoint", str(checkpoint), "--embodiment", TAG]
+    assert main(["contract", "new", *options, "--out", str(out), "--no-topics"]) == 0
+    assert "finger_2" not in load_contract(out).joints

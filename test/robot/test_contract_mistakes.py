@@ -357,3 +357,41 @@ def test_a_binary_file_is_not_a_contract(tmp_path):
     path.write_bytes(b"\xff\xfe\x00\x01")
     with pytest.raises(ContractError, match=r"robot\.yaml: is not a text file"):
         load_contract(path)
+
+
+@pytest.mark.parametrize("name", ["a\nb", "x" * 100_000, "a\x7fb", "a\u202eb\u2028c"])
+def test_a_name_of_any_characters_makes_a_short_message_of_one_line(load_changed, name):
+    for change in (
+        put("cameras", "front", "encoding", name),
+        put("controllers", 0, "joints", [name]),
+        put("joints", name, {"limits": {"position": [1.0, 0.0]}}),
+    ):
+        with pytest.raises(ContractError) as error:
+            load_changed(change)
+        assert str(error.value).isprintable()
+        assert len(str(error.value)) <= 1000
+
+
+@pytest.mark.parametrize("tag", ["!!bool x", "!!timestamp x", "!!int x", "!!float x", "!!null"])
+def test_a_value_that_does_not_fit_its_tag_is_one_line_with_the_file(tmp_path, tag):
+    path = tmp_path / "robot.yaml"
+    path.write_text(f"version: {tag}")
+    with pytest.raises(ContractError, match=r"robot\.yaml: "):
+        load_contract(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "name", "text"),
+    [
+        ("urdf", "other.urdf", "<robot><joint name='other' type='revolute'/></robot>"),
+        ("urdf", "arm.xacro", "<robot xmlns:xacro='x'><xacro:include filename='a'/></robot>"),
+        ("urdf", "arm.urdf", "<robot xmlns='x'><joint name='gripper' type='revolute'/></robot>"),
+        ("joint_limits", "other.yaml", "joint_limits: {other: {max_velocity: 0.1}}"),
+    ],
+)
+def test_a_file_of_limits_that_names_no_joint_of_the_robot_is_an_error(
+    load_changed, tmp_path, key, name, text
+):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ContractError, match=f"'{key}' names .*{name}, which has none of the"):
+        load_changed(put(key, name))

@@ -30,7 +30,7 @@ def keys(section: str) -> set[str]:
 @pytest.fixture
 def folder(tmp_path):
     """Folder with the files that the example names."""
-    (tmp_path / "my_arm.urdf").write_text("<robot name='my_arm'/>")
+    (tmp_path / "my_arm.urdf").write_text("<robot><joint name='wrist' type='continuous'/></robot>")
     (tmp_path / "joint_limits.yaml").write_text("joint_limits: {shoulder: {max_velocity: 3.0}}")
     return tmp_path
 

@@ -129,3 +129,29 @@ def test_the_contract_may_limit_jerk_and_the_tighter_limit_is_used(write, load_c
 
     joints = load_changed(change).joints
     assert [joints[name].limits.jerk for name in ("shoulder_pan", "elbow_flex")] == [90.0, 300.0]
+
+
+@pytest.mark.parametrize("flag", ['"true"', "1", "yes please"])
+def test_a_flag_that_is_no_flag_is_an_error_and_not_a_limit_that_is_ignored(write, flag):
+    text = f"joint_limits: {{a: {{has_velocity_limits: {flag}, max_velocity: 0.1}}}}"
+    with pytest.raises(ContractError, match="'has_velocity_limits' must be true or false"):
+        read_joint_limits(write("joint_limits.yaml", text))
+
+
+def test_a_joint_that_a_urdf_gives_twice_is_an_error(write):
+    joint = '<joint name="a" type="continuous"/>'
+    with pytest.raises(ContractError, match="joint 'a' is given twice"):
+        read_urdf(write("r.urdf", f"<robot>{joint}{joint}</robot>"))
+
+
+def test_an_unknown_encoding_of_a_urdf_is_named(write):
+    with pytest.raises(ContractError, match="unknown encoding: klingon"):
+        read_urdf(write("r.urdf", '<?xml version="1.0" encoding="klingon"?><robot/>'))
+
+
+def test_entities_that_grow_exponentially_are_rejected(write):
+    entities = '<!ENTITY e0 "ha">' + "".join(
+        f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10)
+    )
+    with pytest.raises(ContractError, match=r"r\.urdf: is not a URDF"):
+        read_urdf(write("r.urdf", f"<!DOCTYPE r [{entities}]><robot>&e9;</robot>"))

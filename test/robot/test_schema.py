@@ -76,7 +76,7 @@ WRONG = [
 @pytest.mark.parametrize(("place", "value"), WRONG)
 def test_schema_and_reader_reject_the_same_values(tmp_path, place, value):
     contract = changed(place, value)
-    (tmp_path / "my_arm.urdf").write_text("<robot/>")
+    (tmp_path / "my_arm.urdf").write_text("<robot><joint name='wrist' type='continuous'/></robot>")
     (tmp_path / "joint_limits.yaml").write_text("joint_limits: {shoulder: {}}")
     assert not VALIDATOR.is_valid(contract)
     with pytest.raises(ContractError):
@@ -100,7 +100,7 @@ def test_schema_and_reader_reject_the_same_values(tmp_path, place, value):
 )
 def test_the_schema_has_exactly_the_keys_of_the_reader(tmp_path, place):
     contract = changed(f"{place}/nonsense".strip("/"), 1)
-    (tmp_path / "my_arm.urdf").write_text("<robot/>")
+    (tmp_path / "my_arm.urdf").write_text("<robot><joint name='wrist' type='continuous'/></robot>")
     (tmp_path / "joint_limits.yaml").write_text("joint_limits: {shoulder: {}}")
     with pytest.raises(ContractError, match="'nonsense' is not a key") as error:
         parse_contract(contract, folder=tmp_path)
