@@ -24,7 +24,7 @@ from groot_ros.bridge.goal_schedule import (
     RETRY_PERIOD,
     GoalSchedule,
 )
-from groot_ros.core import time_to_ns
+from groot_ros.core import s_to_ns, time_to_ns
 from groot_ros.core.config_reader import Fields
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
 from groot_ros.robot.joint import GripperEnds, Joint
@@ -35,6 +35,9 @@ _CHECKS_UNTIL_ABSENT = 2
 _CHECKS_AT_START = 15
 #: Checks of fault() for which a goal of another node is reported: goals are short.
 _FOREIGN_CHECKS = 3
+#: ns between two looks for the server while targets are given. A controller that is switched off
+#: and on is away for about 0.1 s.
+_SERVER_CHECK_NS = s_to_ns(0.05)
 #: Number of goals that are remembered. A controller ends a superseded goal; more stay open only
 #: with one that does not.
 _REMEMBERED_GOALS = 20
@@ -213,12 +216,14 @@ class GripperOutput(CommandOutput):
         self._foreign_checks = 0
         self._fault = ""
         self._server = PresenceCheck()
+        self._looked_ns: int | None = None
 
     def send(self, command: NDArray[np.float64], now_ns: int) -> None:
         """Send a goal if the target, [1] rad or m, has moved enough since the last one."""
         from unique_identifier_msgs.msg import UUID
 
         target = float(command[0])
+        self._look_for_server(now_ns)
         if not self._schedule.is_due(target, now_ns):
             return
         if not self._client.server_is_ready():
@@ -236,6 +241,14 @@ class GripperOutput(CommandOutput):
         self._own_ids.append(goal_id)
         future = self._client.send_goal_async(message, goal_uuid=UUID(uuid=list(goal_id)))
         future.add_done_callback(self._guard(partial(self._on_response, goal)))
+
+    def _look_for_server(self, now_ns: int) -> None:
+        """Forget the last goal if there is no server: one that comes back does not know it."""
+        if self._looked_ns is not None and 0 <= now_ns - self._looked_ns < _SERVER_CHECK_NS:
+            return
+        self._looked_ns = now_ns
+        if not self._client.server_is_ready():
+            self._schedule.forget()
 
     def cancel(self) -> None:
         """Cancel every goal that has no result; one that is not accepted yet when it is."""
@@ -255,7 +268,6 @@ class GripperOutput(CommandOutput):
                 return self._fault
             self._foreign_checks -= 1
             return f"another node sends goals to {self._name}: stop one of them"
-        # A server that comes back does not know the last goal.
         self._schedule.forget()
         if not is_missing:
             return ""

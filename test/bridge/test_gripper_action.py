@@ -293,3 +293,21 @@ def test_a_server_that_never_starts_is_missing_without_a_target_too(begin):
     assert faults[9] == ""
     assert "no server of the action 'never_starts'" in faults[-1]
     output.destroy()
+
+
+def test_a_server_that_restarts_between_two_checks_gets_the_present_target(begin):
+    """A controller that is switched off and on drops its goal within a fraction of a second."""
+    stage = begin()
+    stage.accepted(0.02)
+    stage.server.destroy()
+    probe = ActionClient(stage.node, stage.kind.action_type(), stage.controller.topic)
+    stage.spin_until(lambda: not probe.server_is_ready(), "the server is gone")
+    probe.destroy()
+    stage.target(0.02)
+    stage.server = ScriptedGripper(stage.driver, stage.controller.topic, stage.kind.action_type())
+
+    def arrived() -> bool:
+        stage.target(0.02)
+        return bool(stage.server.goals)
+
+    stage.spin_until(arrived, "the present target is sent to the new server")
