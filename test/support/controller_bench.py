@@ -131,7 +131,7 @@ class ControllerBench:
         for name, controller in (("arm", self.arm), ("finger", self.gripper)):
             report = controller.report if self.reports and controller.active else None
             if report is not None:
-                self._send(
+                self.send(
                     self.executor.check_controller(
                         name,
                         report.stamp_ns,
@@ -150,9 +150,10 @@ class ControllerBench:
             rejection = self.executor.receive(chunk(values, observed, id=self._ids), self.now_ns)
             if rejection is not None:
                 self.rejected.append(rejection.reason)
-        self._send(self.executor.update(self.now_ns))
+        self.send(self.executor.update(self.now_ns))
 
-    def _send(self, update: Update | None) -> None:
+    def send(self, update: Update | None) -> None:
+        """Deliver the messages of an update after the delay."""
         for trajectory in () if update is None else update.trajectories:
             self.sent.append((self.t, trajectory))
             self._in_flight.append((self.t + self.delay, trajectory))
