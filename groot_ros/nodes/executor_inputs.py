@@ -134,7 +134,9 @@ class ExecutorInputs:
             trusted = set(trusted).difference(competing.contested)
         stamp = now if source.stamp == "arrival" else time_to_ns(msg.header.stamp)
         if rejection_of_stamp := _check_stamp(source, stamp, now, control.settings):
-            self._log_rejection(control.reject_joint_state(rejection_of_stamp, trusted))
+            # Messages wait during a transition of the node; their age is no fault then.
+            if self.active or rejection_of_stamp.reason != "stale_joint_state":
+                self._log_rejection(control.reject_joint_state(rejection_of_stamp, trusted))
             return
         self._log_rejection(
             control.observe(

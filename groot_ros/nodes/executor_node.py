@@ -136,6 +136,7 @@ class ExecutorNode(ManagedNode):
         # Exclude everything that exists now from garbage collection: scanning it delays ticks.
         gc.collect()
         gc.freeze()
+        self.inputs.take_joint_states()
         self._ticks = self.create_timer(
             period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
