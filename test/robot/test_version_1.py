@@ -6,36 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.contract_changes import drop, put
 
 from groot_ros.robot import ContractError, load_contract
 
 SO101_VERSION_1 = Path(__file__).parents[1] / "data" / "so101_version_1.yaml"
 ARM = ("shoulder_pan", "shoulder_lift", "elbow_flex", "wrist_flex", "wrist_roll")
-
-
-def put(*path_and_value):
-    """A change that sets contract[path...] = value."""
-    *path, key, value = path_and_value
-
-    def change(contract):
-        for step in path:
-            contract = contract[step]
-        contract[key] = value
-
-    return change
-
-
-def drop(*path):
-    """A change that removes contract[path...]."""
-    *path, key = path
-
-    def change(contract):
-        for step in path:
-            contract = contract[step]
-        del contract[key]
-
-    return change
-
 
 JOINT = ("joints", "elbow_flex")
 CAMERA = ("cameras", "front")
