@@ -20,7 +20,7 @@ def _profile(depth: int, *, reliable: bool, latched: bool = False) -> QoSProfile
 
 #: Images: only the newest matters, and a late one is useless.
 SENSOR = _profile(5, reliable=False)
-#: Joint states: best effort matches every publisher; a few are kept for interpolation.
+#: Joint and controller states: best effort matches every publisher; enough are kept for a tick.
 JOINT_STATES = _profile(10, reliable=False)
 #: The default of drivers (REP-2003), also used by the simulated robot.
 DRIVER = _profile(10, reliable=True)

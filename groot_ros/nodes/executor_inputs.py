@@ -74,7 +74,8 @@ class ExecutorInputs:
         for controller in contract.controllers:
             if state := controller_type(controller.type).state():
                 on_state = partial(self.on_controller_state, controller.name, state)
-                self._subscribe(state.message, state.name(controller.topic), on_state, qos.SENSOR)
+                topic = state.name(controller.topic)
+                self._poll(self._subscribe(state.message, topic, on_state, qos.JOINT_STATES))
 
     def close(self) -> None:
         """Destroy the subscriptions."""
@@ -105,14 +106,15 @@ class ExecutorInputs:
         callback = rclpy_patches.with_publication_number(partial(self.on_joint_state, source))
         subscription = self._subscribe(JointState, source.topic, callback, qos.JOINT_STATES)
         if source.stamp == "header":
-            # Taken at each tick, which needs them: waiting for each costs a third of a tick.
-            rclpy_patches.poll(subscription)
-            self._polled.append(subscription)
+            self._poll(subscription)
 
-    # Joint states
+    def _poll(self, subscription: Subscription) -> None:
+        """Take the messages at each tick, which needs them: each wait costs a third of a tick."""
+        rclpy_patches.poll(subscription)
+        self._polled.append(subscription)
 
-    def take_joint_states(self) -> None:
-        """Take the joint states that have arrived since the last tick."""
+    def take_measurements(self) -> None:
+        """Take the joint and controller states that have arrived since the last tick."""
         for subscription in self._polled:
             rclpy_patches.deliver(subscription)
 

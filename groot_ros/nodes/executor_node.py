@@ -136,7 +136,7 @@ class ExecutorNode(ManagedNode):
         # Exclude everything that exists now from garbage collection: scanning it delays ticks.
         gc.collect()
         gc.freeze()
-        self.inputs.take_joint_states()
+        self.inputs.take_measurements()
         self._ticks = self.create_timer(
             period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
@@ -191,7 +191,7 @@ class ExecutorNode(ManagedNode):
         if control is None or inputs is None or monitor is None:
             return
         began = time.perf_counter()
-        inputs.take_joint_states()
+        inputs.take_measurements()
         now = self._now()
         try:
             monitor.require_no_conflict()
@@ -207,7 +207,7 @@ class ExecutorNode(ManagedNode):
         if control is None or inputs is None or timing is None:
             return
         timing.begin()
-        inputs.take_joint_states()
+        inputs.take_measurements()
         now = self._now()
         self._publish(control.update(now))
         self._stream(control, now)
