@@ -33,6 +33,11 @@ def live_topics(seconds: float = DISCOVERY_TIME) -> Mapping[str, str]:
         rclpy.shutdown(context=context)
 
 
+def rmw_implementation() -> str:
+    """Return the name of the RMW implementation in use, such as "rmw_fastrtps_cpp"."""
+    return str(rclpy.get_rmw_implementation_identifier())
+
+
 def published_topics(node: Node) -> dict[str, Sequence[str]]:
     """Return topic -> types of all topics with a publisher."""
     return {

@@ -133,9 +133,9 @@ def _rate(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> It
 
 
 def _encoding(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
-    cameras = dict(_cameras(spec, robot, graph))
-    _received(list(cameras))
-    for own, camera in cameras.items():
+    cameras = list(_cameras(spec, robot, graph))
+    _received([own for own, _ in cameras])
+    for own, camera in cameras:
         for form in own.live.forms:
             try:
                 if camera.compressed:
@@ -194,9 +194,10 @@ def _stamps(
 
 
 def _joint_names(robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
-    sources = dict(_sources(robot, graph))
-    for own in _received(list(sources)):
-        missing = [j for j in sources[own].joints if j not in own.live.positions]
+    sources = [own for own, _ in _sources(robot, graph)]
+    for own in _received(sources):
+        assert isinstance(own.declared, JointStateSource)
+        missing = [j for j in own.declared.joints if j not in own.live.positions]
         others = sorted(own.live.positions.keys() - robot.joints.keys())
         if missing:
             yield Problem(

@@ -7,6 +7,7 @@ from groot_ros.checks.check import Check, NotApplicable, Problem, Severity
 from groot_ros.checks.machine_facts import PROFILE, Machine
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core.live_graph import LiveGraph
+from groot_ros.core.share import share_directory
 
 #: ROS distributions whose interfaces this package uses.
 _DISTRIBUTIONS = ("humble", "jazzy")
@@ -63,12 +64,13 @@ def _profile(machine: Machine) -> Iterator[Problem]:
         for p in machine.processes
         if (p.variables.get("ROS_DOMAIN_ID") or "0") == machine.domain
     ]
+    export = f"export {PROFILE}={share_directory() / 'config' / 'fastdds.xml'}, then restart it"
     for name, variables in processes or [("this shell", machine.variables)]:
         file = variables.get(PROFILE, "")
         if not file:
-            yield Problem(name, f"has no {PROFILE}: images are lost on the way")
+            yield Problem(name, f"has no {PROFILE}: images are lost on the way", export)
         elif file not in machine.segments:
-            yield Problem(name, f"has a {PROFILE} that cannot be read: {file}")
+            yield Problem(name, f"has a {PROFILE} that cannot be read: {file}", export)
         elif machine.segments[file] < _SMALLEST_SEGMENT:
             yield Problem(
                 name,
