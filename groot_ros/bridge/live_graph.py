@@ -10,10 +10,13 @@ from rclpy.context import Context
 from rclpy.node import Node
 
 from groot_ros.bridge.graph_monitor import publishers_of
+from groot_ros.core import NS_PER_S
 from groot_ros.core.live_graph import similar_topics, suggestion
 
 #: Time until all topics of a local graph have been discovered, s.
 DISCOVERY_TIME = 2.0
+#: Time from activation to the first report of missing inputs, and between reports, ns.
+_GRACE_NS, _REPEAT_NS = NS_PER_S, 5 * NS_PER_S
 
 
 def live_topics(seconds: float = DISCOVERY_TIME) -> Mapping[str, str]:
@@ -62,7 +65,7 @@ class InputTopic:
 
 
 class MissingInputs:
-    """Describes inputs from which nothing was received, with what the graph says about them.
+    """Reports inputs from which nothing was received, with what the graph says about them.
 
     Args:
         node: looks at the graph.
@@ -73,11 +76,42 @@ class MissingInputs:
     def __init__(self, node: Node, inputs: Mapping[str, InputTopic]) -> None:
         self._node = node
         self._inputs = inputs
+        self._missing: set[str] = set()
+        self._began_ns = self._described_ns = 0
+        self._description = ""
+
+    def begin(self, now_ns: int) -> None:
+        """Start at `now_ns` of a steady clock, at activation."""
+        self._began_ns, self._description = now_ns, ""
+
+    def update(self, missing: Collection[str], now_ns: int) -> str:
+        """Return one line about the inputs that are missing, an empty string if there are none.
+
+        Logs the line when it changes and every 5 s, and once that all inputs are received. Returns
+        nothing in the first second, in which messages may still be on their way.
+
+        Args:
+            missing: names of the inputs from which nothing was received.
+            now_ns: time of the steady clock.
+
+        """
+        names = set(missing)
+        if not names or now_ns - self._began_ns < _GRACE_NS:
+            if self._description:
+                self._node.get_logger().info("all inputs are received")
+            self._description = ""
+        elif (
+            not self._description
+            or names != self._missing
+            or now_ns - self._described_ns >= _REPEAT_NS
+        ):
+            self._missing, self._described_ns = names, now_ns
+            self._description = self.describe(names)
+            self._node.get_logger().warning(self._description)
+        return self._description
 
     def describe(self, missing: Collection[str]) -> str:
-        """Return one line about the inputs of these names, or an empty string for none."""
-        if not missing:
-            return ""
+        """Return one line about the inputs of these names."""
         published = published_topics(self._node)
         used = {each.topic for each in self._inputs.values()}
         free = {topic: types for topic, types in published.items() if topic not in used}
