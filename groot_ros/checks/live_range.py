@@ -56,7 +56,7 @@ def likely_cause(live: Range, trained: Range, *, angle: bool) -> str:
 
 
 def inside(live: Range, outer: Range, share: float = _MARGIN) -> bool:
-    """Return whether a range lies in another one, which is extended by a share of its width."""
+    """Return whether a range is within another one that is extended by a share of its width."""
     margin = max(share * (outer[1] - outer[0]), _SMALLEST_MARGIN)
     return outer[0] - margin <= live[0] and live[1] <= outer[1] + margin
 

@@ -139,7 +139,9 @@ class ImageBuffer:
         ages = {}
         for view, frames in self._frames.items():
             if not frames:
-                raise Rejected("missing_image", f"nothing received from camera '{view}'", view)
+                topic = self._cameras[view].topic
+                detail = f"nothing received from camera '{view}' on '{topic}'"
+                raise Rejected("missing_image", detail, view)
             ages[view] = ns_to_s(now_ns - frames.newest)
         oldest = max(ages, key=lambda view: ages[view])
         limit, skew = tolerances.max_image_age, tolerances.max_image_skew
