@@ -151,6 +151,11 @@ def read_machine(root: Path = Path("/"), *, rmw: str = "", rclpy_error: str = ""
     )
 
 
+def size_text(size: float) -> str:
+    """Return a number of bytes as text, such as "1.5 GB"."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
+
+
 def segment_bytes(file: str) -> int | None:
     """Return the size of the shared-memory segment that a Fast DDS profile states, in bytes.
 

@@ -9,6 +9,7 @@ from groot_ros.checks import (
     live_nodes,
     live_range,
     machine,
+    ros_environment,
     trained_range,
 )
 from groot_ros.checks.check import CheckError, Context, Finding, Severity, Verdict
@@ -20,6 +21,7 @@ CHECKS = (
     *trained_range.CHECKS,
     *input_rates.CHECKS,
     *chunk_timing.CHECKS,
+    *ros_environment.CHECKS,
     *machine.CHECKS,
     *live_nodes.CHECKS,
     *live_inputs.CHECKS,

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from groot_ros.bringup.arguments import absolute_namespace, require_namespace
 from groot_ros.cli import add_command, pluralise
 from groot_ros.core import PolicyConfig
 from groot_ros.core.config import parameters_of
@@ -18,6 +19,7 @@ from groot_ros.core.config_reader import ConfigError
 from groot_ros.core.share import robot_path, share_directory
 
 if TYPE_CHECKING:
+    from groot_ros.bridge.graph_probe import GraphProbe
     from groot_ros.checks import Context, Verdict
     from groot_ros.core.live_graph import LiveGraph, LiveNode
 
@@ -90,6 +92,7 @@ def gather(args: argparse.Namespace) -> "Context":
     from groot_ros.checks import Context
     from groot_ros.checks.machine_facts import PROFILE, read_machine
 
+    require_namespace(args.namespace.strip("/"))
     before = os.environ.get(PROFILE)
     known = Context()
     if args.robot is not None:
@@ -110,21 +113,30 @@ def gather(args: argparse.Namespace) -> "Context":
         # Without it the probe would lose images itself, and report a low rate.
         os.environ[PROFILE] = str(share_directory() / "config" / "fastdds.xml")
     try:
-        with GraphProbe(args.namespace) as probe:
-            probe.discover()
-            nodes = probe.nodes()
-            if any(node.parameters.get("use_sim_time") for node in nodes.values()):
-                probe.use_sim_time()
-            known = _with_parameters(known, nodes)
-            result = [known]
-
-            def read_checkpoint() -> None:
-                result[0] = _with_checkpoint(known, args, nodes.get("policy_node"))
-
-            graph = probe.observe(known.robot, nodes, args.seconds, read_checkpoint)
+        probe = GraphProbe(absolute_namespace(args.namespace))
+    except RuntimeError as error:  # of rcl, such as for a ROS_DOMAIN_ID that is not a number
+        unknown = {"graph": f"no node can be created: {str(error).splitlines()[0]}"}
+        return _with_checkpoint(replace(known, unknown=unknown), args, None)
     finally:
         if before is None:
             del os.environ[PROFILE]
+    with probe:
+        return _observe(probe, known, args)
+
+
+def _observe(probe: "GraphProbe", known: "Context", args: argparse.Namespace) -> "Context":
+    """Add what the graph says; the checkpoint is read while messages are received."""
+    probe.discover()
+    nodes = probe.nodes()
+    if any(node.parameters.get("use_sim_time") for node in nodes.values()):
+        probe.use_sim_time()
+    known = _with_parameters(known, nodes)
+    result = [known]
+
+    def read_checkpoint() -> None:
+        result[0] = _with_checkpoint(known, args, nodes.get("policy_node"))
+
+    graph = probe.observe(known.robot, nodes, args.seconds, read_checkpoint)
     return replace(result[0], graph=graph)
 
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from groot_ros.bridge.graph_probe import published_rate
+from groot_ros.bridge.input_probe import published_rate
 from groot_ros.bridge.live_graph import InputTopic, MissingInputs
 from groot_ros.core import s_to_ns
 

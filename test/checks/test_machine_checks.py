@@ -5,8 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from groot_ros.checks import Context, Severity, verdicts
-from groot_ros.checks.machine import CHECKS
+from groot_ros.checks import Context, Severity, machine, ros_environment, verdicts
 from groot_ros.checks.machine_facts import PROFILE, Gpu, Machine, RosProcess
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core.live_graph import LiveGraph, LiveNode
@@ -37,8 +36,8 @@ def node(pid: int, name: str, **variables: str) -> RosProcess:
     return RosProcess(pid, name, {"ROS_DOMAIN_ID": "7", **variables})
 
 
-def verdict(name: str, machine: Machine, **facts):
-    (found,) = [v for v in verdicts(Context(machine=machine, **facts)) if v.check.name == name]
+def verdict(name: str, facts_of: Machine, **facts):
+    (found,) = [v for v in verdicts(Context(machine=facts_of, **facts)) if v.check.name == name]
     return found
 
 
@@ -59,9 +58,9 @@ FAULTS = [
     ("shared_memory", {"shared_memory": 60 * 10**6}, "/dev/shm has 60 MB free"),
     ("ros_domain", with_variables(ROS_DOMAIN_ID="x"), "is 'x', not a number from 0 to 232"),
     ("ros_domain", with_variables(ROS_DOMAIN_ID="233"), "is '233', not a number"),
-    ("ros_domain", with_variables(ROS_DOMAIN_ID="120"), "may give the ports of this domain"),
+    ("domain_choice", with_variables(ROS_DOMAIN_ID="120"), "may give the ports of this domain"),
     (
-        "ros_domain",
+        "domain_choice",
         {"processes": (node(9, "policy_node", ROS_DOMAIN_ID="3"),)},
         "is 7, but policy_node (pid 9) has 3",
     ),
@@ -105,7 +104,9 @@ FAULTS = [
 ]
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize(
+    "check", [*ros_environment.CHECKS, *machine.CHECKS], ids=lambda check: check.name
+)
 def test_a_healthy_machine_passes_and_each_check_has_a_fault(check) -> None:
     found = verdict(check.name, HEALTHY, weights=10 * GB)
     assert (found.findings, found.skipped) == ((), "")
@@ -151,9 +152,9 @@ def test_the_profile_of_running_nodes_counts_not_that_of_the_shell() -> None:
 
 
 def test_another_domain_is_no_finding_once_nodes_are_found_in_this_one() -> None:
-    machine = replace(HEALTHY, processes=(node(9, "policy_node", ROS_DOMAIN_ID="3"),))
+    two = replace(HEALTHY, processes=(node(9, "policy_node", ROS_DOMAIN_ID="3"),))
     graph = LiveGraph(nodes={"policy_node": LiveNode("/policy_node", state="active")})
-    assert verdict("ros_domain", machine, graph=graph).findings == ()
+    assert verdict("domain_choice", two, graph=graph).findings == ()
 
 
 def test_the_memory_of_a_loaded_policy_and_a_priority_of_zero_are_not_judged() -> None:

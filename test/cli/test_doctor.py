@@ -87,6 +87,7 @@ def test_labels_are_coloured_on_a_terminal_only() -> None:
         (["--seconds", "0"], "--seconds must be above 0"),
         (["--seconds", "nan"], "--seconds must be above 0"),
         (["--robot", "no_such_robot"], "no such file"),
+        (["--namespace", "two arms"], "namespace"),
     ],
 )
 def test_wrong_options_exit_with_2_and_one_line(arguments, text, capsys) -> None:
@@ -101,6 +102,16 @@ def test_a_malformed_contract_exits_with_1_and_one_line(tmp_path, capsys) -> Non
     file.write_text("robot: arm\n")
     assert main(["doctor", "--robot", str(file)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_domain_that_is_no_number_is_an_error_and_the_graph_is_skipped(
+    monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("ROS_DOMAIN_ID", "lab")
+    assert main(["doctor", "--robot", "so101"]) == 1
+    text = capsys.readouterr().out
+    assert "ERROR    ros_domain: ROS_DOMAIN_ID is 'lab', not a number from 0 to 232" in text
+    assert "skipped  input_publishers: no node can be created: " in text
 
 
 @pytest.fixture
