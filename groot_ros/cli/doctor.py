@@ -40,6 +40,8 @@ _SECONDS = 3.0
 #: Label of a result -> colour on a terminal.
 _COLOURS = {"OK": "32", "WARN": "33", "ERROR": "31", "skipped": "2"}
 _WIDTH = 8
+#: Characters of a finding that are shown.
+_LONGEST = 500
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -223,8 +225,8 @@ def report(context: "Context", results: "Sequence[Verdict]", *, colour: bool) ->
             text = verdict.skipped or verdict.check.compares
             lines.append(f"{_label(label, colour)} {name}: {text}")
         for finding in verdict.findings:
-            lines.append(f"{_label(label, colour)} {name}: {finding.text}")
-            lines.append(f"{' ' * _WIDTH} -> {finding.remedy}")
+            lines.append(f"{_label(label, colour)} {name}: {_printable(finding.text)}")
+            lines.append(f"{' ' * _WIDTH} -> {_printable(finding.remedy)}")
     shown = (f"{count} {label}" for label, count in counts.items() if count)
     return [*lines, "", f"{pluralise(len(results), 'check')}: {', '.join(shown)}"]
 
@@ -243,6 +245,12 @@ def label_of(verdict: "Verdict") -> str:
 def _label(label: str, colour: bool) -> str:
     padded = f"{label:<{_WIDTH}}"
     return f"\033[{_COLOURS[label]}m{padded}\033[0m" if colour else padded
+
+
+def _printable(text: str) -> str:
+    """Return a text that may contain parts of messages, without control characters, cut if long."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:_LONGEST])
+    return shown if len(text) <= _LONGEST else f"{shown}..."
 
 
 def _facts(context: "Context") -> list[str]:

@@ -3,12 +3,13 @@
 
 import json
 import re
+import sys
 from types import SimpleNamespace
 
 import pytest
 from support.policy_stage import stages
 
-from groot_ros.checks import Context, verdicts
+from groot_ros.checks import Context, Finding, Severity, Verdict, verdicts
 from groot_ros.checks.machine_facts import Machine
 from groot_ros.cli import doctor
 from groot_ros.cli.main import main
@@ -81,6 +82,17 @@ def test_labels_are_coloured_on_a_terminal_only() -> None:
     assert not any("\033" in line for line in doctor.report(context, [], colour=False))
 
 
+def test_control_characters_and_long_names_from_messages_do_not_reach_the_terminal() -> None:
+    check = verdicts(Context())[0].check
+    finding = Finding(check.name, Severity.ERROR, "has \x1b[2J\nOK" + 1000 * "x", "fix")
+    context = Context(machine=HEALTHY)
+    lines = doctor.report(context, [Verdict(check, (finding,))], colour=False)
+    (line,) = [line for line in lines if line.startswith("ERROR")]
+    assert "has \\x1b[2J\\nOKxx" in line
+    assert line.endswith("xx...")
+    assert len(line) < 550
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -112,6 +124,16 @@ def test_a_domain_that_is_no_number_is_an_error_and_the_graph_is_skipped(
     text = capsys.readouterr().out
     assert "ERROR    ros_domain: ROS_DOMAIN_ID is 'lab', not a number from 0 to 232" in text
     assert "skipped  input_publishers: no node can be created: " in text
+
+
+def test_without_ros_the_machine_and_the_contract_are_checked(monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, "groot_ros.bridge.graph_probe", None)
+    assert main(["doctor", "--robot", "so101"]) == 1
+    text = capsys.readouterr().out
+    assert "ERROR    ros_installed: rclpy cannot be imported (import of " in text
+    assert "skipped  nodes_running: ROS 2 is not there: " in text
+    assert "OK       contract_warnings" in text
+    assert "OK       disk_space" in text
 
 
 @pytest.fixture
