@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -41,12 +41,14 @@ class PickPlace:
     Attributes:
         pick, place: poses.
         bins: part of the action -> bins of its coordinates.
+        probabilities: part of the action -> probabilities of these bins; empty if not known.
 
     """
 
     pick: TablePose
     place: TablePose
     bins: Mapping[str, tuple[int, ...]]
+    probabilities: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 def to_bins(values: Parts, bins: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:
@@ -161,7 +163,7 @@ class ActionDecoder(nn.Module):
 
     def __init__(self, config: VimaConfig) -> None:
         super().__init__()
-        self.bins = config.bins
+        self.bins = {part: tuple(config.bins[part]) for part in PARTS}
         self._decoders = nn.ModuleDict(
             {part: PartDecoder(config.bins[part], config) for part in PARTS}
         )
@@ -191,3 +193,26 @@ class ActionDecoder(nn.Module):
             )
             for part, log in self.log_probabilities(scores).items()
         }
+
+    def decode(self, scores: Parts, bounds: TableBounds | None = None) -> PickPlace:
+        """Return the most likely action of one step.
+
+        Args:
+            scores: scores of each part, [sum of its bins].
+            bounds: area of the table; None is VIMA's.
+
+        Raises:
+            ValueError: a score is not finite, or a rotation is zero.
+
+        """
+        if not all(bool(part.isfinite().all()) for part in scores.values()):
+            raise ValueError("the network's output is not finite")
+        chosen = self.most_likely(scores)
+        probabilities = {
+            part: tuple(
+                float(p[index].exp())
+                for p, index in zip(log.split(self.bins[part]), chosen[part].tolist(), strict=True)
+            )
+            for part, log in self.log_probabilities(scores).items()
+        }
+        return replace(pick_place(chosen, self.bins, bounds), probabilities=probabilities)

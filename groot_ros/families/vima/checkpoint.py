@@ -173,12 +173,13 @@ def _require_finite(where: Path, name: str, tensor: Tensor) -> None:
 def _unpickled(path: Path) -> Any:
     try:
         require_no_pointer(path)
-        # weights_only: a file with anything but tensors and plain containers is rejected.
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path}: no such file or directory") from None
     except OSError as error:
         raise unreadable(path, error) from error
+    try:
+        # weights_only: a file with anything but tensors and plain containers is rejected.
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UnpicklingError as error:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f" ({found[1]})" if found else ""
@@ -186,7 +187,7 @@ def _unpickled(path: Path) -> Any:
             f"{path}: holds more than tensors and plain values{what}, so it is not read: load it "
             "where you trust it, and save {'cfg': dict, 'state_dict': tensors} again"
         ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
         reason = str(error).partition("\n")[0]
         raise CheckpointError(
             f"{path}: is truncated or not a PyTorch checkpoint: {reason}; download it again"

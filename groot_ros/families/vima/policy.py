@@ -16,7 +16,7 @@ from torch import Tensor
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.families.vima.actions import PickPlace, TableBounds, pick_place
+from groot_ros.families.vima.actions import PickPlace, TableBounds
 from groot_ros.families.vima.checkpoint import load_network
 from groot_ros.families.vima.config import END_EFFECTORS
 from groot_ros.families.vima.controller import History, PromptMemory
@@ -183,13 +183,13 @@ class Session:
         visible = torch.nn.functional.pad(visible, (0, missing))
         action, history = (None, None) if past is None else (past.action, past.history)
         predicted, history = network.predict(tokens, visible, action, self.prompt, history)
-        scores = network.action_decoder(predicted)
-        if not all(bool(part.isfinite().all()) for part in scores.values()):
-            raise ValueError("the network's output is not finite")
-        bins = network.action_decoder.most_likely(scores)
-        chosen = pick_place(
-            {part: values[0, 0] for part, values in bins.items()}, network.config.bins, self.bounds
+        scores = network.action_decoder(predicted[:, -1])
+        chosen = network.action_decoder.decode(
+            {part: values[0] for part, values in scores.items()}, self.bounds
         )
+        bins = {
+            part: torch.tensor([[values]], device=device) for part, values in chosen.bins.items()
+        }
         self._past = _Past(history, network.action_tokens(bins), slots)
         self.steps += 1
         return chosen

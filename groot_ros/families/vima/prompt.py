@@ -34,6 +34,7 @@ PLACEHOLDERS = (
     *(f"{which}_scene_{n}" for n in range(1, 4) for which in ("start", "end")),
 )
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_TOUCHING = re.compile(r"\w\{|\}\w|\}\{")
 _END, _UNKNOWN = "</s>", "<unk>"
 
 
@@ -55,7 +56,8 @@ class MultimodalPrompt:
 
         Raises:
             ValueError: a placeholder has no picture, a picture has no placeholder, a brace belongs
-                to no placeholder, or pictures are of different views.
+                to no placeholder, a placeholder touches a word, or pictures are of
+                different views.
 
         """
         named = set(_PLACEHOLDER.findall(self.text))
@@ -71,6 +73,10 @@ class MultimodalPrompt:
             raise ValueError(
                 f"prompt '{self.text}': a brace belongs to no placeholder; write {{name}} with "
                 "letters, digits and underscores"
+            )
+        if _TOUCHING.search(self.text):
+            raise ValueError(
+                f"prompt '{self.text}': a placeholder touches a word; separate them by a space"
             )
         views = {name: picture.views for name, picture in self.pictures.items()}
         if len(set(views.values())) > 1:
@@ -107,13 +113,15 @@ class PromptTokenizer:
     """Tokenizer of prompts, from a tokenizer.json such as T5's.
 
     Attributes:
-        rows: rows of the word table that its ids need.
+        rows: rows of the word table that its words need; placeholders need none.
 
     """
 
     def __init__(self, tokenizer: "Tokenizer", where: str) -> None:
         self._tokenizer, self._where = tokenizer, where
-        self.rows = max(tokenizer.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+        ids = tokenizer.get_vocab(with_added_tokens=True)
+        words = [number for word, number in ids.items() if not _PLACEHOLDER.fullmatch(word)]
+        self.rows = max(words, default=-1) + 1
         self._unknown = tokenizer.token_to_id(_UNKNOWN)
         self._add(PLACEHOLDERS)
 
@@ -143,7 +151,7 @@ class PromptTokenizer:
         """Return the tokens of a prompt.
 
         Raises:
-            ValueError: a word is not in the vocabulary, or a placeholder touches a word.
+            ValueError: a word is not in the vocabulary.
 
         """
         self._add(prompt.pictures)
@@ -164,10 +172,6 @@ class PromptTokenizer:
                 )
             items.append(0)
             words.append(number)
-        if len(pictures) != len(_PLACEHOLDER.findall(prompt.text)):
-            raise ValueError(
-                f"prompt '{prompt.text}': a placeholder touches a word; separate them by a space"
-            )
         return PromptTokens(tuple(items), np.array(words, np.int64), _stacked(pictures))
 
     def write(self, path: Path) -> None:
