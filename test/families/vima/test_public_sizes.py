@@ -33,7 +33,7 @@ def test_a_public_size_has_the_parameters_of_its_name_and_the_parts_of_all_sizes
 
 
 def test_the_smallest_public_size_loads_from_a_file_and_steps(tmp_path) -> None:
-    network = empty_network(PUBLIC["2M"]).to_empty(device="cpu").requires_grad_(False)
+    network = empty_network(PUBLIC["2M"]).to_empty(device="cpu").requires_grad_(False).eval()
     generator = torch.Generator().manual_seed(0)
     for parameter in network.parameters():
         parameter.uniform_(-0.05, 0.05, generator=generator)
