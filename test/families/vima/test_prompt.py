@@ -2,11 +2,13 @@
 """Prompts become words and pictures in order; what cannot be resolved is rejected."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.tiny_vima import TEXT, WORDS, objects, prompt, tiny_tokenizer
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.vima.prompt import (
@@ -127,3 +129,33 @@ def test_a_file_that_is_not_a_tokenizer_is_rejected_with_its_name(tmp_path: Path
     (tmp_path / "spiece.model").write_bytes(b"\0")
     with pytest.raises(CheckpointError, match=r"spiece.model: must be a tokenizer.json"):
         PromptTokenizer.load(tmp_path / "spiece.model")
+
+
+def test_a_tokenizer_of_word_pieces_as_t5s_keeps_placeholders_whole(tmp_path: Path) -> None:
+    pieces = ["<pad>", "</s>", "<unk>", "\u2581", "\u2581Put", "\u2581the", "\u2581in", "to", "."]
+    tokenizer = Tokenizer(models.Unigram([(piece, -1.0) for piece in pieces], unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", 1)]
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    tokens = PromptTokenizer.load(tmp_path).tokenise(
+        prompt(text="Put the {dragged_obj} into the {base_obj}.")
+    )
+    # As in T5, the space before a placeholder is a token of its own (3).
+    assert tokens.words.tolist() == [4, 5, 3, 6, 7, 5, 3, 3, 8, 1]
+    assert tokens.items == (0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0)
+
+
+def test_the_tokenizer_of_t5_gives_its_words_and_ends_with_its_end_token() -> None:
+    """Set GROOT_ROS_T5_TOKENIZER to tokenizer.json of t5-base to run this test."""
+    path = os.environ.get("GROOT_ROS_T5_TOKENIZER", "")
+    if not path:
+        pytest.skip("needs GROOT_ROS_T5_TOKENIZER, the path of t5-base's tokenizer.json")
+    tokenizer = PromptTokenizer.load(Path(path))
+    assert tokenizer.rows <= 32128
+    tokens = tokenizer.tokenise(prompt(text="Put the {dragged_obj} into the {base_obj}."))
+    assert sum(tokens.items) == 2
+    assert tokens.words[-1] == 1
+    words = Tokenizer.from_file(path).decode(tokens.words.tolist())
+    assert words.split() == ["Put", "the", "into", "the", "."]
