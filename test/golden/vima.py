@@ -16,9 +16,10 @@ from groot_ros.families.vima.actions import from_bins, to_bins
 from groot_ros.families.vima.checkpoint import network_of
 from groot_ros.families.vima.config import PARTS
 from groot_ros.families.vima.controller import PromptMemory
-from groot_ros.families.vima.network import PICTURE, Vima
+from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.object_encoder import ObjectTensors
 from groot_ros.families.vima.objects import View, find_objects
+from groot_ros.families.vima.prompt import PICTURE
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 RAW = "raw_views.safetensors"

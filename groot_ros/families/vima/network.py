@@ -16,10 +16,7 @@ from groot_ros.families.vima.config import VimaConfig
 from groot_ros.families.vima.controller import Controller, History, PromptMemory
 from groot_ros.families.vima.object_encoder import ObjectEncoder, ObjectTensors
 from groot_ros.families.vima.perceptron import perceptron
-from groot_ros.families.vima.prompt_encoder import T5PromptEncoder, WordEmbedding
-
-#: Items of a prompt: a word, or a picture, which becomes all its objects.
-WORD, PICTURE = 0, 1
+from groot_ros.families.vima.prompt_encoder import T5PromptEncoder, WordEmbedding, interleave
 
 
 class Vima(nn.Module):
@@ -63,33 +60,12 @@ class Vima(nn.Module):
 
         """
         embedded = self.prompt_embedding(words)
-        slots, objects, visible = 0, embedded[:0], words.new_zeros(0, dtype=torch.bool)
-        count = 0
-        if pictures is not None:
-            tokens = self.prompt_obj_post_layer(self.obj_encoder(pictures))
-            count, slots = tokens.shape[:2]
-            objects, visible = tokens.flatten(0, 1), pictures.visible().flatten()
-        _require_count(items, WORD, len(words), "words")
-        _require_count(items, PICTURE, count, "pictures")
-        table = torch.cat([embedded, objects, torch.zeros_like(embedded[:1])])
-        shown = torch.cat([visible.new_ones(len(words)), visible, visible.new_zeros(1)])
-        rows, word, picture = [], 0, 0
-        for prompt in items:
-            row: list[int] = []
-            for item in prompt:
-                if item == WORD:
-                    row.append(word)
-                    word += 1
-                else:
-                    first = len(words) + picture * slots
-                    row += range(first, first + slots)
-                    picture += 1
-            rows.append(row)
-        length = max(map(len, rows))
-        padding = len(table) - 1
-        index = torch.tensor([row + [padding] * (length - len(row)) for row in rows])
-        index = index.to(words.device)
-        return table[index], shown[index]
+        if pictures is None:
+            objects, visible = embedded.new_zeros(0, 0, embedded.shape[1]), None
+        else:
+            objects = self.prompt_obj_post_layer(self.obj_encoder(pictures))
+            visible = pictures.visible()
+        return interleave(items, embedded, objects, visible)
 
     def encode_prompt(self, tokens: Tensor, mask: Tensor) -> Tensor:
         """Map embeddings [B, S, d_model] and bool [B, S] to prompt tokens [B, S, embed_dim]."""
@@ -160,9 +136,3 @@ class Vima(nn.Module):
         out, history = self.xattn_gpt(tokens, mask, prompt, history)
         first = slots - 1 + before
         return out[:, first :: slots + 1], history
-
-
-def _require_count(items: Sequence[Sequence[int]], kind: int, count: int, name: str) -> None:
-    asked = sum(list(prompt).count(kind) for prompt in items)
-    if asked != count:
-        raise ValueError(f"the prompts contain {asked} {name}, but {count} were given")

@@ -21,6 +21,8 @@ from groot_ros.families.vima.objects import Objects, stack
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+#: Items of a prompt: a word, or a picture, which becomes all its objects.
+WORD, PICTURE = 0, 1
 #: Placeholders of the public models, which were added to T5's tokens.
 PLACEHOLDERS = (
     *("base_obj", "base_obj_1", "base_obj_2"),
@@ -88,7 +90,7 @@ class PromptTokens:
     """Tokens of one prompt.
 
     Attributes:
-        items: 0 for a word, 1 for a picture, in the order of the text.
+        items: WORD or PICTURE, in the order of the text.
         words: token ids of the words [W].
         pictures: pictures in order [P, N, ...], padded to equal slots; None without pictures.
 
@@ -162,7 +164,7 @@ class PromptTokenizer:
         ):
             name = token[1:-1]
             if token == f"{{{name}}}" and name in prompt.pictures:
-                items.append(1)
+                items.append(PICTURE)
                 pictures.append(prompt.pictures[name])
                 continue
             if number == self._unknown or "{" in token or "}" in token:
@@ -170,7 +172,7 @@ class PromptTokenizer:
                     f"prompt '{prompt.text}': '{prompt.text[begin:end] or token}' is not in the "
                     f"vocabulary of {self._where}"
                 )
-            items.append(0)
+            items.append(WORD)
             words.append(number)
         return PromptTokens(tuple(items), np.array(words, np.int64), _stacked(pictures))
 

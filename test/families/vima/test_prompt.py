@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from support.tiny_vima import TEXT, WORDS, objects, prompt, tiny_tokenizer
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.vima.prompt import (
+    PICTURE,
     PLACEHOLDERS,
+    WORD,
     MultimodalPrompt,
     PromptTokenizer,
 )
+from groot_ros.families.vima.prompt_encoder import interleave
 
 GOLDEN = Path(__file__).resolve().parents[2] / "data" / "golden" / "vima" / "reference"
 ONE = {"dragged_obj": objects(3)}
@@ -62,6 +66,28 @@ def test_a_prompt_without_pictures_has_only_words() -> None:
     tokens = tiny_tokenizer().tokenise(MultimodalPrompt("rotate this", {}))
     assert tokens.items == (0, 0, 0)
     assert tokens.pictures is None
+
+
+def test_prompts_of_a_batch_are_interleaved_and_padded_to_the_longest() -> None:
+    words, pictures = torch.tensor([[1.0], [2.0], [3.0]]), torch.tensor([[[10.0], [11.0]]])
+    shown = torch.tensor([[True, False]])
+    tokens, mask = interleave([[WORD, PICTURE, WORD], [WORD]], words, pictures, shown)
+    assert tokens[..., 0].tolist() == [[1.0, 10.0, 11.0, 2.0], [3.0, 0.0, 0.0, 0.0]]
+    assert mask.tolist() == [[True, True, False, True], [True, False, False, False]]
+
+
+@pytest.mark.parametrize(
+    ("items", "problem"),
+    [
+        ([[WORD, PICTURE]], "contain 1 words, but 3 were given"),
+        ([[WORD, WORD, WORD]], "contain 0 pictures, but 1 were given"),
+    ],
+)
+def test_items_that_do_not_match_words_and_pictures_are_rejected(
+    items: list[list[int]], problem: str
+) -> None:
+    with pytest.raises(ValueError, match=problem):
+        interleave(items, torch.zeros(3, 1), torch.zeros(1, 2, 1), torch.ones(1, 2, dtype=bool))
 
 
 def test_equal_prompts_have_equal_keys_and_different_ones_do_not() -> None:
