@@ -168,7 +168,7 @@ def test_a_tokenizer_of_word_pieces_as_t5s_keeps_placeholders_whole(tmp_path: Pa
     tokens = PromptTokenizer.load(tmp_path).tokenise(
         prompt(text="Put the {dragged_obj} into the {base_obj}.")
     )
-    # As in T5, the space before a placeholder is a token of its own (3).
+    # As in T5, the space before a placeholder is a separate token (3).
     assert tokens.words.tolist() == [4, 5, 3, 6, 7, 5, 3, 3, 8, 1]
     assert tokens.items == (0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0)
 
