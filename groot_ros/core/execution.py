@@ -123,6 +123,8 @@ class ExecutorState:
         splice_lead_time: present lead time of splices, s.
         splice_delay: s from sending the last late message to its effect; 0 before the first.
         late_splices: splices that took effect late.
+        limit_deviation: how far limits changed the last chunk; one per joint, rad or m; empty if
+            not stated.
 
     """
 
@@ -153,6 +155,7 @@ class ExecutorState:
     splice_lead_time: float = 0.0
     splice_delay: float = 0.0
     late_splices: int = 0
+    limit_deviation: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.joint_names)

@@ -19,6 +19,7 @@ from std_srvs.srv import Trigger
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
+from groot_ros.bridge.joint_state_output import PROPOSED, JointStateOutput, last_step
 from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
@@ -106,6 +107,7 @@ class PolicyNode(ManagedNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
 
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
+        self._proposals = JointStateOutput(self, PROPOSED)
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
@@ -313,6 +315,8 @@ class PolicyNode(ManagedNode):
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
+        if self._proposals.subscribed:
+            self._proposals.publish(self._now(), *last_step(chunk))
         self._rejections.rearm()
 
     def _reject(self, reason: str, detail: str) -> None:
@@ -335,7 +339,7 @@ class PolicyNode(ManagedNode):
     def _diagnose(self) -> None:
         status = self._current_status()
         age = self._settings.config.max_image_age
-        statuses = [self._diagnosis.status(status, age)]
+        statuses = [self._diagnosis.status(status, age, idle=not self.instruction.text.strip())]
         stamp_ns = time_to_ns(status.header.stamp)
         self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:
