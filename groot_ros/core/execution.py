@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from groot_ros.core.invariants import frozen_float_array, require, require_unique
 from groot_ros.core.time import s_to_ns
 
+#: Topics with joint states for views: the committed positions, and the end of the newest chunk.
+COMMITTED_JOINT_STATES, PROPOSED_JOINT_STATES = "committed_joint_states", "proposed_joint_states"
+
 
 @dataclass(frozen=True)
 class CommittedTimeline:

@@ -15,10 +15,10 @@ from groot_ros.bridge.diagnosis import (
     LastingProblems,
     diagnostic_array,
 )
-from groot_ros.bridge.joint_state_output import COMMITTED, JointStateOutput
+from groot_ros.bridge.joint_state_output import JointStateOutput
 from groot_ros.bridge.messages import executor_state_to_msg
 from groot_ros.control import Executor, Rejection
-from groot_ros.core import NS_PER_S, ExecutorStatus
+from groot_ros.core import COMMITTED_JOINT_STATES, NS_PER_S, ExecutorStatus
 from groot_ros.core import ExecutorState as StateRecord
 from groot_ros.msg import ExecutorState
 from groot_ros.nodes.realtime import TickTiming
@@ -41,7 +41,7 @@ class ExecutorReports:
         self._node = node
         self.states = node.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
-        self._committed = JointStateOutput(node, COMMITTED)
+        self._committed = JointStateOutput(node, COMMITTED_JOINT_STATES)
         self._ticks = 0
         self.reset()
 
@@ -80,7 +80,8 @@ class ExecutorReports:
         if self._committed.subscribed:
             positions = control.committed(now_ns)
             if positions is not None:
-                self._committed.publish(now_ns, control.joint_names, positions.tolist())
+                joints = zip(control.joint_names, positions.tolist(), strict=True)
+                self._committed.publish(now_ns, dict(joints))
 
     def has_changed(self, status: ExecutorStatus, reason: str) -> bool:
         """Return whether status or reason differ from the last published state."""

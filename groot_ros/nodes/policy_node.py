@@ -19,7 +19,7 @@ from std_srvs.srv import Trigger
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
-from groot_ros.bridge.joint_state_output import PROPOSED, JointStateOutput, last_step
+from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
 from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
@@ -27,6 +27,7 @@ from groot_ros.checks import require
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
     NS_PER_S,
+    PROPOSED_JOINT_STATES,
     ActionChunk,
     ChunkOrigin,
     MalformedError,
@@ -92,6 +93,7 @@ class PolicyNode(ManagedNode):
         self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._robot = ""
+        self._joint_names: tuple[str, ...] = ()
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
@@ -107,7 +109,7 @@ class PolicyNode(ManagedNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
 
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
-        self._proposals = JointStateOutput(self, PROPOSED)
+        self._proposals = JointStateOutput(self, PROPOSED_JOINT_STATES)
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
@@ -155,7 +157,7 @@ class PolicyNode(ManagedNode):
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
-        self._robot = contract.robot
+        self._robot, self._joint_names = contract.robot, contract.joint_names
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -316,7 +318,7 @@ class PolicyNode(ManagedNode):
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
         if self._proposals.subscribed:
-            self._proposals.publish(self._now(), *last_step(chunk))
+            self._proposals.publish(self._now(), last_step(chunk, self._joint_names))
         self._rejections.rearm()
 
     def _reject(self, reason: str, detail: str) -> None:
