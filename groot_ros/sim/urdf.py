@@ -179,7 +179,7 @@ def _shapes(m: mujoco.MjModel, geom: int) -> Iterator[tuple[_Pose, str, dict[str
 
 def _numbers(values: object) -> str:
     # Adding 0 turns -0 into 0.
-    return " ".join(f"{v + 0.0:.6g}" for v in np.round(np.asarray(values, dtype=np.float64), 9))
+    return " ".join(f"{v + 0.0:.9g}" for v in np.round(np.asarray(values, dtype=np.float64), 9))
 
 
 def main() -> None:
