@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Joint states for views: the committed and the proposed positions, drawn as ghosts of the robot."""
+"""Joint states for views: committed and proposed positions, drawn as ghosts of the robot."""
 
 from array import array
 from collections.abc import Iterable, Mapping

@@ -141,9 +141,7 @@ def _kind(m: mujoco.MjModel, joint: int) -> str:
     return "continuous" if kind == "revolute" and not m.jnt_limited[joint] else kind
 
 
-def _joint(
-    robot: Element, name: str, kind: str, parent: str, child: str, pose: _Pose
-) -> Element:
+def _joint(robot: Element, name: str, kind: str, parent: str, child: str, pose: _Pose) -> Element:
     joint = SubElement(robot, "joint", name=name, type=kind)
     SubElement(joint, "parent", link=parent)
     SubElement(joint, "child", link=child)
@@ -156,9 +154,7 @@ def _add_mimic(robot: Element, joint_names: dict[int, str], m: mujoco.MjModel, i
     offset, factor = m.eq_data[i, :2]
     for joint in robot.findall("joint"):
         if joint.get("name") == follower:
-            SubElement(
-                joint, "mimic", joint=leader, multiplier=f"{factor:g}", offset=f"{offset:g}"
-            )
+            SubElement(joint, "mimic", joint=leader, multiplier=f"{factor:g}", offset=f"{offset:g}")
 
 
 def _shapes(m: mujoco.MjModel, geom: int) -> Iterator[tuple[_Pose, str, dict[str, str]]]:
