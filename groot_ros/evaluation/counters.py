@@ -39,7 +39,7 @@ class CounterIncrease:
 
 @dataclass
 class RunCounts:
-    """What policy and executor counted during a recording.
+    """Counts of policy and executor during a recording.
 
     Attributes:
         chunks: "accepted" and "underruns" of the executor.

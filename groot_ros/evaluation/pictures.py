@@ -163,7 +163,7 @@ def _draw_instructions(log: RunLog, axes: Iterable[Axes], begin: float) -> None:
         left, right = axis.get_xlim()
         for time, text in log.instructions:
             at = time - begin
-            # The instruction in force at the left edge was given before.
+            # The instruction that is followed at the left edge was given before it.
             if at > right or (at < left and log.instruction_at(begin + left) != text):
                 continue
             at = max(at, left)

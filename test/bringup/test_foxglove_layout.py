@@ -5,6 +5,7 @@ Topics, services and message paths are compared with a running graph in test/nod
 """
 
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -91,6 +92,15 @@ def test_the_command_prints_the_layout_or_writes_it(tmp_path, capsys):
     assert main(["foxglove", "--namespace", "left", "--out", str(file)]) == 0
     assert capsys.readouterr().out == f"wrote {file}\n"
     assert "/left/executor_state.status" in file.read_text(encoding="utf-8")
+
+
+def test_the_launch_file_of_the_documentation_is_python():
+    page = (share_directory() / "docs" / "how-to" / "views.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    compile(code, "views.launch.py", "exec")
+    # The prefixes and topics of the ghosts, as in config/groot_ros.rviz.
+    assert "committed_joint_states" in page
+    assert 'ghost("committed"), *ghost("proposed")' in code
 
 
 def test_a_wrong_namespace_or_robot_is_one_line(capsys):

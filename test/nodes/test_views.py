@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What views show exists in the running graph: topics, services, message paths, status names.
+"""Views show only what exists in the running graph: topics, services, paths, status names.
 
 The files are the Foxglove layout, config/groot_ros.rviz and config/diagnostics.yaml.
 """
