@@ -48,7 +48,7 @@ _REQUESTED = {
 _LARGE_DISCONTINUITY = 0.1
 #: rad or m between a chunk and the motion within limits that gives a warning. Almost every chunk
 #: has steps that exceed an acceleration limit; smoothing them changes the motion by much less.
-_LARGE_LIMIT_DEVIATION = 0.05
+_LARGE_LIMIT_DEVIATION = 0.1
 #: A measured rate below this share of the configured one gives a warning.
 _SLOW = 0.8
 

@@ -75,7 +75,7 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
         (executor(rejections={"before_stop": 9}), OK, "executing a chunk"),
         (executor(underruns=1), WARN, "no chunk came in time"),
         (executor(limited_chunks=(3, 2)), WARN, "limits change the motion of lift by 0.20"),
-        (executor(limited_chunks=(3, 2), limit_deviation=(0.02, 0.03)), OK, "executing a chunk"),
+        (executor(limited_chunks=(3, 2), limit_deviation=(0.02, 0.09)), OK, "executing a chunk"),
         (executor(splice_discontinuity=(-0.3, 0.0), accepted=1), WARN, "disagree by 0.30 at pan"),
         (executor(late_splices=2, splice_delay=0.06), WARN, "2 splices took effect late"),
         (executor(speed_scaling=0.5), WARN, "the robot scales its speed to 50%"),
@@ -251,12 +251,12 @@ def test_underruns_and_limited_chunks_that_go_on_are_logged_once_each():
     logged = []
     for i in range(1, 8):
         diagnosis.status(
-            executor(underruns=4 * i, limited_chunks=(i, 0), limit_deviation=(0.06, 0.0))
+            executor(underruns=4 * i, limited_chunks=(i, 0), limit_deviation=(0.12, 0.0))
         )
         logged += diagnosis.to_log
     assert len(logged) == 2
     assert logged[0].startswith("no chunk came in time: the robot stops between chunks (12 times")
-    assert logged[1].startswith("limits change the motion of pan by 0.06: the robot does not")
+    assert logged[1].startswith("limits change the motion of pan by 0.12: the robot does not")
 
 
 @pytest.mark.parametrize(
