@@ -16,6 +16,8 @@ from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
 
+pytestmark = pytest.mark.slow
+
 RECORDED = Path(__file__).parents[2] / "benchmarks" / "continuity" / "so101_demo.npz"
 CONTRACT = load_contract(robot_path("so101"))
 TICK_NS, CHUNK_TICKS, DIAGNOSIS_TICKS = s_to_ns(0.01), 20, 100
@@ -83,9 +85,8 @@ def test_every_status_of_a_healthy_run_is_ok_although_limits_smooth_its_chunks()
     assert gripper > 0.1
 
 
-@pytest.mark.parametrize("scale", [0.1, 0.2])
-def test_limits_that_change_the_motion_itself_give_a_warning(scale):
-    settings = ExecutorConfig(limits_scale=scale, max_start_jump=10.0)
+def test_limits_that_change_the_motion_itself_give_a_warning():
+    settings = ExecutorConfig(limits_scale=0.2, max_start_jump=10.0)
     _, statuses = run(settings)
     warned = [s for s in statuses if "limits change the motion of" in s.message]
     assert len(warned) >= 3
