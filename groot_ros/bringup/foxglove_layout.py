@@ -51,10 +51,8 @@ class _Layout:
         return relative if relative.startswith("/") else f"{self._root}/{relative}"
 
     def panel(self, kind: str, suffix: str, title: str, **config: Any) -> str:
-        """Add a panel and return its id."""
+        """Add a panel and return its id; `suffix` is unique among panels of its kind."""
         panel_id = f"{kind}!{suffix}"
-        if panel_id in self.configs:
-            raise ValueError(f"two panels of the layout are called {panel_id}")
         self.configs[panel_id] = {**config, "foxglovePanelTitle": title}
         return panel_id
 
@@ -269,7 +267,7 @@ def _joint_plots(layout: _Layout, robot: RobotContract) -> list[Tree]:
         if joint in moved:
             topic, at = layout.name(PROPOSED_JOINT_STATES), proposed.index(joint)
             paths["end of the chunk"] = f"{topic}.position[{at}]"
-        plots.append(layout.plot(joint, f"{joint} [{robot.joints[joint].unit}]", paths))
+        plots.append(layout.plot(f"joint_{joint}", f"{joint} [{robot.joints[joint].unit}]", paths))
     return [_split("row", plots[i : i + 3]) for i in range(0, len(plots), 3)]
 
 

@@ -53,7 +53,7 @@ def test_each_commanded_joint_has_a_plot_with_its_index_in_the_joint_states(robo
     commanded = Executor(contract).joint_names
     panels = foxglove_layout(contract)["configById"]
     for i, joint in enumerate(commanded):
-        paths = {p["label"]: p["value"] for p in panels[f"Plot!{joint}"]["paths"]}
+        paths = {p["label"]: p["value"] for p in panels[f"Plot!joint_{joint}"]["paths"]}
         assert paths["committed"] == f"/committed_joint_states.position[{i}]"
         sources = [s for s in contract.sources if joint in s.joints]
         expected = [f"/{s.topic}.position[{s.joints.index(joint)}]" for s in sources]
@@ -77,7 +77,7 @@ def test_a_robot_with_several_sources_of_joint_states_is_drawn_from_tf():
         replace(arm, topic="lower/joint_states", joints=arm.joints[3:]),
     )
     panels = foxglove_layout(replace(contract, sources=halves))["configById"]
-    paths = panels["Plot!gripper"]["paths"]
+    paths = panels["Plot!joint_gripper"]["paths"]
     assert paths[0]["value"] == "/lower/joint_states.position[2]"
     layers = panels["3D!robot"]["layers"]
     assert layers["measured"]["controlMode"] == "auto"
