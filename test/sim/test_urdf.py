@@ -154,6 +154,7 @@ def test_a_urdf_of_the_contract_is_shown_as_it_is(tmp_path):
     assert contract_urdf(contract) == "<robot name='arm'/>"
 
 
+@pytest.mark.slow
 def test_the_module_prints_the_urdf_of_a_shipped_robot():
     printed = subprocess.run(
         [sys.executable, "-m", "groot_ros.sim.urdf", "so101"], capture_output=True, text=True
