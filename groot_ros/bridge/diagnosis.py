@@ -258,6 +258,11 @@ class PolicyDiagnosis:
         latency = sum(stage.p95 for stage in msg.stages)
         findings = _rejected(rejected)
         if active:
+            # The delay is 0 until the first chunk.
+            if not idle and msg.rate == 0.0 and msg.inference_delay > 0:
+                remedy = "see the rejections; without any, the model hangs: restart the node"
+                finding = Finding(DiagnosticStatus.WARN, "no chunks are made", "no_chunks", remedy)
+                findings.append(finding)
             findings += _slow(msg) + _stale(msg, max_image_age) + _slow_inputs(msg)
         else:
             self._lasting.reset()

@@ -152,6 +152,8 @@ def test_errors_come_before_warnings():
         ),
         ({"inference_delay": 0, "execution_horizon": 0, "within_budget": False}, OK, "chunks/s"),
         ({"rate": 2.0}, WARN, "2.0 chunks/s instead of 5.0"),
+        ({"rate": 0.0}, WARN, "no chunks are made"),
+        ({"rate": 0.0, "inference_delay": 0}, OK, "0.0 chunks/s"),
         ({"inputs": inputs(front_age=1.5)}, ERROR, "front is 1.5 s old"),
         (
             {"inputs": inputs(front_age=-1.0, front_count=0)},
