@@ -244,6 +244,11 @@ class Executor:
             return ()
         return self._execution.outputs.targets(now_ns)
 
+    def committed(self, now_ns: int) -> Array | None:
+        """Return the committed position of each joint, [N] rad or m; None before any motion."""
+        active = self.motion.active
+        return None if active is None else active.at(self._motion_clock.at(now_ns))[0]
+
     @property
     def estopped(self) -> bool:
         """Return whether an emergency stop is latched."""

@@ -243,4 +243,5 @@ def report(
         splice_lead_time=splice_lead_time,
         splice_delay=splices.delay,
         late_splices=splices.late,
+        limit_deviation=tuple(motion.limit_deviation.tolist()),
     )

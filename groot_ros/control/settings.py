@@ -128,6 +128,15 @@ class ExecutorConfig:
         maximum=60.0,
         former_name="discovery_time",
     )
+    committed_joint_states_rate: float = parameter(
+        20.0,
+        "Rate of committed_joint_states, which views show as a ghost; published while anything "
+        "subscribes; 0 = never",
+        unit="Hz",
+        minimum=0.0,
+        maximum=100.0,
+        live=True,
+    )
     realtime_priority: int = parameter(
         20, "SCHED_FIFO priority where permitted; 0 = off", minimum=0, maximum=98
     )

@@ -217,6 +217,7 @@ class ExecutorNode(ManagedNode):
         if self._reports.has_changed(status, reason):
             self._report()
         timing.end()
+        self._reports.publish_committed(control, now)
         while self._pending:
             self._take_chunk(self._pending.popleft())
 

@@ -19,6 +19,7 @@ from std_srvs.srv import Trigger
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
+from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
 from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
@@ -26,6 +27,7 @@ from groot_ros.checks import require
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
     NS_PER_S,
+    PROPOSED_JOINT_STATES,
     ActionChunk,
     ChunkOrigin,
     MalformedError,
@@ -91,6 +93,7 @@ class PolicyNode(ManagedNode):
         self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._robot = ""
+        self._joint_names: tuple[str, ...] = ()
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
@@ -106,6 +109,7 @@ class PolicyNode(ManagedNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
 
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
+        self._proposals = JointStateOutput(self, PROPOSED_JOINT_STATES)
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
@@ -153,7 +157,7 @@ class PolicyNode(ManagedNode):
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
-        self._robot = contract.robot
+        self._robot, self._joint_names = contract.robot, contract.joint_names
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -315,6 +319,8 @@ class PolicyNode(ManagedNode):
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
+        if self._proposals.subscribed:
+            self._proposals.publish(self._now(), last_step(chunk, self._joint_names))
         self._rejections.rearm()
 
     def _reject(self, reason: str, detail: str) -> None:
@@ -339,7 +345,8 @@ class PolicyNode(ManagedNode):
         age = self._settings.config.max_image_age
         active = status.lifecycle == State.PRIMARY_STATE_ACTIVE
         missing = inputs.report_missing() if active and inputs is not None else ""
-        statuses = [self._diagnosis.status(status, age, missing)]
+        idle = not self.instruction.text.strip()
+        statuses = [self._diagnosis.status(status, age, missing, idle=idle)]
         stamp_ns = time_to_ns(status.header.stamp)
         self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:

@@ -25,8 +25,10 @@ def stage(ros_domain):
 def test_without_an_instruction_nothing_is_inferred_and_the_first_one_begins(stage):
     policy = ScriptedPolicy()
     on = active(stage, policy, instruction="''")
-    on.rejected("no_instruction")
+    on.idles()
     assert not policy.observations
+    # Nothing was rejected: no observation was wanted.
+    assert not any(status.rejections for status in on.statuses.all())
     on.instruction.publish(String(data="pick the cube"))
     chunk = on.chunks.wait()
     assert (chunk.instruction_id, chunk.instruction) == (1, "pick the cube")
@@ -94,7 +96,7 @@ def test_an_empty_instruction_stops_the_chunks_until_the_next_one(stage):
     response = on.instruct("")
     assert (response.success, response.instruction_id) == (True, 2)
     stopped_at = len(on.chunks)
-    on.rejected("no_instruction")
+    on.idles()
     # A chunk in transit may still have arrived, but it is of the old instruction.
     assert all(m.instruction_id == 1 for m in on.chunks.all()[stopped_at:])
     on.instruct("go on")
