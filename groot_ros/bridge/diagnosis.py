@@ -114,12 +114,18 @@ class ExecutorDiagnosis:
         self.to_log: tuple[str, ...] = ()
         self._before: ExecutorState | None = None
 
-    def status(self, state: ExecutorState, faults: Sequence[str] = ()) -> DiagnosticStatus:
+    def status(
+        self,
+        state: ExecutorState,
+        faults: Sequence[str] = (),
+        warnings: Sequence[Finding] = (),
+    ) -> DiagnosticStatus:
         """Return OK, WARN or ERROR with the cause, and the values of the state.
 
         Args:
             state: the current state.
             faults: errors that do not show in the state.
+            warnings: other problems that do not show in the state.
 
         """
         before, self._before = self._before, state
@@ -137,7 +143,7 @@ class ExecutorDiagnosis:
         )
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
         findings += [f for f in _stopped(state) if f.text not in faults]
-        findings += _rejected(rejected)
+        findings += [*_rejected(rejected), *warnings]
         if underruns > 0:
             findings.append(
                 Finding(
@@ -226,13 +232,21 @@ class PolicyDiagnosis:
         self.to_log: tuple[str, ...] = ()
         self._rejections: dict[str, int] = {}
 
-    def status(self, msg: PolicyStatus, max_image_age: float) -> DiagnosticStatus:
-        """Return OK, WARN or ERROR with the cause, and the values of the message."""
+    def status(
+        self, msg: PolicyStatus, max_image_age: float, warnings: Sequence[Finding] = ()
+    ) -> DiagnosticStatus:
+        """Return OK, WARN or ERROR with the cause, and the values of the message.
+
+        `warnings` are problems that do not show in the message.
+        """
         counts = {r.code: r.count for r in msg.rejections}
         rejected, self._rejections = _new(counts, self._rejections), counts
         active = msg.lifecycle == State.PRIMARY_STATE_ACTIVE
         latency = sum(stage.p95 for stage in msg.stages)
-        findings = _rejected(rejected)
+        findings = [*_rejected(rejected), *warnings]
+        if msg.instruction_rejection:
+            text = f"the newest instruction is not followed: {msg.instruction_rejection}"
+            findings.append(Finding(DiagnosticStatus.WARN, text))
         if active:
             findings += _slow(msg) + _stale(msg, max_image_age) + _slow_inputs(msg)
         else:

@@ -96,6 +96,7 @@ class ReasonCode(str, Enum):
     PAUSED = "PAUSED"
     SECOND_EXECUTOR = "SECOND_EXECUTOR"
     SEND_FAILED = "SEND_FAILED"
+    RESTARTED = "RESTARTED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
@@ -123,6 +124,9 @@ class ExecutorState:
         splice_lead_time: present lead time of splices, s.
         splice_delay: s from sending the last late message to its effect; 0 before the first.
         late_splices: splices that took effect late.
+        instruction: the instruction that is followed; empty after a stop or before the first.
+        instruction_id: number that the policy gave it; 0 before the first.
+        instruction_mismatch: how it differs from the policy's, once this has lasted 1 s.
 
     """
 
@@ -153,6 +157,9 @@ class ExecutorState:
     splice_lead_time: float = 0.0
     splice_delay: float = 0.0
     late_splices: int = 0
+    instruction: str = ""
+    instruction_id: int = 0
+    instruction_mismatch: str = ""
 
     def __post_init__(self) -> None:
         n = len(self.joint_names)

@@ -72,12 +72,19 @@ class ExecutorReports:
         return last is None or (last.status, last.reason) != (status, reason)
 
     def publish_diagnostics(
-        self, state: StateRecord, faults: Sequence[str], timing: TickTiming
+        self,
+        state: StateRecord,
+        faults: Sequence[str],
+        warnings: Sequence[Finding],
+        timing: TickTiming,
     ) -> None:
-        """Publish the diagnosis of motion and timer; `faults` are errors outside the motion."""
+        """Publish the diagnosis of motion and timer.
+
+        `faults` are errors outside the motion, `warnings` other problems outside it.
+        """
         name = self._node.get_name()
         ticks = timing.status(name)
-        statuses = [ticks, self._diagnosis.status(state, faults)]
+        statuses = [ticks, self._diagnosis.status(state, faults, warnings)]
         self._diagnostics.publish(
             diagnostic_array(self._node, self._robot, state.stamp_ns, statuses)
         )
