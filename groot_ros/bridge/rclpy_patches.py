@@ -57,7 +57,6 @@ __all__ = [
     "lifecycle_state",
     "poll",
     "spin_once",
-    "spin_until",
     "with_publication_number",
 ]
 
@@ -163,8 +162,9 @@ def _impossible_transition(node: LifecycleNodeMixin, wanted: Transition) -> str:
     if (wanted.label in possible.values()) if wanted.label else (wanted.id in possible):
         return ""
     name = wanted.label or _TRANSITIONS.get(wanted.id, f"number {wanted.id}")
-    there = ", ".join(possible.values()) or "none"
-    return f"{name} is not possible while {machine.current_state[1]}; possible: {there}"
+    there = ", ".join(label for number, label in possible.items() if number in _TRANSITIONS)
+    state = machine.current_state[1]
+    return f"{name} is not possible while {state}; possible: {there or 'nothing'}"
 
 
 #: Packages of the services that rclpy creates for every node.
@@ -262,13 +262,3 @@ def spin_once(executor: Executor, timeout: float, on_destroyed: Callable[[str], 
         executor.spin_once(timeout_sec=timeout)
     except InvalidHandle as error:
         on_destroyed(str(error))
-
-
-def spin_until(executor: Executor, ended: threading.Event, period: float = 0.1) -> None:
-    """Spin until the event is set; the event is checked at least every `period` s.
-
-    Executor.spin() cannot be used instead: shutdown() in another thread does not wait for it, as it
-    tests a flag that it has just set, and destroys objects that spin() uses. Still in 8.0.
-    """
-    while not ended.is_set():
-        executor.spin_once(timeout_sec=period)
