@@ -5,9 +5,9 @@ A service call has an answer, which a message on a topic has not. A call still n
 be discovered first, in both directions: the client waits for the server, and sends a request again
 that was not answered, because the server may not have discovered the client when it answered.
 
-Discovery takes longer than everything else: each node describes some fifty topics and services, and
-what does not fit into the receive buffer of the client is repeated after seconds. The DDS profile of
-this package has a larger buffer.
+Discovery takes longer than everything else: each node describes some fifty topics and services,
+and what does not fit into the receive buffer of the client is repeated after seconds. The DDS
+profile of this package has a larger buffer.
 """
 
 import os
