@@ -7,7 +7,7 @@ that was not answered, because the server may not have discovered the client whe
 
 Discovery takes longer than everything else: each node describes some fifty topics and services,
 and what does not fit into the receive buffer of the client is repeated after seconds. The DDS
-profile of this package has a larger buffer.
+profile of the client, config/fastdds_commands.xml, has a larger buffer.
 """
 
 import os
@@ -71,7 +71,7 @@ class GraphClient:
     """
 
     def __init__(self, namespace: str = "", name: str = "groot_ros_client") -> None:
-        os.environ.update(dds_profile())
+        os.environ.update(dds_profile("fastdds_commands.xml"))
         self._context = rclpy.Context()
         # Without arguments: those of the command line are not those of a node.
         rclpy.init(args=[], context=self._context)

@@ -37,11 +37,16 @@ def share_directory(package: Path = _PACKAGE) -> Path:
         ) from error
 
 
-def dds_profile() -> dict[str, str]:
-    """Return the environment variable that selects the DDS profile, unless the user has set it."""
+def dds_profile(file: str = "fastdds.xml") -> dict[str, str]:
+    """Return the environment variable that selects a DDS profile, unless the user has set it.
+
+    Args:
+        file: name of a file in config/.
+
+    """
     name = "FASTRTPS_DEFAULT_PROFILES_FILE"
     chosen = os.environ.get(name)
-    return {} if chosen else {name: str(share_directory() / "config" / "fastdds.xml")}
+    return {} if chosen else {name: str(share_directory() / "config" / file)}
 
 
 def robot_path(robot: str) -> Path:

@@ -88,7 +88,7 @@ class GuardedNode(Node):
 
         rclpy's own message lists none, as it reads a generator twice; still in 8.0.
         """
-        known = self.list_parameters([], 0).result.names
+        known = self.list_parameters([], 0).names
         for parameter in parameter_list:
             if not self.has_parameter(parameter.name):
                 near = difflib.get_close_matches(parameter.name, known, n=1)
