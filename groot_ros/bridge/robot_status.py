@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What policy, executor and robot report, read from the running graph for `groot-ros status`."""
+"""Read what policy, executor and robot report on the running graph, for `groot-ros status`."""
 
 import os
 import threading
@@ -117,7 +117,7 @@ class JointReport:
         measured: newest measured position.
         lower: position limit of the robot contract.
         upper: position limit of the robot contract.
-        ahead: committed positions from now on.
+        ahead: committed positions, the first one of the present time.
         limited_chunks: chunks that a limit changed.
 
     """
@@ -141,7 +141,7 @@ class RobotStatus:
         policy: None if no policy node was found.
         executor: None if no executor node was found.
         joints: in the order of the executor, then all others that are measured.
-        committed: s of committed motion from now on; 0 at its end.
+        committed: s of committed motion that are left; 0 at its end.
 
     """
 

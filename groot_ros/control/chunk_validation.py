@@ -84,7 +84,7 @@ class ChunkValidator:
         self._not_before_ns = now_ns
 
     def set_instruction(self, text: str, instruction_id: int | None = None) -> None:
-        """Record the instruction that is followed from now on; without a number it keeps its own.
+        """Record the instruction that is followed; without a number it keeps its own.
 
         Before the first chunk of a session there is none, and so none to end.
         """
