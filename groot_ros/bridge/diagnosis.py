@@ -129,7 +129,11 @@ class ExecutorDiagnosis:
         self._before: ExecutorState | None = None
 
     def status(
-        self, state: ExecutorState, faults: Sequence[str] = (), missing: str = ""
+        self,
+        state: ExecutorState,
+        faults: Sequence[str] = (),
+        missing: str = "",
+        warnings: Sequence[Finding] = (),
     ) -> DiagnosticStatus:
         """Return OK, WARN or ERROR with the cause, and the values of the state.
 
@@ -137,6 +141,7 @@ class ExecutorDiagnosis:
             state: the current state.
             faults: errors that do not show in the state.
             missing: description of inputs from which nothing was received.
+            warnings: other problems that do not show in the state.
 
         """
         before, self._before = self._before, state
@@ -158,7 +163,7 @@ class ExecutorDiagnosis:
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
         findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
         findings += [f for f in _stopped(state) if f.text not in faults]
-        findings += _rejected(rejected)
+        findings += [*_rejected(rejected), *warnings]
         if underruns > 0:
             findings.append(
                 Finding(
@@ -250,7 +255,13 @@ class PolicyDiagnosis:
         self._rejections: dict[str, int] = {}
 
     def status(
-        self, msg: PolicyStatus, max_image_age: float, missing: str = "", *, idle: bool = False
+        self,
+        msg: PolicyStatus,
+        max_image_age: float,
+        missing: str = "",
+        warnings: Sequence[Finding] = (),
+        *,
+        idle: bool = False,
     ) -> DiagnosticStatus:
         """Return OK, WARN or ERROR with the cause, and the values of the message.
 
@@ -258,6 +269,7 @@ class PolicyDiagnosis:
             msg: the current status.
             max_image_age: inputs older than this are a fault, s.
             missing: description of inputs from which nothing was received, if there is one.
+            warnings: other problems that do not show in the message.
             idle: whether there is no instruction to follow.
 
         """
@@ -265,7 +277,10 @@ class PolicyDiagnosis:
         rejected, self._rejections = _new(counts, self._rejections), counts
         active = msg.lifecycle == State.PRIMARY_STATE_ACTIVE
         latency = sum(stage.p95 for stage in msg.stages)
-        findings = _rejected(rejected)
+        findings = [*_rejected(rejected), *warnings]
+        if msg.instruction_rejection:
+            text = f"the newest instruction is not followed: {msg.instruction_rejection}"
+            findings.append(Finding(DiagnosticStatus.WARN, text))
         if active:
             findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
             # The delay is 0 until the first chunk.

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 from weakref import WeakSet
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
 from rclpy.exceptions import InvalidHandle
@@ -56,7 +57,6 @@ __all__ = [
     "lifecycle_state",
     "poll",
     "spin_once",
-    "spin_until",
     "with_publication_number",
 ]
 
@@ -101,6 +101,18 @@ def lifecycle_state(node: LifecycleNodeMixin) -> int:
     return int(node._state_machine.current_state[0])
 
 
+#: Number -> name of the transitions that can be requested.
+_TRANSITIONS = {
+    Transition.TRANSITION_CONFIGURE: "configure",
+    Transition.TRANSITION_CLEANUP: "cleanup",
+    Transition.TRANSITION_ACTIVATE: "activate",
+    Transition.TRANSITION_DEACTIVATE: "deactivate",
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_INACTIVE_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
+}
+
+
 def guard_change_state(
     node: LifecycleNodeMixin,
     guard: Callable[[Callable[..., Any]], Callable[..., Any]],
@@ -115,7 +127,8 @@ def guard_change_state(
         node: after its LifecycleNodeMixin was initialised.
         guard: wraps the service's callback; rclpy creates this service without the node's own
             create_service.
-        on_rejected: called with the first line of the error.
+        on_rejected: called with one line: the transition, the state, and what is possible. rcl is
+            not asked for a transition that is not: its own message names neither.
 
     """
     service = node._service_change_state
@@ -124,6 +137,10 @@ def guard_change_state(
     def answer_always(
         request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
+        if problem := _impossible_transition(node, request.transition):
+            on_rejected(problem)
+            response.success = False
+            return response
         try:
             return change_state(request, response)
         except _RCLError as error:
@@ -132,6 +149,22 @@ def guard_change_state(
             return response
 
     service.callback = guard(answer_always)
+
+
+def _impossible_transition(node: LifecycleNodeMixin, wanted: Transition) -> str:
+    """Return why the transition cannot happen now, or an empty string.
+
+    The available transitions have no public accessor, still in 8.0.
+    """
+    machine = node._state_machine
+    possible = {number: label for number, label, *_ in machine.available_transitions}
+    # As in rclpy, a label has priority.
+    if (wanted.label in possible.values()) if wanted.label else (wanted.id in possible):
+        return ""
+    name = wanted.label or _TRANSITIONS.get(wanted.id, f"number {wanted.id}")
+    there = ", ".join(label for number, label in possible.items() if number in _TRANSITIONS)
+    state = machine.current_state[1]
+    return f"{name} is not possible while {state}; possible: {there or 'nothing'}"
 
 
 #: Packages of the services that rclpy creates for every node.
@@ -229,13 +262,3 @@ def spin_once(executor: Executor, timeout: float, on_destroyed: Callable[[str], 
         executor.spin_once(timeout_sec=timeout)
     except InvalidHandle as error:
         on_destroyed(str(error))
-
-
-def spin_until(executor: Executor, ended: threading.Event, period: float = 0.1) -> None:
-    """Spin until the event is set; the event is checked at least every `period` s.
-
-    Executor.spin() cannot be used instead: shutdown() in another thread does not wait for it, as it
-    tests a flag that it has just set, and destroys objects that spin() uses. Still in 8.0.
-    """
-    while not ended.is_set():
-        executor.spin_once(timeout_sec=period)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from groot_ros.bringup.node_graph import record_graph
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
-from groot_ros.cli import add_command
+from groot_ros.cli import add_actions, add_command
 from groot_ros.robot.fields import is_topic_name
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _DISCOVERY_TIMEOUT = 3.0
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of `groot-ros bag`."""
     parser = add_command(subparsers, "bag", "Record, inspect and recover bags.", _EXAMPLES)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = add_actions(parser)
     _add_record(actions)
     info = actions.add_parser("info", help="show topics, types, counts, rates and duration")
     info.add_argument("bag", type=Path, help="directory of the bag")

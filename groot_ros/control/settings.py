@@ -120,6 +120,11 @@ class ExecutorConfig:
     )
     shadow: bool = parameter(False, "Compute and report everything, but command nothing")
     single_step: bool = parameter(False, "Execute one chunk for each call of ~/step", live=True)
+    require_resume_after_restart: bool = parameter(
+        False,
+        "After a restart of the policy, or of the robot, motion needs ~/resume",
+        live=True,
+    )
     discovery_timeout: float = parameter(
         5.0,
         "Nothing is commanded for this long after the start: another executor may be running",

@@ -38,6 +38,7 @@ from groot_ros.core.observation import (
     Observation,
     StampedInput,
     instruction_problem,
+    is_blank,
 )
 from groot_ros.core.time import NS_PER_S, ns_to_s, other_clock_hint, s_to_ns, time_to_ns
 
@@ -69,6 +70,7 @@ __all__ = [
     "StampedInput",
     "group_width",
     "instruction_problem",
+    "is_blank",
     "ns_to_s",
     "other_clock_hint",
     "s_to_ns",

@@ -99,6 +99,7 @@ class ReasonCode(str, Enum):
     PAUSED = "PAUSED"
     SECOND_EXECUTOR = "SECOND_EXECUTOR"
     SEND_FAILED = "SEND_FAILED"
+    RESTARTED = "RESTARTED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
@@ -128,6 +129,9 @@ class ExecutorState:
         late_splices: splices that took effect late.
         limit_deviation: how far limits changed the last chunk; one per joint, rad or m; empty if
             not stated.
+        instruction: the instruction that is followed; empty after a stop or before the first.
+        instruction_id: number that the policy gave it; 0 before the first.
+        instruction_mismatch: how it differs from the policy's, once this has lasted 1 s.
 
     """
 
@@ -159,6 +163,9 @@ class ExecutorState:
     splice_delay: float = 0.0
     late_splices: int = 0
     limit_deviation: tuple[float, ...] = ()
+    instruction: str = ""
+    instruction_id: int = 0
+    instruction_mismatch: str = ""
 
     def __post_init__(self) -> None:
         n = len(self.joint_names)

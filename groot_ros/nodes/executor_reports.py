@@ -89,7 +89,12 @@ class ExecutorReports:
         return last is None or (last.status, last.reason) != (status, reason)
 
     def publish_diagnostics(
-        self, state: StateRecord, faults: Sequence[str], timing: TickTiming, missing: str
+        self,
+        state: StateRecord,
+        faults: Sequence[str],
+        timing: TickTiming,
+        missing: str,
+        warnings: Sequence[Finding],
     ) -> None:
         """Publish the diagnosis of motion and timer.
 
@@ -98,11 +103,12 @@ class ExecutorReports:
             faults: errors outside the motion.
             timing: of the timer.
             missing: description of inputs from which nothing was received, "" if there are none.
+            warnings: other problems outside the motion.
 
         """
         name = self._node.get_name()
         ticks = timing.status(name)
-        statuses = [ticks, self._diagnosis.status(state, faults, missing)]
+        statuses = [ticks, self._diagnosis.status(state, faults, missing, warnings)]
         self._diagnostics.publish(
             diagnostic_array(self._node, self._robot, state.stamp_ns, statuses)
         )

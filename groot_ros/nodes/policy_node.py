@@ -20,9 +20,15 @@ from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
 from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
+from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
 from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
-from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
+from groot_ros.bridge.policy_status import (
+    Activation,
+    FollowedInstruction,
+    LoadedPolicy,
+    policy_status,
+)
 from groot_ros.checks import require
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
@@ -34,11 +40,13 @@ from groot_ros.core import (
     PolicyConfig,
     Prefix,
     instruction_problem,
+    is_blank,
     s_to_ns,
 )
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
+from groot_ros.msg import ExecutorState as ExecutorStateMsg
 from groot_ros.msg import Instruction as InstructionMsg
 from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.instruction_channel import InstructionChannel
@@ -89,6 +97,7 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, PolicyConfig)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
+        self._mismatch = InstructionMismatch()
         self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
         self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
@@ -100,6 +109,7 @@ class PolicyNode(ManagedNode):
         self._worker: Worker | None = None
         self._inputs: PolicyInputs | None = None
         self._timelines: Subscription | None = None
+        self._states: Subscription | None = None
         self._continuation: Continuation | None = None
         self._progress = ("", -1)
         #: Session while active, else empty.
@@ -185,6 +195,14 @@ class PolicyNode(ManagedNode):
             callback_group=self._input_group,
             event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
+        self._states = self.create_subscription(
+            ExecutorStateMsg,
+            "executor_state",
+            self._on_executor_state,
+            qos.LATCHED,
+            callback_group=self._input_group,
+            event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
+        )
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
         self._channel.publish()
 
@@ -237,9 +255,10 @@ class PolicyNode(ManagedNode):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
-        if self._timelines is not None:
-            self.destroy_subscription(self._timelines)
-            self._timelines = None
+        for subscription in (self._timelines, self._states):
+            if subscription is not None:
+                self.destroy_subscription(subscription)
+        self._timelines = self._states = None
         self._inference = self._buffer = self._continuation = None
         policy, self._policy = self._policy, None
         if policy is not None:
@@ -263,6 +282,14 @@ class PolicyNode(ManagedNode):
             continuation.set_timeline(timeline_from_msg(msg))
         except MalformedError as error:
             self._reject(error.reason, f"committed timeline: {error.detail}")
+
+    def _on_executor_state(self, msg: ExecutorStateMsg) -> None:
+        mismatch, own, now = self._mismatch, self._instructions.current, time.monotonic_ns()
+        mismatch.record_policy(HeldInstruction(self._session, own.id, own.text), now)
+        held = HeldInstruction(msg.session, msg.instruction_id, msg.instruction)
+        mismatch.record_executor(held, now)
+        if new := mismatch.update(now):
+            self.get_logger().warning(new)
 
     def _prefix_for(self, origin: ChunkOrigin) -> Prefix | None:
         policy, inference, continuation = self._policy, self._inference, self._continuation
@@ -341,12 +368,15 @@ class PolicyNode(ManagedNode):
         self._status.publish(self._current_status(lifecycle))
 
     def _diagnose(self) -> None:
+        # The executor may have ended.
+        self._mismatch.update(time.monotonic_ns())
         status, inputs = self._current_status(), self._inputs
         age = self._settings.config.max_image_age
         active = status.lifecycle == State.PRIMARY_STATE_ACTIVE
         missing = inputs.report_missing() if active and inputs is not None else ""
-        idle = not self.instruction.text.strip()
-        statuses = [self._diagnosis.status(status, age, missing, idle=idle)]
+        idle = is_blank(self.instruction.text)
+        warnings = self._mismatch.findings
+        statuses = [self._diagnosis.status(status, age, missing, warnings, idle=idle)]
         stamp_ns = time_to_ns(status.header.stamp)
         self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:
@@ -358,6 +388,7 @@ class PolicyNode(ManagedNode):
         target_rate = self._settings.config.rate_hz
         loaded, activation = LoadedPolicy(), Activation()
         stats, budget = InferenceStats(), StepBudget(0, 0, 0)
+        current = self._instructions.current
         if policy is not None:
             loaded = LoadedPolicy(
                 policy.engine.name, policy.device, policy.memory_bytes, policy.spec.horizon
@@ -370,7 +401,9 @@ class PolicyNode(ManagedNode):
             now,
             self.lifecycle_state if lifecycle is None else lifecycle,
             activation,
-            self._instructions.current.id,
+            FollowedInstruction(
+                current.id, current.text, self._channel.rejection, self._mismatch.description
+            ),
             loaded,
             target_rate,
             stats,

@@ -150,6 +150,8 @@ def test_shadow_mode_reports_everything_and_commands_nothing():
         assert bench.give(sway_chunk(bench.t)) is None
         bench.run(0.2)
     assert bench.state.shadow
+    assert bench.state.reason == "executing a chunk (shadow)"
+    assert bench.executor.status(bench.now_ns)[2] == bench.state.reason
     assert bench.state.accepted == 3
     assert bench.updates
     assert all(u.trajectories == () for _, u in bench.updates)
