@@ -19,8 +19,8 @@ from std_srvs.srv import Trigger
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
-from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
 from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
+from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
 from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import (
