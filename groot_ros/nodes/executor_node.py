@@ -139,6 +139,7 @@ class ExecutorNode(ManagedNode):
         gc.collect()
         gc.freeze()
         self.inputs.take_measurements()
+        self.inputs.begin()
         self._ticks = self.create_timer(
             period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
@@ -332,13 +333,15 @@ class ExecutorNode(ManagedNode):
         return replace(state, instruction_mismatch=mismatch.description)
 
     def _diagnose(self) -> None:
-        if self._timing is not None and self.control is not None and self.graph_monitor is not None:
-            state = self._state(self.control)
-            faults = [fault for output in self._outputs.values() if (fault := output.fault())]
-            self._reports.log_output_faults(faults)
-            faults += self.graph_monitor.faults()
-            warnings = () if self.inputs is None else self.inputs.mismatch.findings
-            self._reports.publish_diagnostics(state, faults, warnings, self._timing)
+        control, monitor, inputs = self.control, self.graph_monitor, self.inputs
+        if self._timing is None or control is None or monitor is None or inputs is None:
+            return
+        state = self._state(control)
+        faults = [fault for output in self._outputs.values() if (fault := output.fault())]
+        self._reports.log_output_faults(faults)
+        faults += monitor.faults()
+        missing, warnings = inputs.report_missing(), inputs.mismatch.findings
+        self._reports.publish_diagnostics(state, faults, self._timing, missing, warnings)
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)

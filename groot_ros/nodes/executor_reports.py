@@ -75,16 +75,23 @@ class ExecutorReports:
         self,
         state: StateRecord,
         faults: Sequence[str],
-        warnings: Sequence[Finding],
         timing: TickTiming,
+        missing: str,
+        warnings: Sequence[Finding],
     ) -> None:
         """Publish the diagnosis of motion and timer.
 
-        `faults` are errors outside the motion, `warnings` other problems outside it.
+        Args:
+            state: the current state.
+            faults: errors outside the motion.
+            timing: of the timer.
+            missing: description of inputs from which nothing was received, "" if there are none.
+            warnings: other problems that do not show in the state.
+
         """
         name = self._node.get_name()
         ticks = timing.status(name)
-        statuses = [ticks, self._diagnosis.status(state, faults, warnings)]
+        statuses = [ticks, self._diagnosis.status(state, faults, missing, warnings)]
         self._diagnostics.publish(
             diagnostic_array(self._node, self._robot, state.stamp_ns, statuses)
         )

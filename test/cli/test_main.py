@@ -37,7 +37,8 @@ def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
 
 def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
     assert set(verb_names()) == {
-        *("bag", "contract", "demo", "engine", "infer", "inspect", "report", "status", "up"),
+        *("bag", "contract", "demo", "doctor", "engine", "infer", "inspect", "report"),
+        *("status", "up"),
         *("say", "stop", "hold", "release", "estop", "resume", "reset", "step"),
     }
 

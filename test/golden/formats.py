@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from golden import action_head, backbone, full, policy, state_action, vision_language
+from golden import action_head, backbone, full, policy, state_action, vima, vision_language
 
 #: "policy" comes before "full", whose files it has too.
-FORMATS = (state_action, vision_language, backbone, action_head, policy, full)
+FORMATS = (state_action, vision_language, backbone, action_head, vima, policy, full)
 _NAMES = {name for module in FORMATS for name in module.FILES}
 
 
@@ -72,4 +72,4 @@ def what_is_missing(folder: Path) -> str:
         return f"has none of the files of {', '.join(map(name_of, FORMATS))}"
     if missing:
         return f"nearest to {name_of(nearest)}, but without {', '.join(missing)}"
-    return f"has the files of {name_of(nearest)}, but is of another model than GR00T N1.6"
+    return f"has the files of {name_of(nearest)}, but is of another model than GR00T N1.6 or VIMA"

@@ -7,10 +7,10 @@ from pathlib import Path
 from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import CheckpointError, Fields
 
-_N1D5, _VIMA = "GR00T N1.5", "VIMA"
+_N1D5 = "GR00T N1.5"
 #: First word of tensor names that only one model has. A single such tensor is not enough: in a set
 #: of GR00T N1.6 it is an error.
-_TENSORS = {"future_tokens": _N1D5, "vl_self_attention": _N1D5, "xattn_gpt": _VIMA}
+_TENSORS = {"future_tokens": _N1D5, "vl_self_attention": _N1D5}
 _ENOUGH = 2
 #: (key, value) of config files.
 _CONFIGS = {
