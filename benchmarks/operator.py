@@ -126,7 +126,7 @@ def commands(text: str, episode: int) -> list[tuple[list[str], Callable[[Seen], 
         (["release"], lambda s: not s.executor.hold),
         (["estop"], lambda s: s.executor.estop),
         (["resume"], lambda s: not s.executor.estop and not s.executor.latched),
-        (["reset"], lambda s: s.policy.episode > episode and s.executor.episode > episode),
+        (["reset"], lambda s: s.policy.episode > episode),
         (["stop"], lambda s: s.executor.status != s.executor.RUNNING and follows(s, "")),
     ]
 

@@ -94,7 +94,7 @@ class GraphClient:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._thread = threading.Thread(
-            target=_spin_until, args=(self._executor, self._ended), name=name, daemon=True
+            target=spin_until, args=(self._executor, self._ended), name=name, daemon=True
         )
         self._thread.start()
 
@@ -155,7 +155,7 @@ class GraphClient:
         return NoAnswerError(f"no service {name} within {timeout:g} s ({where}); {hint}")
 
 
-def _spin_until(executor: SingleThreadedExecutor, ended: threading.Event) -> None:
+def spin_until(executor: SingleThreadedExecutor, ended: threading.Event) -> None:
     """Spin until the event is set.
 
     Executor.spin() cannot be used instead: shutdown() in another thread does not wait for it, as it
