@@ -114,7 +114,7 @@ class ClockStall:
 class ClockJumps:
     """Compare ROS time with a steady clock to detect that it was set, or a simulation was reset.
 
-    A clock may run at another rate than the steady one: what counts is the median of the last steps.
+    A clock may run at another rate than the steady one: the median of its last steps counts.
 
     Args:
         tolerance_ns: smallest jump.

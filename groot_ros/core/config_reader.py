@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -27,8 +28,19 @@ MAX_INTEGER = 2**53
 _MAX_YAML_SIZE, _MAX_YAML_VALUES, _MAX_YAML_ALIASES, _MAX_YAML_DEPTH = 1_000_000, 20_000, 200, 64
 
 
-#: Characters of an error message, at most; names in a file may be of any length.
-_MAX_MESSAGE = 1000
+#: Words that YAML 1.1 reads as flags.
+_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
+#: Characters of an error message, and of a text from a file or message in it, at most.
+_MAX_MESSAGE, _MAX_TEXT = 1000, 200
+
+
+def printable(text: str, limit: int = _MAX_TEXT) -> str:
+    """Return a text from a file or a message so that it can be logged: one line, escaped, cut.
+
+    Control characters would move the cursor of a terminal or forge a line of a log.
+    """
+    cut = text if len(text) <= limit else f"{text[: limit - 3]}..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 class ConfigError(ValueError):
@@ -38,8 +50,7 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[: _MAX_MESSAGE - 3]}...")
+        super().__init__(printable(message, _MAX_MESSAGE))
 
 
 class CheckpointError(ConfigError):
@@ -109,6 +120,14 @@ class Fields:
         """
         syntax = syntax or ("yaml" if path.suffix in (".yaml", ".yml") else "json")
         try:
+            # A device or a FIFO would be read for ever.
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise error_type(f"{path}: is a device, a pipe or a socket, not a file")
+            if syntax == "yaml" and path.is_file() and path.stat().st_size > 4 * _MAX_YAML_SIZE:
+                raise error_type(
+                    f"{path}: is not valid YAML: {path.stat().st_size:,} bytes, at most "
+                    f"{_MAX_YAML_SIZE:,} characters are read"
+                )
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise error_type(f"{path}: no such file") from None
@@ -372,6 +391,19 @@ def _yaml_loader() -> Any:
     import yaml
 
     class DistinctKeysLoader(yaml.SafeLoader):
+        def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+            _require_decimal(node)
+            return int(super().construct_yaml_int(node))
+
+        def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+            _require_decimal(node)
+            return float(super().construct_yaml_float(node))
+
+        def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list[Any]:
+            for entry in node.value:
+                _require_no_word_as_flag(entry)
+            return list(super().construct_sequence(node, deep))
+
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False
         ) -> dict[Hashable, Any]:
@@ -379,6 +411,7 @@ def _yaml_loader() -> Any:
             for key_node, _ in node.value:
                 if key_node.tag == "tag:yaml.org,2002:merge":
                     continue
+                _require_no_word_as_flag(key_node)
                 key = self.construct_object(key_node, deep=True)
                 if not isinstance(key, Hashable):
                     continue
@@ -389,7 +422,34 @@ def _yaml_loader() -> Any:
                 seen.add(key)
             return super().construct_mapping(node, deep)
 
+    for kind in ("int", "float"):
+        DistinctKeysLoader.add_constructor(
+            f"tag:yaml.org,2002:{kind}", getattr(DistinctKeysLoader, f"construct_yaml_{kind}")
+        )
     return DistinctKeysLoader
+
+
+def _require_decimal(node: Any) -> None:
+    """Reject numbers of YAML 1.1 that people read otherwise: 1:30 is 90, and 010 is 8."""
+    text = str(node.value)
+    if ":" in text or re.fullmatch(r"[-+]?0[0-9_]+", text):
+        raise ValueError(
+            f"{_place(node)}: {text:.40} is a number in base {60 if ':' in text else 8} in YAML: "
+            "write it as a decimal number, or as a text in quotes"
+        )
+
+
+def _require_no_word_as_flag(node: Any) -> None:
+    """Reject a name, as a key or in a list, that YAML 1.1 reads as true or false."""
+    if node.tag == "tag:yaml.org,2002:bool" and str(node.value).lower() not in ("true", "false"):
+        raise ValueError(
+            f"{_place(node)}: {node.value} means {_WORDS[str(node.value).lower()]} in YAML: "
+            "put it in quotes if it is a name"
+        )
+
+
+def _place(node: Any) -> str:
+    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
 
 
 def _shown(value: Any) -> str:

@@ -301,7 +301,7 @@ class ExecutorNode(ManagedNode):
     # Reports
 
     def _check_clock(self) -> None:
-        """Restart after a jump of ROS time; call it before joint states with new stamps are taken."""
+        """Restart after a jump of ROS time; call it before newer joint states are taken."""
         control, monitor = self.control, self.graph_monitor
         if control is None or monitor is None:
             return
