@@ -44,7 +44,7 @@ class RecordedTopic:
 
 @dataclass
 class Damage:
-    """What of a file could not be read.
+    """Part of a file that could not be read.
 
     Attributes:
         first: position of the first damaged byte; None without damage.
@@ -68,7 +68,7 @@ def read_messages(
 
     Args:
         path: an MCAP file.
-        damage: filled with what could not be read, except for an incomplete record at the end.
+        damage: filled with the part that could not be read, except for an incomplete record at the end.
 
     Raises:
         BagError: not an MCAP file, or one with compressed chunks.
@@ -108,7 +108,7 @@ def recover(bag: Path, out: Path, damage: Damage | None = None) -> BagWriter:
     Args:
         bag: directory with one .mcap file, or that file; it is not changed.
         out: directory of the new bag; must not exist yet.
-        damage: filled with what could not be read.
+        damage: filled with the part that could not be read.
 
     Returns:
         The closed writer, for its counts.

@@ -18,6 +18,8 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from groot_ros.core.printable import MAX_MESSAGE, printable
+
 Word = TypeVar("Word", bound=str)
 
 #: Default value that makes a key mandatory.
@@ -30,17 +32,6 @@ _MAX_YAML_SIZE, _MAX_YAML_VALUES, _MAX_YAML_ALIASES, _MAX_YAML_DEPTH = 1_000_000
 
 #: Words that YAML 1.1 reads as flags.
 _WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
-#: Characters of an error message, and of a text from a file or message in it, at most.
-_MAX_MESSAGE, _MAX_TEXT = 1000, 200
-
-
-def printable(text: str, limit: int = _MAX_TEXT) -> str:
-    """Return a text from a file or a message so that it can be logged: one line, escaped, cut.
-
-    Control characters would move the cursor of a terminal or forge a line of a log.
-    """
-    cut = text if len(text) <= limit else f"{text[: limit - 3]}..."
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
 
 
 class ConfigError(ValueError):
@@ -50,7 +41,7 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(printable(message, _MAX_MESSAGE))
+        super().__init__(printable(message, MAX_MESSAGE))
 
 
 class CheckpointError(ConfigError):
@@ -120,7 +111,7 @@ class Fields:
         """
         syntax = syntax or ("yaml" if path.suffix in (".yaml", ".yml") else "json")
         try:
-            # A device or a FIFO would be read for ever.
+            # Reading a device or a FIFO might never end.
             if path.exists() and not path.is_file() and not path.is_dir():
                 raise error_type(f"{path}: is a device, a pipe or a socket, not a file")
             if syntax == "yaml" and path.is_file() and path.stat().st_size > 4 * _MAX_YAML_SIZE:

@@ -188,6 +188,8 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
 
     """
     if not (bag / "metadata.yaml").is_file():
+        if bag.is_dir() and not any(bag.glob("*.mcap")):
+            raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
         raise unreadable_bag(bag, ValueError("it has no metadata.yaml"))
     types = get_typestore(Stores.ROS2_JAZZY)
     try:

@@ -10,9 +10,9 @@ from groot_ros.core.config_reader import (
     CheckpointError,
     ConfigError,
     Fields,
-    printable,
     unreadable,
 )
+from groot_ros.core.printable import printable
 
 
 class RobotError(ConfigError):
