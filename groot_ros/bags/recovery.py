@@ -68,7 +68,7 @@ def read_messages(
 
     Args:
         path: an MCAP file.
-        damage: filled with the part that could not be read, except for an incomplete record at the end.
+        damage: filled with the part that could not be read; not an incomplete end.
 
     Raises:
         BagError: not an MCAP file, or one with compressed chunks.
