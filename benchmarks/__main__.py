@@ -18,6 +18,7 @@ QUICK = ("preprocessing", "observation_path", "executor_jitter", "continuity", "
 #: These take minutes; load and inference need gigabytes of memory, load also of disk space.
 SLOW = (
     "executor_load",
+    "sim_time",
     "inference",
     "load",
     "rtc_in_the_loop",

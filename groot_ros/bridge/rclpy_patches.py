@@ -15,9 +15,11 @@ from weakref import WeakSet
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
+from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin
+from rclpy.node import Node
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
@@ -37,18 +39,19 @@ except ImportError:
     )
     from rclpy.qos_event import QoSEventHandler as EventHandler
 
+from rclpy.impl.implementation_singleton import rclpy_implementation
+
 # The error of an impossible lifecycle transition has no public name, still in 8.0.
 try:
-    from rclpy.impl.implementation_singleton import rclpy_implementation
-
     _RCLError: type[Exception] = rclpy_implementation.RCLError
-except (ImportError, AttributeError):
+except AttributeError:
     _RCLError = InvalidHandle
 
 __all__ = [
     "HAS_RECEPTION_TIME",
     "NO_PUBLISHER_EVENTS",
     "NO_SUBSCRIPTION_EVENTS",
+    "ClockThread",
     "FrugalExecutor",
     "QoSMessageLostInfo",
     "SubscriptionEventCallbacks",
@@ -245,6 +248,77 @@ def deliver(subscription: Subscription) -> None:
         if taken is None:
             return
         subscription.callback(*(taken if with_info else taken[:1]))
+
+
+#: s between two readings of /clock, at least: a clock at 1000 Hz is read at less than 500 Hz.
+_CLOCK_PERIOD = 0.002
+#: ns after which the thread of the clock checks whether it is to end.
+_CLOCK_POLL_NS = 100_000_000
+
+
+class _NoExecutor(CallbackGroup):
+    """Callback group of entities for which no executor waits."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return False: executors leave such entities out of their wait sets."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return False."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing."""
+
+
+class ClockThread:
+    """Read /clock in a separate thread, as rclcpp does, while the node uses sim time.
+
+    rclpy subscribes to /clock in the node's executor, where each message costs two to three waits
+    for all entities of the node, still in 8.0. A MultiThreadedExecutor even spins: while a message
+    waits for a thread of the pool, the event handler of its subscription ends each wait
+    immediately, because Fast DDS reports unread data to it. This thread waits for the clock only.
+    Create it before the node is added to an executor; without `use_sim_time` it does nothing.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._context = node.context
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        found = [s for s in node.subscriptions if s.topic_name == "/clock"]
+        if not found:
+            return
+        self._subscription = found[0]
+        # A list in all versions; rclpy declares its element type.
+        handlers: Any = self._subscription.event_handlers
+        for entity in (self._subscription, *handlers):
+            entity.callback_group = _NoExecutor()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; call it before the node is destroyed."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.wait(_CLOCK_PERIOD) and self._context.ok():
+                self._wait()
+                deliver(self._subscription)
+        except (InvalidHandle, _RCLError):
+            # The context was shut down meanwhile, as by a node that ends its process itself.
+            if self._context.ok() and not self._ended.is_set():
+                raise
+
+    def _wait(self) -> None:
+        context: Any = self._context.handle
+        with self._subscription.handle, context:
+            wait_set = rclpy_implementation.WaitSet(1, 0, 0, 0, 0, 0, context)
+            wait_set.clear_entities()
+            wait_set.add_subscription(self._subscription.handle)
+            wait_set.wait(_CLOCK_POLL_NS)
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any
 import groot_ros.cli
 from groot_ros import __version__
 from groot_ros.cli import operator
+from groot_ros.core.printable import printable_lines
 
 _EXAMPLES = """examples:
   groot-ros demo --out out/demo
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except (ValueError, OSError) as error:
-        print(f"groot-ros {args.verb}: {error}", file=sys.stderr)
+        print(f"groot-ros {args.verb}: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

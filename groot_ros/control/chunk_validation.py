@@ -17,6 +17,7 @@ from groot_ros.core import (
     ns_to_s,
     s_to_ns,
 )
+from groot_ros.core.printable import MAX_MESSAGE, printable
 from groot_ros.robot import RobotContract
 
 _SUPPORTED_KINDS = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
@@ -40,7 +41,7 @@ class Rejection:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+        return f"{self.reason}: {printable(self.detail, MAX_MESSAGE)}"
 
 
 class ChunkValidator:

@@ -87,6 +87,20 @@ class Executor:
         self._restarts.reset()
         self._stops.drop(now_ns, "")
 
+    def record_clock_jump(self, now_ns: int, jump: str) -> None:
+        """Drop everything that depends on time: the caller has seen the clock jump.
+
+        It can compare with a steady clock, and so finds jumps that are shorter than
+        `max_clock_step`: without it they look like a robot that does not follow.
+
+        Args:
+            now_ns: present time, after the jump.
+            jump: description.
+
+        """
+        self._check_clock(now_ns)
+        self._restart_clock(now_ns, jump)
+
     def observe(
         self,
         stamp_ns: int,
@@ -447,11 +461,14 @@ class Executor:
         """Drop everything that depends on time if the clock has jumped."""
         settings = self.settings
         if jump := self._clock.check_jump(now_ns, settings.max_future, settings.max_clock_step):
-            self._measured.clear()
-            self._reports.activity.reset()
-            self._motion_clock.reset()
-            self._validator.reset()
-            self._stops.drop(now_ns, f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
+            self._restart_clock(now_ns, jump)
+
+    def _restart_clock(self, now_ns: int, jump: str) -> None:
+        self._measured.clear()
+        self._reports.activity.reset()
+        self._motion_clock.reset()
+        self._validator.reset()
+        self._stops.drop(now_ns, f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
 
     def _check_policy_restart(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
         """Latch a stop if another policy session continues the motion of an earlier one."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of recorded runs: chunks, commands, states and images of a bag as arrays."""
 
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from groot_ros.bags.contents import unreadable_bag
 from groot_ros.core import (
     COMMITTED_JOINT_STATES,
     PROPOSED_JOINT_STATES,
@@ -218,7 +220,9 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
     if not bag.exists():
         raise ValueError(f"{bag} does not exist: give the directory of a bag")
     if not (bag / "metadata.yaml").is_file():
-        raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
+        if bag.is_dir() and not any(bag.glob("*.mcap")):
+            raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
+        raise unreadable_bag(bag, ValueError("it has no metadata.yaml"))
     types = get_typestore(Stores.ROS2_JAZZY)
     try:
         with Reader(bag) as reader:
@@ -227,8 +231,9 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
                     new = get_types_from_msg(connection.msgdef.data, connection.msgtype)
                     types.register({k: v for k, v in new.items() if k not in types.fielddefs})
             yield reader, types
-    except (ReaderError, SerdeError) as error:
-        raise ValueError(f"bag {bag} cannot be read: {' '.join(str(error).split())}") from error
+    # rosbags raises the last three for a file that ends early or contains impossible lengths.
+    except (ReaderError, SerdeError, TypeError, OverflowError, struct.error) as error:
+        raise unreadable_bag(bag, error) from error
 
 
 def _require_version(bag: Path, reader: Reader, types: Typestore) -> None:

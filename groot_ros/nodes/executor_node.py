@@ -194,6 +194,7 @@ class ExecutorNode(ManagedNode):
         if control is None or inputs is None or monitor is None:
             return
         began = time.perf_counter()
+        self._check_clock()
         inputs.take_measurements()
         now = self._now()
         try:
@@ -210,6 +211,7 @@ class ExecutorNode(ManagedNode):
         if control is None or inputs is None or timing is None:
             return
         timing.begin()
+        self._check_clock()
         inputs.take_measurements()
         now = self._now()
         self._publish(control.update(now))
@@ -300,6 +302,16 @@ class ExecutorNode(ManagedNode):
             self.control.settings = config
 
     # Reports
+
+    def _check_clock(self) -> None:
+        """Restart after a jump of ROS time; call it before newer joint states are taken."""
+        control, monitor = self.control, self.graph_monitor
+        if control is None or monitor is None:
+            return
+        now = self._now()
+        if jump := monitor.clock_jump(now):
+            self.get_logger().warning(f"{jump}: motion was dropped, the next chunk continues")
+            control.record_clock_jump(now, jump)
 
     def _check_graph(self) -> None:
         control, monitor = self.control, self.graph_monitor

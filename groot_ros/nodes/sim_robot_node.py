@@ -192,10 +192,11 @@ class SimRobotNode(Node):
         self._controller_states.publish_due(now_ns)
         due = [name for name, (_, timer) in self._cameras.items() if timer.due(now_ns)]
         if due:
-            self._frames.offer(now_ns, self.robot.scene, due)
             if self._publishes_clock:
-                # Render every frame, however fast simulated time runs.
+                # Render every frame, however fast simulated time runs. Waiting for the former
+                # frames only, so that /clock does not stand still while this one is rendered.
                 self._frames.finish()
+            self._frames.offer(now_ns, self.robot.scene, due)
 
     def _publish_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
         height, width, _ = image.shape

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Collection
 from threading import Lock
 
+from groot_ros.core.printable import MAX_MESSAGE, printable
+
 #: Reasons that follow from a request or from startup, not from a fault; logged as information.
 EXPECTED_REJECTIONS = frozenset(
     {
@@ -35,9 +37,9 @@ class Rejected(Exception):  # noqa: N818 - a rejection is a normal answer, not a
     """
 
     def __init__(self, reason: str, detail: str, source: str = "") -> None:
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = printable(detail, MAX_MESSAGE)
+        super().__init__(f"{reason}: {self.detail}")
         self.source = source
 
 
