@@ -164,11 +164,11 @@ def _doubt(
     agreeing = int(fit.agrees.sum())
     if agreeing < max(MIN_AGREEING, MIN_SHARE * total):
         return f"only {agreeing} of {total} parts of the picture agree about a shift"
+    if best.ridge > _MAX_RIDGE * best.strength:
+        return "its edges run in one direction only"
     others = [v.strength for v in votes if _distance(v.shift, best.shift) > _SAME]
     if max([best.rival, *others]) > _MAX_RIVAL * best.strength:
         return "two shifts explain the picture equally well"
-    if best.ridge > _MAX_RIDGE * best.strength:
-        return "its edges run in one direction only"
     extent = np.ptp(best.centres[fit.agrees], axis=0) + _BLOCK
     if (extent < _MIN_EXTENT * np.array(shape[::-1])).any():
         return "only a small region of the picture agrees about a shift"
