@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reference pictures of a robot's cameras: one PNG and one JSON file a camera.
 
-They lie in a folder named after the fingerprint of the robot contract, so that a reference of other
+They are stored in a folder named after the fingerprint of the robot contract, so that a reference of other
 cameras or of another robot is never compared. A file is written next to its place and then renamed;
 the JSON file, written last, has the digest of the picture.
 """
@@ -48,7 +48,7 @@ class Intrinsics:
 
 @dataclass(frozen=True)
 class CameraReference:
-    """What one camera showed when its references were saved.
+    """One reference: picture, pose of the robot and properties of the image.
 
     Attributes:
         camera: view of the robot contract.

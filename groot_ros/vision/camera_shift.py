@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How far a camera has turned between two pictures, although the arm in them has moved.
+"""Shift of the background between two pictures of a camera, whatever the arm in them does.
 
 Blocks of the reference are searched in the current picture by correlating the *directions* of their
 gradients, a phase that neither brightness nor contrast changes. Each block votes for the shifts at
@@ -39,7 +39,7 @@ _MIN_EDGES = 40.0
 #: Gradient at which an edge counts half, in percent of the mean brightness per px: above the noise.
 _WEAK_GRADIENT = 3.0
 #: Reduction of the pictures for the first guesses, and their number.
-_COARSE, _GUESSES = 4, 6
+_COARSE, _GUESSES = 4, 4
 #: Correlation from which a block votes, and from which it agrees.
 _VOTES_FROM, _AGREES_FROM = 0.4, 0.6
 #: An agreeing block fits nowhere else much better than this share of its best correlation.
@@ -62,17 +62,17 @@ _FOCAL_LENGTHS = (math.inf, 1.2, 0.8, 0.55, 0.4)
 
 @dataclass(frozen=True)
 class Shift:
-    """How the contents of a picture have moved since the reference.
+    """Motion of the contents of a picture since the reference.
 
     Attributes:
-        dx: px to the right in the middle of the picture; NaN if it cannot be told.
+        dx: px to the right in the middle of the picture; NaN if it is not known.
         dy: px downwards.
         rotation: turn of the contents about the optical axis, rad, clockwise.
         zoom: relative change of the size of the contents, 0.01 = 1 % larger.
         corner: px by which rotation and zoom move a corner of the picture.
         blocks: blocks with edges in the reference.
         agreeing: blocks that fit this shift; the arm hides others.
-        reason: why it cannot be told; empty if it can.
+        reason: why the shift is not known; empty if it is.
 
     """
 
@@ -126,7 +126,7 @@ def measure_shift(
     before, now = (_reduced(_grey(p), factor) for p in (reference, current))
     focal_length /= factor
     found = _compare(before, now, focal_length)
-    if found.reason and found.blocks >= MIN_AGREEING:
+    if found.reason and min(found.blocks, count_blocks(current)) >= MIN_AGREEING:
         for rotation, zoom in _turns(before, now):
             again = _compare(before, _turned(now, rotation, zoom), focal_length)
             if not again.reason:
@@ -142,8 +142,14 @@ def _compare(before: Floats, now: Floats, focal_length: float) -> Shift:
     total = sum(1 for _ in _textured_blocks(reference))
     if total < MIN_AGREEING:
         return Shift(blocks=total, reason=f"only {total} parts of the reference have edges")
+    visible = sum(1 for _ in _textured_blocks(current))
+    if visible < MIN_AGREEING:
+        reason = f"only {visible} parts of the picture have edges: is the camera covered?"
+        return Shift(blocks=total, reason=reason)
     surface = _coarse_correlation(before, now)
-    guesses = dict.fromkeys([*_guesses(surface), (0, 0)])
+    guesses = [*_guesses(surface)]
+    if not any(_distance(guess, (0, 0)) < _REACH / 2 for guess in guesses):
+        guesses.append((0, 0))
     searched = [_Votes.collect(reference, current, guess) for guess in guesses]
     votes = [v for v in searched if v is not None]
     best = max(votes, key=lambda v: v.strength, default=None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Verdict of a camera check: status, the way back in words, degrees, cameras on the arm."""
+"""Verdict of a camera check: status, the correction as text, degrees, cameras on the arm."""
 
 import dataclasses
 

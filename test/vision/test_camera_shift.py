@@ -96,7 +96,7 @@ def other_scene():
     [
         (plain(), plain(), "have edges"),
         (edges(), edges(), "one direction only"),
-        (scene(), plain(), "agree"),
+        (scene(), plain(), "is the camera covered?"),
         (scene(), other_scene(), "agree"),
         (np.zeros((100, 100, 3), np.uint8), np.zeros((100, 100, 3), np.uint8), "too few"),
     ],
