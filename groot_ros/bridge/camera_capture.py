@@ -35,7 +35,7 @@ class CapturedFrame:
 
 @dataclass
 class Capture:
-    """What was received.
+    """Messages received so far.
 
     Attributes:
         frames: view -> image.

@@ -24,7 +24,7 @@ _POLL_PERIOD = 0.1
 
 
 class CameraWatch:
-    """Compare the cameras of a policy with their references, in a thread of its own or at once.
+    """Compare the cameras of a policy with their references, in a separate thread or immediately.
 
     Args:
         config: of the policy node.

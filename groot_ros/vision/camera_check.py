@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compare a camera's picture with its reference: verdict, remedy in words, and an overlay."""
+"""Compare a camera's picture with its reference: verdict, correction, and an overlay."""
 
 import enum
 import math

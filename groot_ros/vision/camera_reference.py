@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reference pictures of a robot's cameras: one PNG and one JSON file a camera.
 
-They are stored in a folder named after the fingerprint of the robot contract, so that a reference of other
-cameras or of another robot is never compared. A file is written next to its place and then renamed;
-the JSON file, written last, has the digest of the picture.
+They are stored in a folder named after the fingerprint of the robot contract, so that a reference
+of other cameras or of another robot is never compared. A file is written under another name and then
+renamed; the JSON file, written last, has the digest of the picture.
 """
 
 import hashlib
