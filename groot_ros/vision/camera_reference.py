@@ -2,8 +2,8 @@
 """Reference pictures of a robot's cameras: one PNG and one JSON file a camera.
 
 They are stored in a folder named after the fingerprint of the robot contract, so that a reference
-of other cameras or of another robot is never compared. A file is written under another name and then
-renamed; the JSON file, written last, has the digest of the picture.
+of other cameras or of another robot is never compared. A file is written under a temporary name
+and renamed; the JSON file, written last, has the digest of the picture.
 """
 
 import hashlib
