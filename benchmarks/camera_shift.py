@@ -150,7 +150,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         Image.fromarray(drawn).save(options.picture)
         print(f"wrote {options.picture}")
         return
-    header = ["camera", "shift", "by", f"within {TOLERANCE:g} px", "reported", "worst error px"]
+    header = [
+        "camera",
+        "shift",
+        "by",
+        f"within {TOLERANCE:g} px",
+        "moved",
+        "cannot tell",
+        "worst error px",
+    ]
     rows = []
     for robot, camera in CAMERAS:
         for shifts in ((SHIFT, SHIFT), SMALL_SHIFTS):
@@ -159,7 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 results = [scene.result() for scene in made]
                 errors = [scene.error(r) for scene, r in zip(made, results, strict=True)]
                 near = sum(error <= TOLERANCE for error in errors)
-                reported = sum(r.status is not CameraStatus.OK for r in results)
+                moved = sum(r.status is CameraStatus.MOVED for r in results)
+                unclear = sum(r.status is CameraStatus.UNCLEAR for r in results)
                 label = f"{SHIFT:g} px" if shifts[0] else f"below {SMALL_SHIFTS[1]:g} px"
                 rows.append(
                     [
@@ -167,7 +176,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                         label,
                         "turning" if turned else "translation",
                         f"{near} of {len(made)}",
-                        f"{reported} of {len(made)}",
+                        f"{moved} of {len(made)}",
+                        f"{unclear} of {len(made)}",
                         f"{np.nanmax(errors):.2f}",
                     ]
                 )

@@ -30,6 +30,8 @@ Directions = NDArray[np.complex128]
 MIN_SIDE = 112
 #: Fewer agreeing blocks, or a smaller share of all blocks with edges, do not tell a shift.
 MIN_AGREEING, MIN_SHARE = 8, 0.12
+#: With so many turns tried, more must agree than for a shift.
+_TURNED_SHARE = 0.3
 #: Pictures are reduced by a whole number to about this width, px.
 _WIDTH = 640
 #: Side of a block, distance between blocks, and how far one is searched from a guess, px.
@@ -45,7 +47,7 @@ _VOTES_FROM, _AGREES_FROM = 0.4, 0.6
 #: An agreeing block fits nowhere else much better than this share of its best correlation.
 _NEAR_BEST = 0.85
 #: The votes for the next best shift, or for one nearby in any direction, at most, as a share.
-_MAX_RIVAL, _MAX_RIDGE = 0.75, 0.85
+_MAX_RIVAL, _MAX_RIDGE = 0.75, 0.93
 #: Distances from the best shift, px: within the first it is the same; at the second is the ridge.
 _SAME, _RIDGE = 6, 4
 #: The agreeing blocks extend over at least this share of the width and of the height.
@@ -129,7 +131,7 @@ def measure_shift(
     if found.reason and min(found.blocks, count_blocks(current)) >= MIN_AGREEING:
         for rotation, zoom in _turns(before, now):
             again = _compare(before, _turned(now, rotation, zoom), focal_length)
-            if not again.reason:
+            if not again.reason and again.agreeing >= _TURNED_SHARE * again.blocks:
                 found = _after_turn(again, rotation, zoom)
                 break
     corner = math.hypot(found.rotation, found.zoom) * math.hypot(width, height) / 2
@@ -155,6 +157,8 @@ def _compare(before: Floats, now: Floats, focal_length: float) -> Shift:
     best = max(votes, key=lambda v: v.strength, default=None)
     if best is None:
         return Shift(blocks=total, reason="no part of the reference is in the picture")
+    # Again with the shift in the middle of the surfaces: it may lie at their border.
+    best = _Votes.collect(reference, current, best.shift) or best
     fit = best.fit(reference.shape, focal_length)
     agreeing = int(fit.agrees.sum())
     if reason := _doubt(best, votes, fit, total, reference.shape):
@@ -375,21 +379,23 @@ class _Votes:
         prior = np.diag([0.0, 0.0, 1.0, 1.0]) * 0.1 * float((x * x + y * y).mean())
         parameters = np.array([*self.shift, 0.0, 0.0], np.float64)
         best = self.surfaces.max(axis=(1, 2))
-        agrees, quality = none > 0, 0.0
+        found = _Fit(parameters, none > 0, -1.0)
         for _ in range(6):
             predicted = motion @ parameters - np.array(self.guess)
             value, slope, curvature, at = _parabola(self.surfaces, predicted)
             agrees = (value > _AGREES_FROM) & (value > _NEAR_BEST * best)
             quality = float(np.clip(value - _VOTES_FROM, 0.0, None).sum())
-            if not agrees.any():
+            # A step that loses a tenth of the votes has left the peak.
+            if quality < 0.9 * found.quality or not agrees.any():
                 break
+            found = _Fit(parameters, agrees, quality)
             j, c, s = motion[agrees], curvature[agrees], slope[agrees]
             # Each surface is nearly a parabola at its peak: maximise their sum.
             wanted = s + np.einsum("bij,bj->bi", c, at[agrees] + np.array(self.guess))
             normal = np.einsum("bki,bkl,blj->ij", j, c, j) + prior
             right = np.einsum("bki,bk->i", j, wanted)
             parameters = np.linalg.lstsq(normal, right, rcond=None)[0]
-        return _Fit(parameters, agrees, quality)
+        return found
 
 
 def _search(
