@@ -29,7 +29,7 @@ def picture(dx=0, dy=0):
 
 
 class Robot:
-    """What the cameras show; tests change it between two commands."""
+    """Pictures of the cameras; tests change them between two commands."""
 
     def __init__(self):
         self.received = self.showing()
