@@ -23,6 +23,7 @@ SLOW = (
     "load",
     "rtc_in_the_loop",
     "publisher_conflicts",
+    "camera_shift",
     "operator",
 )
 
