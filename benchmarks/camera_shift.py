@@ -139,7 +139,7 @@ def _noisy(picture: Picture, rng: np.random.Generator) -> Picture:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and print one table."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks camera_shift", description=__doc__.splitlines()[0] if __doc__ else ""
+        "python -m benchmarks.camera_shift", description=__doc__.splitlines()[0] if __doc__ else ""
     )
     parser.add_argument("--scenes", type=int, default=20, help="of each kind (%(default)s)")
     parser.add_argument("--picture", type=Path, help="only write the overlay of one scene")

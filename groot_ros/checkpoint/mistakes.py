@@ -75,8 +75,8 @@ def require_data(path: Path) -> None:
 
 
 def require_regular(path: Path) -> None:
-    """Raise CheckpointError if a path exists and is not a regular file, nor a link to one."""
-    if path.exists() and not path.is_file():
+    """Raise CheckpointError for a device, FIFO or socket; a directory cannot be read anyway."""
+    if path.exists() and not path.is_file() and not path.is_dir():
         raise CheckpointError(f"{path}: is not a regular file: replace it with the checkpoint's")
 
 
