@@ -108,7 +108,8 @@ class CompiledSegment:
         self._module = torch_tensorrt.MutableTorchTensorRTModule(
             wrapped, device=device, strict=False, **settings
         )
-        shapes = dynamic_shapes(self._segment, program, profile)
+        # Annotated as a tuple of one entry in Torch-TensorRT, although it takes one per input.
+        shapes: Any = dynamic_shapes(self._segment, program, profile)
         if any(shapes):
             self._module.set_expected_dynamic_shape_range(shapes, {})
         try:
