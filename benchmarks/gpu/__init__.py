@@ -5,9 +5,9 @@
     python -m benchmarks gpu --engines torch cuda_graph --rounds 50
     python -m benchmarks gpu --device cpu --size tiny # tries the command itself
 
-Needs torch, numpy, safetensors and tokenizers only: no ROS, no checkpoint, no installation. Weights
-are drawn on the device. One stage of one model (backbone, or head with 4 denoising steps) and one
-engine are in memory at a time, so 30 GB of device memory suffice.
+Needs torch, numpy, safetensors, tokenizers and tqdm only: no ROS, no checkpoint, no installation.
+Weights are drawn on the device. One stage of one model (backbone, or head with 4 denoising steps)
+and one engine are in memory at a time.
 
 Each engine's result is compared with the reference model in float32 with the same weights and
 inputs. The error is relative: for the head to the largest distance of an action from its noise (in

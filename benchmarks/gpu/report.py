@@ -71,15 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for stage in STAGES:
             tiny = options.size == "tiny"
             case = make_case(family, stage, options.horizon, device, dtype, tiny=tiny)
-            rows += measure_stage(
-                family,
-                case,
-                dtype,
-                engines,
-                backend=options.compile_backend,
-                rounds=options.rounds,
-                tell=lambda line: print(line, file=sys.stderr, flush=True),
-            )
+            try:
+                rows += measure_stage(
+                    family,
+                    case,
+                    dtype,
+                    engines,
+                    backend=options.compile_backend,
+                    rounds=options.rounds,
+                    tell=lambda line: print(line, file=sys.stderr, flush=True),
+                )
+            except ValueError as error:
+                sys.exit(f"error: {error}")
     text = _markdown(rows, limit)
     print(f"\n{text}")
     folder = Path(os.environ.get("OUT", "out"))
