@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         parser.error(f"{error}; try the command with --device cpu --size tiny")
     dtype = getattr(torch, options.dtype)
-    engines = [name for name in options.engines if name != "cuda_graph" or _has_graphs(device)]
+    engines = [name for name in options.engines if name != "cuda_graph" or has_graphs(device)]
     machine = Machine.measure(device, dtype)
     limit = peak_bandwidth(device) or machine.bandwidth
     facts = {
@@ -111,7 +111,8 @@ def peak_bandwidth(device: torch.device) -> float:
     return 2.0 * clock * 1e3 * width / 8
 
 
-def _has_graphs(device: torch.device) -> bool:
+def has_graphs(device: torch.device) -> bool:
+    """Return whether CUDA graphs exist on the device; print a line if they do not."""
     if device.type == "cuda":
         return True
     print(f"engine cuda_graph skipped: needs a CUDA device, not {device}")

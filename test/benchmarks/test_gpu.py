@@ -34,7 +34,7 @@ def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_every_engine_is_validated_and_timed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(report, "_has_graphs", lambda device: True)
+    monkeypatch.setattr(report, "has_graphs", lambda device: True)
     monkeypatch.setattr(engines, "make_recorder", lambda device: FakeGraphRecorder())
     assert main([*TINY, "--compile-backend", "aot_eager"]) == 0
     found = json.loads((tmp_path / "out" / "gpu.json").read_text())
@@ -70,7 +70,7 @@ def test_an_engine_with_wrong_results_makes_the_command_fail(
 
 @pytest.mark.slow
 def test_an_engine_without_its_graph_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report, "_has_graphs", lambda device: True)
+    monkeypatch.setattr(report, "has_graphs", lambda device: True)
     fault = RuntimeError("operation not permitted")
     monkeypatch.setattr(engines, "make_recorder", lambda device: FakeGraphRecorder(fault=fault))
     with pytest.raises(SystemExit, match=r"engine cuda_graph does not run.*operation not perm"):

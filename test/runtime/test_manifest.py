@@ -408,9 +408,7 @@ def test_options_of_torch_tensorrt_are_stored_and_repeated_by_the_command(tmp_pa
     assert (given.quantise, given.quantised_segments) == ("int8", ["denoise"])
     assert given.optimisation_level == 5
     replace(complete, torch_tensorrt=replace(options, quantise="int2")).write(tmp_path)
-    with pytest.raises(
-        EngineFilesError, match=r"torch_tensorrt: 'quantise' must be one of int8, fp8"
-    ):
+    with pytest.raises(EngineFilesError, match="torch_tensorrt: 'quantise' must be one of"):
         Manifest.read(tmp_path)
     exported = manifest(tmp_path, torch_tensorrt=CompileOptions(("denoise",)))
     assert parsed_hint(exported.export_command(tmp_path)).engine == [

@@ -19,7 +19,7 @@ from groot_ros.runtime.engines import candidates
 from groot_ros.runtime.reference_outputs import UnvalidatedEngineError, ValidationResult
 from groot_ros.runtime.selection import Selection, order_of, select_engine
 
-USUAL = ("tensorrt", "cuda_graph", "torch", "onnxruntime")
+USUAL = ("tensorrt", "cuda_graph", "torch", "onnxruntime", "torch_tensorrt")
 NO_FILES = EngineFilesError("there are no files")
 #: One failure of each class that engines have raised.
 FAILURES = [

@@ -12,6 +12,7 @@ from support.fake_graph_recorder import FakeGraphRecorder
 from support.fake_torch_tensorrt import FakeTorchTensorRt, use_fake_torch_tensorrt
 from support.manifests import manifest
 from support.tiny_staged_model import observation, prefix, staged_model
+from support.torch_tensorrt_files import PROFILE, files
 
 from groot_ros.core.program import ProgramSpec, Range, Segment, TensorSpec
 from groot_ros.families.gr00t_n1d6.program import SEGMENTS, StagedModel
@@ -29,25 +30,6 @@ from groot_ros.runtime.torch_tensorrt.segment_module import (
 )
 
 CPU = torch.device("cpu")
-PROFILE = {
-    "views": Range(1, 2, 2),
-    "patches": Range(16, 16, 36),
-    "cells": Range(4, 4, 9),
-    "tokens": Range(9, 14, 64),
-    "text_tokens": Range(1, 6, 32),
-    "image_tokens": Range(8, 8, 17),
-    "all_tokens": Range(9, 14, 64),
-    "states": Range(1, 1, 1),
-}
-
-
-def files(folder: Path, **options: Any) -> EngineFiles:
-    given = CompileOptions(**{"segments": SEGMENTS, **options})
-    made = manifest(
-        folder, precision="float32", tolerance=1e-4, rounding=0.0, profile=PROFILE,
-        torch_tensorrt=given,
-    )  # fmt: skip
-    return EngineFiles(folder, made)
 
 
 @pytest.fixture
