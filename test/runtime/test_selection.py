@@ -139,7 +139,7 @@ def test_measured_engines_go_first_by_their_time() -> None:
     assert candidates() == USUAL
     assert order_of({}, USUAL) == USUAL
     measured = order_of({"torch": 0.3, "onnxruntime": 0.1, "reference": 0.01}, USUAL)
-    assert measured == ("onnxruntime", "torch", "tensorrt", "cuda_graph")
+    assert measured == ("onnxruntime", "torch", "tensorrt", "cuda_graph", "torch_tensorrt")
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=kind)

@@ -78,7 +78,7 @@ class FakeTorchTensorRt(ModuleType):
 
 @contextmanager
 def use_fake_torch_tensorrt(package: FakeTorchTensorRt) -> Iterator[None]:
-    """Let `import torch_tensorrt` return the package, and import the engine code anew."""
+    """Let `import torch_tensorrt` return the package, and reload the engine code."""
     names = ("torch_tensorrt", "groot_ros.runtime.torch_tensorrt.compiling")
     before = {name: sys.modules.pop(name, None) for name in names}
     sys.modules["torch_tensorrt"] = package

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compile a segment with Torch-TensorRT's MutableTorchTensorRTModule.
 
-Torch-TensorRT 2.9 to 2.10 have weak typing as an option; later versions, made for TensorRT 11,
-have explicit typing only. Attention is always written as products and a softmax in the former.
+Torch-TensorRT 2.9 to 2.12 have weak typing as an option; 2.13, made for TensorRT 11, has explicit
+typing only. Versions before 2.11 always write attention as products and a softmax.
 """
 
 import inspect

@@ -9,7 +9,7 @@ from groot_ros.runtime import QUANTISED
 
 @dataclass(frozen=True)
 class CompileOptions:
-    """What Torch-TensorRT compiles, and how.
+    """Segments that Torch-TensorRT compiles, and its settings.
 
     Attributes:
         segments: segments to compile; PyTorch executes the others.
