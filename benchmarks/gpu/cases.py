@@ -32,10 +32,19 @@ def make_case(
     return _TINY[family](stage, device, dtype)
 
 
+def tiny_families() -> tuple[str, ...]:
+    """Return the families that have a tiny model."""
+    return tuple(_TINY)
+
+
 def in_float32(case: Any) -> BenchmarkCase:
     """Return a case with the same weights and inputs in float32.
 
     The weights are those of the case, converted: drawn in float32 they would be other ones.
+
+    Args:
+        case: a family's case; it has `model()`, which returns the reference network, and `dtype`.
+
     """
     exact = copy.copy(case)
     exact.dtype = torch.float32

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 import benchmarks.gpu as package
-from benchmarks.gpu.cases import STAGES, make_case
+from benchmarks.gpu.cases import STAGES, make_case, tiny_families
 from benchmarks.gpu.engines import ENGINES
 from benchmarks.gpu.measure import Row, measure_stage
 from benchmarks.inference.roofline import Machine
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=package.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--families", nargs="+", choices=list(BUILTIN), default=list(BUILTIN))
+    parser.add_argument("--families", nargs="+", choices=list(BUILTIN), help="default: all")
     parser.add_argument("--engines", nargs="+", choices=list(ENGINES), default=list(ENGINES))
     parser.add_argument("--device", default="cuda:0", help="cuda:N or cpu (default cuda:0)")
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     print(_heading(facts), flush=True)
     rows: list[Row] = []
-    for family in options.families:
+    for family in options.families or (tiny_families() if options.size == "tiny" else BUILTIN):
         for stage in STAGES:
             tiny = options.size == "tiny"
             case = make_case(family, stage, options.horizon, device, dtype, tiny=tiny)
