@@ -131,8 +131,11 @@ class Supervisor:
         """Describe a process that has ended: name, exit status or signal, last lines of output."""
         dead.reader.join(timeout=2.0)
         lines = "\n".join(f"    {line}" for line in dead.last_lines) or "    (no output)"
-        died = f"{dead.spec.executable} died ({_exit_status(dead.process)})"
-        return f"{died}. Last lines of output:\n{lines}"
+        return f"{self.exit_line(dead)}. Last lines of output:\n{lines}"
+
+    def exit_line(self, dead: Running) -> str:
+        """Return name and exit status or signal of a process that has ended."""
+        return f"{dead.spec.executable} died ({_exit_status(dead.process)})"
 
     def stop(self) -> None:
         """Stop the processes one after another: SIGINT, then SIGTERM, then SIGKILL."""

@@ -61,9 +61,9 @@ def checkpoint_mistake(path: Path) -> str:
 
 
 def require_data(path: Path) -> None:
-    """Raise CheckpointError if a file has no data of its own, and OSError if it may not be read.
+    """Raise CheckpointError for a Git LFS pointer or a device, OSError for an unreadable file.
 
-    That is a Git LFS pointer, or a device or FIFO, whose end may never come.
+    The end of a device may never come.
     """
     require_regular(path)
     with path.open("rb") as file:

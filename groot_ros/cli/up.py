@@ -89,7 +89,9 @@ def run(args: argparse.Namespace) -> int:
             supervisor.start()
             while (dead := wait_until_stopped(supervisor, shutdown)) is not None:
                 status = 1
-                print(supervisor.exit_report(dead), file=sys.stderr)
+                # Its output was shown as it came.
+                dead.reader.join(timeout=2.0)
+                print(f"{supervisor.exit_line(dead)}: see its output above", file=sys.stderr)
                 supervisor.forget(dead)
                 names = ", ".join(each.spec.executable for each in supervisor.running)
                 if not args.keep_going or not names:

@@ -64,11 +64,13 @@ class ExecutorInputs:
 
     def open(self, contract: RobotContract) -> None:
         """Create the subscriptions; those of a call that fails are destroyed by close(), too."""
-        topics = {s.topic: self._node.resolve_topic_name(s.topic) for s in contract.sources}
-        self._silent = set(topics)
+        messages = {source.topic: "sensor_msgs/msg/JointState" for source in contract.sources}
+        if (scaling := contract.speed_scaling) is not None:
+            messages[scaling.topic] = scaling.type.replace("/", "/msg/")
+        self._silent = set(messages)
+        resolve = self._node.resolve_topic_name
         self._missing = MissingInputs(
-            self._node,
-            {n: InputTopic(t, "sensor_msgs/msg/JointState") for n, t in topics.items()},
+            self._node, {name: InputTopic(resolve(name), type_) for name, type_ in messages.items()}
         )
         for source in contract.sources:
             self._subscribe_joint_states(source)
@@ -81,7 +83,7 @@ class ExecutorInputs:
         self._subscribe(
             PolicyStatus, "policy_status", self.on_policy_status, qos.LATCHED, events=False
         )
-        if (scaling := contract.speed_scaling) is not None:
+        if scaling is not None:
             on_scaling = partial(self.on_speed_scaling, scaling)
             self._subscribe(scaling.message_type(), scaling.topic, on_scaling, qos.SENSOR)
         for controller in contract.controllers:
@@ -91,7 +93,7 @@ class ExecutorInputs:
                 self._poll(self._subscribe(state.message, topic, on_state, qos.JOINT_STATES))
 
     def report_missing(self) -> str:
-        """Log joint states of which nothing was received, and return a line about them or ""."""
+        """Log inputs from which nothing was received, and return a line about them or ""."""
         return self._missing.update(self._silent, time.monotonic_ns())
 
     def begin(self) -> None:
@@ -182,6 +184,7 @@ class ExecutorInputs:
 
     def on_speed_scaling(self, topic: SpeedScalingTopic, msg: Any) -> None:
         """Follow the speed scaling that the robot reports."""
+        self._silent.discard(topic.topic)
         factor = topic.factor(msg)
         if math.isfinite(factor):
             self._publish_if_active(self._control.report_speed_scaling(factor, self._now()))

@@ -4,8 +4,9 @@
 import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from support.executor_stage import ExecutorStage
-from support.policy_stage import stages
+from std_msgs.msg import Float64
+from support.executor_stage import CONTRACT, ExecutorStage
+from support.policy_stage import stages, wait_until
 
 pytestmark = [pytest.mark.ros, pytest.mark.slow]
 
@@ -17,7 +18,8 @@ def stage(ros_domain):
 
 @pytest.fixture
 def executor(ros_domain, tmp_path):
-    up = ExecutorStage(tmp_path)
+    scaling = "speed_scaling: {topic: speed, type: std_msgs/Float64}\n"
+    up = ExecutorStage(tmp_path, CONTRACT + scaling)
     yield up
     up.end()
 
@@ -37,15 +39,18 @@ def test_the_policy_names_each_missing_input_with_its_topic_until_all_are_receiv
     assert arrived.level == 20  # INFO
 
 
-def test_the_executor_names_missing_joint_states_in_log_and_diagnostics(executor):
+def test_the_executor_names_missing_joint_states_and_speed_scaling_in_log_and_diagnostics(executor):
     executor.robot_publishes = False
     assert executor.change(Transition.TRANSITION_CONFIGURE)
     assert executor.change(Transition.TRANSITION_ACTIVATE)
     expected = (
         "nothing received yet: joint_states (/joint_states, 1 publisher), "
-        "gripper/joint_states (/gripper/joint_states, 1 publisher)"
+        "gripper/joint_states (/gripper/joint_states, 1 publisher), speed (/speed, 0 publishers)"
     )
     assert executor.diagnosed("motion", expected) == DiagnosticStatus.ERROR
+    speed = executor.observer.create_publisher(Float64, "speed", 1)
+    wait_until(lambda: speed.get_subscription_count() == 1, "the executor has subscribed")
+    speed.publish(Float64(data=1.0))
     executor.robot_publishes = True
     before = len(executor.diagnostics)
     executor.diagnostics.wait(
