@@ -6,10 +6,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from golden import action_head, backbone, full, policy, state_action, vision_language
+from golden import (
+    action_head,
+    backbone,
+    full,
+    n1d5_backbone,
+    n1d5_head,
+    policy,
+    state_action,
+    vision_language,
+)
 
 #: "policy" comes before "full", whose files it has too.
-FORMATS = (state_action, vision_language, backbone, action_head, policy, full)
+FORMATS = (
+    state_action,
+    vision_language,
+    backbone,
+    n1d5_backbone,
+    action_head,
+    n1d5_head,
+    policy,
+    full,
+)
 _NAMES = {name for module in FORMATS for name in module.FILES}
 
 
