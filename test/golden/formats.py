@@ -12,6 +12,8 @@ from golden import (
     full,
     n1d5_backbone,
     n1d5_head,
+    n1d5_normalizers,
+    n1d5_processor,
     policy,
     state_action,
     vision_language,
@@ -25,6 +27,8 @@ FORMATS = (
     n1d5_backbone,
     action_head,
     n1d5_head,
+    n1d5_normalizers,
+    n1d5_processor,
     policy,
     full,
 )
