@@ -11,8 +11,11 @@ from golden import (
     backbone,
     full,
     n1d5_backbone,
+    n1d5_full,
     n1d5_head,
+    n1d5_lerobot,
     n1d5_normalizers,
+    n1d5_policy,
     n1d5_processor,
     policy,
     state_action,
@@ -29,10 +32,13 @@ FORMATS = (
     n1d5_head,
     n1d5_normalizers,
     n1d5_processor,
+    n1d5_lerobot,
+    n1d5_policy,
+    n1d5_full,
     policy,
     full,
 )
-_NAMES = {name for module in FORMATS for name in module.FILES}
+_NAMES = {name for module in FORMATS for name in module.FILES if "/" not in name}
 
 
 def name_of(module: ModuleType) -> str:
@@ -94,4 +100,4 @@ def what_is_missing(folder: Path) -> str:
         return f"has none of the files of {', '.join(map(name_of, FORMATS))}"
     if missing:
         return f"nearest to {name_of(nearest)}, but without {', '.join(missing)}"
-    return f"has the files of {name_of(nearest)}, but is of another model than GR00T N1.6"
+    return f"has the files of {name_of(nearest)}, but is of another model than GR00T N1.5 and N1.6"

@@ -292,7 +292,7 @@ def _unpacked(layout: Any, inputs: Arrays, golden: Arrays) -> Iterator[Compariso
             yield compare(key, ours, golden[key], TOLERANCE * half)
     key = "unpack.no_env_dim"
     if key in golden:
-        # The sets unpack the first step; without env_action_dim the statistics are padded with zeros.
+        # The sets unpack the first step; the statistics of other columns are zero.
         padded = np.zeros_like(golden[key].numpy())
         padded[:, : group.width] = values[:, 0]
         yield compare(key, padded, golden[key], TOLERANCE * half)
