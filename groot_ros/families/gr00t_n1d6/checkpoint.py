@@ -191,8 +191,7 @@ class ReferenceModel:
         import torch
 
         from groot_ros.families.gr00t_n1d6.network import normalise_pixels
-        from groot_ros.families.gr00t_n1d6.program import CONDITIONING
-        from groot_ros.layers.flow_matching import Conditioning
+        from groot_ros.layers.flow_matching import CONDITIONING, Conditioning
 
         def move(name: str) -> "Tensor":
             return torch.from_numpy(inputs[name]).to(self.device)
