@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Order of image patches in which the patches of one image token follow each other."""
+"""Normalised pixels, and the order in which the patches of one image token follow each other."""
 
 from torch import Tensor
 
@@ -24,3 +24,8 @@ def to_cell_patches(images: Tensor, patch: int, factor: int) -> Tensor:
     return grid.permute(0, 2, 5, 3, 6, 4, 7, 1).reshape(
         views, rows * columns * factor**2, patch**2 * channels
     )
+
+
+def normalise_pixels(images: Tensor) -> Tensor:
+    """Convert uint8 pixels to float32 in [-1, 1]: (x - 127.5) / 127.5."""
+    return (images.float() - 127.5) / 127.5

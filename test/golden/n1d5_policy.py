@@ -15,8 +15,8 @@ from groot_ros.checkpoint.locate import has_tokenizer
 from groot_ros.core import Observation, PolicyConfig
 from groot_ros.core.config_reader import Fields
 from groot_ros.families.gr00t_n1d5.config import MODEL_TYPE
-from groot_ros.families.gr00t_n1d5.network import normalise_pixels
 from groot_ros.families.gr00t_n1d5.processor import Processor, collate
+from groot_ros.layers.patches import normalise_pixels
 from groot_ros.policy import Policy, load_policy
 
 FILES = ("inputs.npz", "inputs.json", "checkpoint/config.json")

@@ -20,8 +20,8 @@ from groot_ros.families.gr00t_n1d5.metadata import (
     lerobot_layout,
     read_metadata,
 )
-from groot_ros.families.gr00t_n1d5.network import normalise_pixels
 from groot_ros.families.gr00t_n1d5.processor import build_prompt, prompt_text
+from groot_ros.layers.patches import normalise_pixels
 from groot_ros.processing.tokenizer import TextTokenizer
 
 FILES = ("spec.json", "inputs.npz", "outputs.safetensors")

@@ -12,6 +12,7 @@ from groot_ros.checkpoint.locate import has_tokenizer, resolve, tokenizer_files
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.core.program import ModelInputs, ProgramSpec, Progress, Range
 from groot_ros.families.family import PolicySpec
+from groot_ros.families.gr00t_n1d5.codec import StateActionCodec
 from groot_ros.families.gr00t_n1d5.config import (
     LEROBOT_TYPE,
     MODEL_TYPE,
@@ -172,7 +173,7 @@ class Gr00tN1d5Checkpoint:
     @cached_property
     def spec(self) -> PolicySpec:
         """Return the inputs and outputs."""
-        return policy_spec(self.config, self.processor)
+        return spec_of(self.config, self.processor.layout, self.processor.codec)
 
     @cached_property
     def program(self) -> ProgramSpec:
@@ -272,8 +273,8 @@ class ReferenceModel:
         """See `families.family.ReferenceModel.run`."""
         import torch
 
-        from groot_ros.families.gr00t_n1d5.network import normalise_pixels
         from groot_ros.layers.flow_matching import CONDITIONING, Conditioning
+        from groot_ros.layers.patches import normalise_pixels
 
         def move(name: str) -> "Tensor":
             return torch.from_numpy(inputs[name]).to(self.device)
@@ -341,9 +342,8 @@ def make_processor(config: Gr00tN1d5Config, layout: Layout, tokenizer: TextToken
     )
 
 
-def policy_spec(config: Gr00tN1d5Config, processor: Processor) -> PolicySpec:
-    """Return the inputs and outputs of a checkpoint."""
-    layout, codec = processor.layout, processor.codec
+def spec_of(config: Gr00tN1d5Config, layout: Layout, codec: StateActionCodec) -> PolicySpec:
+    """Return the inputs and outputs of a checkpoint for one embodiment."""
     return PolicySpec(
         family=FAMILY,
         embodiment=layout.tag,

@@ -114,7 +114,9 @@ def read_metadata(directory: Path, tag: str, config: DataConfig | None = None) -
     config = config or choose_data_config(
         path.parent,
         tag,
-        *(tuple(groups[kind].value) for kind in ("video", "state", "action")),
+        tuple(groups["video"].value),
+        tuple(groups["state"].value),
+        tuple(groups["action"].value),
         continuous,
     )
     for view in config.video:

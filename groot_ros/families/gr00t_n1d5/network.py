@@ -64,8 +64,3 @@ def build_model(
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         return Gr00tN1d5(config).to(dtype)
-
-
-def normalise_pixels(images: Tensor) -> Tensor:
-    """Convert uint8 pixels to float32 in [-1, 1]: (x/255 - 0.5) / 0.5."""
-    return (images.float() / 255.0 - 0.5) / 0.5

@@ -29,12 +29,12 @@ from groot_ros.core.program import (
     TensorSpec,
 )
 from groot_ros.families.gr00t_n1d5.config import Gr00tN1d5Config
-from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5, normalise_pixels
+from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5
 from groot_ros.families.gr00t_n1d5.staged import Context, Vision, make_denoise
 from groot_ros.families.gr00t_n1d5.weights import load_model
 from groot_ros.layers.fusion import release_heap
 from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
-from groot_ros.layers.patches import to_cell_patches
+from groot_ros.layers.patches import normalise_pixels, to_cell_patches
 from groot_ros.layers.qwen3 import rope_1d
 from groot_ros.layers.staged import Language
 from groot_ros.layers.staged_head import conditioning_tensors, denoise_arguments, denoise_segment

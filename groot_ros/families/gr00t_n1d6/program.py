@@ -27,7 +27,7 @@ from groot_ros.core.program import (
 )
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.layout import Layout, Layouts
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, normalise_pixels
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
 from groot_ros.families.gr00t_n1d6.staged_backbone import Vision
 from groot_ros.families.gr00t_n1d6.staged_head import (
     Context,
@@ -38,7 +38,7 @@ from groot_ros.families.gr00t_n1d6.staged_head import (
 from groot_ros.families.gr00t_n1d6.weights import load_model
 from groot_ros.layers.fusion import release_heap
 from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
-from groot_ros.layers.patches import to_cell_patches
+from groot_ros.layers.patches import normalise_pixels, to_cell_patches
 from groot_ros.layers.staged import Language
 from groot_ros.layers.staged_head import conditioning_tensors, denoise_arguments, denoise_segment
 from groot_ros.layers.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
