@@ -7,6 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from golden import n1d5_staged
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import Comparison, compare, same
 from groot_ros.core.config_reader import Fields
@@ -28,14 +29,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     eagle = EagleConfig.read(folder / "eagle_config.json")
     config = BackboneConfig.parse(Fields.read(folder / "backbone_config.json"))
     weights = dict(source.tensors("state_dict.safetensors"))
-    model = EagleBackbone(eagle, config).eval()
-    unused = (".lm_head.", ".vision_model.head.", ".language_model.model.layers.")
-    given = {
-        name: tensor
-        for name, tensor in weights.items()
-        if name in model.state_dict() or not any(part in name for part in unused)
-    }
-    model.load_state_dict(given)
+    model = _model(eagle, config, weights)
     cases = [path.name.removesuffix(_INPUTS) for path in sorted(folder.glob(f"*{_INPUTS}"))]
     if not cases:
         raise BrokenSetError(f"holds no case (NAME{_INPUTS})")
@@ -44,6 +38,32 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
         inputs.has("eagle_image_sizes")
         for result in _case(model, inputs, golden, weights):
             yield replace(result, name=f"{case}: {result.name}")
+        for result in _staged(_model(eagle, config, weights), config, inputs, golden):
+            yield replace(result, name=f"{case}: {result.name}")
+
+
+def _model(eagle: EagleConfig, config: BackboneConfig, weights: dict[str, Tensor]) -> EagleBackbone:
+    model = EagleBackbone(eagle, config).eval().requires_grad_(False)
+    unused = (".lm_head.", ".vision_model.head.", ".language_model.model.layers.")
+    known = model.state_dict()
+    given = {
+        name: tensor.clone()
+        for name, tensor in weights.items()
+        if name in known or not any(part in name for part in unused)
+    }
+    model.load_state_dict(given)
+    return model
+
+
+def _staged(
+    model: EagleBackbone, config: BackboneConfig, inputs: Arrays, golden: Arrays
+) -> Iterator[Comparison]:
+    """Compare every row at its own length, without padding."""
+    mask = inputs["eagle_attention_mask"]
+    given = inputs["eagle_input_ids"], mask, inputs["eagle_pixel_values"]
+    for row, features in n1d5_staged.backbone_rows(model, config, *given):
+        expected = golden["backbone_features"][row][mask[row] == 1]
+        yield compare(f"backbone_features (staged model, row {row})", features, expected)
 
 
 def _case(

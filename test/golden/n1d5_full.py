@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from golden import n1d5_staged
 from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare
 from groot_ros.core.config_reader import Fields
@@ -16,6 +17,7 @@ from groot_ros.families.gr00t_n1d5.codec import StateActionCodec
 from groot_ros.families.gr00t_n1d5.config import MODEL_TYPE, Gr00tN1d5Config
 from groot_ros.families.gr00t_n1d5.metadata import metadata_tags, read_metadata
 from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5
+from groot_ros.families.gr00t_n1d5.program import load_staged
 from groot_ros.families.gr00t_n1d5.training import flow_matching_loss
 from groot_ros.families.gr00t_n1d5.weights import load_model, with_decoders_of
 from groot_ros.layers.flow_matching import bucket, step_times
@@ -93,7 +95,9 @@ def _rows(
     model: Gr00tN1d5, checkpoint: Path, inputs: Arrays, golden: Arrays
 ) -> Iterator[Comparison]:
     """Compare each row with the weights of its embodiment alone."""
-    mask = inputs["eagle_attention_mask"]
+    mask, eagle = inputs["eagle_attention_mask"], model.config.eagle
+    images = (inputs["eagle_input_ids"] == eagle.image_token_index).sum(1) // eagle.tile_tokens
+    first = [0, *images.cumsum(0).tolist()]
     out = model.backbone(inputs["eagle_input_ids"], mask, inputs["eagle_pixel_values"])
     for row, embodiment in enumerate(inputs["embodiment_id"].tolist()):
         one = slice(row, row + 1)
@@ -103,6 +107,13 @@ def _rows(
         noise = inputs["init_noise"][one, :, : model.config.head.action_dim]
         name = f"action_pred, row {row}, embodiment {embodiment} alone"
         yield compare(name, head.denoise(context, noise), golden["action_pred"][one], TOLERANCE)
+        if bool((mask[row] == 1).all()):
+            staged = load_staged(checkpoint, model.config, embodiment=embodiment)
+            own = inputs["eagle_pixel_values"][first[row] : first[row + 1]]
+            steps = model.config.head.num_inference_timesteps
+            action = n1d5_staged.inferred(staged, inputs, row, own, steps)
+            name = f"action_pred (staged model, row {row}, embodiment {embodiment})"
+            yield compare(name, action, golden["action_pred"][one], TOLERANCE)
 
 
 def unapplied(config: Gr00tN1d5Config, checkpoint: Path, golden: Arrays) -> Iterator[Comparison]:

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
+from golden import n1d5_staged
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import is_n1d5_head
@@ -62,6 +63,8 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     yield from _denoising(head, context, noise, golden)
     again = head.denoise(context, noise)
     yield compare("action_pred (denoise)", again, golden["action_pred"], TOLERANCE)
+    staged = n1d5_staged.denoised(config, weights, inputs, features)
+    yield compare("action_pred (staged model)", staged, golden["action_pred"], TOLERANCE)
     yield from _losses(head, inputs, golden)
 
 
