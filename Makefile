@@ -14,11 +14,15 @@ setup:           ## install the dependencies and build the messages; fast if not
 demo: setup      ## run the nodes with a simulated robot for 20 s; pictures and a bag in out/demo
 	@$(IN_ENV) groot-ros demo --out out/demo
 
+# Two tests at a time. Tests of nodes mostly wait, and run apart from those that need the processor.
+PYTEST := python -m pytest -n 2 --dist loadfile
+
 test: setup      ## lint, type check and all tests
-	@$(IN_ENV) ruff check . && ruff format --check . && mypy && python -m pytest
+	@$(IN_ENV) ruff check . && ruff format --check . && mypy && \
+	$(PYTEST) -m "not ros" && $(PYTEST) -m ros
 
 check: setup     ## lint and the tests without ROS nodes, in about a minute
-	@$(IN_ENV) ruff check . && ruff format --check . && python -m pytest -m "not ros and not slow"
+	@$(IN_ENV) ruff check . && ruff format --check . && $(PYTEST) -m "not ros and not slow"
 
 lint: setup      ## ruff and mypy only
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy

@@ -10,6 +10,11 @@ from typing import Any
 from groot_ros.robot.controller import CommandOutput, Controller, ControllerType, Guard
 
 
+def type_name(message: type) -> str:
+    """Return the ROS name of a message type, such as "std_msgs/msg/Bool"."""
+    return f"{message.__module__.partition('.')[0]}/msg/{message.__name__}"
+
+
 class TopicOutput(CommandOutput):
     """Publisher of the commands of one controller."""
 
@@ -42,6 +47,10 @@ class TopicControllerType(ControllerType):
     @abstractmethod
     def message_type(self) -> type:
         """Return the type of the command topic."""
+
+    def command_message(self) -> str:
+        """Return the name of message_type()."""
+        return type_name(self.message_type())
 
     @abstractmethod
     def to_message(self, command: Any) -> Any:

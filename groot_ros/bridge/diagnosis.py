@@ -35,8 +35,8 @@ _FAULTS = {
 }
 #: rad or m between consecutive chunks that gives a warning.
 _LARGE_DISCONTINUITY = 0.1
-#: A measured rate below this share of the configured one gives a warning.
-_SLOW = 0.8
+#: A measured rate below or above these shares of the configured one gives a warning.
+_SLOW, _FAST = 0.8, 1.5
 
 
 #: Number of consecutive diagnoses with a problem after which it is logged.
@@ -114,12 +114,15 @@ class ExecutorDiagnosis:
         self.to_log: tuple[str, ...] = ()
         self._before: ExecutorState | None = None
 
-    def status(self, state: ExecutorState, faults: Sequence[str] = ()) -> DiagnosticStatus:
+    def status(
+        self, state: ExecutorState, faults: Sequence[str] = (), missing: str = ""
+    ) -> DiagnosticStatus:
         """Return OK, WARN or ERROR with the cause, and the values of the state.
 
         Args:
             state: the current state.
             faults: errors that do not show in the state.
+            missing: description of inputs from which nothing was received.
 
         """
         before, self._before = self._before, state
@@ -136,6 +139,7 @@ class ExecutorDiagnosis:
             (splice for splice in splices if splice[1] not in self._grippers), default=(0.0, "")
         )
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
+        findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
         findings += [f for f in _stopped(state) if f.text not in faults]
         findings += _rejected(rejected)
         if underruns > 0:
@@ -226,15 +230,25 @@ class PolicyDiagnosis:
         self.to_log: tuple[str, ...] = ()
         self._rejections: dict[str, int] = {}
 
-    def status(self, msg: PolicyStatus, max_image_age: float) -> DiagnosticStatus:
-        """Return OK, WARN or ERROR with the cause, and the values of the message."""
+    def status(
+        self, msg: PolicyStatus, max_image_age: float, missing: str = ""
+    ) -> DiagnosticStatus:
+        """Return OK, WARN or ERROR with the cause, and the values of the message.
+
+        Args:
+            msg: the current status.
+            max_image_age: inputs older than this are a fault, s.
+            missing: description of inputs from which nothing was received, if there is one.
+
+        """
         counts = {r.code: r.count for r in msg.rejections}
         rejected, self._rejections = _new(counts, self._rejections), counts
         active = msg.lifecycle == State.PRIMARY_STATE_ACTIVE
         latency = sum(stage.p95 for stage in msg.stages)
         findings = _rejected(rejected)
         if active:
-            findings += _slow(msg) + _stale(msg, max_image_age) + _slow_inputs(msg)
+            findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
+            findings += _slow(msg) + _stale(msg, max_image_age, not missing) + _wrong_rates(msg)
         else:
             self._lasting.reset()
         self.to_log = self._lasting.record(findings)
@@ -285,26 +299,31 @@ def _slow(msg: PolicyStatus) -> list[Finding]:
     return found
 
 
-def _slow_inputs(msg: PolicyStatus) -> list[Finding]:
-    return [
-        Finding(
-            DiagnosticStatus.WARN,
+def _wrong_rates(msg: PolicyStatus) -> list[Finding]:
+    found = []
+    for each in msg.inputs:
+        text = (
             f"{each.name} has {each.rate:.1f} Hz, the robot contract states "
-            f"{each.expected_rate:g} Hz",
-            f"slow_input {each.name}",
-            "messages are lost (docs/how-to/cameras.md), or the rate in the contract is wrong",
+            f"{each.expected_rate:g} Hz"
         )
-        for each in msg.inputs
-        if 0.0 < each.rate < _SLOW * each.expected_rate
-    ]
+        if 0.0 < each.rate < _SLOW * each.expected_rate:
+            code = "slow_input"
+            remedy = "messages are lost (docs/how-to/cameras.md), or the rate in the contract is"
+        elif each.rate > _FAST * each.expected_rate > 0.0:
+            code = "fast_input"
+            remedy = "the topic has a second publisher, or the rate of driver or contract is"
+        else:
+            continue
+        found.append(Finding(DiagnosticStatus.WARN, text, f"{code} {each.name}", f"{remedy} wrong"))
+    return found
 
 
-def _stale(msg: PolicyStatus, max_image_age: float) -> list[Finding]:
+def _stale(msg: PolicyStatus, max_image_age: float, with_missing: bool) -> list[Finding]:
     found = []
     for each in msg.inputs:
         if each.age < 0.0 and each.count > 0:
             text = f"none of {each.count} messages of {each.name} was usable"
-        elif each.age < 0.0:
+        elif each.age < 0.0 and with_missing:
             text = f"no message of {each.name} was received"
         elif each.age > max_image_age:
             text = f"{each.name} is {each.age:.1f} s old"

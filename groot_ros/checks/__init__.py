@@ -1,13 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One list of checks whether checkpoint, robot contract and parameters go together.
+"""One list of checks whether checkpoint, contract, parameters, machine and graph go together.
 
-`groot-ros inspect`, the policy's configure and the executor's configure run the same list, each
-with what it knows. A check that finds an error makes `inspect` exit with 1 and configure fail; a
-warning is printed or logged.
+`groot-ros inspect`, `groot-ros doctor`, the policy's configure and the executor's configure run the
+same list, each with what it knows. A check that finds an error makes the command exit with 1 and
+configure fail; a warning is printed or logged.
 """
 
-from groot_ros.checks.check import Check, CheckError, Context, Finding, Problem, Severity
-from groot_ros.checks.run import CHECKS, find_problems, require
+from groot_ros.checks.check import (
+    Check,
+    CheckError,
+    Context,
+    Finding,
+    NotApplicable,
+    Problem,
+    Severity,
+    Verdict,
+)
+from groot_ros.checks.run import CHECKS, find_problems, require, verdicts
 
 __all__ = [
     "CHECKS",
@@ -15,8 +24,11 @@ __all__ = [
     "CheckError",
     "Context",
     "Finding",
+    "NotApplicable",
     "Problem",
     "Severity",
+    "Verdict",
     "find_problems",
     "require",
+    "verdicts",
 ]

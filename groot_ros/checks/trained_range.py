@@ -61,6 +61,22 @@ def trained_targets(span: GroupRange, robot: RobotContract) -> Iterator[TrainedT
         yield TrainedTarget(joint, float(min(a, b)), float(max(a, b)), lower, upper, whole)
 
 
+def trained_states(
+    span: GroupRange, robot: RobotContract
+) -> Iterator[tuple[str, tuple[float, float]]]:
+    """Yield joint, (smallest, largest) training value in rad or m, of a state group's columns.
+
+    Yields nothing for an action group, and for one that the contract describes otherwise.
+    """
+    joints = robot.state_groups.get(span.group, ())
+    if span.modality != "state" or len(span.low) != len(joints):
+        return
+    ends = [robot.state_to_si(span.group, end) for end in span.extremes]
+    for joint, a, b in zip(joints, *ends, strict=True):
+        low, high = sorted((float(a), float(b)))
+        yield joint, (low, high)
+
+
 def _trained_range(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
     for span in spec.ranges:
         mapped = robot.action_groups.get(span.group)

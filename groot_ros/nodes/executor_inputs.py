@@ -2,6 +2,7 @@
 """Subscriptions of the executor: joint states, controllers, instructions; all but the chunks."""
 
 import math
+import time
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
@@ -15,6 +16,7 @@ from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
+from groot_ros.bridge.live_graph import InputTopic, MissingInputs
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
 from groot_ros.core import ns_to_s, other_clock_hint
@@ -52,11 +54,19 @@ class ExecutorInputs:
         self._publish = publish
         self._log_rejection = log_rejection
         self._competing: dict[JointStateSource, CompetingInput] = {}
+        self._silent: set[str] = set()
+        self._missing = MissingInputs(node, {})
         self._polled: list[Subscription] = []
         self._subscriptions: list[Subscription] = []
 
     def open(self, contract: RobotContract) -> None:
         """Create the subscriptions; those of a call that fails are destroyed by close(), too."""
+        topics = {s.topic: self._node.resolve_topic_name(s.topic) for s in contract.sources}
+        self._silent = set(topics)
+        self._missing = MissingInputs(
+            self._node,
+            {n: InputTopic(t, "sensor_msgs/msg/JointState") for n, t in topics.items()},
+        )
         for source in contract.sources:
             self._subscribe_joint_states(source)
         stops = (self.on_instruction, self.on_instruction)
@@ -76,6 +86,14 @@ class ExecutorInputs:
                 on_state = partial(self.on_controller_state, controller.name, state)
                 topic = state.name(controller.topic)
                 self._poll(self._subscribe(state.message, topic, on_state, qos.JOINT_STATES))
+
+    def report_missing(self) -> str:
+        """Log joint states of which nothing was received, and return a line about them or ""."""
+        return self._missing.update(self._silent, time.monotonic_ns())
+
+    def begin(self) -> None:
+        """Start to report missing inputs, at activation."""
+        self._missing.begin(time.monotonic_ns())
 
     def close(self) -> None:
         """Destroy the subscriptions."""
@@ -123,6 +141,7 @@ class ExecutorInputs:
     ) -> None:
         """Update the measured state of the joints that this source is trusted for."""
         control, now = self._control, self._now()
+        self._silent.discard(source.topic)
         # Before the first /clock no stamp can be judged; its absence is reported.
         if now == 0:
             return

@@ -137,6 +137,7 @@ class ExecutorNode(ManagedNode):
         gc.collect()
         gc.freeze()
         self.inputs.take_measurements()
+        self.inputs.begin()
         self._ticks = self.create_timer(
             period, self._on_tick, clock=self.get_clock() if self._sim_time else self._steady
         )
@@ -317,12 +318,14 @@ class ExecutorNode(ManagedNode):
             self._reports.publish_state(self.control.state(self._now()))
 
     def _diagnose(self) -> None:
-        if self._timing is not None and self.control is not None and self.graph_monitor is not None:
-            state = self.control.state(self._now())
-            faults = [fault for output in self._outputs.values() if (fault := output.fault())]
-            self._reports.log_output_faults(faults)
-            faults += self.graph_monitor.faults()
-            self._reports.publish_diagnostics(state, faults, self._timing)
+        control, monitor, inputs = self.control, self.graph_monitor, self.inputs
+        if self._timing is None or control is None or monitor is None or inputs is None:
+            return
+        state = control.state(self._now())
+        faults = [fault for output in self._outputs.values() if (fault := output.fault())]
+        self._reports.log_output_faults(faults)
+        faults += monitor.faults()
+        self._reports.publish_diagnostics(state, faults, self._timing, inputs.report_missing())
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)

@@ -72,12 +72,20 @@ class ExecutorReports:
         return last is None or (last.status, last.reason) != (status, reason)
 
     def publish_diagnostics(
-        self, state: StateRecord, faults: Sequence[str], timing: TickTiming
+        self, state: StateRecord, faults: Sequence[str], timing: TickTiming, missing: str
     ) -> None:
-        """Publish the diagnosis of motion and timer; `faults` are errors outside the motion."""
+        """Publish the diagnosis of motion and timer.
+
+        Args:
+            state: the current state.
+            faults: errors outside the motion.
+            timing: of the timer.
+            missing: description of inputs from which nothing was received, "" if there are none.
+
+        """
         name = self._node.get_name()
         ticks = timing.status(name)
-        statuses = [ticks, self._diagnosis.status(state, faults)]
+        statuses = [ticks, self._diagnosis.status(state, faults, missing)]
         self._diagnostics.publish(
             diagnostic_array(self._node, self._robot, state.stamp_ns, statuses)
         )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Subscriptions of the policy: put images and joint states into the observation buffer."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
@@ -13,6 +14,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
+from groot_ros.bridge.live_graph import InputTopic, MissingInputs
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
 from groot_ros.observation.buffer import ObservationBuffer
@@ -41,6 +43,7 @@ class PolicyInputs:
         for source in buffer.sources:
             topic = node.resolve_topic_name(source.topic)
             self._competing[source.topic] = CompetingInput(node, topic, source.joints, source.rate)
+        self._missing = MissingInputs(node, _topics(node, buffer))
         numbered = rclpy_patches.with_publication_number
         self._subscriptions = [
             node.create_subscription(
@@ -66,6 +69,15 @@ class PolicyInputs:
             )
             for source in buffer.sources
         ]
+
+    def report_missing(self) -> str:
+        """Log inputs from which nothing was received, and return a line about them or ""."""
+        silent = [health.name for health in self._buffer.inputs(self._now()) if not health.count]
+        return self._missing.update(silent, time.monotonic_ns())
+
+    def begin(self) -> None:
+        """Start to report missing inputs, at activation."""
+        self._missing.begin(time.monotonic_ns())
 
     def close(self) -> None:
         """Destroy the subscriptions."""
@@ -140,3 +152,19 @@ class PolicyInputs:
     def _now(self) -> int:
         """Return ROS time, ns; 0 before the first /clock, when no stamp can be judged."""
         return int(self._node.get_clock().now().nanoseconds)
+
+
+def _topics(node: Node, buffer: ObservationBuffer) -> dict[str, InputTopic]:
+    cameras = {
+        view: InputTopic(
+            node.resolve_topic_name(camera.topic),
+            f"sensor_msgs/msg/{'CompressedImage' if camera.compressed else 'Image'}",
+        )
+        for view, camera in buffer.cameras.items()
+    }
+    return cameras | {
+        source.topic: InputTopic(
+            node.resolve_topic_name(source.topic), "sensor_msgs/msg/JointState"
+        )
+        for source in buffer.sources
+    }

@@ -212,6 +212,8 @@ class PolicyNode(ManagedNode):
         self._ticks.timer_period_ns = s_to_ns(1.0 / self._settings.config.rate_hz)
         self._ticks.reset()
         self._session = self._inference.session
+        if self._inputs is not None:
+            self._inputs.begin()
         self._publish_status(State.PRIMARY_STATE_ACTIVE)
         self._channel.publish()
 
@@ -333,9 +335,11 @@ class PolicyNode(ManagedNode):
         self._status.publish(self._current_status(lifecycle))
 
     def _diagnose(self) -> None:
-        status = self._current_status()
+        status, inputs = self._current_status(), self._inputs
         age = self._settings.config.max_image_age
-        statuses = [self._diagnosis.status(status, age)]
+        active = status.lifecycle == State.PRIMARY_STATE_ACTIVE
+        missing = inputs.report_missing() if active and inputs is not None else ""
+        statuses = [self._diagnosis.status(status, age, missing)]
         stamp_ns = time_to_ns(status.header.stamp)
         self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:

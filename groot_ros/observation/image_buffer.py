@@ -18,7 +18,7 @@ from groot_ros.robot import Camera
 Pixels = Callable[[], NDArray[np.uint8]]
 
 #: Smallest width and height, px; a smaller image is a driver's placeholder.
-_MIN_SIDE = 16
+MIN_SIDE = 16
 
 
 def synchronised_frames(stamps: Mapping[str, Sequence[int]], skew_ns: int) -> dict[str, int] | None:
@@ -139,7 +139,9 @@ class ImageBuffer:
         ages = {}
         for view, frames in self._frames.items():
             if not frames:
-                raise Rejected("missing_image", f"nothing received from camera '{view}'", view)
+                topic = self._cameras[view].topic
+                detail = f"nothing received from camera '{view}' on '{topic}'"
+                raise Rejected("missing_image", detail, view)
             ages[view] = ns_to_s(now_ns - frames.newest)
         oldest = max(ages, key=lambda view: ages[view])
         limit, skew = tolerances.max_image_age, tolerances.max_image_skew
@@ -207,11 +209,11 @@ class FrameSizes:
         return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
     def _check(self, view: str, width: int, height: int) -> None:
-        if min(width, height) < _MIN_SIDE:
+        if min(width, height) < MIN_SIDE:
             raise Rejected(
                 "image_too_small",
                 f"camera '{view}' sends {width} x {height} pixels, expected at least "
-                f"{_MIN_SIDE} x {_MIN_SIDE}",
+                f"{MIN_SIDE} x {MIN_SIDE}",
             )
         first = self._sizes.setdefault(view, (width, height))
         if (width, height) != first:

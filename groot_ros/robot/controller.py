@@ -119,6 +119,10 @@ class ControllerType(ABC):
 
         """
 
+    def command_message(self) -> str:
+        """Return the type of the command topic, such as "std_msgs/msg/Bool"; "" for an action."""
+        return ""
+
     def state(self) -> StateTopic | None:
         """Return the topic on which it reports the motion that it follows; None without one."""
         return None

@@ -106,6 +106,32 @@ def test_chunks_that_open_and_close_a_gripper_do_not_disagree():
     assert values(as_gripper)["splice discontinuity"] == "0.0200 (pan)"
 
 
+def test_missing_inputs_are_an_error_and_replace_what_is_said_about_each():
+    line = "nothing received yet: front (/front/image_raw, 0 publishers)"
+    status = ExecutorDiagnosis("e").status(executor(), missing=line)
+    assert (status.level, status.message) == (ERROR, line)
+    silent = policy(inputs=inputs(front_age=-1.0, front_count=0), rate=5.0)
+    status = PolicyDiagnosis("p").status(silent, 0.3, line)
+    assert (status.level, status.message) == (ERROR, line)
+
+
+def test_an_input_well_above_the_rate_of_the_contract_is_a_warning_that_is_logged_once():
+    fast = [InputStatus(name="front", age=0.01, rate=60.0, expected_rate=30.0, count=9)]
+    diagnosis = PolicyDiagnosis("p")
+    logged = []
+    for _ in range(6):
+        status = diagnosis.status(policy(inputs=fast), 0.3)
+        logged += diagnosis.to_log
+    assert (status.level, status.message) == (
+        WARN,
+        "front has 60.0 Hz, the robot contract states 30 Hz",
+    )
+    assert len(logged) == 1
+    assert "the topic has a second publisher" in logged[0]
+    nearly = [InputStatus(name="front", age=0.01, rate=44.0, expected_rate=30.0, count=9)]
+    assert PolicyDiagnosis("p").status(policy(inputs=nearly), 0.3).level == OK
+
+
 def test_errors_come_before_warnings():
     status = ExecutorDiagnosis("e").status(
         executor(underruns=1, rejections={"too_old": 1, "second_policy": 2})

@@ -36,7 +36,17 @@ def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
 
 
 def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
-    assert verb_names() == ("bag", "contract", "demo", "engine", "infer", "inspect", "report", "up")
+    assert verb_names() == (
+        "bag",
+        "contract",
+        "demo",
+        "doctor",
+        "engine",
+        "infer",
+        "inspect",
+        "report",
+        "up",
+    )
 
 
 def test_a_wrong_verb_is_rejected_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,7 @@ from golden import (
     n1d5_processor,
     policy,
     state_action,
+    vima,
     vision_language,
 )
 
@@ -30,6 +31,7 @@ FORMATS = (
     n1d5_backbone,
     action_head,
     n1d5_head,
+    vima,
     n1d5_normalizers,
     n1d5_processor,
     n1d5_lerobot,
@@ -100,4 +102,4 @@ def what_is_missing(folder: Path) -> str:
         return f"has none of the files of {', '.join(map(name_of, FORMATS))}"
     if missing:
         return f"nearest to {name_of(nearest)}, but without {', '.join(missing)}"
-    return f"has the files of {name_of(nearest)}, but is of another model than GR00T N1.5 and N1.6"
+    return f"has the files of {name_of(nearest)}, but is of a model that is not known here"

@@ -7,10 +7,9 @@ from pathlib import Path
 from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import CheckpointError, Fields
 
-_VIMA = "VIMA"
 #: First word of tensor names that only one model has. A single such tensor is not enough: in a set
 #: of GR00T it is an error.
-_TENSORS = {"xattn_gpt": _VIMA}
+_TENSORS = {"paligemma_with_expert": "pi0"}
 _ENOUGH = 2
 #: Keys of a head's config.json, and first words of its tensors, that only GR00T N1.5 has.
 _N1D5_KEYS = ("num_target_vision_tokens", "vl_self_attention_cfg")

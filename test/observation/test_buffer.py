@@ -96,7 +96,7 @@ def test_a_camera_without_images_is_named():
     caught = rejection(filled(wrist=()))
     assert (caught.reason, caught.detail) == (
         "missing_image",
-        "nothing received from camera 'wrist'",
+        "nothing received from camera 'wrist' on 'wrist/image_raw'",
     )
 
 
@@ -231,7 +231,8 @@ def test_a_bag_that_starts_again_is_used_from_its_beginning():
     then = NOW - 100_000 * MS
     buffer.add_frame("front", then, then, frame(1))
     # The stamps of the wrist's frames and of the joints are in the future now.
-    assert rejection(buffer, then).detail == "nothing received from camera 'wrist'"
+    detail = rejection(buffer, then).detail
+    assert detail == "nothing received from camera 'wrist' on 'wrist/image_raw'"
     buffer.add_frame("wrist", then, then, frame(2))
     assert rejection(buffer, then).reason in ("missing_joint_state", "missing_joint")
     buffer.add_joint_state("joint_states", then, then, JOINTS, [0.0] * 6)

@@ -115,7 +115,8 @@ def test_without_an_observation_there_is_a_rejection_and_no_inference():
     setting = Setting()
     setting.while_inferring = pytest.fail
     setting.inference.step()
-    assert setting.rejected == [("missing_image", "nothing received from camera 'front'")]
+    detail = "nothing received from camera 'front' on 'front/image_raw'"
+    assert setting.rejected == [("missing_image", detail)]
 
 
 @pytest.mark.parametrize(

@@ -56,8 +56,16 @@ LAYERS = {
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
     "checks": _layer(
-        "one list of checks for `inspect` and for configure",
-        {"core", "robot", "observation", "control.settings", "policy", "families.family"},
+        "one list of checks for `inspect`, `doctor` and configure",
+        {
+            "core",
+            "robot",
+            "vision",
+            "observation",
+            "control.settings",
+            "policy",
+            "families.family",
+        },
     ),
     "export": _layer(
         "ONNX files, reference outputs, calibration, accuracy",

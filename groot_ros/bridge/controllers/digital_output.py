@@ -144,6 +144,10 @@ class _DigitalOutputType(ControllerType):
             )
         return DigitalOptions(threshold, hysteresis)
 
+    def command_message(self) -> str:
+        """Return the type of the value."""
+        return "std_msgs/msg/Bool"
+
     def connect(self, node: Any, controller: Controller, guard: Guard) -> CommandOutput:
         """Create the publisher."""
         return DigitalOutput(node, controller)

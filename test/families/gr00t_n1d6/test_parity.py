@@ -104,7 +104,7 @@ def test_a_folder_without_a_golden_set_fails(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("tensors", "model"),
     [
-        (("xattn_gpt.h.0.weight", "xattn_gpt.h.1.weight"), "VIMA"),
+        (("paligemma_with_expert.0.weight", "paligemma_with_expert.1.weight"), "pi0"),
     ],
 )
 def test_a_set_of_another_model_is_unknown_and_does_not_count_as_passed(
