@@ -96,9 +96,7 @@ def test_a_malformed_config_is_an_error_with_the_place(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_an_error_with_the_valid_ones() -> None:
-    with pytest.raises(
-        ValueError, match=r"gr00t_n1d5, gr00t_n1d6.*, not 'gr00t_n0'"
-    ):
+    with pytest.raises(ValueError, match=r"gr00t_n1d5, gr00t_n1d6.*, not 'gr00t_n0'"):
         get_family("gr00t_n0")
 
 

@@ -25,6 +25,8 @@ from groot_ros.families.gr00t_n1d5.weights import (
 )
 
 FILES = ("config.json", "model.safetensors", "policy_preprocessor.json")
+#: Tensor that tells sets of the same sizes apart.
+_TELLING = "action_head.future_tokens.weight"
 
 
 def belongs(folder: Path) -> bool:
@@ -63,14 +65,23 @@ def _statistics(source: GoldenSet) -> Iterator[Comparison]:
 
 
 def _base_of(folder: Path) -> Path:
-    """Return the set in the same folder whose network has the shapes of these weights."""
+    """Return the set in the same folder that has these weights, or at least their shapes."""
+    fitting = []
     for path in sorted(folder.parent.glob("*/checkpoint/config.json")):
         other = path.parent.parent
         try:
             if n1d5_full.belongs(other):
                 files = find_files(folder, path.parent, None)
                 fitting_tensors(folder, with_decoders_of(files.read_config(), folder))
-                return other
+                fitting.append(other)
         except CheckpointError:
             continue
-    raise UnavailableError(f"needs a set in NVIDIA's layout with these weights in {folder.parent}")
+    if not fitting:
+        raise UnavailableError(
+            f"needs a set in NVIDIA's layout with these weights in {folder.parent}"
+        )
+    ours = index_weights(folder)[_TELLING].read()
+    return next(
+        (s for s in fitting if ours.equal(index_weights(s / "checkpoint")[_TELLING].read())),
+        fitting[0],
+    )

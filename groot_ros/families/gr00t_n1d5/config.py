@@ -182,11 +182,7 @@ class BimanualConfig:
         right = f.integer("action_right_arm_dim", 7, at_least=1)
         split = f.flag("split_arm_heads", True)
         both = f.integer("action_arm_dim", left + right, at_least=2)
-        if both != left + right:
-            if split:
-                raise f.error(
-                    "action_arm_dim", f"is {both}, but left and right have {left + right}"
-                )
+        if not split and both != left + right:
             left, right = both - both // 2, both // 2
         return cls(
             split=split,
