@@ -16,7 +16,15 @@ from itertools import takewhile
 #: In the order of the README's table.
 QUICK = ("preprocessing", "observation_path", "executor_jitter", "continuity", "limits")
 #: These take minutes; load and inference need gigabytes of memory, load also of disk space.
-SLOW = ("executor_load", "inference", "load", "rtc_in_the_loop", "publisher_conflicts")
+SLOW = (
+    "executor_load",
+    "sim_time",
+    "inference",
+    "load",
+    "rtc_in_the_loop",
+    "publisher_conflicts",
+    "operator",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 """Start the simulated robot with policy and executor; uses the shipped checkpoint.
 
 ros2 launch groot_ros demo.launch.py
-ros2 topic pub -1 /instruction std_msgs/msg/String "{data: touch the green cube}"
+groot-ros say touch the green cube
 """
 
 from launch import LaunchDescription

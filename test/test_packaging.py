@@ -69,6 +69,7 @@ print(all(load_contract(robot_path(r)).model.is_file() for r in ("so101", "biman
 policy = demo_graph({}).processes[0]
 print(policy.parameters["checkpoint"])
 print(sorted(p.name for p in (share_directory() / "msg").iterdir())[0])
+print(*sorted(p.name for p in (share_directory() / "config").iterdir() if p.is_file()))
 """
 
 
@@ -93,4 +94,5 @@ def test_a_wheel_contains_the_data_files_and_needs_no_ament(tmp_path: Path) -> N
         "True",
         str(share / "checkpoints" / "so101_demo"),
         "ActionChunk.msg",
+        "diagnostics.yaml executor.yaml fastdds.xml groot_ros.rviz policy.yaml",
     ], ran.stderr

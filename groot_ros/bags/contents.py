@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Topics, counts and time span of a bag."""
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 from rosbags.rosbag2 import Reader, ReaderError
 
 from groot_ros.bags import BagError
+from groot_ros.bags.mcap_records import MAGIC
 from groot_ros.bags.recovery import mcap_file, read_messages
 from groot_ros.core import ns_to_s
 
@@ -73,9 +75,34 @@ def read_contents(path: Path) -> BagContents:
             # rosbags' end is one past the last message.
             end_ns = reader.end_time - 1
             return BagContents(path, _sorted(topics), reader.start_time, end_ns, _size(path))
-    except ReaderError as error:
-        one_line = " ".join(str(error).split())
-        raise BagError(f"bag {path} cannot be read: {one_line}") from error
+    # rosbags raises the others for a file that ends early or contains impossible lengths.
+    except (ReaderError, TypeError, OverflowError, struct.error, AssertionError) as error:
+        raise unreadable_bag(path, error) from error
+
+
+def unreadable_bag(path: Path, error: Exception) -> BagError:
+    """Return the error to raise for a bag that cannot be opened, with what to do about it."""
+    if not path.exists():
+        return BagError(f"there is no bag at {path}")
+    files = [path] if path.is_file() else sorted(path.glob("*.mcap"))
+    advice = ""
+    if files and all(_has_magic(file, 0) for file in files):
+        advice = f"; try groot-ros bag recover {path}"
+        if not all(_has_magic(file, -len(MAGIC)) for file in files):
+            return BagError(f"bag {path} was not closed properly{advice}")
+    elif path.is_file():
+        return BagError(f"{path} is not a bag: give the directory of a bag, or an .mcap file")
+    return BagError(f"bag {path} cannot be read: {' '.join(str(error).split())}{advice}")
+
+
+def _has_magic(file: Path, position: int) -> bool:
+    """Return whether the file has the magic of MCAP at its begin (0) or its end (-8)."""
+    # The magic at the begin must not count as that at the end.
+    if position != 0 and file.stat().st_size < 2 * len(MAGIC):
+        return False
+    with file.open("rb") as opened:
+        opened.seek(position, 0 if position == 0 else 2)
+        return opened.read(len(MAGIC)) == MAGIC
 
 
 def _read_unfinished(path: Path) -> BagContents:

@@ -60,9 +60,9 @@ class BagWriter:
         self._min_free_bytes = min_free_bytes
         self._unchecked_bytes = 0
         self._closed = False
-        if path.exists():
-            raise BagError(f"{path} already exists: choose another directory, or move it")
         try:
+            if path.exists() or path.is_symlink():
+                raise BagError(f"{path} already exists: choose another directory, or move it")
             path.parent.mkdir(parents=True, exist_ok=True)
             self._require_free_space(path.parent)
             self._writer = _Writer(

@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import State
 from rclpy.node import Node
 
 from groot_ros.bridge.messages import ns_to_time
-from groot_ros.core import ExecutorState, ExecutorStatus
+from groot_ros.core import ExecutorState, ExecutorStatus, ReasonCode
 from groot_ros.msg import PolicyStatus
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS
 
@@ -33,8 +33,22 @@ _FAULTS = {
     "inference_error",
     "internal_error",
 }
+#: Reasons for which the robot stands still because it was asked to.
+_REQUESTED = {
+    ReasonCode.OPERATOR_HOLD,
+    ReasonCode.NO_INSTRUCTION,
+    ReasonCode.INSTRUCTION_CHANGED,
+    ReasonCode.RELEASED,
+    ReasonCode.RESUMED,
+    ReasonCode.RESET,
+    ReasonCode.STEP_DONE,
+    ReasonCode.DEACTIVATED,
+}
 #: rad or m between consecutive chunks that gives a warning.
 _LARGE_DISCONTINUITY = 0.1
+#: rad or m between a chunk and the motion within limits that gives a warning. Almost every chunk
+#: has steps that exceed an acceleration limit; smoothing them changes the motion by much less.
+_LARGE_LIMIT_DEVIATION = 0.1
 #: A measured rate below or above these shares of the configured one gives a warning.
 _SLOW, _FAST = 0.8, 1.5
 
@@ -115,7 +129,11 @@ class ExecutorDiagnosis:
         self._before: ExecutorState | None = None
 
     def status(
-        self, state: ExecutorState, faults: Sequence[str] = (), missing: str = ""
+        self,
+        state: ExecutorState,
+        faults: Sequence[str] = (),
+        missing: str = "",
+        warnings: Sequence[Finding] = (),
     ) -> DiagnosticStatus:
         """Return OK, WARN or ERROR with the cause, and the values of the state.
 
@@ -123,15 +141,19 @@ class ExecutorDiagnosis:
             state: the current state.
             faults: errors that do not show in the state.
             missing: description of inputs from which nothing was received.
+            warnings: other problems that do not show in the state.
 
         """
         before, self._before = self._before, state
         rejected = _new(state.rejections, {} if before is None else before.rejections)
         underruns = state.underruns - (before.underruns if before else 0)
+        deviations = dict(zip(state.joint_names, state.limit_deviation, strict=False))
         limited = [
             joint
             for i, joint in enumerate(state.joint_names)
             if state.limited_chunks[i] > (before.limited_chunks[i] if before else 0)
+            and deviations.get(joint, 0.0) > _LARGE_LIMIT_DEVIATION
+            and joint not in self._grippers
         ]
         accepted = state.accepted - (before.accepted if before else 0)
         splices = zip(map(abs, state.splice_discontinuity), state.joint_names, strict=True)
@@ -141,7 +163,7 @@ class ExecutorDiagnosis:
         findings = [Finding(DiagnosticStatus.ERROR, fault) for fault in faults]
         findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
         findings += [f for f in _stopped(state) if f.text not in faults]
-        findings += _rejected(rejected)
+        findings += [*_rejected(rejected), *warnings]
         if underruns > 0:
             findings.append(
                 Finding(
@@ -178,7 +200,8 @@ class ExecutorDiagnosis:
             findings.append(
                 Finding(
                     DiagnosticStatus.WARN,
-                    f"limits changed chunks of {', '.join(limited)}",
+                    "limits change the motion of "
+                    + ", ".join(f"{joint} by {deviations[joint]:.2f}" for joint in limited),
                     "limited_chunks",
                     "the robot does not move as the policy proposes; compare its velocities with "
                     "the limits of the robot contract and with limits_scale",
@@ -211,6 +234,7 @@ class ExecutorDiagnosis:
             "splice delay": f"{state.splice_delay:.3f} s",
             "late splices": str(state.late_splices),
             "limited chunks": str(sum(state.limited_chunks)),
+            "limit deviation": f"{max(state.limit_deviation, default=0.0):.4f}",
             **_rejection_values(state.rejections),
         }
         return _summary(self._name, findings, state.reason, values)
@@ -231,7 +255,13 @@ class PolicyDiagnosis:
         self._rejections: dict[str, int] = {}
 
     def status(
-        self, msg: PolicyStatus, max_image_age: float, missing: str = ""
+        self,
+        msg: PolicyStatus,
+        max_image_age: float,
+        missing: str = "",
+        warnings: Sequence[Finding] = (),
+        *,
+        idle: bool = False,
     ) -> DiagnosticStatus:
         """Return OK, WARN or ERROR with the cause, and the values of the message.
 
@@ -239,15 +269,25 @@ class PolicyDiagnosis:
             msg: the current status.
             max_image_age: inputs older than this are a fault, s.
             missing: description of inputs from which nothing was received, if there is one.
+            warnings: other problems that do not show in the message.
+            idle: whether there is no instruction to follow.
 
         """
         counts = {r.code: r.count for r in msg.rejections}
         rejected, self._rejections = _new(counts, self._rejections), counts
         active = msg.lifecycle == State.PRIMARY_STATE_ACTIVE
         latency = sum(stage.p95 for stage in msg.stages)
-        findings = _rejected(rejected)
+        findings = [*_rejected(rejected), *warnings]
+        if msg.instruction_rejection:
+            text = f"the newest instruction is not followed: {msg.instruction_rejection}"
+            findings.append(Finding(DiagnosticStatus.WARN, text))
         if active:
             findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
+            # The delay is 0 until the first chunk.
+            if not idle and msg.rate == 0.0 and msg.inference_delay > 0:
+                remedy = "see the rejections; without any, the model hangs: restart the node"
+                finding = Finding(DiagnosticStatus.WARN, "no chunks are made", "no_chunks", remedy)
+                findings.append(finding)
             findings += _slow(msg) + _stale(msg, max_image_age, not missing) + _wrong_rates(msg)
         else:
             self._lasting.reset()
@@ -265,13 +305,19 @@ class PolicyDiagnosis:
             "engine": f"{msg.engine} on {msg.device}",
             **_rejection_values(counts),
         }
-        normal = f"{msg.rate:.1f} chunks/s, {1e3 * latency:.0f} ms" if active else "not active"
+        normal = f"{msg.rate:.1f} chunks/s, {1e3 * latency:.0f} ms"
+        if not active:
+            normal = "not active"
+        elif idle:
+            normal = "waiting for an instruction"
         return _summary(self._name, findings, normal, values)
 
 
 def _stopped(state: ExecutorState) -> list[Finding]:
     if state.status == ExecutorStatus.ESTOPPED:
         return [Finding(DiagnosticStatus.ERROR, state.reason)]
+    if state.reason_code in _REQUESTED and not state.latched:
+        return []
     if state.status == ExecutorStatus.HOLDING and not state.hold:
         level = DiagnosticStatus.ERROR if state.latched else DiagnosticStatus.WARN
         return [Finding(level, state.reason)]

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Monitors of the ROS graph: other publishers on a node's own topics, and a stalled /clock."""
+"""Monitors of the ROS graph: other publishers on a node's own topics; stalls and clock jumps."""
 
+import statistics
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 
 from rclpy.node import Node
@@ -11,6 +13,10 @@ from groot_ros.core import NS_PER_S, MalformedError, ns_to_s, s_to_ns
 #: Time after its start in which a node yields to the publishers it finds, ns. Discovery of all of
 #: them takes up to 3 s with Fast DDS.
 _DISCOVERY_NS = 6 * NS_PER_S
+#: Smallest jump of the clock that is named as such, ns: smaller ones are made up for by a brake.
+_JUMP_NS = NS_PER_S // 4
+#: Steps over which the rate of the clock is measured.
+_RATE_WINDOW = 20
 #: Name of the node of a publisher that was discovered before its node.
 UNKNOWN_NODE = "a node not yet known"
 #: Names of nodes that play bags: of rosbag2, and the one that players of this package use.
@@ -105,6 +111,38 @@ class ClockStall:
         return f"/clock has stood still for {ns_to_s(self._timeout_ns):g} s or more"
 
 
+class ClockJumps:
+    """Compare ROS time with a steady clock to detect that it was set, or a simulation was reset.
+
+    A clock may run at another rate than the steady one: the median of its last steps counts.
+
+    Args:
+        tolerance_ns: smallest jump.
+
+    """
+
+    def __init__(self, tolerance_ns: int = _JUMP_NS) -> None:
+        self._tolerance_ns = tolerance_ns
+        self._last: tuple[int, int] | None = None
+        self._rates: deque[float] = deque(maxlen=_RATE_WINDOW)
+
+    def check(self, ros_ns: int, steady_ns: int) -> str:
+        """Return a description of a jump ahead since the last change, or an empty string."""
+        if self._last is None or self._last[0] == 0 or ros_ns < self._last[0]:
+            self._last = ros_ns, steady_ns
+            return ""
+        step_ns, elapsed_ns = ros_ns - self._last[0], steady_ns - self._last[1]
+        if step_ns == 0:
+            return ""
+        self._last = ros_ns, steady_ns
+        rate = max(1.0, statistics.median(self._rates)) if self._rates else 1.0
+        self._rates.append(step_ns / max(1, elapsed_ns))
+        jump_ns = step_ns - rate * elapsed_ns
+        if jump_ns <= self._tolerance_ns:
+            return ""
+        return f"the clock jumped {ns_to_s(round(jump_ns)):.1f} s ahead"
+
+
 class GraphMonitor:
     """Watch the topics on which only this node may publish, and its clock.
 
@@ -128,6 +166,7 @@ class GraphMonitor:
         self.publisher_conflicts = PublisherConflicts(node.get_fully_qualified_name())
         self._clock = ClockStall()
         self._clock_problem = ""
+        self._jumps = ClockJumps()
         self._reported = ""
 
     @property
@@ -147,6 +186,7 @@ class GraphMonitor:
         if not others:
             self.publisher_conflicts.begin(time.monotonic_ns())
             self._clock, self._clock_problem = ClockStall(), ""
+            self._jumps = ClockJumps()
         return others
 
     def require_no_conflict(self) -> None:
@@ -181,6 +221,10 @@ class GraphMonitor:
         """
         before, self._reported = self._reported, self.publisher_conflicts.description
         return self._reported if self._reported != before else ""
+
+    def clock_jump(self, now_ns: int) -> str:
+        """Return a description of a jump of ROS time since the last call, or an empty string."""
+        return self._jumps.check(now_ns, time.monotonic_ns())
 
     def new_clock_stall(self) -> str:
         """Check /clock; return a problem that began since the last call, else an empty string."""

@@ -16,7 +16,8 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter, parameter_value_to_python
 
-from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge import qos
+from groot_ros.bridge.graph_client import spin_until
 from groot_ros.bridge.input_probe import InputProbe
 from groot_ros.bridge.live_graph import published_topics
 from groot_ros.control.settings import ExecutorConfig
@@ -62,7 +63,7 @@ class GraphProbe:
         self._executor.add_node(self._node)
         self._latched_stop = ""
         self._thread = threading.Thread(
-            target=rclpy_patches.spin_until,
+            target=spin_until,
             args=(self._executor, self._ended),
             name="probe",
             daemon=True,

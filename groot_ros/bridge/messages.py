@@ -177,6 +177,10 @@ def executor_state_to_msg(state: ExecutorState) -> ExecutorStateMsg:
         splice_lead_time=state.splice_lead_time,
         splice_delay=state.splice_delay,
         late_splices=state.late_splices,
+        limit_deviation=array("d", state.limit_deviation),
+        instruction=state.instruction,
+        instruction_id=state.instruction_id,
+        instruction_mismatch=state.instruction_mismatch,
     )
     msg.header.stamp = ns_to_time(state.stamp_ns)
     return msg

@@ -4,12 +4,11 @@
 import threading
 from dataclasses import dataclass, field
 
-import rclpy
-from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 
-from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge import qos
+from groot_ros.bridge.graph_client import GraphClient
 from groot_ros.msg import ActionChunk, ExecutorState, PolicyStatus
 from groot_ros.robot import RobotContract
 
@@ -45,40 +44,25 @@ class Operator:
     """
 
     def __init__(self, contract: RobotContract, namespace: str = "") -> None:
-        self._context = rclpy.Context()
-        rclpy.init(context=self._context)
-        self._node = rclpy.create_node("operator", context=self._context, namespace=namespace)
+        self._client = GraphClient(namespace, "operator")
+        node = self._client.node
         self._lock = threading.Lock()
         self._seen = Snapshot()
         self._range: dict[str, tuple[float, float]] = {}
         self.running = threading.Event()
-        self._instruction = self._node.create_publisher(String, "instruction", qos.LATCHED)
-        subscribe = self._node.create_subscription
+        self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
+        subscribe = node.create_subscription
         subscribe(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS)
         subscribe(ExecutorState, "executor_state", self._on_executor, qos.LATCHED)
         subscribe(PolicyStatus, "policy_status", self._on_policy, qos.LATCHED)
         for source in contract.sources:
             subscribe(JointState, source.topic, self._on_joints, qos.JOINT_STATES)
-        self._ended = threading.Event()
-        self._executor = SingleThreadedExecutor(context=self._context)
-        self._executor.add_node(self._node)
-        self._thread = threading.Thread(
-            target=rclpy_patches.spin_until,
-            args=(self._executor, self._ended),
-            name="operator",
-            daemon=True,
-        )
-        self._thread.start()
 
     def __enter__(self) -> "Operator":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        self._thread.join(timeout=5.0)
-        self._executor.shutdown(timeout_sec=2.0)
-        self._node.destroy_node()
-        rclpy.shutdown(context=self._context)
+        self._client.close()
 
     def instruct(self, instruction: str) -> None:
         """Publish the (latched) instruction; an empty one is a bounded stop."""

@@ -28,11 +28,27 @@ class Activation:
     episode: int = 0
 
 
+@dataclass(frozen=True)
+class FollowedInstruction:
+    """The instruction that the policy follows.
+
+    Attributes:
+        rejection: why the newest instruction is not followed; empty if it is.
+        mismatch: how it differs from the executor's; empty if it does not.
+
+    """
+
+    id: int = 0
+    text: str = ""
+    rejection: str = ""
+    mismatch: str = ""
+
+
 def policy_status(
     now_ns: int,
     lifecycle: int,
     activation: Activation,
-    instruction_id: int,
+    instruction: FollowedInstruction,
     loaded: LoadedPolicy,
     target_rate: float,
     stats: InferenceStats,
@@ -46,7 +62,7 @@ def policy_status(
         now_ns: ROS time.
         lifecycle: number of lifecycle_msgs/State.
         activation: current session and episode.
-        instruction_id: of the current instruction.
+        instruction: what the policy follows.
         loaded: the policy.
         target_rate: configured inference rate, Hz.
         stats: durations and rate of the last chunks.
@@ -59,7 +75,10 @@ def policy_status(
         lifecycle=lifecycle,
         session=activation.session,
         episode=activation.episode,
-        instruction_id=instruction_id,
+        instruction_id=instruction.id,
+        instruction=instruction.text,
+        instruction_rejection=instruction.rejection,
+        instruction_mismatch=instruction.mismatch,
         target_rate=target_rate,
         rate=stats.rate(now_ns),
         stages=[

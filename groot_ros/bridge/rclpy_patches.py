@@ -12,11 +12,14 @@ from functools import cache
 from typing import Any
 from weakref import WeakSet
 
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
+from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import InvalidHandle
 from rclpy.executors import Executor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin
+from rclpy.node import Node
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
@@ -36,18 +39,19 @@ except ImportError:
     )
     from rclpy.qos_event import QoSEventHandler as EventHandler
 
+from rclpy.impl.implementation_singleton import rclpy_implementation
+
 # The error of an impossible lifecycle transition has no public name, still in 8.0.
 try:
-    from rclpy.impl.implementation_singleton import rclpy_implementation
-
     _RCLError: type[Exception] = rclpy_implementation.RCLError
-except (ImportError, AttributeError):
+except AttributeError:
     _RCLError = InvalidHandle
 
 __all__ = [
     "HAS_RECEPTION_TIME",
     "NO_PUBLISHER_EVENTS",
     "NO_SUBSCRIPTION_EVENTS",
+    "ClockThread",
     "FrugalExecutor",
     "QoSMessageLostInfo",
     "SubscriptionEventCallbacks",
@@ -56,7 +60,6 @@ __all__ = [
     "lifecycle_state",
     "poll",
     "spin_once",
-    "spin_until",
     "with_publication_number",
 ]
 
@@ -101,6 +104,18 @@ def lifecycle_state(node: LifecycleNodeMixin) -> int:
     return int(node._state_machine.current_state[0])
 
 
+#: Number -> name of the transitions that can be requested.
+_TRANSITIONS = {
+    Transition.TRANSITION_CONFIGURE: "configure",
+    Transition.TRANSITION_CLEANUP: "cleanup",
+    Transition.TRANSITION_ACTIVATE: "activate",
+    Transition.TRANSITION_DEACTIVATE: "deactivate",
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_INACTIVE_SHUTDOWN: "shutdown",
+    Transition.TRANSITION_ACTIVE_SHUTDOWN: "shutdown",
+}
+
+
 def guard_change_state(
     node: LifecycleNodeMixin,
     guard: Callable[[Callable[..., Any]], Callable[..., Any]],
@@ -115,7 +130,8 @@ def guard_change_state(
         node: after its LifecycleNodeMixin was initialised.
         guard: wraps the service's callback; rclpy creates this service without the node's own
             create_service.
-        on_rejected: called with the first line of the error.
+        on_rejected: called with one line: the transition, the state, and what is possible. rcl is
+            not asked for a transition that is not: its own message names neither.
 
     """
     service = node._service_change_state
@@ -124,6 +140,10 @@ def guard_change_state(
     def answer_always(
         request: ChangeState.Request, response: ChangeState.Response
     ) -> ChangeState.Response:
+        if problem := _impossible_transition(node, request.transition):
+            on_rejected(problem)
+            response.success = False
+            return response
         try:
             return change_state(request, response)
         except _RCLError as error:
@@ -132,6 +152,22 @@ def guard_change_state(
             return response
 
     service.callback = guard(answer_always)
+
+
+def _impossible_transition(node: LifecycleNodeMixin, wanted: Transition) -> str:
+    """Return why the transition cannot happen now, or an empty string.
+
+    The available transitions have no public accessor, still in 8.0.
+    """
+    machine = node._state_machine
+    possible = {number: label for number, label, *_ in machine.available_transitions}
+    # As in rclpy, a label has priority.
+    if (wanted.label in possible.values()) if wanted.label else (wanted.id in possible):
+        return ""
+    name = wanted.label or _TRANSITIONS.get(wanted.id, f"number {wanted.id}")
+    there = ", ".join(label for number, label in possible.items() if number in _TRANSITIONS)
+    state = machine.current_state[1]
+    return f"{name} is not possible while {state}; possible: {there or 'nothing'}"
 
 
 #: Packages of the services that rclpy creates for every node.
@@ -214,6 +250,77 @@ def deliver(subscription: Subscription) -> None:
         subscription.callback(*(taken if with_info else taken[:1]))
 
 
+#: s between two readings of /clock, at least: a clock at 1000 Hz is read at less than 500 Hz.
+_CLOCK_PERIOD = 0.002
+#: ns after which the thread of the clock checks whether it is to end.
+_CLOCK_POLL_NS = 100_000_000
+
+
+class _NoExecutor(CallbackGroup):
+    """Callback group of entities for which no executor waits."""
+
+    def can_execute(self, entity: Any) -> bool:
+        """Return False: executors leave such entities out of their wait sets."""
+        return False
+
+    def beginning_execution(self, entity: Any) -> bool:
+        """Return False."""
+        return False
+
+    def ending_execution(self, entity: Any) -> None:
+        """Do nothing."""
+
+
+class ClockThread:
+    """Read /clock in a separate thread, as rclcpp does, while the node uses sim time.
+
+    rclpy subscribes to /clock in the node's executor, where each message costs two to three waits
+    for all entities of the node, still in 8.0. A MultiThreadedExecutor even spins: while a message
+    waits for a thread of the pool, the event handler of its subscription ends each wait
+    immediately, because Fast DDS reports unread data to it. This thread waits for the clock only.
+    Create it before the node is added to an executor; without `use_sim_time` it does nothing.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._context = node.context
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+        found = [s for s in node.subscriptions if s.topic_name == "/clock"]
+        if not found:
+            return
+        self._subscription = found[0]
+        # A list in all versions; rclpy declares its element type.
+        handlers: Any = self._subscription.event_handlers
+        for entity in (self._subscription, *handlers):
+            entity.callback_group = _NoExecutor()
+        self._thread = threading.Thread(target=self._run, name="clock", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread; call it before the node is destroyed."""
+        self._ended.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._ended.wait(_CLOCK_PERIOD) and self._context.ok():
+                self._wait()
+                deliver(self._subscription)
+        except (InvalidHandle, _RCLError):
+            # The context was shut down meanwhile, as by a node that ends its process itself.
+            if self._context.ok() and not self._ended.is_set():
+                raise
+
+    def _wait(self) -> None:
+        context: Any = self._context.handle
+        with self._subscription.handle, context:
+            wait_set = rclpy_implementation.WaitSet(1, 0, 0, 0, 0, 0, context)
+            wait_set.clear_entities()
+            wait_set.add_subscription(self._subscription.handle)
+            wait_set.wait(_CLOCK_POLL_NS)
+
+
 @cache
 def _is_rare(service_type: type) -> bool:
     return service_type.__module__.startswith(_RARE_SERVICES)
@@ -229,13 +336,3 @@ def spin_once(executor: Executor, timeout: float, on_destroyed: Callable[[str], 
         executor.spin_once(timeout_sec=timeout)
     except InvalidHandle as error:
         on_destroyed(str(error))
-
-
-def spin_until(executor: Executor, ended: threading.Event, period: float = 0.1) -> None:
-    """Spin until the event is set; the event is checked at least every `period` s.
-
-    Executor.spin() cannot be used instead: shutdown() in another thread does not wait for it, as it
-    tests a flag that it has just set, and destroys objects that spin() uses. Still in 8.0.
-    """
-    while not ended.is_set():
-        executor.spin_once(timeout_sec=period)

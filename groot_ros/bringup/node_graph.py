@@ -22,7 +22,7 @@ from groot_ros.bringup.arguments import (
     resolve,
     whole_number,
 )
-from groot_ros.core.share import robot_path, share_directory
+from groot_ros.core.share import dds_profile, robot_path, share_directory
 from groot_ros.robot import load_contract
 
 #: Camera size of the demo when it is recorded: 20 s of raw images stay below 300 MB.
@@ -99,7 +99,6 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
 
     """
     values = resolve(values)
-    share = share_directory()
     robot = str(robot_path(values["robot"]))
     namespace = require_namespace(values["namespace"])
     params_file = optional_file("params_file", values["params_file"])
@@ -138,7 +137,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
         # Arrays have one row per joint: a BLAS thread pool would only add wake-ups.
         environment={"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
     )
-    return Graph((policy, executor), namespace, values["log_level"], _shared_environment(share))
+    return Graph((policy, executor), namespace, values["log_level"], _shared_environment())
 
 
 def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Graph:
@@ -204,9 +203,7 @@ def record_graph(
     }
     if topics:
         parameters["topics"] = list(topics)
-    return Graph(
-        (_recorder(parameters),), namespace, "info", _shared_environment(share_directory())
-    )
+    return Graph((_recorder(parameters),), namespace, "info", _shared_environment())
 
 
 def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
@@ -245,12 +242,8 @@ def _recorder(parameters: Mapping[str, Any]) -> NodeProcess:
     )
 
 
-def _shared_environment(share: Path) -> dict[str, str]:
-    environment = {"RCUTILS_LOGGING_BUFFERED_STREAM": "1", "PYTHONUNBUFFERED": "1"}
-    # A profile that the user has set has priority.
-    if not os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"):
-        environment["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(share / "config" / "fastdds.xml")
-    return environment
+def _shared_environment() -> dict[str, str]:
+    return {"RCUTILS_LOGGING_BUFFERED_STREAM": "1", "PYTHONUNBUFFERED": "1", **dds_profile()}
 
 
 def _checkpoint(value: str) -> str:

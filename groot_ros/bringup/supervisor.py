@@ -123,6 +123,10 @@ class Supervisor:
         """Return the first process that has ended without being stopped, or None."""
         return next((r for r in self.running if r.process.poll() is not None), None)
 
+    def forget(self, dead: Running) -> None:
+        """Supervise a process that has ended no longer; the others keep running."""
+        self.running.remove(dead)
+
     def exit_report(self, dead: Running) -> str:
         """Describe a process that has ended: name, exit status or signal, last lines of output."""
         dead.reader.join(timeout=2.0)

@@ -20,6 +20,19 @@ def add_command(
     )
 
 
+def add_actions(
+    parser: argparse.ArgumentParser,
+) -> "argparse._SubParsersAction[argparse.ArgumentParser]":
+    """Add the actions of a command; without one it prints its help, with exit status 2."""
+
+    def print_help(_: argparse.Namespace) -> int:
+        parser.print_help()
+        return 2
+
+    parser.set_defaults(run=print_help)
+    return parser.add_subparsers(dest="action", metavar="ACTION")
+
+
 def pluralise(number: int, noun: str) -> str:
     """Return "1 action" or "2,000 actions"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

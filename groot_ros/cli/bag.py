@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from groot_ros.bringup.node_graph import record_graph
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
-from groot_ros.cli import add_command
+from groot_ros.cli import add_actions, add_command
 from groot_ros.robot.fields import is_topic_name
 
 if TYPE_CHECKING:
@@ -34,12 +34,12 @@ _DISCOVERY_TIMEOUT = 3.0
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of `groot-ros bag`."""
     parser = add_command(subparsers, "bag", "Record, inspect and recover bags.", _EXAMPLES)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = add_actions(parser)
     _add_record(actions)
     info = actions.add_parser("info", help="show topics, types, counts, rates and duration")
     info.add_argument("bag", type=Path, help="directory of the bag")
     info.set_defaults(run=run_info)
-    recover = actions.add_parser("recover", help="finish a bag whose recording was killed")
+    recover = actions.add_parser("recover", help="finish a bag that was killed or is damaged")
     recover.add_argument("bag", type=Path, help="directory of the unfinished bag; not changed")
     recover.add_argument(
         "--out", type=Path, help="directory of the finished bag (default: BAG_recovered)"
@@ -154,13 +154,21 @@ def run_info(args: argparse.Namespace) -> int:
 
 
 def run_recover(args: argparse.Namespace) -> int:
-    """Copy the messages of an unfinished bag into a finished one."""
-    from groot_ros.bags.recovery import recover
+    """Copy the messages of a bag into a new one; return 1 if a part could not be read."""
+    from groot_ros.bags.recovery import Damage, recover
 
     out = args.out or args.bag.with_name(f"{args.bag.name}_recovered")
-    counts = recover(args.bag, out).counts
+    damage = Damage()
+    counts = recover(args.bag, out, damage).counts
     print(f"{sum(counts.values())} messages of {len(counts)} topics written to {out}")
-    return 0
+    if damage.first is None:
+        return 0
+    print(
+        f"groot-ros bag: damaged from byte {damage.first:,} on: "
+        f"{damage.bytes / 1e6:.3f} MB could not be read",
+        file=sys.stderr,
+    )
+    return 1
 
 
 def format_contents(contents: "BagContents") -> str:

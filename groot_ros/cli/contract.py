@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from groot_ros.cli import add_command, pluralise
+from groot_ros.cli import add_actions, add_command, pluralise
 from groot_ros.core import ns_to_s
 from groot_ros.evaluation.table import format_table
 
@@ -45,7 +45,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the parser of `groot-ros contract`."""
     description = "Draft, check and convert robot contracts."
     parser = add_command(subparsers, "contract", description, _EXAMPLES)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = add_actions(parser)
 
     new = actions.add_parser("new", help="write a commented draft", description=_new.__doc__)
     new.add_argument("--urdf", type=Path, required=True, help="URDF, xacro expanded")

@@ -16,6 +16,7 @@ from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.bringup.node_graph import demo_graph
 from groot_ros.bringup.supervisor import Running, ShutdownSignal, Supervisor
 from groot_ros.cli import add_command
+from groot_ros.cli.report import position_limits
 from groot_ros.cli.up import add_launch_options, launch_values
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
@@ -30,6 +31,8 @@ INSTRUCTION_SECONDS = 5.0
 STARTUP_TIMEOUT = 90.0
 #: s between checks of the processes.
 _POLL_PERIOD = 0.2
+#: s between lines about the progress where the output is not a terminal.
+_LINE_PERIOD = 4.0
 #: The demo passes if at least this many joints travelled this far (rad, measured).
 MIN_MOVED_JOINTS, MIN_TRAVEL = 3, 0.5
 
@@ -91,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
     if problem:
         print(f"\ndemo FAILED: {problem}\n(all output: {args.out}/nodes.log)", file=sys.stderr)
         return 1
-    return _report(bag, args.out)
+    return _report(bag, args.out, args.robot)
 
 
 def clear_results(out: Path) -> None:
@@ -150,10 +153,9 @@ def _watch(
     begin = time.monotonic()
     next_instruction = begin + INSTRUCTION_SECONDS
     dead: Running | None = None
-    # Seconds between progress lines: continuous on a terminal, rare in a log file.
-    interval = 0.0 if sys.stdout.isatty() else 4.0
-    next_line = begin + interval
-    with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110) as progress:
+    next_line = begin + _LINE_PERIOD
+    # disable=None: no bar where the output is not a terminal; lines are printed instead.
+    with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110, disable=None) as progress:
         while dead is None and time.monotonic() - begin < seconds:
             if shutdown.wait(_POLL_PERIOD):
                 break
@@ -162,11 +164,15 @@ def _watch(
             if next_instruction <= now < begin + seconds - _POLL_PERIOD:
                 operator.instruct(next(instructions))
                 next_instruction += INSTRUCTION_SECONDS
-            progress.n = min(now - begin, seconds)
-            progress.set_postfix_str(_progress(operator.snapshot()), refresh=False)
-            if now >= next_line:
-                next_line = now + interval
-                progress.refresh()
+            done = min(now - begin, seconds)
+            if not progress.disable:
+                progress.n = done
+                progress.set_postfix_str(_progress(operator.snapshot()))
+            elif now >= next_line or done == seconds:
+                next_line = now + _LINE_PERIOD
+                print(
+                    f"{done:.0f} of {seconds:.0f} s: {_progress(operator.snapshot())}", flush=True
+                )
     if reason := operator.snapshot().latched_stop:
         print(f"warning: the executor stopped the robot: {reason}", file=sys.stderr)
     return "" if dead is None else supervisor.exit_report(dead)
@@ -175,15 +181,15 @@ def _watch(
 def _progress(seen: "Snapshot") -> str:
     moved = sum(travel >= MIN_TRAVEL for travel in seen.travelled.values())
     return (
-        f"{seen.chunks} chunks, age {seen.chunk_age * 1e3:.0f} ms, "
-        f"infer {seen.infer_p50 * 1e3:.0f} ms, {moved} joints > {MIN_TRAVEL} rad"
+        f"{seen.chunks} chunks, the last {seen.chunk_age * 1e3:.0f} ms old, "
+        f"inference {seen.infer_p50 * 1e3:.0f} ms, {moved} joints > {MIN_TRAVEL} rad"
     )
 
 
-def _report(bag: Path, out: Path) -> int:
+def _report(bag: Path, out: Path, robot: str) -> int:
     from groot_ros.evaluation.report import write_report
 
-    run = write_report(bag, out)
+    run = write_report(bag, out, position_limits(robot))
     moved = [j for j, travel in run.travelled.items() if travel >= MIN_TRAVEL]
     print(f"\nresults in {out}/: " + ", ".join([*_RESULTS, "bag/"]))
     if len(moved) < MIN_MOVED_JOINTS:

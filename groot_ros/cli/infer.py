@@ -2,6 +2,7 @@
 """`groot-ros infer`: compute an action chunk for one observation from a file, without a robot."""
 
 import argparse
+import math
 import os
 import sys
 import time
@@ -30,6 +31,8 @@ _EXAMPLES = """examples:
       --observation seen.npz --robot so101          # state and actions in rad and m
   groot-ros infer --checkpoint ~/checkpoints/pick --embodiment new_embodiment \\
       --observation seen.npz --engine auto --engine-directory engines/pick
+  groot-ros infer --checkpoint ~/pick --robot my_arm.yaml --bag ~/bags/run1 --at 4.5 \\
+      --save-observation seen.npz
 
 The observation is an npz file: image.<view> uint8 RGB [H, W, 3] or [T, H, W, 3], oldest first;
 state.<group> [D] or [T, D]; instruction, a text, needed unless --instruction is given. State and
@@ -73,7 +76,12 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         required=("checkpoint", "embodiment"),
     )
     add = parser.add_argument
-    add("--observation", required=True, type=Path, metavar="FILE.npz", help="see below")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--observation", type=Path, metavar="FILE.npz", help="see below")
+    source.add_argument("--bag", type=Path, metavar="DIR", help="bag of a run; requires --robot")
+    add("--at", type=float, default=0.0, metavar="S", help="s from the start of --bag (default: 0)")
+    add("--namespace", help="namespace of the robot in the bag (default: its only one)")
+    add("--save-observation", type=Path, metavar="FILE.npz", help="save what --bag gave")
     add("--instruction", help="task for the robot (default: the file's own instruction)")
     add("--sample", type=int, metavar="ROW", help="row to use of a file that holds a batch")
     add("--seed", type=int, help="seed of the noise (default: drawn, and printed)")
@@ -95,21 +103,36 @@ def run(args: argparse.Namespace) -> int:
     config = config_from_options(args, PolicyConfig, _CONFIG)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
+    from groot_ros.cli.observations import observation_at
     from groot_ros.core import ns_to_s
     from groot_ros.policy import InferenceError
-    from groot_ros.processing.observation_file import read_observation
+    from groot_ros.processing.observation_file import read_observation, save_observation
     from groot_ros.runtime.engine import EngineFilesError
 
-    observation = read_observation(
-        args.observation, instruction=args.instruction, sample=args.sample
-    )
-    out = args.out or args.observation.with_name(f"{args.observation.stem}_actions.npz")
-    require_writable(out)
-    if out.exists() and out.samefile(args.observation):
-        raise ValueError(f"--out {out}: is the observation itself, which it would overwrite")
+    source = args.observation or args.bag
+    out = args.out or source.with_name(f"{source.stem}_actions.npz")
+    for option, path in (("--out", out), ("--save-observation", args.save_observation)):
+        if path is not None:
+            require_writable(path, option)
+    if args.bag is None:
+        if args.save_observation is not None:
+            raise ValueError("--save-observation requires --bag")
+        observation = read_observation(source, instruction=args.instruction, sample=args.sample)
+        if out.exists() and out.samefile(source):
+            raise ValueError(f"--out {out}: is the observation itself, which it would overwrite")
+    elif not config.robot:
+        raise ValueError("--bag requires --robot: the robot contract names the topics")
+    elif not 0.0 <= args.at < math.inf:
+        raise ValueError(f"--at must be 0 or more s, not {args.at:g}")
     started = time.perf_counter()
     policy = load(config)
     loading = time.perf_counter() - started
+    if args.bag is not None:
+        observation = observation_at(
+            args.bag, policy, args.at, instruction=args.instruction, namespace=args.namespace
+        )
+        if args.save_observation is not None:
+            save_observation(observation, args.save_observation)
     try:
         chunks = [policy.infer(observation, seed=args.seed) for _ in range(args.runs)]
     except InferenceError as error:
@@ -118,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
     except EngineFilesError:
         raise
     except ValueError as error:
-        raise ValueError(f"{args.observation}: {error}") from error
+        raise ValueError(f"{source}: {error}") from error
     chunk = chunks[-1]
     for note in (*policy.notes, *surplus(policy, observation)):
         print(note)
@@ -155,14 +178,14 @@ def load(config: PolicyConfig) -> "Policy":
         return load_policy(config, robot=robot, progress=show)
 
 
-def require_writable(path: Path) -> None:
+def require_writable(path: Path, option: str = "--out") -> None:
     """Raise ValueError if `save` could not write the file, before anything slow starts."""
     if path.is_dir():
-        raise ValueError(f"--out {path}: is a directory; name a file in it")
+        raise ValueError(f"{option} {path}: is a directory; name a file in it")
     if not path.parent.is_dir():
-        raise ValueError(f"--out {path}: no such directory {path.parent}; create it first")
+        raise ValueError(f"{option} {path}: no such directory {path.parent}; create it first")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ValueError(f"--out {path}: may not be written by this user")
+        raise ValueError(f"{option} {path}: may not be written by this user")
 
 
 def most_steps() -> int:

@@ -10,21 +10,35 @@ from typing import Any
 
 import groot_ros.cli
 from groot_ros import __version__
+from groot_ros.cli import operator
+from groot_ros.core.printable import printable_lines
 
 _EXAMPLES = """examples:
   groot-ros demo --out out/demo
   groot-ros up --checkpoint ~/my_checkpoint --robot ~/my_arm.yaml
   groot-ros inspect --checkpoint ~/my_checkpoint --robot ~/my_arm.yaml
   groot-ros bag record --robot so101 --out ~/bags/run1
+  groot-ros say touch the red cube
+  groot-ros stop
+  groot-ros status --watch
   groot-ros up --help                # options of one verb
 """
 
 
+#: Verbs of one module; all others are in the module of their name.
+_SHARED_MODULES = {verb: "operator" for verb in operator.VERBS}
+
+
 def verb_names() -> tuple[str, ...]:
-    """Return all verbs: the modules of `groot_ros.cli` that have a function `add_parser`."""
-    names = [module.name for module in pkgutil.iter_modules(groot_ros.cli.__path__)]
-    public = sorted(name for name in names if not name.startswith("_"))
-    return tuple(name for name in public if hasattr(_module(name), "add_parser"))
+    """Return all verbs.
+
+    They are the modules of `groot_ros.cli` that have a function `add_parser`, except those of
+    several verbs, of which each is one.
+    """
+    names = {module.name for module in pkgutil.iter_modules(groot_ros.cli.__path__)}
+    names -= {"main", *_SHARED_MODULES.values()}
+    own = [name for name in names if not name.startswith("_")]
+    return tuple(sorted([*filter(_is_verb, own), *_SHARED_MODULES]))
 
 
 def make_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
@@ -36,25 +50,40 @@ def make_parser(verbs: Iterable[str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"groot_ros {__version__}")
-    subparsers = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parser.set_defaults(verb="")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB")
     for verb in verbs:
-        _module(verb).add_parser(subparsers)
+        if verb in _SHARED_MODULES:
+            _module(_SHARED_MODULES[verb]).add_parser(subparsers, verb)
+        else:
+            _module(verb).add_parser(subparsers)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; return its exit status: 0 success, 1 the run failed, 2 wrong usage."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    # The version is known without the libraries that the verbs need.
-    verbs = () if argv == ["--version"] else verb_names()
-    args = make_parser(verbs).parse_args(argv)
+    if argv == ["--version"]:
+        verbs: Sequence[str] = ()
+    else:
+        # A stop must not wait for the libraries that other verbs need.
+        verbs = argv[:1] if argv and argv[0] in _SHARED_MODULES else verb_names()
+    parser = make_parser(verbs)
+    args = parser.parse_args(argv)
+    if not args.verb:
+        parser.print_help()
+        return 2
     try:
         return int(args.run(args))
     except (ValueError, OSError) as error:
-        print(f"groot-ros {args.verb}: {error}", file=sys.stderr)
+        print(f"groot-ros {args.verb}: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _is_verb(name: str) -> bool:
+    return hasattr(_module(name), "add_parser")
 
 
 def _module(name: str) -> Any:

@@ -155,6 +155,26 @@ class StreamSubsampler(Generic[T]):
         return evenly_spaced([*self._kept, *self._newest], self._count)
 
 
+def observation_at(
+    bag: Path,
+    policy: "Policy",
+    at: float,
+    *,
+    instruction: str | None = None,
+    namespace: str | None = None,
+) -> Observation:
+    """Return the first observation of a bag from `at` s after its start on; raises as from_bag."""
+    from groot_ros.bags.contents import read_contents
+
+    contents = read_contents(bag)
+    for observation in from_bag(bag, policy, instruction, namespace):
+        if observation.stamp_ns >= contents.start_ns + s_to_ns(at):
+            return observation
+    raise ValueError(
+        f"{bag}: no observation at {at:g} s or later; it lasts {contents.duration:.1f} s"
+    )
+
+
 def from_bag(
     bag: Path, policy: "Policy", instruction: str | None = None, namespace: str | None = None
 ) -> Iterator[Observation]:

@@ -10,10 +10,14 @@ from groot_ros.bringup.node_graph import demo_graph, policy_graph
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
 from groot_ros.cli import add_command
 
+#: End of the log line of a policy that was activated.
+_ACTIVE = "[policy_node]: active"
+
 _EXAMPLES = """examples:
   groot-ros up --checkpoint ~/checkpoints/pick --robot so101
   groot-ros up --checkpoint ~/checkpoints/pick --robot ~/my_arm.yaml --namespace left
   groot-ros up --sim                 # with the simulated robot and its checkpoint
+  groot-ros up --sim --keep-going    # a node that ends does not end the others
 
 Ctrl-C stops the executor first, which ends the motion with a hold, then the policy.
 """
@@ -25,6 +29,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = add_command(subparsers, "up", description, _EXAMPLES)
     add_launch_options(parser)
     parser.add_argument("--sim", action="store_true", help="also start the simulated robot")
+    parser.add_argument(
+        "--keep-going",
+        action="store_true",
+        help="keep the other nodes running when one of them ends (default: stop all)",
+    )
     parser.set_defaults(run=run)
 
 
@@ -58,20 +67,53 @@ def launch_values(args: argparse.Namespace) -> dict[str, str]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the nodes until an end signal (returns 0) or until one of them ends (returns 1)."""
+    """Run the nodes until an end signal (returns 0) or until one of them ends (returns 1).
+
+    With --keep-going, until an end signal or until all of them have ended.
+    """
     values = launch_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
-    supervisor = Supervisor(graph, show=lambda line: print(line, flush=True))
+    hints = instruction_hints(graph.namespace, simulated=args.sim, checkpoint=args.checkpoint)
+
+    def show(line: str) -> None:
+        print(line, flush=True)
+        # After the node's own lines, so that it is not lost above them.
+        if hints and line.startswith("[policy_node]") and line.endswith(_ACTIVE):
+            print("\n".join(hints), flush=True)
+            hints.clear()
+
+    supervisor = Supervisor(graph, show)
+    status = 0
     with ShutdownSignal() as shutdown:
         try:
             supervisor.start()
-            dead = wait_until_stopped(supervisor, shutdown)
-            if dead is not None:
+            while (dead := wait_until_stopped(supervisor, shutdown)) is not None:
+                status = 1
                 print(supervisor.exit_report(dead), file=sys.stderr)
-                print("stopping the other nodes", file=sys.stderr)
+                supervisor.forget(dead)
+                names = ", ".join(each.spec.executable for each in supervisor.running)
+                if not args.keep_going or not names:
+                    print("stopping the other nodes", file=sys.stderr)
+                    break
+                print(f"still running: {names}", file=sys.stderr)
         finally:
             supervisor.stop()
-    return 0 if dead is None else 1
+    return status
+
+
+def instruction_hints(namespace: str, *, simulated: bool, checkpoint: str) -> list[str]:
+    """Return the lines that say how to give an instruction."""
+    option = f" --namespace {namespace}" if namespace else ""
+    known: tuple[str, ...] = ()
+    if simulated and not checkpoint:
+        from groot_ros.sim.tasks.touch import INSTRUCTIONS
+
+        known = INSTRUCTIONS
+    example = known[0] if known else "pick up the cube"
+    hints = [f"give an instruction in another shell: groot-ros say {example}{option}"]
+    if known:
+        hints.append(f"instructions that the demo checkpoint knows: {', '.join(known)}")
+    return hints
 
 
 def _option(name: str) -> str:

@@ -13,14 +13,18 @@ from groot_ros.core import (
     ActionChunk,
     ActionGroup,
     ActionKind,
+    is_blank,
     ns_to_s,
     s_to_ns,
 )
+from groot_ros.core.printable import MAX_MESSAGE, printable
 from groot_ros.robot import RobotContract
 
 _SUPPORTED_KINDS = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
 #: Largest step of the chunk id. After a larger one no further chunk of the session could be newer.
 _MAX_ID_STEP = 1_000_000
+#: A single chunk with a wrong number, as of another program, ends the motion until then.
+_WAY_OUT = "if all chunks are rejected for this, call ~/reset of the executor (groot-ros reset)"
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Rejection:
     detail: str
 
     def __str__(self) -> str:
-        return f"{self.reason}: {self.detail}"
+        return f"{self.reason}: {printable(self.detail, MAX_MESSAGE)}"
 
 
 class ChunkValidator:
@@ -48,6 +52,8 @@ class ChunkValidator:
 
     Attributes:
         live_session: None if any session may start.
+        instruction: number and text of the instruction that is followed; the text is empty after a
+            stop, the number is 0 before the first instruction of the live session.
 
     """
 
@@ -65,6 +71,7 @@ class ChunkValidator:
         self._episode = 0
         self._last_id = -1
         self._instruction_id = 0
+        self.instruction = 0, ""
         self._ended_instruction: int | None = None
         self._not_before_ns: int | None = None
 
@@ -76,6 +83,15 @@ class ChunkValidator:
     def reject_observed_until(self, now_ns: int) -> None:
         """Reject chunks of observations up to now, as after a stop."""
         self._not_before_ns = now_ns
+
+    def set_instruction(self, text: str, instruction_id: int | None = None) -> None:
+        """Record the instruction that is followed; without a number it keeps its own.
+
+        Before the first chunk of a session there is none, and so none to end.
+        """
+        if self.live_session is not None:
+            own = self.instruction[0] if instruction_id is None else instruction_id
+            self.instruction = own, "" if is_blank(text) else text
 
     def end_instruction(self) -> None:
         """Reject further chunks of the current instruction."""
@@ -102,6 +118,7 @@ class ChunkValidator:
         if rejection is None:
             self.live_session, self._last_chunk_ns = chunk.session, now_ns
             self._episode, self._last_id, self._ended_instruction = chunk.episode, -1, None
+            self.instruction = 0, ""
         return rejection
 
     def request_step(self, now_ns: int) -> None:
@@ -121,6 +138,7 @@ class ChunkValidator:
         self._episode = chunk.episode
         self._last_id = chunk.id
         self._instruction_id = chunk.instruction_id
+        self.instruction = chunk.instruction_id, chunk.instruction
 
     def _check_other_session(
         self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig
@@ -143,17 +161,20 @@ class ChunkValidator:
         if chunk.episode < self._episode:
             return Rejection(
                 "old_episode",
-                f"chunk of episode {chunk.episode}, the current episode is {self._episode}",
+                f"chunk of episode {chunk.episode}, the current episode is {self._episode}; "
+                f"{_WAY_OUT}",
             )
         if chunk.episode == self._episode and chunk.id <= self._last_id:
-            return Rejection("out_of_order", f"chunk {chunk.id} after chunk {self._last_id}")
+            return Rejection(
+                "out_of_order", f"chunk {chunk.id} after chunk {self._last_id}; {_WAY_OUT}"
+            )
         if chunk.episode == self._episode and self._last_id >= 0:
             step = chunk.id - self._last_id
             if step > _MAX_ID_STEP:
                 return Rejection(
                     "out_of_order",
                     f"chunk {chunk.id} right after chunk {self._last_id}: ids may skip at most "
-                    f"{_MAX_ID_STEP}",
+                    f"{_MAX_ID_STEP}; {_WAY_OUT}",
                 )
         if chunk.instruction_id == self._ended_instruction:
             return Rejection("instruction_ended", f"the operator has ended '{chunk.instruction}'")

@@ -30,6 +30,8 @@ class CommittedMotion:
         changed: whether the motion has changed since it was last sent.
         splice_discontinuity: committed motion minus chunk at the last splice, unblended, [N].
         limited_chunks: number of chunks that limits changed, per joint, int64 [N].
+        limit_deviation: largest distance between the last chunk, blended, and the motion that
+            keeps the limits, without jerk limits, [N].
 
     """
 
@@ -40,6 +42,7 @@ class CommittedMotion:
         self.changed = False
         self.splice_discontinuity: Array = np.zeros(len(blended))
         self.limited_chunks = np.zeros(len(blended), dtype=np.int64)
+        self.limit_deviation: Array = np.zeros(len(blended))
         self.clear()
 
     def clear(self) -> None:
@@ -137,6 +140,7 @@ class CommittedMotion:
         self._reference = reference
         self.splice_discontinuity = p - reference.positions[at]
         self.limited_chunks += limited
+        self.limit_deviation = np.abs(positions - blended_p).max(axis=0)
         self._commit(now_ns, settings)
         return None
 

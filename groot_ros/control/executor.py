@@ -10,10 +10,18 @@ from groot_ros.control.executor_status import ChunkCounters, ClockMonitor, repor
 from groot_ros.control.joint_state import ActuatedJoints, MeasuredState
 from groot_ros.control.motion_clock import MotionClock
 from groot_ros.control.outputs import Update
+from groot_ros.control.restarts import RestartMonitor
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.control.stops import Stops
 from groot_ros.control.supervision import Finding, Supervision
-from groot_ros.core import ActionChunk, ExecutorState, ExecutorStatus, MalformedError, ReasonCode
+from groot_ros.core import (
+    ActionChunk,
+    ExecutorState,
+    ExecutorStatus,
+    MalformedError,
+    ReasonCode,
+    is_blank,
+)
 from groot_ros.robot import Controller, RobotContract
 
 #: Reason of the status until a reset is done.
@@ -47,6 +55,7 @@ class Executor:
         self._stops = Stops(self._execution, self._validator, self._supervision)
         self._status = self._stops.status
         self._clock = ClockMonitor()
+        self._restarts = RestartMonitor()
         self._counters = ChunkCounters()
         #: Why motion ends after the running chunk; None if it ends by an underrun.
         self._end: tuple[str, ReasonCode] | None = None
@@ -75,7 +84,22 @@ class Executor:
         """
         self._check_clock(now_ns)
         self._validator.reset()
+        self._restarts.reset()
         self._stops.drop(now_ns, "")
+
+    def record_clock_jump(self, now_ns: int, jump: str) -> None:
+        """Drop everything that depends on time: the caller has seen the clock jump.
+
+        It can compare with a steady clock, and so finds jumps that are shorter than
+        `max_clock_step`: without it they look like a robot that does not follow.
+
+        Args:
+            now_ns: present time, after the jump.
+            jump: description.
+
+        """
+        self._check_clock(now_ns)
+        self._restart_clock(now_ns, jump)
 
     def observe(
         self,
@@ -120,6 +144,7 @@ class Executor:
             or self._status.rejection()
             or self._supervision.rejection(paused=self._motion_clock.paused)
             or self._validator.check_step(self.settings)
+            or self._check_policy_restart(chunk, now_ns)
             or self._check_joint_states(now_ns)
             or self._check_tracking(now_ns)
             or self._plan(chunk, now_ns)
@@ -129,6 +154,7 @@ class Executor:
             return self.reject(rejection)
         self._counters.accepted += 1
         self._validator.accept(chunk)
+        self._restarts.record_chunk(chunk.session)
         self._status.record_accepted()
         self._end = None
         if self.settings.single_step:
@@ -223,6 +249,7 @@ class Executor:
         self._execution.record_motion(now_ns, self.settings)
         if self._supervision.has_become_inactive(now_ns):
             self._stops.end_where_inactive()
+        self._check_robot_restart(now_ns)
         self._check_joint_tracking(now_ns)
         if self._execution.executing:
             self._continue(now_ns)
@@ -244,6 +271,11 @@ class Executor:
             return ()
         return self._execution.outputs.targets(now_ns)
 
+    def committed(self, now_ns: int) -> Array | None:
+        """Return the committed position of each joint, [N] rad or m; None before any motion."""
+        active = self.motion.active
+        return None if active is None else active.at(self._motion_clock.at(now_ns))[0]
+
     @property
     def estopped(self) -> bool:
         """Return whether an emergency stop is latched."""
@@ -252,7 +284,12 @@ class Executor:
     def status(self, now_ns: int) -> tuple[ExecutorStatus, ReasonCode, str]:
         """Return status, code and reason of state(), without the rest of it."""
         motion = self.motion
-        return self._status.status(self._motion_clock.at(now_ns), motion.end_ns, motion.rest_ns)
+        return self._status.status(
+            self._motion_clock.at(now_ns),
+            motion.end_ns,
+            motion.rest_ns,
+            shadow=self.settings.shadow,
+        )
 
     def state(self, now_ns: int) -> ExecutorState:
         """Return the state to publish."""
@@ -267,6 +304,7 @@ class Executor:
             clock=self._motion_clock,
             splices=self._reports.splices,
             splice_lead_time=self._execution.splice_lead_time(self.settings),
+            instruction=self._validator.instruction,
         )
 
     # Operator
@@ -299,6 +337,7 @@ class Executor:
     def resume(self, now_ns: int) -> None:
         """Clear an emergency stop or a latched fault."""
         self._status.resume()
+        self._restarts.reset()
         self._validator.reject_observed_until(now_ns)
 
     def stop(
@@ -332,14 +371,17 @@ class Executor:
         self._stops.lock(now_ns, self.settings, why, ReasonCode.INTERNAL_ERROR)
         return self._send(now_ns)
 
-    def instruct(self, instruction: str, now_ns: int) -> Update | None:
-        """Follow the operator's instruction.
+    def instruct(
+        self, instruction: str, now_ns: int, instruction_id: int | None = None
+    ) -> Update | None:
+        """Follow the operator's instruction; `instruction_id` is its number, if it has one.
 
         An empty instruction is a smooth stop. A new one shortens the running chunk to what has
         been sent and to its frozen steps, with which the next chunk begins; chunks of the old
         instruction are rejected.
         """
-        if instruction.strip():
+        self._validator.set_instruction(instruction, instruction_id)
+        if not is_blank(instruction):
             self._validator.restore_instruction()
             chunk = self._execution.chunk
             if chunk and chunk.instruction.strip() not in ("", instruction.strip()):
@@ -419,11 +461,35 @@ class Executor:
         """Drop everything that depends on time if the clock has jumped."""
         settings = self.settings
         if jump := self._clock.check_jump(now_ns, settings.max_future, settings.max_clock_step):
-            self._measured.clear()
-            self._reports.activity.reset()
-            self._motion_clock.reset()
-            self._validator.reset()
-            self._stops.drop(now_ns, f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
+            self._restart_clock(now_ns, jump)
+
+    def _restart_clock(self, now_ns: int, jump: str) -> None:
+        self._measured.clear()
+        self._reports.activity.reset()
+        self._motion_clock.reset()
+        self._validator.reset()
+        self._stops.drop(now_ns, f"{jump}: waiting for a new chunk", ReasonCode.CLOCK_JUMP)
+
+    def _check_policy_restart(self, chunk: ActionChunk, now_ns: int) -> Rejection | None:
+        """Latch a stop if another policy session continues the motion of an earlier one."""
+        settings = self.settings
+        if settings.require_resume_after_restart and self._restarts.is_restart(chunk.session):
+            self._stops.lock(now_ns, settings, "the policy was restarted", ReasonCode.RESTARTED)
+        return self._status.rejection()
+
+    def _check_robot_restart(self, now_ns: int) -> None:
+        """Latch a stop if the joint states of a robot that was commanded have stopped."""
+        settings = self.settings
+        if (
+            not settings.require_resume_after_restart
+            or not self._restarts.has_moved
+            or self._status.latched
+            or self._clock.is_catching_up(now_ns)
+        ):
+            return
+        if lost := self._check_joint_states(now_ns):
+            why = f"the robot may have been restarted ({lost.detail})"
+            self._stops.lock(now_ns, settings, why, ReasonCode.RESTARTED)
 
     def _check_joint_states(self, now_ns: int) -> Rejection | None:
         return self._measured.check_age(

@@ -108,7 +108,12 @@ class StatusTracker:
         return None
 
     def status(
-        self, now_ns: int, motion_end_ns: int | None, rest_ns: int | None
+        self,
+        now_ns: int,
+        motion_end_ns: int | None,
+        rest_ns: int | None,
+        *,
+        shadow: bool = False,
     ) -> tuple[ExecutorStatus, ReasonCode, str]:
         """Return the status, and its reason as code and text.
 
@@ -116,8 +121,10 @@ class StatusTracker:
             now_ns: present time.
             motion_end_ns: time at which the tail begins; None before the first chunk.
             rest_ns: time at which the tail is at rest; None before the first chunk.
+            shadow: whether nothing is commanded; the reason of a motion says so.
 
         """
+        suffix = " (shadow)" if shadow else ""
         rejection = self.rejection()
         if self.estop and rejection:
             return ExecutorStatus.ESTOPPED, ReasonCode.EMERGENCY_STOP, rejection.detail
@@ -132,13 +139,13 @@ class StatusTracker:
             status = ExecutorStatus.HOLDING if now_ns >= rest_ns else ExecutorStatus.BRAKING
             return status, ReasonCode.TRACKING_ERROR, self.tracking_fault
         if now_ns < motion_end_ns:
-            return ExecutorStatus.RUNNING, ReasonCode.EXECUTING, "executing a chunk"
+            return ExecutorStatus.RUNNING, ReasonCode.EXECUTING, f"executing a chunk{suffix}"
         code, why = ReasonCode.NO_CHUNK, "no chunk came in time"
         if self.last_rejection:
             code = ReasonCode.CHUNKS_REJECTED
             why = f"no chunk was accepted (last rejected: {self.last_rejection})"
         if now_ns < rest_ns:
-            return ExecutorStatus.BRAKING, code, f"{why}: braking"
+            return ExecutorStatus.BRAKING, code, f"{why}: braking{suffix}"
         return ExecutorStatus.HOLDING, code, f"{why}: at rest"
 
 
@@ -207,10 +214,14 @@ def report(
     clock: MotionClock,
     splices: SpliceTiming,
     splice_lead_time: float,
+    instruction: tuple[int, str] = (0, ""),
 ) -> ExecutorState:
-    """Return the state to publish; `chunk` is the last accepted one."""
+    """Return the state to publish.
+
+    `chunk` is the last accepted one, `instruction` number and text of the one that is followed.
+    """
     motion_ns = clock.at(now_ns)
-    status, code, reason = tracker.status(motion_ns, motion.end_ns, motion.rest_ns)
+    status, code, reason = tracker.status(motion_ns, motion.end_ns, motion.rest_ns, shadow=shadow)
     held = status in (ExecutorStatus.HOLDING, ExecutorStatus.ESTOPPED)
     running = status == ExecutorStatus.RUNNING
     end_ns = motion.end_ns
@@ -243,4 +254,7 @@ def report(
         splice_lead_time=splice_lead_time,
         splice_delay=splices.delay,
         late_splices=splices.late,
+        limit_deviation=tuple(motion.limit_deviation.tolist()),
+        instruction_id=instruction[0],
+        instruction=instruction[1],
     )

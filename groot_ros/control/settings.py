@@ -120,6 +120,11 @@ class ExecutorConfig:
     )
     shadow: bool = parameter(False, "Compute and report everything, but command nothing")
     single_step: bool = parameter(False, "Execute one chunk for each call of ~/step", live=True)
+    require_resume_after_restart: bool = parameter(
+        False,
+        "After a restart of the policy, or of the robot, motion needs ~/resume",
+        live=True,
+    )
     discovery_timeout: float = parameter(
         5.0,
         "Nothing is commanded for this long after the start: another executor may be running",
@@ -127,6 +132,15 @@ class ExecutorConfig:
         minimum=0.0,
         maximum=60.0,
         former_name="discovery_time",
+    )
+    committed_joint_states_rate: float = parameter(
+        20.0,
+        "Rate of committed_joint_states, which views show as a ghost; published while anything "
+        "subscribes; 0 = never",
+        unit="Hz",
+        minimum=0.0,
+        maximum=100.0,
+        live=True,
     )
     realtime_priority: int = parameter(
         20, "SCHED_FIFO priority where permitted; 0 = off", minimum=0, maximum=98

@@ -17,6 +17,8 @@ from groot_ros.core.chunk import (
     group_width,
 )
 from groot_ros.core.execution import (
+    COMMITTED_JOINT_STATES,
+    PROPOSED_JOINT_STATES,
     CommittedTimeline,
     ControlSource,
     ExecutorState,
@@ -36,15 +38,18 @@ from groot_ros.core.observation import (
     Observation,
     StampedInput,
     instruction_problem,
+    is_blank,
 )
 from groot_ros.core.time import NS_PER_S, ns_to_s, other_clock_hint, s_to_ns, time_to_ns
 
 __all__ = [
     "CHUNK_DT",
     "CHUNK_STEPS",
+    "COMMITTED_JOINT_STATES",
     "MAX_INFERENCE_STEPS",
     "MAX_INSTRUCTION_LENGTH",
     "NS_PER_S",
+    "PROPOSED_JOINT_STATES",
     "ActionChunk",
     "ActionGroup",
     "ActionKind",
@@ -65,6 +70,7 @@ __all__ = [
     "StampedInput",
     "group_width",
     "instruction_problem",
+    "is_blank",
     "ns_to_s",
     "other_clock_hint",
     "s_to_ns",

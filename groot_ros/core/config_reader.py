@@ -11,11 +11,14 @@ import functools
 import json
 import math
 import os
+import re
 import sys
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+
+from groot_ros.core.printable import MAX_MESSAGE, printable
 
 Word = TypeVar("Word", bound=str)
 
@@ -27,8 +30,8 @@ MAX_INTEGER = 2**53
 _MAX_YAML_SIZE, _MAX_YAML_VALUES, _MAX_YAML_ALIASES, _MAX_YAML_DEPTH = 1_000_000, 20_000, 200, 64
 
 
-#: Characters of an error message, at most; names in a file may be of any length.
-_MAX_MESSAGE = 1000
+#: Words that YAML 1.1 reads as flags.
+_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 class ConfigError(ValueError):
@@ -38,8 +41,7 @@ class ConfigError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in message)
-        super().__init__(line if len(line) <= _MAX_MESSAGE else f"{line[: _MAX_MESSAGE - 3]}...")
+        super().__init__(printable(message, MAX_MESSAGE))
 
 
 class CheckpointError(ConfigError):
@@ -109,6 +111,14 @@ class Fields:
         """
         syntax = syntax or ("yaml" if path.suffix in (".yaml", ".yml") else "json")
         try:
+            # Reading a device or a FIFO might never end.
+            if path.exists() and not path.is_file() and not path.is_dir():
+                raise error_type(f"{path}: is a device, a pipe or a socket, not a file")
+            if syntax == "yaml" and path.is_file() and path.stat().st_size > 4 * _MAX_YAML_SIZE:
+                raise error_type(
+                    f"{path}: is not valid YAML: {path.stat().st_size:,} bytes, at most "
+                    f"{_MAX_YAML_SIZE:,} characters are read"
+                )
             text = path.read_text(encoding="utf-8")
         except FileNotFoundError:
             raise error_type(f"{path}: no such file") from None
@@ -372,6 +382,19 @@ def _yaml_loader() -> Any:
     import yaml
 
     class DistinctKeysLoader(yaml.SafeLoader):
+        def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+            _require_decimal(node)
+            return int(super().construct_yaml_int(node))
+
+        def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+            _require_decimal(node)
+            return float(super().construct_yaml_float(node))
+
+        def construct_sequence(self, node: yaml.SequenceNode, deep: bool = False) -> list[Any]:
+            for entry in node.value:
+                _require_no_word_as_flag(entry)
+            return list(super().construct_sequence(node, deep))
+
         def construct_mapping(
             self, node: yaml.MappingNode, deep: bool = False
         ) -> dict[Hashable, Any]:
@@ -379,6 +402,7 @@ def _yaml_loader() -> Any:
             for key_node, _ in node.value:
                 if key_node.tag == "tag:yaml.org,2002:merge":
                     continue
+                _require_no_word_as_flag(key_node)
                 key = self.construct_object(key_node, deep=True)
                 if not isinstance(key, Hashable):
                     continue
@@ -389,7 +413,34 @@ def _yaml_loader() -> Any:
                 seen.add(key)
             return super().construct_mapping(node, deep)
 
+    for kind in ("int", "float"):
+        DistinctKeysLoader.add_constructor(
+            f"tag:yaml.org,2002:{kind}", getattr(DistinctKeysLoader, f"construct_yaml_{kind}")
+        )
     return DistinctKeysLoader
+
+
+def _require_decimal(node: Any) -> None:
+    """Reject numbers of YAML 1.1 that people read otherwise: 1:30 is 90, and 010 is 8."""
+    text = str(node.value)
+    if ":" in text or re.fullmatch(r"[-+]?0[0-9_]+", text):
+        raise ValueError(
+            f"{_place(node)}: {text:.40} is a number in base {60 if ':' in text else 8} in YAML: "
+            "write it as a decimal number, or as a text in quotes"
+        )
+
+
+def _require_no_word_as_flag(node: Any) -> None:
+    """Reject a name, as a key or in a list, that YAML 1.1 reads as true or false."""
+    if node.tag == "tag:yaml.org,2002:bool" and str(node.value).lower() not in ("true", "false"):
+        raise ValueError(
+            f"{_place(node)}: {node.value} means {_WORDS[str(node.value).lower()]} in YAML: "
+            "put it in quotes if it is a name"
+        )
+
+
+def _place(node: Any) -> str:
+    return f"line {node.start_mark.line + 1}, column {node.start_mark.column + 1}"
 
 
 def _shown(value: Any) -> str:

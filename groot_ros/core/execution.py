@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from groot_ros.core.invariants import frozen_float_array, require, require_unique
 from groot_ros.core.time import s_to_ns
 
+#: Topics with joint states for views: the committed positions, and the end of the newest chunk.
+COMMITTED_JOINT_STATES, PROPOSED_JOINT_STATES = "committed_joint_states", "proposed_joint_states"
+
 
 @dataclass(frozen=True)
 class CommittedTimeline:
@@ -96,6 +99,7 @@ class ReasonCode(str, Enum):
     PAUSED = "PAUSED"
     SECOND_EXECUTOR = "SECOND_EXECUTOR"
     SEND_FAILED = "SEND_FAILED"
+    RESTARTED = "RESTARTED"
     INTERNAL_ERROR = "INTERNAL_ERROR"
 
 
@@ -123,6 +127,11 @@ class ExecutorState:
         splice_lead_time: present lead time of splices, s.
         splice_delay: s from sending the last late message to its effect; 0 before the first.
         late_splices: splices that took effect late.
+        limit_deviation: how far limits changed the last chunk; one per joint, rad or m; empty if
+            not stated.
+        instruction: the instruction that is followed; empty after a stop or before the first.
+        instruction_id: number that the policy gave it; 0 before the first.
+        instruction_mismatch: how it differs from the policy's, once this has lasted 1 s.
 
     """
 
@@ -153,6 +162,10 @@ class ExecutorState:
     splice_lead_time: float = 0.0
     splice_delay: float = 0.0
     late_splices: int = 0
+    limit_deviation: tuple[float, ...] = ()
+    instruction: str = ""
+    instruction_id: int = 0
+    instruction_mismatch: str = ""
 
     def __post_init__(self) -> None:
         n = len(self.joint_names)

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from groot_ros.core.printable import MAX_MESSAGE, printable
+
 
 class MalformedError(ValueError):
     """A record breaks its own invariants.
 
     Attributes:
         reason: short snake_case code, stable, for counting rejections.
-        detail: one line for people.
+        detail: one line for people; text of a message or file in it is escaped and cut.
 
     """
 
     def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = printable(detail, MAX_MESSAGE)
+        super().__init__(f"{reason}: {self.detail}")
 
 
 def require(condition: bool, reason: str, detail: str) -> None:

@@ -108,7 +108,7 @@ class PolicyConfig:
     )
     rtc_mode: str = parameter(
         "off",
-        "How chunks continue committed motion (real-time chunking)",
+        "Real-time chunking: how a new chunk is conditioned on motion already committed",
         choices=("off", "native", "guided"),
         name="rtc.mode",
     )

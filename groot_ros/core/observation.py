@@ -13,6 +13,10 @@ from groot_ros.core.invariants import frozen_float_array, require
 
 #: Characters of an instruction; a limit because each token adds to the cost of every chunk.
 MAX_INSTRUCTION_LENGTH = 2000
+#: Categories of characters that are drawn on other characters or not at all, such as U+200B.
+_INVISIBLE_CATEGORIES = {"Cf", "Mn", "Me"}
+#: Letters and symbols without a glyph: fillers of Hangul, the blank of Braille.
+_FILLERS = set("\u115f\u1160\u2800\u3164\uffa0")
 
 #: State or actions by group, [T, D] each.
 Groups = Mapping[str, NDArray[Any]]
@@ -65,6 +69,16 @@ class Observation:
                 f"state '{group}' must be [T, D], not {list(state[group].shape)}",
             )
         object.__setattr__(self, "state", state)
+
+
+def is_blank(text: str) -> bool:
+    """Return whether nothing of the text is visible; such an instruction is an empty one."""
+    return all(
+        letter.isspace()
+        or letter in _FILLERS
+        or unicodedata.category(letter) in _INVISIBLE_CATEGORIES
+        for letter in text
+    )
 
 
 def instruction_problem(text: str) -> str:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Location of the package's data files: config/, checkpoints/, msg/ and srv/."""
 
+import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -34,6 +35,18 @@ def share_directory(package: Path = _PACKAGE) -> Path:
             "nor installed from a wheel, and groot_ros is not in the ament index; "
             "source the setup file of the workspace"
         ) from error
+
+
+def dds_profile(file: str = "fastdds.xml") -> dict[str, str]:
+    """Return the environment variable that selects a DDS profile, unless the user has set it.
+
+    Args:
+        file: name of a file in config/.
+
+    """
+    name = "FASTRTPS_DEFAULT_PROFILES_FILE"
+    chosen = os.environ.get(name)
+    return {} if chosen else {name: str(share_directory() / "config" / file)}
 
 
 def robot_path(robot: str) -> Path:

@@ -2,11 +2,13 @@
 """Report of a recorded run: a table on the terminal, and pictures."""
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from groot_ros.evaluation.counters import CounterIncrease
 from groot_ros.evaluation.pictures import animation, contact_sheet, joint_curves
 from groot_ros.evaluation.run_log import RunLog, read_frames, read_run
 from groot_ros.evaluation.run_metrics import RunMetrics, chunk_span, run_metrics
@@ -17,18 +19,34 @@ _ANIMATION_FPS = 8.0
 _ANIMATION_SECONDS = 20.0
 
 
-def write_report(bag: Path, out: Path) -> RunMetrics:
-    """Print the table, and write cameras.png, joints.png, run.webp and table.txt into `out`.
+#: Files of a report; one that the recording has no data for is left out.
+FILES = ("cameras.png", "joints.png", "run.webp", "table.txt")
+
+
+def write_report(
+    bag: Path, out: Path, limits: Mapping[str, tuple[float, float]] | None = None
+) -> RunMetrics:
+    """Print the table, and write FILES into `out`.
+
+    Args:
+        bag: directory of the bag.
+        out: directory of the report; its FILES are replaced.
+        limits: joint -> position limits to draw, rad or m.
 
     Raises:
         ValueError: `bag` is not a bag, cannot be read, or has messages of another version;
             nothing is written then.
 
     """
-    with tqdm(total=4, desc="report", bar_format="{desc} {bar} {postfix}", leave=False) as steps:
+    # disable=None: no bar where the output is not a terminal.
+    with tqdm(
+        total=4, desc="report", bar_format="{desc} {bar} {postfix}", leave=False, disable=None
+    ) as steps:
         steps.set_postfix_str("reading the bag")
         log = read_run(bag)
         out.mkdir(parents=True, exist_ok=True)
+        for name in FILES:
+            (out / name).unlink(missing_ok=True)
         metrics = run_metrics(log)
         steps.update()
         steps.set_postfix_str("cameras.png")
@@ -43,11 +61,13 @@ def write_report(bag: Path, out: Path) -> RunMetrics:
         instants = np.arange(begin, min(end, begin + _ANIMATION_SECONDS), 1 / _ANIMATION_FPS)
         animated = read_frames(bag, instants).shown
         if animated:
-            animation(next(iter(animated.values())), _ANIMATION_FPS, out / "run.webp")
+            frames_of_run = next(iter(animated.values()))
+            captions = [_caption(log, time) for time in instants[: len(frames_of_run)]]
+            animation(frames_of_run, captions, _ANIMATION_FPS, out / "run.webp")
         steps.update()
         steps.set_postfix_str("joints.png")
         if log.joints:
-            joint_curves(log, out / "joints.png")
+            joint_curves(log, out / "joints.png", limits or {})
         steps.update()
     for topic, why in frames.rejected.items():
         print(f"{topic}: an image cannot be shown: {why}", file=sys.stderr)
@@ -55,6 +75,11 @@ def write_report(bag: Path, out: Path) -> RunMetrics:
     print(text)
     (out / "table.txt").write_text(text + "\n", encoding="utf-8")
     return metrics
+
+
+def written_files(out: Path) -> list[str]:
+    """Return the names of a report's files, for its user."""
+    return [name for name in FILES if (out / name).is_file()]
 
 
 def describe(log: RunLog, metrics: RunMetrics) -> str:
@@ -70,18 +95,20 @@ def describe(log: RunLog, metrics: RunMetrics) -> str:
 
 
 def _run_rows(log: RunLog, metrics: RunMetrics) -> list[list[str]]:
-    state, policy = log.executor, log.policy
-    age = "/".join(_ms(a) for a in metrics.chunk_age)
+    counts = log.counts
+    age = "none"
+    if not np.isnan(metrics.chunk_age[0]):
+        age = "/".join(_ms(a) for a in metrics.chunk_age) + " ms"
     rows = [
         ["recorded, including start-up", f"{log.duration:.1f} s"],
         ["images", str(log.images)],
         ["observations used (chunks)", str(len(log.chunks))],
-        ["chunks accepted", str(state.accepted) if state is not None else "-"],
-        ["observations rejected", _counts(policy)],
-        ["chunks rejected", _counts(state)],
-        ["underruns", str(state.underruns) if state is not None else "-"],
+        ["chunks accepted", _count(counts.chunks, "accepted")],
+        ["observations rejected", _counts(counts.observations_rejected)],
+        ["chunks rejected", _counts(counts.chunks_rejected)],
+        ["underruns", _count(counts.chunks, "underruns")],
         ["trajectory messages", str(log.commands)],
-        ["chunk age p50/p95/max", f"{age} ms"],
+        ["chunk age p50/p95/max", age],
     ]
     rows += [[f"executor {key}", value] for key, value in log.timing.items()]
     return rows
@@ -93,19 +120,32 @@ def _stage_rows(metrics: RunMetrics) -> list[list[str]]:
 
 
 def _joint_rows(log: RunLog, metrics: RunMetrics) -> list[list[str]]:
-    limited: dict[str, int] = {}
-    if log.executor is not None:
-        limited = dict(zip(log.executor.joint_names, log.executor.limited_chunks, strict=True))
+    limited = log.counts.limited
     return [
-        [name, f"{travel:.2f} {log.unit(name)}", str(limited.get(name, "-"))]
+        [
+            name,
+            f"{travel:.2f} {log.unit(name)}",
+            str(limited.total[name]) if name in limited.names else "-",
+        ]
         for name, travel in metrics.travelled.items()
     ]
 
 
-def _counts(message: object) -> str:
-    pairs = [f"{r.code} x{r.count}" for r in getattr(message, "rejections", ()) if r.count]
-    return ", ".join(pairs) or "none"
+def _caption(log: RunLog, time: float) -> tuple[str, str]:
+    """Return the lines below a frame: time since the first chunk, instruction, and status."""
+    begin, _ = chunk_span(log)
+    status = log.status_at(time)
+    instruction = log.instruction_at(time) or "no instruction"
+    return f"{time - begin:.1f} s  {instruction}", "" if status is None else status.name.lower()
+
+
+def _count(counter: CounterIncrease, name: str) -> str:
+    return str(counter.total[name]) if name in counter.names else "-"
+
+
+def _counts(rejections: CounterIncrease) -> str:
+    return ", ".join(f"{code} x{n}" for code, n in sorted(rejections.total.items())) or "none"
 
 
 def _ms(seconds: float) -> str:
-    return f"{seconds * 1e3:.1f}"
+    return "none" if np.isnan(seconds) else f"{seconds * 1e3:.1f}"

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of recorded runs: chunks, commands, states and images of a bag as arrays."""
 
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,17 @@ from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from groot_ros.core import ActionKind, MalformedError, ns_to_s, time_to_ns
+from groot_ros.bags.contents import unreadable_bag
+from groot_ros.core import (
+    COMMITTED_JOINT_STATES,
+    PROPOSED_JOINT_STATES,
+    ActionKind,
+    ExecutorStatus,
+    MalformedError,
+    ns_to_s,
+    time_to_ns,
+)
+from groot_ros.evaluation.counters import RunCounts
 from groot_ros.vision.compressed import compressed_to_rgb
 from groot_ros.vision.encodings import image_to_rgb
 
@@ -27,6 +38,8 @@ _VERSIONED = tuple(
     for name in ("ActionChunk", "CommittedTimeline", "ExecutorState", "PolicyStatus")
 )
 
+#: Joint states that nothing measured, for views.
+_NOT_MEASURED = (COMMITTED_JOINT_STATES, PROPOSED_JOINT_STATES)
 #: Message type -> its conversion to RGB.
 _TO_RGB: dict[str, Callable[[Any], NDArray[np.uint8]]] = {
     "sensor_msgs/msg/Image": image_to_rgb,
@@ -66,7 +79,8 @@ class RunLog:
         joints: joint -> [N, 2] of (time, measured position).
         statuses: [M, 2] of (time, ExecutorStatus).
         chunk_ages: [M, 2] of (time, chunk age) while a chunk was being executed.
-        executor: the last ExecutorState, policy: the last PolicyStatus, or None.
+        counts: what policy and executor counted.
+        instructions: (time, text) of each change of the instruction that was followed.
         commands: messages on the controllers' topics.
         timing: name -> value of the executor's last timing report on /diagnostics.
         units: joint -> unit of its position in the chunks.
@@ -81,8 +95,8 @@ class RunLog:
     timelines: list[Timeline] = field(default_factory=list)
     statuses: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
     chunk_ages: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 2)))
-    executor: Any = None
-    policy: Any = None
+    counts: RunCounts = field(default_factory=RunCounts)
+    instructions: list[tuple[float, str]] = field(default_factory=list)
     commands: int = 0
     timing: dict[str, str] = field(default_factory=dict)
     units: dict[str, str] = field(default_factory=dict)
@@ -91,6 +105,15 @@ class RunLog:
     def unit(self, joint: str) -> str:
         """Return the unit of the joint's position; rad if no chunk names the joint."""
         return self.units.get(joint, "rad")
+
+    def instruction_at(self, time: float) -> str:
+        """Return the instruction that was followed at a time; empty if none."""
+        return next((text for begin, text in reversed(self.instructions) if begin <= time), "")
+
+    def status_at(self, time: float) -> ExecutorStatus | None:
+        """Return the executor's status at a time; None before the first report."""
+        i = int(np.searchsorted(self.statuses[:, 0], time, side="right"))
+        return ExecutorStatus(int(self.statuses[i - 1, 1])) if i else None
 
 
 @dataclass(frozen=True)
@@ -121,7 +144,12 @@ def read_run(bag: Path) -> RunLog:
         joints: dict[str, list[tuple[float, float]]] = {}
         statuses: list[tuple[float, float]] = []
         ages: list[tuple[float, float]] = []
-        recorded = [c for c in reader.connections if c.msgtype not in _TO_RGB]
+        recorded = [
+            c
+            for c in reader.connections
+            if c.msgtype not in _TO_RGB and c.topic.rpartition("/")[2] not in _NOT_MEASURED
+        ]
+        followed: list[tuple[float, str]] = []
         for connection, received_ns, raw in reader.messages(connections=recorded):
             received = ns_to_s(received_ns - log.start_ns)
             message: Any = types.deserialize_cdr(raw, connection.msgtype)
@@ -133,15 +161,17 @@ def read_run(bag: Path) -> RunLog:
                 case "groot_ros/msg/ActionChunk":
                     log.chunks.append(_chunk(message, received, log.start_ns))
                     log.units |= _units(message)
+                case "groot_ros/msg/Instruction":
+                    followed.append((received, message.text))
                 case "groot_ros/msg/CommittedTimeline":
                     log.timelines.append(_timeline(message, received, log.start_ns))
                 case "groot_ros/msg/ExecutorState":
-                    log.executor = message
+                    log.counts.read_executor(message)
                     statuses.append((received, message.status))
                     if message.chunk_id:
                         ages.append((received, message.chunk_age))
                 case "groot_ros/msg/PolicyStatus":
-                    log.policy = message
+                    log.counts.read_policy(message)
                 case "trajectory_msgs/msg/JointTrajectory" | "std_msgs/msg/Float64MultiArray":
                     log.commands += 1
                 case "diagnostic_msgs/msg/DiagnosticArray":
@@ -151,6 +181,8 @@ def read_run(bag: Path) -> RunLog:
     log.joints = {name: np.array(rows) for name, rows in joints.items()}
     log.statuses = np.array(statuses).reshape(-1, 2)
     log.chunk_ages = np.array(ages).reshape(-1, 2)
+    # Bags of a policy that does not publish its instruction have it in the chunks only.
+    log.instructions = _changes(followed or [(c.received, c.instruction) for c in log.chunks])
     return log
 
 
@@ -185,8 +217,12 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
         ValueError: the directory is not a bag, or the bag is damaged.
 
     """
+    if not bag.exists():
+        raise ValueError(f"{bag} does not exist: give the directory of a bag")
     if not (bag / "metadata.yaml").is_file():
-        raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
+        if bag.is_dir() and not any(bag.glob("*.mcap")):
+            raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
+        raise unreadable_bag(bag, ValueError("it has no metadata.yaml"))
     types = get_typestore(Stores.ROS2_JAZZY)
     try:
         with Reader(bag) as reader:
@@ -195,8 +231,9 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
                     new = get_types_from_msg(connection.msgdef.data, connection.msgtype)
                     types.register({k: v for k, v in new.items() if k not in types.fielddefs})
             yield reader, types
-    except (ReaderError, SerdeError) as error:
-        raise ValueError(f"bag {bag} cannot be read: {' '.join(str(error).split())}") from error
+    # rosbags raises the last three for a file that ends early or contains impossible lengths.
+    except (ReaderError, SerdeError, TypeError, OverflowError, struct.error) as error:
+        raise unreadable_bag(bag, error) from error
 
 
 def _require_version(bag: Path, reader: Reader, types: Typestore) -> None:
@@ -212,6 +249,12 @@ def _require_version(bag: Path, reader: Reader, types: Typestore) -> None:
                 f"{_RECORDED_BY[MESSAGE_VERSION]} messages: make the report with the version that "
                 "recorded the bag, or record the run again"
             )
+
+
+def _changes(followed: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Return those (time, text) that differ from the one before."""
+    texts = ["", *(text for _, text in followed)]
+    return [each for each, before in zip(followed, texts, strict=False) if each[1] != before]
 
 
 def _seconds(stamp: Any, origin_ns: int) -> float:

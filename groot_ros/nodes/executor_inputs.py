@@ -16,10 +16,11 @@ from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
+from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
 from groot_ros.bridge.live_graph import InputTopic, MissingInputs
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import ns_to_s, other_clock_hint
+from groot_ros.core import is_blank, ns_to_s, other_clock_hint
 from groot_ros.msg import Instruction, PolicyStatus
 from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.robot import JointStateSource, RobotContract
@@ -32,6 +33,7 @@ class ExecutorInputs:
 
     Attributes:
         active: whether the robot is driven; otherwise nothing is published.
+        mismatch: comparison of the policy's instruction with the executor's.
 
     Args:
         node: creates the subscriptions.
@@ -49,6 +51,7 @@ class ExecutorInputs:
         log_rejection: Callable[[Rejection | None], None],
     ) -> None:
         self.active = False
+        self.mismatch = InstructionMismatch()
         self._node = node
         self._control = control
         self._publish = publish
@@ -186,18 +189,21 @@ class ExecutorInputs:
     # Policy and operator
 
     def on_policy_status(self, msg: PolicyStatus) -> None:
-        """End the policy's session if the policy is no longer active."""
+        """End the policy's session if the policy is no longer active; note its instruction."""
+        held = HeldInstruction(msg.session, msg.instruction_id, msg.instruction)
+        self.mismatch.record_policy(held, time.monotonic_ns())
         if msg.lifecycle != State.PRIMARY_STATE_ACTIVE:
             self._control.end_session(msg.session)
 
     def on_active_instruction(self, msg: Instruction) -> None:
         """Follow a new instruction of the policy whose chunks are executed."""
         if msg.session and msg.session == self._control.live_session:
-            self._publish_if_active(self._control.instruct(msg.text, self._now()))
+            update = self._control.instruct(msg.text, self._now(), msg.instruction_id)
+            self._publish_if_active(update)
 
     def on_instruction(self, msg: String) -> None:
         """Stop if an empty instruction is received; others are for the policy."""
-        if not msg.data.strip():
+        if is_blank(msg.data):
             self._publish_if_active(self._control.instruct("", self._now()))
 
     def _publish_if_active(self, update: Update | None) -> None:

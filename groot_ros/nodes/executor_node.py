@@ -8,6 +8,7 @@ deactivate. All callbacks run in one thread, so nothing here needs a lock.
 import gc
 import time
 from collections import deque
+from dataclasses import replace
 
 from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
@@ -17,11 +18,12 @@ from rclpy.timer import Timer
 from groot_ros.bridge import qos
 from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.gripper_action import MissingPackageError
+from groot_ros.bridge.instruction_mismatch import HeldInstruction
 from groot_ros.bridge.messages import chunk_from_msg, timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.checks import Context, require
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import MalformedError, ReasonCode, ns_to_s
+from groot_ros.core import ExecutorState, MalformedError, ReasonCode, ns_to_s
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk, CommittedTimeline
 from groot_ros.nodes.executor_inputs import ExecutorInputs
@@ -192,6 +194,7 @@ class ExecutorNode(ManagedNode):
         if control is None or inputs is None or monitor is None:
             return
         began = time.perf_counter()
+        self._check_clock()
         inputs.take_measurements()
         now = self._now()
         try:
@@ -208,6 +211,7 @@ class ExecutorNode(ManagedNode):
         if control is None or inputs is None or timing is None:
             return
         timing.begin()
+        self._check_clock()
         inputs.take_measurements()
         now = self._now()
         self._publish(control.update(now))
@@ -217,6 +221,7 @@ class ExecutorNode(ManagedNode):
         if self._reports.has_changed(status, reason):
             self._report()
         timing.end()
+        self._reports.publish_committed(control, now)
         while self._pending:
             self._take_chunk(self._pending.popleft())
 
@@ -298,6 +303,16 @@ class ExecutorNode(ManagedNode):
 
     # Reports
 
+    def _check_clock(self) -> None:
+        """Restart after a jump of ROS time; call it before newer joint states are taken."""
+        control, monitor = self.control, self.graph_monitor
+        if control is None or monitor is None:
+            return
+        now = self._now()
+        if jump := monitor.clock_jump(now):
+            self.get_logger().warning(f"{jump}: motion was dropped, the next chunk continues")
+            control.record_clock_jump(now, jump)
+
     def _check_graph(self) -> None:
         control, monitor = self.control, self.graph_monitor
         if control is None or monitor is None or self._ticks is None:
@@ -315,17 +330,32 @@ class ExecutorNode(ManagedNode):
     def _report(self) -> None:
         if self.control is not None:
             self._check_graph()
-            self._reports.publish_state(self.control.state(self._now()))
+            self._reports.publish_state(self._state(self.control))
+
+    def _state(self, control: Executor) -> ExecutorState:
+        """Return the state; compare the instruction with that of the policy."""
+        state = control.state(self._now())
+        if self.inputs is None:
+            return state
+        mismatch, now = self.inputs.mismatch, time.monotonic_ns()
+        session = control.live_session or ""
+        held = HeldInstruction(session, state.instruction_id, state.instruction)
+        mismatch.record_executor(held, now)
+        if new := mismatch.update(now):
+            self.get_logger().warning(new)
+        return replace(state, instruction_mismatch=mismatch.description)
 
     def _diagnose(self) -> None:
         control, monitor, inputs = self.control, self.graph_monitor, self.inputs
         if self._timing is None or control is None or monitor is None or inputs is None:
             return
-        state = control.state(self._now())
+        state = self._state(control)
         faults = [fault for output in self._outputs.values() if (fault := output.fault())]
         self._reports.log_output_faults(faults)
         faults += monitor.faults()
-        self._reports.publish_diagnostics(state, faults, self._timing, inputs.report_missing())
+        self._reports.publish_diagnostics(
+            state, faults, self._timing, inputs.report_missing(), inputs.mismatch.findings
+        )
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)

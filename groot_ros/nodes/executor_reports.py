@@ -15,9 +15,10 @@ from groot_ros.bridge.diagnosis import (
     LastingProblems,
     diagnostic_array,
 )
+from groot_ros.bridge.joint_state_output import JointStateOutput
 from groot_ros.bridge.messages import executor_state_to_msg
-from groot_ros.control import Rejection
-from groot_ros.core import NS_PER_S, ExecutorStatus
+from groot_ros.control import Executor, Rejection
+from groot_ros.core import COMMITTED_JOINT_STATES, NS_PER_S, ExecutorStatus
 from groot_ros.core import ExecutorState as StateRecord
 from groot_ros.msg import ExecutorState
 from groot_ros.nodes.realtime import TickTiming
@@ -40,6 +41,8 @@ class ExecutorReports:
         self._node = node
         self.states = node.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
+        self._committed = JointStateOutput(node, COMMITTED_JOINT_STATES)
+        self._ticks = 0
         self.reset()
 
     def reset(self, robot: RobotContract | None = None) -> None:
@@ -66,13 +69,32 @@ class ExecutorReports:
                 f"a splice took effect late, {detail}", throttle_duration_sec=5.0
             )
 
+    def publish_committed(self, control: Executor, now_ns: int) -> None:
+        """Publish the committed positions, in every n-th call and while anything subscribes."""
+        settings = control.settings
+        self._ticks += 1
+        rate = settings.committed_joint_states_rate
+        if not rate or self._ticks < round(settings.rate_hz / rate):
+            return
+        self._ticks = 0
+        if self._committed.subscribed:
+            positions = control.committed(now_ns)
+            if positions is not None:
+                joints = zip(control.joint_names, positions.tolist(), strict=True)
+                self._committed.publish(now_ns, dict(joints))
+
     def has_changed(self, status: ExecutorStatus, reason: str) -> bool:
         """Return whether status or reason differ from the last published state."""
         last = self._last
         return last is None or (last.status, last.reason) != (status, reason)
 
     def publish_diagnostics(
-        self, state: StateRecord, faults: Sequence[str], timing: TickTiming, missing: str
+        self,
+        state: StateRecord,
+        faults: Sequence[str],
+        timing: TickTiming,
+        missing: str,
+        warnings: Sequence[Finding],
     ) -> None:
         """Publish the diagnosis of motion and timer.
 
@@ -81,11 +103,12 @@ class ExecutorReports:
             faults: errors outside the motion.
             timing: of the timer.
             missing: description of inputs from which nothing was received, "" if there are none.
+            warnings: other problems outside the motion.
 
         """
         name = self._node.get_name()
         ticks = timing.status(name)
-        statuses = [ticks, self._diagnosis.status(state, faults, missing)]
+        statuses = [ticks, self._diagnosis.status(state, faults, missing, warnings)]
         self._diagnostics.publish(
             diagnostic_array(self._node, self._robot, state.stamp_ns, statuses)
         )

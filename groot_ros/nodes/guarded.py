@@ -5,6 +5,7 @@ rclpy raises the exception of a callback from spin(), which ends the process. A 
 it and calls a hook instead; the next message is handled as usual.
 """
 
+import difflib
 import time
 import traceback
 from collections.abc import Callable
@@ -12,7 +13,9 @@ from functools import wraps
 from threading import Condition
 from typing import Any
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 from rclpy.timer import Timer
@@ -79,6 +82,22 @@ class GuardedNode(Node):
         return super().create_service(
             srv_type, srv_name, self.guarded(callback, answers=True), **options
         )
+
+    def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
+        """Set parameters as rclpy does; a rejection of unknown ones names them.
+
+        rclpy's own message lists none, as it reads a generator twice; still in 8.0.
+        """
+        known = self.list_parameters([], 0).names
+        for parameter in parameter_list:
+            if not self.has_parameter(parameter.name):
+                near = difflib.get_close_matches(parameter.name, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                return SetParametersResult(
+                    successful=False,
+                    reason=f"{self.get_name()} has no parameter {parameter.name}{hint}",
+                )
+        return super().set_parameters_atomically(parameter_list)
 
     def guarded(self, callback: Callable[..., Any], *, answers: bool = False) -> Callable[..., Any]:
         """Wrap a callback; with `answers` it returns its last argument after an exception."""

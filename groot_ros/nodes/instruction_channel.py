@@ -21,7 +21,7 @@ from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInstructions
 from groot_ros.bridge.graph_monitor import UNKNOWN_NODE, is_bag_player, publishers_of
 from groot_ros.bridge.messages import ns_to_time
-from groot_ros.core import NS_PER_S, instruction_problem, ns_to_s
+from groot_ros.core import NS_PER_S, instruction_problem, is_blank, ns_to_s
 from groot_ros.msg import Instruction
 from groot_ros.observation.instruction import InstructionBox
 from groot_ros.srv import SetInstruction
@@ -85,6 +85,9 @@ class InstructionChannel:
         accepts_topic: returns whether instructions on the topic are followed.
         group: callback group of the service.
 
+    Attributes:
+        rejection: why the newest instruction is not followed; empty if it is.
+
     """
 
     def __init__(
@@ -100,7 +103,8 @@ class InstructionChannel:
         self._node = node
         self._box = box
         self._on_change = on_change
-        self._reject = reject
+        self._report_rejection = reject
+        self.rejection = ""
         self._session = session
         self._accepts_topic = accepts_topic
         self._lock = Lock()
@@ -150,7 +154,7 @@ class InstructionChannel:
     def _on_topic(self, check: CompetingInstructions, msg: String, number: int | None) -> None:
         conflict = check.check_instruction(msg.data, number)
         problem = instruction_problem(msg.data)
-        if not msg.data.strip():
+        if is_blank(msg.data):
             self._waiting = None
             self._set(msg.data, Instruction.SOURCE_TOPIC)
             return
@@ -218,20 +222,31 @@ class InstructionChannel:
         self, request: SetInstruction.Request, response: SetInstruction.Response
     ) -> SetInstruction.Response:
         if problem := instruction_problem(request.instruction):
+            self._reject("bad_instruction", problem)
             response.message = problem
             response.instruction_id = self._box.current.id
             return response
-        self._set(request.instruction, Instruction.SOURCE_SERVICE)
+        if not self._set(request.instruction, Instruction.SOURCE_SERVICE):
+            # An executor that was stopped by itself follows it again.
+            with self._lock:
+                self.publish()
         current = self._box.current
         response.success = True
         response.message = "stopped: the instruction is empty" if current.stops else current.text
         response.instruction_id = current.id
         return response
 
-    def _set(self, text: str, source: str) -> None:
+    def _reject(self, reason: str, detail: str) -> None:
+        self.rejection = f"{reason}: {detail}"
+        self._report_rejection(reason, detail)
+
+    def _set(self, text: str, source: str) -> bool:
+        """Follow an instruction; return False if it is the present one."""
+        self.rejection = ""
         with self._lock:
             if not self._box.set(text, source):
-                return
+                return False
             self._node.get_logger().info(f"instruction {self._box.current.id}: '{text}'")
             self.publish()
         self._on_change()
+        return True

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The operator's services of the executor: hold, emergency stop, resume, step, reset."""
+"""The operator's services of the executor: stop, hold, emergency stop, resume, step, reset."""
 
 from collections.abc import Callable
 
@@ -38,6 +38,7 @@ class OperatorServices:
         self._control: Executor | None = None
         self._held = self._estopped = False
         self.active = self.single_step = False
+        node.create_service(Trigger, "~/stop", self._on_stop)
         node.create_service(SetBool, "~/hold", self._on_hold)
         node.create_service(SetBool, "~/estop", self._on_estop)
         node.create_service(Trigger, "~/resume", self._on_resume)
@@ -51,6 +52,11 @@ class OperatorServices:
             control.hold(self._held, self._now())
             if self._estopped:
                 control.estop(self._now())
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._control is not None:
+            self._control.instruct("", self._now())
+        return self._answer(response, "stopped: the next instruction may move it")
 
     def _on_hold(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         if self._control is not None:
@@ -84,7 +90,10 @@ class OperatorServices:
     def _on_reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._control is not None:
             self._control.reset(self._now())
-        return self._answer(response, "stopped; session and motion were reset")
+        outlook = self._next_motion(
+            "it moves again with the next chunk, if there is an instruction"
+        )
+        return self._answer(response, f"stopped; session and motion were reset; {outlook}")
 
     def _next_motion(self, otherwise: str = "") -> str:
         if self._control is None:

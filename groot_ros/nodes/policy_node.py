@@ -19,24 +19,34 @@ from std_srvs.srv import Trigger
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
+from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
+from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
 from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
 from groot_ros.bridge.parameters import Parameters
-from groot_ros.bridge.policy_status import Activation, LoadedPolicy, policy_status
+from groot_ros.bridge.policy_status import (
+    Activation,
+    FollowedInstruction,
+    LoadedPolicy,
+    policy_status,
+)
 from groot_ros.checks import require
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import (
     NS_PER_S,
+    PROPOSED_JOINT_STATES,
     ActionChunk,
     ChunkOrigin,
     MalformedError,
     PolicyConfig,
     Prefix,
     instruction_problem,
+    is_blank,
     s_to_ns,
 )
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
+from groot_ros.msg import ExecutorState as ExecutorStateMsg
 from groot_ros.msg import Instruction as InstructionMsg
 from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.instruction_channel import InstructionChannel
@@ -87,16 +97,19 @@ class PolicyNode(ManagedNode):
         self._settings = Parameters(self, PolicyConfig)
         self._settings.on_change(self._on_setting)
         self._instructions = InstructionBox()
+        self._mismatch = InstructionMismatch()
         self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
         self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
         self._robot = ""
+        self._joint_names: tuple[str, ...] = ()
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
         self._worker: Worker | None = None
         self._inputs: PolicyInputs | None = None
         self._timelines: Subscription | None = None
+        self._states: Subscription | None = None
         self._continuation: Continuation | None = None
         self._progress = ("", -1)
         #: Session while active, else empty.
@@ -106,6 +119,7 @@ class PolicyNode(ManagedNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
 
         self._chunks = self.create_publisher(ActionChunkMsg, "action_chunk", qos.COMMAND)
+        self._proposals = JointStateOutput(self, PROPOSED_JOINT_STATES)
         self._status = self.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
         own = self._own_group
@@ -153,7 +167,7 @@ class PolicyNode(ManagedNode):
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
-        self._robot = contract.robot
+        self._robot, self._joint_names = contract.robot, contract.joint_names
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -177,6 +191,14 @@ class PolicyNode(ManagedNode):
             CommittedTimelineMsg,
             "committed_timeline",
             self._on_timeline,
+            qos.LATCHED,
+            callback_group=self._input_group,
+            event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
+        )
+        self._states = self.create_subscription(
+            ExecutorStateMsg,
+            "executor_state",
+            self._on_executor_state,
             qos.LATCHED,
             callback_group=self._input_group,
             event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
@@ -233,9 +255,10 @@ class PolicyNode(ManagedNode):
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
-        if self._timelines is not None:
-            self.destroy_subscription(self._timelines)
-            self._timelines = None
+        for subscription in (self._timelines, self._states):
+            if subscription is not None:
+                self.destroy_subscription(subscription)
+        self._timelines = self._states = None
         self._inference = self._buffer = self._continuation = None
         policy, self._policy = self._policy, None
         if policy is not None:
@@ -259,6 +282,14 @@ class PolicyNode(ManagedNode):
             continuation.set_timeline(timeline_from_msg(msg))
         except MalformedError as error:
             self._reject(error.reason, f"committed timeline: {error.detail}")
+
+    def _on_executor_state(self, msg: ExecutorStateMsg) -> None:
+        mismatch, own, now = self._mismatch, self._instructions.current, time.monotonic_ns()
+        mismatch.record_policy(HeldInstruction(self._session, own.id, own.text), now)
+        held = HeldInstruction(msg.session, msg.instruction_id, msg.instruction)
+        mismatch.record_executor(held, now)
+        if new := mismatch.update(now):
+            self.get_logger().warning(new)
 
     def _prefix_for(self, origin: ChunkOrigin) -> Prefix | None:
         policy, inference, continuation = self._policy, self._inference, self._continuation
@@ -315,6 +346,8 @@ class PolicyNode(ManagedNode):
 
     def _publish_chunk(self, chunk: ActionChunk) -> None:
         self._chunks.publish(chunk_to_msg(chunk))
+        if self._proposals.subscribed:
+            self._proposals.publish(self._now(), last_step(chunk, self._joint_names))
         self._rejections.rearm()
 
     def _reject(self, reason: str, detail: str) -> None:
@@ -335,11 +368,15 @@ class PolicyNode(ManagedNode):
         self._status.publish(self._current_status(lifecycle))
 
     def _diagnose(self) -> None:
+        # The executor may have ended.
+        self._mismatch.update(time.monotonic_ns())
         status, inputs = self._current_status(), self._inputs
         age = self._settings.config.max_image_age
         active = status.lifecycle == State.PRIMARY_STATE_ACTIVE
         missing = inputs.report_missing() if active and inputs is not None else ""
-        statuses = [self._diagnosis.status(status, age, missing)]
+        idle = is_blank(self.instruction.text)
+        warnings = self._mismatch.findings
+        statuses = [self._diagnosis.status(status, age, missing, warnings, idle=idle)]
         stamp_ns = time_to_ns(status.header.stamp)
         self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:
@@ -351,6 +388,7 @@ class PolicyNode(ManagedNode):
         target_rate = self._settings.config.rate_hz
         loaded, activation = LoadedPolicy(), Activation()
         stats, budget = InferenceStats(), StepBudget(0, 0, 0)
+        current = self._instructions.current
         if policy is not None:
             loaded = LoadedPolicy(
                 policy.engine.name, policy.device, policy.memory_bytes, policy.spec.horizon
@@ -363,7 +401,9 @@ class PolicyNode(ManagedNode):
             now,
             self.lifecycle_state if lifecycle is None else lifecycle,
             activation,
-            self._instructions.current.id,
+            FollowedInstruction(
+                current.id, current.text, self._channel.rejection, self._mismatch.description
+            ),
             loaded,
             target_rate,
             stats,

@@ -75,8 +75,11 @@ class RecorderNode(Node):
 
     @property
     def failed(self) -> bool:
-        """Return whether received messages are missing in the bag."""
-        return self._recorder.problem is not None or bool(self._recorder.dropped)
+        """Return whether nothing was recorded, or received messages are missing in the bag."""
+        recorder = self._recorder
+        return (
+            recorder.problem is not None or bool(recorder.dropped) or not sum(self.counts.values())
+        )
 
     @property
     def counts(self) -> dict[str, int]:
@@ -98,6 +101,8 @@ class RecorderNode(Node):
             self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
         recorded = f"{sum(counts.values())} messages of {len(counts)} topics"
         self.get_logger().info(f"recorded {recorded} in {self._output}")
+        if not sum(counts.values()):
+            self.get_logger().error("nothing was recorded: are the names of the topics right?")
 
     def _discover(self) -> None:
         # Before the first /clock every stamp would be 0.

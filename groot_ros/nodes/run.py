@@ -63,6 +63,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         if threads == 1
         else MultiThreadedExecutor(num_threads=threads)
     )
+    clock = rclpy_patches.ClockThread(node)
     executor.add_node(node)
     failed = threading.Event()
     # In a thread next to the spinning executor, so that services answer while a model loads.
@@ -81,6 +82,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         drained = not isinstance(node, GuardedNode) or node.drain_callbacks(_DRAIN_TIMEOUT)
         if starting.is_alive() or not drained:
             _exit_now(not received)
+        clock.stop()
         executor.shutdown(timeout_sec=1.0)
         node.destroy_node()
         rclpy.try_shutdown()

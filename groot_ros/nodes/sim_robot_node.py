@@ -15,7 +15,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image, JointState
-from std_msgs.msg import Bool, Float64MultiArray
+from std_msgs.msg import Bool, Float64MultiArray, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -38,6 +38,7 @@ from groot_ros.sim.clock import PeriodicTimer, RealTimePacer
 from groot_ros.sim.controllers import Distro
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
+from groot_ros.sim.urdf import contract_urdf
 
 #: Start of /clock, not 0, because a trajectory with a zero stamp starts immediately.
 _SIM_START_NS = NS_PER_S
@@ -122,6 +123,8 @@ class SimRobotNode(Node):
         )
         self.publisher_conflicts = PublisherConflicts(self.get_fully_qualified_name())
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.DRIVER)
+        self._description = self.create_publisher(String, "robot_description", qos.LATCHED)
+        self._description.publish(String(data=contract_urdf(contract)))
         self.create_timer(1.0, self._publish_diagnostics, clock=steady)
         self.create_service(Trigger, "~/reset", self._on_reset)
 
@@ -189,10 +192,11 @@ class SimRobotNode(Node):
         self._controller_states.publish_due(now_ns)
         due = [name for name, (_, timer) in self._cameras.items() if timer.due(now_ns)]
         if due:
-            self._frames.offer(now_ns, self.robot.scene, due)
             if self._publishes_clock:
-                # Render every frame, however fast simulated time runs.
+                # Render every frame, however fast simulated time runs. Waiting for the former
+                # frames only, so that /clock does not stand still while this one is rendered.
                 self._frames.finish()
+            self._frames.offer(now_ns, self.robot.scene, due)
 
     def _publish_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
         height, width, _ = image.shape

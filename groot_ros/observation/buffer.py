@@ -18,6 +18,7 @@ from groot_ros.core import (
     MalformedError,
     Observation,
     StampedInput,
+    is_blank,
     ns_to_s,
     other_clock_hint,
     s_to_ns,
@@ -181,7 +182,7 @@ class ObservationBuffer:
             MalformedError: a frame cannot be decoded.
 
         """
-        if not instruction.strip():
+        if is_blank(instruction):
             raise Rejected("no_instruction", "waiting for an instruction")
         with self._lock:
             self._drop_after(now_ns + s_to_ns(self._tolerances.max_future))

@@ -4,6 +4,8 @@
 from dataclasses import dataclass
 from threading import Lock
 
+from groot_ros.core import is_blank
+
 
 @dataclass(frozen=True)
 class Instruction:
@@ -21,7 +23,7 @@ class Instruction:
     @property
     def stops(self) -> bool:
         """Return whether the instruction is to stop."""
-        return not self.text.strip()
+        return is_blank(self.text)
 
 
 class InstructionBox:
@@ -39,9 +41,9 @@ class InstructionBox:
     def set(self, text: str, source: str = "") -> bool:
         """Set the instruction; return False if it is unchanged.
 
-        A text of white space alone is replaced by the empty one.
+        A text without a visible character is replaced by the empty one.
         """
-        text = text if text.strip() else ""
+        text = "" if is_blank(text) else text
         with self._lock:
             if self._current.id > 0 and text == self._current.text:
                 return False
@@ -51,5 +53,5 @@ class InstructionBox:
     def set_if_unset(self, text: str, source: str = "") -> None:
         """Set the instruction if none was given yet and the text is not blank."""
         with self._lock:
-            if self._current.id == 0 and text.strip():
+            if self._current.id == 0 and not is_blank(text):
                 self._current = Instruction(1, text, source)

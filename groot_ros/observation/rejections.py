@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Collection
 from threading import Lock
 
+from groot_ros.core.printable import MAX_MESSAGE, printable
+
 #: Reasons that follow from a request or from startup, not from a fault; logged as information.
 EXPECTED_REJECTIONS = frozenset(
     {
@@ -20,6 +22,8 @@ EXPECTED_REJECTIONS = frozenset(
         "superseded",
     }
 )
+#: Reasons for which no observation is wanted, so none was rejected; they are only logged.
+NOT_COUNTED = frozenset({"no_instruction"})
 
 
 class Rejected(Exception):  # noqa: N818 - a rejection is a normal answer, not an error
@@ -33,9 +37,9 @@ class Rejected(Exception):  # noqa: N818 - a rejection is a normal answer, not a
     """
 
     def __init__(self, reason: str, detail: str, source: str = "") -> None:
-        super().__init__(f"{reason}: {detail}")
         self.reason = reason
-        self.detail = detail
+        self.detail = printable(detail, MAX_MESSAGE)
+        super().__init__(f"{reason}: {self.detail}")
         self.source = source
 
 
@@ -56,9 +60,13 @@ class RejectionCounts:
         self._logged: dict[str, int] = {}
 
     def record_rejection(self, reason: str, now_ns: int) -> bool:
-        """Count a rejection at `now_ns` (steady clock); return whether to log it now."""
+        """Count a rejection at `now_ns` (steady clock); return whether to log it now.
+
+        Those of NOT_COUNTED are not counted.
+        """
         with self._lock:
-            self._counts[reason] += 1
+            if reason not in NOT_COUNTED:
+                self._counts[reason] += 1
             logged = self._logged.get(reason)
             quiet = logged is not None and now_ns - logged < self._quiet_ns
             if quiet or (logged is not None and reason in self._once):

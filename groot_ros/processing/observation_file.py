@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core import MalformedError, Observation, instruction_problem
@@ -53,6 +54,14 @@ def read_observation(
         return Observation(0, images, state, text)
     except MalformedError as error:
         raise ValueError(f"{path}: {error.detail}") from error
+
+
+def save_observation(observation: Observation, path: Path) -> None:
+    """Write an observation so that read_observation() reads it."""
+    arrays: dict[str, Any] = {f"image.{v}": image for v, image in observation.images.items()}
+    arrays |= {f"state.{group}": values for group, values in observation.state.items()}
+    with path.open("wb") as file:
+        np.savez(file, instruction=np.array(observation.instruction), **arrays)
 
 
 def read_observations(path: Path, *, instruction: str | None = None) -> list[Observation]:

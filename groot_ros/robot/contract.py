@@ -48,6 +48,7 @@ class RobotContract:
         warnings: what the user should change, one line each.
         model: file of the robot's kinematics, for the simulator; None if not stated.
         speed_scaling: where the robot reports its speed scaling; None if nowhere.
+        urdf: file with joint limits, also shown by views; None if not stated.
 
     """
 
@@ -62,6 +63,7 @@ class RobotContract:
     warnings: tuple[str, ...] = ()
     model: Path | None = None
     speed_scaling: SpeedScalingTopic | None = None
+    urdf: Path | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -198,6 +200,7 @@ def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotC
         warnings,
         _model_file(root.name("model"), folder) if root.has("model") else None,
         read_speed_scaling(root),
+        folder / root.name("urdf") if root.has("urdf") else None,
     )
     root.finish()
     _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])

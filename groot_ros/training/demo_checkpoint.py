@@ -247,7 +247,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 @contextmanager
 def _bar(name: str, total: int):  # type: ignore[no-untyped-def]  # noqa: ANN202 - tqdm has no stubs
-    with tqdm(total=total, desc=f"{name:14}", ncols=90, file=sys.stdout) as bar:
+    # disable=None: no bar where the output is not a terminal.
+    with tqdm(total=total, desc=f"{name:14}", ncols=90, file=sys.stdout, disable=None) as bar:
+        if bar.disable:
+            print(f"{name}: {total} steps", flush=True)
         yield bar
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from groot_ros.bags import BagError
 from groot_ros.bags.contents import BagContents, TopicContents, read_contents
+from groot_ros.bags.mcap_records import MAGIC
 from groot_ros.bags.writer import BagWriter
 
 
@@ -49,3 +50,18 @@ def test_damaged_metadata_is_one_line(tmp_path):
     with pytest.raises(BagError, match="cannot be read") as error:
         read_contents(tmp_path / "bag")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("tail", [b"", b"\x05" + b"\xff" * 7 + b"\x7f", b"\x01\x10"])
+def test_a_file_that_ends_early_leads_to_recovery(tmp_path, tail):
+    file = tmp_path / "cut.mcap"
+    file.write_bytes(MAGIC + tail)
+    with pytest.raises(BagError, match="was not closed properly; try groot-ros bag recover"):
+        read_contents(file)
+
+
+def test_a_text_file_is_no_bag(tmp_path):
+    file = tmp_path / "notes.txt"
+    file.write_text("not a bag")
+    with pytest.raises(BagError, match="is not a bag: give the directory of a bag"):
+        read_contents(file)

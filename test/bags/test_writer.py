@@ -172,3 +172,13 @@ def test_a_write_that_fails_is_one_line_that_says_how_to_recover_the_bag(
     assert "\n" not in str(error.value)
     writer.close()
     assert not (tmp_path / "bag" / "metadata.yaml").exists()
+
+
+@pytest.mark.parametrize("kind", ["too long", "dangling link"])
+def test_an_impossible_directory_is_one_line(tmp_path, kind):
+    path = tmp_path / ("a" * 300 if kind == "too long" else "link")
+    if kind == "dangling link":
+        path.symlink_to(tmp_path / "nowhere" / "x")
+    with pytest.raises(BagError, match=r"too long|already exists") as error:
+        BagWriter(path)
+    assert "\n" not in str(error.value)

@@ -19,13 +19,16 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 ES = ExecutorStatus
 
 
-def executor(status=ES.RUNNING, reason="executing a chunk", **fields) -> ExecutorState:
+def executor(
+    status=ES.RUNNING, reason="executing a chunk", code=ReasonCode.STOPPED, **fields
+) -> ExecutorState:
     defaults = {
         "joint_names": ("pan", "lift"),
         "splice_discontinuity": (0.0, 0.01),
         "limited_chunks": (0, 0),
+        "limit_deviation": (0.0, 0.2),
     }
-    return ExecutorState(1, status, ReasonCode.STOPPED, reason, **{**defaults, **fields})
+    return ExecutorState(1, status, code, reason, **{**defaults, **fields})
 
 
 def inputs(front_age=0.02, front_count=300) -> list[InputStatus]:
@@ -71,7 +74,8 @@ def values(status: DiagnosticStatus) -> dict[str, str]:
         (executor(rejections={"second_policy": 1}), ERROR, "rejected 1 times: second_policy"),
         (executor(rejections={"before_stop": 9}), OK, "executing a chunk"),
         (executor(underruns=1), WARN, "no chunk came in time"),
-        (executor(limited_chunks=(0, 2)), WARN, "limits changed chunks of lift"),
+        (executor(limited_chunks=(3, 2)), WARN, "limits change the motion of lift by 0.20"),
+        (executor(limited_chunks=(3, 2), limit_deviation=(0.02, 0.09)), OK, "executing a chunk"),
         (executor(splice_discontinuity=(-0.3, 0.0), accepted=1), WARN, "disagree by 0.30 at pan"),
         (executor(late_splices=2, splice_delay=0.06), WARN, "2 splices took effect late"),
         (executor(speed_scaling=0.5), WARN, "the robot scales its speed to 50%"),
@@ -83,6 +87,28 @@ def test_the_status_of_the_executor_names_the_cause(state, level, text):
     status = ExecutorDiagnosis("executor_node").status(state)
     assert (status.level, status.name) == (level, "executor_node: motion")
     assert text in status.message
+
+
+@pytest.mark.parametrize(
+    ("code", "level"),
+    [
+        (ReasonCode.NO_INSTRUCTION, OK),
+        (ReasonCode.RELEASED, OK),
+        (ReasonCode.STEP_DONE, OK),
+        (ReasonCode.INSTRUCTION_CHANGED, OK),
+        (ReasonCode.JOINT_STATES_LOST, WARN),
+        (ReasonCode.NO_CHUNK, WARN),
+    ],
+)
+@pytest.mark.parametrize("status", [ES.BRAKING, ES.HOLDING])
+def test_a_stop_that_was_asked_for_is_no_fault(status, code, level):
+    told = ExecutorDiagnosis("e").status(executor(status, "a reason", code))
+    assert (told.level, told.message) == (level, "a reason")
+
+
+def test_limits_do_not_warn_about_a_gripper_that_opens_at_once():
+    state = executor(limited_chunks=(0, 1))
+    assert ExecutorDiagnosis("e", {"lift"}).status(state).level == OK
 
 
 def test_a_past_fault_is_not_reported_again_but_stays_in_the_values():
@@ -152,6 +178,8 @@ def test_errors_come_before_warnings():
         ),
         ({"inference_delay": 0, "execution_horizon": 0, "within_budget": False}, OK, "chunks/s"),
         ({"rate": 2.0}, WARN, "2.0 chunks/s instead of 5.0"),
+        ({"rate": 0.0}, WARN, "no chunks are made"),
+        ({"rate": 0.0, "inference_delay": 0}, OK, "0.0 chunks/s"),
         ({"inputs": inputs(front_age=1.5)}, ERROR, "front is 1.5 s old"),
         (
             {"inputs": inputs(front_age=-1.0, front_count=0)},
@@ -179,6 +207,11 @@ def test_the_status_of_the_policy_names_the_cause(changes, level, text):
     status = PolicyDiagnosis("policy_node").status(policy(**changes), max_image_age=0.3)
     assert (status.level, status.name) == (level, "policy_node: inference")
     assert text in status.message
+
+
+def test_a_policy_without_an_instruction_says_that_it_waits():
+    status = PolicyDiagnosis("p").status(policy(rate=0.0), max_image_age=0.3, idle=True)
+    assert (status.level, status.message) == (OK, "waiting for an instruction")
 
 
 def test_the_values_of_the_policy_are_shown():
@@ -245,11 +278,13 @@ def test_underruns_and_limited_chunks_that_go_on_are_logged_once_each():
     diagnosis = ExecutorDiagnosis("e")
     logged = []
     for i in range(1, 8):
-        diagnosis.status(executor(underruns=4 * i, limited_chunks=(i, 0)))
+        diagnosis.status(
+            executor(underruns=4 * i, limited_chunks=(i, 0), limit_deviation=(0.12, 0.0))
+        )
         logged += diagnosis.to_log
     assert len(logged) == 2
     assert logged[0].startswith("no chunk came in time: the robot stops between chunks (12 times")
-    assert logged[1].startswith("limits changed chunks of pan: the robot does not move as the")
+    assert logged[1].startswith("limits change the motion of pan by 0.12: the robot does not")
 
 
 @pytest.mark.parametrize(

@@ -223,6 +223,7 @@ def test_an_executor_state_is_sent_with_all_its_fields():
         joint_names=("a", "b"),
         splice_discontinuity=(0.1, 0.2),
         limited_chunks=(3, 4),
+        limit_deviation=(0.01, 0.02),
         latched=True,
         hold=True,
         control_source=ControlSource.HOLD,
@@ -240,6 +241,7 @@ def test_an_executor_state_is_sent_with_all_its_fields():
     assert (msg.reason_code, msg.latched) == (ExecutorStateMsg.REASON_NO_CHUNK, True)
     assert (msg.control_source, msg.intervention_id) == (ExecutorStateMsg.SOURCE_HOLD, 6)
     assert (list(msg.splice_discontinuity), list(msg.limited_chunks)) == ([0.1, 0.2], [3, 4])
+    assert list(msg.limit_deviation) == [0.01, 0.02]
     assert (msg.session, msg.chunk_id, msg.step, msg.time_until_braking) == (
         "a session",
         7,

@@ -6,12 +6,21 @@ import threading
 import pytest
 import rclpy
 from rcl_interfaces.srv import GetParameters
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rosgraph_msgs.msg import Clock
 from std_msgs.msg import String
 from support.policy_stage import wait_until
 
-from groot_ros.bridge.rclpy_patches import HAS_RECEPTION_TIME, FrugalExecutor, deliver, poll
+from groot_ros.bridge.messages import ns_to_time
+from groot_ros.bridge.rclpy_patches import (
+    HAS_RECEPTION_TIME,
+    ClockThread,
+    FrugalExecutor,
+    deliver,
+    poll,
+)
 
 pytestmark = pytest.mark.ros
 
@@ -40,7 +49,7 @@ def counting(kind):
             self.waits += entity is self.timer
             return super().can_execute(entity)
 
-    return Counting()
+    return Counting
 
 
 def spin_until(executor, done):
@@ -73,8 +82,8 @@ def waits_per_callback(executor, node):
 
 
 def test_it_waits_once_for_each_callback_and_rclpy_twice(node):
-    assert waits_per_callback(counting(FrugalExecutor), node) == pytest.approx(1.0, abs=0.2)
-    assert waits_per_callback(counting(SingleThreadedExecutor), node) > 1.7
+    assert waits_per_callback(counting(FrugalExecutor)(), node) == pytest.approx(1.0, abs=0.2)
+    assert waits_per_callback(counting(SingleThreadedExecutor)(), node) > 1.7
 
 
 def test_a_busy_node_answers_the_services_of_rclpy(node):
@@ -173,3 +182,57 @@ def test_a_polled_subscription_that_nobody_asks_is_served_by_the_executor(node):
     publisher.publish(String(data="one"))
     spin_until(executor, lambda: received == ["one"])
     executor.shutdown()
+
+
+@pytest.fixture
+def node_on_sim_time(ros_domain):
+    rclpy.init()
+    node = Node("simulated", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    yield node
+    node.destroy_node()
+    rclpy.shutdown()
+
+
+@pytest.mark.parametrize("kind", [FrugalExecutor, MultiThreadedExecutor])
+def test_the_clock_advances_without_waking_the_executor_and_timers_follow_it(
+    node_on_sim_time, kind
+):
+    node, ended, fired = node_on_sim_time, threading.Event(), []
+    clock = ClockThread(node)
+    timer = node.create_timer(0.1, lambda: fired.append(node.get_clock().now().nanoseconds))
+    executors = []
+
+    def spin():
+        # In the thread that creates it, as FrugalExecutor requires.
+        executor = counting(kind)()
+        executor.timer = timer
+        executor.add_node(node)
+        executors.append(executor)
+        while not ended.is_set():
+            executor.spin_once(timeout_sec=1.0)
+        executor.shutdown()
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    publisher = node.create_publisher(Clock, "/clock", 1)
+    wait_until(lambda: publisher.get_subscription_count() == 1 and executors, "it is subscribed")
+    for step in range(1, 101):
+        now_ns = 1_000_000_000 + step * 4_000_000
+        publisher.publish(Clock(clock=ns_to_time(now_ns)))
+        wait_until(lambda now=now_ns: node.get_clock().now().nanoseconds == now, "it is read")
+    wait_until(lambda: len(fired) >= 3, "the timer is called")
+    waits = executors[0].waits
+    ended.set()
+    executors[0].wake()
+    spinning.join(TIMEOUT)
+    clock.stop()
+    assert 3 <= len(fired) <= 5
+    # A timer costs up to three waits, its creation and those of the entities a few more.
+    assert waits < 40
+
+
+def test_without_sim_time_there_is_no_thread_for_the_clock(node):
+    threads = threading.active_count()
+    clock = ClockThread(node)
+    assert threading.active_count() == threads
+    clock.stop()

@@ -120,6 +120,21 @@ def test_the_exit_report_names_the_signal_of_a_killed_node(supervise, lines: Lin
     assert "killed by SIGKILL" in supervisor.exit_report(dead)
 
 
+def test_a_process_that_ended_can_be_forgotten_and_the_others_keep_running(
+    supervise, lines: Lines
+) -> None:
+    supervisor = supervise(StandIn("policy_node", 1), StandIn("sim_robot_node", 2))
+    lines.wait_for("policy_node ready")
+    lines.wait_for("sim_robot_node ready")
+    policy, robot = supervisor.running
+    policy.process.kill()
+    policy.process.wait(60)
+    assert supervisor.dead() is policy
+    supervisor.forget(policy)
+    assert supervisor.dead() is None
+    assert robot.process.poll() is None
+
+
 def test_the_executor_has_stopped_before_the_policy_and_the_policy_before_the_robot(
     supervise, lines: Lines
 ) -> None:

@@ -142,16 +142,18 @@ def test_a_closed_terminal_leaves_a_finished_bag(ros_domain, tmp_path):
         assert "recording into" in process.stdout.readline()
         process.send_signal(signal.SIGHUP)
         process.stdout.read()
-    assert process.returncode == 0
+    # Nothing was recorded.
+    assert process.returncode == 1
     assert read_contents(tmp_path / "bag").finished
 
 
 @pytest.mark.ros
-def test_record_with_a_duration_leaves_a_bag_and_status_0(ros_domain, tmp_path):
+def test_recording_nothing_at_all_leaves_a_bag_and_status_1(ros_domain, tmp_path):
     options = ["--out", str(tmp_path / "bag"), "--topics", "nothing", "--duration", "0.5"]
     ended = record(*options)
-    assert ended.returncode == 0, ended.stdout
+    assert ended.returncode == 1, ended.stdout
     assert "nothing was received on /nothing" in ended.stdout
+    assert "nothing was recorded: are the names of the topics right?" in ended.stdout
     assert read_contents(tmp_path / "bag").count == 0
 
 

@@ -5,6 +5,7 @@ Regressions pinned: a demo that passes although the robot does not move.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from groot_ros.cli.demo import clear_results
+from groot_ros.core import ExecutorStatus
+from groot_ros.evaluation.run_log import open_bag, read_run
 
 
 def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -31,6 +34,41 @@ def test_the_demo_moves_the_robot_and_writes_table_pictures_and_bag(tmp_path: Pa
     for file in ("cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log"):
         assert (tmp_path / "demo" / file).stat().st_size > 0, file
     assert (tmp_path / "demo" / "bag" / "metadata.yaml").is_file()
+    # Not a terminal: lines, without a bar that is drawn again and again.
+    assert "\r" not in ended.stdout + ended.stderr
+    assert re.search(r"^4 of 12 s: \d+ chunks, the last \d+ ms old, ", ended.stdout, re.MULTILINE)
+    assert_all_were_ok(tmp_path / "demo" / "bag")
+
+
+def assert_all_were_ok(bag: Path) -> None:
+    """Assert that every status was OK at some time while chunks were executed.
+
+    Only a run without rejections and underruns is healthy: on a loaded machine, warnings about late
+    chunks and images are right. test/bridge/test_diagnosis_of_a_run.py does not depend on the load.
+    """
+    levels: dict[str, set[int]] = {}
+    executing = False
+    with open_bag(bag) as (reader, types):
+        topics = ("/diagnostics", "/executor_state")
+        connections = [c for c in reader.connections if c.topic in topics]
+        for connection, _, raw in reader.messages(connections=connections):
+            message = types.deserialize_cdr(raw, connection.msgtype)
+            if connection.topic == "/executor_state":
+                executing = executing or message.status == ExecutorStatus.RUNNING
+            elif executing:
+                for status in message.status:
+                    levels.setdefault(status.name, set()).add(status.level)
+    assert set(levels) == {
+        "policy_node: inference",
+        "executor_node: motion",
+        "executor_node: timing",
+        "sim_robot_node: arm_controller",
+        "sim_robot_node: gripper_controller",
+    }
+    counts = read_run(bag).counts
+    late = counts.observations_rejected.total + counts.chunks_rejected.total
+    if not late and not counts.chunks.total["underruns"]:
+        assert {name for name, seen in levels.items() if 0 not in seen} == set()
 
 
 @pytest.mark.ros

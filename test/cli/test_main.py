@@ -10,7 +10,7 @@ import pytest
 
 from groot_ros.bringup.arguments import resolve
 from groot_ros.cli.main import main, make_parser, verb_names
-from groot_ros.cli.up import launch_values
+from groot_ros.cli.up import instruction_hints, launch_values
 
 
 @pytest.mark.parametrize("verb", verb_names())
@@ -36,17 +36,10 @@ def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
 
 
 def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
-    assert verb_names() == (
-        "bag",
-        "contract",
-        "demo",
-        "doctor",
-        "engine",
-        "infer",
-        "inspect",
-        "report",
-        "up",
-    )
+    assert set(verb_names()) == {
+        *("bag", "contract", "demo", "doctor", "engine", "foxglove", "infer", "inspect", "report"),
+        *("say", "stop", "hold", "release", "estop", "resume", "reset", "step", "status", "up"),
+    }
 
 
 def test_a_wrong_verb_is_rejected_with_the_list(capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,3 +90,44 @@ def test_report_rejects_a_directory_that_is_not_a_bag(
 def test_a_demo_of_zero_seconds_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--seconds", "0"]) == 2
     assert "--seconds must be from 1 to 3600" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [[], ["bag"], ["contract"], ["engine"]])
+def test_without_a_verb_or_an_action_the_help_is_printed(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+    printed = capsys.readouterr()
+    assert "examples:" in printed.out
+    assert printed.err == ""
+
+
+def test_an_operator_command_loads_neither_torch_nor_other_verbs() -> None:
+    code = (
+        "import sys; from groot_ros.cli.main import main\n"
+        "status = main(['say', ' '])\n"
+        "loaded = {'torch', 'mujoco', 'textual', 'groot_ros.cli.demo', 'groot_ros.cli.infer'}\n"
+        "assert not loaded & set(sys.modules), loaded & set(sys.modules)\n"
+        "sys.exit(status)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.returncode == 2
+    assert shown.stderr == (
+        "groot-ros say: the instruction is empty, which stops: use groot-ros stop\n"
+    )
+
+
+def test_a_timeout_that_is_no_time_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
+    for value in ("nan", "0", "soon"):
+        with pytest.raises(SystemExit, match="2"):
+            main(["stop", "--timeout", value])
+        assert f"must be from 0 to 3600 s, not '{value}'" in capsys.readouterr().err
+
+
+def test_up_names_the_command_that_gives_an_instruction() -> None:
+    (line,) = instruction_hints("left", simulated=False, checkpoint="my_checkpoint")
+    assert line.endswith("groot-ros say pick up the cube --namespace left")
+    line, known = instruction_hints("", simulated=True, checkpoint="")
+    assert line.endswith("groot-ros say touch the red cube")
+    assert known.endswith("touch the red cube, touch the green cube, touch the blue cube, go home")
+    assert len(instruction_hints("", simulated=True, checkpoint="my_checkpoint")) == 1

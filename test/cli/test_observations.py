@@ -24,10 +24,13 @@ from groot_ros.cli.observations import (
     full_topic,
     gather,
     image_size,
+    observation_at,
     robot_namespace,
 )
+from groot_ros.core import s_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.policy import Policy
+from groot_ros.processing.observation_file import read_observation, save_observation
 from groot_ros.robot import load_contract
 
 START = 1_700_000_000_000_000_000
@@ -131,6 +134,31 @@ def test_a_bag_gives_the_observations_of_the_policy_node(tmp_path: Path, policy:
     assert [o.stamp_ns for o in chosen] == [found[0].stamp_ns, found[-1].stamp_ns]
     assert source == str(bag)
     assert all(policy.encode(o)[0]["input_ids"].size for o in chosen)
+
+
+def test_an_observation_at_a_time_of_a_bag_can_be_saved_and_read_again(
+    tmp_path: Path, policy: Policy
+) -> None:
+    assert policy.robot is not None
+    bag = write_bag(tmp_path / "bag", joints=tuple(policy.robot.joints))
+    every = list(from_bag(bag, policy))
+    found = observation_at(bag, policy, 0.4, instruction="look")
+    assert found.stamp_ns == next(o.stamp_ns for o in every if o.stamp_ns >= START + s_to_ns(0.4))
+    assert every[0].stamp_ns < found.stamp_ns < every[-1].stamp_ns
+    save_observation(found, tmp_path / "seen.npz")
+    again = read_observation(tmp_path / "seen.npz")
+    assert again.instruction == "look"
+    for name, image in found.images.items():
+        np.testing.assert_array_equal(np.squeeze(again.images[name]), np.squeeze(image))
+    for name, state in found.state.items():
+        np.testing.assert_array_equal(np.squeeze(again.state[name]), np.squeeze(state))
+
+
+def test_a_time_after_the_end_of_a_bag_is_an_error(tmp_path: Path, policy: Policy) -> None:
+    assert policy.robot is not None
+    bag = write_bag(tmp_path / "bag", joints=tuple(policy.robot.joints))
+    with pytest.raises(ValueError, match=r"no observation at 60 s or later; it lasts"):
+        observation_at(bag, policy, 60.0)
 
 
 def test_the_error_names_the_joint_that_a_bag_lacks(tmp_path: Path, policy: Policy) -> None:

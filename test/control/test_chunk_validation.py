@@ -189,3 +189,34 @@ def test_late_chunks_of_the_live_session_keep_it_live(validator):
     check(validator, sway_chunk(0.0, id=1), at=0.1)
     assert check(validator, sway_chunk(-10.0, id=2), at=1.0) == "too_old"
     assert check(validator, sway_chunk(1.1, id=1, session="b"), at=1.2) == "second_policy"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [({"id": 5}, {"id": 4}), ({"id": 5}, {"id": 2_000_000}), ({"episode": 3}, {"episode": 2})],
+    ids=["older", "far ahead", "earlier episode"],
+)
+def test_a_rejection_for_the_order_names_the_way_out(validator, first, second):
+    accepted = sway_chunk(0.0, **first)
+    assert validator.check(accepted, EPOCH_NS, ExecutorConfig()) is None
+    validator.accept(accepted)
+    rejection = validator.check(sway_chunk(0.0, **second), EPOCH_NS, ExecutorConfig())
+    assert rejection.reason in ("out_of_order", "old_episode")
+    assert "call ~/reset of the executor (groot-ros reset)" in rejection.detail
+
+
+def test_the_instruction_that_is_followed_is_known_from_chunks_and_stops(validator):
+    assert validator.instruction == (0, "")
+    validator.set_instruction("")
+    assert validator.instruction == (0, "")
+    chunk = sway_chunk(0.0, id=1, instruction="touch red", instruction_id=3)
+    validator.check(chunk, EPOCH_NS, ExecutorConfig())
+    validator.accept(chunk)
+    assert validator.instruction == (3, "touch red")
+    validator.set_instruction("\u200b")
+    assert validator.instruction == (3, "")
+    validator.set_instruction("touch blue", 4)
+    assert validator.instruction == (4, "touch blue")
+    validator.end_session("a")
+    validator.check(sway_chunk(0.0, session="b"), EPOCH_NS, ExecutorConfig())
+    assert validator.instruction == (0, "")

@@ -138,6 +138,9 @@ def test_limited_chunks_are_counted_per_joint(bench):
     values[8:, 2] += 0.4
     bench.give(chunk(values, bench.t))
     assert tuple(np.subtract(bench.state.limited_chunks, before)) == (0, 0, 1, 0)
+    first, second, third, fourth = bench.state.limit_deviation
+    assert (first, second, fourth) == (0.0, 0.0, 0.0)
+    assert 0.3 < third < 0.45
 
 
 def test_shadow_mode_reports_everything_and_commands_nothing():
@@ -147,6 +150,8 @@ def test_shadow_mode_reports_everything_and_commands_nothing():
         assert bench.give(sway_chunk(bench.t)) is None
         bench.run(0.2)
     assert bench.state.shadow
+    assert bench.state.reason == "executing a chunk (shadow)"
+    assert bench.executor.status(bench.now_ns)[2] == bench.state.reason
     assert bench.state.accepted == 3
     assert bench.updates
     assert all(u.trajectories == () for _, u in bench.updates)

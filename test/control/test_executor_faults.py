@@ -158,6 +158,17 @@ def test_a_forward_jump_of_the_clock_drops_all_motion(bench):
     assert bench.updates[-1][1].timeline.start_ns > bench.now_ns - s_to_ns(0.1)
 
 
+def test_a_shorter_jump_that_the_caller_has_seen_drops_all_motion_and_is_not_latched(bench):
+    bench.t += 0.5
+    bench.executor.record_clock_jump(bench.now_ns, "the clock jumped 0.5 s ahead")
+    state = bench.state
+    assert (state.status, state.reason_code, state.latched) == (HOLDING, "CLOCK_JUMP", False)
+    assert state.reason == "the clock jumped 0.5 s ahead: waiting for a new chunk"
+    assert bench.executor.receive(sway_chunk(bench.t - 0.1), bench.now_ns).reason == "before_stop"
+    bench.run(0.05)
+    assert bench.give(sway_chunk(bench.t)) is None
+
+
 def test_a_short_stall_is_not_a_jump_of_the_clock(bench):
     bench.t += 0.25
     bench.run(0.01)

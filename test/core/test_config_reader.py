@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON and YAML read key by key: each error names the file and the key."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from groot_ros.core.config_reader import CheckpointError, ConfigError, Fields, unreadable
+from groot_ros.core.config_reader import (
+    CheckpointError,
+    ConfigError,
+    Fields,
+    unreadable,
+)
+from groot_ros.core.printable import printable
 
 
 class RobotError(ConfigError):
@@ -147,3 +154,53 @@ def test_an_integer_that_other_libraries_cannot_hold_is_rejected(tmp_path):
     file.write_text(f"width: {10**30}")
     with pytest.raises(ConfigError, match="'width' must be at most 9007199254740992"):
         Fields.read(file).integer("width")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("velocity: 1:30", "line 1, column 11: 1:30 is a number in base 60 in YAML"),
+        ("a: 1\nrate: 010", "line 2, column 7: 010 is a number in base 8 in YAML"),
+        ("a: 1:30.5", "1:30.5 is a number in base 60"),
+        ("joints: {no: 1}", "line 1, column 10: no means false in YAML: put it in quotes"),
+        ("joints: [a, on]", "on means true in YAML: put it in quotes"),
+    ],
+)
+def test_what_yaml_reads_otherwise_than_people_is_an_error_with_its_place(text, message):
+    with pytest.raises(ConfigError) as error:
+        Fields.parse(text, "arm.yaml", syntax="yaml", error_type=ConfigError)
+    assert message in str(error.value)
+
+
+def test_quoted_words_and_ordinary_numbers_stay_what_they_are():
+    text = "{'no': [\"on\", '1:30'], a: 0, b: -0.5, c: 0x10, d: true, e: yes, f: 1e3}"
+    value = Fields.parse(text, "arm.yaml", syntax="yaml").value
+    assert value == {
+        "no": ["on", "1:30"],
+        "a": 0,
+        "b": -0.5,
+        "c": 16,
+        "d": True,
+        "e": True,
+        "f": "1e3",
+    }
+
+
+def test_a_pipe_is_rejected_without_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / "arm.yaml")
+    with pytest.raises(ConfigError, match="is a device, a pipe or a socket, not a file"):
+        Fields.read(tmp_path / "arm.yaml", error_type=ConfigError)
+
+
+def test_a_file_of_50_mb_is_rejected_before_it_is_read(tmp_path):
+    file = tmp_path / "arm.yaml"
+    with file.open("wb") as opened:
+        opened.truncate(50_000_000)
+    with pytest.raises(ConfigError, match=r"50,000,000 bytes, at most 1,000,000 characters"):
+        Fields.read(file, error_type=ConfigError)
+
+
+def test_a_text_for_the_log_is_one_line_escaped_and_cut():
+    assert printable("\x1b[2J\x1b[31m\nfake line") == r"\x1b[2J\x1b[31m\nfake line"
+    assert len(printable("x" * 100_000)) == 200
+    assert printable("schön, ロボット") == "schön, ロボット"

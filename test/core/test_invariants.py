@@ -63,3 +63,10 @@ def test_an_array_is_copied_and_read_only():
     assert kept.tolist() == [1.0, 2.0]
     with pytest.raises(ValueError, match="read-only"):
         kept[0] = 5.0
+
+
+def test_text_of_a_message_in_the_detail_cannot_forge_a_line_of_the_log():
+    error = MalformedError("unknown_encoding", "'\x1b[2J\nfake line" + "x" * 100_000)
+    assert error.detail.startswith(r"'\x1b[2J\nfake line")
+    assert len(error.detail) == 1000
+    assert "\n" not in str(error)

@@ -10,9 +10,9 @@ from PIL import Image as Picture
 from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.cli.main import main
-from groot_ros.evaluation import pictures
+from groot_ros.evaluation import pictures, report
 from groot_ros.evaluation.run_log import read_frames, read_run
-from groot_ros.msg import ActionChunk, ActionGroup
+from groot_ros.msg import ActionChunk, ActionGroup, ExecutorState, Instruction
 
 ORANGE = (250, 120, 10)
 GREY = (77, 77, 77)
@@ -83,11 +83,12 @@ def test_a_bag_with_cameras_of_several_encodings_is_reported(bag_of, capsys) -> 
 
     bag = bag_of([*at(0.0), *at(1.0), *at(2.0)])
     assert main(["report", str(bag)]) == 0
-    report = bag.with_name("bag_report")
-    names = sorted(path.name for path in report.iterdir())
+    out = bag.with_name("bag_report")
+    names = sorted(path.name for path in out.iterdir())
     assert names == ["cameras.png", "joints.png", "run.webp", "table.txt"]
     told = capsys.readouterr()
     assert "/depth: an image cannot be shown: unknown_encoding: '16UC1'" in told.err
+    assert told.out.splitlines()[-1] == f"results in {out}/: " + ", ".join(names)
     assert read_run(bag).images == 9
 
 
@@ -108,3 +109,85 @@ def test_a_joint_is_shown_in_the_unit_of_the_chunks(bag_of, capsys, monkeypatch)
         ["wheel", "0.00", "rad", "-"],
     ]
     assert labels == ["lift\n[m]", "pan\n[rad]", "wheel\n[rad]"]
+
+
+def test_files_of_an_earlier_report_are_not_listed(bag_of, tmp_path, capsys) -> None:
+    out = tmp_path / "report"
+    out.mkdir()
+    (out / "run.webp").write_text("of another run")
+    bag = bag_of([("/joint_states", 1.0, joint_state(lift=0.1))])
+    assert main(["report", str(bag), "--out", str(out)]) == 0
+    assert capsys.readouterr().out.endswith(f"results in {out}/: joints.png, table.txt\n")
+    assert not (out / "run.webp").exists()
+
+
+def test_a_recording_that_does_not_exist_is_said_to_be_missing(tmp_path, capsys) -> None:
+    assert main(["report", str(tmp_path / "none")]) == 2
+    assert f"{tmp_path / 'none'} does not exist" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_joint_states_for_views_are_not_taken_for_measurements(bag_of) -> None:
+    sent = [
+        (topic, 1.0, joint_state(lift=position))
+        for topic, position in (
+            ("/left/joint_states", 0.1),
+            ("/left/committed_joint_states", 0.5),
+            ("/left/proposed_joint_states", 0.9),
+        )
+    ]
+    assert read_run(bag_of(sent)).joints["lift"][:, 1].tolist() == [0.1]
+
+
+def test_instruction_changes_and_limits_are_drawn_in_joints_png(bag_of, monkeypatch) -> None:
+    told = [(1.0, "pick"), (2.0, "pick"), (3.0, ""), (4.0, "place")]
+    sent = [("/active_instruction", t, Instruction(text=text)) for t, text in told]
+    sent += [("/joint_states", t, joint_state(lift=t / 10)) for t in (0.0, 5.0)]
+    bag = bag_of(sent)
+    log = read_run(bag)
+    assert log.instructions == [(1.0, "pick"), (3.0, ""), (4.0, "place")]
+    assert [log.instruction_at(t) for t in (0.5, 2.5, 3.5, 9.0)] == ["", "pick", "", "place"]
+    drawn: dict[str, list] = {"axvline": [], "annotate": [], "axhline": [], "text": []}
+
+    def spy(name):
+        original = getattr(pictures.Axes, name)
+
+        def record(axis, value, *others, **options):
+            drawn[name].append(others[1] if name == "text" else value)
+            return original(axis, value, *others, **options)
+
+        monkeypatch.setattr(pictures.Axes, name, record)
+
+    for name in drawn:
+        spy(name)
+    pictures.joint_curves(log, bag / "joints.png", {"lift": (-3.0, 0.55)})
+    assert drawn["annotate"] == ["pick", "no instruction", "place"]
+    assert drawn["axvline"] == [1.0, 3.0, 4.0]
+    # The motion ends at 0.5 rad; the other limit is far from it, but both are named.
+    assert drawn["axhline"] == [0.55]
+    assert drawn["text"] == ["limits\n-3.00\n0.55"]
+
+
+def test_a_frame_gets_its_caption_below_and_is_not_covered() -> None:
+    frame = np.full((40, 120, 3), 200, dtype=np.uint8)
+    shown = np.asarray(pictures.captioned(frame, ("1.0 s  pick \u2603", "running")))
+    assert shown.shape == (40 + 2 * 13, 120, 3)
+    assert (shown[:40] == frame).all()
+    assert (shown[40:53] > 128).any()
+    assert (shown[53:] > 128).any()
+
+
+def test_the_animation_shows_instruction_and_status(bag_of, tmp_path, monkeypatch) -> None:
+    captions = []
+    monkeypatch.setattr(report, "animation", lambda _frames, lines, *_: captions.extend(lines))
+    state = ExecutorState(
+        joint_names=["pan"], status=ExecutorState.HOLDING, splice_discontinuity=[0.0]
+    )
+    state.limit_deviation = [0.0]
+    sent = [("/front", t / 10, image("rgb8", bytes(ORANGE))) for t in range(31)]
+    sent += [("/active_instruction", 1.0, Instruction(text="pick"))]
+    sent += [("/executor_state", 2.0, state)]
+    report.write_report(bag_of(sent), tmp_path / "report")
+    assert captions[0] == ("0.0 s  no instruction", "")
+    assert captions[12] == ("1.5 s  pick", "")
+    assert captions[20] == ("2.5 s  pick", "holding")

@@ -90,7 +90,7 @@ def test_a_bag_without_its_data_is_one_line(bag: Path, capsys) -> None:
 def test_a_bag_that_ends_early_is_one_line(bag: Path, capsys) -> None:
     data = (bag / "bag.mcap").read_bytes()
     (bag / "bag.mcap").write_bytes(data[:-40])
-    assert f"bag {bag} cannot be read: " in rejected(bag, capsys)
+    assert f"bag {bag} was not closed properly; try groot-ros bag recover" in rejected(bag, capsys)
 
 
 def test_damage_that_shows_only_in_the_messages_is_one_line(bag: Path, capsys) -> None:

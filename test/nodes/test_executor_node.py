@@ -11,6 +11,7 @@ from lifecycle_msgs.msg import State, Transition
 from support.executor_stage import CONTRACT, ExecutorStage
 from support.policy_stage import wait_until
 
+from groot_ros.bridge import qos
 from groot_ros.bridge.controllers.joint_trajectory_controller import reference_of, state_topic
 from groot_ros.bridge.messages import ns_to_time, time_to_ns, timeline_from_msg
 from groot_ros.control import Update
@@ -566,3 +567,34 @@ def test_a_stalled_clock_is_reported_and_ends_running(stage):
     on.give()
     on.set_time(start + s_to_ns(0.12))
     on.states.wait(lambda s: s.status == ExecutorState.RUNNING, after=len(on.states) - 1)
+
+
+def test_a_stop_by_service_is_reported_while_the_policy_goes_on_and_ends_with_its_instruction(on):
+    first = {"instruction": "touch red", "instruction_id": 1}
+    on.give(**first)
+    on.states.wait(lambda s: (s.instruction, s.instruction_id) == ("touch red", 1))
+    assert on.trigger("stop").message == "stopped: the next instruction may move it"
+    stopped = on.states.wait(lambda s: s.reason_code == ExecutorState.REASON_NO_INSTRUCTION)
+    assert (stopped.instruction, stopped.instruction_id) == ("", 1)
+    policy = PolicyStatus(lifecycle=State.PRIMARY_STATE_ACTIVE, session="a", **first)
+    publisher = on.observer.create_publisher(PolicyStatus, "policy_status", qos.LATCHED)
+    on.observer.create_timer(0.1, lambda: publisher.publish(policy))
+    reported = on.states.wait(lambda s: s.instruction_mismatch)
+    assert (
+        "the policy follows 'touch red', the executor is stopped" in reported.instruction_mismatch
+    )
+    on.give(**first)
+    on.states.wait(lambda s: any(r.code == "instruction_ended" for r in s.rejections))
+    on.publish_active_instruction("touch red", "a")
+    seen = len(on.states)
+    on.states.wait(
+        lambda s: s.instruction == "touch red" and not s.instruction_mismatch, after=seen
+    )
+    on.give(**first)
+    on.states.wait(lambda s: s.accepted == 2)
+
+
+def test_the_answer_to_reset_says_that_motion_resumes(on):
+    assert "it moves again with the next chunk" in on.trigger("reset").message
+    assert on.switch("hold", True).success
+    assert "it stays stopped: the operator holds" in on.trigger("reset").message

@@ -131,7 +131,15 @@ def test_a_restarted_executor_begins_at_the_measured_state(running):
     assert running.steps_since(running.began_ns).step < STEP
 
 
-@pytest.mark.parametrize(("jump", "reason"), [(-20.0, "clock went back"), (20.0, "s ahead")])
+@pytest.mark.parametrize(
+    ("jump", "reason"),
+    [
+        (-20.0, "clock went back"),
+        (20.0, "the clock jumped 20.0 s ahead"),
+        (0.5, "the clock jumped 0.5 s ahead"),
+        (0.9, "the clock jumped 0.9 s ahead"),
+    ],
+)
 def test_a_clock_that_jumps_stops_the_robot_until_the_next_chunk(stage, jump, reason):
     stage.start_executor(use_sim_time="true")
     stage.run()

@@ -6,6 +6,7 @@ import threading
 import pytest
 import rclpy
 from rclpy.executors import MultiThreadedExecutor
+from rclpy.parameter import Parameter
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from support.policy_stage import wait_until
@@ -79,3 +80,15 @@ def test_a_service_of_a_node_that_shuts_down_answers_that_it_did_nothing(node):
     answer = future.result()
     assert (answer.success, answer.message) == (False, "the node is shutting down")
     assert done == []
+
+
+def test_an_unknown_parameter_is_named_with_the_one_that_may_be_meant(node):
+    node.declare_parameter("rate_hz", 5.0)
+    (result,) = node.set_parameters([Parameter("rate_hz", value=6.0)])
+    assert result.successful
+    for name, hint in (("rate_hx", "; did you mean rate_hz?"), ("nope", "")):
+        result = node.set_parameters_atomically([Parameter(name, value=1.0)])
+        assert (result.successful, result.reason) == (
+            False,
+            f"ending has no parameter {name}{hint}",
+        )

@@ -155,7 +155,7 @@ def test_autostart_activates_and_returns_false_if_it_cannot(make):
     assert not make("start").autostart()
 
 
-def test_an_impossible_transition_by_service_is_rejected_and_the_node_continues(make):
+def test_an_impossible_transition_by_service_is_rejected_and_the_node_continues(make, capfd):
     node = make()
     client_node = rclpy.create_node("client")
     client = client_node.create_client(ChangeState, "recorded/change_state")
@@ -172,6 +172,11 @@ def test_an_impossible_transition_by_service_is_rejected_and_the_node_continues(
 
     assert not change(Transition(id=Transition.TRANSITION_ACTIVATE))
     assert not change(Transition(label="no such transition"))
+    written = capfd.readouterr().err
+    for name in ("activate", "no such transition"):
+        line = f"rejected: {name} is not possible while unconfigured; possible: configure, shutdown"
+        assert written.count(line) == 1
+    assert "rcl_lifecycle" not in written
     assert node.calls == []
     assert change(Transition(id=Transition.TRANSITION_CONFIGURE))
     assert change(Transition(label="activate"))

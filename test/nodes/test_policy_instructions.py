@@ -12,6 +12,8 @@ from support.policy_stage import (
     wait_until,
 )
 
+from groot_ros.bridge import qos
+from groot_ros.msg import ExecutorState
 from groot_ros.nodes import instruction_channel
 
 pytestmark = pytest.mark.ros
@@ -25,8 +27,10 @@ def stage(ros_domain):
 def test_without_an_instruction_nothing_is_inferred_and_the_first_one_begins(stage):
     policy = ScriptedPolicy()
     on = active(stage, policy, instruction="''")
-    on.rejected("no_instruction")
+    on.idles()
     assert not policy.observations
+    # Nothing was rejected: no observation was wanted.
+    assert not any(status.rejections for status in on.statuses.all())
     on.instruction.publish(String(data="pick the cube"))
     chunk = on.chunks.wait()
     assert (chunk.instruction_id, chunk.instruction) == (1, "pick the cube")
@@ -94,7 +98,7 @@ def test_an_empty_instruction_stops_the_chunks_until_the_next_one(stage):
     response = on.instruct("")
     assert (response.success, response.instruction_id) == (True, 2)
     stopped_at = len(on.chunks)
-    on.rejected("no_instruction")
+    on.idles()
     # A chunk in transit may still have arrived, but it is of the old instruction.
     assert all(m.instruction_id == 1 for m in on.chunks.all()[stopped_at:])
     on.instruct("go on")
@@ -171,3 +175,39 @@ def test_each_activation_is_a_new_session(stage):
     assert on.activate()
     chunk = on.chunks.wait(lambda m: m.session != first)
     assert (chunk.id, chunk.episode) == (1, 0)
+
+
+def test_the_reason_of_a_rejected_instruction_is_in_the_status_until_the_next_is_followed(stage):
+    on = active(stage)
+    on.chunks.wait()
+    on.instruction.publish(String(data="a" * 2001))
+    rejected = on.statuses.wait(lambda s: s.instruction_rejection)
+    assert rejected.instruction_rejection.startswith("bad_instruction: the instruction has 2001 ch")
+    assert rejected.instruction == "pick the cube"
+    seen = len(on.statuses)
+    on.instruct("place it")
+    on.statuses.wait(lambda s: s.instruction == "place it", after=seen)
+    assert on.statuses.all()[-1].instruction_rejection == ""
+
+
+def test_the_same_instruction_by_service_is_published_again(stage):
+    """An executor that was stopped alone follows it again; its id stays the same."""
+    on = active(stage)
+    on.instruct("place it")
+    on.instructions.wait(lambda m: m.text == "place it")
+    seen = len(on.instructions)
+    assert on.instruct("place it").instruction_id == 2
+    again = on.instructions.wait(after=seen)
+    assert (again.text, again.instruction_id) == ("place it", 2)
+
+
+def test_an_executor_that_follows_another_instruction_is_reported(stage):
+    on = active(stage)
+    session = on.chunks.wait().session
+    state = ExecutorState(session=session, instruction="", instruction_id=1)
+    publisher = on.robot.node.create_publisher(ExecutorState, "executor_state", qos.LATCHED)
+    on.robot.node.create_timer(0.1, lambda: publisher.publish(state))
+    reported = on.statuses.wait(lambda s: s.instruction_mismatch)
+    assert "the executor is stopped (empty instruction)" in reported.instruction_mismatch
+    state.instruction = "pick the cube"
+    on.statuses.wait(lambda s: not s.instruction_mismatch, after=len(on.statuses))

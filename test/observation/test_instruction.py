@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The newest instruction applies, and each change of it has the next id."""
 
-from groot_ros.core import MAX_INSTRUCTION_LENGTH, instruction_problem
+import pytest
+
+from groot_ros.core import MAX_INSTRUCTION_LENGTH, instruction_problem, is_blank
 from groot_ros.observation.instruction import Instruction, InstructionBox
 
 
@@ -51,3 +53,21 @@ def test_control_characters_are_rejected_in_one_line():
         assert found.startswith("the instruction contains the control character '\\")
         assert "\n" not in found
         assert "\0" not in found
+
+
+@pytest.mark.parametrize(
+    "text", ["", " \t", "\u200b", "\ufeff\u2060 \u00ad", "\u3164", "\u2800", "\u0301", "\ufe0f"]
+)
+def test_an_instruction_without_a_visible_character_stops(text):
+    box = InstructionBox()
+    box.set("pick")
+    assert box.set(text)
+    assert box.current == Instruction(2, "")
+    assert box.current.stops
+
+
+@pytest.mark.parametrize(
+    "text", ["a\u200b", "\u4e2d", "\u0e01\u0e34", "1", "!", "\U0001f600", "\x00"]
+)
+def test_an_instruction_with_a_visible_character_is_one(text):
+    assert not is_blank(text)

@@ -14,6 +14,12 @@ def test_each_reason_is_logged_once_per_quiet_time_and_always_counted():
     assert counts.as_dict() == {"a": 3, "b": 1}
 
 
+def test_waiting_for_an_instruction_is_logged_but_not_counted():
+    counts = RejectionCounts(quiet_ns=100, once=("no_instruction",))
+    assert [counts.record_rejection("no_instruction", now) for now in (0, 200)] == [True, False]
+    assert counts.as_dict() == {}
+
+
 def test_a_reason_of_once_is_logged_again_only_after_rearm():
     counts = RejectionCounts(quiet_ns=100, once=("idle",))
     assert [counts.record_rejection("idle", now) for now in (0, 1000, 2000)] == [True, False, False]

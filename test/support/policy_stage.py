@@ -301,6 +301,10 @@ class PolicyStage:
     def reset(self):
         return self.call(Trigger, "policy_node/reset", Trigger.Request())
 
+    def idles(self) -> None:
+        """Wait until the node has logged that it waits for an instruction."""
+        self.logs.wait(lambda m: m.msg.startswith("no_instruction"))
+
     def rejected(self, reason: str) -> PolicyStatus:
         """Wait for a new status that counts this reason, and return it."""
         return self.statuses.wait(

@@ -3,7 +3,7 @@
 
 import argparse
 
-from groot_ros.cli import add_command
+from groot_ros.cli import add_actions, add_command
 from groot_ros.cli.engine import benchmark, build, calibrate, export, make, validate
 
 _EXAMPLES = """examples:
@@ -27,6 +27,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the parser of `groot-ros engine` and of its actions."""
     description = "Export a checkpoint, then build, validate and benchmark engines on this machine."
     parser = add_command(subparsers, "engine", description, _EXAMPLES)
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions = add_actions(parser)
     for action in (export, calibrate, build, validate, benchmark, make):
         action.add(actions)
