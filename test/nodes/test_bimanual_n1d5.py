@@ -16,17 +16,17 @@ REACH = 0.25
 
 @pytest.fixture
 def world(ros_domain, tmp_path):
-    world = World("bimanual", tmp_path / "checkpoint", rtc_mode="native")
+    world = World("bimanual", tmp_path / "checkpoint", **{"rtc.mode": "native"})
     yield world
     world.end()
 
 
 def statistics(contract, home):
-    """Return ranges around the rest position; grippers are 0 to 1 in the checkpoint's units."""
+    """Return ranges around the rest position; grippers are half open, 0 to 1 is their range."""
 
     def around(joints):
         ends = [
-            (0.0, 1.0) if contract.joints[j].gripper else (home[j] - REACH, home[j] + REACH)
+            (0.4, 0.6) if contract.joints[j].gripper else (home[j] - REACH, home[j] + REACH)
             for j in joints
         ]
         low, high = np.transpose(ends)
