@@ -101,14 +101,14 @@ def play_policy(seconds: float) -> dict[str, Any]:
     from groot_ros.nodes.policy_node import PolicyNode
 
     arrivals: list[tuple[str, int, int, int]] = []
-    check = policy_inputs.check_image
+    decoder = policy_inputs.checked_decoder
 
-    def note(msg: Image, stated: str = "") -> None:
+    def note(msg: Image, stated: str) -> Any:
         view, number = msg.header.frame_id.split()
         arrivals.append((view, int(number), time_to_ns(msg.header.stamp), time.time_ns()))
-        check(msg, stated)
+        return decoder(msg, stated)
 
-    policy_inputs.check_image = note  # type: ignore[assignment]
+    policy_inputs.checked_decoder = note
     given = {"checkpoint": "none", "robot": robot_path("so101"), "rate_hz": RATE_HZ}
     given["torch_threads"] = 1
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]

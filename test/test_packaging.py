@@ -94,5 +94,5 @@ def test_a_wheel_contains_the_data_files_and_needs_no_ament(tmp_path: Path) -> N
         "True",
         str(share / "checkpoints" / "so101_demo"),
         "ActionChunk.msg",
-        "diagnostics.yaml executor.yaml fastdds.xml groot_ros.rviz policy.yaml",
+        "diagnostics.yaml executor.yaml fastdds.xml fastdds_commands.xml groot_ros.rviz policy.yaml",
     ], ran.stderr

@@ -12,10 +12,15 @@ both. Engine "torch" runs the exact staged model; it is always measured, also se
 
     x torch      median ratio of this engine's time to that of "torch"; "torch / it" is the inverse
     GB           weights, keys and tables that one run reads; every denoising step reads its own
-    floor        shortest possible time on this machine: the larger of bytes / measured bandwidth
-                 and operations / measured speed of matrix products
-    share        floor / time; above 100 % the machine was busy when its speed was measured
+    bandwidth    floor: bytes / measured bandwidth
+    arithmetic   floor: operations / measured speed of matrix products
+    share        larger floor of each segment / time; above 100 % the machine was busy when its
+                 speed was measured
     difference   largest absolute difference from engine "torch" with the same weights and inputs
+
+Baselines, unless --engines is given: "eager" is the reference model with the vocabulary head that
+published code computes and discards, "reference" the same without that head, "compiled" the
+reference model under torch.compile with frozen weights (where a C++ compiler is installed).
 
 Engine "onnxruntime" is exported first, which takes minutes and as much disk space as the weights.
 TensorRT is measured separately, where it can be built: `groot-ros engine make`, then

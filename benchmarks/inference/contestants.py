@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Implementations of one stage of the model, each as a callable that runs it once."""
 
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -70,6 +71,43 @@ def reference(stage: str, case: BenchmarkCase) -> Run:
     return waiting(case.reference(), case.device)
 
 
+def eager(stage: str, case: Any) -> Run:
+    """Return a callable that runs the reference model as published code does.
+
+    The backbone then also computes the logits of the whole vocabulary for every token, which
+    nothing reads.
+    """
+    run = case.reference()
+    if stage != "backbone":
+        return waiting(run, case.device)
+    text = case.config.eagle.text
+    weight = torch.full((text.vocab_size, text.hidden_size), 0.01, device=case.device)
+    weight = weight.to(case.dtype)
+
+    def work() -> Tensor:
+        features = run()
+        torch.nn.functional.linear(features, weight)
+        return features
+
+    return waiting(work, case.device)
+
+
+def can_compile() -> bool:
+    """Return whether torch.compile finds a compiler for CPU code."""
+    return shutil.which("g++") is not None or shutil.which("clang++") is not None
+
+
+def compiled(stage: str, case: BenchmarkCase) -> Run:
+    """Return a callable that runs the reference model under torch.compile with frozen weights."""
+    from torch._inductor import config
+
+    torch.compiler.reset()
+    run = waiting(torch.compile(case.reference(), dynamic=False), case.device)
+    with config.patch(freezing=True):
+        run()
+    return run
+
+
 def cuda_graph(stage: str, case: BenchmarkCase) -> Run:
     """Return a callable that replays a stage recorded as a CUDA graph."""
     from groot_ros.runtime.graph_recorder import CudaGraphRecorder
@@ -112,7 +150,9 @@ def onnxruntime(stage: str, case: BenchmarkCase) -> Run:
 
 #: Engines that --engines accepts; "torch" is always measured.
 ENGINES: dict[str, Factory] = {
+    "eager": eager,
     "reference": reference,
+    "compiled": compiled,
     "cuda_graph": cuda_graph,
     "onnxruntime": onnxruntime,
 }

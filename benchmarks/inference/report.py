@@ -10,22 +10,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 import torch
-from tqdm import tqdm
 
 import benchmarks.inference as package
 from benchmarks.free_space import require_free
-from benchmarks.inference.contestants import ENGINES, Factory, Run, by_segment, through
-from benchmarks.inference.roofline import Machine
+from benchmarks.inference.contestants import (
+    ENGINES,
+    Factory,
+    Run,
+    by_segment,
+    can_compile,
+    through,
+)
+from benchmarks.inference.roofline import Machine, describe_libraries
 from groot_ros.evaluation.table import format_table
 from groot_ros.families.family import BenchmarkCase, SegmentWork
 from groot_ros.families.registry import get_family
+from groot_ros.runtime.engine_benchmarks import describe_machine, describe_threads
 from groot_ros.runtime.program_engine import SegmentRunner
 
 #: Bytes for two copies of the larger stage in float32.
 MEMORY = 13e9
+#: Weights that torch.compile freezes, in addition.
+FROZEN = 5e9
 WANTED_RESIDENT = 5.2e9
 
-HEADER = ["engine", "part", "ms", "x torch", "torch / it", "GB", "floor ms", "share", "difference"]
+HEADER = [
+    "engine", "part", "ms", "x torch", "torch / it", "GB", "bandwidth ms", "arithmetic ms", "share",
+    "difference",
+]  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -61,11 +73,13 @@ def _report(options: argparse.Namespace, device: torch.device) -> None:
     dtype = getattr(torch, options.dtype, default)
     others = _others(options, device)
     if device.type == "cpu":
-        require_free("inference", memory=MEMORY)
+        frozen = FROZEN if "compiled" in others else 0
+        require_free("inference", memory=MEMORY + frozen)
     machine = Machine.measure(device, dtype)
-    threads = f", {torch.get_num_threads()} threads" if device.type == "cpu" else ""
+    print(describe_machine(device))
+    on_cpu = f", {describe_threads()}, {describe_libraries()}" if device.type == "cpu" else ""
     print(
-        f"{device}{threads}, {str(dtype).removeprefix('torch.')}; measured "
+        f"{device}{on_cpu}, {str(dtype).removeprefix('torch.')}; measured "
         f"{machine.bandwidth / 1e9:.1f} GB/s and {machine.speed / 1e12:.3f} TFLOP/s"
     )
     for horizon in options.horizons:
@@ -83,7 +97,9 @@ def _report(options: argparse.Namespace, device: torch.device) -> None:
 def _others(options: argparse.Namespace, device: torch.device) -> dict[str, Factory]:
     names = options.engines
     if names is None:
-        names = ["reference", *(["cuda_graph"] if device.type == "cuda" else [])]
+        names = ["eager", "reference"]
+        names += ["compiled"] if device.type == "cuda" or can_compile() else []
+        names += ["cuda_graph"] if device.type == "cuda" else []
     others = {name: ENGINES[name] for name in names}
     if options.against:
         others[options.against] = _against(options.against)
@@ -133,7 +149,7 @@ def _rows(
             _milliseconds(times),
             _ratio(times, base),
             _ratio(base, times),
-            *[""] * 3,
+            *[""] * 4,
             difference,
         ]
         del theirs, found
@@ -141,17 +157,20 @@ def _rows(
 
 
 def _figures(work: Sequence[SegmentWork], times: Sequence[float], machine: Machine) -> list[str]:
-    """Return GB, floor and share of segments that run one after the other."""
+    """Return GB, both floors and the share of segments that run one after the other."""
     floor = sum(machine.floor(each) for each in work)
     return [
         f"{sum(each.nbytes for each in work) / 1e9:.2f}",
-        f"{1e3 * floor:.1f}",
+        f"{1e3 * sum(map(machine.reading, work)):.1f}",
+        f"{1e3 * sum(map(machine.computing, work)):.1f}",
         f"{100 * floor / median(times):.0f} %",
     ]
 
 
 def _interleaved(runs: Sequence[Run], rounds: int, label: str) -> list[list[float]]:
     """Return the seconds of every run in every round, after one warm-up run each."""
+    from tqdm import tqdm
+
     for run in runs:
         run()
     bar = tqdm(range(rounds), desc=label, file=sys.stderr, leave=False, disable=None)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Measured speed of the machine in reading memory and multiplying matrices."""
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -40,9 +41,29 @@ class Machine:
             multiplied = _fastest(lambda: float(product(x)[0, 0]))
         return cls(buffer.nbytes / read, 2 * side**3 / multiplied)
 
+    def reading(self, work: SegmentWork) -> float:
+        """Return the bandwidth floor in s: the time to read the bytes of the work."""
+        return work.nbytes / self.bandwidth
+
+    def computing(self, work: SegmentWork) -> float:
+        """Return the arithmetic floor in s: the time of its operations."""
+        return work.operations / self.speed
+
     def floor(self, work: SegmentWork) -> float:
-        """Return the shortest time in s that the work can take."""
-        return max(work.nbytes / self.bandwidth, work.operations / self.speed)
+        """Return the shortest time in s that the work can take, the larger of both floors."""
+        return max(self.reading(work), self.computing(work))
+
+
+def describe_libraries() -> str:
+    """Return the libraries of torch's matrix products on a CPU, and the instructions they use."""
+    found = re.search(r"BLAS_INFO=(\w+)", torch.__config__.show())
+    dnn = re.search(r"(?:oneDNN|MKL-DNN) v[\d.]+", torch.__config__.show())
+    names = [
+        f"BLAS {found[1] if found else 'unknown'}",
+        dnn[0].replace("Intel(R) ", "") if dnn else "no oneDNN",
+        torch.backends.cpu.get_cpu_capability(),
+    ]
+    return ", ".join(names)
 
 
 def _fastest(run: Callable[[], Any], times: int = 10) -> float:

@@ -14,7 +14,7 @@ from rclpy.node import Node
 
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import ExecutorState, ExecutorStatus, ReasonCode
-from groot_ros.msg import PolicyStatus
+from groot_ros.msg import CameraShift, PolicyStatus
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS
 
 #: Codes of rejections that need an action of the operator; others may end with the next chunk.
@@ -289,6 +289,7 @@ class PolicyDiagnosis:
                 finding = Finding(DiagnosticStatus.WARN, "no chunks are made", "no_chunks", remedy)
                 findings.append(finding)
             findings += _slow(msg) + _stale(msg, max_image_age, not missing) + _wrong_rates(msg)
+            findings += _moved_cameras(msg)
         else:
             self._lasting.reset()
         self.to_log = self._lasting.record(findings)
@@ -302,6 +303,7 @@ class PolicyDiagnosis:
             **{
                 f"rate of {i.name}": f"{i.rate:.1f} of {i.expected_rate:.1f} Hz" for i in msg.inputs
             },
+            **{f"shift of {c.name}": c.text for c in msg.camera_shifts},
             "engine": f"{msg.engine} on {msg.device}",
             **_rejection_values(counts),
         }
@@ -362,6 +364,14 @@ def _wrong_rates(msg: PolicyStatus) -> list[Finding]:
             continue
         found.append(Finding(DiagnosticStatus.WARN, text, f"{code} {each.name}", f"{remedy} wrong"))
     return found
+
+
+def _moved_cameras(msg: PolicyStatus) -> list[Finding]:
+    return [
+        Finding(DiagnosticStatus.WARN, camera.text)
+        for camera in msg.camera_shifts
+        if camera.status in (CameraShift.MOVED, CameraShift.UNCLEAR)
+    ]
 
 
 def _stale(msg: PolicyStatus, max_image_age: float, with_missing: bool) -> list[Finding]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from groot_ros.bridge.messages import ns_to_time, rejection_counts
-from groot_ros.msg import InputStatus, PolicyStatus, StageTiming
+from groot_ros.msg import CameraShift, InputStatus, PolicyStatus, StageTiming
 from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.input_health import InputHealth
 
@@ -55,6 +55,7 @@ def policy_status(
     budget: StepBudget,
     inputs: Sequence[InputHealth],
     rejections: Mapping[str, int],
+    camera_shifts: Sequence[CameraShift] = (),
 ) -> PolicyStatus:
     """Return the message.
 
@@ -69,6 +70,7 @@ def policy_status(
         budget: inference delay and execution horizon, in steps.
         inputs: state of cameras and joint state sources.
         rejections: rejection code -> count.
+        camera_shifts: results of the check at activation.
 
     """
     msg = PolicyStatus(
@@ -103,6 +105,7 @@ def policy_status(
         device=loaded.device,
         memory_bytes=loaded.memory_bytes,
         rejections=rejection_counts(rejections),
+        camera_shifts=list(camera_shifts),
     )
     msg.header.stamp = ns_to_time(now_ns)
     return msg

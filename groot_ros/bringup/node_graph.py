@@ -7,7 +7,7 @@ simulated robot and a recorder, `record_graph` is a recorder alone.
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,7 +155,11 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
     values = {**default_values(), **values}
     checkpoint = values["checkpoint"] or str(demo_checkpoint())
     graph = policy_graph({**values, "checkpoint": checkpoint})
-    robot = graph.processes[0].parameters["robot"]
+    policy, *others = graph.processes
+    robot = policy.parameters["robot"]
+    # References of the shipped contracts show the user's robot, not the simulated one.
+    parameters = {**policy.parameters, "camera_shift_action": "off"}
+    processes = (replace(policy, parameters=parameters), *others)
     sim_time = values["use_sim_time"] == "true"
     images = _RECORDED_IMAGES if bag else {}
     extra = [
@@ -172,7 +176,7 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
     ]
     if bag:
         extra.append(_recorder({"robot": robot, "output": bag, "use_sim_time": sim_time}))
-    return Graph((*graph.processes, *extra), graph.namespace, graph.log_level, graph.environment)
+    return Graph((*processes, *extra), graph.namespace, graph.log_level, graph.environment)
 
 
 def record_graph(

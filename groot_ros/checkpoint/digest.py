@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from groot_ros.checkpoint.locate import processor_directory
+from groot_ros.checkpoint.mistakes import require_regular
 
 _JSON = ("config.json", "processor_config.json", "statistics.json", "embodiment_id.json")
 #: Samples of a large file, and the size of each in bytes.
@@ -44,6 +45,7 @@ def file_sample(path: Path) -> bytes:
     The samples are evenly spaced. The first is the beginning, where a safetensors file has its
     header; the last is the end.
     """
+    require_regular(path)
     size = path.stat().st_size
     parts = [f"{path.name}\0{size}\0".encode()]
     with path.open("rb") as file:

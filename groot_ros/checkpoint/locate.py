@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from groot_ros.checkpoint.mistakes import require_no_pointer
+from groot_ros.checkpoint.mistakes import require_data
 from groot_ros.core.config_reader import CheckpointError, unreadable
 
 #: Tokenizer files: a tokenizer has either the first three or the last one.
@@ -149,7 +149,7 @@ def _require_readable(directory: Path) -> None:
     """Raise OSError naming a file that may not be opened, CheckpointError a Git LFS pointer."""
     for name in sorted(os.listdir(directory)):
         if name in _READ or name.endswith((".safetensors", ".safetensors.index.json")):
-            require_no_pointer(directory / name)
+            require_data(directory / name)
 
 
 def find_backbone_assets(

@@ -60,14 +60,24 @@ def checkpoint_mistake(path: Path) -> str:
         return ""
 
 
-def require_no_pointer(path: Path) -> None:
-    """Raise CheckpointError if a file is a Git LFS pointer, and OSError if it may not be read."""
+def require_data(path: Path) -> None:
+    """Raise CheckpointError if a file has no data of its own, and OSError if it may not be read.
+
+    That is a Git LFS pointer, or a device or FIFO, whose end may never come.
+    """
+    require_regular(path)
     with path.open("rb") as file:
         if is_lfs_pointer(file.read(64)):
             raise CheckpointError(
                 f"{path}: is a Git LFS pointer, not the file itself: run git lfs pull in "
                 f"{path.parent}"
             )
+
+
+def require_regular(path: Path) -> None:
+    """Raise CheckpointError for a device, FIFO or socket; a directory cannot be read anyway."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise CheckpointError(f"{path}: is not a regular file: replace it with the checkpoint's")
 
 
 def _entries(directory: Path) -> Iterator[str]:

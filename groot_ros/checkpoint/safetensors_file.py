@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from groot_ros.checkpoint.mistakes import checkpoint_mistake, require_no_pointer
+from groot_ros.checkpoint.mistakes import checkpoint_mistake, require_data
 from groot_ros.core.config_reader import CheckpointError, Fields, unreadable
 
 _DTYPES = {
@@ -104,7 +104,7 @@ def _opened(path: Path) -> Iterator[Any]:
     """Open a file, and convert the library's exceptions to CheckpointError."""
     try:
         # The library reports a file without read permission as missing.
-        require_no_pointer(path)
+        require_data(path)
         with safe_open(path, framework="pt") as file:
             yield file
     except OSError as error:

@@ -71,7 +71,6 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         parser,
         PolicyConfig,
         _CONFIG,
-        defaults={"engine": "torch"},
         options={"torch_threads": "threads", "num_inference_steps": "steps"},
         required=("checkpoint", "embodiment"),
     )

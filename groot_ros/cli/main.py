@@ -11,7 +11,6 @@ from typing import Any
 import groot_ros.cli
 from groot_ros import __version__
 from groot_ros.cli import operator
-from groot_ros.core.printable import printable_lines
 
 _EXAMPLES = """examples:
   groot-ros demo --out out/demo
@@ -76,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(args.run(args))
     except (ValueError, OSError) as error:
+        # Imported here: the list of verbs is shown without NumPy, which the package imports.
+        from groot_ros.core.printable import printable_lines
+
         print(f"groot-ros {args.verb}: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -286,22 +286,15 @@ def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
 
 def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:
     """Return contract topic -> function (message, receive time in ns) that fills the buffer."""
-    from groot_ros.vision.compressed import check_compression, compressed_to_rgb
-    from groot_ros.vision.encodings import check_encoding, image_to_rgb
+    from groot_ros.vision.compressed import checked_decoder
 
     def header_ns(message: Any) -> int:
         stamp = message.header.stamp
         return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
     def add_image(view: str, message: Any, received: int) -> None:
-        camera = buffer.cameras[view]
-        to_rgb: Callable[[Any], Any] = compressed_to_rgb
-        if camera.compressed:
-            check_compression(message, camera.encoding)
-        else:
-            check_encoding(message, camera.encoding)
-            to_rgb = partial(image_to_rgb, stated=camera.encoding)
-        buffer.add_frame(view, header_ns(message), received, partial(to_rgb, message))
+        decode = checked_decoder(message, buffer.cameras[view].encoding)
+        buffer.add_frame(view, header_ns(message), received, decode)
 
     def add_joint_state(topic: str, message: Any, received: int) -> None:
         buffer.add_joint_state(topic, header_ns(message), received, message.name, message.position)

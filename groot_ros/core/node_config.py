@@ -120,6 +120,23 @@ class PolicyConfig:
         maximum=1000,
         name="rtc.frozen_steps",
     )
+    camera_reference_directory: str = parameter(
+        "",
+        "Parent directory of the reference pictures of `groot-ros cameras save`; "
+        "'' = ~/.config/groot_ros/cameras",
+    )
+    max_camera_shift: float = parameter(
+        4.0,
+        "Shift of the background since the reference picture above which a camera has moved",
+        unit="px",
+        minimum=0.5,
+        maximum=1000.0,
+    )
+    camera_shift_action: str = parameter(
+        "warn",
+        "What activate does if a camera has moved: warn, refuse, or off = not compared",
+        choices=("warn", "refuse", "off"),
+    )
     noise_seed: int = parameter(-1, "Seed of the denoising noise; -1 = a new one each time")
 
     def __post_init__(self) -> None:

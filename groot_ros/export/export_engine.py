@@ -22,6 +22,7 @@ from groot_ros.runtime.engine_benchmarks import ENGINE_BENCHMARKS, today
 from groot_ros.runtime.engines import LoadRequest, get_engine
 from groot_ros.runtime.manifest import Manifest, SegmentFiles, file_digest
 from groot_ros.runtime.reference_outputs import ReferenceOutputs
+from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
 #: Called with the name of the current step and the fraction of it that is done.
 Progress = Callable[[str, float], None]
@@ -37,6 +38,7 @@ class ExportOptions:
         attention: see `export_segment`.
         steps: numbers of denoising steps to store reference outputs for.
         image_sizes: (height, width) of the cameras for which the profile was made.
+        torch_tensorrt: options of the engine "torch_tensorrt", None if it was not requested.
 
     """
 
@@ -45,6 +47,7 @@ class ExportOptions:
     attention: str = "math"
     steps: tuple[int, ...] = (4,)
     image_sizes: Sequence[tuple[int, int]] = ()
+    torch_tensorrt: CompileOptions | None = None
 
 
 def export_engine(
@@ -93,6 +96,8 @@ def export_engine(
     )
     policy.close()
     rounding = _rounding(policy, reference, options, device, progress)
+    compiled = options.torch_tensorrt
+    quantised = () if compiled is None else (compiled.quantise,)
     manifest = Manifest(
         family=checkpoint.spec.family,
         checkpoint=str(checkpoint.path.resolve()),
@@ -102,7 +107,7 @@ def export_engine(
         steps=options.steps,
         attention=options.attention,
         opset=OPSET,
-        tolerance=tolerance_for(options.precision, rounding),
+        tolerance=tolerance_for(options.precision, rounding, quantised),
         rounding=rounding,
         reference_sha256=reference.save(directory),
         profile=profile,
@@ -112,6 +117,7 @@ def export_engine(
         base_checkpoint=base_checkpoint,
         image_sizes=tuple(f"{height}x{width}" for height, width in options.image_sizes),
         versions=_versions(),
+        torch_tensorrt=compiled,
     )
     manifest.write(directory)
     (directory / ENGINE_BENCHMARKS).unlink(missing_ok=True)

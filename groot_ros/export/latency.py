@@ -46,6 +46,7 @@ def measure_latency(
     runs: int,
     *,
     device: torch.device,
+    timer: str = "wall",
     progress: Callable[[float], None] = lambda fraction: None,
 ) -> Latency:
     """Return median times of inferences on the observations in turn, after a warm-up.
@@ -55,6 +56,7 @@ def measure_latency(
         observations: used cyclically.
         runs: number of measured runs.
         device: device of the policy.
+        timer: clock of the segments' times; see `trace.timed`.
         progress: called with the fraction that is done.
 
     """
@@ -68,7 +70,7 @@ def measure_latency(
             for name in names:
                 stages[name].append(chunk.stage_seconds[name])
         progress((number + 1) / (_WARM_UP + 2 * runs))
-    segments = _segments(policy, observations[0], runs, device)
+    segments = _segments(policy, observations[0], runs, device, timer)
     progress(1.0)
     return Latency(
         segments,
@@ -79,7 +81,7 @@ def measure_latency(
 
 
 def _segments(
-    policy: Policy, observation: Observation, runs: int, device: torch.device
+    policy: Policy, observation: Observation, runs: int, device: torch.device, timer: str
 ) -> dict[str, float]:
     if not isinstance(policy.engine, ProgramEngine):
         return {}
@@ -88,7 +90,7 @@ def _segments(
     inputs = {**inputs, **policy.checkpoint.processor.draw(0)}
     sums: dict[str, list[float]] = {}
     for _ in range(runs):
-        with timed(engine.segment_runner, device) as seconds:
+        with timed(engine.segment_runner, device, timer) as seconds:
             engine.run(inputs, policy.num_inference_steps)
         for name, values in seconds.items():
             sums.setdefault(name, []).append(sum(values))

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record the inputs and outputs of an engine's segments, or the time that each run takes."""
 
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from groot_ros.runtime.device import Stopwatch
 from groot_ros.runtime.program_engine import Executor, SegmentRunner
 
 
@@ -46,29 +46,42 @@ def recorded(runner: SegmentRunner) -> Iterator[Trace]:
 
 
 @contextmanager
-def timed(runner: SegmentRunner, device: torch.device) -> Iterator[Mapping[str, list[float]]]:
-    """Record segment -> time of each run, s, within the context.
+def timed(
+    runner: SegmentRunner, device: torch.device, timer: str = "wall"
+) -> Iterator[Mapping[str, list[float]]]:
+    """Record segment -> time of each run, s, within the context; filled when the context ends.
 
-    Waits for the device before and after each run.
+    Args:
+        runner: runner whose segments are timed.
+        device: device of the runner.
+        timer: "wall" waits for the device before and after each run and reads the host's clock;
+            "cuda_event" records events on the device and waits once, at the end.
+
     """
+    watches: dict[str, list[Stopwatch]] = {name: [] for name in runner.executors}
     seconds: dict[str, list[float]] = {name: [] for name in runner.executors}
 
-    def wait() -> float:
-        if device.type == "cuda":
+    def wait() -> None:
+        if timer == "wall" and device.type == "cuda":
             torch.cuda.synchronize(device)
-        return time.perf_counter()
 
     def wrap(name: str, executor: Executor) -> Executor:
         def run(*inputs: Tensor) -> Any:
-            begin = wait()
+            watch = Stopwatch(device if timer == "cuda_event" else torch.device("cpu"))
+            watches[name].append(watch)
+            wait()
+            watch.mark()
             outputs = executor(*inputs)
-            seconds[name].append(wait() - begin)
+            wait()
+            watch.mark()
             return outputs
 
         return run
 
     with runner.wrapped(wrap):
         yield seconds
+    for name, made in watches.items():
+        seconds[name] += [watch.seconds()[0] for watch in made]
 
 
 def as_tuple(outputs: Any) -> tuple[Tensor, ...]:

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
 from rclpy.callback_groups import CallbackGroup
 from rclpy.node import Node
 from sensor_msgs.msg import CompressedImage, Image, JointState
@@ -19,10 +17,8 @@ from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.rejections import Rejected
-from groot_ros.vision.compressed import check_compressed, check_compression, compressed_to_rgb
-from groot_ros.vision.encodings import check_encoding, check_image, image_to_rgb
+from groot_ros.vision.compressed import checked_decoder
 
-Rgb: TypeAlias = NDArray[np.uint8]
 #: Called with (reason, detail).
 OnRejected: TypeAlias = Callable[[str, str], None]
 
@@ -49,9 +45,7 @@ class PolicyInputs:
             node.create_subscription(
                 CompressedImage if camera.compressed else Image,
                 camera.topic,
-                numbered(
-                    partial(self._on_compressed if camera.compressed else self._on_image, view)
-                ),
+                numbered(partial(self._on_image, view)),
                 qos.SENSOR,
                 callback_group=group,
                 event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
@@ -85,30 +79,7 @@ class PolicyInputs:
             self._node.destroy_subscription(subscription)
         self._subscriptions = []
 
-    def _on_image(self, view: str, msg: Image, number: int | None) -> None:
-        stated = self._buffer.cameras[view].encoding
-
-        def check(image: Image) -> None:
-            check_image(image, stated)
-            check_encoding(image, stated)
-
-        self._add_frame(view, msg, number, check, partial(image_to_rgb, stated=stated))
-
-    def _on_compressed(self, view: str, msg: CompressedImage, number: int | None) -> None:
-        def check(image: CompressedImage) -> None:
-            check_compressed(image)
-            check_compression(image, self._buffer.cameras[view].encoding)
-
-        self._add_frame(view, msg, number, check, compressed_to_rgb)
-
-    def _add_frame(
-        self,
-        view: str,
-        msg: Any,
-        number: int | None,
-        check: Callable[[Any], None],
-        to_rgb: Callable[[Any], Rgb],
-    ) -> None:
+    def _on_image(self, view: str, msg: Any, number: int | None) -> None:
         """Check the message now, but decode it only if an observation uses it."""
         arrival = self._now()
         if arrival == 0:
@@ -117,15 +88,14 @@ class PolicyInputs:
         if self._is_contested(view, (view,), number):
             return
         try:
-            check(msg)
+            decode = checked_decoder(msg, self._buffer.cameras[view].encoding)
         except MalformedError as error:
             detail = f"camera '{view}': {error.detail}"
             self._buffer.record_rejection(view, error.reason, detail)
             self._reject(error.reason, detail)
             return
         try:
-            stamp = time_to_ns(msg.header.stamp)
-            self._buffer.add_frame(view, stamp, arrival, partial(to_rgb, msg))
+            self._buffer.add_frame(view, time_to_ns(msg.header.stamp), arrival, decode)
         except Rejected as rejection:
             self._reject(rejection.reason, rejection.detail)
 

@@ -49,6 +49,7 @@ from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import ExecutorState as ExecutorStateMsg
 from groot_ros.msg import Instruction as InstructionMsg
 from groot_ros.msg import PolicyStatus
+from groot_ros.nodes.camera_watch import CameraWatch
 from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.policy_inputs import PolicyInputs
@@ -67,6 +68,7 @@ from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
 from groot_ros.robot import RobotContract, load_contract
+from groot_ros.vision.camera_check import CameraResult, CameraStatus
 
 if TYPE_CHECKING:
     from groot_ros.policy import Policy
@@ -101,7 +103,8 @@ class PolicyNode(ManagedNode):
         self._rejections = RejectionCounts(_QUIET_NS, once=EXPECTED_REJECTIONS)
         self._warnings = RejectionCounts(_QUIET_WARNING_NS)
         self._diagnosis = PolicyDiagnosis(self.get_name())
-        self._robot = ""
+        self._contract: RobotContract | None = None
+        self._cameras: CameraWatch | None = None
         self._joint_names: tuple[str, ...] = ()
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
@@ -167,7 +170,8 @@ class PolicyNode(ManagedNode):
             )
         except ValueError as error:
             raise SetupError(str(error)) from error
-        self._robot, self._joint_names = contract.robot, contract.joint_names
+        self._contract = contract
+        self._joint_names = contract.joint_names
         self.get_logger().info(f"torch runs on {threads} CPU thread{'s' if threads > 1 else ''}")
         for note in policy.notes:
             # Two calls, because rclpy allows only one severity per call site.
@@ -219,6 +223,17 @@ class PolicyNode(ManagedNode):
         """Begin a session and publish chunks."""
         assert self._policy is not None
         assert self._buffer is not None
+        assert self._contract is not None
+        self._cameras = CameraWatch(
+            self._settings.config,
+            self._contract,
+            self.get_namespace(),
+            self._buffer,
+            self._on_camera,
+            lambda note: self.get_logger().info(note),
+            lambda error: self.handle_exception("camera check", error),
+        )
+        self._cameras.start()
         seed = self._settings.config.noise_seed
         self._inference = Inference(
             self._policy,
@@ -246,6 +261,8 @@ class PolicyNode(ManagedNode):
         if self._worker is not None:
             self._worker.stop()
             self._worker = None
+        if self._cameras is not None:
+            self._cameras.stop()
         self._session = ""
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
         self._channel.publish()
@@ -259,7 +276,7 @@ class PolicyNode(ManagedNode):
             if subscription is not None:
                 self.destroy_subscription(subscription)
         self._timelines = self._states = None
-        self._inference = self._buffer = self._continuation = None
+        self._inference = self._buffer = self._continuation = self._cameras = None
         policy, self._policy = self._policy, None
         if policy is not None:
             policy.close()
@@ -331,6 +348,13 @@ class PolicyNode(ManagedNode):
         if self._buffer is not None:
             self._buffer.tolerances = tolerances_of(config)
 
+    def _on_camera(self, result: CameraResult) -> None:
+        # Two calls, because rclpy allows only one severity per call site.
+        if result.status == CameraStatus.OK:
+            self.get_logger().info(result.text)
+        else:
+            self.get_logger().warning(result.text)
+
     def _on_progress(self, stage: str, fraction: float) -> None:
         quarter = (stage, int(4 * fraction))
         if quarter != self._progress:
@@ -378,13 +402,15 @@ class PolicyNode(ManagedNode):
         warnings = self._mismatch.findings
         statuses = [self._diagnosis.status(status, age, missing, warnings, idle=idle)]
         stamp_ns = time_to_ns(status.header.stamp)
-        self._diagnostics.publish(diagnostic_array(self, self._robot, stamp_ns, statuses))
+        robot = "" if self._contract is None else self._contract.robot
+        self._diagnostics.publish(diagnostic_array(self, robot, stamp_ns, statuses))
         for problem in self._diagnosis.to_log:
             self.get_logger().warning(problem)
 
     def _current_status(self, lifecycle: int | None = None) -> PolicyStatus:
         now = self._now()
         policy, inference, buffer = self._policy, self._inference, self._buffer
+        cameras = self._cameras
         target_rate = self._settings.config.rate_hz
         loaded, activation = LoadedPolicy(), Activation()
         stats, budget = InferenceStats(), StepBudget(0, 0, 0)
@@ -410,6 +436,7 @@ class PolicyNode(ManagedNode):
             budget,
             () if buffer is None else buffer.inputs(now),
             self._rejections.as_dict(),
+            () if cameras is None else cameras.messages,
         )
 
 

@@ -208,6 +208,24 @@ class ObservationBuffer:
             ),
         )
 
+    def newest_frame(self, view: str) -> tuple[Pixels, dict[str, float]] | None:
+        """Return the newest frame of one camera, and the joints at its time, joint -> rad or m.
+
+        Returns:
+            None without a frame. There are no joints if one of them is missing or too old.
+
+        """
+        with self._lock:
+            stamp = self._images.newest(view)
+            if stamp is None:
+                return None
+            pixels = self._images.pixels(view, stamp)
+            try:
+                joints, _ = self._joints.interpolate(stamp, s_to_ns(self._tolerances.max_state_gap))
+            except Rejected:
+                joints = {}
+        return pixels, joints
+
     def inputs(self, now_ns: int) -> tuple[InputHealth, ...]:
         """Return age, rate and count of every input, cameras first."""
         with self._lock:

@@ -121,6 +121,11 @@ class ImageBuffer:
         """Return the frame with exactly this stamp."""
         return self._frames[view].at(stamp_ns)
 
+    def newest(self, view: str) -> int | None:
+        """Return the stamp of the newest frame of one camera, ns; None without one."""
+        frames = self._frames[view]
+        return frames.newest if frames else None
+
     def drop_view(self, view: str) -> None:
         """Drop all frames of one camera."""
         self._frames[view].clear()

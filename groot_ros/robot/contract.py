@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The robot contract: one record, read from `config/robots/*.yaml`."""
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +76,27 @@ class RobotContract:
     def measured_joints(self) -> frozenset[str]:
         """Names of the joints that a source measures."""
         return frozenset(joint for source in self.sources for joint in source.joints)
+
+    @property
+    def arm_joints(self) -> tuple[str, ...]:
+        """Names of the measured joints that are no grippers: those that carry a camera."""
+        measured = self.measured_joints
+        return tuple(j for j, joint in self.joints.items() if not joint.gripper and j in measured)
+
+    def fingerprint(self, namespace: str = "") -> str:
+        """Return 12 hexadecimal digits that identify this robot and its cameras.
+
+        They depend on the robot's name, the views with their topics, the names of the joints and
+        the namespace; not on the order, nor on limits, units, rates and latencies.
+        """
+        identity = {
+            "robot": self.robot,
+            "namespace": namespace.strip("/"),
+            "cameras": {view: camera.topic for view, camera in self.cameras.items()},
+            "joints": sorted(self.joints),
+        }
+        text = json.dumps(identity, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def select_state(self, positions: Mapping[str, float]) -> dict[str, NDArray[np.float64]]:
         """Return state group -> [D], rad or m, by joint name; KeyError names a missing joint."""

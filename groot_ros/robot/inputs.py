@@ -12,8 +12,10 @@ from groot_ros.robot.joint import Joint
 from groot_ros.vision.encodings import COMPRESSED, find_encoding, is_colour
 
 Stamp = Literal["header", "arrival"]
+Mount = Literal["fixed", "arm"]
 
 STAMPS: tuple[Stamp, ...] = ("header", "arrival")
+MOUNTS: tuple[Mount, ...] = ("fixed", "arm")
 #: Longest time from a measurement or an exposure to its stamp, s.
 MAX_LATENCY = 10.0
 
@@ -28,6 +30,7 @@ class Camera:
         stamp: whether an image is dated by its header or by its arrival.
         latency_ns: time from exposure to stamp, subtracted from the stamp.
         rate: expected frame rate, Hz.
+        mount: whether the camera stands still or moves with the joints of the robot.
 
     """
 
@@ -37,6 +40,7 @@ class Camera:
     stamp: Stamp
     latency_ns: int
     rate: float
+    mount: Mount = "fixed"
 
     @property
     def compressed(self) -> bool:
@@ -92,6 +96,7 @@ def read_camera(name: str, section: Fields) -> Camera:
         stamp=section.choice("stamp", STAMPS, "header"),
         latency_ns=_read_latency(section),
         rate=section.number("rate", above=0.0),
+        mount=section.choice("mount", MOUNTS, "fixed"),
     )
     section.finish()
     return camera

@@ -14,7 +14,7 @@ from groot_ros.core.share import share_directory
 from groot_ros.robot.contract import MAX_ACTION_DT, MAX_JOINTS, MIN_ACTION_DT, VERSION
 from groot_ros.robot.controller import INTERPOLATIONS, controller_type, controller_types
 from groot_ros.robot.fields import TOPIC_NAME, ContractError
-from groot_ros.robot.inputs import MAX_LATENCY, STAMPS
+from groot_ros.robot.inputs import MAX_LATENCY, MOUNTS, STAMPS
 from groot_ros.robot.joint import (
     ACCELERATION_RANGE,
     JERK_RANGE,
@@ -178,6 +178,7 @@ def _camera() -> _Schema:
             "stamp": {"enum": list(STAMPS)},
             "latency": _LATENCY,
             "rate": {"type": "number", "exclusiveMinimum": 0},
+            "mount": {"enum": list(MOUNTS)},
         },
         "topic rate",
     )

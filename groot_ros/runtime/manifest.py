@@ -20,6 +20,7 @@ from groot_ros.core.program import ProgramSpec, Range
 from groot_ros.runtime import ATTENTION, PRECISIONS, QUANTISED, largest_rounding, tolerance_for
 from groot_ros.runtime.engine import EngineFilesError, StepsNotStoredError
 from groot_ros.runtime.tensorrt.availability import Machine
+from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
 MANIFEST = "manifest.json"
 FORMAT = 2
@@ -80,6 +81,7 @@ class Manifest:
         segments: the exported segments; PyTorch executes the others.
         image_sizes: camera sizes such as "480x640", one for all views or one per view.
         versions: package -> version used for the export.
+        torch_tensorrt: options of the engine "torch_tensorrt", None if it was not requested.
 
     """
 
@@ -102,6 +104,7 @@ class Manifest:
     base_checkpoint: str = ""
     image_sizes: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
+    torch_tensorrt: CompileOptions | None = None
 
     @classmethod
     def read(cls, directory: Path) -> "Manifest":
@@ -133,6 +136,8 @@ class Manifest:
                 f"with: {self.export_command(directory)}"
             )
         values = asdict(self)
+        if self.torch_tensorrt is None:
+            del values["torch_tensorrt"]
         values["profile"] = _named(self.profile)
         for name, files in self.segments.items():
             if files.plan is not None:
@@ -162,10 +167,13 @@ class Manifest:
         steps: Iterable[int] = (),
         segments: Iterable[str] = (),
     ) -> str:
-        """Return the command that repeats the export, with the given changes."""
+        """Return the command that makes the directory again, with the given changes."""
         text = self.profile.get("text_tokens")
+        compiled = self.torch_tensorrt
+        if compiled is not None:
+            segments = tuple(segments) or tuple(self.segments) or compiled.segments
         return engine_command(
-            "export",
+            "export" if compiled is None else "make",
             checkpoint=checkpoint or self.checkpoint,
             embodiment=embodiment or self.embodiment,
             backbone_assets=self.backbone_assets,
@@ -177,6 +185,7 @@ class Manifest:
             segments=tuple(segments) or tuple(self.segments),
             image_size=self.image_sizes,
             instruction_tokens=None if text is None else text.high - text.low,
+            **({} if compiled is None else compiled.make_options(exported=bool(self.segments))),
         )
 
     def require_checkpoint(
@@ -198,12 +207,18 @@ class Manifest:
         _agree(directory, self.key("family"), self.family, family, export)
         _agree(directory, "checkpoint_sha256", self.checkpoint_sha256, sha256, export)
         _agree(directory, "embodiment", self.embodiment, embodiment, export)
-        for name in self.segments:
-            if name not in program.names:
-                raise EngineFilesError(
-                    f"{directory / MANIFEST}: '{self.key(f'segments.{name}')}' is not a segment "
-                    f"of this checkpoint ({', '.join(program.names)}); rebuild with: {export}"
-                )
+        named = [
+            self.key(f"segments.{name}") for name in self.segments if name not in program.names
+        ]
+        compiled = () if self.torch_tensorrt is None else self.torch_tensorrt.segments
+        named += [
+            f"torch_tensorrt.segments.{name}" for name in compiled if name not in program.names
+        ]
+        if named:
+            raise EngineFilesError(
+                f"{directory / MANIFEST}: '{named[0]}' is not a segment of this checkpoint "
+                f"({', '.join(program.names)}); rebuild with: {export}"
+            )
 
     def require_steps(self, directory: Path, steps: int) -> None:
         """Raise StepsNotStoredError unless there are reference outputs for this many steps."""
@@ -311,7 +326,12 @@ def _parse(f: Fields) -> Manifest:
     precision = _one_of(PRECISIONS, f, "precision")
     files = {name: _segment(segments.section(name)) for name in segments.value}
     rounding = _between(f, "rounding", 0.0, largest_rounding(precision))
-    largest = tolerance_for(precision, rounding, (one.quantised for one in files.values()))
+    compiled = (
+        CompileOptions.parse(f.section("torch_tensorrt")) if f.has("torch_tensorrt") else None
+    )
+    quantised = [one.quantised for one in files.values()]
+    quantised += [] if compiled is None else [compiled.quantise]
+    largest = tolerance_for(precision, rounding, quantised)
     return Manifest(
         checkpoint=f.text("checkpoint"),
         checkpoint_sha256=f.text("checkpoint_sha256"),
@@ -332,6 +352,7 @@ def _parse(f: Fields) -> Manifest:
         family=f.text(names["family"]),
         format=OLD_FORMAT if old else FORMAT,
         versions={name: versions.text(name) for name in versions.value},
+        torch_tensorrt=compiled,
     )
 
 
@@ -411,12 +432,15 @@ def engine_command(action: str, **options: object) -> str:
 
     Args:
         action: action of `groot-ros engine`.
-        options: option name (with _ instead of -) -> value or collection of values. Options whose
-            value is None or empty are omitted.
+        options: option name (with _ instead of -) -> value or collection of values; True for an
+            option without a value. Options whose value is None, False or empty are omitted.
 
     """
     words = ["groot-ros", "engine", action]
     for name, value in options.items():
+        if isinstance(value, bool):
+            words += [f"--{name.replace('_', '-')}"] if value else []
+            continue
         if isinstance(value, str | Path) or not isinstance(value, Collection):
             value = () if value in (None, "") else (value,)
         if value:

@@ -214,7 +214,8 @@ def tolerance_of(manifest: Manifest, needs_files: bool, dtype: torch.dtype) -> f
 
     Args:
         manifest: manifest of the engine directory.
-        needs_files: whether the engine runs exported files; the manifest's tolerance then applies.
+        needs_files: whether the engine needs an engine directory; the manifest's tolerance then
+            applies.
         dtype: element type of the weights, for engines that need no files.
 
     """

@@ -2,6 +2,8 @@
 """Compressed images (jpeg, png): checks by their headers, and decoding with Pillow."""
 
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -9,7 +11,16 @@ from PIL import Image as PillowImage
 
 from groot_ros.core import MalformedError
 from groot_ros.core.invariants import require
-from groot_ros.vision.encodings import MAGIC, TO_8_BIT, Bytes, require_stated
+from groot_ros.vision.encodings import (
+    COMPRESSED,
+    MAGIC,
+    TO_8_BIT,
+    Bytes,
+    check_encoding,
+    check_image,
+    image_to_rgb,
+    require_stated,
+)
 
 #: Larger images are not decoded: no camera delivers them, but a small png can claim to hold one.
 MAX_PIXELS = 64_000_000
@@ -24,6 +35,25 @@ class CompressedImage(Protocol):
 
     format: str
     data: Any
+
+
+def checked_decoder(msg: Any, stated: str) -> Callable[[], Bytes]:
+    """Check a message of either type, and return what decodes it to RGB, uint8 [H, W, 3].
+
+    Args:
+        msg: a CompressedImage if the stated encoding is one, else an Image.
+        stated: encoding of the robot contract.
+
+    Raises:
+        MalformedError: as check_image() and check_encoding(), or check_compression().
+
+    """
+    if stated in COMPRESSED:
+        check_compression(msg, stated)
+        return partial(compressed_to_rgb, msg)
+    check_image(msg, stated)
+    check_encoding(msg, stated)
+    return partial(image_to_rgb, msg, stated=stated)
 
 
 def check_compressed(msg: CompressedImage) -> None:

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.__main__ import QUICK, SLOW, main
+from benchmarks.__main__ import QUICK, SEPARATE, SLOW, main
 
 
 @pytest.fixture
@@ -36,6 +36,13 @@ def test_options_are_passed_to_the_named_benchmark(ran) -> None:
     assert ran == [("benchmarks.executor_jitter", ["--seconds", "5"])]
 
 
+def test_a_status_other_than_0_is_that_of_the_command(monkeypatch) -> None:
+    failed = SimpleNamespace(main=lambda options: 1)
+    monkeypatch.setattr(importlib, "import_module", lambda name: failed)
+    with pytest.raises(SystemExit, match="1"):
+        main(["gpu"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -50,7 +57,7 @@ def test_wrong_arguments_are_a_one_line_error_and_nothing_runs(ran, arguments, p
     assert ran == []
 
 
-@pytest.mark.parametrize("name", [*QUICK, *SLOW])
+@pytest.mark.parametrize("name", [*QUICK, *SLOW, *SEPARATE])
 def test_a_misspelt_option_is_rejected(name, capsys) -> None:
     with pytest.raises(SystemExit, match="2"):
         importlib.import_module(f"benchmarks.{name}").main(["--caess", "10"])

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The benchmark of inference: operations and bytes, and a whole run on a tiny model."""
 
+import shutil
 import sys
 from types import ModuleType
 
@@ -10,14 +11,15 @@ from support.tiny_checkpoint import tiny_config
 from support.torch_threads import one_thread
 
 from benchmarks.inference import main
-from benchmarks.inference.contestants import reference, through
-from benchmarks.inference.roofline import Machine
+from benchmarks.inference.contestants import can_compile, compiled, eager, reference, through
+from benchmarks.inference.roofline import Machine, describe_libraries
 from groot_ros.families.family import SegmentWork
 from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase
 from groot_ros.families.gr00t_n1d6.family import Gr00tN1d6Family
 from groot_ros.families.gr00t_n1d6.network import build_model
 from groot_ros.families.gr00t_n1d6.program import make_staged
 from groot_ros.families.registry import get_family
+from groot_ros.runtime.engine_benchmarks import processor_name
 from groot_ros.runtime.program_engine import SegmentRunner
 
 __all__ = ["one_thread"]
@@ -66,6 +68,45 @@ def test_the_floor_is_the_larger_of_reading_and_computing_time() -> None:
     machine = Machine(bandwidth=10.0, speed=100.0)
     assert machine.floor(SegmentWork(nbytes=20.0, operations=100.0)) == 2.0
     assert machine.floor(SegmentWork(nbytes=5.0, operations=300.0)) == 3.0
+    assert machine.reading(SegmentWork(nbytes=5.0, operations=300.0)) == 0.5
+    assert machine.computing(SegmentWork(nbytes=5.0, operations=300.0)) == 3.0
+
+
+@pytest.mark.parametrize("name", ["libmkl", "BLAS_INFO=open, oneDNN v3.9"])
+def test_the_libraries_are_named_where_torch_states_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.__config__, "show", lambda: name)
+    known = "BLAS open, oneDNN v3.9" if "=" in name else "BLAS unknown, no oneDNN"
+    assert describe_libraries() == f"{known}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@pytest.mark.slow
+def test_the_vocabulary_head_changes_the_time_only() -> None:
+    case = tiny_case("backbone")
+    assert torch.equal(eager("backbone", case)(), reference("backbone", case)())
+    assert torch.equal(eager("head", tiny_case("head"))(), reference("head", tiny_case("head"))())
+
+
+@pytest.mark.slow
+def test_weights_are_frozen_while_the_reference_model_is_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torch._inductor import config
+
+    frozen = []
+
+    def compile_later(run, dynamic):
+        assert dynamic is False
+        return lambda: (frozen.append(config.freezing), run())[1]
+
+    monkeypatch.setattr(torch, "compile", compile_later)
+    case = tiny_case("head")
+    run = compiled("head", case)
+    assert torch.equal(run(), reference("head", case)())
+    assert frozen == [True, False]
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    assert not can_compile()
 
 
 @pytest.mark.slow
@@ -91,18 +132,24 @@ def test_a_run_prints_every_segment_and_contestant(
     elsewhere.other = lambda part, case: lambda: timed.append(part)
     monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)
     arguments = ["--rounds", "1", "--horizons", "8", "--device", "cpu"]
+    arguments += ["--engines", "eager", "reference"]
     monkeypatch.setattr(sys, "argv", ["inference", *arguments, "--against", "elsewhere:other"])
     main()
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    names = [tuple(row[:2]) for row in rows if row and row[0] in ("torch", "reference")]
+    text = capsys.readouterr().out
+    assert f"cpu ({processor_name()})\ncpu, 1 threads, BLAS " in text
+    assert "measured 1.0 GB/s and 0.001 TFLOP/s" in text
+    rows = [line.split() for line in text.splitlines()]
+    names = [tuple(row[:2]) for row in rows if row and row[0] in ("torch", "eager", "reference")]
     assert names == [
         ("torch", "vision"),
         ("torch", "language"),
         ("torch", "backbone"),
+        ("eager", "backbone"),
         ("reference", "backbone"),
         ("torch", "context"),
         ("torch", "denoise"),
         ("torch", "head"),
+        ("eager", "head"),
         ("reference", "head"),
     ]
     assert ["elsewhere:other", "head"] in [row[:2] for row in rows]

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny_checkpoint import write_tiny_checkpoint
 
+from groot_ros.checkpoint.digest import file_sample
 from groot_ros.checkpoint.safetensors_file import index_checkpoint, read_header
 from groot_ros.core.config_reader import CheckpointError
 
@@ -100,3 +101,14 @@ def test_a_tensor_that_is_read_in_parts_is_the_same(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_file({"large": values}, path)
     assert torch.equal(read_header(path)["large"].read(), values)
+
+
+def test_a_device_in_place_of_the_weights_is_rejected_without_reading_it(tmp_path: Path) -> None:
+    path = write_tiny_checkpoint(tmp_path) / "model.safetensors"
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    message = "model.safetensors: is not a regular file"
+    with pytest.raises(CheckpointError, match=message):
+        index_checkpoint(path.parent)
+    with pytest.raises(CheckpointError, match=message):
+        file_sample(path)

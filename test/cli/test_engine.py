@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,15 +15,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from support.fake_graph_recorder import FakeGraphRecorder
+from support.fake_torch_tensorrt import FakeTorchTensorRt, use_fake_torch_tensorrt
 from support.tiny_checkpoint import TAG
-from support.tiny_engine import load, write_sensitive_checkpoint
+from support.tiny_engine import export, load, write_sensitive_checkpoint
 
 from groot_ros.cli.engine.export import require_inside
 from groot_ros.cli.main import main, make_parser
 from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
 from groot_ros.runtime.engine_benchmarks import read_benchmarks
+from groot_ros.runtime.engines import LoadRequest, torch_tensorrt
+from groot_ros.runtime.engines.torch_tensorrt import make_engine, weights_dtype
 from groot_ros.runtime.manifest import Manifest, file_digest
+from groot_ros.runtime.program_engine import ProgramEngine
 from groot_ros.runtime.reference_outputs import ReferenceOutputs
+from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
 pytestmark = pytest.mark.slow
 
@@ -337,3 +343,73 @@ def test_every_help_has_an_example(action: str, capsys: pytest.CaptureFixture[st
     with pytest.raises(SystemExit, match="0"):
         main(["engine", *([action] if action else []), "--help"])
     assert f"groot-ros engine {action}".strip() in capsys.readouterr().out.split("example")[-1]
+
+
+def refused(capsys: pytest.CaptureFixture[str], checkpoint: Path, folder: Path, *more: str) -> str:
+    """Run `engine make` with wrong options; return its message. Nothing may be written."""
+    given = ["--checkpoint", str(checkpoint), "--embodiment", TAG, "--device", "cpu"]
+    assert main(["engine", "make", *given, "--engine-directory", str(folder / "x"), *more]) != 0
+    assert not (folder / "x").exists()
+    return capsys.readouterr().err
+
+
+def test_torch_tensorrt_is_refused_without_a_gpu_before_the_export(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = refused(capsys, checkpoint, tmp_path, "--engine", "torch_tensorrt")
+    assert "engine 'torch_tensorrt': needs a CUDA device, not cpu" in text
+
+
+def test_options_that_contradict_each_other_are_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = refused(capsys, checkpoint, tmp_path, "--precision", "int8", "--quantise", "fp8")
+    assert "--precision int8 and --quantise fp8 contradict each other" in text
+    text = refused(capsys, checkpoint, tmp_path, "--timer", "cuda_event")
+    assert "--timer cuda_event needs a CUDA device, not cpu; use --timer wall" in text
+    text = refused(capsys, checkpoint, tmp_path, "--segments", "wheels")
+    assert "--segments must be among vision, language, context, denoise, not 'wheels'" in text
+
+
+@pytest.fixture
+def compiling(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeTorchTensorRt]:
+    """Let Torch-TensorRT be available on the CPU, in a fake that exports the segments."""
+
+    def load_here(request: LoadRequest) -> ProgramEngine:
+        files = request.require_files()
+        program = request.source.load_program(
+            device=request.device, dtype=weights_dtype(files), step_counts=request.step_counts
+        )
+        return make_engine(program, files, FakeGraphRecorder())
+
+    kind = replace(
+        torch_tensorrt.ENGINE, needs_cuda=False, load=load_here, unavailable_reason=lambda *_: ""
+    )
+    monkeypatch.setattr(torch_tensorrt, "ENGINE", kind)
+    package = FakeTorchTensorRt("decompose_attention")
+    with use_fake_torch_tensorrt(package):
+        yield package
+
+
+def test_a_compiled_engine_is_validated_and_measured_like_the_others(
+    checkpoint: Path,
+    tmp_path: Path,
+    compiling: FakeTorchTensorRt,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = CompileOptions(("context", "denoise"), fp32_accumulation=True)
+    manifest = export(checkpoint, tmp_path, segments=[], torch_tensorrt=options)
+    assert (manifest.segments, Manifest.read(tmp_path).torch_tensorrt) == ({}, options)
+    assert not list(tmp_path.glob("*.onnx"))
+    source = ["--engine", "torch_tensorrt", "--count", "1", "--image-size", "48x64"]
+    assert engine("validate", tmp_path, *source) == 0
+    text = capsys.readouterr().out
+    assert "VALIDATED: engine torch_tensorrt, max abs error" in text
+    assert "segment, exact inputs" in text
+    assert all(module.given["use_fp32_acc"] for module in compiling.modules)
+    assert engine("validate", tmp_path, "--engine", "onnxruntime", *source[2:]) != 0
+    hint = capsys.readouterr().err
+    assert "no segment is exported" in hint
+    assert "engine make" in hint
+    assert "--engine torch_tensorrt" in hint
+    assert "--fp32-accumulation" in hint

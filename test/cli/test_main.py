@@ -37,7 +37,18 @@ def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
 
 def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
     assert set(verb_names()) == {
-        *("bag", "contract", "demo", "doctor", "engine", "foxglove", "infer", "inspect", "report"),
+        *(
+            "bag",
+            "cameras",
+            "contract",
+            "demo",
+            "doctor",
+            "engine",
+            "foxglove",
+            "infer",
+            "inspect",
+            "report",
+        ),
         *("say", "stop", "hold", "release", "estop", "resume", "reset", "step", "status", "up"),
     }
 

@@ -13,6 +13,7 @@ from support.tiny_engine import load
 from groot_ros.export.accuracy import ErrorAccumulator, measure_accuracy
 from groot_ros.export.latency import measure_latency
 from groot_ros.export.reference_cases import synthetic_observations
+from groot_ros.export.trace import timed
 from groot_ros.policy import Policy
 from groot_ros.runtime.program_engine import Executor, ProgramEngine
 
@@ -114,6 +115,18 @@ def test_every_stage_and_segment_is_timed(exact: Policy) -> None:
     assert latency.hertz == 1.0 / latency.whole
     assert fractions == sorted(fractions)
     assert fractions[-1] == 1.0
+
+
+def test_both_timers_record_every_run_of_a_segment(exact: Policy) -> None:
+    (seen,) = synthetic_observations(exact, 1, size=(48, 64))
+    inputs = {**exact.encode(seen)[0], **exact.checkpoint.processor.draw(0)}
+    assert isinstance(exact.engine, ProgramEngine)
+    for timer in ("wall", "cuda_event"):
+        with timed(exact.engine.segment_runner, torch.device("cpu"), timer) as seconds:
+            exact.engine.run(inputs, 3)
+        counts = {name: len(times) for name, times in seconds.items()}
+        assert counts == {"vision": 1, "language": 1, "context": 1, "denoise": 3}
+        assert all(time > 0 for times in seconds.values() for time in times)
 
 
 def test_actions_that_are_not_finite_have_no_error_in_any_joint(

@@ -32,13 +32,13 @@ FOLDER = Path(groot_ros.runtime.engines.__file__).parent
 def test_every_module_of_the_folder_is_an_engine_of_its_name() -> None:
     modules = {file.stem for file in FOLDER.glob("*.py")} - {"__init__"}
     assert set(engine_names()) == modules
-    assert modules == {"reference", "torch", "cuda_graph", "onnxruntime", "tensorrt"}
+    assert modules == {*candidates(), "reference"}
     assert [get_engine(name).name for name in engine_names()] == list(engine_names())
     assert AUTO not in engine_names()
 
 
 def test_auto_considers_all_engines_with_a_rank_in_its_order() -> None:
-    assert candidates() == ("tensorrt", "cuda_graph", "torch", "onnxruntime")
+    assert candidates() == ("tensorrt", "cuda_graph", "torch", "onnxruntime", "torch_tensorrt")
     assert get_engine("reference").rank is None
     ranks = [get_engine(name).rank for name in candidates()]
     assert ranks == sorted(set(ranks))
@@ -46,14 +46,14 @@ def test_auto_considers_all_engines_with_a_rank_in_its_order() -> None:
 
 def test_the_engines_that_need_files_say_so() -> None:
     assert {name for name in engine_names() if get_engine(name).needs_files} == {
-        *("onnxruntime", "tensorrt")
+        *("onnxruntime", "tensorrt", "torch_tensorrt")
     }
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     with pytest.raises(ValueError) as caught:  # noqa: PT011
         get_engine("warp")
-    known = "cuda_graph, onnxruntime, reference, tensorrt, torch"
+    known = "cuda_graph, onnxruntime, reference, tensorrt, torch, torch_tensorrt"
     assert str(caught.value) == f"engine must be one of {known}, not 'warp'"
 
 

@@ -25,6 +25,7 @@ from groot_ros.runtime.manifest import (
     file_digest,
     make_command,
 )
+from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
 PACKAGE = Path(groot_ros.__file__).parent
 PROGRAM = ProgramSpec(
@@ -391,3 +392,25 @@ def test_no_other_module_spells_a_command_out() -> None:
     assert len(files) > 50
     found = [str(file) for file in files if spelt.search(file.read_text(encoding="utf-8"))]
     assert found == []
+
+
+def test_options_of_torch_tensorrt_are_stored_and_repeated_by_the_command(tmp_path: Path) -> None:
+    options = CompileOptions(
+        ("context", "denoise"), False, True, "int8", ("denoise",), 5, 2**30
+    )  # fmt: skip
+    complete = manifest(tmp_path, torch_tensorrt=options, segments={}, tolerance=5e-2)
+    complete.write(tmp_path)
+    assert Manifest.read(tmp_path) == complete
+    given = parsed_hint(complete.export_command(tmp_path))
+    assert (given.action, given.engine) == ("make", ["torch_tensorrt"])
+    assert given.segments == ["context", "denoise"]
+    assert (given.explicit_typing, given.fp32_accumulation) == (False, True)
+    assert (given.quantise, given.quantised_segments) == ("int8", ["denoise"])
+    assert given.optimisation_level == 5
+    replace(complete, torch_tensorrt=replace(options, quantise="int2")).write(tmp_path)
+    with pytest.raises(EngineFilesError, match="torch_tensorrt: 'quantise' must be one of"):
+        Manifest.read(tmp_path)
+    exported = manifest(tmp_path, torch_tensorrt=CompileOptions(("denoise",)))
+    assert parsed_hint(exported.export_command(tmp_path)).engine == [
+        "torch_tensorrt", "onnxruntime",
+    ]  # fmt: skip

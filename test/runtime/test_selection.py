@@ -19,7 +19,7 @@ from groot_ros.runtime.engines import candidates
 from groot_ros.runtime.reference_outputs import UnvalidatedEngineError, ValidationResult
 from groot_ros.runtime.selection import Selection, order_of, select_engine
 
-USUAL = ("tensorrt", "cuda_graph", "torch", "onnxruntime")
+USUAL = ("tensorrt", "cuda_graph", "torch", "onnxruntime", "torch_tensorrt")
 NO_FILES = EngineFilesError("there are no files")
 #: One failure of each class that engines have raised.
 FAILURES = [
@@ -139,7 +139,7 @@ def test_measured_engines_go_first_by_their_time() -> None:
     assert candidates() == USUAL
     assert order_of({}, USUAL) == USUAL
     measured = order_of({"torch": 0.3, "onnxruntime": 0.1, "reference": 0.01}, USUAL)
-    assert measured == ("onnxruntime", "torch", "tensorrt", "cuda_graph")
+    assert measured == ("onnxruntime", "torch", "tensorrt", "cuda_graph", "torch_tensorrt")
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=kind)

@@ -35,7 +35,7 @@ def _layer(holds: str, may_import: set[str]) -> Layer:
 
 LAYERS = {
     "core": _layer("records exchanged between packages, programs, configuration, time", set()),
-    "vision": _layer("camera encodings, decoding, resampling", {"core"}),
+    "vision": _layer("camera encodings, decoding, resampling, shift of a camera", {"core"}),
     "robot": _layer(
         "robot contract: joints, controllers, cameras, units, limits", {"core", "vision.encodings"}
     ),
@@ -79,7 +79,7 @@ LAYERS = {
     ),
     "bridge": _layer(
         "messages, QoS, parameters, diagnostics, graph monitoring, controllers",
-        {"core", "robot", "observation", "control.settings"},
+        {"core", "robot", "vision", "observation", "control.settings"},
     ),
 }
 #: May import every package except `nodes`; only `nodes`' siblings here may be imported by them.

@@ -79,7 +79,7 @@ def obtain(wheel: str, version: str) -> Bindings:
                 f"the bindings cannot be stored in {CACHE}: {error}"
             ) from None
         try:
-            _unpack(_download(wheel, version, partial), partial / "package")
+            unpack(download(wheel, version, partial), partial / "package")
             _link_stubs(partial / "libraries", version.partition(".")[0])
             (partial / "ready").touch()
             shutil.rmtree(home, ignore_errors=True)
@@ -89,7 +89,13 @@ def obtain(wheel: str, version: str) -> Bindings:
     return Bindings(version, home / "package", home / "libraries")
 
 
-def _download(wheel: str, version: str, folder: Path) -> Path:
+def download(wheel: str, version: str, folder: Path) -> Path:
+    """Download a wheel without its dependencies; return its path.
+
+    Raises:
+        BindingsUnavailableError: it cannot be downloaded.
+
+    """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--retries", "1", "--timeout", "15"]
     command += ["--only-binary=:all:", "--dest", str(folder), f"{wheel}=={version}"]
@@ -104,7 +110,8 @@ def _download(wheel: str, version: str, folder: Path) -> Path:
     return found[0]
 
 
-def _unpack(wheel: Path, package: Path) -> None:
+def unpack(wheel: Path, package: Path) -> None:
+    """Unpack a wheel into a folder and delete the wheel."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(package)
     wheel.unlink()

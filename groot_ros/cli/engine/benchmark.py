@@ -23,6 +23,7 @@ from groot_ros.cli.observations import add_source_options, gather, require_sourc
 if TYPE_CHECKING:
     from groot_ros.core.program import ProgramSpec
     from groot_ros.runtime.manifest import Manifest
+    from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
 
 def add(actions: Any) -> None:
@@ -54,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     from groot_ros.runtime.tensorrt.availability import jetpack
 
     require_runs(args)
+    require_timer(args)
     require_source(args)
     manifest, device = open_manifest(args), device_of(args)
     place = f"{describe_machine(device)}{_threads(device)}"
@@ -69,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
                 observations,
                 args.runs,
                 device=device,
+                timer=args.timer,
                 progress=lambda fraction: show("timing", fraction),
             )
             reference = open_reference(args, manifest, name, show)
@@ -83,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         executed = _executed_by(name, manifest, candidate.checkpoint.program, device)
         table[name] = latency, accuracy, executed
         steps[name] = accuracy
-        version = _tensorrt_version(manifest) if name == "tensorrt" else ""
+        version = _tensorrt_version(name, manifest)
         precision = " + ".join(dict.fromkeys(executed.values()))
         rows.append(hardware_row(place, jetpack(), version, name, precision, latency, today()))
     print(f"\n{place}, medians of {args.runs}\n{latency_table(table)}")
@@ -98,6 +101,13 @@ def require_runs(args: argparse.Namespace) -> None:
     """Raise ValueError unless --runs is at least 1."""
     if args.runs < 1:
         raise ValueError(f"--runs must be at least 1, not {args.runs}")
+
+
+def require_timer(args: argparse.Namespace) -> None:
+    """Raise ValueError if --timer needs a CUDA device and there is none."""
+    device = device_of(args)
+    if args.timer == "cuda_event" and device.type != "cuda":
+        raise ValueError(f"--timer cuda_event needs a CUDA device, not {device}; use --timer wall")
 
 
 def _threads(device: Any) -> str:
@@ -116,8 +126,12 @@ def _executed_by(
 
     weights = dtype_name(choose_dtype("auto", device))
 
+    compiled = manifest.torch_tensorrt
+
     def describe(segment: str) -> str:
         files = manifest.segments.get(segment)
+        if engine == "torch_tensorrt" and compiled is not None:
+            return _compiled_by(compiled, segment, manifest.precision)
         if not get_engine(engine).needs_files:
             return f"PyTorch {weights}"
         if files is None:
@@ -127,6 +141,18 @@ def _executed_by(
     return {stage.name: describe(stage.segments[-1].name) for stage in program.stages}
 
 
-def _tensorrt_version(manifest: "Manifest") -> str:
+def _compiled_by(options: "CompileOptions", segment: str, precision: str) -> str:
+    typed = precision if options.explicit_typing else f"float32 or {precision}"
+    if segment not in options.segments:
+        return f"PyTorch {precision if options.explicit_typing else 'float32'}"
+    return f"torch_tensorrt {options.quantise if segment in options.quantised else typed}"
+
+
+def _tensorrt_version(engine: str, manifest: "Manifest") -> str:
+    """Return the version of TensorRT that an engine uses, "" if it uses none."""
+    if engine == "torch_tensorrt":
+        from groot_ros.runtime.tensorrt.availability import installed_version
+
+        return installed_version()
     plans = [files.plan for files in manifest.segments.values() if files.plan is not None]
-    return plans[0].machine.tensorrt if plans else ""
+    return plans[0].machine.tensorrt if plans and engine == "tensorrt" else ""

@@ -4,7 +4,7 @@
 import argparse
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Default numbers of observations to store, to calibrate with and to validate with.
 STORED, CALIBRATED_WITH, VALIDATED_WITH = 4, 32, 8
+#: Clocks that can time the runs of segments.
+TIMERS = ("cuda_event", "wall")
 #: Engines that can be validated and measured; "reference" is the one they are compared with.
 CANDIDATES = tuple(name for name in engine_names() if name != "reference")
 #: Called with the name of the current step and the fraction of it that is done.
@@ -42,8 +44,8 @@ def add_action(
     return parser
 
 
-def export_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of `engine export`."""
+def export_options(parser: argparse.ArgumentParser, precisions: Sequence[str] = PRECISIONS) -> None:
+    """Add the options of `engine export`; `precisions` are the values of --precision."""
     add = parser.add_argument
     add("--checkpoint", required=True, help="directory, or hub id of a downloaded checkpoint")
     add("--embodiment", required=True, metavar="TAG", help="embodiment tag of the checkpoint")
@@ -57,9 +59,10 @@ def export_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--precision",
-        choices=PRECISIONS,
+        choices=precisions,
         default="float32",
-        help="precision of weights and tensors (default: float32)",
+        help="precision of weights and tensors (default: float32)"
+        + ("; int8: products in INT8, the rest in bfloat16" if "int8" in precisions else ""),
     )
     add(
         "--segments",
@@ -134,6 +137,23 @@ def build_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def compile_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the engine "torch_tensorrt"."""
+    add = parser.add_argument
+    add(
+        "--explicit-typing",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="torch_tensorrt: keep the element type of every tensor (default); otherwise weights "
+        "are float32 and TensorRT chooses, which Torch-TensorRT for TensorRT 11 does not support",
+    )
+    add(
+        "--fp32-accumulation",
+        action="store_true",
+        help="torch_tensorrt: accumulate matrix products of half precision in float32",
+    )
+
+
 def engine_options(parser: argparse.ArgumentParser) -> None:
     """Add the option that selects engines."""
     parser.add_argument(
@@ -149,6 +169,13 @@ def benchmark_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--runs", type=int, default=20, metavar="N", help="times are medians of N (default: 20)")
     add("--row", action="store_true", help="print rows for docs/reference/hardware.md")
+    add(
+        "--timer",
+        choices=TIMERS,
+        default="wall",
+        help="clock of the segments' times: the host's, with a wait for the device before and "
+        "after each run, or CUDA events, without waiting (default: wall)",
+    )
 
 
 def require_writable(option: str, path: Path, *, directory: bool) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from groot_ros.core.program import ModelInputs, Range
     from groot_ros.families.family import Checkpoint
+    from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
 
 def add(actions: Any) -> None:
@@ -40,8 +41,14 @@ def add(actions: Any) -> None:
     add_source_options(parser, STORED)
 
 
-def run(args: argparse.Namespace) -> int:
-    """Write an engine directory."""
+def run(args: argparse.Namespace, compiled: "CompileOptions | None" = None) -> int:
+    """Write an engine directory.
+
+    Args:
+        args: parsed options; `segments` are the exported ones, all if None.
+        compiled: options of the engine "torch_tensorrt", if it was requested.
+
+    """
     require_installed("onnx", "onnxscript")
     from groot_ros.cli.engine.tables import describe
     from groot_ros.export.export_engine import ExportOptions, export_engine
@@ -87,7 +94,9 @@ def run(args: argparse.Namespace) -> int:
             source,
             profile,
             args.engine_directory,
-            ExportOptions(args.precision, args.segments, args.attention, steps, args.image_size),
+            ExportOptions(
+                args.precision, args.segments, args.attention, steps, args.image_size, compiled
+            ),
             show,
             device=device_of(args),
             backbone_assets=args.backbone_assets or "",

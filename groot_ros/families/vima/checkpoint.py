@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from groot_ros.checkpoint.mistakes import require_no_pointer
+from groot_ros.checkpoint.mistakes import require_data
 from groot_ros.checkpoint.safetensors_file import index_checkpoint
 from groot_ros.core.config_reader import CheckpointError, Fields, unreadable
 from groot_ros.families.vima.config import MODEL_TYPE, VimaConfig
@@ -172,7 +172,7 @@ def _require_finite(where: Path, name: str, tensor: Tensor) -> None:
 
 def _unpickled(path: Path) -> Any:
     try:
-        require_no_pointer(path)
+        require_data(path)
     except FileNotFoundError:
         raise CheckpointError(f"checkpoint {path}: no such file or directory") from None
     except OSError as error:

@@ -79,9 +79,10 @@ class EngineKind:
         name: value of the parameter `engine`.
         rank: position among the candidates for "auto", the usually fastest first; None if "auto"
             never selects the engine.
-        needs_files: whether it runs exported files.
+        needs_files: whether it needs an engine directory.
         load: makes it; raises CheckpointError or EngineFilesError.
         needs_cuda: whether it runs on a CUDA device only.
+        needs_export: whether the engine directory must contain exported segments.
         unavailable_reason: why else it cannot run here, on one line; "" if nothing is known.
 
     """
@@ -91,6 +92,7 @@ class EngineKind:
     needs_files: bool
     load: Callable[[LoadRequest], Engine]
     needs_cuda: bool = False
+    needs_export: bool = True
     unavailable_reason: Callable[[torch.device, EngineFiles | None], str] = lambda *_: ""
 
 
@@ -119,7 +121,8 @@ def unavailable_reason(name: str, device: torch.device, files: EngineFiles | Non
         return f"needs a CUDA device, the model is on {device}"
     if kind.needs_files and files is None:
         return f"engine_directory is not set; make engine files with: {make_command()}"
-    if kind.needs_files and files is not None and not files.manifest.segments:
+    needs_segments = kind.needs_files and kind.needs_export
+    if needs_segments and files is not None and not files.manifest.segments:
         export = files.manifest.export_command(files.directory)
         return f"{files.directory}: no segment is exported; export them with: {export}"
     return kind.unavailable_reason(device, files)
