@@ -16,6 +16,7 @@ from groot_ros.families.family import Family
 
 #: Name -> module with an attribute `FAMILY`, imported only when a checkpoint is looked up.
 BUILTIN = {
+    "gr00t_n1d5": "groot_ros.families.gr00t_n1d5",
     "gr00t_n1d6": "groot_ros.families.gr00t_n1d6",
 }
 #: Family of the demo checkpoint and of the benchmarks.

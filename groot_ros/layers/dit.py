@@ -213,7 +213,9 @@ class DiT(nn.Module):
         """Tell whether a block attends to the backbone's features, as every even block does."""
         return block % 2 == 0
 
-    def cross_masks(self, attention_mask: Tensor, image_mask: Tensor) -> Sequence[Tensor | None]:
+    def cross_masks(
+        self, attention_mask: Tensor | None, image_mask: Tensor | None
+    ) -> Sequence[Tensor | None]:
         """Return one mask per block, bool [B, S], True where a feature is visible.
 
         None = all features, padding included.
@@ -225,8 +227,8 @@ class DiT(nn.Module):
         x: Tensor,
         features: Tensor,
         timestep: Tensor,
-        attention_mask: Tensor,
-        image_mask: Tensor,
+        attention_mask: Tensor | None = None,
+        image_mask: Tensor | None = None,
         trace: list[Tensor] | None = None,
     ) -> Tensor:
         """Denoise tokens.
@@ -235,8 +237,8 @@ class DiT(nn.Module):
             x: state and action tokens [B, T, C].
             features: backbone features [B, S, kv_dim].
             timestep: time buckets, int64 [B].
-            attention_mask: bool [B, S], False = padding.
-            image_mask: bool [B, S], True = image token.
+            attention_mask: bool [B, S], False = padding; the plain transformer ignores it.
+            image_mask: bool [B, S], True = image token; the plain transformer ignores it.
             trace: if given, collects the input of every block and the output of the last.
 
         Returns:
@@ -267,8 +269,17 @@ class AlternateVLDiT(DiT):
         super().__init__(config, kv_dim)
         self.period = 2 * attend_text_every_n_blocks
 
-    def cross_masks(self, attention_mask: Tensor, image_mask: Tensor) -> Sequence[Tensor | None]:
-        """Return the text or image tokens without padding; None for self-attention blocks."""
+    def cross_masks(
+        self, attention_mask: Tensor | None, image_mask: Tensor | None
+    ) -> Sequence[Tensor | None]:
+        """Return the text or image tokens without padding; None for self-attention blocks.
+
+        Raises:
+            ValueError: a mask is missing.
+
+        """
+        if attention_mask is None or image_mask is None:
+            raise ValueError("the alternating transformer needs attention_mask and image_mask")
         image, text = image_mask & attention_mask, ~image_mask & attention_mask
         return [
             (text if index % self.period == 0 else image) if self.is_cross(index) else None

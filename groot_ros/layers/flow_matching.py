@@ -36,6 +36,10 @@ class Conditioning:
         return cls(zeros, zeros, zeros, torch.ones_like(zeros), zeros[..., 0])
 
 
+#: Names of the fields of `Conditioning`, inputs that make a chunk continue committed motion.
+CONDITIONING = ("prefix", "start", "weight", "strength", "clean")
+
+
 def euler_step(
     actions: Tensor,
     velocity: Tensor,

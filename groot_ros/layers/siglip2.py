@@ -5,6 +5,7 @@ Module names are those of the checkpoint's keys.
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -12,6 +13,26 @@ from torch import Tensor, nn
 
 from groot_ros.core.config_reader import Fields
 from groot_ros.layers.attention import attention
+
+
+class LayerSizes(Protocol):
+    """Sizes of one transformer layer, which SigLIP and Siglip2 towers share."""
+
+    @property
+    def hidden_size(self) -> int:
+        """Return the width of the tokens."""
+
+    @property
+    def intermediate_size(self) -> int:
+        """Return the width inside the feed-forward network."""
+
+    @property
+    def num_attention_heads(self) -> int:
+        """Return the number of heads."""
+
+    @property
+    def layer_norm_eps(self) -> float:
+        """Return the epsilon of the norms."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +131,7 @@ class Grid:
 class VisionAttention(nn.Module):
     """Multi-head self-attention inside one image."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: LayerSizes) -> None:
         super().__init__()
         self.heads = config.num_attention_heads
         self.k_proj = nn.Linear(config.hidden_size, config.hidden_size)
@@ -118,15 +139,23 @@ class VisionAttention(nn.Module):
         self.q_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
 
-    def forward(self, x: Tensor, grid: Grid, windowed: bool) -> Tensor:
-        """Map [N, T, C] to [N, T, C] for N images of one grid, within windows if `windowed`."""
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Map the patches [N, T, C] of N images to [N, T, C].
+
+        Args:
+            x: hidden states [N, T, C].
+            rope: cos and sin [T, head_dim/2]; None = no rotation.
+            mask: bool [T, T], True where a patch is visible; None = all.
+
+        """
         q, k, v = (
             proj(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for proj in (self.q_proj, self.k_proj, self.v_proj)
         )
-        if grid.rope is not None:
-            q, k = rotate_pairs(q, *grid.rope), rotate_pairs(k, *grid.rope)
-        mask = grid.same_window if windowed else None
+        if rope is not None:
+            q, k = rotate_pairs(q, *rope), rotate_pairs(k, *rope)
         out = attention(q, k, v, mask)
         return self.out_proj(out.transpose(1, 2).flatten(2))
 
@@ -134,7 +163,7 @@ class VisionAttention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers with tanh-approximated GELU."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: LayerSizes) -> None:
         super().__init__()
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size)
@@ -147,16 +176,18 @@ class MLP(nn.Module):
 class Layer(nn.Module):
     """Pre-norm transformer layer."""
 
-    def __init__(self, config: VisionConfig) -> None:
+    def __init__(self, config: LayerSizes) -> None:
         super().__init__()
         self.layer_norm1 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.self_attn = VisionAttention(config)
         self.layer_norm2 = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.mlp = MLP(config)
 
-    def forward(self, x: Tensor, grid: Grid, windowed: bool) -> Tensor:
-        """Map [N, T, C] to [N, T, C]."""
-        x = x + self.self_attn(self.layer_norm1(x), grid, windowed)
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor] | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """Map [N, T, C] to [N, T, C]; the arguments are those of `VisionAttention`."""
+        x = x + self.self_attn(self.layer_norm1(x), rope, mask)
         return x + self.mlp(self.layer_norm2(x))
 
 
@@ -204,7 +235,7 @@ class Encoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if trace is not None:
                 trace.append(x)
-            x = layer(x, grid, windowed=index not in self.full)
+            x = layer(x, grid.rope, None if index in self.full else grid.same_window)
         if trace is not None:
             trace.append(x)
         return x

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from groot_ros.layers import qwen3, siglip2
 from groot_ros.layers.attention import Attention
 from groot_ros.layers.dit import GELU, Block
-from groot_ros.layers.fusion import stack
+from groot_ros.layers.fusion import stack, take_layers
+from groot_ros.layers.self_attention import SelfAttentionBlock
 
 #: Epsilon of the LayerNorm in AdaLayerNorm, as in `layers.dit`.
 _ADAPTIVE_EPS = 1e-5
@@ -75,6 +76,49 @@ class LanguageLayer(nn.Module):
         x = x + self.out(self.attend(q, k, v.transpose(1, 2)))
         gate, up = self.gate_up(self.norm2(x)).chunk(2, dim=-1)
         return x + self.down(F.silu(gate) * up)
+
+
+class Language(nn.Module):
+    """Language tower, built from the weights of `qwen` without its token embeddings."""
+
+    def __init__(
+        self, config: qwen3.TextConfig, qwen: qwen3.Qwen3, project: nn.Module | None = None
+    ) -> None:
+        """Take the weights of a tower; `project` is applied to its features."""
+        super().__init__()
+        layers = take_layers(qwen.layers, qwen3.Layer)
+        self.layers = nn.ModuleList(LanguageLayer(config, layer) for layer in layers)
+        self.norm = qwen.norm
+        self.project = project
+
+    def forward(self, embeddings: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """Compute features [1, S, D] from embeddings [1, S, D]; cos and sin are [S, d]."""
+        x = embeddings
+        for layer in self.layers:
+            x = layer(x, cos, sin)
+        x = self.norm(x)
+        return x if self.project is None else self.project(x)
+
+
+class SelfAttentionLayer(nn.Module):
+    """Plain transformer block with query, key and value in one product."""
+
+    def __init__(self, block: SelfAttentionBlock) -> None:
+        super().__init__()
+        attention = block.attn1
+        self.heads = attention.heads
+        self.norm1, self.norm2 = block.norm1, block.norm3
+        self.qkv = stack([attention.to_q, attention.to_k, attention.to_v])
+        self.out = attention.to_out[0]
+        self.up, self.down = cast(GELU, block.ff.net[0]).proj, block.ff.net[2]
+        self.attend = Attention()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [1, S, C] to [1, S, C]."""
+        parts = self.qkv(self.norm1(x)).unflatten(-1, (3, self.heads, -1)).unbind(2)
+        q, k, v = (t.transpose(1, 2) for t in parts)
+        x = x + self.out(self.attend(q, k, v))
+        return x + self.down(F.gelu(self.up(self.norm2(x)), approximate="tanh"))
 
 
 class DenoiseBlock(nn.Module):

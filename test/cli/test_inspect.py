@@ -241,7 +241,7 @@ def test_an_embodiment_without_statistics_cannot_be_used(
 @pytest.mark.parametrize(
     ("file", "content", "problem"),
     [
-        ("config.json", '{"model_type": "gr00t_n1_5"}', "'model_type' is 'gr00t_n1_5'"),
+        ("config.json", '{"model_type": "gr00t_n9"}', "'model_type' is 'gr00t_n9'"),
         ("config.json", "{", "config.json: is not valid JSON"),
         ("processor_config.json", "{}", "'processor_kwargs' is missing"),
         ("model.safetensors", "short", "model.safetensors: is truncated"),

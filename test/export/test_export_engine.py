@@ -20,7 +20,7 @@ from support.version_0_1 import convert_to_version_0_1
 from groot_ros.core import Observation
 from groot_ros.core.program import ModelInputs
 from groot_ros.export.reference_cases import synthetic_observations
-from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings
+from groot_ros.layers.time_tables import TimeEmbeddings
 from groot_ros.policy import Policy
 from groot_ros.runtime.engine import EngineFilesError
 from groot_ros.runtime.engine_benchmarks import store_benchmark

@@ -68,7 +68,7 @@ def test_a_checkpoint_of_two_families_is_rejected_with_both_names(tmp_path: Path
         (None, "{path}: no model family recognises it"),
         ({}, "{path}/config.json: no model family recognises it"),
         ({"model_type": "bert"}, "{path}/config.json: 'model_type' is 'bert': no model family"),
-        ({"type": "groot"}, "{path}/config.json: 'type' is 'groot': no model family"),
+        ({"type": "pi0"}, "{path}/config.json: 'type' is 'pi0': no model family"),
     ],
 )
 def test_an_unknown_checkpoint_is_an_error_with_all_that_was_looked_for(
@@ -82,7 +82,10 @@ def test_an_unknown_checkpoint_is_an_error_with_all_that_was_looked_for(
         find_family(tmp_path)
     message = str(caught.value)
     assert message.startswith(problem.format(path=tmp_path))
-    looked_for = "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6; other: other.bin"
+    looked_for = (
+        "gr00t_n1d5: config.json with 'model_type' gr00t_n1_5 or 'type' groot; "
+        "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6; other: other.bin"
+    )
     assert message.endswith(f"looked for {looked_for}")
 
 
@@ -93,7 +96,7 @@ def test_a_malformed_config_is_an_error_with_the_place(tmp_path: Path) -> None:
 
 
 def test_an_unknown_name_is_an_error_with_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match=r"must be one of gr00t_n1d6.*, not 'gr00t_n0'"):
+    with pytest.raises(ValueError, match=r"gr00t_n1d5, gr00t_n1d6.*, not 'gr00t_n0'"):
         get_family("gr00t_n0")
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from golden import staged_model
 from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
-from golden.other_models import other_model
+from golden.other_models import is_n1d5_head, other_model
 from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import Fields
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead, Conditioning, HeadContext
@@ -28,7 +28,8 @@ TRAINING = ("action", "action_mask", "train_noise", "train_t")
 def belongs(folder: Path) -> bool:
     """Tell whether the set is of N1.6."""
     names = read_header(folder / "state_dict.safetensors")
-    return "state_encoder.layer1.W" in names and other_model(folder) is None
+    other = other_model(folder) is not None or is_n1d5_head(folder)
+    return "state_encoder.layer1.W" in names and not other
 
 
 def comparisons(source: GoldenSet) -> Iterator[Comparison]:

@@ -6,11 +6,41 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from golden import action_head, backbone, full, policy, state_action, vima, vision_language
+from golden import (
+    action_head,
+    backbone,
+    full,
+    n1d5_backbone,
+    n1d5_full,
+    n1d5_head,
+    n1d5_lerobot,
+    n1d5_normalizers,
+    n1d5_policy,
+    n1d5_processor,
+    policy,
+    state_action,
+    vima,
+    vision_language,
+)
 
 #: "policy" comes before "full", whose files it has too.
-FORMATS = (state_action, vision_language, backbone, action_head, vima, policy, full)
-_NAMES = {name for module in FORMATS for name in module.FILES}
+FORMATS = (
+    state_action,
+    vision_language,
+    backbone,
+    n1d5_backbone,
+    action_head,
+    n1d5_head,
+    vima,
+    n1d5_normalizers,
+    n1d5_processor,
+    n1d5_lerobot,
+    n1d5_policy,
+    n1d5_full,
+    policy,
+    full,
+)
+_NAMES = {name for module in FORMATS for name in module.FILES if "/" not in name}
 
 
 def name_of(module: ModuleType) -> str:
@@ -72,4 +102,4 @@ def what_is_missing(folder: Path) -> str:
         return f"has none of the files of {', '.join(map(name_of, FORMATS))}"
     if missing:
         return f"nearest to {name_of(nearest)}, but without {', '.join(missing)}"
-    return f"has the files of {name_of(nearest)}, but is of another model than GR00T N1.6 or VIMA"
+    return f"has the files of {name_of(nearest)}, but is of a model that is not known here"

@@ -7,36 +7,35 @@ from pathlib import Path
 from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import CheckpointError, Fields
 
-_N1D5 = "GR00T N1.5"
 #: First word of tensor names that only one model has. A single such tensor is not enough: in a set
-#: of GR00T N1.6 it is an error.
-_TENSORS = {"future_tokens": _N1D5, "vl_self_attention": _N1D5}
+#: of GR00T it is an error.
+_TENSORS = {"paligemma_with_expert": "pi0"}
 _ENOUGH = 2
-#: (key, value) of config files.
-_CONFIGS = {
-    ("model_type", "gr00t_n1_5"): _N1D5,
-    ("type", "groot"): _N1D5,
-    ("model_type", "eagle_2_5_vl"): _N1D5,
-}
-#: Files of sets that have no config.
-_FILES = {"normalizer_units.safetensors": _N1D5, "normalizer_units.json": _N1D5}
+#: Keys of a head's config.json, and first words of its tensors, that only GR00T N1.5 has.
+_N1D5_KEYS = ("num_target_vision_tokens", "vl_self_attention_cfg")
+_N1D5_TENSORS = ("future_tokens", "vl_self_attention")
 
 
 def other_model(folder: Path) -> str | None:
     """Return the model of a set if this version does not have that model, else None."""
-    for name, model in _FILES.items():
-        if (folder / name).is_file():
-            return model
     weights = folder / "state_dict.safetensors"
     try:
         names = read_header(weights) if weights.is_file() else {}
         telling = Counter(_TENSORS.get(name.partition(".")[0]) for name in names)
         found = {model for model, count in telling.items() if model and count >= _ENOUGH}
-        for path in (*folder.glob("*config.json"), *folder.glob("*/config.json")):
-            config = Fields.read(path)
-            found |= {
-                model for (key, value), model in _CONFIGS.items() if config.get(key, "") == value
-            }
     except CheckpointError:
         return None
     return found.pop() if len(found) == 1 else None
+
+
+def is_n1d5_head(folder: Path) -> bool:
+    """Tell whether a set of an action head is of GR00T N1.5."""
+    try:
+        config = Fields.read(folder / "config.json")
+        names = read_header(folder / "state_dict.safetensors")
+    except CheckpointError:
+        return False
+    if any(config.has(key) for key in _N1D5_KEYS):
+        return True
+    found = [name for name in names if name.partition(".")[0] in _N1D5_TENSORS]
+    return len(found) >= _ENOUGH

@@ -9,11 +9,13 @@ from torch import Tensor, nn
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.layout import Layout, Layouts, to_cell_patches
+from groot_ros.families.gr00t_n1d6.layout import Layout, Layouts
 from groot_ros.families.gr00t_n1d6.program import StagedModel
-from groot_ros.families.gr00t_n1d6.staged_backbone import Language, Vision
-from groot_ros.families.gr00t_n1d6.staged_head import Context, Denoise
-from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings, TimeTables
+from groot_ros.families.gr00t_n1d6.staged_backbone import Vision
+from groot_ros.families.gr00t_n1d6.staged_head import Context, make_denoise
+from groot_ros.layers.patches import to_cell_patches
+from groot_ros.layers.staged import Language
+from groot_ros.layers.time_tables import TimeEmbeddings, TimeTables
 from groot_ros.runtime.program_engine import SegmentRunner
 
 CPU = torch.device("cpu")
@@ -58,7 +60,8 @@ def denoised(
         head = ActionHead(config).eval()
         head.load_state_dict(weights)
         tables = TimeEmbeddings(head, embodiment).tables(steps, CPU, torch.float32)
-        context, denoise = (segment(config, head, embodiment) for segment in (Context, Denoise))
+        context = Context(config, head, embodiment)
+        denoise = make_denoise(config, head, embodiment)
         program = _program(config, {"context": context, "denoise": denoise})
         valid, is_image = (inputs[name][row] for name in ("attention_mask", "image_mask"))
         groups = (valid & ~is_image, valid & is_image)

@@ -12,9 +12,9 @@ from golden.arrays import Arrays, BrokenSetError, GoldenSet
 from golden.comparison import TOKENIZER, Comparison, UnavailableError, same
 from groot_ros.checkpoint.locate import has_tokenizer
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline, token_grid_size
-from groot_ros.families.gr00t_n1d6.network import normalise_pixels
 from groot_ros.families.gr00t_n1d6.processor import build_prompt, formalise
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.layers.patches import normalise_pixels
 from groot_ros.processing.tokenizer import TextTokenizer
 
 FILES = ("images.json", "prompts.json", "arrays.npz")

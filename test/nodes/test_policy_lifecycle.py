@@ -101,7 +101,10 @@ def test_a_bad_checkpoint_fails_configure_with_the_reason_and_leaves_the_node_us
     assert not on.configure()
     assert on.state() == State.PRIMARY_STATE_UNCONFIGURED
     log = on.logs.wait(lambda m: m.msg.startswith("configure failed"))
-    expected = "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6"
+    expected = (
+        "gr00t_n1d5: config.json with 'model_type' gr00t_n1_5 or 'type' groot; "
+        "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6"
+    )
     assert log.msg == (
         f"configure failed: {tmp_path}: no model family recognises it; looked for {expected}"
     )

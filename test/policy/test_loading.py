@@ -114,7 +114,7 @@ def test_a_hub_id_is_resolved_to_the_downloaded_files(
     ("file", "change", "problem"),
     [
         ("embodiment_id.json", {TAG: 12}, "is row 12, but max_num_embodiments in config"),
-        ("config.json", {"model_type": "gr00t_n1_5"}, "'model_type' is 'gr00t_n1_5'"),
+        ("config.json", {"model_type": "gr00t_n9"}, "'model_type' is 'gr00t_n9'"),
         ("eagle_config.json", {"image_token_index": 3}, "'image_token_index' is 3, the tokenizer"),
     ],
 )
@@ -139,9 +139,9 @@ def test_a_tokenizer_with_more_ids_than_embedding_rows_is_rejected(tmp_path: Pat
 
 
 def test_an_unknown_model_type_is_reported_before_missing_assets(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gr00t_n1_5"}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gr00t_n9"}))
     with pytest.raises(
-        CheckpointError, match=r"'gr00t_n1_5': no model family recognises it; .*Gr00tN1d6$"
+        CheckpointError, match=r"'gr00t_n9': no model family recognises it; .*Gr00tN1d6$"
     ):
         load(tmp_path)
 

@@ -13,9 +13,10 @@ from groot_ros.core.program import Binding
 from groot_ros.families.family import SegmentWork
 from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model, normalise_pixels
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
 from groot_ros.families.gr00t_n1d6.program import StagedModel, make_staged
 from groot_ros.layers.packed_linear import held_bytes, linear_sizes
+from groot_ros.layers.patches import normalise_pixels
 
 #: Number of text tokens before, between and after the images.
 _TEXT = (30, 2, 8)

@@ -190,9 +190,8 @@ class ReferenceModel:
         """See `families.family.ReferenceModel.run`."""
         import torch
 
-        from groot_ros.families.gr00t_n1d6.network import normalise_pixels
-        from groot_ros.families.gr00t_n1d6.program import CONDITIONING
-        from groot_ros.layers.flow_matching import Conditioning
+        from groot_ros.layers.flow_matching import CONDITIONING, Conditioning
+        from groot_ros.layers.patches import normalise_pixels
 
         def move(name: str) -> "Tensor":
             return torch.from_numpy(inputs[name]).to(self.device)

@@ -11,33 +11,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.layers.patches import cell_order
 from groot_ros.layers.qwen3 import rope_1d
 from groot_ros.layers.siglip2 import Embeddings, Grid
 
 #: Number of layouts, and of patch grids, that are kept in memory.
 _KEPT = 8
-
-
-def cell_order(x: Tensor, h: int, w: int, factor: int) -> Tensor:
-    """Reorder the first dimension of x from row-major order to cell by cell.
-
-    The first dimension counts the patches of an [h, w] grid; a cell is factor x factor patches.
-    """
-    grid = x.reshape(h // factor, factor, w // factor, factor, *x.shape[1:])
-    return grid.transpose(1, 2).reshape(x.shape)
-
-
-def to_cell_patches(images: Tensor, patch: int, factor: int) -> Tensor:
-    """Split images [V, C, H, W] into patches [V, H/p * W/p, p*p*C], cell by cell.
-
-    The values of a patch are in the order (y, x, channel).
-    """
-    views, channels, height, width = images.shape
-    rows, columns = height // (patch * factor), width // (patch * factor)
-    grid = images.reshape(views, channels, rows, factor, patch, columns, factor, patch)
-    return grid.permute(0, 2, 5, 3, 6, 4, 7, 1).reshape(
-        views, rows * columns * factor**2, patch**2 * channels
-    )
 
 
 class PatchGrid:

@@ -13,6 +13,7 @@ from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.processor import Batch
 from groot_ros.layers.flow_matching import Conditioning
+from groot_ros.layers.patches import normalise_pixels
 
 
 class Gr00tN1d6(nn.Module):
@@ -70,11 +71,6 @@ def build_model(
     with torch.random.fork_rng(devices=[]), torch.device(device):
         torch.manual_seed(seed)
         return Gr00tN1d6(config).to(dtype)
-
-
-def normalise_pixels(images: Tensor) -> Tensor:
-    """Convert uint8 pixels to float32 in [-1, 1]: (x - 127.5) / 127.5."""
-    return (images.float() - 127.5) / 127.5
 
 
 @dataclass(frozen=True)

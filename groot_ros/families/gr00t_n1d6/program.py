@@ -26,23 +26,24 @@ from groot_ros.core.program import (
     TensorSpec,
 )
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.layout import Layout, Layouts, to_cell_patches
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, normalise_pixels
-from groot_ros.families.gr00t_n1d6.staged_backbone import Language, Vision
+from groot_ros.families.gr00t_n1d6.layout import Layout, Layouts
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
+from groot_ros.families.gr00t_n1d6.staged_backbone import Vision
 from groot_ros.families.gr00t_n1d6.staged_head import (
     Context,
-    Denoise,
     group_of_layer,
+    make_denoise,
     token_groups,
 )
-from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
 from groot_ros.families.gr00t_n1d6.weights import load_model
 from groot_ros.layers.fusion import release_heap
 from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
+from groot_ros.layers.patches import normalise_pixels, to_cell_patches
+from groot_ros.layers.staged import Language
+from groot_ros.layers.staged_head import conditioning_tensors, denoise_arguments, denoise_segment
+from groot_ros.layers.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
 
 SEGMENTS = ("vision", "language", "context", "denoise")
-#: Inputs that make a chunk continue committed motion; see `layers.flow_matching.Conditioning`.
-CONDITIONING = ("prefix", "start", "weight", "strength", "clean")
 
 _HEAD, _DIT = r"action_head\.", r"action_head\.model\."
 _CROSS = r"transformer_blocks\.\d*[02468]\.attn1\.to_[kv]\..*"
@@ -73,7 +74,6 @@ def program_spec(config: Gr00tN1d6Config) -> ProgramSpec:
     features = TensorSpec("features", (1, "tokens", text.hidden_size))
     state_tokens = TensorSpec("state_tokens", (1, "states", config.input_embedding_dim))
     keys_and_values = _keys_and_values(config)
-    chunk = (1, config.action_horizon, config.max_action_dim)
     patch = eagle.vision.num_channels * eagle.vision.patch_size**2
     vision = Segment(
         "vision",
@@ -107,28 +107,13 @@ def program_spec(config: Gr00tN1d6Config) -> ProgramSpec:
         constants=tuple(f"{g}_index" for g in groups),
         observed=("state",),
     )
-    denoise = Segment(
-        "denoise",
-        "head",
-        inputs=(
-            TensorSpec("actions", chunk, "float32"),
-            state_tokens,
-            *keys_and_values,
-            TensorSpec("token_bias", (1, config.action_horizon, config.input_embedding_dim)),
-            TensorSpec("modulations", (dit.num_layers, 2, dit.inner_dim)),
-            TensorSpec("output_modulation", (2, dit.inner_dim)),
-            TensorSpec("prefix", chunk, "float32"),
-            TensorSpec("weight", chunk, "float32"),
-            TensorSpec("strength", chunk, "float32"),
-            TensorSpec("time", (1,), "float32"),
-            TensorSpec("dt", (1,), "float32"),
-            TensorSpec("gain", (1,), "float32"),
-        ),
-        outputs=(TensorSpec("next_actions", chunk, "float32"),),
-        per="step",
-        repeat="steps",
-        constants=tuple(f"table.{name}" for name in TimeTables.__dataclass_fields__),
-        observed=("noise", *CONDITIONING),
+    denoise = denoise_segment(
+        horizon=config.action_horizon,
+        columns=config.max_action_dim,
+        layers=dit.num_layers,
+        width=dit.inner_dim,
+        tokens=state_tokens,
+        keys_and_values=keys_and_values,
     )
     text_tokens, image_tokens = 5, 6
     return ProgramSpec(
@@ -247,7 +232,7 @@ class StagedModel:
         }
         observed["state"] = torch.from_numpy(inputs["state"])
         observed["noise"] = torch.from_numpy(inputs["noise"])
-        observed |= _conditioning(inputs)
+        observed |= conditioning_tensors(inputs)
         return self.bound(layout, self.tables.of(steps), observed)
 
     def bound(self, layout: Layout, tables: TimeTables, observed: Mapping[str, Tensor]) -> Binding:
@@ -297,33 +282,7 @@ class StagedModel:
         return [t["features"], *indexes, t["state"].to(self.dtype)]
 
     def _denoise_arguments(self, index: int, t: Tensors) -> list[Tensor]:
-        actions = (
-            t["next_actions"] if index else torch.where(t["start"].bool(), t["prefix"], t["noise"])
-        )
-        clean = t["clean"].bool()[..., None]
-        return [
-            actions,
-            t["state_tokens"],
-            *(t[name] for name in self._keys_and_values),
-            torch.where(clean, t["table.clean_bias"], t["table.token_bias"][index]),
-            t["table.modulations"][index],
-            t["table.output_modulation"][index],
-            t["prefix"],
-            t["weight"],
-            t["strength"],
-            t["table.times"][index],
-            t["table.dt"],
-            t["table.gain"],
-        ]
-
-
-def _conditioning(inputs: ModelInputs) -> dict[str, Tensor]:
-    """Return the tensors of `CONDITIONING`; without a prefix the neutral ones."""
-    if "prefix" in inputs:
-        return {name: torch.from_numpy(inputs[name]) for name in CONDITIONING}
-    zeros = torch.zeros(inputs["noise"].shape)
-    neutral = dict.fromkeys(CONDITIONING, zeros)
-    return neutral | {"strength": torch.ones_like(zeros), "clean": zeros[..., 0].clone()}
+        return denoise_arguments(index, t, ("state_tokens", *self._keys_and_values))
 
 
 def make_staged(
@@ -411,6 +370,6 @@ def _segments(model: Gr00tN1d6, row: int, names: Collection[str]) -> dict[str, n
         "vision": lambda: Vision(config.eagle, eagle),
         "language": lambda: Language(config.eagle.text, eagle.text),
         "context": lambda: Context(config, head, row),
-        "denoise": lambda: Denoise(config, head, row),
+        "denoise": lambda: make_denoise(config, head, row),
     }
     return {name: make[name]() for name in SEGMENTS if name in names}

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Backbone segments of the staged model: "vision" and "language"."""
+"""Vision segment of the staged model."""
 
 from torch import Tensor, nn
 
 from groot_ros.families.gr00t_n1d6.backbone import Eagle
 from groot_ros.families.gr00t_n1d6.config import EagleConfig
-from groot_ros.layers import qwen3, siglip2
+from groot_ros.layers import siglip2
 from groot_ros.layers.fusion import keep_precision, linear, take_layers
-from groot_ros.layers.staged import LanguageLayer, VisionLayer
+from groot_ros.layers.staged import VisionLayer
 
 
 class Vision(nn.Module):
@@ -61,20 +61,3 @@ class Vision(nn.Module):
         x = self.norm(x)
         cells = x.reshape(x.shape[0], -1, self.cell * x.shape[2])
         return self.second(self.act(self.first(self.cell_norm(cells))))
-
-
-class Language(nn.Module):
-    """Language tower, built from the weights of `qwen` without its token embeddings."""
-
-    def __init__(self, config: qwen3.TextConfig, qwen: qwen3.Qwen3) -> None:
-        super().__init__()
-        layers = take_layers(qwen.layers, qwen3.Layer)
-        self.layers = nn.ModuleList(LanguageLayer(config, layer) for layer in layers)
-        self.norm = qwen.norm
-
-    def forward(self, embeddings: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        """Compute features [1, S, D] from embeddings [1, S, D]; cos and sin are [S, d]."""
-        x = embeddings
-        for layer in self.layers:
-            x = layer(x, cos, sin)
-        return self.norm(x)

@@ -8,8 +8,9 @@ from support.random_models import random_model
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.families.gr00t_n1d6.backbone import pixel_shuffle
-from groot_ros.families.gr00t_n1d6.layout import Layouts, cell_order, to_cell_patches
+from groot_ros.families.gr00t_n1d6.layout import Layouts
 from groot_ros.families.gr00t_n1d6.program import make_staged
+from groot_ros.layers.patches import cell_order, to_cell_patches
 from groot_ros.layers.siglip2 import to_patches
 
 IMAGE = tiny_config().eagle.image_token_index

@@ -5,8 +5,8 @@ import pytest
 import torch
 from support.random_models import random_model
 
-from groot_ros.families.gr00t_n1d6.time_tables import TimeEmbeddings, TimeTableCache
 from groot_ros.layers.flow_matching import bucket, step_times
+from groot_ros.layers.time_tables import TimeEmbeddings, TimeTableCache
 
 CPU = torch.device("cpu")
 

@@ -5,19 +5,42 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
-from typing import cast
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from groot_ros.families.gr00t_n1d6.action_head import ActionHead
-from groot_ros.layers.category_specific import time_code
-from groot_ros.layers.dit import Block, time_projection
+from groot_ros.layers.category_specific import ActionEncoder, time_code
+from groot_ros.layers.dit import Block, DiT, time_projection
 from groot_ros.layers.flow_matching import bucket, step_times
 
 #: Number of tables that are kept in memory.
 _KEPT = 4
+
+
+class FlowConfig(Protocol):
+    """Configuration of an action head, as far as the time is concerned."""
+
+    @property
+    def num_timestep_buckets(self) -> int:
+        """Return the number of time buckets."""
+
+
+class FlowHead(Protocol):
+    """Action head with a diffusion transformer and an action encoder."""
+
+    @property
+    def config(self) -> FlowConfig:
+        """Return the configuration."""
+
+    @property
+    def model(self) -> DiT:
+        """Return the diffusion transformer."""
+
+    @property
+    def action_encoder(self) -> ActionEncoder:
+        """Return the encoder of noisy actions."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +80,7 @@ class TimeTables:
 class TimeEmbeddings:
     """Weights of an action head that act only on the time; 158 M parameters at full size."""
 
-    def __init__(self, head: ActionHead, embodiment: int) -> None:
+    def __init__(self, head: FlowHead, embodiment: int) -> None:
         self._buckets = head.config.num_timestep_buckets
         self._encoder = head.model.timestep_encoder.timestep_embedder
         blocks = head.model.transformer_blocks
