@@ -13,6 +13,9 @@ _NODE_TOPICS = (
     "executor_state",
 )
 
+#: Begins the recorder's line about an empty bag.
+NOTHING_RECORDED = "nothing was recorded"
+
 
 class BagError(ValueError):
     """A bag cannot be written or read; the message is one line: what, where, and how to fix it."""

@@ -5,10 +5,12 @@ import argparse
 import math
 import re
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from groot_ros.bags import NOTHING_RECORDED
 from groot_ros.bringup.node_graph import record_graph
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
 from groot_ros.cli import add_actions, add_command
@@ -73,7 +75,7 @@ def _add_record(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") 
 
 
 def run_record(args: argparse.Namespace) -> int:
-    """Record; return 0 if every received message is in the bag, 1 if not, 2 for wrong usage."""
+    """Record; return 0 if all received messages are in the bag, 1 otherwise or without any."""
     if args.duration is not None and not 0 < args.duration < math.inf:
         raise ValueError(f"--duration must be positive and finite, not {args.duration:g}")
     for topic in args.topics:
@@ -88,8 +90,12 @@ def run_record(args: argparse.Namespace) -> int:
     )
     clock = RecordingClock(args.duration)
 
+    empty = threading.Event()
+
     def show(line: str) -> None:
         clock.add_line(line, time.monotonic())
+        if NOTHING_RECORDED in line:
+            empty.set()
         print(line, flush=True)
 
     supervisor = Supervisor(graph, show)
@@ -107,7 +113,7 @@ def run_record(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    return abs(code)
+    return 1 if empty.is_set() else abs(code)
 
 
 class RecordingClock:

@@ -15,7 +15,7 @@ from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos
 
-from groot_ros.bags import BagError, controller_states, graph_topics
+from groot_ros.bags import NOTHING_RECORDED, BagError, controller_states, graph_topics
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.qos import Request, offered_qos
 from groot_ros.bags.recorder import Recorder
@@ -75,11 +75,8 @@ class RecorderNode(Node):
 
     @property
     def failed(self) -> bool:
-        """Return whether nothing was recorded, or received messages are missing in the bag."""
-        recorder = self._recorder
-        return (
-            recorder.problem is not None or bool(recorder.dropped) or not sum(self.counts.values())
-        )
+        """Return whether received messages are missing in the bag."""
+        return self._recorder.problem is not None or bool(self._recorder.dropped)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -102,7 +99,7 @@ class RecorderNode(Node):
         recorded = f"{sum(counts.values())} messages of {len(counts)} topics"
         self.get_logger().info(f"recorded {recorded} in {self._output}")
         if not sum(counts.values()):
-            self.get_logger().error("nothing was recorded: are the names of the topics right?")
+            self.get_logger().error(f"{NOTHING_RECORDED}: are the names of the topics right?")
 
     def _discover(self) -> None:
         # Before the first /clock every stamp would be 0.

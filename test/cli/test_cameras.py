@@ -205,7 +205,8 @@ def test_images_joints_and_camera_info_of_a_running_robot_are_captured(ros_domai
     from sensor_msgs.msg import CameraInfo, JointState
     from sensor_msgs.msg import Image as ImageMsg
 
-    from groot_ros.bridge import qos, rclpy_patches
+    from groot_ros.bridge import qos
+    from groot_ros.bridge.graph_client import spin_until
 
     context = rclpy.Context()
     rclpy.init(context=context)
@@ -229,7 +230,7 @@ def test_images_joints_and_camera_info_of_a_running_robot_are_captured(ros_domai
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
     ended = threading.Event()
-    thread = threading.Thread(target=rclpy_patches.spin_until, args=(executor, ended))
+    thread = threading.Thread(target=spin_until, args=(executor, ended))
     thread.start()
     try:
         found = capture(CONTRACT, "left", 3.0)

@@ -84,7 +84,7 @@ def test_a_moved_camera_is_logged_and_in_status_and_diagnostics(stage, tmp_path)
     diagnosis = PolicyDiagnosis("policy_node").status(status, 60.0)
     assert diagnosis.level == DiagnosticStatus.WARN
     assert "front: moved by 8.0 px" in diagnosis.message
-    assert "wrist" not in diagnosis.message
+    assert "wrist: " not in diagnosis.message
     assert {"shift of front", "shift of wrist"} <= {v.key for v in diagnosis.values}
 
 
