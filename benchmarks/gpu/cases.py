@@ -52,19 +52,52 @@ def in_float32(case: Any) -> BenchmarkCase:
     return exact
 
 
-def _tiny_n1d6(stage: str, device: torch.device, dtype: torch.dtype) -> Any:
-    from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase as Case
-    from groot_ros.families.gr00t_n1d6.benchmark import published_config
-    from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
+def _amplified(case: type) -> type:
+    """Return a case whose narrow layers, too, pass on values of their input's size."""
 
-    class Tiny(Case):
-        def model(self) -> Gr00tN1d6:
-            model = super().model()
+    class Tiny(case):  # type: ignore[misc, valid-type]
+        def model(self) -> torch.nn.Module:
+            model: torch.nn.Module = super().model()
             for parameter in model.parameters():
                 if parameter.ndim > 1:
-                    # So that narrow layers, too, pass on values of their input's size.
                     parameter.mul_(_TINY_GAIN)
             return model
+
+    return Tiny
+
+
+def _tiny_n1d5(stage: str, device: torch.device, dtype: torch.dtype) -> Any:
+    from groot_ros.families.gr00t_n1d5.benchmark import BenchmarkCase, published_config
+
+    config = published_config(_TINY_HORIZON)
+    vision = replace(
+        config.eagle.vision, hidden_size=16, intermediate_size=24, num_hidden_layers=2,
+        num_attention_heads=2, image_size=56,
+    )  # fmt: skip
+    text = replace(
+        config.eagle.text, vocab_size=8, hidden_size=16, intermediate_size=24,
+        num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, head_dim=8,
+    )  # fmt: skip
+    dit = replace(
+        config.head.dit, num_layers=4, num_attention_heads=2, attention_head_dim=8, output_dim=16
+    )
+    own = replace(
+        config.head.vl_self_attention, num_layers=2, num_attention_heads=2, attention_head_dim=8
+    )
+    head = replace(
+        config.head, backbone_embedding_dim=16, max_state_dim=8, action_dim=8, encoder_dim=8,
+        hidden_size=16, input_embedding_dim=16, max_seq_len=64, future_tokens=4, dit=dit,
+        vl_self_attention=own,
+    )  # fmt: skip
+    small = replace(
+        config, eagle=replace(config.eagle, vision=vision, text=text, image_token_index=7),
+        backbone=replace(config.backbone, select_layer=2), head=head,
+    )  # fmt: skip
+    return _amplified(BenchmarkCase)(stage, small, device, dtype)
+
+
+def _tiny_n1d6(stage: str, device: torch.device, dtype: torch.dtype) -> Any:
+    from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase, published_config
 
     config = published_config(_TINY_HORIZON)
     vision = replace(
@@ -83,7 +116,11 @@ def _tiny_n1d6(stage: str, device: torch.device, dtype: torch.dtype) -> Any:
         select_layer=2, backbone_embedding_dim=16, max_state_dim=8, max_action_dim=8,
         hidden_size=16, input_embedding_dim=16, max_seq_len=64, dit=dit,
     )  # fmt: skip
-    return Tiny(stage, small, device, dtype, image_sizes=((56, 56), (56, 56)), steps=2)
+    sizes = ((56, 56), (56, 56))
+    return _amplified(BenchmarkCase)(stage, small, device, dtype, image_sizes=sizes, steps=2)
 
 
-_TINY: dict[str, Callable[[str, torch.device, torch.dtype], Any]] = {"gr00t_n1d6": _tiny_n1d6}
+_TINY: dict[str, Callable[[str, torch.device, torch.dtype], Any]] = {
+    "gr00t_n1d5": _tiny_n1d5,
+    "gr00t_n1d6": _tiny_n1d6,
+}

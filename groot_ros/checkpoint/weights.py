@@ -10,12 +10,13 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from tqdm import tqdm
 
 from groot_ros.checkpoint.safetensors_file import TensorEntry
 from groot_ros.core.config_reader import CheckpointError
 
 _SHOWN = 5
+#: Random values that are drawn and then repeated.
+_BLOCK = 1 << 24
 
 
 def fit_tensors(
@@ -179,6 +180,9 @@ def _write_shards(
         shards[-1][name] = tensor
         used += size
     weight_map = {}
+    # Imported here: `benchmarks gpu` runs where little is installed.
+    from tqdm import tqdm
+
     for number, shard in enumerate(tqdm(shards, desc="writing weights", disable=None), start=1):
         file = "model.safetensors"
         if len(shards) > 1:
@@ -203,3 +207,35 @@ def _save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write a JSON file with indentation."""
     path.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
+
+
+def fill_with_random(
+    model: nn.Module, device: torch.device, dtype: torch.dtype, seed: int = 0
+) -> None:
+    """Replace the parameters of a model on the device "meta" by random ones, for benchmarks.
+
+    Matrices have values of standard deviation 0.02; norms are 1 and biases 0, as at the start of
+    training. Values are drawn once and repeated, because drawing billions takes too long.
+
+    Args:
+        model: its parameters are replaced.
+        device: device of the new parameters.
+        dtype: their element type.
+        seed: seed of the values.
+
+    """
+    generator = torch.Generator(device).manual_seed(seed)
+    count = min(_BLOCK, sum(p.numel() for p in model.parameters()))
+    block = torch.empty(count, dtype=dtype, device=device)
+    block.normal_(std=0.02, generator=generator)
+    for number, (name, parameter) in enumerate(list(model.named_parameters())):
+        tensor = torch.empty(parameter.shape, dtype=dtype, device=device)
+        if tensor.ndim > 1:
+            values, target = block.roll(997 * number), tensor.view(-1)
+            for start in range(0, len(target), count):
+                piece = target[start : start + count]
+                piece.copy_(values[: len(piece)])
+        else:
+            tensor.fill_(float(name.endswith("weight")))
+        owner, _, leaf = name.rpartition(".")
+        setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=False))

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from groot_ros.checkpoint.weights import fill_with_random
 from groot_ros.core.program import Binding
 from groot_ros.families.family import SegmentWork
 from groot_ros.families.gr00t_n1d5.config import Gr00tN1d5Config
@@ -19,8 +20,6 @@ from groot_ros.layers.patches import normalise_pixels
 #: Number of text tokens before, between and after the images.
 _TEXT = (22, 6, 30)
 _VIEWS, _STEPS = 2, 4
-#: Random values that are drawn and then repeated; drawing billions would take too long.
-_BLOCK = 1 << 24
 
 
 class BenchmarkCase:
@@ -76,19 +75,7 @@ class BenchmarkCase:
         The other stage and the vocabulary have their minimal size.
         """
         model = build_model(_only(self.stage, self.config), device="meta", dtype=self.dtype).eval()
-        generator = torch.Generator(self.device).manual_seed(0)
-        values = min(_BLOCK, sum(p.numel() for p in model.parameters()))
-        block = torch.empty(values, dtype=self.dtype, device=self.device)
-        block.normal_(std=0.02, generator=generator)
-        for number, (name, parameter) in enumerate(list(model.named_parameters())):
-            tensor = torch.empty(parameter.shape, dtype=self.dtype, device=self.device)
-            if tensor.ndim > 1:
-                _repeat(block.roll(997 * number), tensor.view(-1))
-            else:
-                # Norms 1 and biases 0, as at the start of training.
-                tensor.fill_(float(name.endswith("weight")))
-            owner, _, leaf = name.rpartition(".")
-            setattr(model.get_submodule(owner), leaf, nn.Parameter(tensor, requires_grad=False))
+        fill_with_random(model, self.device, self.dtype)
         return model
 
     def program(self) -> StagedModel:
@@ -187,12 +174,6 @@ def _only(stage: str, config: Gr00tN1d5Config) -> Gr00tN1d5Config:
     text = replace(eagle.text, vocab_size=2)
     eagle = replace(eagle, text=text, image_token_index=0)
     return Gr00tN1d5Config(eagle, backbone, head)
-
-
-def _repeat(block: Tensor, target: Tensor) -> None:
-    for start in range(0, len(target), len(block)):
-        piece = target[start : start + len(block)]
-        piece.copy_(block[: len(piece)])
 
 
 def _weights(module: nn.Module) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from groot_ros.checkpoint.weights import fill_with_random
 from groot_ros.core.program import Binding
 from groot_ros.families.family import SegmentWork
 from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
@@ -22,8 +23,6 @@ from groot_ros.layers.patches import normalise_pixels
 _TEXT = (30, 2, 8)
 _SIZES = ((252, 252), (252, 252))
 _STEPS = 4
-#: Random values that are drawn and then repeated; drawing billions would take too long.
-_BLOCK = 1 << 24
 
 
 class BenchmarkCase:
@@ -108,20 +107,7 @@ class BenchmarkCase:
         """
         small = _only(self.stage, self.config)
         model = build_model(small, device="meta", dtype=self.dtype).eval()
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        values = min(_BLOCK, sum(p.numel() for p in model.parameters()))
-        block = torch.empty(values, dtype=self.dtype, device=self.device)
-        block.normal_(std=0.02, generator=generator)
-        for number, (name, parameter) in enumerate(list(model.named_parameters())):
-            tensor = torch.empty(parameter.shape, dtype=self.dtype, device=self.device)
-            if tensor.ndim > 1:
-                _repeat(block.roll(997 * number), tensor.view(-1))
-            else:
-                # Norms 1 and biases 0, as at the start of training.
-                tensor.fill_(float(name.endswith("weight")))
-            owner, _, leaf = name.rpartition(".")
-            weight = nn.Parameter(tensor, requires_grad=False)
-            setattr(model.get_submodule(owner), leaf, weight)
+        fill_with_random(model, self.device, self.dtype, self.seed)
         return model
 
     def program(self) -> StagedModel:
@@ -221,12 +207,6 @@ def _only(stage: str, config: Gr00tN1d6Config) -> Gr00tN1d6Config:
         config = replace(config, dit=replace(config.dit, num_layers=2))
     text = replace(eagle.text, vocab_size=2)
     return replace(config, eagle=replace(eagle, text=text, image_token_index=0))
-
-
-def _repeat(block: Tensor, target: Tensor) -> None:
-    for start in range(0, len(target), len(block)):
-        piece = target[start : start + len(block)]
-        piece.copy_(block[: len(piece)])
 
 
 def _weights(module: object) -> int:
