@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 "--watch needs the Python package textual: pip install 'groot_ros[watch]'"
             ) from None
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise ValueError("--watch needs a terminal: use groot-ros status or --json")
     from groot_ros.bridge.robot_status import StatusReader
     from groot_ros.core.share import robot_path
     from groot_ros.robot import load_contract
