@@ -16,7 +16,7 @@ from groot_ros.bridge.robot_status import (
     policy_report,
 )
 from groot_ros.cli.main import main
-from groot_ros.cli.status_text import screen, sections, sparkline
+from groot_ros.cli.status.text import screen, sections, sparkline
 from groot_ros.core import s_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.msg import (
@@ -189,7 +189,7 @@ def test_the_live_view_shows_each_section_follows_the_graph_and_pauses(status):
     pytest.importorskip("textual")
     from textual.widgets import Static
 
-    from groot_ros.cli.status_watch import StatusApp
+    from groot_ros.cli.status.watch import StatusApp
 
     reader = FakeReader(status)
     app = StatusApp(reader)

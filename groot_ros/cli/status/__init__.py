@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from groot_ros.cli import add_command
 from groot_ros.cli.operator import add_graph_options
-from groot_ros.cli.status_text import screen
+from groot_ros.cli.status.text import screen
 
 _EXAMPLES = """examples:
   groot-ros status
@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     robot = load_contract(robot_path(args.robot)) if args.robot else None
     with StatusReader(args.namespace, robot) as reader:
         if args.watch:
-            from groot_ros.cli.status_watch import StatusApp
+            from groot_ros.cli.status.watch import StatusApp
 
             StatusApp(reader).run()
             return 0
