@@ -130,7 +130,7 @@ def test_the_age_of_an_input_grows_after_the_report_and_never_received_stays(sta
         "executor  too_old                  1",
         "[rad, m]       target measured",
         "4 chunks limited",
-        "committed from now on",
+        "committed positions ahead",
     ],
 )
 def test_the_screen_shows(status, line):

@@ -152,7 +152,7 @@ def _timeline(status: "RobotStatus") -> list[str]:
     ]
     ahead = [joint for joint in status.joints if len(joint.ahead) > 1]
     if ahead:
-        lines.append("committed from now on, between lowest and highest position of each joint:")
+        lines.append("committed positions ahead, between the lowest and the highest of each joint:")
     width = max((len(joint.name) for joint in status.joints), default=0)
     return [*lines, *(f"{joint.name:{width}} {sparkline(joint.ahead)}" for joint in ahead)]
 
