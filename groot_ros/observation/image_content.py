@@ -52,7 +52,7 @@ class ImageContent:
             self._reported = True
             return (
                 f"camera '{self._view}' has sent the same picture for {ns_to_s(FROZEN_NS):g} s, "
-                "with new stamps: is it frozen? (a simulated camera of a resting scene is not)"
+                "with new stamps: is it frozen? (normal only in a simulation, while nothing moves)"
             )
         return ""
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
+from groot_ros.core.execution import COMMITTED_JOINT_STATES, PROPOSED_JOINT_STATES
 from groot_ros.robot.limit_sources import StatedLimits
 
 #: Acceleration limits that suit most arms, rad/s^2 and m/s^2; a URDF states none.
@@ -24,6 +25,8 @@ _POSITION = {"revolute": (-3.14159, 3.14159), "prismatic": (0.0, 0.1)}
 #: Names that YAML reads as they are, unless they are one of its words.
 _PLAIN = re.compile(r"[A-Za-z_/][\w./-]*", re.ASCII)
 _YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
+#: Where the nodes of this package publish positions that nobody measured.
+_GHOSTS = {COMMITTED_JOINT_STATES, PROPOSED_JOINT_STATES}
 _IMAGE_TYPES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 
 
@@ -211,7 +214,11 @@ def _joint(
 
 
 def _inputs(known: Known, columns: Mapping[str, Sequence[str]]) -> Iterator[str]:
-    topics = [t for t, kind in known.topics.items() if kind == "sensor_msgs/msg/JointState"]
+    topics = [
+        topic
+        for topic, kind in known.topics.items()
+        if kind == "sensor_msgs/msg/JointState" and topic.rpartition("/")[2] not in _GHOSTS
+    ]
     topic, seen = (topics[0], "") if topics else ("joint_states", "  # CHECK: topic, rate")
     yield ""
     yield "inputs:"

@@ -81,8 +81,8 @@ def check_camera(
         return CameraResult(name, CameraStatus.NOT_COMPARED, why)
     if difference > POSE_TOLERANCE:
         why = (
-            f"{name}: not compared, as it is on the arm and '{joint}' is {difference:.2f} from "
-            "the saved pose: move the arm there to check it"
+            f"{name}: not compared, as it is on the arm and '{joint}' is {difference:.3f} from "
+            f"the saved pose, more than {POSE_TOLERANCE:g}: move the arm there to check it"
         )
         return CameraResult(name, CameraStatus.NOT_COMPARED, why)
     if carried_by:

@@ -116,7 +116,7 @@ def test_a_camera_on_the_arm_is_not_compared_in_another_pose(robot, run):
     assert status == 4
     assert "ok: front" in out
     assert "not compared: wrist" in out
-    assert "'elbow_flex' is 0.50 from the saved pose" in out
+    assert "'elbow_flex' is 0.500 from the saved pose, more than 0.02" in out
 
 
 def test_the_gripper_does_not_move_the_camera(robot, run):

@@ -76,6 +76,15 @@ def test_a_draft_takes_topics_from_the_graph(urdf: Path) -> None:
     assert "# also live: /arm_controller/joint_trajectory" in text
 
 
+def test_a_draft_does_not_read_the_ghosts_of_running_nodes(urdf: Path) -> None:
+    ghosts = ("/left/committed_joint_states", "/left/proposed_joint_states")
+    topics = dict.fromkeys((*ghosts, "/left/joint_states"), "sensor_msgs/msg/JointState")
+    text = draft_contract(Known("arm", read_urdf(urdf), "arm.urdf", topics=topics))
+    assert "all: {topic: /left/joint_states" in text
+    assert "committed_joint_states" not in text
+    assert "proposed_joint_states" not in text
+
+
 def test_more_columns_than_joints_are_ignored_and_marked(urdf: Path) -> None:
     legs = [ColumnRange(0.0, 1.0)] * 8
     text = draft_contract(Known("arm", read_urdf(urdf), "arm.urdf", action={"legs": legs}))

@@ -35,6 +35,19 @@ def test_the_list_of_verbs_is_shown_without_importing_torch_or_ros() -> None:
     assert all(verb in shown.stdout for verb in verb_names())
 
 
+def test_the_list_of_verbs_needs_neither_ros_nor_a_package_of_an_extra() -> None:
+    code = (
+        "import sys\n"
+        "missing = 'rclpy textual rosbags matplotlib mujoco onnx onnxruntime tensorrt'.split()\n"
+        "sys.modules.update(dict.fromkeys(missing))\n"
+        "from groot_ros.cli.main import main\n"
+        "main(['--help'])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert all(verb in shown.stdout for verb in verb_names())
+
+
 def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
     assert set(verb_names()) == {
         *(

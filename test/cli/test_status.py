@@ -16,7 +16,7 @@ from groot_ros.bridge.robot_status import (
     policy_report,
 )
 from groot_ros.cli.main import main
-from groot_ros.cli.status_text import screen, sections, sparkline
+from groot_ros.cli.status.text import screen, sections, sparkline
 from groot_ros.core import s_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.msg import (
@@ -41,6 +41,7 @@ def policy() -> PolicyStatus:
         target_rate=5.0,
         engine="torch",
         device="cpu",
+        memory_bytes=2_586_040,
         stages=[StageTiming(name="head", p50=0.02, p95=0.05)],
         inputs=[
             InputStatus(name="front", age=0.1, rate=29.9, expected_rate=30.0, count=9),
@@ -117,7 +118,7 @@ def test_the_age_of_an_input_grows_after_the_report_and_never_received_stays(sta
     "line",
     [
         "robot in namespace /left, ROS_DOMAIN_ID 7",
-        "policy     active, torch on cpu",
+        "policy     active, torch on cpu, 2.6 MB",
         "executor   HOLDING: underrun 3 times: call resume first, latched: groot-ros resume",
         "instruction 3: 'touch [red] cube'",
         "300 ms old   29.9 of 30 Hz",
@@ -127,7 +128,9 @@ def test_the_age_of_an_input_grows_after_the_report_and_never_received_stays(sta
         "9 of 10 chunks accepted",
         "policy    stale_image              2",
         "executor  too_old                  1",
-        "limited 4",
+        "[rad, m]       target measured",
+        "4 chunks limited",
+        "committed positions ahead",
     ],
 )
 def test_the_screen_shows(status, line):
@@ -160,6 +163,14 @@ def test_without_textual_the_live_view_says_what_to_install(monkeypatch, capsys)
     assert "--watch needs the Python package textual: pip install" in capsys.readouterr().err
 
 
+def test_without_a_terminal_the_live_view_names_the_other_forms(capsys):
+    pytest.importorskip("textual")
+    assert main(["status", "--watch"]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert "--watch needs a terminal: use groot-ros status or --json" in shown.err
+
+
 class FakeReader:
     def __init__(self, status: RobotStatus) -> None:
         self.now = status
@@ -178,7 +189,7 @@ def test_the_live_view_shows_each_section_follows_the_graph_and_pauses(status):
     pytest.importorskip("textual")
     from textual.widgets import Static
 
-    from groot_ros.cli.status_watch import StatusApp
+    from groot_ros.cli.status.watch import StatusApp
 
     reader = FakeReader(status)
     app = StatusApp(reader)

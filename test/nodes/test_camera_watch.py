@@ -76,7 +76,7 @@ def test_a_moved_camera_is_logged_and_in_status_and_diagnostics(stage, tmp_path)
     assert (front.dx, front.dy) == pytest.approx((8.0, 0.0), abs=0.3)
     assert front.limit == 4.0
     assert wrist.status == CameraShift.NOT_COMPARED
-    assert "'shoulder_lift' is 0.30 from the saved pose" in wrist.text
+    assert "'shoulder_lift' is 0.300 from the saved pose" in wrist.text
     on.logs.wait(lambda log: "turn the camera 8.0 px to the right" in log.msg)
     status = on.statuses.wait(
         lambda s: s.lifecycle == State.PRIMARY_STATE_ACTIVE, after=len(on.statuses)

@@ -98,7 +98,7 @@ def test_a_camera_on_the_arm_is_compared_only_in_the_saved_pose(check):
     assert run(0.5).status is CameraStatus.MOVED
     away = run(0.6)
     assert away.status is CameraStatus.NOT_COMPARED
-    assert "'lift' is 0.10 from the saved pose" in away.text
+    assert "'lift' is 0.100 from the saved pose" in away.text
     # 0.01 rad of the arm explain 6.4 px of a lens of 640 px.
     near = run(0.51)
     assert near.limit == pytest.approx(10.4)

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from groot_ros.cli import add_command
 from groot_ros.cli.operator import add_graph_options
-from groot_ros.cli.status_text import screen
+from groot_ros.cli.status.text import screen
 
 _EXAMPLES = """examples:
   groot-ros status
@@ -42,6 +42,8 @@ def run(args: argparse.Namespace) -> int:
             raise ValueError(
                 "--watch needs the Python package textual: pip install 'groot_ros[watch]'"
             ) from None
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            raise ValueError("--watch needs a terminal: use groot-ros status or --json")
     from groot_ros.bridge.robot_status import StatusReader
     from groot_ros.core.share import robot_path
     from groot_ros.robot import load_contract
@@ -49,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     robot = load_contract(robot_path(args.robot)) if args.robot else None
     with StatusReader(args.namespace, robot) as reader:
         if args.watch:
-            from groot_ros.cli.status_watch import StatusApp
+            from groot_ros.cli.status.watch import StatusApp
 
             StatusApp(reader).run()
             return 0

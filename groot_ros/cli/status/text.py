@@ -67,7 +67,8 @@ def _engine(status: "RobotStatus") -> str:
     policy = status.policy
     if policy is None or not policy.engine:
         return ""
-    memory = f", {policy.memory_bytes / 1e9:.1f} GB" if policy.memory_bytes else ""
+    size = policy.memory_bytes
+    memory = f", {size / 1e9:.1f} GB" if size >= 1e9 else f", {size / 1e6:.1f} MB" if size else ""
     return f", {policy.engine} on {policy.device}{memory}"
 
 
@@ -110,13 +111,14 @@ def _budget(status: "RobotStatus") -> list[str]:
 def _joints(joints: Sequence["JointReport"]) -> list[str]:
     if not joints:
         return []
-    width = max(len(joint.name) for joint in joints)
-    lines = [f"{'':{width}}   target measured   limits (| measured, x target)"]
+    unit = "[rad, m]"
+    width = max(len(unit), *(len(joint.name) for joint in joints))
+    lines = [f"{unit:{width}}   target measured   limits (| measured, x target)"]
     for joint in joints:
         limits = ""
         if joint.lower is not None and joint.upper is not None:
             limits = f"{joint.lower:6.2f} {_range(joint)} {joint.upper:.2f}"
-        limited = f"  limited {joint.limited_chunks}" if joint.limited_chunks else ""
+        limited = f"  {joint.limited_chunks} chunks limited" if joint.limited_chunks else ""
         lines.append(
             f"{joint.name:{width}} {_number(joint.target)} {_number(joint.measured)} "
             f"{limits}{limited}"
@@ -148,11 +150,11 @@ def _timeline(status: "RobotStatus") -> list[str]:
         f"{executor.accepted} of {executor.received} chunks accepted, {executor.underruns} "
         f"underruns, speed scaling {executor.speed_scaling:.0%}",
     ]
+    ahead = [joint for joint in status.joints if len(joint.ahead) > 1]
+    if ahead:
+        lines.append("committed positions ahead, between the lowest and the highest of each joint:")
     width = max((len(joint.name) for joint in status.joints), default=0)
-    for joint in status.joints:
-        if len(joint.ahead) > 1:
-            lines.append(f"{joint.name:{width}} {sparkline(joint.ahead)}")
-    return lines
+    return [*lines, *(f"{joint.name:{width}} {sparkline(joint.ahead)}" for joint in ahead)]
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:

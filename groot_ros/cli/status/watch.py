@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Footer, Static
 
-from groot_ros.cli.status_text import sections
+from groot_ros.cli.status.text import sections
 
 if TYPE_CHECKING:
     from groot_ros.bridge.robot_status import RobotStatus
