@@ -41,7 +41,7 @@ class ServiceCall:
         service: name of the service, relative to the namespace of the client.
         service_type: type of the service, such as std_srvs.srv.Trigger.
         request: the request.
-        repeatable: whether the request may be carried out twice.
+        repeatable: whether the request may be carried out twice, and later than an answer to it.
 
     """
 
@@ -143,7 +143,8 @@ class GraphClient:
         namespace = self.node.get_namespace()
         where = f"namespace '{namespace}', ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID') or '0'}"
         if pending.was_ready:
-            return NoAnswerError(f"{name} did not answer within {timeout:g} s ({where})")
+            later = "" if pending.call.repeatable else "; it may still carry out the request"
+            return NoAnswerError(f"{name} did not answer within {timeout:g} s ({where}){later}")
         found = [
             other
             for other, _ in self.node.get_service_names_and_types()
