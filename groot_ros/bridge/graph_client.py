@@ -66,15 +66,13 @@ class GraphClient:
         node: the node; its callbacks are called in the thread.
 
     Raises:
-        ValueError: the namespace is not a ROS name.
+        ValueError: the namespace is not a ROS name, or rcl rejects the environment.
 
     """
 
     def __init__(self, namespace: str = "", name: str = "groot_ros_client") -> None:
         os.environ.update(dds_profile("fastdds_commands.xml"))
-        self._context = rclpy.Context()
-        # Without arguments: those of the command line are not those of a node.
-        rclpy.init(args=[], context=self._context)
+        self._context = initialised_context()
         try:
             self.node = rclpy.create_node(
                 name,
@@ -154,6 +152,20 @@ class GraphClient:
         if found:
             hint = f"in other namespaces there is {', '.join(sorted(found))}: give --namespace"
         return NoAnswerError(f"no service {name} within {timeout:g} s ({where}); {hint}")
+
+
+def initialised_context() -> rclpy.Context:
+    """Return a context for nodes of a command; ValueError, one line, if rcl rejects it.
+
+    The usual reason is a ROS_DOMAIN_ID that is not a number.
+    """
+    context = rclpy.Context()
+    try:
+        # Without arguments: those of the command line are not those of a node.
+        rclpy.init(args=[], context=context)
+    except RuntimeError as error:
+        raise ValueError(f"ROS 2 cannot be started: {str(error).splitlines()[0]}") from error
+    return context
 
 
 def spin_until(executor: SingleThreadedExecutor, ended: threading.Event) -> None:
