@@ -143,15 +143,29 @@ class GraphClient:
         if pending.was_ready:
             later = "" if pending.call.repeatable else "; it may still carry out the request"
             return NoAnswerError(f"{name} did not answer within {timeout:g} s ({where}){later}")
+        services = self.node.get_service_names_and_types()
+        wanted = _type_name(pending.call.service_type)
+        there = sorted({t for other, types in services if other == name for t in types} - {wanted})
+        if there:
+            return NoAnswerError(
+                f"{name} has the type {', '.join(there)}, not {wanted} ({where}): the node is of "
+                "another version; use the same one for node and command"
+            )
         found = [
             other
-            for other, _ in self.node.get_service_names_and_types()
+            for other, _ in services
             if other.endswith(f"/{pending.call.service}") and other != name
         ]
         hint = "start the node, or give --namespace"
         if found:
             hint = f"in other namespaces there is {', '.join(sorted(found))}: give --namespace"
         return NoAnswerError(f"no service {name} within {timeout:g} s ({where}); {hint}")
+
+
+def _type_name(service_type: Any) -> str:
+    """Return the name of a service type as the graph has it, such as std_srvs/srv/Trigger."""
+    package = service_type.__module__.partition(".srv")[0]
+    return f"{package}/srv/{service_type.__name__}"
 
 
 def initialised_context() -> rclpy.Context:

@@ -175,6 +175,19 @@ def test_a_missing_service_is_named_with_namespace_domain_and_those_elsewhere(se
     assert "in other namespaces there is /left/policy_node/set_instruction" in text
 
 
+def test_a_service_of_another_type_is_named_with_both_types(servers):
+    servers.add("policy_node", {"set_instruction": Trigger})
+    with GraphClient() as client:
+        call = ServiceCall("policy_node/set_instruction", SetInstruction, SetInstruction.Request())
+        for _ in range(100):
+            (error,) = client.call([call], 0.2)
+            assert isinstance(error, NoAnswerError)
+            if "has the type" in str(error):
+                break
+    assert "std_srvs/srv/Trigger, not groot_ros/srv/SetInstruction" in str(error)
+    assert servers.requests == []
+
+
 def test_a_wrong_namespace_is_an_error_in_one_line(ros_domain):
     with pytest.raises(ValueError, match=r"namespace '1st' is not a ROS name: use letters"):
         GraphClient("1st")
