@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from groot_ros.bringup.arguments import require_namespace
 from groot_ros.cli import add_command
@@ -185,7 +186,7 @@ def _write_overlay(out: Path, reference: CameraReference, picture: Any, result: 
     from PIL import Image
 
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{reference.camera}.png"
+    path = out / f"{quote(reference.camera, safe='')}.png"
     Image.fromarray(overlay(reference.picture, picture, result)).save(path)
 
 
