@@ -14,6 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from groot_ros.bridge import qos, rclpy_patches
+from groot_ros.bridge.graph_client import initialised_context
 from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
 from groot_ros.robot import RobotContract
@@ -73,8 +74,7 @@ def capture(contract: RobotContract, namespace: str, timeout: float) -> Capture:
         timeout: s after which what was received is returned.
 
     """
-    context = rclpy.Context()
-    rclpy.init(context=context)
+    context = initialised_context()
     receiver: _Receiver | None = None
     try:
         receiver = _Receiver(contract, namespace, context)

@@ -41,7 +41,7 @@ class ServiceCall:
         service: name of the service, relative to the namespace of the client.
         service_type: type of the service, such as std_srvs.srv.Trigger.
         request: the request.
-        repeatable: whether the request may be carried out twice.
+        repeatable: whether the request may be carried out twice, and later than an answer to it.
 
     """
 
@@ -66,15 +66,13 @@ class GraphClient:
         node: the node; its callbacks are called in the thread.
 
     Raises:
-        ValueError: the namespace is not a ROS name.
+        ValueError: the namespace is not a ROS name, or rcl rejects the environment.
 
     """
 
     def __init__(self, namespace: str = "", name: str = "groot_ros_client") -> None:
         os.environ.update(dds_profile("fastdds_commands.xml"))
-        self._context = rclpy.Context()
-        # Without arguments: those of the command line are not those of a node.
-        rclpy.init(args=[], context=self._context)
+        self._context = initialised_context()
         try:
             self.node = rclpy.create_node(
                 name,
@@ -143,16 +141,45 @@ class GraphClient:
         namespace = self.node.get_namespace()
         where = f"namespace '{namespace}', ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID') or '0'}"
         if pending.was_ready:
-            return NoAnswerError(f"{name} did not answer within {timeout:g} s ({where})")
+            later = "" if pending.call.repeatable else "; it may still carry out the request"
+            return NoAnswerError(f"{name} did not answer within {timeout:g} s ({where}){later}")
+        services = self.node.get_service_names_and_types()
+        wanted = _type_name(pending.call.service_type)
+        there = sorted({t for other, types in services if other == name for t in types} - {wanted})
+        if there:
+            return NoAnswerError(
+                f"{name} has the type {', '.join(there)}, not {wanted} ({where}): the node is of "
+                "another version; use the same one for node and command"
+            )
         found = [
             other
-            for other, _ in self.node.get_service_names_and_types()
+            for other, _ in services
             if other.endswith(f"/{pending.call.service}") and other != name
         ]
         hint = "start the node, or give --namespace"
         if found:
             hint = f"in other namespaces there is {', '.join(sorted(found))}: give --namespace"
         return NoAnswerError(f"no service {name} within {timeout:g} s ({where}); {hint}")
+
+
+def _type_name(service_type: Any) -> str:
+    """Return the name of a service type as the graph has it, such as std_srvs/srv/Trigger."""
+    package = service_type.__module__.partition(".srv")[0]
+    return f"{package}/srv/{service_type.__name__}"
+
+
+def initialised_context() -> rclpy.Context:
+    """Return a context for nodes of a command; ValueError, one line, if rcl rejects it.
+
+    The usual reason is a ROS_DOMAIN_ID that is not a number.
+    """
+    context = rclpy.Context()
+    try:
+        # Without arguments: those of the command line are not those of a node.
+        rclpy.init(args=[], context=context)
+    except RuntimeError as error:
+        raise ValueError(f"ROS 2 cannot be started: {str(error).splitlines()[0]}") from error
+    return context
 
 
 def spin_until(executor: SingleThreadedExecutor, ended: threading.Event) -> None:

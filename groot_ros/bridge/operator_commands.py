@@ -8,6 +8,7 @@ from enum import IntEnum
 from std_srvs.srv import SetBool, Trigger
 
 from groot_ros.bridge.graph_client import GraphClient, NoAnswerError, ServiceCall
+from groot_ros.core import is_blank
 from groot_ros.srv import SetInstruction
 
 POLICY, EXECUTOR = "policy_node", "executor_node"
@@ -59,30 +60,42 @@ class Command:
         return max(outcomes)
 
 
+# A request that lets the robot move is never repeated: the second one could arrive after the stop
+# of another operator, and undo it.
+
+
 def _instruct(text: str) -> ServiceCall:
     service = f"{POLICY}/set_instruction"
-    return ServiceCall(service, SetInstruction, SetInstruction.Request(instruction=text))
+    request = SetInstruction.Request(instruction=text)
+    return ServiceCall(service, SetInstruction, request, repeatable=is_blank(text))
 
 
-def _trigger(node: str, service: str, *, repeatable: bool = True) -> ServiceCall:
+def _trigger(node: str, service: str, *, repeatable: bool) -> ServiceCall:
     return ServiceCall(f"{node}/{service}", Trigger, Trigger.Request(), repeatable)
 
 
 def _set(service: str, on: bool) -> ServiceCall:
-    return ServiceCall(f"{EXECUTOR}/{service}", SetBool, SetBool.Request(data=on))
+    return ServiceCall(f"{EXECUTOR}/{service}", SetBool, SetBool.Request(data=on), repeatable=on)
 
 
+_STOP = _trigger(EXECUTOR, "stop", repeatable=True)
 #: Verb -> command. The text is that of `say`.
 COMMANDS = {
     "say": Command(lambda text: [[_instruct(text)]]),
     # To both nodes at the same time: it must take effect where only one of them is there.
-    "stop": Command(lambda _: [[_trigger(EXECUTOR, "stop"), _instruct("")]], any_node=True),
+    "stop": Command(lambda _: [[_STOP, _instruct("")]], any_node=True),
     "hold": Command(lambda _: [[_set("hold", True)]]),
     "release": Command(lambda _: [[_set("hold", False)]]),
     "estop": Command(lambda _: [[_set("estop", True)]]),
-    "resume": Command(lambda _: [[_trigger(EXECUTOR, "resume")]]),
+    "resume": Command(lambda _: [[_trigger(EXECUTOR, "resume", repeatable=False)]]),
     # The executor first: chunks of the old episode must not move the robot again.
-    "reset": Command(lambda _: [[_trigger(EXECUTOR, "reset")], [_trigger(POLICY, "reset")]]),
+    # Not repeated either, as it ends the rejection of an instruction that was stopped.
+    "reset": Command(
+        lambda _: [
+            [_trigger(EXECUTOR, "reset", repeatable=False)],
+            [_trigger(POLICY, "reset", repeatable=False)],
+        ]
+    ),
     "step": Command(lambda _: [[_trigger(EXECUTOR, "step", repeatable=False)]]),
 }
 

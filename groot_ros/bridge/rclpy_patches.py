@@ -283,6 +283,7 @@ class ClockThread:
 
     def __init__(self, node: Node) -> None:
         self._context = node.context
+        self._logger = node.get_logger()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         found = [s for s in node.subscriptions if s.topic_name == "/clock"]
@@ -306,9 +307,17 @@ class ClockThread:
         try:
             while not self._ended.wait(_CLOCK_PERIOD) and self._context.ok():
                 self._wait()
-                deliver(self._subscription)
-        except (InvalidHandle, _RCLError):
-            # The context was shut down meanwhile, as by a node that ends its process itself.
+                try:
+                    deliver(self._subscription)
+                except ValueError as error:  # a time before 0 or beyond int64
+                    self._logger.error(
+                        f"/clock: message ignored: {error}", throttle_duration_sec=5.0
+                    )
+        except InvalidHandle:
+            # use_sim_time was set to false, or the context was shut down meanwhile, as by a node
+            # that ends its process itself. A later subscription is one of the executor.
+            return
+        except _RCLError:
             if self._context.ok() and not self._ended.is_set():
                 raise
 

@@ -9,7 +9,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from groot_ros.bringup.arguments import require_namespace
 from groot_ros.cli import add_command
 from groot_ros.cli.config_options import add_config_options, config_from_options
 from groot_ros.core import PolicyConfig
@@ -135,6 +137,7 @@ def _setup(
     """Return contract and references; ValueError for a value that is out of range."""
     if not 0.0 < args.timeout < math.inf:
         raise ValueError(f"--timeout must be positive and finite, not {args.timeout:g}")
+    require_namespace(args.namespace.strip("/"))
     config = config_from_options(args, PolicyConfig, fields)
     contract = load_contract(robot_path(args.robot))
     folder = ReferenceFolder(
@@ -183,7 +186,7 @@ def _write_overlay(out: Path, reference: CameraReference, picture: Any, result: 
     from PIL import Image
 
     out.mkdir(parents=True, exist_ok=True)
-    path = out / f"{reference.camera}.png"
+    path = out / f"{quote(reference.camera, safe='')}.png"
     Image.fromarray(overlay(reference.picture, picture, result)).save(path)
 
 

@@ -80,8 +80,22 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         print(f"groot-ros {args.verb}: {printable_lines(str(error))}", file=sys.stderr)
         return 2
+    except ImportError as error:
+        if not _is_of_ros(error.name or ""):
+            raise
+        print(
+            f"groot-ros {args.verb}: ROS 2 is not there ({error}): source it, then try again",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         return 130
+
+
+def _is_of_ros(module: str) -> bool:
+    """Return whether a module comes with ROS 2 or with the built messages."""
+    first, last = module.partition(".")[0], module.rpartition(".")[2]
+    return first in ("rclpy", "std_srvs") or first.endswith("_msgs") or last in ("msg", "srv")
 
 
 def _is_verb(name: str) -> bool:

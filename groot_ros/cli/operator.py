@@ -68,9 +68,10 @@ def run(args: argparse.Namespace) -> int:
     """Send the command; return 0 accepted, 1 rejected, 3 no such node or no answer."""
     from groot_ros.bridge.graph_client import GraphClient
     from groot_ros.bridge.operator_commands import COMMANDS, Outcome, run_command
+    from groot_ros.core import is_blank
 
     text = " ".join(getattr(args, "text", []))
-    if args.verb == "say" and not text.strip():
+    if args.verb == "say" and is_blank(text):
         raise ValueError("the instruction is empty, which stops: use groot-ros stop")
     with GraphClient(args.namespace) as client:
         outcome, replies = run_command(client, COMMANDS[args.verb], text, args.timeout)

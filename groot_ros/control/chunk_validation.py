@@ -23,6 +23,8 @@ from groot_ros.robot import RobotContract
 _SUPPORTED_KINDS = (ActionKind.JOINT_POSITION, ActionKind.GRIPPER)
 #: Largest step of the chunk id. After a larger one no further chunk of the session could be newer.
 _MAX_ID_STEP = 1_000_000
+#: Number of sessions whose instructions are remembered.
+_MAX_SESSIONS = 8
 #: A single chunk with a wrong number, as of another program, ends the motion until then.
 _WAY_OUT = "if all chunks are rejected for this, call ~/reset of the executor (groot-ros reset)"
 
@@ -62,10 +64,13 @@ class ChunkValidator:
         self._required = tuple(joint_names)
         #: Whether the operator has requested a chunk with `single_step`; kept by reset().
         self._step_requested = False
+        #: Session -> number of its instruction, and those that a stop has ended; kept by reset().
+        self._announced: dict[str, int] = {}
+        self._stopped: dict[str, int] = {}
         self.reset()
 
     def reset(self) -> None:
-        """Accept any session and any episode again."""
+        """Accept any session and any episode again; instructions that were stopped stay ended."""
         self.live_session: str | None = None
         self._last_chunk_ns = 0
         self._episode = 0
@@ -98,9 +103,25 @@ class ChunkValidator:
         if self.live_session is not None:
             self._ended_instruction = self._instruction_id
 
+    def announce_instruction(self, session: str, text: str, instruction_id: int) -> None:
+        """Record the instruction of a policy, which may not have sent a chunk yet."""
+        if not is_blank(text):
+            # Given again after the stop, or new.
+            self._stopped.pop(session, None)
+        self._announced.pop(session, None)
+        self._announced[session] = instruction_id
+        if len(self._announced) > _MAX_SESSIONS:
+            del self._announced[next(iter(self._announced))]
+
+    def stop_instruction(self) -> None:
+        """Reject further chunks of all instructions so far, also of those without a chunk yet."""
+        self._stopped = dict(self._announced)
+        self.end_instruction()
+
     def restore_instruction(self) -> None:
         """Accept chunks of an ended instruction again."""
         self._ended_instruction = None
+        self._stopped = {}
 
     def check(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
         """Return why the chunk is rejected, or None; updates the live session.
@@ -110,10 +131,12 @@ class ChunkValidator:
         """
         if chunk.session == self.live_session:
             self._last_chunk_ns = now_ns
-            rejection = self._check_order(chunk)
+            rejection = self._check_order(chunk) or self._check_stopped(chunk)
             return rejection or self._check_content(chunk, now_ns, settings)
-        rejection = self._check_other_session(chunk, now_ns, settings) or self._check_content(
-            chunk, now_ns, settings
+        rejection = (
+            self._check_other_session(chunk, now_ns, settings)
+            or self._check_stopped(chunk)
+            or self._check_content(chunk, now_ns, settings)
         )
         if rejection is None:
             self.live_session, self._last_chunk_ns = chunk.session, now_ns
@@ -177,7 +200,12 @@ class ChunkValidator:
                     f"{_MAX_ID_STEP}; {_WAY_OUT}",
                 )
         if chunk.instruction_id == self._ended_instruction:
-            return Rejection("instruction_ended", f"the operator has ended '{chunk.instruction}'")
+            return _ended(chunk)
+        return None
+
+    def _check_stopped(self, chunk: ActionChunk) -> Rejection | None:
+        if chunk.instruction_id <= self._stopped.get(chunk.session, -1):
+            return _ended(chunk)
         return None
 
     def _check_time(
@@ -256,3 +284,7 @@ class ChunkValidator:
                     f"are {limits.lower:g} to {limits.upper:g}",
                 )
         return None
+
+
+def _ended(chunk: ActionChunk) -> Rejection:
+    return Rejection("instruction_ended", f"the operator has ended '{chunk.instruction}'")

@@ -371,6 +371,10 @@ class Executor:
         self._stops.lock(now_ns, self.settings, why, ReasonCode.INTERNAL_ERROR)
         return self._send(now_ns)
 
+    def announce_instruction(self, session: str, instruction: str, instruction_id: int) -> None:
+        """Record the instruction of any policy, so that a stop ends it before its first chunk."""
+        self._validator.announce_instruction(session, instruction, instruction_id)
+
     def instruct(
         self, instruction: str, now_ns: int, instruction_id: int | None = None
     ) -> Update | None:
@@ -391,12 +395,13 @@ class Executor:
                     why = "the instruction changed: waiting for its first chunk"
                     self._end = why, ReasonCode.INSTRUCTION_CHANGED
             return None
-        self._validator.end_instruction()
+        self._validator.stop_instruction()
         return self.stop(now_ns, "no instruction", ReasonCode.NO_INSTRUCTION)
 
     def reset(self, now_ns: int) -> None:
         """Stop, then drop session, timeline and history; restart from the measured state."""
         self._halt(now_ns, _RESET, ReasonCode.RESET)
+        self._validator.restore_instruction()
         self._validator.reset()
         self._validator.reject_observed_until(now_ns)
         self._execution.forget(now_ns)

@@ -200,7 +200,10 @@ class ExecutorInputs:
 
     def on_active_instruction(self, msg: Instruction) -> None:
         """Follow a new instruction of the policy whose chunks are executed."""
-        if msg.session and msg.session == self._control.live_session:
+        if not msg.session:
+            return
+        self._control.announce_instruction(msg.session, msg.text, msg.instruction_id)
+        if msg.session == self._control.live_session:
             update = self._control.instruct(msg.text, self._now(), msg.instruction_id)
             self._publish_if_active(update)
 

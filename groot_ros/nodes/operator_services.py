@@ -38,12 +38,14 @@ class OperatorServices:
         self._control: Executor | None = None
         self._held = self._estopped = False
         self.active = self.single_step = False
-        node.create_service(Trigger, "~/stop", self._on_stop)
-        node.create_service(SetBool, "~/hold", self._on_hold)
-        node.create_service(SetBool, "~/estop", self._on_estop)
+        # Requests that arrived while the node was busy are carried out in this order, whichever
+        # came first: a stop must come after what lets the robot move.
         node.create_service(Trigger, "~/resume", self._on_resume)
         node.create_service(Trigger, "~/step", self._on_step)
         node.create_service(Trigger, "~/reset", self._on_reset)
+        node.create_service(Trigger, "~/stop", self._on_stop)
+        node.create_service(SetBool, "~/hold", self._on_hold)
+        node.create_service(SetBool, "~/estop", self._on_estop)
 
     def set_executor(self, control: Executor | None) -> None:
         """Send requests to this executor; apply the present hold and emergency stop to it."""

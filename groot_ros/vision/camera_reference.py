@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from groot_ros.core.config_reader import ConfigError, Fields
+from groot_ros.core.config_reader import ConfigError, Fields, unreadable
 
 _VERSION = 1
 #: Folder below $XDG_CONFIG_HOME, which is ~/.config by default.
@@ -93,8 +93,11 @@ class ReferenceFolder:
 
         """
         description, picture = self._files(camera)
-        if not description.is_file():
-            return None
+        try:
+            if not description.is_file():
+                return None
+        except OSError as error:  # a directory that must not be searched
+            raise unreadable(description, error, CameraReferenceError) from error
         fields = Fields.read(description, syntax="json", error_type=CameraReferenceError)
         fields.integer("version", at_least=1, at_most=_VERSION)
         if fields.name("fingerprint") != self._fingerprint:
@@ -107,15 +110,15 @@ class ReferenceFolder:
         return CameraReference(
             camera,
             _read_picture(picture, fields.name("sha256")),
-            {name: joints.number(name) for name in joints.value},
+            {name: _finite(joints, name) for name in joints.value},
             fields.integer("stamp_ns", at_most=2**63),
             fields.name("encoding"),
             fields.name("topic"),
             None
             if lens is None
             else Intrinsics(
-                lens.number("fx", above=0.0),
-                lens.number("fy", above=0.0),
+                _finite(lens, "fx", above=0.0),
+                _finite(lens, "fy", above=0.0),
                 lens.integer("width", at_least=1),
             ),
         )
@@ -209,6 +212,13 @@ def pose_difference(
     return max(differences.items(), key=lambda item: item[1], default=("", 0.0))
 
 
+def _finite(fields: Fields, key: str, *, above: float = -math.inf) -> float:
+    value = fields.number(key, above=above)
+    if not math.isfinite(value):
+        raise fields.error(key, f"must be finite, not {value}")
+    return value
+
+
 def _read_picture(path: Path, digest: str) -> NDArray[np.uint8]:
     remedy = "save it again with 'groot-ros cameras save --replace'"
     try:
@@ -219,8 +229,11 @@ def _read_picture(path: Path, digest: str) -> NDArray[np.uint8]:
         ) from error
     if hashlib.sha256(data).hexdigest() != digest:
         raise CameraReferenceError(f"{path}: is not the picture that was saved: {remedy}")
-    with Image.open(io.BytesIO(data)) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, Image.DecompressionBombError) as error:
+        raise CameraReferenceError(f"{path}: is not a whole picture: {remedy}") from error
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:

@@ -5,6 +5,7 @@ Regressions pinned: instructions and stops that were lost without anybody notici
 """
 
 import threading
+from collections import Counter
 
 import pytest
 import rclpy
@@ -25,6 +26,9 @@ class Servers:
         rclpy.init()
         self.requests: list[tuple[str, object]] = []
         self.rejected: set[str] = set()
+        #: Cleared while the nodes hang before they record a request.
+        self.answering = threading.Event()
+        self.answering.set()
         self._executor = SingleThreadedExecutor()
         self._nodes = []
         self._ended = threading.Event()
@@ -48,6 +52,7 @@ class Servers:
 
     def _answer(self, service: str):
         def answer(request, response):
+            self.answering.wait()
             value = getattr(request, "instruction", getattr(request, "data", None))
             self.requests.append((service, value))
             response.success = service not in self.rejected
@@ -61,6 +66,7 @@ class Servers:
             self._executor.spin_once(timeout_sec=0.05)
 
     def end(self) -> None:
+        self.answering.set()
         self._ended.set()
         self._thread.join()
         self._executor.shutdown()
@@ -104,6 +110,31 @@ def test_each_command_calls_its_services_in_order_and_returns_the_answers(server
     assert set(servers.requests) == stops
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("verb", "most"),
+    [("say", 1), ("release", 1), ("resume", 1), ("reset", 1), ("step", 1), ("stop", 3)],
+)
+def test_only_a_request_that_stops_is_repeated_while_nodes_do_not_answer(servers, verb, most):
+    # A repeated resume would arrive after the emergency stop of another operator, and end it.
+    servers.add_executor()
+    servers.add_policy()
+    assert sent(servers, "stop")[0] == Outcome.ACCEPTED
+    servers.requests.clear()
+    with GraphClient() as client:
+        servers.answering.clear()
+        outcome, replies = run_command(client, COMMANDS[verb], "touch red", 2.5)
+        servers.answering.set()
+        assert outcome == Outcome.NO_ANSWER
+        assert "it may still carry out" in replies[0].message or verb == "stop"
+        # Answered after all requests that were sent before it.
+        assert run_command(client, COMMANDS["estop"], timeout=20.0)[0] == Outcome.ACCEPTED
+    times = Counter(servers.requests)
+    assert times.pop(("executor_node/estop", True)) >= 1
+    assert 1 <= max(times.values()) <= most
+    assert (max(times.values()) > 1) == (verb == "stop")
+
+
 def test_a_rejection_is_returned_with_its_reason(servers):
     servers.add_executor()
     servers.rejected.add("executor_node/step")
@@ -142,6 +173,19 @@ def test_a_missing_service_is_named_with_namespace_domain_and_those_elsewhere(se
     assert text.startswith("no service /right/policy_node/set_instruction within 0.2 s")
     assert f"namespace '/right', ROS_DOMAIN_ID {ros_domain}" in text
     assert "in other namespaces there is /left/policy_node/set_instruction" in text
+
+
+def test_a_service_of_another_type_is_named_with_both_types(servers):
+    servers.add("policy_node", {"set_instruction": Trigger})
+    with GraphClient() as client:
+        call = ServiceCall("policy_node/set_instruction", SetInstruction, SetInstruction.Request())
+        for _ in range(100):
+            (error,) = client.call([call], 0.2)
+            assert isinstance(error, NoAnswerError)
+            if "has the type" in str(error):
+                break
+    assert "std_srvs/srv/Trigger, not groot_ros/srv/SetInstruction" in str(error)
+    assert servers.requests == []
 
 
 def test_a_wrong_namespace_is_an_error_in_one_line(ros_domain):

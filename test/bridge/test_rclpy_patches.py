@@ -2,6 +2,7 @@
 """The executor that waits less often runs everything that rclpy's runs; polled subscriptions."""
 
 import threading
+from unittest.mock import patch
 
 import pytest
 import rclpy
@@ -229,6 +230,26 @@ def test_the_clock_advances_without_waking_the_executor_and_timers_follow_it(
     assert 3 <= len(fired) <= 5
     # A timer costs up to three waits, its creation and those of the entities a few more.
     assert waits < 40
+
+
+def test_the_thread_of_the_clock_ignores_an_impossible_time_and_ends_with_sim_time(
+    node_on_sim_time, capfd
+):
+    node, threads = node_on_sim_time, threading.active_count()
+    clock = ClockThread(node)
+    publisher = node.create_publisher(Clock, "/clock", 1)
+    wait_until(lambda: publisher.get_subscription_count() == 1, "it is subscribed")
+    impossible = Clock()
+    impossible.clock.sec = -1
+    publisher.publish(impossible)
+    wait_until(lambda: "message ignored" in capfd.readouterr().err, "the error is reported")
+    publisher.publish(Clock(clock=ns_to_time(5_000_000_000)))
+    wait_until(lambda: node.get_clock().now().nanoseconds == 5_000_000_000, "it is read")
+    with patch("threading.excepthook") as unexpected:
+        node.set_parameters([Parameter("use_sim_time", value=False)])
+        wait_until(lambda: threading.active_count() == threads, "the thread has ended")
+    unexpected.assert_not_called()
+    clock.stop()
 
 
 def test_without_sim_time_there_is_no_thread_for_the_clock(node):

@@ -3,12 +3,15 @@
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
+from unittest.mock import Mock
 
 import pytest
 
 from groot_ros.bringup.arguments import resolve
+from groot_ros.cli import operator
 from groot_ros.cli.main import main, make_parser, verb_names
 from groot_ros.cli.up import instruction_hints, launch_values
 
@@ -139,6 +142,48 @@ def test_an_operator_command_loads_neither_torch_nor_other_verbs() -> None:
     assert shown.stderr == (
         "groot-ros say: the instruction is empty, which stops: use groot-ros stop\n"
     )
+
+
+@pytest.mark.ros
+@pytest.mark.parametrize("verb", [["stop"], ["status"], ["cameras", "save"]])
+def test_a_domain_that_is_no_number_is_reported_in_one_line(verb: list[str]) -> None:
+    code = "import sys; from groot_ros.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    shown = subprocess.run(
+        [sys.executable, "-c", code, *verb],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "ROS_DOMAIN_ID": "abc"},
+    )
+    assert shown.returncode == 2
+    assert shown.stderr.startswith(f"groot-ros {verb[0]}: ROS 2 cannot be started: ")
+    assert "ROS_DOMAIN_ID is not an integral number" in shown.stderr
+    assert len(shown.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("module", ["rclpy", "std_srvs", "groot_ros.srv"])
+def test_a_command_without_ros_says_so_in_one_line(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(operator, "run", Mock(side_effect=ImportError("missing", name=module)))
+    assert main(["stop"]) == 2
+    assert capsys.readouterr().err == (
+        "groot-ros stop: ROS 2 is not there (missing): source it, then try again\n"
+    )
+    monkeypatch.setattr(operator, "run", Mock(side_effect=ImportError("bug", name="groot_ros.x")))
+    with pytest.raises(ImportError, match="bug"):
+        main(["stop"])
+
+
+def test_invisible_text_is_no_instruction(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["say", "\u200b\ufeff"]) == 2
+    assert "the instruction is empty, which stops: use groot-ros stop" in capsys.readouterr().err
+
+
+def test_a_namespace_of_cameras_that_is_no_name_is_rejected(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["cameras", "save", "--namespace", "a b"]) == 2
+    assert "namespace 'a b' is not a ROS name" in capsys.readouterr().err
 
 
 def test_a_timeout_that_is_no_time_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,6 +102,48 @@ def test_an_empty_instruction_stops_and_ends_that_instruction(bench):
     assert bench.give(sway_chunk(bench.t, instruction_id=1)) is None
 
 
+def test_a_stop_ends_an_instruction_that_has_no_chunk_yet(bench):
+    bench.executor.announce_instruction("a", "place", 1)
+    bench.executor.instruct("place", bench.now_ns, 1)
+    bench.executor.instruct("", bench.now_ns)
+    bench.run(0.4)
+    late = sway_chunk(bench.t, instruction="place", instruction_id=1)
+    assert bench.give(late).reason == "instruction_ended"
+    assert bench.at_rest
+    # The policy, which the stop did not reach, announces it again when it is given again.
+    bench.executor.announce_instruction("a", "place", 1)
+    bench.executor.instruct("place", bench.now_ns, 1)
+    again = bench.standing_chunk(instruction="place", instruction_id=1)
+    assert bench.give(again) is None
+
+
+def test_an_instruction_that_was_stopped_stays_ended_when_the_clock_jumps():
+    bench = Bench()
+    bench.executor.announce_instruction("a", "pick", 1)
+    assert bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1)) is None
+    bench.executor.instruct("", bench.now_ns)
+    bench.run(1.0)
+    bench.executor.record_clock_jump(bench.now_ns, "the clock jumped")
+    bench.run(0.1)
+    late = bench.standing_chunk(instruction="pick", instruction_id=1, id=5)
+    assert bench.give(late).reason == "instruction_ended"
+    assert bench.state.status != RUNNING
+
+
+@pytest.mark.parametrize(("given_again", "number"), [(True, 1), (False, 3)])
+def test_a_stop_before_the_first_chunk_of_a_session_ends_its_instruction(given_again, number):
+    bench = Bench()
+    bench.executor.announce_instruction("a", "pick", 1)
+    bench.executor.instruct("", bench.now_ns)
+    bench.run(0.1)
+    first = bench.standing_chunk(instruction="pick", instruction_id=1)
+    assert bench.give(first).reason == "instruction_ended"
+    assert bench.state.status != RUNNING
+    if given_again:
+        bench.executor.announce_instruction("a", "pick", number)
+    assert bench.give(bench.standing_chunk(instruction="pick", instruction_id=number)) is None
+
+
 def test_a_new_instruction_keeps_sent_motion_and_frozen_steps_of_the_old_one():
     bench = Bench()
     bench.give(sway_chunk(0.0, instruction="pick", instruction_id=1, frozen_steps=12))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reference pictures on disk: what is written is read back, and nothing else is used."""
 
+import hashlib
 import json
 import math
 
@@ -41,6 +42,33 @@ def test_a_reference_is_read_as_it_was_written(folder, lens):
     assert found.intrinsics == lens
     assert {path.parent for path in folder.path.iterdir()} == {folder.path}
     assert len(list(folder.path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("data", [b"no picture", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_picture_is_reported_although_its_digest_is_right(folder, data):
+    folder.write([reference()])
+    (folder.path / "front.png").write_bytes(data)
+    description = folder.path / "front.json"
+    values = json.loads(description.read_text())
+    values["sha256"] = hashlib.sha256(data).hexdigest()
+    description.write_text(json.dumps(values))
+    with pytest.raises(CameraReferenceError, match=r"front\.png: is not a whole picture: save"):
+        folder.read("front")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("joints", {"lift": math.nan}, "'lift' must be finite"),
+        ("intrinsics", {"fx": math.inf, "fy": 1.0, "width": 640}, "'fx' must be finite"),
+    ],
+)
+def test_a_reference_with_a_number_that_is_not_finite_is_reported(folder, key, value, named):
+    folder.write([reference()])
+    description = folder.path / "front.json"
+    description.write_text(json.dumps({**json.loads(description.read_text()), key: value}))
+    with pytest.raises(CameraReferenceError, match=named):
+        folder.read("front")
 
 
 def test_a_camera_without_a_reference_has_none(folder):

@@ -18,6 +18,8 @@ MODEL_TYPE = "gr00t_n1_5"
 LEROBOT_TYPE = "groot"
 #: Lowest accepted index of a hidden state.
 _LOWEST_LAYER = -1000
+#: Largest size of a dimension of the action head: a product of larger ones overflows.
+_WIDEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -263,23 +265,25 @@ class HeadConfig:
     def parse(cls, f: Fields) -> "HeadConfig":
         """Parse the section; a CheckpointError names the key."""
         bimanual = BimanualConfig.parse(f) if f.flag("use_multi_action_heads", False) else None
-        action_dim = f.integer("action_dim", at_least=1)
+        action_dim = f.integer("action_dim", at_least=1, at_most=_WIDEST)
         attention = (
             parse_self_attention(f.section("vl_self_attention_cfg"))
             if f.has("vl_self_attention_cfg")
             else DiTConfig(num_layers=0)
         )
         config = cls(
-            backbone_embedding_dim=f.integer("backbone_embedding_dim", 1536, at_least=1),
-            max_state_dim=f.integer("max_state_dim", 64, at_least=1),
+            backbone_embedding_dim=f.integer(
+                "backbone_embedding_dim", 1536, at_least=1, at_most=_WIDEST
+            ),
+            max_state_dim=f.integer("max_state_dim", 64, at_least=1, at_most=_WIDEST),
             action_dim=action_dim,
-            encoder_dim=f.integer("pretrained_action_dim", action_dim, at_least=1),
-            action_horizon=f.integer("action_horizon", at_least=1),
-            hidden_size=f.integer("hidden_size", 1024, at_least=1),
-            input_embedding_dim=f.integer("input_embedding_dim", 1536, at_least=1),
-            max_seq_len=f.integer("max_seq_len", 1024, at_least=1),
-            max_num_embodiments=f.integer("max_num_embodiments", 32, at_least=1),
-            future_tokens=f.integer("num_target_vision_tokens", 32, at_least=0),
+            encoder_dim=f.integer("pretrained_action_dim", action_dim, at_least=1, at_most=_WIDEST),
+            action_horizon=f.integer("action_horizon", at_least=1, at_most=_WIDEST),
+            hidden_size=f.integer("hidden_size", 1024, at_least=1, at_most=_WIDEST),
+            input_embedding_dim=f.integer("input_embedding_dim", 1536, at_least=1, at_most=_WIDEST),
+            max_seq_len=f.integer("max_seq_len", 1024, at_least=1, at_most=_WIDEST),
+            max_num_embodiments=f.integer("max_num_embodiments", 32, at_least=1, at_most=_WIDEST),
+            future_tokens=f.integer("num_target_vision_tokens", 32, at_least=0, at_most=_WIDEST),
             add_pos_embed=f.flag("add_pos_embed", True),
             use_vlln=f.flag("use_vlln", True),
             dit=DiTConfig.parse(f.section("diffusion_model_cfg")),
