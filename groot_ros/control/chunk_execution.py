@@ -75,7 +75,7 @@ class ChunkExecution:
         #: controller: the next motion starts there, at rest. None otherwise.
         self._held: dict[str, float] | None = None
         #: Whether the motion was ended without a message, so the robot may have stopped elsewhere.
-        self._ended_silently = False
+        self.ended_silently = False
 
     def is_at_rest(self, now_ns: int) -> bool:
         """Return whether the active trajectory is at rest, or there is none."""
@@ -128,6 +128,7 @@ class ChunkExecution:
         if rejection is not None and self.motion.active is not None:
             self.outputs.published = None
             self.restart = self.motion.changed = True
+            self.ended_silently = False
         return rejection
 
     def splice(self, chunk: ActionChunk, now_ns: int, settings: ExecutorConfig) -> Rejection | None:
@@ -153,7 +154,7 @@ class ChunkExecution:
             self._measured.near = self._measured.position.copy()
         self.chunk = chunk
         self.executing = self.motion.changed = True
-        self.stopped = self.restart = self._ended_silently = False
+        self.stopped = self.restart = self.ended_silently = False
         return None
 
     def advance(self, now_ns: int, settings: ExecutorConfig) -> bool:
@@ -222,14 +223,14 @@ class ChunkExecution:
             return
         lead_time = self.splice_lead_time(settings)
         self.motion.brake(self._clock.at(now_ns), lead_time, braking_time)
-        self.motion.changed = True
+        self.motion.changed, self.ended_silently = True, False
 
     def end_silently(self) -> None:
         """End the motion with the tail that the controllers already have."""
         if self.motion.active is not None:
             self.motion.end_with_tail()
             self.executing = False
-            self.motion.changed = self._ended_silently = True
+            self.motion.changed = self.ended_silently = True
 
     def stand(self, now_ns: int, settings: ExecutorConfig) -> bool:
         """Stand where a pause of the robot began: it stands already, so this is continuous.
@@ -273,7 +274,7 @@ class ChunkExecution:
         self.motion.stand(columns, self._where_held(columns, settings))
         self.outputs.published = self.motion.active
         self.executing = self.motion.changed = False
-        self._ended_silently = True
+        self.ended_silently = True
         self._missed.clear()
         self._reports.splices.reset()
 
@@ -346,7 +347,7 @@ class ChunkExecution:
         published = self.outputs.published
         if published is None or self.executing:
             return False
-        if self.trajectory_to_follow(now_ns, settings) and not self._ended_silently:
+        if self.trajectory_to_follow(now_ns, settings) and not self.ended_silently:
             return False
         error = np.abs(published.at(self._clock.at(now_ns))[0] - self._measured.position)
         return bool((error[self._joints.blended] > _MOVED_DISTANCE).any())

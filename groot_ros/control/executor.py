@@ -435,7 +435,9 @@ class Executor:
     def _send(self, now_ns: int) -> Update | None:
         if not self.motion.changed:
             return None
-        timeline_only = self._stops.must_not_command
+        # A motion that ended silently is one that the controllers have, or must not get: one that
+        # received a message after all would jump to where it was assumed to stand.
+        timeline_only = self._stops.must_not_command or self._execution.ended_silently
         try:
             return self._execution.send(now_ns, self.settings, timeline_only=timeline_only)
         except MalformedError as error:

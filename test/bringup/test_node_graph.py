@@ -207,7 +207,7 @@ def test_cpus_and_nice_become_the_prefix_of_the_process(checkpoint: str) -> None
         ("executor_cpus", "2-1", r"executor_cpus '2-1': selects no CPU"),
         ("executor_cpus", "all", r"executor_cpus 'all' is not a list of CPUs such as 0,2-5"),
         ("autostart", "yes", r"autostart must be one of true, false"),
-        ("engine", "bogus", r"engine must be one of auto, .*, torch, not 'bogus'"),
+        ("engine", "bogus", r"engine must be one of auto, .*, torch, .*, not 'bogus'"),
         ("allow_unvalidated_engine", "1", r"allow_unvalidated_engine must be one of true, false"),
         ("colour", "red", r"'colour' is not a launch argument"),
         ("checkpoint", "/no/such", r"checkpoint /no/such: no such directory"),
