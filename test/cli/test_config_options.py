@@ -91,7 +91,10 @@ def test_the_help_shows_description_choices_and_default(capsys):
     with pytest.raises(SystemExit):
         parser.parse_args(["--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "auto, cuda_graph, onnxruntime, reference, tensorrt, torch, torch_tensorrt (default: torch)" in text
+    assert (
+        "auto, cuda_graph, onnxruntime, reference, tensorrt, torch, torch_tensorrt (default: torch)"
+        in text
+    )
     assert "default: new_embodiment" not in text
     assert "unproven" not in text
     with pytest.raises(SystemExit):

@@ -96,7 +96,12 @@ def what_is_missing(folder: Path) -> str:
     def present(module: ModuleType) -> list[str]:
         return [name for name in module.FILES if (folder / name).is_file()]
 
-    nearest = max(FORMATS, key=lambda module: len(present(module)) / len(module.FILES))
+    def nearness(module: ModuleType) -> tuple[bool, float]:
+        # A format of one file says little: other sets have that file as well.
+        found = present(module)
+        return bool(found) and len(module.FILES) > 1, len(found) / len(module.FILES)
+
+    nearest = max(FORMATS, key=nearness)
     missing = [name for name in nearest.FILES if name not in present(nearest)]
     if not present(nearest):
         return f"has none of the files of {', '.join(map(name_of, FORMATS))}"
