@@ -74,12 +74,13 @@ def _reserve(domain: int) -> socket.socket | None:
 
 
 def has_participants(domain: int) -> bool:
-    """Return whether the domain's shared UDP port, or that of its first participant, is bound.
+    """Return whether the domain's shared UDP port, or that of a participant, is bound.
 
     The port numbers are those of RTPS 2.5, section 9.6.2.3: 7400 + 250 * domain, and 10 more for
-    the first participant.
+    the first participant, 12 for the second. The first port may be free while others are in use:
+    its participant has ended, or another process was looking when the participant started.
     """
-    for port in (7400 + 250 * domain, 7410 + 250 * domain):
+    for port in (7400 + 250 * domain + offset for offset in (0, 10, 12, 14, 16)):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
             try:
                 probe.bind(("", port))
