@@ -177,7 +177,7 @@ def measure_round_trips(observer: Observer, calls: int) -> list[float]:
 
 
 def publish_once(text: str, subscriptions: int, keep_alive: float) -> None:
-    """Publish one instruction as `ros2 topic pub -1` does, in a process of its own."""
+    """Publish one instruction as `ros2 topic pub -1` does, in a separate process."""
     import rclpy
     from std_msgs.msg import String
 

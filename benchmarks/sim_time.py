@@ -158,7 +158,7 @@ def busy_seconds() -> float:
 
 
 class Meter:
-    """Share of a core that a process uses from now on."""
+    """Share of a core that a process uses after the creation of this object."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._began, self._used = pid, time.monotonic(), processor_seconds(pid)

@@ -96,7 +96,7 @@ class DenoiseStep(nn.Module):
         keep_precision(self.encode, self.encode2)
 
     def decoded(self, x: Tensor) -> Tensor:
-        """Return the velocity [1, H, A] of normalised tokens [1, H, C]."""
+        """Return the velocity [1, H, A] of normalised tokens [1, H, C]; each family has its own."""
         raise NotImplementedError
 
     def velocity(
