@@ -3,6 +3,7 @@
 
 import os
 import socket
+from collections.abc import Iterator
 
 #: Higher domains use ports that Linux assigns to outgoing connections.
 _DOMAINS = 101
@@ -74,16 +75,21 @@ def _reserve(domain: int) -> socket.socket | None:
 
 
 def has_participants(domain: int) -> bool:
-    """Return whether the domain's shared UDP port, or that of a participant, is bound.
+    """Return whether a process of this machine has bound a UDP port of the domain.
 
-    The port numbers are those of RTPS 2.5, section 9.6.2.3: 7400 + 250 * domain, and 10 more for
-    the first participant, 12 for the second. The first port may be free while others are in use:
-    its participant has ended, or another process was looking when the participant started.
+    A domain has the 250 ports from 7400 + 250 * domain (RTPS 2.5, section 9.6.2.3). Which of them
+    a participant takes depends on how many its process has already, in any domain. The ports are
+    read from Linux's table of sockets: binding them to look would take them from a participant
+    that starts at the same moment.
     """
-    for port in (7400 + 250 * domain + offset for offset in (0, 10, 12, 14, 16)):
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            try:
-                probe.bind(("", port))
-            except OSError:
-                return True
-    return False
+    first = 7400 + 250 * domain
+    return any(first <= port < first + 250 for port in _bound_udp_ports())
+
+
+def _bound_udp_ports() -> Iterator[int]:
+    for table in ("/proc/net/udp", "/proc/net/udp6"):
+        if os.path.exists(table):  # no udp6 where IPv6 is turned off
+            with open(table) as lines:
+                next(lines)  # the names of the columns
+                for line in lines:
+                    yield int(line.split()[1].rpartition(":")[2], 16)
