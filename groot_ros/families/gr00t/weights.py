@@ -4,6 +4,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -102,12 +103,8 @@ class WeightFiles(Generic[NetworkT]):
             CheckpointError: tensors are missing, unexpected or misshapen, or a file is truncated.
 
         """
-        model = self.network.build(config, device="meta")
-        shapes = {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-        entries = self.index(directory)
-        return fit_tensors(
-            directory, shapes, entries, unused=self.unused, optional=tuple(self.optional)
-        )
+        shapes, entries = _shapes(self.network, config), self.index(directory)  # type: ignore[arg-type]
+        return fit_tensors(directory, shapes, entries, unused=self.unused, optional=self.optional)
 
     def groups(self, directory: Path) -> tuple[WeightGroup, ...]:
         """Return the size of every part of the network that has tensors.
@@ -144,6 +141,14 @@ class WeightFiles(Generic[NetworkT]):
         """Write model.safetensors, or shards, with random weights; see `save_random_parameters`."""
         model = self.network.build(config, device="meta")
         save_random_parameters(model, seed, directory, dtype, max_shard_bytes)
+
+
+# The staged model is read in three parts, each of which is checked against all shapes.
+@lru_cache(maxsize=2)
+def _shapes(network: type[Gr00tNetwork], config: Gr00tConfig) -> dict[str, tuple[int, ...]]:
+    """Return the shape of every parameter of a network by name."""
+    model = network.build(config, device="meta")
+    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
 
 
 def save_model(
