@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from groot_ros.core.program import Binding
-from groot_ros.families.gr00t.staged_model import Prompt, Prompts
+from groot_ros.families.gr00t.prompts import Prompt, Prompts
 from groot_ros.families.gr00t_n1d5.action_head import ActionHead
 from groot_ros.families.gr00t_n1d5.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d5.config import BackboneConfig, Gr00tN1d5Config, HeadConfig

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from groot_ros.families.gr00t.staged_model import Prompt
+from groot_ros.families.gr00t.prompts import Prompt
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config

@@ -8,12 +8,10 @@ steps.
 """
 
 import re
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -29,21 +27,19 @@ from groot_ros.core.program import (
     TensorSpec,
 )
 from groot_ros.families.gr00t.network import Gr00tNetwork
+from groot_ros.families.gr00t.prompts import Prompt, Prompts
 from groot_ros.families.gr00t.weights import WeightFiles
-from groot_ros.layers.eagle import Eagle, EagleSizes
+from groot_ros.layers.eagle import Eagle
 from groot_ros.layers.fusion import release_heap
 from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
 from groot_ros.layers.patches import normalise_pixels, to_cell_patches
-from groot_ros.layers.qwen3 import TextConfig, rope_1d
+from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
 SEGMENTS = ("vision", "language", "context", "denoise")
-#: Number of prompts, and of each part of them that is cached, that are kept in memory.
-_KEPT = 8
-_Value = TypeVar("_Value")
 
 #: Beginnings of the names of the head's and the transformer's parameters.
 HEAD, DIT = r"action_head\.", r"action_head\.model\."
@@ -55,70 +51,6 @@ _TIME = re.compile(
     DIT + r"(timestep_encoder\..*|proj_out_1\..*|transformer_blocks\.\d+\.norm1\.linear\..*)"
     rf"|{HEAD}action_encoder\.W[12]\..*"
 )
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """Constants of one instruction, on the device of the segments.
-
-    Attributes:
-        embeddings: token embeddings [1, S, D]; arbitrary at image tokens.
-        image_index: int64 [Si], positions of the image tokens in the sequence.
-        cos, sin: rotary angles of the language tower, [S, d].
-
-    """
-
-    embeddings: Tensor
-    image_index: Tensor
-    cos: Tensor
-    sin: Tensor
-
-
-class Prompts:
-    """Cache of the constants of instructions; token embeddings stay on the host."""
-
-    def __init__(
-        self, eagle: EagleSizes, tokens: nn.Embedding, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        self._eagle, self._tokens = eagle, tokens
-        self._device, self._dtype = device, dtype
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
-
-    def to_host(self) -> None:
-        """Move the embeddings to the CPU."""
-        self._tokens.cpu()
-
-    @property
-    def nbytes(self) -> int:
-        """Return the memory of the embeddings on the host in bytes."""
-        return self._tokens.weight.nbytes
-
-    def of(self, ids: NDArray[np.int64]) -> Prompt:
-        """Return the constants of token ids [S] without padding, from the cache if possible."""
-        return recent(self._kept, ids.tobytes(), lambda: self._text(torch.from_numpy(ids)))
-
-    @torch.no_grad()
-    def _text(self, ids: Tensor) -> Prompt:
-        text = self._eagle.text
-        index = (ids == self._eagle.image_token_index).nonzero()[:, 0]
-        cos, sin = rope_1d(len(ids), text.head_dim, text.rope_theta, torch.device("cpu"))
-        embeddings = self._tokens(ids.to(self._tokens.weight.device))[None]
-        return Prompt(
-            embeddings.to(self._device, self._dtype),
-            index.to(self._device),
-            cos.to(self._device, self._dtype),
-            sin.to(self._device, self._dtype),
-        )
-
-
-def recent(kept: "OrderedDict[Any, _Value]", key: Hashable, make: Callable[[], _Value]) -> _Value:
-    """Return the value of a key from a cache of the values used last, made if it is not there."""
-    if key not in kept:
-        kept[key] = make()
-        while len(kept) > _KEPT:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
 
 
 class StagedModel:

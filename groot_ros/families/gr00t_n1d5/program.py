@@ -18,13 +18,12 @@ from groot_ros.core.program import (
     TensorSpec,
 )
 from groot_ros.families.gr00t import staged_model
+from groot_ros.families.gr00t.prompts import Prompt, Prompts
 from groot_ros.families.gr00t.staged_model import (
     CROSS,
     HEAD,
     SEGMENTS,
     STEP,
-    Prompt,
-    Prompts,
     constants_of,
     language_segment,
     unpadded,

@@ -137,7 +137,7 @@ class Gr00tN1d6Config(FlowHeadConfig):
 
     @property
     def head(self) -> "Gr00tN1d6Config":
-        """Return the configuration of the action head, which has no section of its own."""
+        """Return the configuration of the action head, which config.json does not separate."""
         return self
 
     def with_embodiments(self, count: int) -> "Gr00tN1d6Config":

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from groot_ros.families.gr00t.staged_model import Prompt, Prompts, recent
+from groot_ros.families.gr00t.prompts import Prompt, Prompts, recent
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.layers.eagle import token_mismatch
 from groot_ros.layers.patches import cell_order
