@@ -160,7 +160,7 @@ def _group(
     target = getattr(config, f"{kind}_rotations").get(name)
     assert mode in MODES
     known = statistics.section(name, {})
-    values = {name: _array(known, name, width) for name in STATISTICS if known.has(name)}
+    values = {key: _array(known, key, width) for key in STATISTICS if known.has(key)}
     if not described.flag("continuous", True) and mode not in ("binary", ""):
         raise described.error("continuous", f"is false: '{mode}' does not apply, only binary")
     rotation = None
@@ -370,8 +370,9 @@ def _statistics(path: Path | None) -> dict[str, Array]:
     from groot_ros.checkpoint.safetensors_file import read_header
 
     found = {name: entry.read().double().numpy() for name, entry in read_header(path).items()}
-    for name, values in found.items():
-        if name.endswith((".min", ".max")) and not np.isfinite(values).all():
+    used = [f"{key}.{end}" for key in (_STATE, _ACTION) for end in ("min", "max")]
+    for name in used:
+        if name in found and not np.isfinite(found[name]).all():
             raise CheckpointError(f"{path}: '{name}' holds values that are not finite")
     return found
 
