@@ -128,6 +128,53 @@ def save_parameters(
     _write_shards(tensors, directory, max_shard_bytes, lambda shard: dict(shard))
 
 
+def save_changed_parameters(
+    entries: Iterable[TensorEntry],
+    changed: Mapping[str, torch.Tensor],
+    rows: Callable[[str], int | None],
+    directory: Path,
+) -> None:
+    """Write the tensors of a checkpoint, some of them with new values, in the same files.
+
+    Tensors keep their element type. Those that are not changed are copied bit for bit, and so are
+    the other rows of those of which one row is changed. Only one file is in memory at a time.
+
+    Args:
+        entries: all tensors of the checkpoint.
+        changed: name -> new values; tensors that the checkpoint does not have are added.
+        rows: returns the only row of a tensor that its new values [1, ...] replace, None for all.
+        directory: existing directory.
+
+    Raises:
+        CheckpointError: a file of the checkpoint cannot be read.
+
+    """
+    files: dict[Path, list[TensorEntry]] = {}
+    for entry in entries:
+        files.setdefault(entry.path, []).append(entry)
+    added = changed.keys() - {entry.name for own in files.values() for entry in own}
+    weight_map: dict[str, str] = {}
+    size = 0
+    for number, (path, own) in enumerate(files.items(), start=1):
+        tensors = {}
+        for entry in own:
+            row = rows(entry.name)
+            new = changed.get(entry.name)
+            if new is None or row is not None:
+                tensors[entry.name] = entry.read()
+            if new is not None and row is not None:
+                tensors[entry.name][row] = new.detach()[0].to("cpu", entry.dtype)
+            elif new is not None:
+                tensors[entry.name] = new.detach().to("cpu", entry.dtype).contiguous()
+        if number == len(files):
+            tensors |= {name: changed[name].detach().cpu().contiguous() for name in sorted(added)}
+        _save_file(tensors, directory / path.name)
+        weight_map.update(dict.fromkeys(tensors, path.name))
+        size += sum(tensor.nbytes for tensor in tensors.values())
+    if len(files) > 1:
+        _write_index(directory, size, weight_map)
+
+
 def save_random_parameters(
     model: nn.Module,
     seed: int,
@@ -190,9 +237,12 @@ def _write_shards(
         _save_file(values(shard), directory / file)
         weight_map.update(dict.fromkeys(shard, file))
     if len(shards) > 1:
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
-        write_json(directory / "model.safetensors.index.json", index)
+        _write_index(directory, sum(tensor.nbytes for tensor in tensors.values()), weight_map)
+
+
+def _write_index(directory: Path, size: int, weight_map: Mapping[str, str]) -> None:
+    index = {"metadata": {"total_size": size}, "weight_map": dict(sorted(weight_map.items()))}
+    write_json(directory / "model.safetensors.index.json", index)
 
 
 def _save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from groot_ros.core import Groups, Observation, Prefix
 from groot_ros.core.program import Binding, ModelInputs, Program, ProgramSource, Range
 from groot_ros.families.training import DataLayout, SmallTrainer, Trainer
+from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
     import torch
@@ -295,11 +296,13 @@ class Family(Protocol):
     Attributes:
         name: name in the registry and in manifests.
         recognised_by: description of what `matches` looks for, for error messages.
+        lora_targets: pattern of the names of the linear layers that LoRA adapts.
 
     """
 
     name: str
     recognised_by: str
+    lora_targets: str
 
     def matches(self, path: Path) -> bool:
         """Tell whether this is a checkpoint of the family, from file names and JSON files only."""
@@ -352,8 +355,65 @@ class Family(Protocol):
     def random_checkpoint(self, config: Any, seed: int, out: Path, **options: Any) -> Path:
         """Write a complete checkpoint with random weights and return its path."""
 
-    def trainer(self, path: Path, *, embodiment: str, device: "torch.device") -> Trainer:
-        """Open a checkpoint for training."""
+    def trainer(
+        self,
+        path: Path,
+        *,
+        embodiment: str,
+        device: "torch.device",
+        dtype: "torch.dtype | None" = None,
+    ) -> Trainer:
+        """Open a checkpoint for training.
+
+        Args:
+            path: directory.
+            embodiment: tag; only its rows of the category-specific weights are loaded.
+            device: device of the weights.
+            dtype: element type of weights that are not trained; None = float32, as of the others.
+
+        """
+
+    def training_shapes(
+        self, path: Path, *, embodiment: str
+    ) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """Return the parameters that `trainer` would load, without reading them.
+
+        Returns:
+            Name -> shape, with one row per embodiment, and whether it is trained.
+
+        """
+
+    def write_adapted(
+        self,
+        source: Path,
+        layout: DataLayout,
+        out: Path,
+        *,
+        changes: Mapping[str, Any],
+        augmentation: Augmentation,
+        assets: str | Path | None = None,
+    ) -> None:
+        """Write a checkpoint that is another one, for other data; `out` links to its weights.
+
+        The entry of the embodiment is replaced, or added if there is none. Other embodiments, and
+        keys that this version does not know, are kept.
+
+        Args:
+            source: checkpoint.
+            layout: embodiment, groups and statistics; without statistics those of the source stay.
+            out: directory to create.
+            changes: `tune_*` switches and `state_dropout_prob`.
+            augmentation: stated in the files if the family's files have it.
+            assets: directory or hub id of files that the checkpoint needs but does not contain.
+
+        Raises:
+            ValueError: a switch does not exist.
+            CheckpointError: the checkpoint is damaged, or the data do not fit it.
+
+        """
+
+    def small_checkpoint(self, layout: DataLayout, seed: int, out: Path) -> Path:
+        """Write a checkpoint of a few million parameters with random weights, to be trained."""
 
     def small_trainer(self, layout: DataLayout, seed: int) -> SmallTrainer:
         """Return the trainer of a small network with random weights for this data."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from groot_ros.core import Groups
 from groot_ros.core.program import Progress
+from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
     import torch
@@ -51,6 +52,8 @@ class Episode:
         images: view -> uint8 RGB [T, H, W, 3].
         state, action: group -> [T, D].
         instruction: text.
+        labels: view -> [T, K, 2], (right, down) positions of K things as shares of the image, NaN
+            where they are not visible; empty without labels.
 
     """
 
@@ -58,10 +61,13 @@ class Episode:
     state: Groups
     action: Groups
     instruction: str
+    labels: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 class Trainer(Protocol):
-    """Trainer of a network.
+    """Trainer of a network for one embodiment.
+
+    Only this embodiment's rows of the category-specific weights are in memory.
 
     Attributes:
         model: the network whose parameters are trained.
@@ -70,16 +76,76 @@ class Trainer(Protocol):
 
     model: "nn.Module"
 
+    def prepare_frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert a frame [H, W, 3] to the smallest one that gives the same samples."""
+
     def training_sample(
-        self, episode: Episode, index: int, rng: np.random.Generator | None = None
+        self,
+        episode: Episode,
+        index: int,
+        rng: np.random.Generator | None = None,
+        augmentation: Augmentation | None = None,
     ) -> Any:
-        """Return the sample at time step `index`; `rng` draws the image augmentation."""
+        """Return the sample at time step `index`.
+
+        Args:
+            episode: its frames may come from `prepare_frame`.
+            index: time step.
+            rng: draws the image augmentation; None = the images of inference.
+            augmentation: ranges of the augmentation; None = only the position of the crop.
+
+        """
 
     def collate(self, samples: Sequence[Any]) -> Any:
         """Return a batch of the samples on the device of the model."""
 
-    def loss(self, batch: Any, generator: "torch.Generator | None" = None) -> dict[str, "Tensor"]:
-        """Return the loss of a batch as "loss", and its parts by name."""
+    def draw(
+        self, batch: Any, rngs: Sequence[np.random.Generator], max_delay: int = 0
+    ) -> dict[str, "Tensor"]:
+        """Draw the random values of the loss, each sample's from its own generator.
+
+        Args:
+            batch: from `collate`.
+            rngs: one generator per sample.
+            max_delay: largest number of leading steps that are already committed, for
+                training-time real-time chunking.
+
+        """
+
+    def encode(self, batch: Any) -> "dict[str, Tensor]":
+        """Return the outputs of the backbone, [B, S, ...] each, "features" among them."""
+
+    def loss(
+        self,
+        batch: Any,
+        generator: "torch.Generator | None" = None,
+        *,
+        draws: "Mapping[str, Tensor] | None" = None,
+        encoded: "Mapping[str, Tensor] | None" = None,
+    ) -> dict[str, "Tensor"]:
+        """Return the loss of a batch as "loss", and its parts by name.
+
+        Args:
+            batch: from `collate`.
+            generator: CPU generator of random values that `draws` does not have.
+            draws: from `draw`.
+            encoded: from `encode`; None = computed.
+
+        """
+
+    def counted_values(self, batch: Any, draws: "Mapping[str, Tensor]") -> int:
+        """Return the number of action values whose error counts."""
+
+    def without_images(self, sample: Any) -> Any:
+        """Return a sample whose images are dropped, for batches with given features."""
+
+    def image_grids(self, batch: Any) -> list[tuple[int, int]]:
+        """Return rows and columns of image tokens of each image of the first sample."""
+
+    def predict(
+        self, batch: Any, noise: "Tensor", encoded: "Mapping[str, Tensor] | None" = None
+    ) -> "Tensor":
+        """Return normalised action chunks [B, H, A], denoised from `noise`, of the same shape."""
 
     def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Freeze and unfreeze parts, and return the parameter groups for an optimiser.
@@ -89,8 +155,17 @@ class Trainer(Protocol):
 
         """
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint directory."""
+    def save(self, path: Path, changed: "Mapping[str, Tensor] | None" = None) -> None:
+        """Write the checkpoint directory.
+
+        Tensors that were not trained, and the rows of other embodiments, are copied from the base
+        checkpoint without any change.
+
+        Args:
+            path: directory to create.
+            changed: name -> values of the changed parameters; None = the trained ones of the model.
+
+        """
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ class Gr00tFamily:
     recognised_by: str
     types: ClassVar[Mapping[str, str]]
     checkpoint: ClassVar[type[Gr00tCheckpoint]]
+    #: Attention and feed-forward layers of the diffusion transformer.
+    lora_targets = (
+        r"action_head\.model\.transformer_blocks\.\d+\."
+        r"(attn1\.(to_q|to_k|to_v|to_out\.0)|ff\.net\.(0\.proj|2))"
+    )
 
     def matches(self, path: Path) -> bool:
         """See `families.family.Family.matches`."""

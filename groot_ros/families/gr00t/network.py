@@ -110,6 +110,7 @@ class TensorBatch:
     embodiment: Tensor
     action: Tensor | None
     action_mask: Tensor | None
+    labels: Tensor | None = None
 
     @classmethod
     def of(cls, batch: Batch, device: torch.device | str = "cpu") -> "TensorBatch":
@@ -126,6 +127,7 @@ class TensorBatch:
             embodiment=move(batch.embodiment_id),
             action=None if batch.action is None else move(batch.action),
             action_mask=None if batch.action_mask is None else move(batch.action_mask),
+            labels=None if batch.labels is None else move(batch.labels),
         )
 
     def require_actions(self) -> tuple[Tensor, Tensor]:

@@ -19,6 +19,9 @@ class EncodedSample:
         state: float32 [T, max_state_dim].
         embodiment_id: row of the category-specific weights.
         action, action_mask: float32 [steps, columns], None at inference.
+        windows: crop of each image as shares of the frame: top, left, height, width.
+        labels: float32 [images, K, 2], (right, down) positions of K things as shares of the cropped
+            image, NaN where they are not visible; None without labels.
 
     """
 
@@ -28,6 +31,8 @@ class EncodedSample:
     embodiment_id: int
     action: NDArray[np.float32] | None = None
     action_mask: NDArray[np.float32] | None = None
+    windows: Sequence[tuple[float, float, float, float]] = ()
+    labels: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,7 @@ class Batch:
         state: float32 [B, T, max_state_dim].
         embodiment_id: int64 [B].
         action, action_mask: float32 [B, steps, columns], None at inference.
+        labels: float32 [B, images, K, 2], None without labels.
 
     """
 
@@ -50,6 +56,7 @@ class Batch:
     embodiment_id: NDArray[np.int64]
     action: NDArray[np.float32] | None = None
     action_mask: NDArray[np.float32] | None = None
+    labels: NDArray[np.float32] | None = None
 
     def inputs(self, row: int = 0) -> dict[str, NDArray[Any]]:
         """Return one sample as model inputs: batch dimensions are 1, images are "image.<i>"."""
@@ -82,6 +89,7 @@ def collate(samples: Sequence[EncodedSample], pad_id: int) -> Batch:
         ids[row, length - len(sample.input_ids) :] = sample.input_ids
         mask[row, length - len(sample.input_ids) :] = 1
     actions = [sample.action for sample in samples if sample.action is not None]
+    labels = [sample.labels for sample in samples if sample.labels is not None]
     masks = [sample.action_mask for sample in samples if sample.action_mask is not None]
     if len(actions) not in (0, len(samples)):
         raise ValueError("all samples of a batch must have actions, or none")
@@ -93,4 +101,5 @@ def collate(samples: Sequence[EncodedSample], pad_id: int) -> Batch:
         embodiment_id=np.array([sample.embodiment_id for sample in samples], dtype=np.int64),
         action=np.stack(actions) if actions else None,
         action_mask=np.stack(masks) if masks else None,
+        labels=np.stack(labels) if len(labels) == len(samples) else None,
     )

@@ -14,6 +14,7 @@ from groot_ros.checkpoint.safetensors_file import TensorEntry, index_checkpoint
 from groot_ros.checkpoint.weights import (
     fit_tensors,
     load_parameters,
+    save_changed_parameters,
     save_parameters,
     save_random_parameters,
     write_json,
@@ -95,6 +96,78 @@ class WeightFiles(Generic[NetworkT]):
             progress=progress,
         )
         return model.eval()
+
+    def training_shapes(
+        self, config: Gr00tConfig, trained: Callable[[NetworkT], object]
+    ) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """Return parameter -> shape, for one embodiment, and whether it is trained."""
+        model = self.network.build(config.with_embodiments(1), device="meta")
+        trained(model)
+        return {n: (tuple(p.shape), p.requires_grad) for n, p in model.named_parameters()}
+
+    def load_for_training(
+        self,
+        directory: Path,
+        config: Gr00tConfig,
+        *,
+        embodiment: int,
+        trained: Callable[[NetworkT], object],
+        device: torch.device | str,
+        dtype: torch.dtype,
+    ) -> NetworkT:
+        """Load one embodiment of the reference model, with trained parameters in float32.
+
+        Args:
+            directory: see `load`.
+            config: see `load`.
+            embodiment: see `load`.
+            trained: sets `requires_grad` of all parameters of a model.
+            device: device of the weights.
+            dtype: element type of the weights that are not trained.
+
+        Raises:
+            CheckpointError: see `load`.
+
+        """
+        model = self.load(directory, config, embodiment=embodiment, device=device, dtype=dtype)
+        trained(model)
+        names = {name for name, p in model.named_parameters() if p.requires_grad}
+        if dtype != torch.float32:
+            entries = self.fitting(directory, config)
+            rows = {name: embodiment for name in names if self.per_embodiment.fullmatch(name)}
+            load_parameters(
+                model,
+                entries,
+                rows=rows.get,
+                device=device,
+                dtype=torch.float32,
+                only=names.__contains__,
+            )
+            trained(model)
+        return model
+
+    def save_changed(
+        self,
+        source: Path,
+        changed: Mapping[str, torch.Tensor],
+        embodiment: int,
+        directory: Path,
+    ) -> None:
+        """Write the weights of `source` with some changed; see `save_changed_parameters`.
+
+        Args:
+            source: directory of the base checkpoint.
+            changed: name -> values; those with one row per embodiment have only one row.
+            embodiment: the row.
+            directory: directory to write to.
+
+        """
+        save_changed_parameters(
+            self.index(source).values(),
+            changed,
+            lambda name: embodiment if self.per_embodiment.fullmatch(name) else None,
+            directory,
+        )
 
     def fitting(self, directory: Path, config: Gr00tConfig) -> dict[str, TensorEntry]:
         """Return the entry of every tensor of the model, without reading its values.

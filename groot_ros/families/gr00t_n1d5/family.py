@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """GR00T N1.5 as a model family; torch is imported only where it is needed."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.families.family import CheckpointSummary
@@ -16,6 +17,7 @@ from groot_ros.families.gr00t_n1d5.new_checkpoint import (
     write_config,
 )
 from groot_ros.families.training import DataLayout, SmallTrainer
+from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
     import torch
@@ -64,13 +66,59 @@ class Gr00tN1d5Family(Gr00tFamily):
         """See `families.family.Family.write_config`."""
         write_config(config, out)
 
-    def trainer(self, path: Path, *, embodiment: str, device: "torch.device") -> "Trainer":
+    def trainer(
+        self,
+        path: Path,
+        *,
+        embodiment: str,
+        device: "torch.device",
+        dtype: "torch.dtype | None" = None,
+    ) -> "Trainer":
         """See `families.family.Family.trainer`."""
+        import torch
+
         from groot_ros.families.gr00t_n1d5.trainer import Trainer
-        from groot_ros.families.gr00t_n1d5.weights import load_model
+        from groot_ros.families.gr00t_n1d5.training import apply_tuning
+        from groot_ros.families.gr00t_n1d5.weights import WEIGHTS
 
         checkpoint = open_checkpoint(path, embodiment)
-        return Trainer(load_model(path, checkpoint.config, device=device), checkpoint)
+        model = WEIGHTS.load_for_training(
+            path,
+            checkpoint.config,
+            embodiment=checkpoint.processor.embodiment_id,
+            trained=apply_tuning,
+            device=device,
+            dtype=dtype or torch.float32,
+        )
+        return Trainer(model, checkpoint)
+
+    def training_shapes(
+        self, path: Path, *, embodiment: str
+    ) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """See `families.family.Family.training_shapes`."""
+        from groot_ros.families.gr00t_n1d5.training import apply_tuning
+        from groot_ros.families.gr00t_n1d5.weights import WEIGHTS
+
+        return WEIGHTS.training_shapes(open_checkpoint(path, embodiment).config, apply_tuning)
+
+    def write_adapted(
+        self,
+        source: Path,
+        layout: DataLayout,
+        out: Path,
+        *,
+        changes: Mapping[str, Any],
+        augmentation: Augmentation,
+        assets: str | Path | None = None,
+    ) -> None:
+        """See `families.family.Family.write_adapted`; the files do not state the augmentation."""
+        from groot_ros.families.gr00t_n1d5.adaptation import write_adapted
+
+        write_adapted(find_checkpoint(source), layout, out, changes, assets)
+
+    def small_checkpoint(self, layout: DataLayout, seed: int, out: Path) -> Path:
+        """Raise ValueError: a new small checkpoint is of GR00T N1.6."""
+        raise ValueError("GR00T N1.5 has no small checkpoint: use --family gr00t_n1d6")
 
     def small_trainer(self, layout: DataLayout, seed: int) -> SmallTrainer:
         """Raise ValueError, as the demo checkpoint is of GR00T N1.6."""

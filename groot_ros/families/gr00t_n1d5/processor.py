@@ -15,6 +15,7 @@ from groot_ros.families.gr00t_n1d5.codec import StateActionCodec
 from groot_ros.families.gr00t_n1d5.images import ImagePreparation
 from groot_ros.families.gr00t_n1d5.metadata import Layout
 from groot_ros.processing.tokenizer import TextTokenizer
+from groot_ros.vision.augmentation import Augmentation
 
 #: Instructions that replace an empty one.
 _NO_INSTRUCTION = "Perform the default behavior."
@@ -87,6 +88,7 @@ class Processor(Gr00tProcessor):
         instruction: str,
         action: Groups | None = None,
         rng: np.random.Generator | None = None,
+        augmentation: Augmentation | None = None,
     ) -> EncodedSample:
         """Encode one sample, before padding.
 
@@ -97,6 +99,7 @@ class Processor(Gr00tProcessor):
             instruction: text.
             action: group -> [T, D] absolute actions; None = inference.
             rng: draws one crop position for all views (training); None crops the centre.
+            augmentation: random changes of the images; None = only the crop.
 
         Raises:
             ValueError: a view or group is missing, has the wrong number of frames, or is not
@@ -104,7 +107,11 @@ class Processor(Gr00tProcessor):
 
         """
         at = None if rng is None else (float(rng.random()), float(rng.random()))
-        tiles = [self.images(frame, at) for _, frame in self.frames(images)]
+        change = None if rng is None or augmentation is None else augmentation.draw(rng)
+        if augmentation is not None and not augmentation.crop:
+            at = None
+        frames = [frame for _, frame in self.frames(images)]
+        tiles = [self.images(frame, at, change) for frame in frames]
         values, mask = (None, None) if action is None else self.codec.encode_action(action)
         return EncodedSample(
             input_ids=self.tokens(prompt_text(instruction, self.layout, action is not None)),
@@ -113,6 +120,7 @@ class Processor(Gr00tProcessor):
             embodiment_id=self.embodiment_id,
             action=values,
             action_mask=mask,
+            windows=[self.images.crop_window(frame, at) for frame in frames],
         )
 
     def tokens(self, text: str) -> list[int]:

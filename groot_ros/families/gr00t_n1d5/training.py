@@ -61,6 +61,7 @@ def flow_matching_loss(
     noise: Tensor | None = None,
     time: Tensor | None = None,
     bimanual: BimanualConfig | None = None,
+    delay: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> LossOutput:
     """Compute the masked mean squared error of the velocity.
@@ -78,17 +79,20 @@ def flow_matching_loss(
         noise: [B, H, A]; None = drawn.
         time: [B] in [0, 1); None = drawn from the config's Beta distribution.
         bimanual: weights of the parts' losses; None = the head's.
+        delay: see `draw_noisy`.
         generator: CPU generator of all random values; None = torch's global one.
 
     """
     config = head.config
-    noisy = draw_noisy(config, action, sample_time, noise=noise, time=time, generator=generator)
+    noisy = draw_noisy(
+        config, action, sample_time, noise=noise, time=time, generator=generator, delay=delay
+    )
     context = head.context(backbone, state, embodiment)
     parts = head.part_velocities(
         context, noisy.values.to(head.dtype), noisy.timestep, noisy.per_action
     )
     target = noisy.target[..., : config.action_dim]
-    mask = action_mask[..., : config.action_dim].to(target.dtype)
+    mask = action_mask[..., : config.action_dim].to(target.dtype) * noisy.counts
     errors, start = {}, 0
     for part, velocity in parts.items():
         columns = slice(start, start + velocity.shape[-1])

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """GR00T N1.6 as a model family; torch is imported only where it is needed."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.families.family import CheckpointSummary
@@ -17,6 +18,7 @@ from groot_ros.families.gr00t_n1d6.new_checkpoint import (
     write_config,
 )
 from groot_ros.families.training import DataLayout
+from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
     import torch
@@ -66,14 +68,60 @@ class Gr00tN1d6Family(Gr00tFamily):
         """See `families.family.Family.write_config`."""
         write_config(config, out)
 
-    def trainer(self, path: Path, *, embodiment: str, device: "torch.device") -> "Trainer":
+    def trainer(
+        self,
+        path: Path,
+        *,
+        embodiment: str,
+        device: "torch.device",
+        dtype: "torch.dtype | None" = None,
+    ) -> "Trainer":
         """See `families.family.Family.trainer`."""
-        from groot_ros.families.gr00t_n1d6.training import Trainer
-        from groot_ros.families.gr00t_n1d6.weights import load_model
+        import torch
+
+        from groot_ros.families.gr00t_n1d6.training import Trainer, apply_tuning
+        from groot_ros.families.gr00t_n1d6.weights import WEIGHTS
 
         checkpoint = open_checkpoint(path, embodiment)
-        model = load_model(path, checkpoint.config, device=device)
-        return Trainer(model, checkpoint.processor, path)
+        model = WEIGHTS.load_for_training(
+            path,
+            checkpoint.config,
+            embodiment=checkpoint.processor.embodiment_id,
+            trained=apply_tuning,
+            device=device,
+            dtype=dtype or torch.float32,
+        )
+        return Trainer(model, checkpoint.processor, WEIGHTS, path)
+
+    def training_shapes(
+        self, path: Path, *, embodiment: str
+    ) -> dict[str, tuple[tuple[int, ...], bool]]:
+        """See `families.family.Family.training_shapes`."""
+        from groot_ros.families.gr00t_n1d6.training import apply_tuning
+        from groot_ros.families.gr00t_n1d6.weights import WEIGHTS
+
+        return WEIGHTS.training_shapes(open_checkpoint(path, embodiment).config, apply_tuning)
+
+    def write_adapted(
+        self,
+        source: Path,
+        layout: DataLayout,
+        out: Path,
+        *,
+        changes: Mapping[str, Any],
+        augmentation: Augmentation,
+        assets: str | Path | None = None,
+    ) -> None:
+        """See `families.family.Family.write_adapted`."""
+        from groot_ros.families.gr00t_n1d6.adaptation import write_adapted
+
+        write_adapted(find_checkpoint(source), layout, out, changes, augmentation, assets)
+
+    def small_checkpoint(self, layout: DataLayout, seed: int, out: Path) -> Path:
+        """See `families.family.Family.small_checkpoint`."""
+        from groot_ros.families.gr00t_n1d6.small_checkpoint import write_small_checkpoint
+
+        return write_small_checkpoint(layout, seed, out)
 
     def small_trainer(self, layout: DataLayout, seed: int) -> "SmallTrainer":
         """See `families.family.Family.small_trainer`."""

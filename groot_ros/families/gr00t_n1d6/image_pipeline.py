@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
+from groot_ros.vision.augmentation import ImageChange
 from groot_ros.vision.resize import Image, resize_area, resize_bicubic, to_planar
 
 _MAX_SIDE = 7000
@@ -121,12 +122,35 @@ class ImagePipeline:
         """
         return self._cropped(image, self._sizes(image), at).astype(np.uint8)
 
-    def __call__(self, image: Image, at: tuple[float, float] = (0.5, 0.5)) -> Image:
+    def shrink(self, image: Image) -> Image:
+        """Scale the smaller side of an image [H, W, 3] to `edge`, the first step of the pipeline.
+
+        The pipeline gives the same result for the returned image, [h, w, 3], as for the image.
+        """
+        height, width = smallest_side_size(image.shape[0], image.shape[1], self.edge)
+        shrunk = resize_area(to_planar(image), height, width).astype(np.uint8)
+        return np.ascontiguousarray(shrunk.transpose(1, 2, 0))
+
+    def crop_window(
+        self, image: Image, at: tuple[float, float] = (0.5, 0.5)
+    ) -> tuple[float, float, float, float]:
+        """Return the crop as shares of the image's sides: top, left, height, width."""
+        (height, width), (rows, columns), *_ = self._sizes(image)
+        top, left = int((height - rows) * at[0]), int((width - columns) * at[1])
+        return top / height, left / width, rows / height, columns / width
+
+    def __call__(
+        self,
+        image: Image,
+        at: tuple[float, float] = (0.5, 0.5),
+        change: ImageChange | None = None,
+    ) -> Image:
         """Convert an image to the vision tower's input.
 
         Args:
             image: uint8 RGB [H, W, 3] of any size.
             at: see `transform`.
+            change: random change of the cropped image, for training.
 
         Returns:
             Planar uint8 [3, h, w]; both sides are multiples of `cell`.
@@ -137,7 +161,10 @@ class ImagePipeline:
 
         """
         sizes = self._sizes(image)
-        return resize_bicubic(self._cropped(image, sizes, at), *sizes.cells).astype(np.uint8)
+        pixels = self._cropped(image, sizes, at)
+        if change is not None:
+            pixels = to_planar(change(pixels.astype(np.uint8).transpose(1, 2, 0)))
+        return resize_bicubic(pixels, *sizes.cells).astype(np.uint8)
 
     def _sizes(self, image: Image) -> "_Sizes":
         # Computed before any pixel is processed: a frame of one line, enlarged, would fill the

@@ -18,6 +18,7 @@ from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
 from groot_ros.processing.state_action import StateActionCodec
 from groot_ros.processing.statistics import Statistics
 from groot_ros.processing.tokenizer import TextTokenizer
+from groot_ros.vision.augmentation import Augmentation, ImageChange
 
 
 def formalise(instruction: str) -> str:
@@ -124,7 +125,10 @@ class Processor(Gr00tProcessor):
         return collate([self.encode_sample(sample)], self.tokenizer.pad_id).inputs()
 
     def encode_sample(
-        self, sample: Sample, rng: np.random.Generator | None = None
+        self,
+        sample: Sample,
+        rng: np.random.Generator | None = None,
+        augmentation: Augmentation | None = None,
     ) -> EncodedSample:
         """Encode one sample, before padding.
 
@@ -132,6 +136,7 @@ class Processor(Gr00tProcessor):
             sample: observation; views that the checkpoint does not use are ignored.
             rng: draws one crop position for all frames and views (training); None crops the
                 centre (evaluation).
+            augmentation: random changes of the images; None = only the crop.
 
         Raises:
             ValueError: a view or group is missing, has the wrong number of frames, or is not
@@ -139,7 +144,11 @@ class Processor(Gr00tProcessor):
 
         """
         at = (0.5, 0.5) if rng is None else (float(rng.random()), float(rng.random()))
-        images = [self._image(view, frame, at) for view, frame in self.frames(sample.images)]
+        change = None if rng is None or augmentation is None else augmentation.draw(rng)
+        if augmentation is not None and not augmentation.crop:
+            at = (0.5, 0.5)
+        frames = self.frames(sample.images)
+        images = [self._image(view, frame, at, change) for view, frame in frames]
         action, mask = None, None
         if sample.action is not None:
             action, mask = self.codec.encode_action(sample.action, sample.state)
@@ -150,6 +159,7 @@ class Processor(Gr00tProcessor):
             embodiment_id=self.embodiment_id,
             action=action,
             action_mask=mask,
+            windows=[self.images.crop_window(frame, at) for _, frame in frames],
         )
 
     def decode(
@@ -169,9 +179,13 @@ class Processor(Gr00tProcessor):
         return self.prompt_ids(build_prompt(text, image_tokens))
 
     def _image(
-        self, view: str, frame: NDArray[np.uint8], at: tuple[float, float]
+        self,
+        view: str,
+        frame: NDArray[np.uint8],
+        at: tuple[float, float],
+        change: ImageChange | None,
     ) -> NDArray[np.uint8]:
         try:
-            return self.images(frame, at)
+            return self.images(frame, at, change)
         except ValueError as error:
             raise ValueError(f"camera '{view}': {error}") from error

@@ -11,7 +11,6 @@ backbone's features, which are computed once.
 import copy
 import math
 import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,10 +26,10 @@ from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
 from groot_ros.families.gr00t_n1d6.new_checkpoint import CheckpointConfig
 from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import save_processor
+from groot_ros.families.gr00t_n1d6.small_checkpoint import columns, initialise
 from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
 from groot_ros.families.gr00t_n1d6.weights import save_model
 from groot_ros.families.training import DataLayout, Demonstrations
-from groot_ros.layers.category_specific import CategoryLinear
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.eagle import BackboneOutput
 from groot_ros.layers.patches import normalise_pixels
@@ -72,8 +71,8 @@ def small_network(layout: DataLayout) -> Gr00tN1d6Config:
         eagle=EagleConfig(vision, text, image_token_index=IMAGE_TOKEN_INDEX),
         select_layer=text.num_hidden_layers,
         backbone_embedding_dim=_TEXT,
-        max_state_dim=_columns(layout.state_groups),
-        max_action_dim=_columns(layout.action_groups),
+        max_state_dim=columns(layout.state_groups),
+        max_action_dim=columns(layout.action_groups),
         action_horizon=layout.horizon,
         hidden_size=_DIT,
         input_embedding_dim=_DIT,
@@ -89,11 +88,6 @@ def small_network(layout: DataLayout) -> Gr00tN1d6Config:
     )
 
 
-def _columns(groups: Mapping[str, int]) -> int:
-    """Return the width of the padded state or action: a multiple of 8."""
-    return -(-sum(groups.values()) // 8) * 8
-
-
 class SmallTrainer:
     """See `families.family.SmallTrainer`."""
 
@@ -103,7 +97,7 @@ class SmallTrainer:
         self.cell = eagle.vision.patch_size * eagle.shuffle
         self._images = ImagePipeline.of(config.processor, self.cell)
         self.model = build_model(config.network, seed=seed)
-        _initialise(self.model, seed)
+        initialise(self.model, seed)
         self._batches: tuple[Demonstrations, Batches] | None = None
 
     def transform(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -339,27 +333,6 @@ class Features:
         return BackboneOutput(
             self.values[texts, rows].float(), self.attention_mask[texts], self.image_mask[texts]
         )
-
-
-@torch.no_grad()
-def _initialise(model: Gr00tN1d6, seed: int) -> None:
-    """Initialise linear layers with unit gain and zero bias, and the time modulation with zero.
-
-    A real GR00T starts from pretrained weights. In a narrow head, the default small values of the
-    category-specific layers (0.02) would suppress the inputs for thousands of steps.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            nn.init.xavier_uniform_(module.weight, generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, CategoryLinear):
-            gain = module.W.shape[1] ** -0.5
-            nn.init.normal_(module.W, std=gain, generator=generator)
-    for name, parameter in model.action_head.model.named_parameters():
-        if name.endswith("norm1.linear.weight") or name == "proj_out_1.weight":
-            nn.init.zeros_(parameter)
 
 
 _WARM_UP = 50

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from groot_ros.families.gr00t.network import TensorBatch
@@ -19,15 +20,17 @@ from groot_ros.families.gr00t.training import (
     sample_beta,
     set_train_mode,
     trained_parameters,
+    with_labels,
 )
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
-from groot_ros.families.gr00t_n1d6.processor import Processor, Sample
+from groot_ros.families.gr00t_n1d6.processor import Sample
 from groot_ros.families.gr00t_n1d6.processor_config import copy_processor
 from groot_ros.families.training import Episode
 from groot_ros.layers.action_head import FlowHeadConfig
 from groot_ros.layers.eagle import BackboneOutput
+from groot_ros.vision.augmentation import Augmentation
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def flow_matching_loss(
     noise: Tensor | None = None,
     time: Tensor | None = None,
     state_dropout_prob: float | None = None,
+    drop_state: Tensor | None = None,
+    delay: Tensor | None = None,
     generator: torch.Generator | None = None,
 ) -> LossOutput:
     """Compute the masked mean squared error of the velocity.
@@ -86,6 +91,8 @@ def flow_matching_loss(
         time: [B] in [0, 1); None = drawn from the config's Beta distribution.
         state_dropout_prob: replaces the config's value; as in the reference, dropout of the state
             also acts in eval mode.
+        drop_state: bool [B], samples whose state is dropped; None = drawn.
+        delay: see `draw_noisy`.
         generator: CPU generator of all random values; None = torch's global one.
 
     Raises:
@@ -95,7 +102,9 @@ def flow_matching_loss(
     config, device, dtype = head.config, action.device, head.dtype
     batch = len(action)
     probability = config.state_dropout_prob if state_dropout_prob is None else state_dropout_prob
-    noisy = draw_noisy(config, action, sample_time, noise=noise, time=time, generator=generator)
+    noisy = draw_noisy(
+        config, action, sample_time, noise=noise, time=time, generator=generator, delay=delay
+    )
     context = head.context(backbone, state, embodiment)
     tokens = context.tokens
     if probability > 0:
@@ -104,15 +113,17 @@ def flow_matching_loss(
                 "state_dropout_prob is positive but the model has no mask_token; create the model "
                 "with a positive state_dropout_prob in its config"
             )
-        drop = torch.rand(batch, generator=generator).to(device) < probability
-        tokens = torch.where(drop[:, None, None], head.mask_token, tokens)
+        if drop_state is None:
+            drop_state = torch.rand(batch, generator=generator) < probability
+        tokens = torch.where(drop_state.to(device)[:, None, None], head.mask_token, tokens)
     if head.training and config.state_additive_noise_scale > 0:
         draw = torch.randn(tokens.shape, generator=generator).to(device, dtype)
         tokens = tokens + draw * config.state_additive_noise_scale
     context = replace(context, tokens=tokens)
     prediction = head.velocity(context, noisy.values.to(dtype), noisy.timestep, noisy.per_action)
-    action_loss = (prediction - noisy.target) ** 2 * action_mask
-    loss = action_loss.sum() / (action_mask.sum() + 1e-6)
+    mask = action_mask * noisy.counts
+    action_loss = (prediction - noisy.target) ** 2 * mask
+    loss = action_loss.sum() / (mask.sum() + 1e-6)
     return LossOutput(loss, action_loss, prediction, noisy.values, noisy.timestep)
 
 
@@ -154,18 +165,45 @@ def train_mode(model: Gr00tN1d6) -> None:
     set_train_mode(model, frozen_modules(model, model.config))
 
 
+def with_switches(config: Gr00tN1d6Config, switches: Mapping[str, Any]) -> Gr00tN1d6Config:
+    """Return the configuration with some switches changed.
+
+    Raises:
+        ValueError: a switch does not exist.
+
+    """
+    known = [name for name in vars(config) if name.startswith("tune_")]
+    unknown = sorted(switches.keys() - {*known, "state_dropout_prob"})
+    if unknown:
+        raise ValueError(f"no switch '{unknown[0]}' (known: {', '.join(sorted(known))})")
+    return replace(config, **switches)
+
+
 class Trainer(Gr00tTrainer):
     """See `families.training.Trainer`."""
 
     model: Gr00tN1d6
 
-    def __init__(self, model: Gr00tN1d6, processor: Processor, source: Path) -> None:
-        """Train a model; `source` is the checkpoint whose processor files `save` copies."""
-        super().__init__(model, processor)
-        self._source = source
+    def time_of(self, shares: Tensor) -> Tensor:
+        """See `Gr00tTrainer.time_of`."""
+        return (1.0 - shares) * self.model.config.noise_s
+
+    def image_grids(self, batch: TensorBatch) -> list[tuple[int, int]]:
+        """See `families.training.Trainer.image_grids`."""
+        count, cell = len(batch.images) // len(batch.state), self._processor.images.cell
+        shapes = [image.shape for image in batch.images[:count]]
+        return [(shape[-2] // cell, shape[-1] // cell) for shape in shapes]
+
+    def prepare_frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """See `families.training.Trainer.prepare_frame`."""
+        return self._processor.images.shrink(image)
 
     def training_sample(
-        self, episode: Episode, index: int, rng: np.random.Generator | None = None
+        self,
+        episode: Episode,
+        index: int,
+        rng: np.random.Generator | None = None,
+        augmentation: Augmentation | None = None,
     ) -> EncodedSample:
         """See `families.training.Trainer.training_sample`.
 
@@ -192,17 +230,35 @@ class Trainer(Gr00tTrainer):
             episode.instruction,
             {group: values[known] for group, values in episode.action.items()},
         )
-        return self._processor.encode_sample(sample, rng)
+        encoded = self._processor.encode_sample(sample, rng, augmentation)
+        return with_labels(encoded, self._processor.views, episode, index)
 
     def loss(
-        self, batch: TensorBatch, generator: torch.Generator | None = None
+        self,
+        batch: TensorBatch,
+        generator: torch.Generator | None = None,
+        *,
+        draws: Mapping[str, Tensor] | None = None,
+        encoded: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """See `families.training.Trainer.loss`; raises ValueError for a batch without actions."""
-        return {"loss": training_loss(self.model, batch, generator=generator).loss}
+        action, mask = batch.require_actions()
+        given: dict[str, Any] = dict(draws or {})
+        output = flow_matching_loss(
+            self.model.action_head,
+            self.backbone_output(batch, encoded),
+            batch.state,
+            action,
+            mask,
+            batch.embodiment,
+            **given,
+            generator=generator,
+        )
+        return {"loss": output.loss}
 
     def apply_switches(self, switches: Mapping[str, Any]) -> list[nn.Parameter]:
         """See `Gr00tTrainer.apply_switches`."""
-        self.model.config = replace(self.model.config, **switches)
+        self.model.config = with_switches(self.model.config, switches)
         learning = apply_tuning(self.model)
         train_mode(self.model)
         return learning

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A GR00T N1.6 of a few million parameters, with random weights that train well on a CPU."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from groot_ros.families.gr00t.weights import save_model
+from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
+from groot_ros.families.gr00t_n1d6.new_checkpoint import make_config, write_config
+from groot_ros.families.training import DataLayout
+from groot_ros.layers.category_specific import CategoryLinear
+from groot_ros.layers.dit import DiTConfig
+from groot_ros.layers.qwen3 import TextConfig
+from groot_ros.layers.siglip2 import VisionConfig
+from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX, VOCAB_SIZE
+
+#: Width of all parts.
+_WIDTH = 128
+#: Smaller side of the images, px: 112 gives 4 x 5 image tokens for a camera of 4:3.
+_EDGE = 112
+
+
+def small_network(layout: DataLayout) -> Gr00tN1d6Config:
+    """Return a network of about three million parameters."""
+    vision = VisionConfig(
+        hidden_size=_WIDTH,
+        intermediate_size=2 * _WIDTH,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_patches=64,
+        use_rope=False,
+        use_windows_attn=False,
+        full_attention_indexes=(),
+    )
+    text = TextConfig(
+        vocab_size=VOCAB_SIZE,
+        hidden_size=_WIDTH,
+        intermediate_size=2 * _WIDTH,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=_WIDTH // 4,
+    )
+    return Gr00tN1d6Config(
+        eagle=EagleConfig(vision, text, image_token_index=IMAGE_TOKEN_INDEX),
+        select_layer=text.num_hidden_layers,
+        backbone_embedding_dim=_WIDTH,
+        max_state_dim=columns(layout.state_groups),
+        max_action_dim=columns(layout.action_groups),
+        action_horizon=layout.horizon,
+        hidden_size=_WIDTH,
+        input_embedding_dim=_WIDTH,
+        max_seq_len=max(32, layout.horizon),
+        max_num_embodiments=1,
+        tune_llm=True,
+        tune_visual=True,
+        dit=DiTConfig(
+            num_layers=6,
+            num_attention_heads=4,
+            attention_head_dim=_WIDTH // 4,
+            output_dim=_WIDTH,
+            dropout=0.0,
+        ),
+    )
+
+
+def write_small_checkpoint(layout: DataLayout, seed: int, out: Path) -> Path:
+    """See `families.family.Family.small_checkpoint`."""
+    if layout.image_edge is None:
+        layout = DataLayout(**{**vars(layout), "image_edge": _EDGE})
+    config = make_config(small_network(layout), layout, embodiment_row=0)
+    model = Gr00tN1d6.build(config.network, seed=seed)
+    initialise(model, seed)
+    write_config(config, out)
+    save_model(model, out)
+    return out
+
+
+@torch.no_grad()
+def initialise(model: Gr00tN1d6, seed: int) -> None:
+    """Initialise linear layers with unit gain and zero bias, and the time modulation with zero.
+
+    A published GR00T starts from pretrained weights. In a narrow head, the default small values of
+    the category-specific layers (0.02) would suppress the inputs for thousands of steps.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, CategoryLinear):
+            gain = module.W.shape[1] ** -0.5
+            nn.init.normal_(module.W, std=gain, generator=generator)
+    for name, parameter in model.action_head.model.named_parameters():
+        if name.endswith("norm1.linear.weight") or name == "proj_out_1.weight":
+            nn.init.zeros_(parameter)
+
+
+def columns(groups: Mapping[str, int]) -> int:
+    """Return the width of the padded state or action: a multiple of 8."""
+    return -(-sum(groups.values()) // 8) * 8
