@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`groot-ros train`: fine-tune a GR00T checkpoint, or train a small one, on a LeRobot data set."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from groot_ros.cli import add_command
+from groot_ros.core.config import Parameter, parameters_of
+
+_EXAMPLES = """examples:
+  groot-ros train --data ~/sets/pick --checkpoint ~/GR00T-N1.6-3B --out ~/runs/pick \\
+      --relative single_arm --lora-rank 32
+  groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach
+  groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach \\
+      --resume --leg-minutes 40
+  accelerate launch --cpu --num_processes 2 -m groot_ros.cli train --data ~/sets/reach \\
+      --checkpoint small --out ~/runs/reach
+"""
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parser of `groot-ros train`."""
+    from groot_ros.training.settings import TrainSettings
+
+    parser = add_command(
+        subparsers,
+        "train",
+        "Fine-tune a GR00T checkpoint, or train a small one, on data sets in LeRobot's format.",
+        _EXAMPLES,
+    )
+    parser.add_argument(
+        "--recipe", type=Path, metavar="FILE", help="YAML file of these options; options win"
+    )
+    for declared in parameters_of(TrainSettings):
+        option = f"--{declared.field_name.replace('_', '-')}"
+        parser.add_argument(option, **_keywords(declared))
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; return 0 if the run or its leg is done."""
+    from groot_ros.training.settings import make_settings, parameters, read_recipe
+
+    given = {name: getattr(args, name) for name in parameters() if hasattr(args, name)}
+    settings = make_settings({} if args.recipe is None else read_recipe(args.recipe), given)
+    try:
+        from groot_ros.training.loop import train
+    except ImportError as error:
+        raise ValueError(
+            f"training needs the package '{error.name}': pip install 'groot_ros[train]'"
+        ) from error
+    result = train(settings)
+    if result.first_process:
+        print(_summary(settings.out, result.step, settings.steps, result.finished))
+    return 0
+
+
+def _summary(out: str, step: int, steps: int, finished: bool) -> str:
+    if finished:
+        return f"{out}: {steps} steps done; checkpoints best (if validated) and last"
+    return f"{out}: {step} of {steps} steps done; continue with --resume"
+
+
+def _keywords(declared: Parameter) -> dict[str, Any]:
+    """Return the keywords of `add_argument`; an option that is not given sets nothing."""
+    text = declared.description + (f" [{declared.unit}]" if declared.unit else "")
+    keywords: dict[str, Any] = {"dest": declared.field_name, "default": argparse.SUPPRESS}
+    if isinstance(declared.default, bool):
+        keywords["action"] = argparse.BooleanOptionalAction
+    elif isinstance(declared.default, tuple):
+        keywords |= {"nargs": "+", "type": str, "action": _AsTuple}
+    else:
+        keywords["type"] = type(declared.default)
+        text += f" (default: {declared.default})" if declared.default != "" else ""
+    if declared.choices:
+        keywords["choices"] = declared.choices
+    elif "action" not in keywords or isinstance(declared.default, tuple):
+        keywords["metavar"] = declared.field_name.upper()
+    return {**keywords, "help": text.replace("%", "%%")}
+
+
+class _AsTuple(argparse.Action):
+    """Option of several values, stored as a tuple."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        setattr(namespace, self.dest, tuple(values))

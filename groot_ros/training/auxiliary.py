@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Auxiliary loss of small networks: locate the named things in each image, in training only.
+
+A network that starts from random weights learns from the actions alone only slowly where in an
+image the named object is. The read-out is a linear layer on the image tokens of the backbone; it is
+no part of the checkpoint.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+
+class LocationReadout(nn.Module):
+    """Predicts for each thing a score and an offset per image token."""
+
+    def __init__(self, width: int, things: int, seed: int) -> None:
+        """Build the layer.
+
+        Args:
+            width: width of the features.
+            things: number of things per image.
+            seed: seed of the weights.
+
+        """
+        super().__init__()
+        self.things = things
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.output = nn.Linear(width, 3 * things)
+
+    def loss(
+        self, features: Tensor, image_mask: Tensor, labels: Tensor, grids: Sequence[tuple[int, int]]
+    ) -> Tensor:
+        """Return the cross-entropy of the cell, plus the error within it in cells.
+
+        Args:
+            features: [B, S, C].
+            image_mask: bool [B, S].
+            labels: [B, images, K, 2], (right, down) as shares, NaN where not visible.
+            grids: rows and columns of tokens of each image of a sample.
+
+        """
+        batch = len(features)
+        sizes = [rows * columns for rows, columns in grids]
+        tokens = features[image_mask].reshape(batch, sum(sizes), -1)
+        predicted = self.output(tokens.float()).reshape(batch, -1, self.things, 3)
+        total = features.new_zeros((), dtype=torch.float32)
+        count = 0
+        for image, (part, (rows, columns)) in enumerate(
+            zip(predicted.split(sizes, dim=1), grids, strict=True)
+        ):
+            where = labels[:, image]
+            visible = ~where.isnan().any(-1)
+            if not visible.any():
+                continue
+            scale = where.new_tensor([columns, rows])
+            cells = torch.nan_to_num(where) * scale
+            right, down = cells.floor().long().unbind(-1)
+            target = (down.clamp(0, rows - 1) * columns + right.clamp(0, columns - 1))[:, None]
+            own = part.gather(1, target[..., None].expand(-1, -1, -1, 3))[:, 0]
+            scores = part[..., 0].transpose(1, 2)[visible]
+            chosen = F.cross_entropy(scores, target[:, 0][visible], reduction="sum")
+            inside = cells - cells.floor() - 0.5
+            offset = F.smooth_l1_loss(own[..., 1:][visible], inside[visible], reduction="sum")
+            total = total + chosen + offset
+            count += int(visible.sum())
+        return total / max(1, count)

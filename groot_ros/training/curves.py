@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Losses and errors over the steps of a run: a JSON file by line, TensorBoard, a picture."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from torch.utils.tensorboard import SummaryWriter
+
+FILE = "metrics.jsonl"
+
+
+class Metrics:
+    """Writes the metrics of a run."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        """Continue the metrics of a run.
+
+        Args:
+            out: directory of the run.
+            step: step from which the run continues; later entries are removed.
+
+        """
+        self._file = out / FILE
+        self.entries: list[dict[str, Any]] = []
+        if self._file.is_file():
+            lines = self._file.read_text(encoding="utf-8").splitlines()
+            self.entries = [e for e in map(json.loads, lines) if e["step"] <= step]
+        text = "".join(json.dumps(entry) + "\n" for entry in self.entries)
+        self._file.write_text(text, encoding="utf-8")
+        self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
+
+    def record(self, step: int, values: Mapping[str, float]) -> None:
+        """Append values of one step."""
+        entry = {"step": step, **values}
+        self.entries.append(entry)
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        """Finish the files."""
+        self._board.close()
+
+
+def draw_curves(entries: list[dict[str, Any]], path: Path, unit: str) -> None:
+    """Write a picture of the losses and of the open-loop error.
+
+    Args:
+        entries: as `Metrics.entries`.
+        path: PNG file.
+        unit: unit of the open-loop error.
+
+    """
+    matplotlib.use("Agg", force=False)
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 6), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True)
+    for axis, names in (
+        (top, ("loss/train", "loss/auxiliary", "loss/held_out")),
+        (bottom, ("error/mean", "error/first_step", "error/last_step", "error/hold")),
+    ):
+        for name in names:
+            points = [(e["step"], e[name]) for e in entries if name in e]
+            if points:
+                axis.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker=".")
+        axis.set_yscale("log")
+        axis.grid(alpha=0.3)
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend()
+    top.set_ylabel("loss")
+    bottom.set_ylabel(f"open-loop error [{unit}]")
+    bottom.set_xlabel("step")
+    figure.savefig(path, dpi=100)

@@ -1,0 +1,444 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The training loop: steps over one or several processes, validation, checkpoints, legs."""
+
+import contextlib
+import json
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from groot_ros.families.family import Processor
+from groot_ros.families.training import Trainer
+from groot_ros.training.auxiliary import LocationReadout
+from groot_ros.training.curves import Metrics, draw_curves
+from groot_ros.training.data import FrameStore, Samples
+from groot_ros.training.feature_cache import FeatureCache
+from groot_ros.training.memory import activation_bytes, estimate_memory
+from groot_ros.training.network import Network, rate_share
+from groot_ros.training.open_loop import OpenLoopError, open_loop_error
+from groot_ros.training.settings import TrainSettings
+from groot_ros.training.setup import Prepared, prepare
+from groot_ros.training.state import (
+    Average,
+    load_state,
+    read_progress,
+    replaced_directory,
+    save_state,
+)
+
+SETTINGS_FILE = "train.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """Result of a run or of one leg of it.
+
+    Attributes:
+        step: steps that are done.
+        finished: True if these are all steps.
+        error: last open-loop error; None without held-out episodes.
+        best: best open-loop error so far, NaN if none.
+        first_process: False in all processes but one.
+
+    """
+
+    step: int
+    finished: bool
+    error: OpenLoopError | None
+    best: float
+    first_process: bool = True
+
+
+def train(settings: TrainSettings) -> Result:
+    """Run the training, or continue it, until it ends, its leg ends, or it is interrupted.
+
+    Raises:
+        ValueError: settings, data and checkpoint do not fit; one line.
+
+    """
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    on_gpu = settings.device == "auto" and torch.cuda.is_available()
+    precision = {"auto": "bf16" if on_gpu else "no", "float32": "no", "bfloat16": "bf16"}
+    accelerator = Accelerator(
+        cpu=settings.device == "cpu",
+        mixed_precision=precision[settings.precision],
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    if settings.batch_size % accelerator.num_processes:
+        raise ValueError(
+            f"batch_size {settings.batch_size} cannot be divided by the "
+            f"{accelerator.num_processes} processes"
+        )
+    out = Path(settings.out).expanduser()
+    with accelerator.main_process_first():
+        first = accelerator.is_main_process
+        if first:
+            _claim(out, settings)
+        prepared = prepare(settings, out, print if first else _silent, write=first)
+        _say_memory(settings, prepared, precision[settings.precision], first)
+    run = _Run(settings, accelerator, prepared, out)
+    try:
+        return run.run()
+    finally:
+        run.close()
+
+
+def _silent(line: str) -> None:
+    return
+
+
+def _claim(out: Path, settings: TrainSettings) -> None:
+    """Check that the directory is new, or of the run to resume, and store the settings."""
+    stored = out / SETTINGS_FILE
+    if settings.resume:
+        read_progress(out / "state")
+        known = json.loads(stored.read_text(encoding="utf-8"))
+        if difference := settings.difference(known):
+            raise ValueError(f"{out} cannot be resumed: {difference}")
+    elif out.exists() and any(out.iterdir()):
+        raise ValueError(
+            f"{out} is not empty: choose another --out, or continue its run with --resume"
+        )
+    else:
+        out.mkdir(parents=True, exist_ok=True)
+        stored.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def _say_memory(settings: TrainSettings, prepared: Prepared, precision: str, first: bool) -> None:
+    if not first:
+        return
+    shapes = prepared.family.training_shapes(prepared.base, embodiment=settings.embodiment)
+    estimate = estimate_memory(
+        shapes,
+        frozen_bytes=2 if precision == "bf16" else 4,
+        averaged=settings.ema > 0,
+        lora_rank=settings.lora_rank,
+        lora_targets=prepared.family.lora_targets,
+    )
+    print("\n".join(estimate.lines()), flush=True)
+
+
+class _SampleReader:
+    """Data set of torch's loader: encodes sample `number` of the run."""
+
+    def __init__(
+        self, samples: Samples, trainer: Trainer, settings: TrainSettings, images: bool
+    ) -> None:
+        self._samples, self._trainer, self._images = samples, trainer, images
+        self._augmentation, self._seed = settings.augmentation, settings.seed
+
+    def __getitem__(self, number: int) -> tuple[int, Any]:
+        index = self._samples.index(number)
+        rng = np.random.default_rng([self._seed, 3, number])
+        random = None if self._augmentation.off else rng
+        sample = self._trainer.training_sample(*self._samples.at(index), random, self._augmentation)
+        return number, sample if self._images else self._trainer.without_images(sample)
+
+
+class _Run:
+    """One run or leg."""
+
+    def __init__(
+        self, settings: TrainSettings, accelerator: Accelerator, prepared: Prepared, out: Path
+    ) -> None:
+        self.settings, self.accelerator, self.out = settings, accelerator, out
+        self.prepared, self.first = prepared, accelerator.is_main_process
+        self.begin = time.monotonic()
+        layout = prepared.layout
+        frozen = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
+        self.trainer = prepared.family.trainer(
+            prepared.base, embodiment=settings.embodiment, device=accelerator.device, dtype=frozen
+        )
+        opened = prepared.family.open(prepared.base, embodiment=settings.embodiment)
+        self.processor: Processor = opened.processor
+        folder = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
+        key = f"{prepared.family.name} {layout.image_edge} {_frame_key(prepared)}"
+        store = FrameStore(folder, layout.views, self.trainer.prepare_frame, key)
+        with accelerator.main_process_first():
+            store.fill([*prepared.trained, *prepared.held_out])
+        self.samples = Samples.of(prepared.trained, store, layout, settings.padding, settings.seed)
+        self.held_out = (
+            Samples.of(prepared.held_out, store, layout, "mask", settings.seed)
+            if prepared.held_out
+            else None
+        )
+        self.network = Network(
+            self.trainer, settings, self._readout(), prepared.family.lora_targets
+        )
+        self.network.module.to(accelerator.device)
+        self.optimiser = self.network.optimiser(settings)
+        self.average = Average(self.network.parameters, settings.ema) if settings.ema else None
+        self.step, self.best = 0, float("nan")
+        if settings.resume:
+            progress = read_progress(out / "state")
+            if progress["samples"] != len(self.samples):
+                raise ValueError(
+                    f"{out} cannot be resumed: the data have {len(self.samples)} samples, the run "
+                    f"began with {progress['samples']}"
+                )
+            load_state(out / "state", self.network.parameters, self.optimiser, self.average)
+            self.step, self.best = progress["step"], float(progress["best"] or "nan")
+        self.cache = self._feature_cache() if settings.cache_features else None
+        self.module, prepared_optimiser = accelerator.prepare(self.network.module, self.optimiser)
+        self.stepper = prepared_optimiser
+        self.metrics = Metrics(out, self.step) if self.first else None
+        self.error: OpenLoopError | None = None
+        self._stop = False
+
+    def _feature_cache(self) -> FeatureCache:
+        folder = self.out / "features"
+        with self.accelerator.main_process_first():
+            if self.first:
+                with self.network.evaluating():
+                    FeatureCache.write(folder, self.trainer, self.samples)
+        return FeatureCache(folder)
+
+    @torch.no_grad()
+    def _readout(self) -> LocationReadout | None:
+        """Return the layer of the auxiliary loss, as wide as the features."""
+        if not self.settings.auxiliary:
+            return None
+        batch = self.trainer.collate([self.trainer.training_sample(*self.samples.at(0))])
+        width = self.trainer.encode(batch)["features"].shape[-1]
+        things = batch.labels.shape[2]
+        return LocationReadout(width, things, self.settings.seed)
+
+    def close(self) -> None:
+        """Finish the files of the metrics."""
+        if self.metrics is not None:
+            self.metrics.close()
+            if self.metrics.entries:
+                unit = self.error.unit if self.error else "rad"
+                draw_curves(self.metrics.entries, self.out / "curves.png", unit)
+
+    def run(self) -> Result:
+        """Run the steps."""
+        settings = self.settings
+        with _interrupts(self), self._bar() as bar:
+            for micro_batches in self._batches():
+                losses = self._one_step(micro_batches)
+                self.step += 1
+                bar.update(1)
+                last = self.step == settings.steps
+                if self.step % settings.log_every == 0 or last:
+                    self._log(losses, bar)
+                if self.step % settings.evaluate_every == 0 or last:
+                    self._evaluate()
+                stop = self._must_stop()
+                if self.step % settings.save_every == 0 or last or stop:
+                    self._save()
+                if stop:
+                    break
+        self.accelerator.wait_for_everyone()
+        return Result(self.step, self.step == settings.steps, self.error, self.best, self.first)
+
+    def _batches(self) -> Iterator[list[tuple[list[int], list[Any]]]]:
+        """Yield the micro-batches of each step: numbers of the samples, and the samples."""
+        settings, accelerator = self.settings, self.accelerator
+        share = settings.batch_size // accelerator.num_processes
+        size = settings.micro_batch or share
+        numbers = []
+        for step in range(self.step, settings.steps):
+            begin = step * settings.batch_size + accelerator.process_index * share
+            own = list(range(begin, begin + share))
+            numbers += [own[i : i + size] for i in range(0, share, size)]
+        reader = _SampleReader(self.samples, self.trainer, settings, self.cache is None)
+        loader: DataLoader[Any] = DataLoader(
+            reader,  # type: ignore[arg-type]
+            batch_sampler=numbers,
+            num_workers=settings.workers,
+            collate_fn=_as_lists,
+        )
+        per_step = -(-share // size)
+        collected = []
+        for part in loader:
+            collected.append(part)
+            if len(collected) == per_step:
+                yield collected
+                collected = []
+
+    def _one_step(self, micro_batches: Sequence[tuple[list[int], list[Any]]]) -> dict[str, Tensor]:
+        """Update the weights, and return the mean losses of all processes."""
+        settings, accelerator = self.settings, self.accelerator
+        inputs = [self._inputs(*part) for part in micro_batches]
+        counts = [self.trainer.counted_values(batch, draws) for batch, draws, _ in inputs]
+        total = torch.tensor(float(sum(counts)), device=accelerator.device)
+        total = accelerator.reduce(total, "sum")
+        for group in self.optimiser.param_groups:
+            group["lr"] = settings.learning_rate * rate_share(
+                self.step, settings.steps, settings.warmup
+            )
+        sums: dict[str, Tensor] = {}
+        for number, (given, count) in enumerate(zip(inputs, counts, strict=True)):
+            if number == 0 and self.step == 0 and self.first:
+                self._say_activations(given)
+            torch.manual_seed(_derived(settings.seed, self.step, number, accelerator))
+            last = number == len(inputs) - 1
+            synchronised = contextlib.nullcontext() if last else accelerator.no_sync(self.module)
+            with synchronised:
+                with accelerator.autocast():
+                    losses = self.module(*given)
+                # Data parallelism takes the mean over the processes, but the loss is a mean over
+                # action values, of which micro-batches at the ends of episodes have fewer.
+                weight = count * accelerator.num_processes / total
+                accelerator.backward(losses["loss"] * weight)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, 0) + value.detach().float() * count / total
+        if settings.clip:
+            accelerator.clip_grad_norm_(list(self.network.parameters.values()), settings.clip)
+        self.stepper.step()
+        self.stepper.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.step)
+        return sums
+
+    def _inputs(
+        self, numbers: Sequence[int], samples: Sequence[Any]
+    ) -> tuple[Any, dict[str, Tensor], dict[str, Tensor] | None]:
+        batch = self.trainer.collate(samples)
+        seed = self.settings.seed
+        rngs = [np.random.default_rng([seed, 4, number]) for number in numbers]
+        draws = self.trainer.draw(batch, rngs, self.settings.max_delay)
+        encoded = None
+        if self.cache is not None:
+            indices = [self.samples.index(number) for number in numbers]
+            encoded = self.cache.encoded(indices, self.accelerator.device)
+        return batch, draws, encoded
+
+    def _say_activations(self, given: Any) -> None:
+        with self.accelerator.autocast():
+            size = activation_bytes(lambda: self.network.module(*given)["loss"])
+        print(f"  {'activations':18} {size / 1e9:8.2f} GB for {len(given[0].state)} samples")
+
+    def _log(self, losses: Mapping[str, Tensor], bar: "tqdm[Any]") -> None:
+        mean = {n: float(self.accelerator.reduce(v, "sum")) for n, v in losses.items()}
+        if self.metrics is None:
+            return
+        named = {f"loss/{'train' if n == 'loss' else n}": v for n, v in mean.items()}
+        rate = self.optimiser.param_groups[0]["lr"]
+        self.metrics.record(self.step, {**named, "learning_rate": rate})
+        bar.set_postfix_str(f"loss {mean['loss']:.4f}", refresh=False)
+        if bar.disable:
+            seconds = time.monotonic() - self.begin
+            print(f"step {self.step}: loss {mean['loss']:.4f}, {seconds:.0f} s", flush=True)
+
+    def _evaluate(self) -> None:
+        """Compute the open-loop error with the averaged weights, and keep the best ones."""
+        if self.held_out is None or not self.first or self.metrics is None:
+            return
+        with self._averaged(), self.network.evaluating(), self.accelerator.autocast():
+            error = open_loop_error(
+                self.trainer,
+                self.processor,
+                self.held_out,
+                self.prepared.layout,
+                self.prepared.robot,
+                self.settings.validation_samples,
+            )
+        self.error = error
+        self.metrics.record(self.step, error.metrics())
+        tqdm.write(
+            f"step {self.step}: open-loop error {error.mean:.4f} {error.unit} (first step of a "
+            f"chunk {error.first_step:.4f}, last {error.last_step:.4f}; holding still "
+            f"{error.hold:.4f})",
+            file=sys.stdout,
+        )
+        if not error.mean >= self.best:
+            self.best = error.mean
+            self._save_checkpoint("best")
+
+    def _save(self) -> None:
+        """Write the last checkpoint and the state; all processes have the same."""
+        if not self.first or self.metrics is None:
+            return
+        self._save_checkpoint("last")
+        best = None if np.isnan(self.best) else self.best
+        progress = {"step": self.step, "best": best, "samples": len(self.samples)}
+        save_state(
+            self.out / "state", self.network.parameters, self.optimiser, self.average, progress
+        )
+        unit = self.error.unit if self.error else "rad"
+        if self.metrics.entries:
+            draw_curves(self.metrics.entries, self.out / "curves.png", unit)
+
+    def _save_checkpoint(self, name: str) -> None:
+        values: Mapping[str, Tensor] = self.network.parameters
+        if self.average is not None:
+            values = self.average.values
+        with replaced_directory(self.out / name) as path:
+            self.network.save(path, values, self.out / "adapter" / name)
+
+    def _averaged(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext() if self.average is None else self.average.applied()
+
+    def _must_stop(self) -> bool:
+        limit = self.settings.leg_minutes * 60.0
+        stop = self._stop or (0 < limit <= time.monotonic() - self.begin)
+        if self.accelerator.num_processes == 1:
+            return stop
+        flag = torch.tensor(float(stop), device=self.accelerator.device)
+        return bool(self.accelerator.reduce(flag, "sum") > 0)
+
+    def request_stop(self) -> None:
+        """Save and stop after the present step."""
+        self._stop = True
+
+    @contextlib.contextmanager
+    def _bar(self) -> "Iterator[tqdm[Any]]":
+        # disable=None: no bar where the output is not a terminal.
+        hidden = None if self.first else True
+        with tqdm(
+            total=self.settings.steps, initial=self.step, desc="training", disable=hidden
+        ) as bar:
+            yield bar
+
+
+@contextlib.contextmanager
+def _interrupts(run: _Run) -> Iterator[None]:
+    """Let the first Ctrl-C (or SIGTERM) end the run after its step; the second one is immediate."""
+
+    def handle(number: int, frame: object) -> None:
+        run.request_stop()
+        print("stopping after this step; the state will be saved", file=sys.stderr, flush=True)
+        signal.signal(number, previous[number])
+
+    previous: dict[int, Any] = {}
+    try:
+        for which in (signal.SIGINT, signal.SIGTERM):
+            previous[int(which)] = signal.signal(which, handle)
+    except ValueError:
+        # Not the main thread: the caller handles signals.
+        previous = {}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _as_lists(pairs: Sequence[tuple[int, Any]]) -> tuple[list[int], list[Any]]:
+    return [number for number, _ in pairs], [sample for _, sample in pairs]
+
+
+def _derived(seed: int, step: int, micro: int, accelerator: Accelerator) -> int:
+    """Return torch's seed of a micro-batch, for dropout."""
+    sequence = np.random.SeedSequence([seed, 5, step, micro, accelerator.process_index])
+    return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+def _frame_key(prepared: Prepared) -> str:
+    """Return what the prepared size of frames depends on."""
+    file = prepared.base / "processor_config.json"
+    return file.read_text(encoding="utf-8") if file.is_file() else ""

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Prepare a run: layout of the data, statistics, and the checkpoint that it starts from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from groot_ros.checkpoint.locate import find_checkpoint
+from groot_ros.core.share import robot_path
+from groot_ros.datasets import DatasetError
+from groot_ros.datasets.reader import Dataset
+from groot_ros.families.family import EmbodimentSummary, Family, PolicySpec
+from groot_ros.families.registry import find_family, get_family
+from groot_ros.families.training import DataLayout
+from groot_ros.robot import RobotContract, load_contract
+from groot_ros.robot.contract import parse_contract
+from groot_ros.training.data import Recording, open_datasets, read_recordings, split
+from groot_ros.training.settings import SMALL, TrainSettings
+from groot_ros.training.statistics import compare, data_statistics, outliers
+
+Print = Callable[[str], None]
+
+#: Horizon where neither the settings nor the checkpoint state one.
+_HORIZON = 16
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run needs besides the network.
+
+    Attributes:
+        family: family of the checkpoint.
+        base: directory with the checkpoint's files for these data, and links to its weights.
+        layout: layout of the data.
+        trained, held_out: episodes.
+        robot: contract, for errors in rad; None = unknown.
+
+    """
+
+    family: Family
+    base: Path
+    layout: DataLayout
+    trained: Sequence[Recording]
+    held_out: Sequence[Recording]
+    robot: RobotContract | None
+
+
+def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) -> Prepared:
+    """Read the data, and write the checkpoint that the run starts from to `out`/base.
+
+    Args:
+        settings: settings of the run.
+        out: directory of the run.
+        say: receives lines about the data, for the user.
+        write: False if another process has written the files.
+
+    Raises:
+        DatasetError, CheckpointError, ContractError: something is missing, damaged or does not
+            fit; one line.
+
+    """
+    datasets = open_datasets(settings.data)
+    small = settings.checkpoint == SMALL
+    family = get_family(settings.family) if small else find_family(_source(settings))
+    known = None if small else _embodiment(family, settings)
+    layout = _layout(settings, datasets, known.spec if known else None, known)
+    recordings = read_recordings(datasets, layout, labels=settings.auxiliary > 0)
+    parts = split(recordings, settings.held_out, settings.seed)
+    trained, held_out = ([recordings[i] for i in part] for part in parts)
+    ranges = known.ranges if known else ()
+    references = {r.group: r.relative_to for r in ranges if r.relative_to}
+    references = {group: references.get(group, group) for group in layout.relative}
+    statistics = data_statistics(trained, layout, references)
+    for line in (*compare(statistics, layout, ranges), *outliers(trained, statistics)):
+        say(line)
+    robot = _robot(settings, datasets)
+    _warn_of_rate(datasets[0], robot, say)
+    if settings.statistics == "recompute":
+        layout = replace(layout, statistics=statistics)
+    elif known is None:
+        raise ValueError(
+            f"statistics is keep, but {settings.checkpoint} has none of '{settings.embodiment}'"
+        )
+    base = out / "base"
+    if write:
+        new = small and _new_small(family, layout, settings, out)
+        family.write_adapted(
+            new or _source(settings),
+            layout,
+            base,
+            changes=settings.changes,
+            augmentation=settings.augmentation,
+            assets=settings.backbone_assets or None,
+        )
+    return Prepared(family, base, layout, trained, held_out, robot)
+
+
+def _source(settings: TrainSettings) -> Path:
+    return find_checkpoint(settings.checkpoint)
+
+
+def _new_small(family: Family, layout: DataLayout, settings: TrainSettings, out: Path) -> Path:
+    path = out / "new"
+    # A run that is resumed starts from the same weights.
+    return path if path.is_dir() else family.small_checkpoint(layout, settings.seed, path)
+
+
+def _embodiment(family: Family, settings: TrainSettings) -> EmbodimentSummary | None:
+    """Return what the checkpoint has of the embodiment; None if it has nothing."""
+    summary = family.describe(_source(settings), assets=settings.backbone_assets or None)
+    return next((e for e in summary.embodiments if e.tag == settings.embodiment), None)
+
+
+def _layout(
+    settings: TrainSettings,
+    datasets: Sequence[Dataset],
+    spec: PolicySpec | None,
+    known: EmbodimentSummary | None,
+) -> DataLayout:
+    """Combine the settings, the checkpoint and the data to a layout without statistics."""
+    dataset = datasets[0]
+    modality = dataset.description.modality
+    views = settings.views or (spec.views if spec else tuple(modality["video"]))
+    for view in views:
+        dataset.camera(view)
+    groups: dict[str, dict[str, int]] = {}
+    for kind in ("state", "action"):
+        names = tuple(getattr(spec, f"{kind}_groups")) if spec else tuple(modality[kind])
+        groups[kind] = {}
+        for name in names:
+            _, begin, end = dataset.group_slice(kind, name)
+            groups[kind][name] = end - begin
+    relative = frozenset(settings.relative)
+    if not relative and known is not None:
+        relative = frozenset(r.group for r in known.ranges if r.relative_to)
+    for group in sorted(relative):
+        if group not in groups["action"]:
+            raise DatasetError(f"relative: there is no action group '{group}'")
+        if spec is not None and spec.action_space.get(group) == "pose":
+            raise DatasetError(
+                f"action group '{group}' is a relative pose of an end effector, of which the "
+                "statistics cannot be computed: use joints"
+            )
+        width = groups["state"].get(group)
+        if known is None and width != groups["action"][group]:
+            raise DatasetError(
+                f"relative: state and action group '{group}' differ in columns ({width} and "
+                f"{groups['action'][group]})"
+            )
+    return DataLayout(
+        settings.embodiment,
+        views,
+        groups["state"],
+        groups["action"],
+        settings.horizon or (spec.horizon if spec else _HORIZON),
+        relative,
+    )
+
+
+def _robot(settings: TrainSettings, datasets: Sequence[Dataset]) -> RobotContract | None:
+    if settings.robot:
+        return load_contract(robot_path(settings.robot))
+    text = datasets[0].description.robot.get("contract")
+    if not text:
+        return None
+    import yaml
+
+    return parse_contract(yaml.safe_load(str(text)), f"{datasets[0].path}/meta/groot_ros.json")
+
+
+def _warn_of_rate(dataset: Dataset, robot: RobotContract | None, say: Print) -> None:
+    """Say if the rate of the data is not that of the robot: a chunk would last another time."""
+    if robot is not None and not np.isclose(1.0 / dataset.fps, robot.action_dt, rtol=0.01):
+        say(
+            f"warning: {dataset.path} has {dataset.fps:g} rows per second, but action_dt of robot "
+            f"'{robot.robot}' is {robot.action_dt:g} s: set it to {1.0 / dataset.fps:.4g}"
+        )

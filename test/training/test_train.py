@@ -1,0 +1,318 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training runs of a tiny checkpoint on a tiny data set."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
+from support.training_data import write_training_data
+
+from groot_ros.families.registry import get_family
+from groot_ros.families.training import Episode
+from groot_ros.layers.dit import DiTConfig
+from groot_ros.training.loop import Result, train
+from groot_ros.training.lora import lora_layers
+from groot_ros.training.network import Network
+from groot_ros.training.settings import TrainSettings
+from groot_ros.vision.augmentation import Augmentation
+
+#: Without dropout, so that results do not depend on how a batch is divided.
+DIT = DiTConfig(
+    num_layers=2, num_attention_heads=2, attention_head_dim=8, output_dim=16, dropout=0.0
+)
+ROW = 10
+VOCABULARY = "backbone.model.language_model.lm_head.weight"
+STILL = {"crop": "centre", "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+EMBODIMENT_ROWS = re.compile(r"action_head\.(state_encoder|action_encoder|action_decoder)\..*")
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_training_data(tmp_path_factory.mktemp("train") / "data", labels=True)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a checkpoint with a tensor that the network does not use, in bfloat16."""
+    path = write_tiny_checkpoint(
+        tmp_path_factory.mktemp("train") / "base", dit=DIT, tune_top_llm_layers=0
+    )
+    tensors = load_file(path / "model.safetensors")
+    tensors[VOCABULARY] = torch.randn(4, 16).bfloat16()
+    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
+    return path
+
+
+@pytest.fixture
+def settings(data: Path, base: Path, tmp_path: Path) -> TrainSettings:
+    return TrainSettings(
+        data=(str(data),),
+        checkpoint=str(base),
+        out=str(tmp_path / "out"),
+        device="cpu",
+        steps=2,
+        batch_size=4,
+        learning_rate=1e-3,
+        evaluate_every=1000,
+        log_every=1,
+        validation_samples=4,
+        frame_cache=str(data.parent / "frames"),
+        **STILL,
+    )
+
+
+def tensors_of(settings: TrainSettings, name: str = "last") -> dict[str, torch.Tensor]:
+    return load_file(Path(settings.out) / name / "model.safetensors")
+
+
+def losses_of(settings: TrainSettings) -> list[float]:
+    lines = (Path(settings.out) / "metrics.jsonl").read_text().splitlines()
+    return [entry["loss/train"] for entry in map(json.loads, lines) if "loss/train" in entry]
+
+
+def changed(base: Path, settings: TrainSettings) -> set[str]:
+    before, after = load_file(base / "model.safetensors"), tensors_of(settings)
+    assert before.keys() == after.keys()
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+@pytest.mark.slow
+def test_a_tiny_checkpoint_learns_a_tiny_data_set(settings: TrainSettings) -> None:
+    result = train(
+        replace(
+            settings,
+            checkpoint="small",
+            steps=40,
+            batch_size=8,
+            learning_rate=2e-3,
+            relative=("single_arm",),
+            horizon=8,
+            auxiliary=1.0,
+            ema=0.9,
+        )
+    )
+    losses = losses_of(settings)
+    assert np.mean(losses[-5:]) < 0.35 * np.mean(losses[:3])
+    assert result.finished
+    assert result.error is not None
+    assert result.error.unit == "rad"
+    assert result.error.mean < 0.06
+    out = Path(settings.out)
+    assert (out / "curves.png").stat().st_size > 5000
+    assert list((out / "tensorboard").glob("events*"))
+    kinds = {file.suffix for name in ("best", "last") for file in (out / name).iterdir()}
+    assert kinds <= {".safetensors", ".json", ".txt"}
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    whole = replace(settings, steps=4, ema=0.9, state_dropout=0.5, crop="random", hue=0.1)
+    train(whole)
+    legs = replace(whole, out=str(tmp_path / "legs"), leg_minutes=1e-9)
+    assert train(legs) == Result(1, False, None, pytest.approx(float("nan"), nan_ok=True))
+    train(replace(legs, resume=True))
+    assert train(replace(legs, resume=True, leg_minutes=0.0)).finished
+    for file in ("last/model.safetensors", *(f"state/{n}.safetensors" for n in _STATE)):
+        one, two = (load_file(Path(s.out) / file) for s in (whole, legs))
+        assert one.keys() == two.keys()
+        assert all(torch.equal(one[name], two[name]) for name in one), file
+    assert losses_of(whole) == losses_of(legs)
+
+
+_STATE = ("weights", "average", "optimiser")
+PARTS = {
+    "tune_llm": "backbone.model.language_model.model.",
+    "tune_visual": ("backbone.model.vision_model.", "backbone.model.mlp1."),
+    "tune_diffusion_model": "action_head.model.",
+    "tune_projector": (
+        "action_head.state_encoder.",
+        "action_head.action_encoder.",
+        "action_head.action_decoder.",
+        "action_head.position_embedding.",
+    ),
+    "tune_vlln": "action_head.vlln.",
+}
+
+
+@pytest.mark.parametrize("switch", PARTS)
+def test_a_switch_trains_exactly_its_parameters(
+    settings: TrainSettings, base: Path, switch: str
+) -> None:
+    switches = dict.fromkeys(PARTS, "off") | {switch: "on"}
+    train(replace(settings, **switches, weight_decay=0.1))
+    own = {n for n in load_file(base / "model.safetensors") if n.startswith(PARTS[switch])}
+    found = changed(base, settings)
+    assert found <= own
+    # Padded columns and unused positions have no gradient, but every tensor has some weight decay.
+    assert {n for n in own if n.endswith("weight") and "norm" not in n} <= found
+
+
+def test_other_embodiments_and_unused_tensors_stay_the_same_bit_for_bit(
+    settings: TrainSettings, base: Path
+) -> None:
+    train(replace(settings, weight_decay=0.1))
+    before, after = load_file(base / "model.safetensors"), tensors_of(settings)
+    moved = 0
+    for name, old in before.items():
+        if EMBODIMENT_ROWS.fullmatch(name):
+            others = [row for row in range(len(old)) if row != ROW]
+            assert torch.equal(after[name][others], old[others])
+            moved += not torch.equal(after[name][ROW], old[ROW])
+    assert moved > 5
+    assert torch.equal(after[VOCABULARY], before[VOCABULARY])
+
+
+def test_merged_lora_computes_the_same_as_the_adapter(
+    settings: TrainSettings, base: Path, tmp_path: Path
+) -> None:
+    with_lora = replace(settings, lora_rank=2, steps=3, learning_rate=1e-2)
+    train(with_lora)
+    found = changed(base, settings)
+    adapted = {name for name in found if name.startswith("action_head.model.")}
+    assert len(adapted) == 2 * 6
+    assert all("transformer_blocks" in name and name.endswith(".weight") for name in adapted)
+    out = Path(settings.out)
+    family = get_family("gr00t_n1d6")
+    cpu = torch.device("cpu")
+    merged = family.trainer(out / "last", embodiment=TAG, device=cpu)
+    adapter = family.trainer(out / "base", embodiment=TAG, device=cpu)
+    network = Network(adapter, with_lora, None, family.lora_targets)
+    state = load_file(out / "state" / "weights.safetensors")
+    with torch.no_grad():
+        for name, parameter in network.parameters.items():
+            parameter.copy_(state[name])
+    batch = merged.collate([merged.training_sample(episode(), 1)])
+    noise = torch.randn(1, 8, 8, generator=torch.Generator().manual_seed(0))
+    for trainer in (merged, adapter):
+        trainer.model.eval()
+    with torch.no_grad():
+        one, two = (trainer.predict(batch, noise) for trainer in (merged, adapter))
+    torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-6)
+    # The saved adapter is what peft reads, and gives the same network.
+    assert len(list(lora_layers(adapter.model))) == 12
+    stored = load_file(out / "adapter" / "last" / "adapter_model.safetensors")
+    assert len(stored) == 24
+    assert json.loads((out / "adapter" / "last" / "adapter_config.json").read_text())["r"] == 2
+
+
+def episode(length: int = 12) -> Episode:
+    arm = np.arange(length)[:, None] * np.ones(5)
+    groups = {"single_arm": arm, "gripper": np.full((length, 1), 50.0)}
+    images = np.zeros((length, 48, 64, 3), dtype=np.uint8)
+    return Episode({"front": images, "wrist": images}, groups, groups, "go")
+
+
+def test_micro_batches_give_the_same_weights_as_a_whole_batch(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    train(settings)
+    parts = replace(settings, out=str(tmp_path / "parts"), micro_batch=1)
+    train(parts)
+    assert losses_of(parts) == pytest.approx(losses_of(settings), rel=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_same_loss_as_one_with_the_whole_batch(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    train(settings)
+    two = replace(settings, out=str(tmp_path / "two"))
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(json.dumps(two.to_json()))
+    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu"]
+    launch += ["--num_processes", "2", "--main_process_port", "0"]
+    command = [*launch, "-m", "groot_ros.cli", "train", "--recipe", str(recipe), "--threads", "1"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert losses_of(two) == pytest.approx(losses_of(settings), rel=1e-5)
+    one = load_file(Path(settings.out) / "state" / "weights.safetensors")
+    for name, value in load_file(Path(two.out) / "state" / "weights.safetensors").items():
+        torch.testing.assert_close(value, one[name], atol=2e-5, rtol=1e-3)
+
+
+def test_cached_features_give_the_same_losses_as_computed_ones(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    frozen = replace(settings, tune_llm="off", tune_visual="off")
+    train(frozen)
+    cached = replace(frozen, out=str(tmp_path / "cached"), cache_features=True)
+    train(cached)
+    # The features are stored in float16.
+    assert losses_of(cached) == pytest.approx(losses_of(frozen), rel=2e-3)
+
+
+def test_features_of_a_trained_backbone_are_not_cached(settings: TrainSettings) -> None:
+    with pytest.raises(ValueError, match=r"cache_features computes the backbone once, but .*llm"):
+        train(replace(settings, cache_features=True, tune_llm="on", tune_visual="off"))
+
+
+def test_an_output_directory_that_is_not_empty_is_refused(settings: TrainSettings) -> None:
+    Path(settings.out).mkdir()
+    (Path(settings.out) / "notes.txt").touch()
+    with pytest.raises(ValueError, match=r"is not empty: choose another --out, or .*--resume"):
+        train(settings)
+
+
+def test_a_run_is_resumed_only_with_the_same_settings(settings: TrainSettings) -> None:
+    train(replace(settings, leg_minutes=1e-9))
+    with pytest.raises(ValueError, match=r"batch_size is 8, but the run began with 4"):
+        train(replace(settings, resume=True, batch_size=8))
+
+
+def test_there_must_be_a_run_to_resume(settings: TrainSettings) -> None:
+    with pytest.raises(ValueError, match="there is no run to resume"):
+        train(replace(settings, resume=True))
+
+
+def test_training_time_chunking_and_lost_state_train_too(settings: TrainSettings) -> None:
+    train(replace(settings, max_delay=4, state_dropout=0.5, padding="repeat"))
+    assert all(np.isfinite(losses_of(settings)))
+    assert "action_head.mask_token" in tensors_of(settings)
+
+
+def test_saved_files_keep_what_this_version_does_not_know(
+    settings: TrainSettings, base: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in base.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    for name in ("config.json", "statistics.json"):
+        value = json.loads((other / name).read_text())
+        value["from_the_future"] = {"min": 1}
+        (other / name).write_text(json.dumps(value))
+    train(replace(settings, checkpoint=str(other), tune_llm="off", brightness=0.25))
+    last = Path(settings.out) / "last"
+    config = json.loads((last / "config.json").read_text())
+    assert config["from_the_future"] == {"min": 1}
+    assert config["tune_llm"] is False
+    assert "from_the_future" in json.loads((last / "statistics.json").read_text())
+    kwargs = json.loads((last / "processor_config.json").read_text())["processor_kwargs"]
+    assert kwargs["color_jitter_params"]["brightness"] == 0.25
+    spec = get_family("gr00t_n1d6").open(last, embodiment=TAG).spec
+    # Statistics are those of the data, not of the base checkpoint (-90 to 90).
+    (arm,) = [r for r in spec.ranges if (r.modality, r.group) == ("state", "single_arm")]
+    assert abs(arm.low).max() < 40
+
+
+def test_the_config_of_the_fixture_has_more_embodiments_than_one() -> None:
+    assert tiny_config().max_num_embodiments > ROW
+    assert Augmentation(crop=False).off
