@@ -96,7 +96,7 @@ def play_policy(seconds: float) -> dict[str, Any]:
     from rclpy.executors import MultiThreadedExecutor
     from sensor_msgs.msg import Image
 
-    from groot_ros.bridge.messages import time_to_ns
+    from groot_ros.core import time_to_ns
     from groot_ros.nodes import policy_inputs
     from groot_ros.nodes.policy_node import PolicyNode
 

@@ -2,7 +2,7 @@
 """Observations for the engine commands: from npz files, from a bag, or synthetic."""
 
 import argparse
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -191,7 +191,7 @@ def from_bag(
             observation; the message has the reason.
 
     """
-    from groot_ros.evaluation.run_log import open_bag
+    from groot_ros.bags.reader import full_topic, open_bag, robot_namespace
     from groot_ros.observation.buffer import ObservationBuffer
     from groot_ros.observation.rejections import Rejected
     from groot_ros.observation.spec import ObservationSpec, SyncTolerances
@@ -238,50 +238,6 @@ def from_bag(
             yield observation
     if not found:
         raise ValueError(f"{bag}: no complete observation ({reason})")
-
-
-def full_topic(namespace: str, topic: str) -> str:
-    """Return the full name of a topic, as a node in the namespace resolves it."""
-    parts = (topic,) if topic.startswith("/") else (namespace, topic)
-    return "/" + "/".join(part.strip("/") for part in parts if part.strip("/"))
-
-
-def robot_namespace(topics: Iterable[str], recorded: Collection[str], given: str | None) -> str:
-    """Return the namespace in which the topics of a robot were recorded.
-
-    Args:
-        topics: names in the robot contract.
-        recorded: full names of the recorded topics.
-        given: the requested namespace; None = the only one that fits.
-
-    Raises:
-        ValueError: a topic is missing, or several namespaces fit.
-
-    """
-    topics = list(topics)
-    candidates = [given] if given is not None else _namespaces(topics, recorded)
-    if len(candidates) > 1:
-        names = ", ".join(name or "/" for name in candidates)
-        raise ValueError(f"contains several robots: choose one of {names} with --namespace")
-    namespace = candidates[0] if candidates else ""
-    missing = [
-        full_topic(namespace, topic)
-        for topic in topics
-        if full_topic(namespace, topic) not in recorded
-    ]
-    if missing:
-        available = ", ".join(sorted(recorded)) or "none"
-        raise ValueError(f"topics missing: {', '.join(missing)}; recorded topics: {available}")
-    return namespace
-
-
-def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
-    """Return every namespace in which all topics were recorded."""
-    ends = [f"/{topic}" for topic in topics if not topic.startswith("/")][:1]
-    found = {name.removesuffix(end) for end in ends for name in recorded if name.endswith(end)}
-    return sorted(
-        own for own in found if all(full_topic(own, topic) in recorded for topic in topics)
-    )
 
 
 def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:

@@ -13,8 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
 from groot_ros.bridge.live_graph import InputTopic, MissingInputs
-from groot_ros.bridge.messages import time_to_ns
-from groot_ros.core import MalformedError
+from groot_ros.core import MalformedError, time_to_ns
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.rejections import Rejected
 from groot_ros.vision.compressed import checked_decoder

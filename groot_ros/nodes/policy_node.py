@@ -21,7 +21,7 @@ from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
 from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
 from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
-from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
+from groot_ros.bridge.messages import chunk_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import (
     Activation,
@@ -42,7 +42,9 @@ from groot_ros.core import (
     instruction_problem,
     is_blank,
     s_to_ns,
+    time_to_ns,
 )
+from groot_ros.core.messages import timeline_from_msg
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg

@@ -71,7 +71,7 @@ LAYERS = {
         "ONNX files, reference outputs, calibration, accuracy",
         {"core", "layers", "runtime", "policy"} | _FAMILIES,
     ),
-    "bags": _layer("record and read bags", {"core", "robot"}),
+    "bags": _layer("record and read bags", {"core", "robot", "vision"}),
     "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
     "evaluation": _layer("tables and pictures of recorded runs", {"core", "vision", "bags"}),
     "training": _layer(
