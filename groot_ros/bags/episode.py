@@ -117,6 +117,8 @@ class EpisodeInfo:
         """
         try:
             values = json.loads(text)
+            if not isinstance(values, dict):
+                raise TypeError("it is not an object")
             known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
             empty = cls()
             for name, value in known.items():

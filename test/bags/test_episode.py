@@ -15,6 +15,7 @@ from groot_ros.bags.episode import (
     describe_recording,
     read_episode,
 )
+from groot_ros.bags.writer import BagWriter
 from groot_ros.core.share import robot_path
 from groot_ros.robot import ContractError, load_contract
 
@@ -75,6 +76,23 @@ def test_the_description_that_rosbag2_wrote_is_read(tmp_path):
     data = {"rosbag2_bagfile_information": {"custom_data": {EPISODE_KEY: info.to_json()}}}
     (tmp_path / "metadata.yaml").write_text(yaml.safe_dump(data))
     assert read_episode(tmp_path) == info
+
+
+def test_the_last_description_of_a_finished_bag_counts(tmp_path):
+    before = EpisodeInfo("bag", 3, instruction="pick")
+    writer = BagWriter(tmp_path / "bag", episode=before)
+    assert read_episode(tmp_path / "bag") == before
+    after = replace(before, outcome=Outcome.FAILURE)
+    writer.episode = after
+    writer.close()
+    assert read_episode(tmp_path / "bag") == after
+    assert read_episode(tmp_path / "bag" / "bag.mcap") == after
+
+
+def test_a_discarded_bag_is_gone(tmp_path):
+    writer = BagWriter(tmp_path / "bag", episode=EpisodeInfo("bag"))
+    writer.discard()
+    assert not (tmp_path / "bag").exists()
 
 
 def test_a_missing_bag_is_named(tmp_path):
