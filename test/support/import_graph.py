@@ -72,6 +72,9 @@ LAYERS = {
         {"core", "layers", "runtime", "policy"} | _FAMILIES,
     ),
     "bags": _layer("record and read bags", {"core", "robot", "vision"}),
+    "datasets": _layer(
+        "LeRobot data sets, from and to bags", {"core", "robot", "vision", "bags", "observation"}
+    ),
     "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
     "evaluation": _layer("tables and pictures of recorded runs", {"core", "vision", "bags"}),
     "training": _layer(
@@ -100,6 +103,7 @@ WITHOUT_TORCH = {
     "checks",
     "bridge",
     "bags",
+    "datasets",
     "bringup",
     "cli",
 }
