@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from groot_ros.bags.episode import Outcome
+from groot_ros.bags.episode import Outcome, read_episode
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
 from groot_ros.bags.recording import RobotBag
 from groot_ros.datasets import DatasetError
@@ -30,7 +30,13 @@ from groot_ros.datasets.features import (
     describe,
     to_table,
 )
-from groot_ros.datasets.rows import EpisodeRows, RowSettings, action_widths, runs_of_rows
+from groot_ros.datasets.rows import (
+    EpisodeRows,
+    RowSettings,
+    action_widths,
+    measured_joints,
+    runs_of_rows,
+)
 from groot_ros.datasets.statistics import ImageStatistics, sampled_rows
 from groot_ros.datasets.trimming import episode_problem, trim_idle
 from groot_ros.datasets.video import VideoEncoder, verify_video
@@ -187,8 +193,13 @@ def convert_bag(bag: Path, settings: ConversionSettings, folder: Path) -> Conver
 
 
 def _open(bag: Path, settings: ConversionSettings) -> RobotBag:
-    contract = None if settings.robot is None else load_contract(settings.robot)
-    return RobotBag(bag, contract, leader=settings.leader)
+    if settings.robot is None:
+        contract = read_episode(bag).robot_contract()
+    else:
+        contract = load_contract(settings.robot)
+    joints = set(measured_joints(contract, settings.rows))
+    sources = [source.topic for source in contract.sources if joints.intersection(source.joints)]
+    return RobotBag(bag, contract, sources=sources, leader=settings.leader)
 
 
 def _contract_text(bag: RobotBag, settings: ConversionSettings) -> str:
