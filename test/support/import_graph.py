@@ -52,7 +52,7 @@ LAYERS = {
         {"core", "robot", "checkpoint", "runtime"} | _FAMILIES,
     ),
     "observation": _layer(
-        "buffers, synchronisation, input health, inference loop", {"core", "robot"}
+        "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
     "checks": _layer(
