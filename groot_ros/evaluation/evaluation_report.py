@@ -187,10 +187,10 @@ def _largest(comparison: Mapping[str, Any]) -> str:
     worst = comparison["largest"]
     if worst is None:
         return "There is no place at which both have a chunk."
+    where = f"joint '{worst['joint']}', step {worst['step']} of the chunk at {worst['time']:.3f} s"
     return (
         f"{comparison['places']} places; negative: the second one is better. The chunks differ "
-        f"most at joint '{worst['joint']}', step {worst['step']} of the chunk at {worst['time']:.3f} s "
-        f"of '{worst['episode']}': {worst['value']:.6f}."
+        f"most at {where} of '{worst['episode']}': {worst['value']:.6f}."
     )
 
 
