@@ -3,7 +3,7 @@
 
 It is one JSON text. `metadata.yaml` has it as the entry EPISODE_KEY of `custom_data`, where
 `ros2 bag record --custom-data` can write it too. The MCAP file has it as a metadata record of that
-name, written before the first message, so that the bag of a recorder that was killed has it as well.
+name. That is also written before the first message, for the case that the recorder is killed.
 """
 
 import json

@@ -186,25 +186,35 @@ def record_graph(
     topics: Sequence[str] = (),
     namespace: str = "",
     use_sim_time: bool = False,
+    episodes: bool = False,
+    instruction: str = "",
+    compression: str = "none",
 ) -> Graph:
     """Return the graph of a recorder alone, for a robot whose nodes are already running.
 
     Args:
-        robot: robot contract, a shipped name or a file.
-        output: directory of the bag; must not exist.
+        robot: robot contract, a shipped name or a file; may be empty if there are topics.
+        output: directory of the bag, which must not exist; with episodes, folder of their bags.
         topics: topics to record; empty = all topics of the contract.
         namespace: namespace of the recorded graph.
         use_sim_time: whether to use and record /clock.
+        episodes: whether to wait for the service start_episode.
+        instruction: what the robot is to do, for the description of the bags.
+        compression: of the bags: none or zstd.
 
     Raises:
         ValueError: there is no such robot contract.
 
     """
     parameters: dict[str, Any] = {
-        "robot": str(robot_path(robot)),
         "output": output,
         "use_sim_time": use_sim_time,
+        "episodes": episodes,
+        "instruction": instruction,
+        "compression": compression,
     }
+    if robot or not topics:
+        parameters["robot"] = str(robot_path(robot))
     if topics:
         parameters["topics"] = list(topics)
     return Graph((_recorder(parameters),), namespace, "info", _shared_environment())
