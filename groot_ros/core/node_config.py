@@ -236,9 +236,9 @@ class PlayerConfig:
     clock_rate: float = parameter(
         100.0, "Rate of /clock in real time", unit="Hz", minimum=1.0, maximum=1000.0
     )
-    wait_for_subscribers: float = parameter(
-        600.0,
-        "Longest time to wait until every topic has a subscriber; 0 = do not wait",
+    wait_for_policy: float = parameter(
+        0.0,
+        "Longest time to wait for an active policy before playing; 0 = do not wait",
         unit="s",
         minimum=0.0,
         maximum=86400.0,

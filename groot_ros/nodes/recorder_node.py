@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The recorder node: writes the serialised messages of the graph's topics into bags."""
 
-import importlib
 import sys
 import time
 from collections import Counter
@@ -28,6 +27,7 @@ from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.episode import describe_recording
 from groot_ros.bags.episode_recorder import EpisodeRecorder
 from groot_ros.bags.qos import Request, offered_qos
+from groot_ros.bridge.messages import message_class
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.bridge.rclpy_patches import (
     HAS_RECEPTION_TIME,
@@ -169,7 +169,7 @@ class RecorderNode(Node):
             latched = Request.matching(offers).latched
             self._recorder.add_topic(topic, definition, offers, latched=latched)
             self._subscribe(topic, types[0], offers)
-        except BagError as error:
+        except ValueError as error:
             self.get_logger().error(f"{topic} is NOT recorded: {error}")
         else:
             self.get_logger().info(f"recording {topic} [{types[0]}]")
@@ -179,7 +179,7 @@ class RecorderNode(Node):
         self._requests[topic] = request
         self._types[topic] = type_name
         self._subscriptions_by_topic[topic] = self.create_subscription(
-            _message_class(type_name),
+            message_class(type_name),
             topic,
             partial(self._on_stamped_message, topic)
             if HAS_RECEPTION_TIME
@@ -267,14 +267,6 @@ class RecorderNode(Node):
                 "publisher use the package's DDS profile (config/fastdds.xml)?"
             )
         self._lost.clear()
-
-
-def _message_class(type_name: str) -> type:
-    package, _, name = type_name.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
-        raise BagError(f"{type_name} is not installed: source its workspace") from error
 
 
 def main() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes over real DDS: services start, stop and discard them; each is a bag with a description."""
+"""Episodes over real DDS: services start, stop and discard them; each is a bag of its own."""
 
 from pathlib import Path
 
