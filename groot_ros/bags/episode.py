@@ -3,7 +3,7 @@
 
 It is one JSON text. The MCAP file has it as a metadata record with the name EPISODE_KEY. That is
 also written before the first message, for the case that the recorder is killed. `metadata.yaml` has
-it as the entry EPISODE_KEY of `custom_data`, where `ros2 bag record --custom-data` can write it too.
+it as the entry EPISODE_KEY of `custom_data`, which `ros2 bag record --custom-data` writes as well.
 """
 
 import json
