@@ -98,7 +98,7 @@ class RobotBag:
         path: directory of a bag, or one .mcap or .db3 file.
         contract: the robot; None = the contract that the bag contains.
         views: cameras that are needed; None = all of the contract.
-        sources: topics of the joint state sources that are needed; None = all of the contract.
+        groups: state groups whose joints are needed; None = all joints of the contract.
         namespace: of the robot in the bag; None = the only one that fits.
         leader: topic with the joint states of a leader arm, whose joints have the names of the
             contract; relative to the namespace. None = no leader.
@@ -132,7 +132,7 @@ class RobotBag:
         contract: RobotContract | None = None,
         *,
         views: Collection[str] | None = None,
-        sources: Collection[str] | None = None,
+        groups: Collection[str] | None = None,
         namespace: str | None = None,
         leader: str | None = None,
     ) -> None:
@@ -148,8 +148,18 @@ class RobotBag:
             for view, camera in self.contract.cameras.items()
             if views is None or view in views
         }
+        self._require_names(views or (), self.contract.cameras, "camera")
+        self._require_names(groups or (), self.contract.state_groups, "state group")
+        needed = {
+            joint
+            for group, joints in self.contract.state_groups.items()
+            if groups is None or group in groups
+            for joint in joints
+        }
         self._sources = {
-            s.topic: s for s in self.contract.sources if sources is None or s.topic in sources
+            s.topic: s
+            for s in self.contract.sources
+            if groups is None or needed.intersection(s.joints)
         }
         self._leader = leader
         with open_bag(path) as (reader, types):
@@ -274,9 +284,17 @@ class RobotBag:
                 f"camera '{view}', {self.since_start(received_ns):.3f} s: {error.detail}"
             ) from error
 
+    def _require_names(self, needed: Collection[str], known: Collection[str], what: str) -> None:
+        for name in needed:
+            if name not in known:
+                raise self._error(
+                    f"{what} '{name}' is not in the contract of robot '{self.contract.robot}' "
+                    f"(it has {', '.join(known) or 'none'})"
+                )
+
     def _find_namespace(self, reader: Reader, given: str | None) -> str:
         recorded = {full_topic("", c.topic) for c in reader.connections if c.msgcount}
-        topics = [c.topic for c in self._cameras.values()] + list(self._sources)
+        topics = [*self._sources, *(c.topic for c in self._cameras.values())]
         if self._leader is not None:
             topics.append(self._leader)
         try:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion between records (`core`) and messages; malformed messages raise MalformedError."""
 
+import importlib
 from array import array
 from collections.abc import Mapping
 
@@ -27,6 +28,20 @@ def ns_to_time(nanoseconds: int) -> Time:
     return Time(sec=int(nanoseconds // NS_PER_S), nanosec=int(nanoseconds % NS_PER_S))
 
 
+def message_class(type_name: str) -> type:
+    """Return the class of a message type "package/msg/Name".
+
+    Raises:
+        ValueError: it is not installed.
+
+    """
+    package, _, name = type_name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{type_name} is not installed: source its workspace") from error
+
+
 def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
     """Convert a chunk to its message."""
     msg = ActionChunkMsg(
@@ -48,6 +63,8 @@ def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
         engine=chunk.engine,
         inputs=[InputStamp(name=i.name, stamp=ns_to_time(i.stamp_ns)) for i in chunk.inputs],
         stages=[StageDuration(name=n, seconds=s) for n, s in chunk.stage_seconds.items()],
+        overlap_steps=chunk.overlap_steps,
+        num_inference_steps=chunk.num_inference_steps,
     )
     msg.header.stamp = ns_to_time(chunk.stamp_ns)
     return msg
