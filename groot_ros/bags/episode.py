@@ -179,13 +179,13 @@ def read_episode(bag: Path) -> EpisodeInfo:
     if not bag.exists():
         raise BagError(f"there is no bag at {bag}")
     text = None
-    # The record first: rosbags folds a long text in metadata.yaml after a backslash, which damages
-    # it. `ros2 bag record --custom-data` writes metadata.yaml only.
-    for file in [bag] if bag.is_file() else sorted(bag.glob("*.mcap")):
-        if file.suffix == ".mcap" and text is None:
-            text = _in_mcap(file)
-    if text is None and (bag / "metadata.yaml").is_file():
+    if (bag / "metadata.yaml").is_file():
         text = _in_metadata_yaml(bag / "metadata.yaml")
+    else:
+        files = [bag] if bag.is_file() else sorted(bag.glob("*.mcap"))
+        for file in files:
+            if file.suffix == ".mcap" and text is None:
+                text = _in_mcap(file)
     return EpisodeInfo() if text is None else EpisodeInfo.from_json(text)
 
 

@@ -142,7 +142,7 @@ def _grid(bag: RobotBag, settings: RowSettings) -> NDArray[np.int64]:
             raise DatasetError(f"camera '{view}' has no images")
         first[f"camera '{view}'"] = int(stream.stamps_ns[0])
         last[f"camera '{view}'"] = int(stream.stamps_ns[-1])
-    for joint in measured_joints(bag.contract, settings):
+    for joint in _measured_joints(bag.contract, settings):
         if joint not in bag.joints.stamps_ns:
             raise DatasetError(f"joint '{joint}' has no measured positions")
         stamps = bag.joints.stamps_ns[joint]
@@ -191,7 +191,7 @@ class _Grid:
         self._bag = bag
         self._settings = settings
         self._times = times
-        joints = measured_joints(bag.contract, settings)
+        joints = _measured_joints(bag.contract, settings)
         self._images = {v: np.full(len(times), -1, dtype=np.int64) for v in bag.images}
         self._positions = {j: np.full(len(times), np.nan) for j in joints}
         #: Why a row cannot be used; empty for those that can.
@@ -286,7 +286,7 @@ class _Grid:
         return human[which + 1]
 
 
-def measured_joints(contract: RobotContract, settings: RowSettings) -> tuple[str, ...]:
+def _measured_joints(contract: RobotContract, settings: RowSettings) -> tuple[str, ...]:
     """Return the joints whose measured positions are needed."""
     joints = [joint for own in contract.state_groups.values() for joint in own]
     if settings.action == FROM_STATE:
