@@ -203,6 +203,7 @@ class _Grid:
                 self._images[view][row] = index
             for joint, position in choice.positions.items():
                 self._positions[joint][row] = position
+        self._extend_gaps()
         self._action = self._actions()
         missing = "there is no command" if settings.action == COMMANDS else _NO_NEXT_STATE
         for row in np.flatnonzero(np.isnan(self._action).any(axis=1)).tolist():
@@ -254,6 +255,13 @@ class _Grid:
             self._action[own],
             self._interventions()[own],
         )
+
+    def _extend_gaps(self) -> None:
+        """Count rows that repeat an image because of the gap that follows them as part of it."""
+        for row in range(len(self._times) - 2, 0, -1):
+            repeats = any(own[row] == own[row - 1] for own in self._images.values())
+            if not self._reasons[row] and self._reasons[row + 1] and repeats:
+                self._reasons[row] = self._reasons[row + 1]
 
     def _actions(self) -> Floats:
         contract = self._bag.contract
