@@ -61,8 +61,8 @@ def _moves(
     values: NDArray[np.float64], contract: RobotContract, joints: Sequence[str]
 ) -> NDArray[np.bool_]:
     limits = [_REST_TRAVEL if contract.joints[j].unit == "m" else _REST_ANGLE for j in joints]
-    travel = np.abs(values[_REST_ROWS:] - values[:-_REST_ROWS])
-    return np.asarray((travel > np.array(limits)).any(axis=1))
+    windows = np.lib.stride_tricks.sliding_window_view(values, _REST_ROWS + 1, axis=0)
+    return np.asarray((np.ptp(windows, axis=-1) > np.array(limits)).any(axis=1))
 
 
 def episode_problem(rows: EpisodeRows, bag: RobotBag, settings: RowSettings) -> str:
