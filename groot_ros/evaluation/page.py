@@ -34,12 +34,12 @@ _FIGURE = Markup('<div class="figure">{}</div>')
 _FIGURE_BEGIN = _FIGURE[: _FIGURE.index("{")]
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _TEXT, _GRID = "#1c2733", "#e4e8ec"
-#: Options of every plot; the address is that of a service to which a plot could be sent.
+#: Options of every plot. The buttons are listed because Plotly has one that uploads the plot.
 _CONFIG = {
     "displaylogo": False,
     "responsive": True,
     "plotlyServerURL": "",
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "sendDataToCloud"],
+    "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
 }
 
 
@@ -133,6 +133,7 @@ def figure_block(figure: go.Figure, name: str) -> Markup:
         font={"family": _FONT, "size": 12, "color": _TEXT},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
+        modebar={"bgcolor": "rgba(255,255,255,0.8)", "color": "#5b6875", "activecolor": _TEXT},
     )
     figure.update_xaxes(gridcolor=_GRID, zerolinecolor=_GRID)
     figure.update_yaxes(gridcolor=_GRID, zerolinecolor=_GRID)

@@ -16,14 +16,20 @@ from groot_ros.evaluation.page import Page, asset_block, data_block, figure_bloc
 from groot_ros.evaluation.run_metrics import RunMetrics, splices, without_chunk
 from groot_ros.evaluation.run_records import RunLog
 from groot_ros.evaluation.run_tables import RunTable, milliseconds
-from groot_ros.evaluation.timeline_figure import BOTTOM, LEFT, status_spans, timeline_figure
+from groot_ros.evaluation.timeline_figure import (
+    BOTTOM,
+    LEFT,
+    status_spans,
+    status_text,
+    timeline_figure,
+)
 
 #: Stamps before this are of a simulation, not of wall time: 2001.
 _WALL_TIME_NS = 10**9 * NS_PER_S
 #: Type -> what the page lacks without its messages.
 _MISSING = {
     "sensor_msgs/msg/JointState": "No joint states were recorded: measured positions are missing.",
-    "groot_ros/msg/ActionChunk": "No action chunks were recorded: chunks and latencies are missing.",
+    "groot_ros/msg/ActionChunk": "No chunks were recorded: they and their latencies are missing.",
     "groot_ros/msg/CommittedTimeline": "No committed motion was recorded: splices are missing.",
     "groot_ros/msg/ExecutorState": (
         "No state of an executor was recorded: its status, underruns and rejected chunks are "
@@ -35,7 +41,7 @@ _MISSING = {
 }
 _HELP = (
     "Drag to zoom, double-click to see the whole run. The images at the top are those at the "
-    "cursor. Thin grey lines: splices, where they are few enough to be told apart; dashed lines: "
+    "cursor. Thin blue lines: splices, where they are few enough to be told apart; dashed lines: "
     "changes of the instruction."
 )
 
@@ -53,7 +59,8 @@ def run_page(
 
     Args:
         bag: names the page.
-        log, metrics: the run.
+        log: the run.
+        metrics: of the run.
         tables: shown below the curves.
         thumbnails: of the cameras.
         info: what the bag says about its recording.
@@ -110,7 +117,7 @@ def _add_facts(page: Page, log: RunLog, metrics: RunMetrics, info: EpisodeInfo) 
         page.add_fact("underruns", f"{underruns:,}", warn=underruns > 0)
     if log.chunks and log.reports:
         idle = sum(end - begin for begin, end in without_chunk(log))
-        page.add_fact("without a chunk", f"{idle:.1f} s", warn=idle > 0)
+        page.add_fact("without a chunk", f"{idle:.1f} s")
     if not np.isnan(metrics.latency[0]):
         p50, p95 = (milliseconds(value) for value in metrics.latency)
         page.add_fact("image to chunk p50 / p95", f"{p50} / {p95} ms")
@@ -147,7 +154,7 @@ def _script_data(log: RunLog, thumbnails: Thumbnails) -> dict[str, Any]:
             for topic, shown in thumbnails.shown.items()
         ],
         "statuses": [
-            [begin, f"{status.name} {code}: {reason}" if reason else f"{status.name} {code}"]
+            [begin, status_text(status, reason or code)]
             for begin, _, status, code, reason in status_spans(log)
         ],
         "instructions": [[time, text or "no instruction"] for time, text in log.instructions],

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from plotly import graph_objects as go
 
-from groot_ros.core import ExecutorStatus
+from groot_ros.core import ExecutorStatus, ReasonCode
 from groot_ros.evaluation.page import (
     BLUE,
     GREEN,
@@ -56,7 +56,7 @@ class _Row:
     title: str
     height: int
     traces: list[go.Scatter | go.Bar]
-    axis: dict[str, object]
+    axis: Mapping[str, object]
     legend: bool = False
 
 
@@ -113,6 +113,8 @@ def timeline_figure(
             yanchor="bottom",
             showarrow=False,
             font={"size": 12},
+            bgcolor="white",
+            borderpad=1,
         )
     _mark_instructions(figure, log)
     figure.update_layout(
@@ -164,13 +166,18 @@ def status_spans(log: RunLog) -> list[tuple[float, float, ExecutorStatus, str, s
     return spans
 
 
+def status_text(status: ExecutorStatus, reason: str) -> str:
+    """Return a status with its reason, which goes without saying while a chunk is executed."""
+    return status.name if reason in ("", ReasonCode.EXECUTING.value) else f"{status.name}: {reason}"
+
+
 def _executor_rows(log: RunLog) -> list[_Row]:
     spans = status_spans(log)
     traces = []
     for status, (colour, text_colour) in STATUS_COLOURS.items():
         own = [span for span in spans if span[2] is status]
         if own:
-            texts = [label(f"{status.name} {code}") for _, _, _, code, _ in own]
+            texts = [label(status_text(status, code)) for _, _, _, code, _ in own]
             hover = [label(reason or code) for _, _, _, code, reason in own]
             bands = [(begin, end) for begin, end, *_ in own]
             traces.append(_bands(status.name, bands, texts, hover, colour, text_colour))
