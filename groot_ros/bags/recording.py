@@ -23,6 +23,7 @@ from rosbags.typesys.store import Typestore
 from groot_ros.bags import BagError
 from groot_ros.bags.commands import CommandCollector, Commands
 from groot_ros.bags.contents import BagContents, read_contents
+from groot_ros.bags.episode import read_episode
 from groot_ros.bags.reader import (
     MESSAGE_VERSION,
     full_topic,
@@ -94,15 +95,17 @@ class RobotBag:
 
     Args:
         path: directory of a bag, or one .mcap or .db3 file.
-        contract: the robot.
+        contract: the robot; None = the contract that the bag contains.
         views: cameras that are needed; None = all of the contract.
-        sources: topics of the joint state sources that are needed; None = all of the contract.
+        groups: state groups whose joints are needed; None = all joints of the contract.
         namespace: of the robot in the bag; None = the only one that fits.
         leader: topic with the joint states of a leader arm, whose joints have the names of the
             contract; relative to the namespace. None = no leader.
 
     Attributes:
         contents: topics, counts and time span.
+        contract: the robot.
+        episode: what the bag says about its recording; empty for bags of other recorders.
         namespace: the robot's.
         images: view -> its images.
         joints: measured positions.
@@ -115,30 +118,45 @@ class RobotBag:
         Those from `images` on are complete after `read()`, or at the end of `stream()`.
 
     Raises:
-        BagError: the bag cannot be read, lacks a topic or has one of another type.
+        BagError: the bag cannot be read, has no contract, lacks a topic or has one of another
+            type.
 
     """
 
     def __init__(
         self,
         path: Path,
-        contract: RobotContract,
+        contract: RobotContract | None = None,
         *,
         views: Collection[str] | None = None,
-        sources: Collection[str] | None = None,
+        groups: Collection[str] | None = None,
         namespace: str | None = None,
         leader: str | None = None,
     ) -> None:
         self.path = path
-        self.contract = contract
         self.contents: BagContents = read_contents(path)
+        self.episode = read_episode(path)
+        try:
+            self.contract = contract or self.episode.robot_contract()
+        except ValueError as error:
+            raise self._error(str(error)) from error
         self._cameras = {
             view: camera
-            for view, camera in contract.cameras.items()
+            for view, camera in self.contract.cameras.items()
             if views is None or view in views
         }
+        self._require_names(views or (), self.contract.cameras, "camera")
+        self._require_names(groups or (), self.contract.state_groups, "state group")
+        needed = {
+            joint
+            for group, joints in self.contract.state_groups.items()
+            if groups is None or group in groups
+            for joint in joints
+        }
         self._sources = {
-            s.topic: s for s in contract.sources if sources is None or s.topic in sources
+            s.topic: s
+            for s in self.contract.sources
+            if groups is None or needed.intersection(s.joints)
         }
         self._leader = leader
         with open_bag(path) as (reader, types):
@@ -244,6 +262,16 @@ class RobotBag:
         """Return s from the start of the bag to a time."""
         return ns_to_s(stamp_ns - self.contents.start_ns)
 
+    def other_robot(self) -> str:
+        """Return a line if the bag was recorded with another robot or cameras, else ""."""
+        recorded = self.episode.fingerprint
+        if not recorded or recorded == self.contract.fingerprint(self.namespace):
+            return ""
+        return (
+            f"the bag was recorded with robot '{self.episode.robot}' and its cameras, topics or "
+            f"joints differ from those of the contract '{self.contract.robot}' that is used"
+        )
+
     def _decode(self, view: str, message: Any, received_ns: int) -> NDArray[np.uint8]:
         try:
             return checked_decoder(message, self._cameras[view].encoding)()
@@ -252,9 +280,17 @@ class RobotBag:
                 f"camera '{view}', {self.since_start(received_ns):.3f} s: {error.detail}"
             ) from error
 
+    def _require_names(self, needed: Collection[str], known: Collection[str], what: str) -> None:
+        for name in needed:
+            if name not in known:
+                raise self._error(
+                    f"{what} '{name}' is not in the contract of robot '{self.contract.robot}' "
+                    f"(it has {', '.join(known) or 'none'})"
+                )
+
     def _find_namespace(self, reader: Reader, given: str | None) -> str:
         recorded = {full_topic("", c.topic) for c in reader.connections if c.msgcount}
-        topics = [c.topic for c in self._cameras.values()] + list(self._sources)
+        topics = [*self._sources, *(c.topic for c in self._cameras.values())]
         if self._leader is not None:
             topics.append(self._leader)
         try:
@@ -406,7 +442,8 @@ class _Collector:
 
     def repairs(self) -> tuple[str, ...]:
         """Return what was left out, one line each."""
-        lines = [order.repair() for order in self._order.values()]
+        lines = [self._bag.other_robot()]
+        lines += [order.repair() for order in self._order.values()]
         lines += [*self.joints.repairs(), *self.leader.repairs()]
         lines += [
             f"{kind}: left out {count} malformed messages, the last one because of {why}"

@@ -48,6 +48,8 @@ def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:
         engine=chunk.engine,
         inputs=[InputStamp(name=i.name, stamp=ns_to_time(i.stamp_ns)) for i in chunk.inputs],
         stages=[StageDuration(name=n, seconds=s) for n, s in chunk.stage_seconds.items()],
+        overlap_steps=chunk.overlap_steps,
+        num_inference_steps=chunk.num_inference_steps,
     )
     msg.header.stamp = ns_to_time(chunk.stamp_ns)
     return msg

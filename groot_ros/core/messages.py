@@ -67,6 +67,9 @@ def chunk_from_msg(msg: Any) -> ActionChunk:
         engine=msg.engine,
         inputs=tuple(StampedInput(i.name, time_to_ns(i.stamp)) for i in msg.inputs),
         stage_seconds={stage.name: float(stage.seconds) for stage in msg.stages},
+        # Bags of 0.2.0 do not have the fields that were appended later.
+        overlap_steps=int(getattr(msg, "overlap_steps", 0)),
+        num_inference_steps=int(getattr(msg, "num_inference_steps", 0)),
     )
 
 

@@ -59,9 +59,7 @@ from groot_ros.nodes.policy_setup import (
     checked,
     continuation_of,
     load,
-    observation_spec_of,
     set_threads,
-    tolerances_of,
 )
 from groot_ros.nodes.run import run
 from groot_ros.observation.buffer import ObservationBuffer
@@ -69,6 +67,7 @@ from groot_ros.observation.inference import Inference, Worker
 from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
+from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.vision.camera_check import CameraResult, CameraStatus
 
@@ -187,8 +186,8 @@ class PolicyNode(ManagedNode):
         )
         self._buffer = ObservationBuffer(
             contract,
-            observation_spec_of(policy),
-            tolerances_of(settings.config),
+            ObservationSpec.of_policy(policy.spec),
+            SyncTolerances.of_config(settings.config),
             self._warn_of_input,
         )
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
@@ -348,7 +347,7 @@ class PolicyNode(ManagedNode):
 
     def _on_setting(self, config: PolicyConfig) -> None:
         if self._buffer is not None:
-            self._buffer.tolerances = tolerances_of(config)
+            self._buffer.tolerances = SyncTolerances.of_config(config)
 
     def _on_camera(self, result: CameraResult) -> None:
         # Two calls, because rclpy allows only one severity per call site.

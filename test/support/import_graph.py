@@ -52,7 +52,7 @@ LAYERS = {
         {"core", "robot", "checkpoint", "runtime"} | _FAMILIES,
     ),
     "observation": _layer(
-        "buffers, synchronisation, input health, inference loop", {"core", "robot"}
+        "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
     "checks": _layer(
@@ -73,7 +73,10 @@ LAYERS = {
     ),
     "bags": _layer("record and read bags", {"core", "robot", "vision"}),
     "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
-    "evaluation": _layer("tables and pictures of recorded runs", {"core", "vision", "bags"}),
+    "evaluation": _layer(
+        "recorded runs: reports, offline evaluation of policies",
+        {"core", "vision", "robot", "observation", "control.rtc", "policy", "bags"},
+    ),
     "training": _layer(
         "demonstrations, the demo checkpoint", {"core", "robot", "policy", "sim"} | _FAMILIES
     ),
