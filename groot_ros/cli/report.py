@@ -2,12 +2,11 @@
 """`groot-ros report`: page, table and pictures of a recorded run."""
 
 import argparse
-import sys
 from pathlib import Path
 
 from groot_ros.cli import add_command
 from groot_ros.core.share import robot_path
-from groot_ros.robot import ContractError, RobotContract, load_contract
+from groot_ros.robot import load_contract
 
 _EXAMPLES = """examples:
   groot-ros report ~/bags/run1                      # ~/bags/run1_report/report.html and pictures
@@ -42,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     bag = args.bag.resolve()
     if args.html and not args.html.absolute().parent.is_dir():
         raise ValueError(f"--html {args.html}: there is no directory {args.html.parent}")
-    limits = position_limits(args.robot) if args.robot else _recorded_limits(args.bag)
+    limits = position_limits(args.robot) if args.robot else None
     name = bag.stem if bag.is_file() else bag.name
     out = args.out or bag.with_name(f"{name}_report")
     write_report(args.bag, out, limits, args.html)
@@ -53,25 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
 def position_limits(robot: str) -> dict[str, tuple[float, float]]:
     """Return joint -> position limits, rad or m, of a robot contract (a name or a file)."""
-    return _limits(load_contract(robot_path(robot)))
+    from groot_ros.evaluation.report import joint_limits
 
-
-def _recorded_limits(bag: Path) -> dict[str, tuple[float, float]]:
-    """Return the limits of the robot contract in the bag; none if there is no usable one."""
-    from groot_ros.bags.episode import read_episode
-
-    if not bag.exists():
-        raise ValueError(f"{bag} does not exist: give the directory of a bag")
-    info = read_episode(bag)
-    if not info.contract:
-        return {}
-    try:
-        return _limits(info.robot_contract())
-    except (ContractError, OSError) as error:
-        print(f"joint limits are not drawn: {error}", file=sys.stderr)
-        return {}
-
-
-def _limits(contract: RobotContract) -> dict[str, tuple[float, float]]:
-    joints = contract.joints
-    return {name: (joint.limits.lower, joint.limits.upper) for name, joint in joints.items()}
+    return joint_limits(load_contract(robot_path(robot)))

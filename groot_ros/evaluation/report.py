@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from groot_ros.bags.episode import read_episode
+from groot_ros.bags.episode import EpisodeInfo, read_episode
 from groot_ros.evaluation.camera_frames import FramesAt, Thumbnails, read_frames
 from groot_ros.evaluation.pictures import animation, contact_sheet, joint_curves
 from groot_ros.evaluation.run_log import read_run
@@ -15,6 +15,7 @@ from groot_ros.evaluation.run_metrics import RunMetrics, chunk_span, run_metrics
 from groot_ros.evaluation.run_page import run_page
 from groot_ros.evaluation.run_records import RunLog
 from groot_ros.evaluation.run_tables import describe, run_tables
+from groot_ros.robot import ContractError, RobotContract
 
 _SHEET_COLUMNS = 6
 _ANIMATION_FPS = 8.0
@@ -36,7 +37,8 @@ def write_report(
     Args:
         bag: directory of the bag, or an .mcap file.
         out: directory of the report; its FILES are replaced.
-        limits: joint -> position limits to draw, rad or m.
+        limits: joint -> position limits to draw, rad or m; by default those of the robot contract
+            in the bag, if it has one.
         page: file of the HTML page; by default PAGE in `out`.
 
     Returns:
@@ -49,6 +51,7 @@ def write_report(
     """
     log = read_run(bag)
     info = read_episode(bag)
+    limits = _recorded_limits(info, log) if limits is None else limits
     metrics = run_metrics(log)
     tables = run_tables(log, metrics)
     out.mkdir(parents=True, exist_ok=True)
@@ -64,7 +67,7 @@ def write_report(
     log.repairs += [f"{topic}: an image cannot be shown: {why}." for topic, why in rejected.items()]
     for repair in log.repairs:
         print(repair, file=sys.stderr)
-    html = run_page(bag.resolve(), log, metrics, tables, thumbnails, info, limits or {})
+    html = run_page(bag.resolve(), log, metrics, tables, thumbnails, info, limits)
     html.write(page or out / PAGE)
     if sheet.shown:
         contact_sheet(sheet.shown, sheet.times, log, out / "cameras.png")
@@ -82,6 +85,24 @@ def write_report(
 def written_files(out: Path) -> list[str]:
     """Return the names of a report's files, for its user."""
     return [name for name in FILES if (out / name).is_file()]
+
+
+def joint_limits(contract: RobotContract) -> dict[str, tuple[float, float]]:
+    """Return joint -> position limits, rad or m."""
+    joints = contract.joints
+    return {name: (joint.limits.lower, joint.limits.upper) for name, joint in joints.items()}
+
+
+def _recorded_limits(info: EpisodeInfo, log: RunLog) -> dict[str, tuple[float, float]]:
+    """Return the limits of the contract in the bag; none if there is no usable one."""
+    if not info.contract:
+        return {}
+    try:
+        return joint_limits(info.robot_contract())
+    # For example, a URDF that the contract names is not on this machine.
+    except (ContractError, OSError) as error:
+        log.repairs.append(f"Joint limits are not drawn: {error}")
+        return {}
 
 
 def _caption(log: RunLog, time: float) -> tuple[str, str]:

@@ -58,15 +58,17 @@ def read_run(bag: Path) -> RunLog:
             raise BagError(f"bag {bag} has no messages")
         log = RunLog(reader.start_time, ns_to_s(reader.duration))
         collector = _Collector(log)
-        read = [c for c in reader.connections if collector.reads(c)]
-        total = sum(c.msgcount for c in read)
         for connection in reader.connections:
             collector.add_topic(connection)
-        if read:
-            messages = reader.messages(connections=read)
+        # Other topics are read too, so that damage does not stay unnoticed; images are too large.
+        others = [c for c in reader.connections if c.msgtype not in CAMERA_TYPES]
+        if others:
+            messages = reader.messages(connections=others)
+            total = sum(c.msgcount for c in others)
             for connection, received_ns, raw in tracked(messages, "reading the bag", total):
-                message = decode(types, raw, connection.msgtype)
-                collector.add_message(connection, message, ns_to_s(received_ns - log.start_ns))
+                if collector.reads(connection):
+                    message = decode(types, raw, connection.msgtype)
+                    collector.add_message(connection, message, ns_to_s(received_ns - log.start_ns))
     collector.finish()
     return log
 
@@ -251,17 +253,21 @@ def _joint_series(
     topic: str, joints: dict[str, list[tuple[float, float, float]]]
 ) -> tuple[dict[str, NDArray[np.float64]], list[str]]:
     """Return joint -> (time, position) with ascending times, and what had to be repaired."""
+    if not joints:
+        return {}, []
     tables = {joint: np.array(rows) for joint, rows in joints.items()}
-    late = sum(int(np.sum(np.abs(t[:, 0] - t[:, 1]) > _OTHER_CLOCK)) for t in tables.values())
+    stamps, receptions = np.concatenate([table[:, :2] for table in tables.values()]).T
+    unset = len(stamps) > 1 and np.ptp(stamps) == 0.0 and np.ptp(receptions) > 0.0
+    unusable = unset or bool(np.any(np.abs(stamps - receptions) > _OTHER_CLOCK))
     repairs = []
-    if late:
+    if unusable:
         repairs.append(
             f"{topic} has stamps that are not set, or of another clock than the bag: its positions "
             "are shown at their reception."
         )
     series, disordered, repeated = {}, 0, 0
     for joint, table in tables.items():
-        times = table[:, 1 if late else 0]
+        times = table[:, 1 if unusable else 0]
         disordered += int(np.sum(np.diff(times) < 0))
         order = np.argsort(times, kind="stable")
         times, positions = times[order], table[order, 2]

@@ -156,7 +156,7 @@ def thinned(curve: NDArray[np.float64], most: int) -> NDArray[np.float64]:
 def status_spans(log: RunLog) -> list[tuple[float, float, ExecutorStatus, str, str]]:
     """Return (begin, end, status, reason code, reason) of the executor, until each change."""
     spans: list[tuple[float, float, ExecutorStatus, str, str]] = []
-    ends = [*(report.time for report in log.reports[1:]), log.duration]
+    ends = [*(report.time for report in log.reports), log.duration][1:]
     for report, end in zip(log.reports, ends, strict=True):
         state = (report.status, report.reason_code)
         if spans and spans[-1][2:4] == state:

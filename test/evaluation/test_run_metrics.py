@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from groot_ros.core import ExecutorStatus as Status
-from groot_ros.evaluation.run_records import Chunk, ExecutorReport, RunLog, Timeline, Trajectory
 from groot_ros.evaluation.run_metrics import (
     commanded_curves,
     run_metrics,
@@ -13,6 +12,7 @@ from groot_ros.evaluation.run_metrics import (
     splices,
     without_chunk,
 )
+from groot_ros.evaluation.run_records import Chunk, ExecutorReport, RunLog, Timeline, Trajectory
 
 
 def log_with(statuses: list[tuple[float, Status]], duration: float = 10.0) -> RunLog:
