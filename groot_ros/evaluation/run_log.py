@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rosbags.interfaces import Connection
 
 from groot_ros.bags import BagError
+from groot_ros.bags.clock import require_steady_clock
 from groot_ros.bags.reader import decode, open_bag, require_version
 from groot_ros.core import (
     COMMITTED_JOINT_STATES,
@@ -49,13 +50,15 @@ def read_run(bag: Path) -> RunLog:
     """Read everything but the images.
 
     Raises:
-        BagError: there is no readable bag, it has no messages, or messages of another version.
+        BagError: there is no readable bag, it has no messages, or messages of another version, or
+            its clock was reset.
 
     """
     with open_bag(bag) as (reader, types):
         require_version(bag, reader, types)
         if not reader.message_count:
             raise BagError(f"bag {bag} has no messages")
+        require_steady_clock(bag)
         log = RunLog(reader.start_time, ns_to_s(reader.duration))
         collector = _Collector(log)
         for connection in reader.connections:
