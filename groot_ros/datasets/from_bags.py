@@ -31,10 +31,10 @@ from groot_ros.datasets.features import (
     to_table,
 )
 from groot_ros.datasets.rows import (
+    COMMANDS,
     EpisodeRows,
     RowSettings,
     action_widths,
-    measured_joints,
     runs_of_rows,
 )
 from groot_ros.datasets.statistics import ImageStatistics, sampled_rows
@@ -197,9 +197,9 @@ def _open(bag: Path, settings: ConversionSettings) -> RobotBag:
         contract = read_episode(bag).robot_contract()
     else:
         contract = load_contract(settings.robot)
-    joints = set(measured_joints(contract, settings.rows))
-    sources = [source.topic for source in contract.sources if joints.intersection(source.joints)]
-    return RobotBag(bag, contract, sources=sources, leader=settings.leader)
+    # Sources of other joints need not be in the bag.
+    groups = list(contract.state_groups) if settings.rows.action == COMMANDS else None
+    return RobotBag(bag, contract, groups=groups, leader=settings.leader)
 
 
 def _contract_text(bag: RobotBag, settings: ConversionSettings) -> str:

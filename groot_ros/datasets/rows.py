@@ -142,7 +142,7 @@ def _grid(bag: RobotBag, settings: RowSettings) -> NDArray[np.int64]:
             raise DatasetError(f"camera '{view}' has no images")
         first[f"camera '{view}'"] = int(stream.stamps_ns[0])
         last[f"camera '{view}'"] = int(stream.stamps_ns[-1])
-    for joint in measured_joints(bag.contract, settings):
+    for joint in _measured_joints(bag.contract, settings):
         if joint not in bag.joints.stamps_ns:
             raise DatasetError(f"joint '{joint}' has no measured positions")
         stamps = bag.joints.stamps_ns[joint]
@@ -191,7 +191,7 @@ class _Grid:
         self._bag = bag
         self._settings = settings
         self._times = times
-        joints = measured_joints(bag.contract, settings)
+        joints = _measured_joints(bag.contract, settings)
         self._images = {v: np.full(len(times), -1, dtype=np.int64) for v in bag.images}
         self._positions = {j: np.full(len(times), np.nan) for j in joints}
         #: Why a row cannot be used; empty for those that can.
@@ -203,6 +203,7 @@ class _Grid:
                 self._images[view][row] = index
             for joint, position in choice.positions.items():
                 self._positions[joint][row] = position
+        self._extend_gaps()
         self._action = self._actions()
         missing = "there is no command" if settings.action == COMMANDS else _NO_NEXT_STATE
         for row in np.flatnonzero(np.isnan(self._action).any(axis=1)).tolist():
@@ -255,6 +256,13 @@ class _Grid:
             self._interventions()[own],
         )
 
+    def _extend_gaps(self) -> None:
+        """Count rows that repeat an image because of the gap that follows them as part of it."""
+        for row in range(len(self._times) - 2, 0, -1):
+            repeats = any(own[row] == own[row - 1] for own in self._images.values())
+            if not self._reasons[row] and self._reasons[row + 1] and repeats:
+                self._reasons[row] = self._reasons[row + 1]
+
     def _actions(self) -> Floats:
         contract = self._bag.contract
         from_state = self._settings.action == FROM_STATE
@@ -286,7 +294,7 @@ class _Grid:
         return human[which + 1]
 
 
-def measured_joints(contract: RobotContract, settings: RowSettings) -> tuple[str, ...]:
+def _measured_joints(contract: RobotContract, settings: RowSettings) -> tuple[str, ...]:
     """Return the joints whose measured positions are needed."""
     joints = [joint for own in contract.state_groups.values() for joint in own]
     if settings.action == FROM_STATE:
