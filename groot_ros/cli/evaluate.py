@@ -57,7 +57,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     description = "Judge policies on recordings: errors, baselines, comparison, regression test."
     parser = add_command(subparsers, "evaluate", description, _EXAMPLES)
     add = parser.add_argument
-    add("recordings", nargs="+", type=Path, metavar="BAG", help="bags")
+    add("recordings", nargs="+", type=Path, metavar="BAG|DATASET", help="bags, LeRobot data sets")
     add(
         "--checkpoint",
         action="append",
@@ -160,7 +160,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--jobs must be at least 1, not {args.jobs}")
     for path in args.recordings:
         if not path.exists():
-            raise ValueError(f"{path}: no such bag")
+            raise ValueError(f"{path}: no such bag or data set")
     if args.json is not None:
         require_writable(args.json, "--json")
     if args.golden is not None and not args.golden.is_file():
@@ -177,20 +177,21 @@ def _evaluate(
     from groot_ros.bags.parallel import map_episodes
     from groot_ros.evaluation.offline import EvaluationJob, evaluate_episode, threads_per_job
 
-    names = _names(args.recordings)
+    episodes = _episodes(args.recordings)
+    names = [name for name, *_ in episodes]
     jobs = args.jobs or (1 if len(names) == 1 else None)
     found: dict[str, list[EpisodeEvaluation]] = {}
     failed: dict[str, str] = {}
     for label, config in _policies(args).items():
         config = replace(config, torch_threads=threads_per_job(config, jobs or len(names)))
         own = [
-            EvaluationJob(name, path.absolute(), config, settings, config.robot, jobs == 1)
-            for name, path in names.items()
+            EvaluationJob(name, path.absolute(), config, settings, config.robot, number, jobs == 1)
+            for name, path, number in episodes
         ]
         results = map_episodes(
             evaluate_episode,
             own,
-            names=list(names),
+            names=names,
             label=label,
             jobs=jobs,
             dask=args.dask,
@@ -223,7 +224,8 @@ def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
 def _recorded_embodiment(recordings: Sequence[Path]) -> str:
     from groot_ros.bags.episode import read_episode
 
-    found = {read_episode(path).embodiment for path in recordings} - {""}
+    bags = [path for path in recordings if not _is_dataset(path)]
+    found = {read_episode(path).embodiment for path in bags} - {""}
     if len(found) != 1:
         raise ValueError(
             "--embodiment is needed: the recordings name "
@@ -238,6 +240,26 @@ def _names(recordings: Sequence[Path]) -> dict[str, Path]:
     if len(set(resolved)) < len(resolved):
         raise ValueError("a recording is given twice")
     return dict(zip(_short_names(resolved), recordings, strict=True))
+
+
+def _episodes(recordings: Sequence[Path]) -> list[tuple[str, Path, int | None]]:
+    """Return (name, path, number in the data set or None) of all episodes."""
+    found: list[tuple[str, Path, int | None]] = []
+    for name, path in _names(recordings).items():
+        if not _is_dataset(path):
+            found.append((name, path, None))
+            continue
+        from groot_ros.datasets.reader import Dataset
+
+        episodes = Dataset(path).episodes
+        found += [(f"{name}/{each.number}", path, at) for at, each in enumerate(episodes)]
+    if not found:
+        raise ValueError("the data set has no episode")
+    return found
+
+
+def _is_dataset(path: Path) -> bool:
+    return (path / "meta" / "info.json").is_file()
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
