@@ -67,7 +67,7 @@ def run_page(
         limits: joint -> position limits, rad or m.
 
     """
-    page = Page(f"Run {bag.name}", " · ".join(_description(bag, log, info)))
+    page = Page(f"Run {bag.parent.name}/{bag.name}", " · ".join(_description(bag, log, info)))
     _add_facts(page, log, metrics, info)
     page.notes += _missing(log)
     page.notes += log.repairs

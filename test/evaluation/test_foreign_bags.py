@@ -52,7 +52,8 @@ def test_the_report_of_a_compressed_sqlite_bag_is_written(tmp_path, capsys) -> N
         tmp_path / "bag", plugin=StoragePlugin.SQLITE3, compression=CompressionMode.FILE
     )
     assert main(["report", str(bag), "--out", str(tmp_path / "report")]) == 0
-    assert "<h1>Run bag</h1>" in (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    page = (tmp_path / "report" / "report.html").read_text(encoding="utf-8")
+    assert f"<h1>Run {tmp_path.name}/bag</h1>" in page
 
 
 @pytest.mark.parametrize("plugin", list(StoragePlugin), ids=lambda plugin: plugin.name)

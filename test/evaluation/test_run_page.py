@@ -269,7 +269,7 @@ def test_in_a_browser_all_rows_share_the_time_axis_and_the_images_follow(
     bag = bag_of(run_messages())
     page_of(bag)
     browser.open(bag.with_name("bag_report") / "report.html")
-    assert browser.run("return document.title") == f"Run {bag.name}"
+    assert browser.run("return document.title") == f"Run {bag.parent.name}/bag"
     # Every row is on the x axis of the figure, so zooming one zooms all.
     axes = "return [...new Set(document.getElementById('run').data.map((t) => t.xaxis))]"
     assert browser.run(axes) == ["x"]
