@@ -79,7 +79,7 @@ def run_page(
         text=_HELP,
     )
     blocks = Markup("").join(table_block(t.header, t.rows, t.caption) for t in tables)
-    page.add_section("Figures", Markup('<div class="tables">{}</div>').format(blocks))
+    page.add_section("Tables", Markup('<div class="tables">{}</div>').format(blocks))
     return page
 
 
