@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a bag says about its recording: robot, instruction, checkpoint, outcome, versions.
 
-It is one JSON text. `metadata.yaml` has it as the entry EPISODE_KEY of `custom_data`, where
-`ros2 bag record --custom-data` can write it too. The MCAP file has it as a metadata record of that
-name, written before the first message, so that the bag of a recorder that was killed has it as well.
+It is one JSON text. The MCAP file has it as a metadata record with the name EPISODE_KEY. That is
+also written before the first message, for the case that the recorder is killed. `metadata.yaml` has
+it as the entry EPISODE_KEY of `custom_data`, which `ros2 bag record --custom-data` writes as well.
 """
 
 import json
@@ -16,12 +16,9 @@ from enum import Enum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 import yaml
-from mcap.exceptions import McapError
-from mcap.reader import make_reader
-from mcap.records import Chunk, Metadata
-from mcap.stream_reader import StreamReader
 
 from groot_ros import __version__
 from groot_ros.bags import BagError
@@ -102,21 +99,27 @@ class EpisodeInfo:
         return parse_contract(yaml.safe_load(self.contract), where, folder)
 
     def to_json(self) -> str:
-        """Return the text that bags contain."""
-        text = json.dumps({**asdict(self), "outcome": self.outcome.value}, sort_keys=True)
-        # `ros2 bag record --custom-data` cuts a value at "=".
-        return text.replace("=", "\\u003d")
+        """Return the text of the metadata record."""
+        return json.dumps({**asdict(self), "outcome": self.outcome.value}, sort_keys=True)
+
+    def to_custom_data(self) -> str:
+        """Return the text of the entry in metadata.yaml: percent-encoded, on one line.
+
+        `ros2 bag record --custom-data` cuts a value at "=", and ruamel.yaml, with which `rosbags`
+        writes the file, breaks long texts with escapes in places where they cannot be read back.
+        """
+        return quote(self.to_json(), safe="{}[]():,/")
 
     @classmethod
     def from_json(cls, text: str) -> "EpisodeInfo":
-        """Parse the text of a bag; keys of later versions are ignored.
+        """Parse a text of `to_json` or `to_custom_data`; keys of later versions are ignored.
 
         Raises:
             BagError: the text is not of this form.
 
         """
         try:
-            values = json.loads(text)
+            values = json.loads(text if text.startswith('{"') else unquote(text))
             if not isinstance(values, dict):
                 raise TypeError("it is not an object")
             known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
@@ -204,6 +207,12 @@ def _in_metadata_yaml(file: Path) -> str | None:
 
 def _in_mcap(file: Path) -> str | None:
     """Return the text of the last record, or of the one at the start of an unfinished file."""
+    # Imported here: launch files run without these packages, and read bags with a metadata.yaml.
+    from mcap.exceptions import McapError
+    from mcap.reader import make_reader
+    from mcap.records import Chunk, Metadata
+    from mcap.stream_reader import StreamReader
+
     with file.open("rb") as opened:
         try:
             records = [m for m in make_reader(opened).iter_metadata() if m.name == EPISODE_KEY]

@@ -37,6 +37,7 @@ from groot_ros.core import (
     NS_PER_S,
     ActionChunk,
     CommittedTimeline,
+    ControlSource,
     MalformedError,
     ns_to_s,
     time_to_ns,
@@ -113,6 +114,8 @@ class RobotBag:
         leader: positions of the leader arm; None without one.
         commands: commands in force.
         instructions: (ns, text) of each change of the instruction that was followed.
+        interventions: (ns, whether a human commands the robot) of each change that an executor
+            reported.
         chunks, timelines: those of policy and executor; timelines with their reception in ns.
         repairs: what was left out of the streams, one line each.
 
@@ -168,6 +171,7 @@ class RobotBag:
         self.leader: JointSamples | None = None
         self.commands = Commands({}, None, {})
         self.instructions: Sequence[tuple[int, str]] = ()
+        self.interventions: Sequence[tuple[int, bool]] = ()
         self.chunks: Sequence[RecordedChunk] = ()
         self.timelines: Sequence[tuple[int, CommittedTimeline]] = ()
         self.repairs: Sequence[str] = ()
@@ -197,7 +201,7 @@ class RobotBag:
             collector = _Collector(self, types)
             kinds = self._kinds(reader)
             self.instructions, self.chunks = collector.instructions, collector.chunks
-            self.timelines = collector.timelines
+            self.timelines, self.interventions = collector.timelines, collector.interventions
             chosen = [c for c in reader.connections if c.topic in kinds]
             for connection, received_ns, raw in reader.messages(connections=chosen):
                 kind, name = kinds[connection.topic]
@@ -367,6 +371,7 @@ class _Collector:
         self.leader = _JointCollector(bag)
         self.commands = CommandCollector(bag.contract)
         self.instructions: list[tuple[int, str]] = []
+        self.interventions: list[tuple[int, bool]] = []
         self.chunks: list[RecordedChunk] = []
         self.timelines: list[tuple[int, CommittedTimeline]] = []
         self._active = False
@@ -411,6 +416,9 @@ class _Collector:
                     self.commands.add_timeline(timeline, received_ns)
                 case "executor_state":
                     self.commands.shadow |= bool(message.shadow)
+                    human = message.control_source == ControlSource.HUMAN
+                    if not self.interventions or self.interventions[-1][1] != human:
+                        self.interventions.append((received_ns, human))
                 case "active_instruction":
                     # What is followed counts, not what was asked for.
                     if not self._active:

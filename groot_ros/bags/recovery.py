@@ -170,8 +170,8 @@ def _parsed(opcode: int, body: bytes) -> list[McapRecord]:
 def _records(data: mmap.mmap, damage: Damage) -> Iterator[tuple[int, int, bytes]]:
     """Iterate over (position, opcode, body) of schemas, channels, messages, compressed chunks.
 
-    The records of an uncompressed chunk have the same form as outside of it. Only the header of such
-    a chunk is skipped, so an incomplete one is read as far as it goes.
+    The records of an uncompressed chunk have the same form as outside of it. Only its header is
+    skipped, so an incomplete chunk is read as far as it goes.
     """
     at = len(MCAP0_MAGIC)
     while len(data) - at >= _HEAD.size:

@@ -241,7 +241,7 @@ class BagWriter:
         try:
             if self.episode is not None:
                 self._storage.add_metadata(EPISODE_KEY, metadata_record(self.episode))
-                self._writer.set_custom_data(EPISODE_KEY, self.episode.to_json())
+                self._writer.set_custom_data(EPISODE_KEY, self.episode.to_custom_data())
             self._writer.close()
         except OSError as error:
             raise self._abort(error) from error

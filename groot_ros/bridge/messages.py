@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion between records (`core`) and messages; malformed messages raise MalformedError."""
 
+import importlib
 from array import array
 from collections.abc import Mapping
 
@@ -25,6 +26,20 @@ from groot_ros.msg import InputStamp, RejectionCount, StageDuration
 def ns_to_time(nanoseconds: int) -> Time:
     """Convert integer nanoseconds to a stamp."""
     return Time(sec=int(nanoseconds // NS_PER_S), nanosec=int(nanoseconds % NS_PER_S))
+
+
+def message_class(type_name: str) -> type:
+    """Return the class of a message type "package/msg/Name".
+
+    Raises:
+        ValueError: it is not installed.
+
+    """
+    package, _, name = type_name.partition("/msg/")
+    try:
+        return getattr(importlib.import_module(f"{package}.msg"), name)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"{type_name} is not installed: source its workspace") from error
 
 
 def chunk_to_msg(chunk: ActionChunk) -> ActionChunkMsg:

@@ -72,10 +72,13 @@ LAYERS = {
         {"core", "layers", "runtime", "policy"} | _FAMILIES,
     ),
     "bags": _layer("record and read bags", {"core", "robot", "vision"}),
+    "datasets": _layer(
+        "LeRobot data sets, from and to bags", {"core", "robot", "vision", "bags", "observation"}
+    ),
     "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
-        {"core", "vision", "robot", "observation", "control.rtc", "policy", "bags"},
+        {"core", "vision", "robot", "observation", "control.rtc", "policy", "bags", "datasets"},
     ),
     "training": _layer(
         "demonstrations, the demo checkpoint", {"core", "robot", "policy", "sim"} | _FAMILIES
@@ -103,6 +106,7 @@ WITHOUT_TORCH = {
     "checks",
     "bridge",
     "bags",
+    "datasets",
     "bringup",
     "cli",
 }
