@@ -31,7 +31,7 @@ _MAX_BYTES = 12_000_000
 
 
 class FrameConsumer(Protocol):
-    """What `read_frames` passes images to."""
+    """Object that `read_frames` passes images to."""
 
     times: NDArray[np.float64]
 

@@ -41,7 +41,7 @@ _MISSING = {
 }
 _HELP = (
     "Drag to zoom, double-click to see the whole run. The images at the top are those at the "
-    "cursor. Thin blue lines: splices, where they are few enough to be told apart; dashed lines: "
+    "cursor. Thin blue lines: splices, where there is space for them; dashed lines: "
     "changes of the instruction."
 )
 

@@ -5,6 +5,7 @@ import json
 import math
 from array import array
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from std_msgs.msg import Header, String
 from support.browser import Browser, missing_browser, open_browser
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
+from groot_ros.bags.episode import Outcome, describe_recording
 from groot_ros.cli.main import main
+from groot_ros.core.share import robot_path
 from groot_ros.evaluation.run_log import read_run
 from groot_ros.msg import (
     ActionChunk,
@@ -28,7 +31,7 @@ from groot_ros.msg import (
     StageDuration,
 )
 
-Send = Callable[[list], Path]
+Send = Callable[..., Path]
 JOINTS = ["pan", "lift"]
 HOSTILE = '</script><script>document.title = "x"</script><b>bold</b>'
 
@@ -234,6 +237,29 @@ def test_trajectories_are_the_commands_of_a_bag_without_an_executor(bag_of: Send
     page = page_of(bag_of(sent))
     assert '"name":"commanded"' in page
     assert '"name":"committed"' not in page
+
+
+def test_outcome_robot_and_limits_are_those_in_the_bag(bag_of: Send, capsys) -> None:
+    # The upper limit of shoulder_pan is 1.92 rad.
+    sent = [
+        (
+            "/joint_states",
+            t,
+            JointState(header=header(t), name=["shoulder_pan"], position=[t * 1.9]),
+        )
+        for t in (0.0, 1.0)
+    ]
+    info = replace(describe_recording(robot_path("so101")), outcome=Outcome.FAILURE)
+    page = page_of(bag_of(sent, info))
+    assert "robot so101" in page
+    assert '<div class="fact warn"><dt>outcome</dt><dd>failure</dd></div>' in page
+    assert page.count('"name":"limit"') == 1
+
+
+def test_a_contract_in_the_bag_that_cannot_be_read_is_a_note(bag_of: Send, capsys) -> None:
+    info = replace(describe_recording(robot_path("so101")), contract="robot: so101")
+    page = page_of(bag_of([("/joint_states", 1.0, joint_state(1.0, 0.0))], info))
+    assert "Joint limits are not drawn: " in notes_of(page)
 
 
 def test_a_bag_whose_clock_was_reset_is_refused(bag_of: Send, capsys) -> None:
