@@ -31,7 +31,7 @@ _MAX_BYTES = 12_000_000
 
 
 class FrameConsumer(Protocol):
-    """What `read_frames` passes images to."""
+    """Object that `read_frames` passes images to."""
 
     times: NDArray[np.float64]
 
@@ -73,6 +73,7 @@ class Thumbnails:
     Args:
         duration: of the run, s.
         cameras: number of cameras that share the space.
+        max_bytes: size of all thumbnails in the page, at most.
 
     Attributes:
         shown: topic -> (time, JPEG as an address) in the order of their times.
@@ -80,12 +81,13 @@ class Thumbnails:
 
     """
 
-    def __init__(self, duration: float, cameras: int) -> None:
+    def __init__(self, duration: float, cameras: int, max_bytes: int = _MAX_BYTES) -> None:
         most = _MAX_THUMBNAILS // max(cameras, 1)
         count = int(min(max(duration * _THUMBNAILS_PER_SECOND, 1), most))
         self.times = np.linspace(0.0, duration, count, endpoint=False)
         self.shown: dict[str, list[tuple[float, str]]] = {}
         self.aspects: dict[str, float] = {}
+        self._max_bytes = max_bytes
         self._next: dict[str, int] = {}
 
     def take(self, topic: str, time: float, rgb: NDArray[np.uint8]) -> None:
@@ -102,7 +104,7 @@ class Thumbnails:
     def _limit(self) -> None:
         """Leave out every second thumbnail while all of them are too large."""
         total = sum(len(uri) for own in self.shown.values() for _, uri in own)
-        if total > _MAX_BYTES:
+        if total > self._max_bytes:
             self.shown = {topic: own[::2] for topic, own in self.shown.items()}
 
 

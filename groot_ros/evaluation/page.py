@@ -3,7 +3,7 @@
 
 A page has a title, facts (key figures at the top), notes (what is missing or was repaired) and
 sections. The blocks of a section are made with `table_block`, `figure_block`, `picture_block`,
-`data_block` and `asset_block`. Text is escaped, wherever it comes from. Plotly's script is part of
+`data_block` and `asset_block`. All text is escaped. Plotly's script is part of
 the file, and the content security policy of the page forbids the browser to load anything else.
 """
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Report of a recorded run: a table on the terminal, an HTML page, and pictures."""
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
@@ -54,9 +56,6 @@ def write_report(
     limits = _recorded_limits(info, log) if limits is None else limits
     metrics = run_metrics(log)
     tables = run_tables(log, metrics)
-    out.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        (out / name).unlink(missing_ok=True)
     begin, end = chunk_span(log)
     # The end of each of six equal parts of the run shows best what the arm was doing.
     sheet = FramesAt(np.linspace(begin, end, _SHEET_COLUMNS + 1)[1:])
@@ -67,18 +66,27 @@ def write_report(
     log.repairs += [f"{topic}: an image cannot be shown: {why}." for topic, why in rejected.items()]
     for repair in log.repairs:
         print(repair, file=sys.stderr)
-    html = run_page(bag.resolve(), log, metrics, tables, thumbnails, info, limits)
-    html.write(page or out / PAGE)
-    if sheet.shown:
-        contact_sheet(sheet.shown, sheet.times, log, out / "cameras.png")
-    for frames in animated.shown.values():
-        captions = [_caption(log, time) for time in instants[: len(frames)]]
-        animation(frames, captions, _ANIMATION_FPS, out / "run.webp")
-    if log.joints:
-        joint_curves(log, out / "joints.png", limits)
     text = describe(tables)
+    html = run_page(bag.resolve(), log, metrics, tables, thumbnails, info, limits)
+    out.mkdir(parents=True, exist_ok=True)
+    # An earlier report is replaced as a whole, and only by a complete one.
+    with TemporaryDirectory(prefix=".report_", dir=out) as temporary:
+        part = Path(temporary)
+        html.write(page or part / PAGE)
+        if sheet.shown:
+            contact_sheet(sheet.shown, sheet.times, log, part / "cameras.png")
+        for frames in animated.shown.values():
+            captions = [_caption(log, time) for time in instants[: len(frames)]]
+            animation(frames, captions, _ANIMATION_FPS, part / "run.webp")
+        if log.joints:
+            joint_curves(log, part / "joints.png", limits)
+        (part / "table.txt").write_text(text + "\n", encoding="utf-8")
+        for name in FILES:
+            if (part / name).is_file():
+                os.replace(part / name, out / name)
+            else:
+                (out / name).unlink(missing_ok=True)
     print(text)
-    (out / "table.txt").write_text(text + "\n", encoding="utf-8")
     return metrics
 
 

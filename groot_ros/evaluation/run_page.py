@@ -41,7 +41,7 @@ _MISSING = {
 }
 _HELP = (
     "Drag to zoom, double-click to see the whole run. The images at the top are those at the "
-    "cursor. Thin blue lines: splices, where they are few enough to be told apart; dashed lines: "
+    "cursor. Thin blue lines: splices, where there is space for them; dashed lines: "
     "changes of the instruction."
 )
 
@@ -67,7 +67,7 @@ def run_page(
         limits: joint -> position limits, rad or m.
 
     """
-    page = Page(f"Run {bag.name}", " · ".join(_description(bag, log, info)))
+    page = Page(f"Run {bag.parent.name}/{bag.name}", " · ".join(_description(bag, log, info)))
     _add_facts(page, log, metrics, info)
     page.notes += _missing(log)
     page.notes += log.repairs
@@ -79,7 +79,7 @@ def run_page(
         text=_HELP,
     )
     blocks = Markup("").join(table_block(t.header, t.rows, t.caption) for t in tables)
-    page.add_section("Figures", Markup('<div class="tables">{}</div>').format(blocks))
+    page.add_section("Tables", Markup('<div class="tables">{}</div>').format(blocks))
     return page
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag says about a run, as arrays; `run_log` reads it."""
+"""Records of one run, as arrays; `run_log` reads them from a bag."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

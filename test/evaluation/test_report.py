@@ -127,6 +127,23 @@ def test_files_of_an_earlier_report_are_not_listed(bag_of, tmp_path, capsys) -> 
     assert not (out / "run.webp").exists()
 
 
+def test_an_interrupted_report_leaves_the_earlier_one_as_it_was(
+    bag_of, tmp_path, monkeypatch, capsys
+) -> None:
+    out = tmp_path / "report"
+    bag = bag_of([("/front", t / 10, image("mono8", b"\x4d")) for t in range(9)])
+    assert main(["report", str(bag), "--out", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def interrupt(_frames, _times, _log, path) -> None:
+        path.write_bytes(b"half of a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "contact_sheet", interrupt)
+    assert main(["report", str(bag), "--out", str(out)]) == 130
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_a_recording_that_does_not_exist_is_said_to_be_missing(tmp_path, capsys) -> None:
     assert main(["report", str(tmp_path / "none")]) == 2
     assert f"{tmp_path / 'none'} does not exist" in capsys.readouterr().err
