@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 IN_ENV := . ./env.sh &&
 
-.PHONY: help setup demo test interop check lint bench clean
+.PHONY: help setup demo test interop check lint browser bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -30,6 +30,9 @@ check: setup     ## lint and the tests without ROS nodes, in about a minute
 
 lint: setup      ## ruff and mypy only
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy
+
+browser:         ## install Chromium, without which the tests marked `browser` are skipped
+	@bash scripts/browser.sh
 
 bench: setup     ## all benchmarks, as tables (half an hour, 16 GB of memory)
 	@$(IN_ENV) python -m benchmarks --all

@@ -26,6 +26,7 @@ SLOW = (
     "camera_shift",
     "operator",
     "conversion",
+    "offline_evaluation",
 )
 #: Not part of `--all`: needs a GPU.
 SEPARATE = ("gpu",)

@@ -11,6 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from groot_ros.bags.contents import BagContents, read_contents
 from groot_ros.bags.episode import read_episode
 from groot_ros.bags.reader import (
     MESSAGE_VERSION,
+    decode,
     full_topic,
     open_bag,
     recorded_version,
@@ -79,8 +81,12 @@ class BagInput:
     _types: Typestore
 
     def message(self) -> Any:
-        """Deserialise the message."""
-        return self._types.deserialize_cdr(self._raw, self._msgtype)
+        """Return the deserialised message; the streams and the buffers use the same one."""
+        return self._message
+
+    @cached_property
+    def _message(self) -> Any:
+        return decode(self._types, self._raw, self._msgtype)
 
 
 @dataclass(frozen=True)
@@ -218,7 +224,7 @@ class RobotBag:
                     collector.add_input(item)
                     yield item
                 else:
-                    message = types.deserialize_cdr(raw, connection.msgtype)
+                    message = decode(types, raw, connection.msgtype)
                     collector.add_message(kind, name, message, received_ns)
         self.images = collector.image_streams()
         self.joints = collector.joints.samples(self.contract)
@@ -259,7 +265,7 @@ class RobotBag:
                 index = due[view].pop((received_ns, _header_ns(raw)), None)
                 if index is None:
                     continue
-                message = types.deserialize_cdr(raw, connection.msgtype)
+                message = decode(types, raw, connection.msgtype)
                 yield view, index, self._decode(view, message, received_ns)
 
     def since_start(self, stamp_ns: int) -> float:

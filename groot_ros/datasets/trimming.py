@@ -67,7 +67,7 @@ def _moves(
 
 def episode_problem(rows: EpisodeRows, bag: RobotBag, settings: RowSettings) -> str:
     """Return why rows cannot be an episode, or an empty string."""
-    if len(rows) < settings.horizon:
+    if len(rows) < max(2, settings.horizon):
         return f"it has {len(rows)} rows, fewer than the horizon of {settings.horizon}"
     if settings.trim_idle and not _moving(rows, bag.contract).any():
         return "nothing moves (keep it with --keep-idle)"

@@ -18,6 +18,7 @@ from groot_ros.evaluation.prediction_errors import compared, joint_errors, over_
 from groot_ros.evaluation.predictions import (
     BagRecording,
     EpisodePredictions,
+    Recording,
     Reference,
     predict,
 )
@@ -63,8 +64,9 @@ class EvaluationJob:
 
     Attributes:
         name: of the episode in the report, unique.
-        path: bag.
-        robot: name or file of a robot contract; empty = the contract of the bag.
+        path: bag, or data set.
+        episode: number of the episode in a data set; None for a bag.
+        robot: name or file of a robot contract; empty = the contract in the recording.
         shows_progress: whether to show a bar for the episode.
 
     """
@@ -74,6 +76,7 @@ class EvaluationJob:
     config: PolicyConfig
     settings: EvaluationSettings
     robot: str = ""
+    episode: int | None = None
     shows_progress: bool = False
 
 
@@ -96,31 +99,13 @@ def evaluate_episode(job: EvaluationJob) -> EpisodeEvaluation:
         ValueError: the recording or the checkpoint cannot be used; one line.
 
     """
-    settings, config = job.settings, job.config
     contract = load_contract(robot_path(job.robot)) if job.robot else None
-    bag = RobotBag(
-        job.path,
-        contract,
-        **_needs(config, contract),
-        namespace=settings.namespace,
-        leader=settings.leader,
-    )
-    policy = _policy(config, bag.contract)
-    with _bar(job, bag.contents.duration) as bar:
-        predictions = predict(
-            BagRecording(bag, settings.instruction),
-            policy,
-            name=job.name,
-            seeds=settings.seeds,
-            interval=settings.interval,
-            tolerances=SyncTolerances.of_config(config),
-            reference=settings.reference,
-            on_place=lambda since: bar.update(max(since - bar.n, 0.0)),
-        )
-    if settings.reproduce and bag.chunks:
-        predictions.reproduction = reproduce(bag, policy)
+    if job.episode is not None:
+        policy, predictions = _evaluate_dataset(job, job.episode, contract)
+    else:
+        policy, predictions = _evaluate_bag(job, contract)
     facts = {
-        "checkpoint": str(config.checkpoint),
+        "checkpoint": job.config.checkpoint,
         "checkpoint_hash": policy.checkpoint_hash,
         "embodiment": policy.spec.embodiment,
         "engine": policy.engine.name,
@@ -129,6 +114,57 @@ def evaluate_episode(job: EvaluationJob) -> EpisodeEvaluation:
         "horizon": policy.spec.horizon,
     }
     return EpisodeEvaluation(predictions, facts)
+
+
+def _evaluate_bag(
+    job: EvaluationJob, contract: RobotContract | None
+) -> tuple[Policy, EpisodePredictions]:
+    settings = job.settings
+    bag = RobotBag(
+        job.path,
+        contract,
+        **_needs(job.config, contract),
+        namespace=settings.namespace,
+        leader=settings.leader,
+    )
+    policy = _policy(job.config, bag.contract)
+    recording = BagRecording(bag, settings.instruction)
+    predictions = _predict(job, recording, policy, bag.contents.duration)
+    if settings.reproduce and bag.chunks:
+        predictions.reproduction = reproduce(bag, policy)
+    return policy, predictions
+
+
+def _evaluate_dataset(
+    job: EvaluationJob, number: int, contract: RobotContract | None
+) -> tuple[Policy, EpisodePredictions]:
+    # PyArrow and PyAV are needed for data sets only.
+    from groot_ros.datasets.reader import Dataset
+    from groot_ros.evaluation.dataset_recording import DatasetRecording, dataset_contract
+
+    dataset = Dataset(job.path)
+    contract = contract or dataset_contract(dataset)
+    episode = dataset.episodes[number]
+    recording = DatasetRecording(episode, contract, job.settings.instruction)
+    policy = _policy(job.config, contract)
+    return policy, _predict(job, recording, policy, recording.duration)
+
+
+def _predict(
+    job: EvaluationJob, recording: Recording, policy: Policy, duration: float
+) -> EpisodePredictions:
+    settings = job.settings
+    with _bar(job, duration) as bar:
+        return predict(
+            recording,
+            policy,
+            name=job.name,
+            seeds=settings.seeds,
+            interval=settings.interval,
+            tolerances=SyncTolerances.of_config(job.config),
+            reference=settings.reference,
+            on_place=lambda since: bar.update(max(since - bar.n, 0.0)),
+        )
 
 
 def _needs(config: PolicyConfig, contract: RobotContract | None) -> dict[str, Any]:
