@@ -19,15 +19,25 @@ VIEWS = ("front", "wrist")
 
 
 def write_training_data(
-    folder: Path, episodes: int = 4, length: int = 12, seed: int = 0, labels: bool = False
+    folder: Path, episodes: int = 4, length: int = 12, places: int = 2, labels: bool = False
 ) -> Path:
-    """Write a data set of the SO-101; return its folder."""
-    rng = np.random.default_rng(seed)
+    """Write a data set of the SO-101; return its folder.
+
+    Args:
+        folder: directory to create.
+        episodes: number of episodes.
+        length: rows of an episode.
+        places: number of different places of the square.
+        labels: write the columns label.<view>.
+
+    """
+    rng = np.random.default_rng(0)
+    squares = rng.uniform(0.2, 0.8, (places, 2))
     parts = folder.with_name(f"{folder.name}_parts")
     parts.mkdir(parents=True)
     description = _description(labels)
     files = [
-        _episode(parts / str(number), description, rng, length, labels)
+        _episode(parts / str(number), description, squares[number % places], length, labels)
         for number in range(episodes)
     ]
     folder.mkdir()
@@ -50,10 +60,9 @@ def _description(labels: bool) -> Description:
 
 
 def _episode(
-    folder: Path, description: Description, rng: np.random.Generator, length: int, labels: bool
+    folder: Path, description: Description, place: np.ndarray, length: int, labels: bool
 ) -> EpisodeFiles:
     folder.mkdir()
-    place = rng.uniform(0.2, 0.8, 2)
     target = np.array([60, 40, 20, -30, 50, 80]) * (place[0] - 0.5) * np.ones(6)
     state = np.linspace(np.zeros(6), target, length)
     action = np.concatenate([state[1:], state[-1:]])

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 from support.training_data import write_training_data
 
+from groot_ros.families.gr00t_n1d6.small_checkpoint import initialise
 from groot_ros.families.registry import get_family
 from groot_ros.families.training import Episode
 from groot_ros.layers.dit import DiTConfig
@@ -93,27 +94,38 @@ def changed(base: Path, settings: TrainSettings) -> set[str]:
     return {name for name in before if not torch.equal(before[name], after[name])}
 
 
+@pytest.fixture
+def random_weights(base: Path, tmp_path: Path) -> Path:
+    """Return the checkpoint with weights that train well."""
+    trainer = get_family("gr00t_n1d6").trainer(base, embodiment=TAG, device=torch.device("cpu"))
+    initialise(trainer.model, seed=0)
+    trainer.parameter_groups({})
+    trainer.save(tmp_path / "random")
+    return tmp_path / "random"
+
+
 @pytest.mark.slow
-def test_a_tiny_checkpoint_learns_a_tiny_data_set(settings: TrainSettings) -> None:
+def test_a_tiny_checkpoint_learns_a_tiny_data_set(
+    settings: TrainSettings, random_weights: Path
+) -> None:
     result = train(
         replace(
             settings,
-            checkpoint="small",
-            steps=40,
+            checkpoint=str(random_weights),
+            steps=150,
             batch_size=8,
-            learning_rate=2e-3,
-            relative=("single_arm",),
-            horizon=8,
+            learning_rate=1e-2,
             auxiliary=1.0,
-            ema=0.9,
+            ema=0.95,
         )
     )
     losses = losses_of(settings)
-    assert np.mean(losses[-5:]) < 0.35 * np.mean(losses[:3])
+    assert np.mean(losses[-10:]) < 0.4 * np.mean(losses[:3])
     assert result.finished
     assert result.error is not None
     assert result.error.unit == "rad"
-    assert result.error.mean < 0.06
+    # A held-out episode, of which the training data have a twin.
+    assert result.error.mean < 0.04
     out = Path(settings.out)
     assert (out / "curves.png").stat().st_size > 5000
     assert list((out / "tensorboard").glob("events*"))

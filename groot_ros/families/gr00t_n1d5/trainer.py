@@ -75,9 +75,9 @@ class Trainer(Gr00tTrainer):
 
         Steps after the end of the episode are left out of the actions.
         """
-        length = min(len(values) for values in (*episode.state.values(), *episode.action.values()))
+        end = min(len(values) for values in episode.action.values())
         now = slice(index, index + 1)
-        ahead = slice(index, min(index + self._processor.codec.horizon, length))
+        ahead = slice(index, min(index + self._processor.codec.horizon, end))
         encoded = self._processor.encode_sample(
             {view: episode.images[view][now] for view in self._processor.views},
             {group: values[now] for group, values in episode.state.items()},

@@ -211,13 +211,14 @@ class Trainer(Gr00tTrainer):
         last step; action steps after the end are left out.
         """
         embodiment = self._processor.embodiment
-        length = min(len(values) for values in (*episode.state.values(), *episode.action.values()))
+        length = min(len(values) for values in episode.state.values())
+        end = min(len(values) for values in episode.action.values())
 
         def rows(deltas: Sequence[int]) -> np.ndarray:
             return np.clip(index + np.asarray(deltas), 0, length - 1)
 
         action_rows = index + np.asarray(embodiment.action.delta_indices)
-        known = action_rows[action_rows < length]
+        known = action_rows[action_rows < end]
         sample = Sample(
             {
                 view: episode.images[view][rows(embodiment.video.delta_indices)]
