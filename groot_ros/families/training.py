@@ -50,8 +50,8 @@ class Episode:
 
     Attributes:
         images: view -> uint8 RGB [T, H, W, 3].
-        state, action: group -> [T, D]; there may be more actions than states, such as repetitions of
-            the last one.
+        state: group -> [T, D].
+        action: group -> [T, D]; may be longer than the state, as by repetitions of the last one.
         instruction: text.
         labels: view -> [T, K, 2], (right, down) positions of K things as shares of the image, NaN
             where they are not visible; empty without labels.
