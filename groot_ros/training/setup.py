@@ -28,7 +28,7 @@ _HORIZON = 16
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a run needs besides the network.
+    """Data, base checkpoint and robot of a run.
 
     Attributes:
         family: family of the checkpoint.

@@ -67,6 +67,7 @@ def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
             "infer",
             "inspect",
             "report",
+            "train",
         ),
         *("say", "stop", "hold", "release", "estop", "resume", "reset", "step", "status", "up"),
     }
