@@ -28,7 +28,7 @@ from groot_ros.vision.augmentation import Augmentation
 
 #: Without dropout, so that results do not depend on how a batch is divided.
 DIT = DiTConfig(
-    num_layers=2, num_attention_heads=2, attention_head_dim=8, output_dim=16, dropout=0.0
+    num_layers=4, num_attention_heads=2, attention_head_dim=8, output_dim=16, dropout=0.0
 )
 ROW = 10
 VOCABULARY = "backbone.model.language_model.lm_head.weight"
@@ -199,7 +199,7 @@ def test_merged_lora_computes_the_same_as_the_adapter(
     train(with_lora)
     found = changed(base, settings)
     adapted = {name for name in found if name.startswith("action_head.model.")}
-    assert len(adapted) == 2 * 6
+    assert len(adapted) == 4 * 6
     assert all("transformer_blocks" in name and name.endswith(".weight") for name in adapted)
     out = Path(settings.out)
     family = get_family("gr00t_n1d6")
@@ -219,9 +219,9 @@ def test_merged_lora_computes_the_same_as_the_adapter(
         one, two = (trainer.predict(batch, noise) for trainer in (merged, adapter))
     torch.testing.assert_close(one, two, atol=1e-6, rtol=1e-6)
     # The saved adapter is what peft reads, and gives the same network.
-    assert len(list(lora_layers(adapter.model))) == 12
+    assert len(list(lora_layers(adapter.model))) == 24
     stored = load_file(out / "adapter" / "last" / "adapter_model.safetensors")
-    assert len(stored) == 24
+    assert len(stored) == 48
     assert json.loads((out / "adapter" / "last" / "adapter_config.json").read_text())["r"] == 2
 
 
