@@ -14,8 +14,8 @@ _EXAMPLES = """examples:
   groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach
   groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach \\
       --resume --leg-minutes 40
-  accelerate launch --cpu --num_processes 2 -m groot_ros.cli train --data ~/sets/reach \\
-      --checkpoint small --out ~/runs/reach
+  accelerate launch --multi_gpu --num_processes 4 -m groot_ros.cli train --data ~/sets/pick \\
+      --checkpoint ~/GR00T-N1.6-3B --out ~/runs/pick
 """
 
 

@@ -164,7 +164,8 @@ class _Run:
         opened = prepared.family.open(prepared.base, embodiment=settings.embodiment)
         self.processor: Processor = opened.processor
         folder = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
-        key = f"{prepared.family.name} {layout.image_edge} {_frame_key(prepared)}"
+        # The size that a frame gets stands for the conversion.
+        key = str(self.trainer.prepare_frame(np.zeros((97, 131, 3), np.uint8)).shape)
         store = FrameStore(folder, layout.views, self.trainer.prepare_frame, key)
         with accelerator.main_process_first():
             store.fill([*prepared.trained, *prepared.held_out])
@@ -436,9 +437,3 @@ def _derived(seed: int, step: int, micro: int, accelerator: Accelerator) -> int:
     """Return torch's seed of a micro-batch, for dropout."""
     sequence = np.random.SeedSequence([seed, 5, step, micro, accelerator.process_index])
     return int(sequence.generate_state(1, np.uint64)[0] >> 1)
-
-
-def _frame_key(prepared: Prepared) -> str:
-    """Return what the prepared size of frames depends on."""
-    file = prepared.base / "processor_config.json"
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
