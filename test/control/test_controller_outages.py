@@ -78,12 +78,8 @@ def test_after_a_short_outage_a_command_steps_by_at_most_the_motion_during_it(le
     bench.run(1.5)
     cycles = np.ceil(length / PERIOD) + 1
     assert bench.largest_step(began) <= VELOCITY * PERIOD * (cycles + 1)
-    # With a message that arrives after the reactivation, the arm may move on while it is assumed to
-    # stand: then a tracking error is latched. Anything else runs again.
-    if bench.state.status != ExecutorStatus.RUNNING:
-        assert length <= 0.1 + delay + 2 * PERIOD
-        assert bench.state.reason_code == ReasonCode.TRACKING_ERROR
-        assert bench.state.latched
+    assert bench.state.status == ExecutorStatus.RUNNING
+    assert not bench.state.latched
 
 
 def test_an_outage_too_short_to_be_detected_restarts_the_motion_without_a_latch():
