@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution of one chunk after the other: start, splice, continue, stop, and what is sent of it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -176,7 +177,6 @@ class ChunkExecution:
         self.chunk = chunk
         self.executing = self.motion.changed = True
         self.stopped = self.restart = self.ended_silently = False
-        self._sent_before = None
         return None
 
     def advance(self, now_ns: int, settings: ExecutorConfig) -> bool:
@@ -278,6 +278,7 @@ class ChunkExecution:
         self.outputs.published = None
         self.forget(now_ns)
         self.executing = self.restart = self.motion.changed = False
+        self._sent_before = None
         self._missed.clear()
         self._reports.splices.reset()
 
@@ -291,7 +292,9 @@ class ChunkExecution:
             name: self._joints.columns(self._controllers[name])
             for name in sorted({controller, *self._missed})
         }
-        sent, held = self.outputs.published, self._where_held(settings)
+        held, before = self._where_held(settings), self._sent_before
+        if before is None and self.outputs.published is not None:
+            before = _SentBefore(self.outputs.published, {}, held)
         if self._others_move(standing, now_ns):
             self._let_stand(standing, held)
             self._missed.clear()
@@ -299,8 +302,13 @@ class ChunkExecution:
         else:
             self.drop(now_ns)
             self._held = self._reports.references
-        if sent is not None and ns_to_s(now_ns - self._sent_ns) <= _LONGEST_DELAY:
-            self._sent_before = _SentBefore(sent, standing, held)
+        if before is None or ns_to_s(now_ns - self._sent_ns) > _LONGEST_DELAY:
+            self._sent_before = None
+            return
+        for name, columns in standing.items():
+            before.standing[name] = columns
+            before.held[columns] = held[columns]
+        self._sent_before = before
 
     def follow_sent_before(
         self, controller: str, stamp_ns: int, reference: Mapping[str, float]
@@ -323,14 +331,11 @@ class ChunkExecution:
             self._sent_before = None
             return False
         moved = before.motion.at(motion_ns)[0] - before.held
-        joint = max(
-            (column for column in before.standing[controller]),
-            key=lambda column: abs(moved[column]),
-        )
-        value = reference.get(self._joints.names[joint], before.held[joint])
-        if abs(moved[joint]) < _DISTINCT or abs(value - before.held[joint] - moved[joint]) > (
-            abs(moved[joint]) / 4.0
-        ):
+        joint = max(before.standing[controller], key=lambda column: abs(moved[column]))
+        distance = abs(moved[joint])
+        value = reference.get(self._joints.names[joint], math.nan)
+        follows = abs(value - before.held[joint] - moved[joint]) <= distance / 4.0
+        if distance < _DISTINCT or not follows:
             return False
         del before.standing[controller]
         self.motion.rollback(before.motion)
@@ -358,7 +363,10 @@ class ChunkExecution:
         """Return the positions at which joints are held, [N]: the references, if near them."""
         held = []
         for name, measured, continuous in zip(
-            self._joints.names, self._measured.position.tolist(), self._joints.continuous, strict=True
+            self._joints.names,
+            self._measured.position.tolist(),
+            self._joints.continuous,
+            strict=True,
         ):
             reference = self._reports.references.get(name, measured)
             own = nearest_turn(measured, reference) if continuous else measured
@@ -397,7 +405,7 @@ class ChunkExecution:
             self.executing = False
             raise
         if update.trajectories:
-            self._sent_ns = now_ns
+            self._sent_ns, self._sent_before = now_ns, None
             sent_to = [trajectory.controller for trajectory in update.trajectories]
             self._reports.record_sent(now_ns, before, motion.active, sent_to)
         return update
