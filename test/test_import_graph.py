@@ -80,6 +80,16 @@ def plant(tmp_path):
         ),
         ("policy/a.py", "import groot_ros.families.gr00t_n1d6", "policy may import only"),
         (
+            "families/gr00t_n1d5/a.py",
+            "from groot_ros.families.gr00t_n1d6.config import x",
+            "families do not import each other",
+        ),
+        (
+            "families/gr00t/a.py",
+            "def f():\n    import groot_ros.families.gr00t_n1d6",
+            "families do not import each other",
+        ),
+        (
             "nodes/a.py",
             "from groot_ros.families.gr00t_n1d6 import x",
             "families is imported through family, registry and training only",
@@ -121,6 +131,8 @@ def test_a_planted_violation_is_found(plant, path, source, problem):
         ("core/a.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch"),
         ("robot/a.py", "from groot_ros.vision.encodings import ENCODINGS"),
         ("families/a.py", "import torch\nfrom groot_ros.layers import dit"),
+        ("families/gr00t_n1d5/a.py", "from groot_ros.families.gr00t.weights import x"),
+        ("families/gr00t/a.py", "from groot_ros.families.family import x"),
         ("policy/a.py", "from groot_ros.families.registry import find_family"),
         ("bridge/a.py", "from groot_ros.control.settings import ExecutorConfig"),
         ("bridge/a.py", "import rclpy\nfrom std_msgs.msg import String\nimport groot_ros.msg"),

@@ -5,42 +5,19 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from threading import Lock
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from groot_ros.layers.category_specific import ActionEncoder, time_code
-from groot_ros.layers.dit import Block, DiT, time_projection
+from groot_ros.layers.action_head import FlowHead
+from groot_ros.layers.category_specific import time_code
+from groot_ros.layers.dit import Block, time_projection
 from groot_ros.layers.flow_matching import bucket, step_times
 
 #: Number of tables that are kept in memory.
 _KEPT = 4
-
-
-class FlowConfig(Protocol):
-    """Configuration of an action head, as far as the time is concerned."""
-
-    @property
-    def num_timestep_buckets(self) -> int:
-        """Return the number of time buckets."""
-
-
-class FlowHead(Protocol):
-    """Action head with a diffusion transformer and an action encoder."""
-
-    @property
-    def config(self) -> FlowConfig:
-        """Return the configuration."""
-
-    @property
-    def model(self) -> DiT:
-        """Return the diffusion transformer."""
-
-    @property
-    def action_encoder(self) -> ActionEncoder:
-        """Return the encoder of noisy actions."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of states and actions of one embodiment to the model's columns and back."""
 
-import logging
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.processing import pose
+from groot_ros.processing.group_codec import Array, GroupCodec, Groups
 from groot_ros.processing.modality import (
     ActionConfig,
     ActionFormat,
@@ -20,44 +19,33 @@ from groot_ros.processing.modality import (
 )
 from groot_ros.processing.statistics import MeanStd, MinMax, SinCos, Statistics
 
-Array = NDArray[np.float64]
-Groups = Mapping[str, NDArray[np.floating]]
 POSE_WIDTH = 9
 
-_log = logging.getLogger(__name__)
 _ENDS = ("min", "max")
-#: Half of the float32 maximum, as an offset and a state may be added.
-_LARGEST = float(np.finfo(np.float32).max) / 2
-#: Normalised magnitude above which a state counts as far outside the training data: one whole
-#: range beyond its limits, or 10 sigma from the mean.
-_FAR = {MinMax: 3.0, MeanStd: 10.0}
 
 
-class StateActionCodec:
+class StateActionCodec(GroupCodec):
     """Codec that normalises states and actions and decodes actions as the reference does.
 
-    Attributes:
-        state_widths, action_widths: group -> columns, in the model's order.
-        horizon: steps of an action chunk (`delta_indices` of the action modality).
-
+    The horizon is the number of `delta_indices` of the action modality.
     """
+
+    _state: Mapping[str, MinMax | MeanStd | SinCos]
+    _action: Mapping[str, MinMax | MeanStd]
 
     def __init__(self, config: CodecConfig, embodiment: Embodiment, statistics: Statistics) -> None:
         self._config = config
         self._where = config.where
         self._embodiment = embodiment
-        self._warned: set[str] = set()
-        self.state_widths = {
-            group: statistics.width("state", group) for group in embodiment.state.modality_keys
-        }
-        self.action_widths = {
-            group: statistics.width("action", group) for group in embodiment.action.modality_keys
-        }
         self.horizon = len(embodiment.action.delta_indices)
-        self._state = {group: self._state_scheme(group, statistics) for group in self.state_widths}
-        self._action = {
-            group: self._action_scheme(group, statistics) for group in self.action_widths
-        }
+        states = {g: statistics.width("state", g) for g in embodiment.state.modality_keys}
+        actions = {g: statistics.width("action", g) for g in embodiment.action.modality_keys}
+        super().__init__(
+            {g: (width, self._state_scheme(g, statistics)) for g, width in states.items()},
+            {g: (width, self._action_scheme(g, width, statistics)) for g, width in actions.items()},
+            horizon=self.horizon,
+            padded=(config.max_state_dim, config.max_action_horizon, config.max_action_dim),
+        )
         self._check_columns(statistics.where)
 
     def is_pose(self, group: str) -> bool:
@@ -123,106 +111,6 @@ class StateActionCodec:
         scheme, width = self._state[group], self.state_widths[group]
         at = np.tile(rng.uniform(-1.0, 1.0, (1, width)), (steps, 1))
         return at * np.pi if isinstance(scheme, SinCos) else scheme.denormalise(at)
-
-    def encode_state(self, state: Groups) -> NDArray[np.float32]:
-        """Normalise a state, group -> [T, D], to [T, max_state_dim], zero-padded on the right.
-
-        Values far outside the statistics are logged once per group, and clipped as the reference
-        does.
-
-        Raises:
-            ValueError: a group is missing, has the wrong width or contains a value that is not
-                finite or too large.
-
-        """
-        columns = []
-        for group, scheme in self._state.items():
-            values = self._checked(state, group, self.state_widths[group], "state")
-            scaled = scheme.scale(values)
-            if not isinstance(scheme, SinCos) and group not in self._warned:
-                self._warn_if_far(group, _FAR[type(scheme)], scaled, values)
-            limited = scheme.limit(scaled)
-            _require_float32("state", group, limited, values)
-            columns.append(limited)
-        return _pad(np.concatenate(columns, axis=-1), self._config.max_state_dim)
-
-    def encode_action(
-        self, action: Groups, state: Groups
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Normalise absolute actions and return them with their mask.
-
-        Args:
-            action: group -> [T, D], T at most the horizon.
-            state: group -> [T, D]; the last step is the reference of relative groups.
-
-        Returns:
-            The action and its mask, both [max_action_horizon, max_action_dim]; the mask is 1 on
-            the T steps and the columns in use.
-
-        Raises:
-            ValueError: a group is missing, too long, misshapen or not finite.
-
-        """
-        columns = []
-        for group, scheme in self._action.items():
-            values = self._checked(action, group, self.action_widths[group], "action")
-            if len(values) > self.horizon:
-                raise ValueError(
-                    f"action group '{group}' has {len(values)} steps, the horizon is {self.horizon}"
-                )
-            columns.append(scheme.normalise(self._to_relative(group, values, state)))
-        used = np.concatenate(columns, axis=-1)
-        steps, width = used.shape
-        padded = np.zeros(
-            (self._config.max_action_horizon, self._config.max_action_dim), dtype=np.float32
-        )
-        mask = np.zeros_like(padded)
-        padded[:steps, :width] = used
-        mask[:steps, :width] = 1.0
-        return padded, mask
-
-    def encode_prefix(
-        self, action: Groups, state: Groups
-    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Normalise committed motion that a new chunk continues.
-
-        Nothing is clipped, as the motion may lie outside the statistics.
-
-        Args:
-            action: group -> [K, D] absolute actions; groups may be missing, and columns that are
-                not known are NaN.
-            state: group -> [T, D] of the new chunk; its last step is the reference of relative
-                groups.
-
-        Returns:
-            The values [K, columns in use] and a mask, bool [columns in use], that is False for
-            missing groups and columns; their values are 0.
-
-        Raises:
-            ValueError: groups differ in steps, or one is too long, misshapen or not finite.
-
-        """
-        lengths = {len(values) for values in action.values()}
-        steps = max(lengths, default=0)
-        if len(lengths) > 1:
-            raise ValueError(f"groups of a prefix differ in steps: {sorted(lengths)}")
-        if steps > self.horizon:
-            raise ValueError(f"the prefix has {steps} steps, the horizon is {self.horizon}")
-        columns, known = [], []
-        for group, scheme in self._action.items():
-            width = self.action_widths[group]
-            if group not in action:
-                known.append(np.zeros(width, dtype=bool))
-                columns.append(np.zeros((steps, width)))
-                continue
-            unknown = np.atleast_1d(np.isnan(action[group]).all(axis=0))
-            known.append(~unknown)
-            complete = {group: np.where(unknown, 0.0, action[group])}
-            values = self._checked(complete, group, width, "action")
-            unclipped = replace(scheme, clip=False)
-            scaled = unclipped.normalise(self._to_relative(group, values, state))
-            columns.append(np.where(unknown, 0.0, scaled))
-        return np.concatenate(columns, axis=-1).astype(np.float32), np.concatenate(known)
 
     def decode_action(
         self, action: NDArray[np.floating], state: Groups, frozen_steps: int = 0
@@ -291,7 +179,7 @@ class StateActionCodec:
             self._config.clip_outliers,
         )
 
-    def _action_scheme(self, group: str, statistics: Statistics) -> MinMax | MeanStd:
+    def _action_scheme(self, group: str, width: int, statistics: Statistics) -> MinMax | MeanStd:
         relative = self.reference(group) is not None
         modality = "relative_action" if relative else "action"
         clip = self._config.clip_outliers
@@ -305,14 +193,15 @@ class StateActionCodec:
             bounds = statistics.get(modality, group, low), statistics.get(modality, group, high)
             scheme = MinMax(*bounds, clip)
             shape = bounds[0].shape
-        self._check_shape(group, modality, shape, statistics.where)
+        self._check_shape(group, width, modality, shape, statistics.where)
         return scheme
 
     def _limits(self) -> tuple[str, str]:
         return ("q01", "q99") if self._config.use_percentiles else ("min", "max")
 
-    def _check_shape(self, group: str, modality: str, shape: tuple[int, ...], where: str) -> None:
-        width = self.action_widths[group]
+    def _check_shape(
+        self, group: str, width: int, modality: str, shape: tuple[int, ...], where: str
+    ) -> None:
         if shape[-1] != width:
             raise CheckpointError(
                 f"{where}: '{modality}.{group}' has {shape[-1]} columns, 'action.{group}' has "
@@ -369,49 +258,3 @@ class StateActionCodec:
                 f"and {POSE_WIDTH} columns, not {action.format.value} and "
                 f"{self.action_widths[group]}"
             )
-
-    def _checked(self, groups: Groups, group: str, width: int, what: str) -> Array:
-        if group not in groups:
-            raise ValueError(f"{what} group '{group}' is missing; given: {', '.join(groups)}")
-        values = np.asarray(groups[group], dtype=np.float64)
-        if values.ndim != 2 or values.shape[1] != width:
-            raise ValueError(
-                f"{what} group '{group}' must be [T, {width}], not {list(values.shape)}"
-            )
-        if not np.isfinite(values).all():
-            raise ValueError(f"{what} group '{group}' holds values that are not finite")
-        _require_float32(what, group, values, values)
-        return values
-
-    def _warn_if_far(self, group: str, limit: float, scaled: Array, values: Array) -> None:
-        distance = np.abs(scaled).max(axis=0)
-        worst = int(distance.argmax())
-        if distance[worst] > limit:
-            self._warned.add(group)
-            _log.warning(
-                "state '%s' column %d is %.4g, far outside the training data; "
-                "check units and calibration (reported once)",
-                group,
-                worst,
-                values[-1, worst],
-            )
-
-
-def _require_float32(what: str, group: str, scaled: Array, values: Array) -> None:
-    """Raise ValueError naming the value whose raw or normalised magnitude exceeds `_LARGEST`.
-
-    `values` are the raw values [T, D] to name in the message, `scaled` those to check.
-    """
-    if len(large := np.argwhere(np.abs(scaled) > _LARGEST)):
-        step, column = large[0]
-        column %= values.shape[1]
-        raise ValueError(
-            f"{what} group '{group}' column {column} is {values[step, column]:g}: too large for "
-            f"float32, raw or normalised (at most {_LARGEST:.2g})"
-        )
-
-
-def _pad(columns: Array, width: int) -> NDArray[np.float32]:
-    padded = np.zeros((len(columns), width), dtype=np.float32)
-    padded[:, : columns.shape[1]] = columns
-    return padded

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Normalisation of one group of columns from the statistics of the training data."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,13 +28,11 @@ class MinMax:
 
     """
 
+    #: One whole range beyond the limits.
+    far: ClassVar[float] = 3.0
     low: Array
     high: Array
     clip: bool
-
-    def normalise(self, values: Array) -> Array:
-        """Normalise values [..., T, D], and clip them if `clip` is set."""
-        return self.limit(self.scale(values))
 
     def scale(self, values: Array) -> Array:
         """Normalise values [..., T, D] without clipping."""
@@ -75,13 +74,11 @@ class MeanStd:
 
     """
 
+    #: Sigma from the mean.
+    far: ClassVar[float] = 10.0
     mean: Array
     std: Array
     clip: bool
-
-    def normalise(self, values: Array) -> Array:
-        """Normalise values [..., T, D], and clip them if `clip` is set."""
-        return self.limit(self.scale(values))
 
     def scale(self, values: Array) -> Array:
         """Normalise values [..., T, D] without clipping."""
@@ -101,6 +98,8 @@ class MeanStd:
 @dataclass(frozen=True)
 class SinCos:
     """Encoding as [sin, cos] of all columns: twice as many columns, no statistics."""
+
+    far: ClassVar[float] = math.inf
 
     def scale(self, values: Array) -> Array:
         """Encode angles [..., T, D], rad, as [..., T, 2 D]."""

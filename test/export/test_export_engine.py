@@ -178,7 +178,7 @@ def test_the_weights_of_the_time_are_read_once_whatever_the_number_of_steps(
         read.append(TimeEmbeddings(*given))
         return read[-1]
 
-    monkeypatch.setattr("groot_ros.families.gr00t_n1d6.program.TimeEmbeddings", counting)
+    monkeypatch.setattr("groot_ros.families.gr00t.staged_model.TimeEmbeddings", counting)
     policy = load(checkpoint, "torch", engine_directory, num_inference_steps=STEPS[1])
     assert policy.validation is not None
     assert policy.validation.validated

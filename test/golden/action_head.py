@@ -14,11 +14,12 @@ from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import is_n1d5_head, other_model
 from groot_ros.checkpoint.safetensors_file import read_header
 from groot_ros.core.config_reader import Fields
-from groot_ros.families.gr00t_n1d6.action_head import ActionHead, Conditioning, HeadContext
-from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
-from groot_ros.layers.flow_matching import bucket, step_times
+from groot_ros.layers.action_head import HeadContext
+from groot_ros.layers.eagle import BackboneOutput
+from groot_ros.layers.flow_matching import Conditioning, bucket, step_times
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 #: Inputs of the loss that inference does not need.
@@ -41,7 +42,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
     backbone = BackboneOutput(inputs["vl_features"], inputs["attention_mask"], inputs["image_mask"])
     context = head.context(backbone, inputs["state"], inputs["embodiment_id"])
     yield from golden.optional("vlln_features", context.features)
-    yield from golden.optional("state_features", context.state)
+    yield from golden.optional("state_features", context.tokens)
     yield from _denoising(head, context, inputs["init_noise"], golden)
     again = head.denoise(context, inputs["init_noise"])
     yield compare("action_pred (denoise)", again, golden["action_pred"], TOLERANCE)
@@ -70,7 +71,7 @@ def _denoising(
         per_action = timestep[:, None].expand(-1, horizon)
         encoded = head.action_encoder(actions, per_action, context.embodiment)
         tokens = head.encode_actions(actions, per_action, context.embodiment)
-        sequence = torch.cat([context.state, tokens], dim=1)
+        sequence = torch.cat([context.tokens, tokens], dim=1)
         trace: list[Tensor] = []
         masks = context.attention_mask, context.image_mask
         out = head.model(sequence, context.features, timestep, *masks, trace)

@@ -14,12 +14,13 @@ from golden.arrays import Arrays, GoldenSet
 from golden.backbone import pixels
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from groot_ros.core.config_reader import Fields
-from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t.network import TensorBatch
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
 from groot_ros.families.gr00t_n1d6.program import load_staged
 from groot_ros.families.gr00t_n1d6.training import training_loss
 from groot_ros.families.gr00t_n1d6.weights import load_config, load_model
+from groot_ros.layers.eagle import BackboneOutput
 
 FILES = ("inputs.safetensors", "outputs.safetensors")
 
@@ -63,7 +64,7 @@ def _checkpoint(
     found = {
         "backbone_features": out.features,
         "vlln_features": context.features,
-        "state_features": context.state,
+        "state_features": context.tokens,
     }
     for name, value in found.items():
         yield from golden.optional(name, value)

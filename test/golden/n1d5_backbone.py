@@ -82,7 +82,8 @@ def _case(
     if config.use_pixel_shuffle:
         shuffled = pixel_shuffle(patches, config.vision.side, config.shuffle)
         yield from golden.optional("pixel_shuffled", shuffled)
-    yield from golden.optional("image_tokens", eagle.image_tokens(tiles))
+    tokens = eagle.image_tokens(tiles).unflatten(0, (len(tiles), -1))
+    yield from golden.optional("image_tokens", tokens)
     text: list[Tensor] = []
     eagle.text(eagle.embed(ids, tiles), mask == 1, text)
     for k, value in enumerate(text):

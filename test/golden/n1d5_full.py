@@ -20,6 +20,7 @@ from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5
 from groot_ros.families.gr00t_n1d5.program import load_staged
 from groot_ros.families.gr00t_n1d5.training import flow_matching_loss
 from groot_ros.families.gr00t_n1d5.weights import load_model, with_decoders_of
+from groot_ros.layers.eagle import BackboneOutput
 from groot_ros.layers.flow_matching import bucket, step_times
 
 #: Besides these, a set has pairs NAME.inputs.safetensors and NAME.outputs.safetensors.
@@ -66,14 +67,13 @@ def _case(
     yield from golden.optional("backbone_features", out.features)
     embodiment, state = inputs["embodiment_id"], inputs["state"]
     noise = inputs["init_noise"][..., : config.head.action_dim]
-    context = head.context(out.features, state, embodiment)
+    context = head.context(out, state, embodiment)
     actions = noise
     steps = config.head.num_inference_timesteps
     for i, time in enumerate(step_times(steps)):
         timestep = torch.full((len(noise),), bucket(time, config.head.num_timestep_buckets))
         per_action = timestep[:, None].expand(-1, noise.shape[1])
-        parts = head.velocity(context, actions, timestep, per_action)
-        velocity = torch.cat(list(parts.values()), dim=-1)
+        velocity = head.velocity(context, actions, timestep, per_action)
         yield from golden.optional(f"step{i}.pred_velocity", velocity)
         actions = actions + velocity / steps
     predicted = head.denoise(context, noise)
@@ -86,7 +86,7 @@ def _case(
     if inputs.has(*TRAINING):
         args = (inputs[k] for k in ("action", "action_mask"))
         draws = {"noise": inputs["train_noise"], "time": inputs["train_t"]}
-        loss = flow_matching_loss(head, out.features, state, *args, embodiment, **draws)
+        loss = flow_matching_loss(head, out, state, *args, embodiment, **draws)
         yield from golden.optional("train_loss", loss.losses["loss"][None])
     yield from _rows(model, checkpoint, inputs, golden)
 
@@ -103,7 +103,8 @@ def _rows(
         one = slice(row, row + 1)
         head = load_model(checkpoint, model.config, embodiment=embodiment).action_head
         zero = torch.zeros(1, dtype=torch.int64)
-        context = head.context(out.features[one], inputs["state"][one], zero)
+        part = BackboneOutput(out.features[one], out.attention_mask[one], out.image_mask[one])
+        context = head.context(part, inputs["state"][one], zero)
         noise = inputs["init_noise"][one, :, : model.config.head.action_dim]
         name = f"action_pred, row {row}, embodiment {embodiment} alone"
         yield compare(name, head.denoise(context, noise), golden["action_pred"][one], TOLERANCE)
@@ -129,6 +130,6 @@ def unapplied(config: Gr00tN1d5Config, checkpoint: Path, golden: Arrays) -> Iter
         row = int(sample.removeprefix("sample"))
         action: Tensor = golden["action_pred"][row : row + 1]
         values = codec.decode_action(action.numpy())[group]
-        found = next(g for g in codec.action if g.name == group)
+        found = next(g for g in layout.action if g.name == group)
         half = float((found.high - found.low).max()) / 2.0
         yield compare(name, values, golden[name], TOLERANCE * max(1.0, half))

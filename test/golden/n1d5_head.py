@@ -14,10 +14,12 @@ from golden.arrays import Arrays, GoldenSet
 from golden.comparison import TOLERANCE, Comparison, compare, same
 from golden.other_models import is_n1d5_head
 from groot_ros.core.config_reader import Fields
-from groot_ros.families.gr00t_n1d5.action_head import ActionHead, HeadContext
+from groot_ros.families.gr00t_n1d5.action_head import ActionHead
 from groot_ros.families.gr00t_n1d5.config import HeadConfig, fit_to_tensors
 from groot_ros.families.gr00t_n1d5.decoders import decode
 from groot_ros.families.gr00t_n1d5.training import LossOutput, flow_matching_loss
+from groot_ros.layers.action_head import HeadContext
+from groot_ros.layers.eagle import BackboneOutput
 from groot_ros.layers.flow_matching import Conditioning, bucket, step_times
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
@@ -35,6 +37,12 @@ _MODES = {
 def belongs(folder: Path) -> bool:
     """Tell whether the set is of N1.5."""
     return is_n1d5_head(folder)
+
+
+def backbone_of(features: Tensor) -> BackboneOutput:
+    """Return features [B, S, C] as outputs of a backbone; the head does not read the masks."""
+    every = torch.ones(features.shape[:2], dtype=torch.bool)
+    return BackboneOutput(features, every, ~every)
 
 
 def comparisons(source: GoldenSet) -> Iterator[Comparison]:
@@ -57,7 +65,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
             yield compare(
                 f"vl_self_attention.hidden.{k}", hidden, golden[f"vl_self_attention.hidden.{k}"]
             )
-    context = head.context(features, state, embodiment)
+    context = head.context(backbone_of(features), state, embodiment)
     yield from golden.optional("state_features", context.tokens[:, : state.shape[1]])
     noise = inputs["init_noise"][..., : config.action_dim]
     yield from _denoising(head, context, noise, golden)
@@ -86,7 +94,7 @@ def _denoising(
         tokens = head.encode_actions(actions, per_action, context.embodiment)
         sequence = torch.cat([context.tokens, tokens], dim=1)
         out = head.model(sequence, context.features, timestep)
-        parts = head.velocity(context, actions, timestep, per_action)
+        parts = head.part_velocities(context, actions, timestep, per_action)
         velocity = torch.cat(list(parts.values()), dim=-1)
         yield from golden.optional(f"step{i}.timestep", timestep, same)
         for name, value in (
@@ -132,7 +140,7 @@ def _losses(head: ActionHead, inputs: Arrays, golden: Arrays) -> Iterator[Compar
 def _loss(head: ActionHead, inputs: Arrays, **options) -> LossOutput:
     return flow_matching_loss(
         head,
-        inputs["vl_features"],
+        backbone_of(inputs["vl_features"]),
         inputs["state"],
         inputs["action"],
         inputs["action_mask"],
@@ -149,7 +157,7 @@ def _shared(
     yield from golden.optional("train.noisy_trajectory", loss.noisy)
     yield from golden.optional("train.t_discretized", loss.timestep, same)
     if "train.dit_out" in golden:
-        args = inputs["vl_features"], inputs["state"], inputs["embodiment_id"]
+        args = backbone_of(inputs["vl_features"]), inputs["state"], inputs["embodiment_id"]
         context = head.context(*args)
         per_action = loss.timestep[:, None].expand(-1, loss.noisy.shape[1])
         tokens = head.encode_actions(loss.noisy, per_action, context.embodiment)

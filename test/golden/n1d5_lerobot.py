@@ -19,7 +19,7 @@ from groot_ros.families.gr00t_n1d5.config import LEROBOT_TYPE
 from groot_ros.families.gr00t_n1d5.metadata import lerobot_tags, read_lerobot
 from groot_ros.families.gr00t_n1d5.weights import (
     VOCABULARY,
-    fitting_tensors,
+    WEIGHTS,
     index_weights,
     with_decoders_of,
 )
@@ -72,7 +72,7 @@ def _base_of(folder: Path) -> Path:
         try:
             if n1d5_full.belongs(other):
                 files = find_files(folder, path.parent, None)
-                fitting_tensors(folder, with_decoders_of(files.read_config(), folder))
+                WEIGHTS.fitting(folder, with_decoders_of(files.read_config(), folder))
                 fitting.append(other)
         except CheckpointError:
             continue

@@ -27,7 +27,7 @@ def comparisons(source: GoldenSet) -> Iterator[Comparison]:
         if not mode or f"{mode}.forward" not in golden:
             continue
         scheme = Scheme(mode, *(statistics[name] for name in NEEDS.get(mode, ())))
-        yield compare(f"{mode}.forward", scheme.forward(x), golden[f"{mode}.forward"])
+        yield compare(f"{mode}.forward", scheme.limit(scheme.scale(x)), golden[f"{mode}.forward"])
         if mode not in ONE_WAY:
             yield from golden.optional(f"{mode}.inverse", scheme.inverse(y))
     for name in sorted(name for name in golden if name.endswith(".in")):

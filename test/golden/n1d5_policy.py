@@ -14,9 +14,10 @@ from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError
 from groot_ros.checkpoint.locate import has_tokenizer
 from groot_ros.core import Observation, PolicyConfig
 from groot_ros.core.config_reader import Fields
+from groot_ros.families.gr00t.network import TensorBatch
+from groot_ros.families.gr00t.samples import collate
 from groot_ros.families.gr00t_n1d5.config import MODEL_TYPE
-from groot_ros.families.gr00t_n1d5.processor import Processor, collate
-from groot_ros.layers.patches import normalise_pixels
+from groot_ros.families.gr00t_n1d5.processor import Processor
 from groot_ros.policy import Policy, load_policy
 
 FILES = ("inputs.npz", "inputs.json", "checkpoint/config.json")
@@ -94,19 +95,18 @@ def _batch(
         processor.encode_sample(o.images, o.state, o.instruction) for o in observations[:rows]
     ]
     batch = collate(samples, processor.tokenizer.pad_id)
-    yield same("input_ids", batch["input_ids"], golden["input_ids"])
-    yield same("attention_mask", batch["attention_mask"], golden["attention_mask"])
-    yield compare("state", batch["state"], golden["state"], TOLERANCE)
-    yield same("embodiment_id", batch["embodiment_id"], golden["embodiment_id"])
+    yield same("input_ids", batch.input_ids, golden["input_ids"])
+    yield same("attention_mask", batch.attention_mask, golden["attention_mask"])
+    yield compare("state", batch.state, golden["state"], TOLERANCE)
+    yield same("embodiment_id", batch.embodiment_id, golden["embodiment_id"])
     size = processor.images.size
-    yield from golden.optional("image_sizes", np.full((len(batch["tiles"]), 2), size), same)
+    yield from golden.optional("image_sizes", np.full((len(batch.images), 2), size), same)
     model = policy.engine.model.model
-    given = {name: torch.from_numpy(array) for name, array in batch.items()}
-    tiles = normalise_pixels(given["tiles"])
-    out = model.backbone(given["input_ids"], given["attention_mask"], tiles)
+    given = TensorBatch.of(batch)
+    out = model.backbone(given.input_ids, given.attention_mask, given.images)
     yield from golden.optional("backbone_features", out.features)
-    zero = torch.zeros_like(given["embodiment_id"])
-    context = model.action_head.context(out.features, given["state"], zero)
+    zero = torch.zeros_like(given.embodiment)
+    context = model.action_head.context(out, given.state, zero)
     width = model.config.head.action_dim
     start = torch.from_numpy(noise[:rows, :, :width])
     actions = model.action_head.denoise(context, start, policy.num_inference_steps).numpy()
@@ -117,7 +117,7 @@ def _batch(
 
 
 def _tolerance(processor: Processor, group: str) -> float:
-    found = next(g for g in processor.codec.action if g.name == group)
+    found = next(g for g in processor.layout.action if g.name == group)
     return TOLERANCE * max(1.0, float((found.high - found.low).max()) / 2.0)
 
 

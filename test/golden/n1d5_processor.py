@@ -90,7 +90,7 @@ def _nvidia(
     codec = StateActionCodec(layout, spec.get("action_horizon", _HORIZON), *columns)
     rows = len(inputs[f"state.{config.state[0]}"])
     state, mask = [], np.zeros((rows, 1, columns[0]), dtype=bool)
-    mask[..., : sum(group.encoded_width for group in codec.state)] = True
+    mask[..., : sum(group.encoded_width for group in layout.state)] = True
     for b in range(rows):
         state.append(codec.encode_state({g: inputs[f"state.{g}"][b] for g in config.state}))
     mask = np.broadcast_to(mask[:, :1], (rows, len(state[0]), columns[0]))
@@ -110,7 +110,7 @@ def _nvidia(
         yield from golden.optional("train.action_mask", masks, same)
     if "model_action" in inputs:
         for group, values in codec.decode_action(inputs["model_action"]).items():
-            yield _decoded(f"unapply.action.{group}", values, golden, codec, group)
+            yield _decoded(f"unapply.action.{group}", values, golden, layout, group)
     yield from _nvidia_images(source, spec, config, inputs)
     texts = spec["texts"]
     count = len(config.video) * inputs[f"video.{config.video[0]}"].shape[1]
@@ -139,9 +139,9 @@ def _exactly_normalised(name: str, ours: Any, golden: Any) -> Comparison:
 
 
 def _decoded(
-    name: str, values: np.ndarray, golden: Arrays, codec: StateActionCodec, group: str
+    name: str, values: np.ndarray, golden: Arrays, layout: Layout, group: str
 ) -> Comparison:
-    found = next(g for g in codec.action if g.name == group)
+    found = next(g for g in layout.action if g.name == group)
     half = float((found.high - found.low).max()) / 2.0
     return compare(name, values, golden[name], TOLERANCE * max(1.0, half))
 
@@ -281,7 +281,7 @@ def _unpacked(layout: Any, inputs: Arrays, golden: Arrays) -> Iterator[Compariso
     actions = inputs["model_action"]
     codec = StateActionCodec(layout(), actions.shape[1], _STATES, actions.shape[2])
     values = codec.decode_action(actions)["action"]
-    group = codec.action[0]
+    group = layout().action[0]
     half = max(1.0, float((group.high - group.low).max()) / 2.0)
     for name, ours in (
         ("per_step", values),

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from groot_ros.core.program import Binding
+from groot_ros.families.gr00t.prompts import Prompt, Prompts
 from groot_ros.families.gr00t_n1d5.action_head import ActionHead
 from groot_ros.families.gr00t_n1d5.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d5.config import BackboneConfig, Gr00tN1d5Config, HeadConfig
-from groot_ros.families.gr00t_n1d5.program import Prompt, Prompts, StagedModel
+from groot_ros.families.gr00t_n1d5.program import StagedModel
 from groot_ros.families.gr00t_n1d5.staged import Context, Vision, make_denoise
 from groot_ros.layers.staged import Language
 from groot_ros.layers.time_tables import TimeEmbeddings, TimeTables
@@ -27,7 +28,7 @@ def backbone_rows(
     """Yield each row and its features [S, D] without padding; takes the weights over."""
     eagle = model.eagle_model
     whole = Gr00tN1d5Config(eagle.config, config)
-    prompts = Prompts(whole, eagle.text.embed_tokens, CPU, torch.float32)
+    prompts = Prompts(whole.eagle, eagle.text.embed_tokens, CPU, torch.float32)
     linear = None if config.project_to_dim is None else model.eagle_linear
     vision = Vision(eagle.config, eagle)
     modules = {"vision": vision, "language": Language(eagle.config.text, eagle.text, linear)}

@@ -15,8 +15,10 @@ from golden.comparison import TOKENIZER, TOLERANCE, Comparison, UnavailableError
 from golden.state_action import action_tolerance
 from groot_ros.checkpoint.locate import has_tokenizer
 from groot_ros.core import Observation, PolicyConfig
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
-from groot_ros.families.gr00t_n1d6.processor import Batch, Sample, collate
+from groot_ros.families.gr00t.network import TensorBatch
+from groot_ros.families.gr00t.samples import Batch, collate
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
+from groot_ros.families.gr00t_n1d6.processor import Sample
 from groot_ros.policy import Policy, load_policy
 from groot_ros.processing.statistics import Statistics
 

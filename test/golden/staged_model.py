@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from groot_ros.families.gr00t.prompts import Prompt
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.backbone import EagleBackbone
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
@@ -44,7 +45,7 @@ def backbone_rows(
         while missing > 0:
             own.append(rest.pop(0))
             missing -= own[-1].shape[2] * own[-1].shape[3] // cell**2
-        layout = layouts.of(ids.numpy(), [(x.shape[2], x.shape[3]) for x in own])
+        layout = layouts.of_images(ids.numpy(), [(x.shape[2], x.shape[3]) for x in own])
         yield row, _features(program, layout, own)[0]
 
 
@@ -68,7 +69,7 @@ def denoised(
         if not config.use_alternate_vl_dit:
             groups = (torch.ones_like(valid),)
         indexes = tuple(group.nonzero()[:, 0] for group in groups)
-        layout = Layout((), None, _NOTHING, _NOTHING, indexes, _NOTHING, _NOTHING)
+        layout = Layout(Prompt(*[_NOTHING] * 4), (), None, indexes)
         one = slice(row, row + 1)
         rows.append(_actions(program, layout, tables, inputs["vl_features"][one], inputs, row))
     return torch.cat(rows)
@@ -83,14 +84,14 @@ def inferred(
 ) -> Tensor:
     """Return actions [1, H, A] of one row of a whole model's inputs, from its pixels on."""
     ids = inputs["input_ids"][row][inputs["attention_mask"][row] == 1]
-    layout = program.layouts.of(ids.numpy(), [(x.shape[2], x.shape[3]) for x in images])
+    layout = program.prompts.of_images(ids.numpy(), [(x.shape[2], x.shape[3]) for x in images])
     features = _features(program, layout, images)
     return _actions(program, layout, program.tables.of(steps), features, inputs, row)
 
 
 def _program(config: Gr00tN1d6Config, segments: Mapping[str, nn.Module]) -> StagedModel:
     # Layouts and tables are given to `bound` here, so the caches that `bind` uses are not needed.
-    return StagedModel(config, CPU, torch.float32, layouts=None, tables=None, modules=segments)
+    return StagedModel(config, CPU, torch.float32, prompts=None, tables=None, modules=segments)
 
 
 def _features(program: StagedModel, layout: Layout, images: Sequence[Tensor]) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from support.tiny_checkpoint import HORIZON, tiny_config, write_tiny_checkpoint
 
 from groot_ros.core.program import ModelInputs
-from groot_ros.families.gr00t_n1d6.checkpoint import ReferenceModel
+from groot_ros.families.gr00t.checkpoint import ReferenceModel
 from groot_ros.families.gr00t_n1d6.weights import load_model
 from groot_ros.layers.flow_matching import draw_noise
 from groot_ros.layers.patches import normalise_pixels

@@ -175,7 +175,7 @@ def test_a_segment_needs_a_file_or_weights(
 ) -> None:
     modules = {name: m for name, m in program.modules.items() if name != "language"}
     bare = StagedModel(
-        program.config, program.device, program.dtype, program.layouts, program.tables, modules
+        program.config, program.device, program.dtype, program.prompts, program.tables, modules
     )
     del plans["language"]
     with pytest.raises(ValueError, match="'language' has neither an engine file nor weights"):

@@ -19,6 +19,8 @@ BEGIN, END = "<!-- layers: generated -->", "<!-- end of layers -->"
 
 #: Of the families only these modules may be imported from outside.
 _FAMILIES = {"families.family", "families.registry", "families.training"}
+#: Folders in `families` that are not families: parts that several of them share.
+SHARED_BY_FAMILIES = {"gr00t"}
 
 
 @dataclass(frozen=True)
@@ -124,9 +126,10 @@ def violations(package: Path) -> list[str]:
     """Return every import in the package's folder that the layers forbid."""
     found = []
     for file in sorted(package.rglob("*.py")):
-        own = file.relative_to(package).parts[0].removesuffix(".py")
+        parts = file.relative_to(package).parts
+        own = parts[0].removesuffix(".py")
         for imported in imports(file, package):
-            problem = _problem(own, imported)
+            problem = _problem(own, imported) or _family_problem(parts, imported.module)
             if problem:
                 found.append(f"{imported}: {problem}")
     return found
@@ -204,6 +207,8 @@ def table() -> str:
     rows += [
         "",
         f"Only {_listed(ROS_PACKAGES)} import ROS. {_listed(WITHOUT_TORCH)} do not import torch.",
+        f"Families do not import each other; {_listed(SHARED_BY_FAMILIES)} in `families` holds the "
+        "parts that the GR00T families share.",
     ]
     return "\n".join(rows)
 
@@ -240,6 +245,18 @@ def _problem(own: str, imported_module: Import) -> str:
     if imported in ("", "__version__", own):
         return ""
     return _layer_problem(own, imported, rest)
+
+
+def _family_problem(own: tuple[str, ...], module: str) -> str:
+    """Return why a file in a family's folder may not import a module of another folder, or ""."""
+    package, _, rest = module.partition(".families.")
+    other = rest.partition(".")[0]
+    if package != PACKAGE or own[0] != "families" or len(own) < 3 or other == own[1]:
+        return ""
+    if own[1] not in SHARED_BY_FAMILIES and other in SHARED_BY_FAMILIES:
+        return ""
+    allowed = {name.partition(".")[2] for name in _FAMILIES}
+    return "" if other in allowed else "families do not import each other"
 
 
 def _layer_problem(own: str, imported: str, module: str) -> str:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from groot_ros.core.program import ModelInputs
+from groot_ros.families.gr00t.samples import Batch
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
-from groot_ros.families.gr00t_n1d6.processor import Batch
 from support.tiny_checkpoint import tiny_config
 
 CELL = 28

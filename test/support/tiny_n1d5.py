@@ -26,10 +26,19 @@ BIMANUAL = BimanualConfig()
 ARMS = {"left_arm": 7, "right_arm": 7, "left_hand": 1, "right_hand": 1}
 
 
-def tiny_config(bimanual: BimanualConfig | None = None, **changes) -> Gr00tN1d5Config:
-    """Return a config with every part and a few thousand parameters; `changes` are of the head."""
+def tiny_config(
+    bimanual: BimanualConfig | None = None, layers: int = 2, **changes
+) -> Gr00tN1d5Config:
+    """Return a config with every part and a few thousand parameters.
+
+    Args:
+        bimanual: configuration of the bimanual decoders; None = one decoder.
+        layers: layers of the vision tower and of the language tower that are used.
+        **changes: fields of the head's configuration.
+
+    """
     eagle = EagleConfig(
-        vision=SiglipConfig(16, 24, 2, 2, image_size=28, patch_size=14),
+        vision=SiglipConfig(16, 24, layers, 2, image_size=28, patch_size=14),
         text=TextConfig(VOCAB_SIZE, 16, 24, 3, 2, 1, 8),
         image_token_index=IMAGE_TOKEN_INDEX,
     )
@@ -47,7 +56,7 @@ def tiny_config(bimanual: BimanualConfig | None = None, **changes) -> Gr00tN1d5C
         vl_self_attention=DiTConfig(num_layers=2, num_attention_heads=3, attention_head_dim=4),
         bimanual=bimanual,
     )
-    return Gr00tN1d5Config(eagle, BackboneConfig(2, 12), replace(head, **changes))
+    return Gr00tN1d5Config(eagle, BackboneConfig(layers, 12), replace(head, **changes))
 
 
 def tiny_model(bimanual: BimanualConfig | None = None, seed: int = 0, **changes) -> Gr00tN1d5:

@@ -1,28 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Eagle-2 backbone: computes one sequence of features from image tiles and text tokens."""
+"""Eagle-2 backbone of GR00T N1.5, on image tiles of one size."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 
 from groot_ros.families.gr00t_n1d5.config import BackboneConfig, EagleConfig
+from groot_ros.layers import eagle
 from groot_ros.layers.qwen3 import Qwen3
 from groot_ros.layers.siglip import Siglip
-
-
-@dataclass(frozen=True)
-class BackboneOutput:
-    """Backbone outputs.
-
-    Attributes:
-        features: [B, S, C].
-        attention_mask: bool [B, S], False at padding; the action head does not use it.
-
-    """
-
-    features: Tensor
-    attention_mask: Tensor
 
 
 def pixel_shuffle(patches: Tensor, side: int, factor: int) -> Tensor:
@@ -36,25 +24,24 @@ def pixel_shuffle(patches: Tensor, side: int, factor: int) -> Tensor:
     return cells.permute(0, 1, 3, 2, 4, 5).reshape(n, small * small, factor**2 * channels)
 
 
-class Eagle(nn.Module):
-    """Vision tower, connector and language tower, named as in the checkpoint."""
+class Eagle(eagle.Eagle):
+    """See `layers.eagle.Eagle`; tokens of surplus tiles are dropped, as in the reference."""
+
+    config: EagleConfig
+    drops_surplus_tokens = True
 
     def __init__(self, config: EagleConfig, layers: int) -> None:
-        super().__init__()
-        self.config = config
         wide = config.vision.hidden_size * config.shuffle**2
         width = config.text.hidden_size
-        # The nesting is that of the checkpoint's keys.
-        self.vision_model = nn.ModuleDict(
-            {"vision_model": Siglip(config.vision, config.vision_layer)}
-        )
-        self.language_model = nn.ModuleDict({"model": Qwen3(config.text, layers)})
-        self.mlp1 = (
+        super().__init__(
+            config,
+            Siglip(config.vision, config.vision_layer),
+            Qwen3(config.text, layers),
             nn.Sequential(nn.Linear(wide, width))
             if config.connector_layers == 1
             else nn.Sequential(
                 nn.LayerNorm(wide), nn.Linear(wide, width), nn.GELU(), nn.Linear(width, width)
-            )
+            ),
         )
 
     @property
@@ -62,62 +49,32 @@ class Eagle(nn.Module):
         """Return the vision tower."""
         return cast(Siglip, self.vision_model["vision_model"])
 
-    @property
-    def text(self) -> Qwen3:
-        """Return the language tower."""
-        return cast(Qwen3, self.language_model["model"])
-
-    def image_tokens(self, tiles: Tensor) -> Tensor:
-        """Encode normalised tiles [n, 3, S, S] as [n, tokens per tile, C]."""
+    def image_tokens(self, images: Sequence[Tensor]) -> Tensor:
+        """Encode normalised tiles [n, 3, S, S], one tensor or a list, as [tokens, C]."""
+        tiles = images if isinstance(images, Tensor) else torch.cat(list(images))
         patches = self.vision(tiles)
         if self.config.use_pixel_shuffle:
             patches = pixel_shuffle(patches, self.config.vision.side, self.config.shuffle)
-        return self.mlp1(patches)
-
-    def embed(self, input_ids: Tensor, tiles: Tensor) -> Tensor:
-        """Return the embeddings [B, S, C], with image tokens in the places of image_token_index.
-
-        Tokens of surplus tiles are dropped, as in the reference.
-
-        Raises:
-            ValueError: the tiles give fewer tokens than `input_ids` has places.
-
-        """
-        is_image = input_ids == self.config.image_token_index
-        embeddings = self.text.embed_tokens(input_ids)
-        if not len(tiles):
-            return embeddings
-        tokens = self.image_tokens(tiles).flatten(0, 1)
-        if len(tokens) < int(is_image.sum()):
-            raise ValueError(
-                f"the images give {len(tokens)} tokens but input_ids hold {int(is_image.sum())} "
-                f"of id {self.config.image_token_index} (image_token_index)"
-            )
-        return embeddings.masked_scatter(is_image[..., None], tokens.to(embeddings.dtype))
+        return self.mlp1(patches).flatten(0, 1)
 
 
-class EagleBackbone(nn.Module):
-    """Eagle backbone; its weights are `backbone.*` of a checkpoint."""
+class EagleBackbone(eagle.EagleBackbone):
+    """See `layers.eagle.EagleBackbone`."""
 
-    def __init__(self, eagle: EagleConfig, config: BackboneConfig) -> None:
+    def __init__(self, config: EagleConfig, backbone: BackboneConfig) -> None:
         super().__init__()
-        self.eagle_model = Eagle(eagle, config.select_layer)
+        self.eagle_model = Eagle(config, backbone.select_layer)
         self.eagle_linear = (
             nn.Identity()
-            if config.project_to_dim is None
-            else nn.Linear(eagle.text.hidden_size, config.project_to_dim)
+            if backbone.project_to_dim is None
+            else nn.Linear(config.text.hidden_size, backbone.project_to_dim)
         )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, tiles: Tensor) -> BackboneOutput:
-        """Compute the features of a batch.
+    @property
+    def eagle(self) -> Eagle:
+        """See `layers.eagle.EagleBackbone.eagle`."""
+        return self.eagle_model
 
-        Args:
-            input_ids: int64 [B, S].
-            attention_mask: [B, S], 1 at tokens, 0 at padding.
-            tiles: normalised pixels of all samples, [n, 3, S, S].
-
-        """
-        valid = attention_mask == 1
-        embeddings = self.eagle_model.embed(input_ids, tiles)
-        features = self.eagle_model.text(embeddings, valid)
-        return BackboneOutput(self.eagle_linear(features), valid)
+    def project(self, features: Tensor) -> Tensor:
+        """See `layers.eagle.EagleBackbone.project`."""
+        return self.eagle_linear(features)

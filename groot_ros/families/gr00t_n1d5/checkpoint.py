@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GR00T N1.5 checkpoint; everything except its weights has been read and checked."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,14 @@ from typing import TYPE_CHECKING
 from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.checkpoint.locate import has_tokenizer, resolve, tokenizer_files
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.core.program import ModelInputs, ProgramSpec, Progress, Range
+from groot_ros.core.program import ModelInputs, Range
 from groot_ros.families.family import PolicySpec
+from groot_ros.families.gr00t.checkpoint import (
+    Gr00tCheckpoint,
+    require_row,
+    require_same_tokens,
+    text_range,
+)
 from groot_ros.families.gr00t_n1d5.codec import StateActionCodec
 from groot_ros.families.gr00t_n1d5.config import (
     LEROBOT_TYPE,
@@ -30,16 +36,10 @@ from groot_ros.families.gr00t_n1d5.processor import Processor
 from groot_ros.processing.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5
     from groot_ros.families.gr00t_n1d5.program import StagedModel
 
 FAMILY = "gr00t_n1d5"
 EAGLE_CONFIG = "eagle_config.json"
-#: Tokens of a typical instruction; engines are optimised for this size.
-_USUAL_TOKENS = 16
 _TOKENIZER_FROM = (
     "take vocab.json, merges.txt and added_tokens.json from the folder "
     "gr00t/model/backbone/eagle2_hg_model of the Isaac-GR00T N1.5 sources and give their directory "
@@ -150,38 +150,31 @@ def _assets(name: str | Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Gr00tN1d5Checkpoint:
-    """See `families.family.Checkpoint`.
+class Gr00tN1d5Checkpoint(Gr00tCheckpoint):
+    """See `families.gr00t.checkpoint.Gr00tCheckpoint`.
 
     Attributes:
-        path: directory.
-        config: configuration of the network.
-        processor: processor of the embodiment.
         files: configuration files.
         tokenizer: directory of the tokenizer.
-        quantised: "denoise", as its speed is limited by reading its weights.
 
     """
 
-    path: Path
     config: Gr00tN1d5Config
     processor: Processor
     files: Files
     tokenizer: Path
-    quantised: tuple[str, ...] = ("denoise",)
+
+    @staticmethod
+    def staged_model() -> "type[StagedModel]":
+        """See `families.gr00t.checkpoint.Gr00tCheckpoint.staged_model`."""
+        from groot_ros.families.gr00t_n1d5.program import StagedModel
+
+        return StagedModel
 
     @cached_property
     def spec(self) -> PolicySpec:
         """Return the inputs and outputs."""
         return spec_of(self.config, self.processor.layout, self.processor.codec)
-
-    @cached_property
-    def program(self) -> ProgramSpec:
-        """Return the segments of the staged model."""
-        # Imported here, so that the checkpoint can be opened without torch.
-        from groot_ros.families.gr00t_n1d5.program import program_spec
-
-        return program_spec(self.config)
 
     def digest(self) -> str:
         """Return a digest of the files; see `groot_ros.checkpoint.digest`."""
@@ -189,106 +182,20 @@ class Gr00tN1d5Checkpoint:
         files = {**self.files.digested, **self.processor.layout.files, **tokenizer}
         return checkpoint_digest(self.path, files)
 
-    def load_program(
-        self,
-        *,
-        device: "torch.device",
-        dtype: "torch.dtype",
-        segments: Collection[str] | None = None,
-        step_counts: Collection[int] = (),
-        progress: Progress | None = None,
-    ) -> "StagedModel":
-        """See `families.family.Checkpoint.load_program`."""
-        from groot_ros.families.gr00t_n1d5.program import SEGMENTS, load_staged
-
-        return load_staged(
-            self.path,
-            self.config,
-            embodiment=self.processor.layout.row,
-            device=device,
-            dtype=dtype,
-            segments=SEGMENTS if segments is None else segments,
-            step_counts=step_counts,
-            progress=progress,
-        )
-
-    def load_reference(
-        self, *, device: "torch.device", dtype: "torch.dtype", progress: Progress | None = None
-    ) -> "ReferenceModel":
-        """See `families.family.Checkpoint.load_reference`."""
-        from groot_ros.families.gr00t_n1d5.weights import load_model
-
-        model = load_model(
-            self.path,
-            self.config,
-            embodiment=self.processor.layout.row,
-            device=device,
-            dtype=dtype,
-            progress=progress,
-        )
-        return ReferenceModel(model)
-
     def profile(
         self, image_sizes: Sequence[tuple[int, int]], instruction_tokens: int
     ) -> dict[str, Range]:
         """See `families.family.Checkpoint.profile`; every camera gives one tile of one size."""
-        views = len(self.processor.views)
-        if len(image_sizes) not in (1, views):
-            raise ValueError(
-                f"image sizes: give one, or one for each of {', '.join(self.processor.views)}, "
-                f"not {len(image_sizes)}"
-            )
-        bare = len(self.processor.tokens(""))
-        usual = bare + min(_USUAL_TOKENS, instruction_tokens)
+        views = len(self.sizes_by_view(image_sizes))
         return {
             "views": Range(views, views, views),
-            "tokens": Range(bare, usual, bare + instruction_tokens),
+            "tokens": text_range(len(self.processor.tokens("")), instruction_tokens),
         }
 
     def sizes(self, inputs: ModelInputs) -> dict[str, list[int]]:
         """See `families.family.Checkpoint.sizes`."""
         tokens = int(inputs["attention_mask"].sum())
         return {"views": [len(inputs["tiles"])], "tokens": [tokens]}
-
-
-class ReferenceModel:
-    """Reference model for one embodiment (row 0 of the weights)."""
-
-    def __init__(self, model: "Gr00tN1d5") -> None:
-        self.model = model.eval()
-
-    @property
-    def device(self) -> "torch.device":
-        """Return the device of the weights."""
-        return self.model.device
-
-    @property
-    def nbytes(self) -> int:
-        """Return the memory of the weights in bytes."""
-        return sum(parameter.nbytes for parameter in self.model.parameters())
-
-    def run(
-        self, inputs: ModelInputs, steps: int, mark: Callable[[str], None]
-    ) -> Mapping[str, "Tensor"]:
-        """See `families.family.ReferenceModel.run`."""
-        import torch
-
-        from groot_ros.layers.flow_matching import CONDITIONING, Conditioning
-        from groot_ros.layers.patches import normalise_pixels
-
-        def move(name: str) -> "Tensor":
-            return torch.from_numpy(inputs[name]).to(self.device)
-
-        head = self.model.action_head
-        tiles = normalise_pixels(move("tiles")).to(head.dtype)
-        backbone = self.model.backbone(move("input_ids"), move("attention_mask"), tiles)
-        mark("backbone")
-        embodiment = torch.zeros_like(move("embodiment_id"))
-        context = head.context(backbone.features, move("state"), embodiment)
-        given = Conditioning(*(move(name) for name in CONDITIONING)) if "prefix" in inputs else None
-        actions = head.denoise(context, move("noise"), steps, given)
-        mark("head")
-        return {"next_actions": actions}
 
 
 def open_checkpoint(
@@ -327,11 +234,7 @@ def open_checkpoint(
 def make_processor(config: Gr00tN1d5Config, layout: Layout, tokenizer: TextTokenizer) -> Processor:
     """Return the processor of one embodiment; CheckpointError if its row has no weights."""
     head, eagle = config.head, config.eagle
-    if layout.row >= head.max_num_embodiments:
-        raise CheckpointError(
-            f"{layout.where}: '{layout.tag}' is row {layout.row}, but max_num_embodiments in "
-            f"config.json is {head.max_num_embodiments}"
-        )
+    require_row(layout.row, head.max_num_embodiments, layout.tag, layout.where)
     return Processor(
         layout,
         tokenizer,
@@ -363,17 +266,3 @@ def spec_of(config: Gr00tN1d5Config, layout: Layout, codec: StateActionCodec) ->
         },
         ranges=tuple(codec.ranges()),
     )
-
-
-def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path) -> None:
-    """Raise CheckpointError unless the tokenizer fits the VLM's config at `path`."""
-    image = eagle.image_token_index
-    if tokenizer.image_id != image:
-        raise CheckpointError(
-            f"{path}: 'image_token_index' is {image}, the tokenizer's is {tokenizer.image_id}"
-        )
-    if tokenizer.rows > eagle.text.vocab_size:
-        raise CheckpointError(
-            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has ids up to "
-            f"{tokenizer.rows - 1}"
-        )

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Conversion of one group of state or action columns: change of rotation, then normalisation."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -8,7 +9,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.families.family import GroupRange
 from groot_ros.families.gr00t_n1d5 import rotations
+from groot_ros.processing.statistics import MeanStd, MinMax
 
 Array = NDArray[np.float64]
 Mode = Literal["", "min_max", "q99", "mean_std", "scale", "binary", "sin_cos"]
@@ -32,6 +35,8 @@ _NAMES = {
     "binary": "binary",
     "sin_cos": "sin/cos",
 }
+#: Normalised magnitude above which a state counts as far outside the training data.
+_FAR = {"min_max": MinMax.far, "q99": MinMax.far, "mean_std": MeanStd.far}
 #: Normalised value between closed and open.
 _THRESHOLD = 0.5
 
@@ -55,16 +60,16 @@ class Scheme:
         """Return the name of the normalisation."""
         return _NAMES[self.mode]
 
-    def forward(self, values: Array, clip: bool = True) -> Array:
-        """Normalise values [..., D]; `sin_cos` doubles the columns.
+    @property
+    def far(self) -> float:
+        """See `processing.group_codec.Scheme.far`."""
+        return _FAR.get(self.mode, math.inf)
+
+    def scale(self, values: Array) -> Array:
+        """Normalise values [..., D] without clipping; `sin_cos` doubles the columns.
 
         Constant columns become 0 with min_max, and keep their values with q99 and mean_std, as in
         the reference.
-
-        Args:
-            values: raw values.
-            clip: clamp to [-1, 1] where the mode does.
-
         """
         if self.mode == "sin_cos":
             return np.concatenate([np.sin(values), np.cos(values)], axis=-1)
@@ -81,10 +86,11 @@ class Scheme:
         varies = self.one != self.two
         span = np.where(varies, self.two - self.one, 1.0)
         scaled = 2.0 * (values - self.one) / span - 1.0
-        if self.mode == "min_max":
-            return np.where(varies, scaled, 0.0)
-        scaled = np.where(varies, scaled, values)
-        return scaled.clip(-1.0, 1.0) if clip else scaled
+        return np.where(varies, scaled, 0.0 if self.mode == "min_max" else values)
+
+    def limit(self, scaled: Array) -> Array:
+        """Clip normalised values to [-1, 1] with q99; the other modes do not clip."""
+        return scaled.clip(-1.0, 1.0) if self.mode == "q99" else scaled
 
     def inverse(self, values: Array) -> Array:
         """Map normalised values [..., D] back; nothing is clamped.
@@ -133,13 +139,27 @@ class ColumnGroup:
             return rotations.width(self.rotation[1])
         return self.width * (2 if self.scheme.mode == "sin_cos" else 1)
 
-    def encode(self, values: Array, clip: bool = True) -> Array:
-        """Convert raw values [..., width] to columns of the model."""
+    @property
+    def far(self) -> float:
+        """See `processing.group_codec.Scheme.far`; unknown for a converted rotation."""
+        return self.scheme.far if self.rotation is None else math.inf
+
+    def scale(self, values: Array) -> Array:
+        """Convert raw values [..., width] to columns of the model, without clipping."""
         if self.rotation is not None:
             values = rotations.convert(values, *self.rotation)
-        return self.scheme.forward(values, clip)
+        return self.scheme.scale(values)
+
+    def limit(self, scaled: Array) -> Array:
+        """Clip columns of the model as the normalisation does."""
+        return self.scheme.limit(scaled)
 
     def decode(self, values: Array) -> Array:
         """Convert columns of the model to raw values [..., width]."""
         raw = self.scheme.inverse(values)
         return raw if self.rotation is None else rotations.convert(raw, *self.rotation[::-1])
+
+    def range(self, modality: Literal["state", "action"]) -> GroupRange:
+        """Return the training range."""
+        how = self.scheme.name
+        return GroupRange(modality, self.name, "", how, self.low, self.high, self.extremes)

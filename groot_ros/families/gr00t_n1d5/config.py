@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from groot_ros.core import MAX_INFERENCE_STEPS
-from groot_ros.core.config_reader import Fields
+from groot_ros.core.config_reader import REQUIRED, Fields
+from groot_ros.layers.action_head import MAX_SIZE, FlowHeadConfig
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.self_attention import parse_self_attention
@@ -18,8 +18,6 @@ MODEL_TYPE = "gr00t_n1_5"
 LEROBOT_TYPE = "groot"
 #: Lowest accepted index of a hidden state.
 _LOWEST_LAYER = -1000
-#: Largest size of a dimension of the action head: a product of larger ones overflows.
-_WIDEST = 2**20
 
 
 @dataclass(frozen=True)
@@ -222,12 +220,10 @@ class BimanualConfig:
 
 
 @dataclass(frozen=True)
-class HeadConfig:
+class HeadConfig(FlowHeadConfig):
     """Contents of `action_head_cfg`; an omitted key has the reference's default.
 
     Attributes:
-        hidden_size: width inside the state encoder and action decoder.
-        input_embedding_dim: width of the tokens, equal to the DiT's.
         action_dim: columns of an action.
         encoder_dim: columns that the action encoder takes (`pretrained_action_dim`); those beyond
             `action_dim` are zero at inference.
@@ -236,100 +232,49 @@ class HeadConfig:
 
     """
 
-    backbone_embedding_dim: int = 2048
     max_state_dim: int = 64
+    dit: DiTConfig = field(default_factory=lambda: DiTConfig(num_layers=16))
     action_dim: int = 32
     encoder_dim: int = 32
-    action_horizon: int = 16
-    hidden_size: int = 1024
-    input_embedding_dim: int = 1536
-    max_seq_len: int = 1024
-    max_num_embodiments: int = 32
     future_tokens: int = 32
-    add_pos_embed: bool = True
-    use_vlln: bool = True
-    dit: DiTConfig = field(default_factory=lambda: DiTConfig(num_layers=16))
     vl_self_attention: DiTConfig = field(
         default_factory=lambda: DiTConfig(num_layers=4, attention_head_dim=64)
     )
-    num_inference_timesteps: int = 4
-    num_timestep_buckets: int = 1000
-    noise_beta_alpha: float = 1.5
-    noise_beta_beta: float = 1.0
-    noise_s: float = 0.999
-    tune_projector: bool = True
-    tune_diffusion_model: bool = True
     bimanual: BimanualConfig | None = None
 
     @classmethod
     def parse(cls, f: Fields) -> "HeadConfig":
         """Parse the section; a CheckpointError names the key."""
         bimanual = BimanualConfig.parse(f) if f.flag("use_multi_action_heads", False) else None
-        action_dim = f.integer("action_dim", at_least=1, at_most=_WIDEST)
+        action_dim = f.integer("action_dim", at_least=1, at_most=MAX_SIZE)
         attention = (
             parse_self_attention(f.section("vl_self_attention_cfg"))
             if f.has("vl_self_attention_cfg")
             else DiTConfig(num_layers=0)
         )
         config = cls(
-            backbone_embedding_dim=f.integer(
-                "backbone_embedding_dim", 1536, at_least=1, at_most=_WIDEST
-            ),
-            max_state_dim=f.integer("max_state_dim", 64, at_least=1, at_most=_WIDEST),
+            **cls.shared_fields(f, backbone_embedding_dim=1536, action_horizon=REQUIRED),
             action_dim=action_dim,
-            encoder_dim=f.integer("pretrained_action_dim", action_dim, at_least=1, at_most=_WIDEST),
-            action_horizon=f.integer("action_horizon", at_least=1, at_most=_WIDEST),
-            hidden_size=f.integer("hidden_size", 1024, at_least=1, at_most=_WIDEST),
-            input_embedding_dim=f.integer("input_embedding_dim", 1536, at_least=1, at_most=_WIDEST),
-            max_seq_len=f.integer("max_seq_len", 1024, at_least=1, at_most=_WIDEST),
-            max_num_embodiments=f.integer("max_num_embodiments", 32, at_least=1, at_most=_WIDEST),
-            future_tokens=f.integer("num_target_vision_tokens", 32, at_least=0, at_most=_WIDEST),
-            add_pos_embed=f.flag("add_pos_embed", True),
-            use_vlln=f.flag("use_vlln", True),
+            encoder_dim=f.integer(
+                "pretrained_action_dim", action_dim, at_least=1, at_most=MAX_SIZE
+            ),
+            future_tokens=f.integer("num_target_vision_tokens", 32, at_least=0, at_most=MAX_SIZE),
             dit=DiTConfig.parse(f.section("diffusion_model_cfg")),
             vl_self_attention=attention,
-            num_inference_timesteps=f.integer(
-                "num_inference_timesteps", 4, at_least=1, at_most=MAX_INFERENCE_STEPS
-            ),
-            num_timestep_buckets=f.integer("num_timestep_buckets", 1000, at_least=1),
-            noise_beta_alpha=f.number("noise_beta_alpha", 1.5),
-            noise_beta_beta=f.number("noise_beta_beta", 1.0),
-            noise_s=f.number("noise_s", 0.999),
-            tune_projector=f.flag("tune_projector", True),
-            tune_diffusion_model=f.flag("tune_diffusion_model", True),
             bimanual=bimanual,
         )
-        config._check(f)
+        config.check(f)
         return config
 
-    def _check(self, f: Fields) -> None:
-        for key, value, other, expected in (
-            (
-                "input_embedding_dim",
-                self.input_embedding_dim,
-                "num_attention_heads x attention_head_dim of diffusion_model_cfg",
-                self.dit.inner_dim,
-            ),
-            (
-                "hidden_size",
-                self.hidden_size,
-                "output_dim of diffusion_model_cfg",
-                self.dit.output_dim,
-            ),
-            (
-                "backbone_embedding_dim",
-                self.backbone_embedding_dim,
-                "num_attention_heads x attention_head_dim of vl_self_attention_cfg",
-                self.vl_self_attention.inner_dim
-                if self.use_vlln and self.vl_self_attention.num_layers
-                else self.backbone_embedding_dim,
-            ),
-        ):
-            if value != expected:
-                raise f.error(key, f"is {value} but {other} is {expected}")
-        if self.add_pos_embed and self.action_horizon > self.max_seq_len:
+    def check(self, f: Fields) -> None:
+        """See `FlowHeadConfig.check`."""
+        super().check(f)
+        own = self.vl_self_attention
+        if self.use_vlln and own.num_layers and self.backbone_embedding_dim != own.inner_dim:
             raise f.error(
-                "action_horizon", f"{self.action_horizon} exceeds max_seq_len {self.max_seq_len}"
+                "backbone_embedding_dim",
+                f"is {self.backbone_embedding_dim} but num_attention_heads x attention_head_dim of "
+                f"vl_self_attention_cfg is {own.inner_dim}",
             )
         if self.encoder_dim < self.action_dim:
             raise f.error(
@@ -398,6 +343,10 @@ class Gr00tN1d5Config:
                 f"{config.feature_width} columns",
             )
         return config
+
+    def with_embodiments(self, count: int) -> "Gr00tN1d5Config":
+        """Return the configuration for this number of embodiments."""
+        return replace(self, head=replace(self.head, max_num_embodiments=count))
 
     @property
     def feature_width(self) -> int:

@@ -46,16 +46,18 @@ class DataConfig:
     def parse(cls, f: Fields) -> "DataConfig":
         """Parse a file as `to_json` writes it; a CheckpointError names the key."""
         state, action = f.names("state"), f.names("action")
-        return cls(
+        config = cls(
             f.names("video"),
             state,
             action,
-            _choices(f, "state_modes", state, MODES),
-            _choices(f, "action_modes", action, MODES),
+            _choices(f, "state_modes", state, MODES[1:]),
+            _choices(f, "action_modes", action, MODES[1:]),
             _choices(f, "state_rotations", state, tuple(WIDTHS)),
             _choices(f, "action_rotations", action, tuple(WIDTHS)),
             f.number("crop", CROP, above=0.0, at_most=1.0),
         )
+        f.finish()
+        return config
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of a file that `parse` reads."""
@@ -76,7 +78,8 @@ def _choices(
     for group in section.value:
         if group not in groups:
             raise section.error(group, f"is not a group (known: {', '.join(groups)})")
-    return {group: section.choice(group, valid) for group in section.value}
+    given = (group for group in section.value if section.value[group] != "")
+    return {group: section.choice(group, valid) for group in given}
 
 
 def _all(mode: str, *groups: str) -> dict[str, str]:

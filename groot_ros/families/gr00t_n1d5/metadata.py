@@ -28,6 +28,10 @@ EMBODIMENT_ROWS = {
 }
 #: Additional rows of LeRobot's default table.
 LEROBOT_ROWS = {**EMBODIMENT_ROWS, "so100": 2, "unitree_g1": 3}
+#: Largest number of columns of a group; a larger one would fill the memory.
+_MAX_COLUMNS = 2**20
+#: Statistics of a group that are read.
+STATISTICS = ("min", "max", "mean", "std", "q01", "q99")
 _STATE, _ACTION, _IMAGE = "observation.state", "action", "observation.images."
 _PACK, _UNPACK = "groot_pack_inputs_", "groot_action_unpack_unnormalize_"
 
@@ -151,12 +155,12 @@ def _group(
     modality: Fields, statistics: Fields, kind: str, name: str, config: DataConfig
 ) -> ColumnGroup:
     described = modality.section(name)
-    width = math.prod(described.items("shape", int))
+    width = _width(described)
     mode = getattr(config, f"{kind}_modes").get(name, "")
     target = getattr(config, f"{kind}_rotations").get(name)
     assert mode in MODES
     known = statistics.section(name, {})
-    values = {k: _array(known, k, width) for k in known.value if isinstance(known.value[k], list)}
+    values = {key: _array(known, key, width) for key in STATISTICS if known.has(key)}
     if not described.flag("continuous", True) and mode not in ("binary", ""):
         raise described.error("continuous", f"is false: '{mode}' does not apply, only binary")
     rotation = None
@@ -166,6 +170,10 @@ def _group(
             raise described.error(
                 "rotation_type",
                 f"is {source!r}: must be one of {', '.join(rotations.WIDTHS)} for {target}",
+            )
+        if width != rotations.width(source):
+            raise described.error(
+                "shape", f"is {width} columns, but {source} has {rotations.width(source)}"
             )
         rotation = (source, target)
         if mode:
@@ -211,13 +219,27 @@ def _limits(
 
 
 def _array(f: Fields, name: str, width: int) -> Array:
+    """Return a statistic [width]; numbers may be given as strings."""
+    given = f.get(name)
     try:
-        array = np.asarray(f.get(name), dtype=np.float64).reshape(-1)
+        array = np.asarray(given, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise f.error(name, "must be a list of numbers") from None
-    if array.shape != (width,) or not np.isfinite(array).all():
-        raise f.error(name, f"must be {width} finite numbers")
-    return array
+        raise f.error(name, f"must be {width} finite numbers, not {given!r:.60}") from None
+    flat = array.reshape(-1)
+    if not array.ndim or flat.shape != (width,) or not np.isfinite(flat).all():
+        raise f.error(name, f"must be {width} finite numbers, not {given!r:.60}")
+    return flat
+
+
+def _width(f: Fields) -> int:
+    """Return the number of columns of a group or feature from its key "shape"."""
+    shape = f.items("shape", int)
+    width = math.prod(shape)
+    if not shape or min(shape) < 1 or width > _MAX_COLUMNS:
+        raise f.error(
+            "shape", f"must be sizes from 1 to {_MAX_COLUMNS}, such as [7], not {list(shape)!r:.60}"
+        )
+    return width
 
 
 @dataclass(frozen=True)
@@ -277,13 +299,13 @@ def read_lerobot(directory: Path, tag: str) -> Layout:
         raise config.error("input_features", "has no image")
     packed = _statistics(steps.state_files.get(_PACK))
     unpacked = _statistics(steps.state_files.get(_UNPACK)) or packed
-    width = steps.unpack.integer("env_action_dim", 0) or _feature_width(outputs, _ACTION)
+    width = steps.unpack.integer("env_action_dim", 0) or _width(outputs.section(_ACTION))
     files = {name: directory / name for name in (PREPROCESSOR, POSTPROCESSOR)}
     layout = lerobot_layout(
         tag=tag,
         row=table.integer(tag),
         views=tuple(view.removeprefix(_IMAGE) for view in views),
-        widths=(_feature_width(inputs, _STATE), width),
+        widths=(_width(inputs.section(_STATE)), width),
         statistics=(packed, unpacked),
         scaled=tuple(s.flag("normalize_min_max", True) for s in (steps.pack, steps.unpack)),
         formalise=steps.pack.flag("formalize_language", False),
@@ -341,18 +363,18 @@ def lerobot_tags(directory: Path) -> tuple[str, ...]:
     return (pack.text("embodiment_tag", config.text("embodiment_tag", "new_embodiment")),)
 
 
-def _feature_width(features: Fields, name: str) -> int:
-    shape = features.section(name).items("shape", int)
-    return math.prod(shape)
-
-
 def _statistics(path: Path | None) -> dict[str, Array]:
     if path is None:
         return {}
     # Imported here, so that a checkpoint of the other layout can be opened without torch.
     from groot_ros.checkpoint.safetensors_file import read_header
 
-    return {name: entry.read().double().numpy() for name, entry in read_header(path).items()}
+    found = {name: entry.read().double().numpy() for name, entry in read_header(path).items()}
+    used = [f"{key}.{end}" for key in (_STATE, _ACTION) for end in ("min", "max")]
+    for name in used:
+        if name in found and not np.isfinite(found[name]).all():
+            raise CheckpointError(f"{path}: '{name}' holds values that are not finite")
+    return found
 
 
 def _vector(
@@ -366,5 +388,10 @@ def _vector(
         values[: min(len(given), width)] = given[:width]
         ends.append(values)
     low, high = ends
+    if scaled and (low > high).any():
+        column = int((low > high).argmax())
+        raise CheckpointError(
+            f"{PREPROCESSOR}: statistic '{key}.min' is above '{key}.max' in column {column}"
+        )
     scheme = Scheme("min_max", low, high) if scaled and statistics else Scheme()
     return ColumnGroup(name, width, scheme, None, low, high, (low, high))

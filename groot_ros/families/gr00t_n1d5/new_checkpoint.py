@@ -10,12 +10,9 @@ import numpy as np
 
 from groot_ros.families.gr00t_n1d5.config import EagleConfig, Gr00tN1d5Config
 from groot_ros.families.gr00t_n1d5.data_config import FILE, DataConfig
-from groot_ros.families.gr00t_n1d5.metadata import METADATA
+from groot_ros.families.gr00t_n1d5.metadata import METADATA, STATISTICS
 from groot_ros.families.training import DataLayout
 from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX, write_byte_tokenizer
-
-#: Statistics of metadata.json.
-_STATISTICS = ("min", "max", "mean", "std", "q01", "q99")
 
 
 @dataclass(frozen=True)
@@ -90,7 +87,7 @@ def _statistics(given: Mapping[str, Any], width: int) -> dict[str, list[float]]:
     low, high = (np.broadcast_to(given.get(k, v), width) for k, v in (("min", -1), ("max", 1)))
     default = {"min": low, "max": high, "q01": low, "q99": high}
     default |= {"mean": (low + high) / 2.0, "std": (high - low) / 4.0}
-    found = {name: np.broadcast_to(given.get(name, default[name]), width) for name in _STATISTICS}
+    found = {name: np.broadcast_to(given.get(name, default[name]), width) for name in STATISTICS}
     return {name: np.asarray(values, dtype=float).tolist() for name, values in found.items()}
 
 

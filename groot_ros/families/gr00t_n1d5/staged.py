@@ -179,12 +179,11 @@ class BimanualDenoise(DenoiseStep):
 
 def make_denoise(config: HeadConfig, head: ActionHead, embodiment: int) -> DenoiseStep:
     """Return the denoising step of a head, which cannot run afterwards."""
-    horizon = config.action_horizon
     options = {
-        "horizon": horizon,
+        "horizon": config.action_horizon,
         "columns": config.action_dim,
         "sources": [(0, layer) for layer in range((config.dit.num_layers + 1) // 2)],
-        "positions": head.position_embedding.weight[:horizon] if config.add_pos_embed else None,
+        "positions": head.positions(),
     }
     if config.bimanual is not None:
         return BimanualDenoise(head.model, head, embodiment, **options)

@@ -6,18 +6,18 @@ from pathlib import Path
 from groot_ros.checkpoint.safetensors_file import index_checkpoint
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.families.family import CheckpointSummary, EmbodimentSummary
+from groot_ros.families.gr00t.checkpoint import require_same_tokens
 from groot_ros.families.gr00t_n1d5.checkpoint import (
     Files,
     find_files,
     find_tokenizer,
     open_checkpoint,
-    require_same_tokens,
     spec_of,
 )
-from groot_ros.families.gr00t_n1d5.codec import StateActionCodec, group_names
+from groot_ros.families.gr00t_n1d5.codec import StateActionCodec
 from groot_ros.families.gr00t_n1d5.config import MODEL_TYPE, Gr00tN1d5Config
 from groot_ros.families.gr00t_n1d5.metadata import Layout
-from groot_ros.families.gr00t_n1d5.weights import fitting_tensors, weight_groups, with_decoders_of
+from groot_ros.families.gr00t_n1d5.weights import WEIGHTS, with_decoders_of
 from groot_ros.processing.tokenizer import TextTokenizer
 
 
@@ -38,7 +38,7 @@ def describe(
         model=MODEL_TYPE,
         architecture=_architecture(config),
         files=tuple(sorted({entry.path.name for entry in index_checkpoint(directory).values()})),
-        weights=weight_groups(directory),
+        weights=WEIGHTS.groups(directory),
         notes=notes,
         problem=problem,
         embodiments=tuple(_embodiment(files, config, tag) for tag in tags),
@@ -63,7 +63,7 @@ def _check(
         return tuple(notes), f"still needed: {error}"
     notes.append(f"the VLM's config is {eagle}, its tokenizer in {tokenizer}")
     try:
-        fitting_tensors(files.directory, config)
+        WEIGHTS.fitting(files.directory, config)
         where = files.eagle or files.config
         require_same_tokens(TextTokenizer.load(tokenizer), config.eagle, where)
         for tag in files.tags if embodiment is None else (embodiment,):
@@ -115,6 +115,6 @@ def _modalities(config: Gr00tN1d5Config, layout: Layout) -> str:
     images = "LeRobot's images" if layout.lerobot else f"images cropped to {layout.crop:g}"
     return (
         f"cameras {', '.join(layout.views)} ({images}); "
-        f"state {', '.join(group_names(layout.state))}; "
-        f"actions {', '.join(group_names(layout.action))}, {config.head.action_horizon} steps"
+        f"state {', '.join(g.name for g in layout.state)}; "
+        f"actions {', '.join(g.name for g in layout.action)}, {config.head.action_horizon} steps"
     )

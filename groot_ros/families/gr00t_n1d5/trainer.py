@@ -2,32 +2,34 @@
 """Trainer of GR00T N1.5; see `families.training.Trainer`."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from groot_ros.checkpoint.locate import tokenizer_files
+from groot_ros.families.gr00t.network import TensorBatch
+from groot_ros.families.gr00t.samples import EncodedSample
+from groot_ros.families.gr00t.training import Gr00tTrainer
 from groot_ros.families.gr00t_n1d5.checkpoint import Gr00tN1d5Checkpoint
 from groot_ros.families.gr00t_n1d5.metadata import METADATA
 from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5
-from groot_ros.families.gr00t_n1d5.processor import EncodedSample, collate
 from groot_ros.families.gr00t_n1d5.training import (
     apply_tuning,
     flow_matching_loss,
     train_mode,
     with_switches,
 )
-from groot_ros.families.gr00t_n1d5.weights import save_model
 from groot_ros.families.training import Episode
-from groot_ros.layers.patches import normalise_pixels
 
 
-class Trainer:
+class Trainer(Gr00tTrainer):
     """See `families.training.Trainer`; for checkpoints in NVIDIA's layout."""
+
+    model: Gr00tN1d5
 
     def __init__(self, model: Gr00tN1d5, checkpoint: Gr00tN1d5Checkpoint) -> None:
         """Train a model.
@@ -40,8 +42,8 @@ class Trainer:
             raise ValueError(
                 f"{checkpoint.path}: LeRobot's layout is read only; train a checkpoint in NVIDIA's"
             )
-        self.model = model
-        self._checkpoint, self._processor = checkpoint, checkpoint.processor
+        super().__init__(model, checkpoint.processor)
+        self._checkpoint = checkpoint
 
     def training_sample(
         self, episode: Episode, index: int, rng: np.random.Generator | None = None
@@ -61,39 +63,26 @@ class Trainer:
             rng,
         )
 
-    def collate(self, samples: Sequence[EncodedSample]) -> dict[str, Tensor]:
-        """See `families.training.Trainer.collate`."""
-        batch = collate(samples, self._processor.tokenizer.pad_id)
-        return {n: torch.from_numpy(array).to(self.model.device) for n, array in batch.items()}
-
     def loss(
-        self, batch: Mapping[str, Tensor], generator: torch.Generator | None = None
+        self, batch: TensorBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
         """See `families.training.Trainer.loss`; raises ValueError for a batch without actions."""
-        if "action" not in batch:
-            raise ValueError("the batch has no actions, which training needs")
-        tiles = normalise_pixels(batch["tiles"])
-        backbone = self.model.backbone(batch["input_ids"], batch["attention_mask"], tiles)
+        action, mask = batch.require_actions()
+        backbone = self.model.backbone(batch.input_ids, batch.attention_mask, batch.images)
+        head, rows = self.model.action_head, batch.embodiment
         return flow_matching_loss(
-            self.model.action_head,
-            backbone.features,
-            batch["state"],
-            batch["action"],
-            batch["action_mask"],
-            batch["embodiment_id"],
-            generator=generator,
+            head, backbone, batch.state, action, mask, rows, generator=generator
         ).losses
 
-    def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """See `families.training.Trainer.parameter_groups`; raises ValueError for other names."""
+    def apply_switches(self, switches: Mapping[str, Any]) -> list[nn.Parameter]:
+        """See `Gr00tTrainer.apply_switches`; raises ValueError for other names."""
         self.model.config = with_switches(self.model.config, switches)
         learning = apply_tuning(self.model)
         train_mode(self.model)
-        return [{"params": learning}]
+        return learning
 
-    def save(self, path: Path) -> None:
-        """See `families.training.Trainer.save`."""
-        save_model(self.model, path)
+    def copy_files(self, path: Path) -> None:
+        """See `Gr00tTrainer.copy_files`."""
         for name, file in self._processor.layout.files.items():
             target = path / METADATA.parent / name
             target.parent.mkdir(parents=True, exist_ok=True)

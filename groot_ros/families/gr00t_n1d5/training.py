@@ -8,9 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from groot_ros.families.gr00t.training import (
+    draw_noisy,
+    freeze,
+    sample_beta,
+    set_train_mode,
+    trained_parameters,
+)
 from groot_ros.families.gr00t_n1d5.action_head import ActionHead
-from groot_ros.families.gr00t_n1d5.config import BimanualConfig, Gr00tN1d5Config, HeadConfig
+from groot_ros.families.gr00t_n1d5.config import BimanualConfig, Gr00tN1d5Config
 from groot_ros.families.gr00t_n1d5.network import Gr00tN1d5
+from groot_ros.layers.action_head import FlowHeadConfig
+from groot_ros.layers.eagle import BackboneOutput
 
 
 @dataclass(frozen=True)
@@ -31,19 +40,19 @@ class LossOutput:
     timestep: Tensor
 
 
-def sample_time(config: HeadConfig, batch: int, generator: torch.Generator | None = None) -> Tensor:
+def sample_time(
+    config: FlowHeadConfig, batch: int, generator: torch.Generator | None = None
+) -> Tensor:
     """Draw times t = (s - x) / s with x ~ Beta(a, b), float32 [batch] on the CPU.
 
     With the default parameters, times near 0 (noise) are more frequent.
     """
-    shape = torch.tensor([config.noise_beta_alpha, config.noise_beta_beta])
-    gamma = torch._standard_gamma(shape.expand(batch, 2).contiguous(), generator=generator)
-    return (config.noise_s - gamma[:, 0] / gamma.sum(1)) / config.noise_s
+    return (config.noise_s - sample_beta(config, batch, generator)) / config.noise_s
 
 
 def flow_matching_loss(
     head: ActionHead,
-    features: Tensor,
+    backbone: BackboneOutput,
     state: Tensor,
     action: Tensor,
     action_mask: Tensor,
@@ -61,7 +70,7 @@ def flow_matching_loss(
 
     Args:
         head: the action head.
-        features: features of the backbone, [B, S, C].
+        backbone: features of the batch.
         state: [B, T_state, max_state_dim], normalised.
         action: [B, H, A], normalised; A is `action_dim` or `encoder_dim`.
         action_mask: [B, H, A], 1 where the error counts.
@@ -72,18 +81,13 @@ def flow_matching_loss(
         generator: CPU generator of all random values; None = torch's global one.
 
     """
-    config, device = head.config, action.device
-    if noise is None:
-        noise = torch.randn(action.shape, generator=generator).to(device)
-    if time is None:
-        time = sample_time(config, len(action), generator).to(device)
-    t = time[:, None, None]
-    noisy = (1 - t) * noise + t * action
-    timestep = (time * config.num_timestep_buckets).long()
-    context = head.context(features, state, embodiment)
-    per_action = timestep[:, None].expand(-1, action.shape[1])
-    parts = head.velocity(context, noisy.to(head.dtype), timestep, per_action)
-    target = (action - noise)[..., : config.action_dim]
+    config = head.config
+    noisy = draw_noisy(config, action, sample_time, noise=noise, time=time, generator=generator)
+    context = head.context(backbone, state, embodiment)
+    parts = head.part_velocities(
+        context, noisy.values.to(head.dtype), noisy.timestep, noisy.per_action
+    )
+    target = noisy.target[..., : config.action_dim]
     mask = action_mask[..., : config.action_dim].to(target.dtype)
     errors, start = {}, 0
     for part, velocity in parts.items():
@@ -95,7 +99,7 @@ def flow_matching_loss(
     prediction = torch.cat(list(parts.values()), dim=-1)
     settings = bimanual or config.bimanual
     if settings is None:
-        return LossOutput({"loss": errors["action"]}, prediction, noisy, timestep)
+        return LossOutput({"loss": errors["action"]}, prediction, noisy.values, noisy.timestep)
     losses = _weighted(head, settings, errors)
     if settings.split and settings.coordination_weight:
         both = mask[..., : settings.left + settings.right].split(
@@ -106,7 +110,7 @@ def flow_matching_loss(
         difference = (speeds**2 * moved).sum() / moved.sum()
         losses["loss"] = losses["loss"] + settings.coordination_weight * difference
         losses["arm_coordination_loss"] = difference
-    return LossOutput(losses, prediction, noisy, timestep)
+    return LossOutput(losses, prediction, noisy.values, noisy.timestep)
 
 
 def _weighted(
@@ -189,14 +193,10 @@ def frozen_modules(model: Gr00tN1d5) -> Iterator[nn.Module]:
 
 def apply_tuning(model: Gr00tN1d5) -> list[nn.Parameter]:
     """Set requires_grad by the config's `tune_*` switches and return the trained parameters."""
-    model.requires_grad_(True)
-    for module in frozen_modules(model):
-        module.requires_grad_(False)
-    return [p for p in model.parameters() if p.requires_grad]
+    freeze(model, frozen_modules(model))
+    return trained_parameters(model)
 
 
 def train_mode(model: Gr00tN1d5) -> None:
-    """Set training mode, except for frozen parts, which stay in eval mode without dropout."""
-    model.train()
-    for module in frozen_modules(model):
-        module.eval()
+    """Set training mode, except for frozen parts; see `set_train_mode`."""
+    set_train_mode(model, frozen_modules(model))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """GR00T N1.6 checkpoint; everything except its weights has been read and checked."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,8 +12,14 @@ import numpy as np
 from groot_ros.checkpoint.digest import checkpoint_digest
 from groot_ros.checkpoint.locate import BackboneAssets, find_backbone_assets
 from groot_ros.core.config_reader import CheckpointError, Fields
-from groot_ros.core.program import ModelInputs, ProgramSpec, Progress, Range
+from groot_ros.core.program import ModelInputs, Range
 from groot_ros.families.family import GroupRange, PolicySpec
+from groot_ros.families.gr00t.checkpoint import (
+    Gr00tCheckpoint,
+    require_row,
+    require_same_tokens,
+    text_range,
+)
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
@@ -22,99 +28,42 @@ from groot_ros.processing.statistics import Statistics
 from groot_ros.processing.tokenizer import TextTokenizer
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
     from groot_ros.families.gr00t_n1d6.program import StagedModel
 
 FAMILY = "gr00t_n1d6"
-#: Tokens of a typical instruction; engines are optimised for this size.
-_USUAL_TOKENS = 16
 
 
 @dataclass(frozen=True)
-class Gr00tN1d6Checkpoint:
-    """See `families.family.Checkpoint`.
+class Gr00tN1d6Checkpoint(Gr00tCheckpoint):
+    """See `families.gr00t.checkpoint.Gr00tCheckpoint`.
 
     Attributes:
-        path: directory.
-        config: configuration of the network.
-        processor: processor of the embodiment.
         assets: the VLM's config and tokenizer.
-        quantised: "denoise", as its speed is limited by reading its weights.
 
     """
 
-    path: Path
     config: Gr00tN1d6Config
     processor: Processor
     assets: BackboneAssets
-    quantised: tuple[str, ...] = ("denoise",)
+
+    @staticmethod
+    def staged_model() -> "type[StagedModel]":
+        """See `families.gr00t.checkpoint.Gr00tCheckpoint.staged_model`."""
+        from groot_ros.families.gr00t_n1d6.program import StagedModel
+
+        return StagedModel
 
     @cached_property
     def spec(self) -> PolicySpec:
         """Return the inputs and outputs."""
         processor = self.processor
         return policy_spec(
-            self.config, processor.config, processor.codec, processor.statistics, self.tag
+            self.config, processor.config, processor.codec, processor.statistics, processor.tag
         )
-
-    @property
-    def tag(self) -> str:
-        """Return the tag of the embodiment."""
-        return self.processor.tag
-
-    @cached_property
-    def program(self) -> ProgramSpec:
-        """Return the segments of the staged model."""
-        # Imported here, so that the checkpoint can be opened without torch.
-        from groot_ros.families.gr00t_n1d6.program import program_spec
-
-        return program_spec(self.config)
 
     def digest(self) -> str:
         """Return a digest of the files; see `groot_ros.checkpoint.digest`."""
         return checkpoint_digest(self.path, self.assets.files)
-
-    def load_program(
-        self,
-        *,
-        device: "torch.device",
-        dtype: "torch.dtype",
-        segments: Collection[str] | None = None,
-        step_counts: Collection[int] = (),
-        progress: Progress | None = None,
-    ) -> "StagedModel":
-        """See `families.family.Checkpoint.load_program`."""
-        from groot_ros.families.gr00t_n1d6.program import SEGMENTS, load_staged
-
-        return load_staged(
-            self.path,
-            self.config,
-            embodiment=self.processor.embodiment_id,
-            device=device,
-            dtype=dtype,
-            segments=SEGMENTS if segments is None else segments,
-            step_counts=step_counts,
-            progress=progress,
-        )
-
-    def load_reference(
-        self, *, device: "torch.device", dtype: "torch.dtype", progress: Progress | None = None
-    ) -> "ReferenceModel":
-        """See `families.family.Checkpoint.load_reference`."""
-        from groot_ros.families.gr00t_n1d6.weights import load_model
-
-        model = load_model(
-            self.path,
-            self.config,
-            embodiment=self.processor.embodiment_id,
-            device=device,
-            dtype=dtype,
-            progress=progress,
-        )
-        return ReferenceModel(model)
 
     def profile(
         self, image_sizes: Sequence[tuple[int, int]], instruction_tokens: int
@@ -122,20 +71,12 @@ class Gr00tN1d6Checkpoint:
         """See `families.family.Checkpoint.profile`."""
         processor = self.processor
         frames = len(processor.embodiment.video.delta_indices)
-        views = processor.views
-        if len(image_sizes) not in (1, len(views)):
-            raise ValueError(
-                f"image sizes: give one, or one for each of {', '.join(views)}, "
-                f"not {len(image_sizes)}"
-            )
-        sizes = list(image_sizes) * (len(views) if len(image_sizes) == 1 else 1)
-        cells = [self._cells(size) for size in sizes]
+        cells = [self._cells(size) for size in self.sizes_by_view(image_sizes)]
         group = max(sum(n == m for m in cells) for n in cells) * frames
         square = self.config.eagle.shuffle**2
         image_tokens = sum(cells) * frames
         bare = len(processor.tokens("", cells * frames)) - image_tokens
-        usual = bare + min(_USUAL_TOKENS, instruction_tokens)
-        text = Range(bare, usual, bare + instruction_tokens)
+        text = text_range(bare, instruction_tokens)
         states = len(processor.embodiment.state.delta_indices)
         whole = Range(*(n + image_tokens for n in (text.low, text.usual, text.high)))
         return {
@@ -166,49 +107,6 @@ class Gr00tN1d6Checkpoint:
         """Return the number of image tokens of one view, by processing a black image."""
         images = self.processor.images
         return images.tokens(images(np.zeros((*size, 3), dtype=np.uint8)))
-
-
-class ReferenceModel:
-    """Reference model for one embodiment (row 0 of the weights)."""
-
-    def __init__(self, model: "Gr00tN1d6") -> None:
-        self.model = model.eval()
-
-    @property
-    def device(self) -> "torch.device":
-        """Return the device of the weights."""
-        return self.model.device
-
-    @property
-    def nbytes(self) -> int:
-        """Return the memory of the weights in bytes."""
-        return sum(parameter.nbytes for parameter in self.model.parameters())
-
-    def run(
-        self, inputs: ModelInputs, steps: int, mark: Callable[[str], None]
-    ) -> Mapping[str, "Tensor"]:
-        """See `families.family.ReferenceModel.run`."""
-        import torch
-
-        from groot_ros.layers.flow_matching import CONDITIONING, Conditioning
-        from groot_ros.layers.patches import normalise_pixels
-
-        def move(name: str) -> "Tensor":
-            return torch.from_numpy(inputs[name]).to(self.device)
-
-        head = self.model.action_head
-        # By number, as inputs that come from a file are sorted by name.
-        count = sum(name.startswith("image.") for name in inputs)
-        pixels = [move(f"image.{i}") for i in range(count)]
-        images = [normalise_pixels(image)[None].to(head.dtype) for image in pixels]
-        backbone = self.model.backbone(move("input_ids"), move("attention_mask"), images)
-        mark("backbone")
-        embodiment = torch.zeros_like(move("embodiment_id"))
-        context = head.context(backbone, move("state"), embodiment)
-        given = Conditioning(*(move(name) for name in CONDITIONING)) if "prefix" in inputs else None
-        actions = head.denoise(context, move("noise"), steps, given)
-        mark("head")
-        return {"next_actions": actions}
 
 
 def open_checkpoint(
@@ -311,23 +209,5 @@ def require_same_sizes(
             f"{where}: the action's 'delta_indices' of '{tag}' has {codec.horizon} steps, but "
             f"action_horizon in config.json is {model.action_horizon}"
         )
-    row = processor.embodiment_id(tag)
-    if row >= model.max_num_embodiments:
-        raise CheckpointError(
-            f"{processor.ids_from(tag)}: '{tag}' is row {row}, but max_num_embodiments in "
-            f"config.json is {model.max_num_embodiments}"
-        )
-
-
-def require_same_tokens(tokenizer: TextTokenizer, eagle: EagleConfig, path: Path) -> None:
-    """Raise CheckpointError unless the tokenizer fits the VLM's config at `path`."""
-    image = eagle.image_token_index
-    if tokenizer.image_id != image:
-        raise CheckpointError(
-            f"{path}: 'image_token_index' is {image}, the tokenizer's is {tokenizer.image_id}"
-        )
-    if tokenizer.rows > eagle.text.vocab_size:
-        raise CheckpointError(
-            f"{path}: 'vocab_size' is {eagle.text.vocab_size}, the tokenizer has ids up to "
-            f"{tokenizer.rows - 1}"
-        )
+    row, rows = processor.embodiment_id(tag), model.max_num_embodiments
+    require_row(row, rows, tag, processor.ids_from(tag))

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration of a GR00T N1.6 checkpoint: its config.json and the config of its VLM."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from groot_ros.core import MAX_INFERENCE_STEPS
 from groot_ros.core.config_reader import Fields
+from groot_ros.layers.action_head import MAX_SIZE, FlowHeadConfig
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.siglip2 import VisionConfig
@@ -71,45 +71,26 @@ def _one_over_a_whole_number(f: Fields, key: str, default: float) -> float:
 
 
 @dataclass(frozen=True)
-class Gr00tN1d6Config:
+class Gr00tN1d6Config(FlowHeadConfig):
     """Contents of a checkpoint's config.json; an omitted key has the default given here.
 
     Attributes:
         select_layer: number of layers of the language model that are kept.
         action_horizon: steps that the head denoises; an embodiment may use fewer.
-        hidden_size: width inside the state encoder and action decoder.
-        input_embedding_dim: width of the state and action tokens, equal to the DiT's.
 
     """
 
     eagle: EagleConfig = field(default_factory=EagleConfig)
     model_name: str = "nvidia/Eagle-Block2A-2B-v2"
     select_layer: int = 16
-    backbone_embedding_dim: int = 2048
-    max_state_dim: int = 29
     max_action_dim: int = 29
-    action_horizon: int = 16
-    hidden_size: int = 1024
-    input_embedding_dim: int = 1536
-    max_seq_len: int = 1024
-    max_num_embodiments: int = 32
-    add_pos_embed: bool = True
-    use_vlln: bool = True
     use_alternate_vl_dit: bool = True
     attend_text_every_n_blocks: int = 2
-    dit: DiTConfig = field(default_factory=DiTConfig)
-    num_inference_timesteps: int = 4
-    num_timestep_buckets: int = 1000
-    noise_beta_alpha: float = 1.5
-    noise_beta_beta: float = 1.0
-    noise_s: float = 0.999
     state_dropout_prob: float = 0.0
     state_additive_noise_scale: float = 0.0
     tune_llm: bool = False
     tune_visual: bool = False
     tune_top_llm_layers: int = 4
-    tune_projector: bool = True
-    tune_diffusion_model: bool = True
     tune_vlln: bool = True
 
     @classmethod
@@ -117,36 +98,19 @@ class Gr00tN1d6Config:
         """Parse a checkpoint's config.json; a CheckpointError names the key."""
         dit = f.section("diffusion_model_cfg") if f.has("diffusion_model_cfg") else None
         config = cls(
+            **cls.shared_fields(f),
             eagle=eagle,
             model_name=f.text("model_name", cls.model_name),
             select_layer=f.integer("select_layer", 16, at_least=1),
-            backbone_embedding_dim=f.integer("backbone_embedding_dim", 2048, at_least=1),
-            max_state_dim=f.integer("max_state_dim", 29, at_least=1),
-            max_action_dim=f.integer("max_action_dim", 29, at_least=1),
-            action_horizon=f.integer("action_horizon", 16, at_least=1),
-            hidden_size=f.integer("hidden_size", 1024, at_least=1),
-            input_embedding_dim=f.integer("input_embedding_dim", 1536, at_least=1),
-            max_seq_len=f.integer("max_seq_len", 1024, at_least=1),
-            max_num_embodiments=f.integer("max_num_embodiments", 32, at_least=1),
-            add_pos_embed=f.flag("add_pos_embed", True),
-            use_vlln=f.flag("use_vlln", True),
+            max_action_dim=f.integer("max_action_dim", 29, at_least=1, at_most=MAX_SIZE),
             use_alternate_vl_dit=f.flag("use_alternate_vl_dit", True),
             attend_text_every_n_blocks=f.integer("attend_text_every_n_blocks", 2, at_least=1),
             dit=DiTConfig() if dit is None else DiTConfig.parse(dit),
-            num_inference_timesteps=f.integer(
-                "num_inference_timesteps", 4, at_least=1, at_most=MAX_INFERENCE_STEPS
-            ),
-            num_timestep_buckets=f.integer("num_timestep_buckets", 1000, at_least=1),
-            noise_beta_alpha=f.number("noise_beta_alpha", 1.5),
-            noise_beta_beta=f.number("noise_beta_beta", 1.0),
-            noise_s=f.number("noise_s", 0.999),
             state_dropout_prob=f.number("state_dropout_prob", 0.0),
             state_additive_noise_scale=f.number("state_additive_noise_scale", 0.0),
             tune_llm=f.flag("tune_llm", False),
             tune_visual=f.flag("tune_visual", False),
             tune_top_llm_layers=f.integer("tune_top_llm_layers", 4),
-            tune_projector=f.flag("tune_projector", True),
-            tune_diffusion_model=f.flag("tune_diffusion_model", True),
             tune_vlln=f.flag("tune_vlln", True),
         )
         config.check(f)
@@ -171,28 +135,14 @@ class Gr00tN1d6Config:
             )
         return config
 
-    def check(self, f: Fields) -> None:
-        """Raise CheckpointError unless the sizes of the parts agree; `f` names the file."""
-        for key, value, other, expected in (
-            (
-                "input_embedding_dim",
-                self.input_embedding_dim,
-                "num_attention_heads x attention_head_dim of diffusion_model_cfg",
-                self.dit.inner_dim,
-            ),
-            (
-                "hidden_size",
-                self.hidden_size,
-                "output_dim of diffusion_model_cfg",
-                self.dit.output_dim,
-            ),
-        ):
-            if value != expected:
-                raise f.error(key, f"is {value} but {other} is {expected}")
-        if self.add_pos_embed and self.action_horizon > self.max_seq_len:
-            raise f.error(
-                "action_horizon", f"{self.action_horizon} exceeds max_seq_len {self.max_seq_len}"
-            )
+    @property
+    def head(self) -> "Gr00tN1d6Config":
+        """Return the configuration of the action head, which config.json does not separate."""
+        return self
+
+    def with_embodiments(self, count: int) -> "Gr00tN1d6Config":
+        """Return the configuration for this number of embodiments."""
+        return replace(self, max_num_embodiments=count)
 
     def to_json(self) -> dict[str, Any]:
         """Return the contents of a config.json that `read` reads back with the same VLM config."""

@@ -2,11 +2,11 @@
 """GR00T N1.6 as a model family; torch is imported only where it is needed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from groot_ros.checkpoint.locate import find_checkpoint
-from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import CheckpointSummary
+from groot_ros.families.gr00t.family import Gr00tFamily
 from groot_ros.families.gr00t_n1d6.checkpoint import FAMILY as NAME
 from groot_ros.families.gr00t_n1d6.checkpoint import Gr00tN1d6Checkpoint, open_checkpoint
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
@@ -26,21 +26,13 @@ if TYPE_CHECKING:
     from groot_ros.families.gr00t_n1d6.training import Trainer
 
 
-class Gr00tN1d6Family:
+class Gr00tN1d6Family(Gr00tFamily):
     """See `families.family.Family`."""
 
     name = NAME
     recognised_by = f"config.json with 'model_type' {MODEL_TYPE}"
-
-    def matches(self, path: Path) -> bool:
-        """See `families.family.Family.matches`."""
-        config = path / "config.json"
-        if not config.is_file():
-            return False
-        try:
-            return Fields.read(config).get("model_type", "") == MODEL_TYPE
-        except CheckpointError:
-            return False
+    types: ClassVar = {"model_type": MODEL_TYPE}
+    checkpoint = Gr00tN1d6Checkpoint
 
     def open(
         self,
@@ -70,31 +62,6 @@ class Gr00tN1d6Family:
         """Return the configuration of published size, with the byte tokenizer's ids."""
         return published_config(layout)
 
-    def random_checkpoint(
-        self,
-        config: CheckpointConfig,
-        seed: int,
-        out: Path,
-        *,
-        dtype: "torch.dtype | None" = None,
-        max_shard_bytes: int | None = None,
-    ) -> Path:
-        """Write a checkpoint with random weights; only one shard is in memory at a time.
-
-        Args:
-            config: sizes and data of the checkpoint, for example from `published_config`.
-            seed: seed of the weights.
-            out: directory to create.
-            dtype: element type of the weights; None = float32.
-            max_shard_bytes: largest size of a shard in bytes; None = one file.
-
-        """
-        from groot_ros.families.gr00t_n1d6.weights import write_random_weights
-
-        write_config(config, out)
-        write_random_weights(config.network, seed, out, dtype, max_shard_bytes)
-        return out
-
     def write_config(self, config: CheckpointConfig, out: Path) -> None:
         """See `families.family.Family.write_config`."""
         write_config(config, out)
@@ -114,19 +81,11 @@ class Gr00tN1d6Family:
 
         return SmallTrainer(make_config(small_network(layout), layout, embodiment_row=0), seed)
 
-    def benchmark(
-        self, stage: str, horizon: int, device: "torch.device", dtype: "torch.dtype"
-    ) -> "BenchmarkCase":
-        """See `families.family.Family.benchmark`."""
-        from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase, published_config
+    def benchmark_case(self) -> "type[BenchmarkCase]":
+        """See `families.gr00t.family.Gr00tFamily.benchmark_case`."""
+        from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase
 
-        return BenchmarkCase(stage, published_config(horizon), device, dtype)
-
-    def resident_bytes(self, horizon: int, dtype: "torch.dtype") -> int:
-        """See `families.family.Family.resident_bytes`."""
-        from groot_ros.families.gr00t_n1d6.benchmark import resident_bytes
-
-        return resident_bytes(horizon, dtype)
+        return BenchmarkCase
 
 
 FAMILY = Gr00tN1d6Family()

@@ -10,13 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from groot_ros.families.gr00t.prompts import Prompt, Prompts, recent
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
+from groot_ros.layers.eagle import token_mismatch
 from groot_ros.layers.patches import cell_order
-from groot_ros.layers.qwen3 import rope_1d
 from groot_ros.layers.siglip2 import Embeddings, Grid
-
-#: Number of layouts, and of patch grids, that are kept in memory.
-_KEPT = 8
 
 
 class PatchGrid:
@@ -62,23 +60,18 @@ class Layout:
     """Constants of one instruction with images of given sizes, on the device of the stages.
 
     Attributes:
+        text: constants that do not depend on the image sizes.
         batches: images grouped by size.
         order: int64 [Si], index that sorts the image tokens of all batches by image; None if they
             are sorted already.
-        embeddings: token embeddings [1, S, D]; arbitrary at image tokens.
-        image_index: int64 [Si], positions of the image tokens in the sequence.
         indexes: positions of the tokens of each group in `staged_head.token_groups`, int64.
-        cos, sin: rotary angles of the language tower, [S, d].
 
     """
 
+    text: Prompt
     batches: tuple[ViewBatch, ...]
     order: Tensor | None
-    embeddings: Tensor
-    image_index: Tensor
     indexes: tuple[Tensor, ...]
-    cos: Tensor
-    sin: Tensor
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -86,7 +79,7 @@ class Layout:
         return tuple(len(index) for index in self.indexes)
 
 
-class Layouts:
+class Layouts(Prompts):
     """Cache of layouts; token and position embeddings stay on the host."""
 
     def __init__(
@@ -97,12 +90,22 @@ class Layouts:
         device: torch.device,
         dtype: torch.dtype,
     ) -> None:
-        self._config, self._device, self._dtype = config, device, dtype
-        self._tokens, self._positions = tokens, patches
-        self._kept: OrderedDict[tuple, Layout] = OrderedDict()
+        super().__init__(config.eagle, tokens, device, dtype)
+        self._config, self._positions = config, patches
+        self._layouts: OrderedDict[tuple, Layout] = OrderedDict()
         self._grids: OrderedDict[tuple[int, int], PatchGrid] = OrderedDict()
 
-    def of(self, ids: NDArray[np.int64], sizes: Sequence[tuple[int, int]]) -> Layout:
+    def to_host(self) -> None:
+        """Move the embeddings to the CPU."""
+        super().to_host()
+        self._positions.position_embedding.cpu()
+
+    @property
+    def nbytes(self) -> int:
+        """Return the memory of the embeddings on the host in bytes."""
+        return super().nbytes + sum(p.nbytes for p in self._positions.parameters())
+
+    def of_images(self, ids: NDArray[np.int64], sizes: Sequence[tuple[int, int]]) -> Layout:
         """Return the layout of an instruction, from the cache if possible.
 
         Args:
@@ -114,20 +117,11 @@ class Layouts:
 
         """
         key = (ids.tobytes(), tuple(sizes))
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        layout = self._make(torch.from_numpy(ids), sizes)
-        self._kept[key] = layout
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        return layout
+        return recent(self._layouts, key, lambda: self._make(ids, sizes))
 
     @torch.no_grad()
-    def _make(self, ids: Tensor, sizes: Sequence[tuple[int, int]]) -> Layout:
-        eagle = self._config.eagle
-        is_image = ids == eagle.image_token_index
-        image_index, text_index = is_image.nonzero()[:, 0], (~is_image).nonzero()[:, 0]
+    def _make(self, ids: NDArray[np.int64], sizes: Sequence[tuple[int, int]]) -> Layout:
+        text = self.of(ids)
         by_size: dict[tuple[int, int], list[int]] = {}
         for view, size in enumerate(sizes):
             by_size.setdefault(size, []).append(view)
@@ -135,41 +129,28 @@ class Layouts:
             ViewBatch(tuple(views), self._grid(*size)) for size, views in by_size.items()
         )
         cells = {view: batch.grid.cells for batch in batches for view in batch.views}
-        if sum(cells.values()) != len(image_index):
-            raise ValueError(
-                f"the images give {sum(cells.values())} tokens but input_ids hold "
-                f"{len(image_index)} of id {eagle.image_token_index} (image_token_index)"
-            )
-        text = eagle.text
-        cos, sin = rope_1d(len(ids), text.head_dim, text.rope_theta, torch.device("cpu"))
-        embeddings = self._tokens(ids.to(self._tokens.weight.device))[None]
+        if sum(cells.values()) != len(text.image_index):
+            given = sum(cells.values())
+            raise ValueError(token_mismatch(given, len(text.image_index), self._config.eagle))
         alternate = self._config.use_alternate_vl_dit
-        groups = (text_index, image_index) if alternate else (torch.arange(len(ids)),)
+        is_text = torch.from_numpy(ids != self._config.eagle.image_token_index)
+        every = is_text.nonzero()[:, 0] if alternate else torch.arange(len(ids))
+        first = every.to(self._device)
         order = _order(batches, cells)
         return Layout(
+            text=text,
             batches=batches,
             order=None if order is None else order.to(self._device),
-            embeddings=embeddings.to(self._device, self._dtype),
-            image_index=image_index.to(self._device),
-            indexes=tuple(index.to(self._device) for index in groups),
-            cos=cos.to(self._device, self._dtype),
-            sin=sin.to(self._device, self._dtype),
+            indexes=(first, text.image_index) if alternate else (first,),
         )
 
     def _grid(self, height: int, width: int) -> PatchGrid:
-        size = (height, width)
-        if size not in self._grids:
+        def make() -> PatchGrid:
             grid = PatchGrid(self._config.eagle, self._positions, height, width)
             grid.inputs = tuple(table.to(self._device) for table in grid.inputs)
-            self._grids[size] = grid
-            while len(self._grids) > _KEPT:
-                self._grids.popitem(last=False)
-        return self._grids[size]
+            return grid
 
-    @property
-    def nbytes(self) -> int:
-        """Return the memory of the embeddings on the host in bytes."""
-        return sum(p.nbytes for m in (self._tokens, self._positions) for p in m.parameters())
+        return recent(self._grids, (height, width), make)
 
 
 def _order(batches: Sequence[ViewBatch], cells: dict[int, int]) -> Tensor | None:

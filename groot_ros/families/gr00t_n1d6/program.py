@@ -1,16 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Staged model of GR00T N1.6: four segments that compute the same values as the reference model.
+"""Staged model of GR00T N1.6; see `families.gr00t.staged_model`.
 
-"vision" converts the patches of all views of one size to image tokens, "language" converts
-embeddings to features, "context" converts features to keys and values, and "denoise" is one Euler
-step. The host provides token embeddings, positions and time tables, which are cached per
-instruction, image sizes and number of steps.
+"vision" runs once per image size, on all views of that size.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +21,17 @@ from groot_ros.core.program import (
     Tensors,
     TensorSpec,
 )
+from groot_ros.families.gr00t import staged_model
+from groot_ros.families.gr00t.staged_model import (
+    CROSS,
+    HEAD,
+    SEGMENTS,
+    STEP,
+    constants_of,
+    language_segment,
+    unpadded,
+)
+from groot_ros.families.gr00t_n1d6.backbone import Eagle
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.layout import Layout, Layouts
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
@@ -35,34 +42,15 @@ from groot_ros.families.gr00t_n1d6.staged_head import (
     make_denoise,
     token_groups,
 )
-from groot_ros.families.gr00t_n1d6.weights import load_model
-from groot_ros.layers.fusion import release_heap
-from groot_ros.layers.packed_linear import can_pack, held_bytes, pack
-from groot_ros.layers.patches import normalise_pixels, to_cell_patches
+from groot_ros.families.gr00t_n1d6.weights import WEIGHTS
 from groot_ros.layers.staged import Language
 from groot_ros.layers.staged_head import conditioning_tensors, denoise_arguments, denoise_segment
-from groot_ros.layers.time_tables import TimeEmbeddings, TimeTableCache, TimeTables
+from groot_ros.layers.time_tables import TimeTables
 
-SEGMENTS = ("vision", "language", "context", "denoise")
+__all__ = ["SEGMENTS", "StagedModel", "load_staged", "make_staged", "program_spec"]
 
-_HEAD, _DIT = r"action_head\.", r"action_head\.model\."
-_CROSS = r"transformer_blocks\.\d*[02468]\.attn1\.to_[kv]\..*"
-_TIME = re.compile(
-    _DIT + r"(timestep_encoder\..*|proj_out_1\..*|transformer_blocks\.\d+\.norm1\.linear\..*)"
-)
-_ENCODER = re.compile(_HEAD + r"action_encoder\.W[12]\..*")
-_TOKENS = re.compile(r"backbone\.model\.language_model\.model\.embed_tokens\..*")
-_POSITIONS = re.compile(r".*\.embeddings\.position_embedding\..*")
-_WEIGHTS = {
-    "vision": re.compile(r"backbone\.model\.(vision_model|mlp1)\.(?!.*position_embedding).*"),
-    "language": re.compile(r"backbone\.model\.language_model\.model\.(layers|norm)\..*"),
-    "context": re.compile(_HEAD + rf"(vlln\..*|state_encoder\..*|model\.{_CROSS})"),
-    "denoise": re.compile(
-        _HEAD
-        + r"(action_encoder\..*|action_decoder\..*|position_embedding\..*|model\.proj_out_2\..*"
-        rf"|model\.(?!{_CROSS})transformer_blocks\.\d+\.(attn1|ff)\..*)"
-    ),
-}
+_EAGLE = r"backbone\.model\."
+_TEXT = _EAGLE + r"language_model\.model\."
 
 
 def program_spec(config: Gr00tN1d6Config) -> ProgramSpec:
@@ -84,16 +72,8 @@ def program_spec(config: Gr00tN1d6Config) -> ProgramSpec:
         constants=tuple(tensor.name for tensor in grid),
         observed=("pixels",),
     )
-    language = Segment(
-        "language",
-        "backbone",
-        inputs=(
-            TensorSpec("embeddings", (1, "tokens", text.hidden_size)),
-            TensorSpec("cos", ("tokens", text.head_dim)),
-            TensorSpec("sin", ("tokens", text.head_dim)),
-        ),
-        outputs=(features,),
-        constants=("text_embeddings", "image_index", "image_order", "cos", "sin"),
+    language = language_segment(
+        text, features, ("text_embeddings", "image_index", "image_order", "cos", "sin")
     )
     context = Segment(
         "context",
@@ -165,67 +145,53 @@ def _keys_and_values(config: Gr00tN1d6Config) -> tuple[TensorSpec, ...]:
     )
 
 
-class StagedModel:
-    """`core.program.Program` of a checkpoint for one embodiment.
+class StagedModel(staged_model.StagedModel):
+    """See `families.gr00t.staged_model.StagedModel`."""
 
-    Attributes:
-        config: configuration of the network.
-        spec: segments; see `program_spec`.
-        device, dtype: device and element type of the segments.
-        layouts: cache of constants by instruction and image sizes.
-        tables: cache of constants by number of denoising steps.
+    weights = WEIGHTS
+    program_spec = staticmethod(program_spec)
+    config: Gr00tN1d6Config
+    prompts: Layouts
+    host_weights = re.compile(rf"{_TEXT}embed_tokens\..*|.*\.embeddings\.position_embedding\..*")
+    segment_weights: ClassVar = {
+        "vision": re.compile(_EAGLE + r"(vision_model|mlp1)\.(?!.*position_embedding).*"),
+        "language": re.compile(_TEXT + r"(layers|norm)\..*"),
+        "context": re.compile(HEAD + rf"(vlln\..*|state_encoder\..*|model\.{CROSS})"),
+        "denoise": re.compile(
+            HEAD + rf"(action_encoder\..*|action_decoder\..*|position_embedding\..*|{STEP})"
+        ),
+    }
 
-    """
-
-    def __init__(
-        self,
-        config: Gr00tN1d6Config,
-        device: torch.device,
-        dtype: torch.dtype,
-        layouts: Layouts,
-        tables: TimeTableCache,
-        modules: Mapping[str, nn.Module],
-    ) -> None:
-        self.config = config
-        self.spec = program_spec(config)
-        self.device, self.dtype = device, dtype
-        self.layouts, self.tables = layouts, tables
-        self._modules = dict(modules)
+    def __init__(self, config: Gr00tN1d6Config, *parts: Any, **named: Any) -> None:
+        """See `families.gr00t.staged_model.StagedModel`."""
+        super().__init__(config, *parts, **named)
         self._grid_names = [tensor.name for tensor in _grid_inputs(config)]
         self._groups = token_groups(config)
         self._keys_and_values = [tensor.name for tensor in _keys_and_values(config)]
-        for module in self._modules.values():
-            module.requires_grad_(False).eval()
 
-    @property
-    def modules(self) -> Mapping[str, nn.Module]:
-        """Return the loaded segments by name."""
-        return self._modules
+    @staticmethod
+    def make_prompts(
+        config: Gr00tN1d6Config, eagle: Eagle, device: torch.device, dtype: torch.dtype
+    ) -> Layouts:
+        """See `families.gr00t.staged_model.StagedModel.make_prompts`."""
+        return Layouts(config, eagle.text.embed_tokens, eagle.vision.embeddings, device, dtype)
 
-    @property
-    def nbytes(self) -> int:
-        """Return the memory on the device in bytes: weights, tables, and on a CPU embeddings."""
-        host = self.tables.nbytes + (self.layouts.nbytes if self.device.type == "cpu" else 0)
-        return sum(map(held_bytes, self._modules.values())) + host
-
-    def pack(self) -> "StagedModel":
-        """Reorder the weights for the CPU's kernels if possible, and return this model."""
-        if can_pack(self.device):
-            for module in self._modules.values():
-                pack(module)
-        return self
+    @staticmethod
+    def makers(model: Gr00tN1d6, row: int) -> dict[str, Callable[[], nn.Module]]:
+        """See `families.gr00t.staged_model.StagedModel.makers`."""
+        config, eagle, head = model.config, model.backbone.eagle, model.action_head
+        return {
+            "vision": lambda: Vision(config.eagle, eagle),
+            "language": lambda: Language(config.eagle.text, eagle.text),
+            "context": lambda: Context(config, head, row),
+            "denoise": lambda: make_denoise(config, head, row),
+        }
 
     def bind(self, inputs: ModelInputs, steps: int) -> Binding:
-        """See `core.program.Program.bind`; the inputs come from `processor.Processor`.
-
-        Raises:
-            ValueError: the images do not give as many tokens as there are image token ids, or
-                `steps` is less than 1.
-
-        """
+        """See `families.gr00t.staged_model.StagedModel.bind`."""
         images = [inputs[f"image.{i}"] for i in range(sum(n.startswith("image.") for n in inputs))]
-        ids = inputs["input_ids"][0][inputs["attention_mask"][0] == 1]
-        layout = self.layouts.of(ids, [(image.shape[1], image.shape[2]) for image in images])
+        sizes = [(image.shape[1], image.shape[2]) for image in images]
+        layout = self.prompts.of_images(unpadded(inputs), sizes)
         observed = {
             f"pixels#{i}": torch.from_numpy(np.stack([images[view] for view in batch.views]))
             for i, batch in enumerate(layout.batches)
@@ -237,14 +203,8 @@ class StagedModel:
 
     def bound(self, layout: Layout, tables: TimeTables, observed: Mapping[str, Tensor]) -> Binding:
         """Return a binding of the observed host tensors, a layout and time tables."""
-        constants = {
-            "text_embeddings": layout.embeddings,
-            "image_index": layout.image_index,
-            "cos": layout.cos,
-            "sin": layout.sin,
-            **{f"{g}_index": i for g, i in zip(self._groups, layout.indexes, strict=True)},
-            **{f"table.{name}": tensor for name, tensor in vars(tables).items()},
-        }
+        constants = constants_of(layout.text, tables)
+        constants |= {f"{g}_index": i for g, i in zip(self._groups, layout.indexes, strict=True)}
         if layout.order is not None:
             constants["image_order"] = layout.order
         for i, batch in enumerate(layout.batches):
@@ -257,14 +217,8 @@ class StagedModel:
             structure=tuple(batch.views for batch in layout.batches),
         )
 
-    def arguments(self, segment: str, index: int, tensors: Tensors) -> Sequence[Tensor]:
-        """See `core.program.Program.arguments`."""
-        return getattr(self, f"_{segment}_arguments")(index, tensors)
-
     def _vision_arguments(self, index: int, t: Tensors) -> list[Tensor]:
-        eagle = self.config.eagle
-        pixels = to_cell_patches(t[f"pixels#{index}"], eagle.vision.patch_size, eagle.shuffle)
-        patches = normalise_pixels(pixels).to(self.dtype)
+        patches = self._patches(t[f"pixels#{index}"])
         return [patches, *(t[f"{name}#{index}"] for name in self._grid_names)]
 
     def _language_arguments(self, _: int, t: Tensors) -> list[Tensor]:
@@ -285,91 +239,5 @@ class StagedModel:
         return denoise_arguments(index, t, ("state_tokens", *self._keys_and_values))
 
 
-def make_staged(
-    model: Gr00tN1d6, *, embodiment: int = 0, step_counts: Collection[int] = ()
-) -> StagedModel:
-    """Convert a reference model to a staged model; the reference model cannot run afterwards.
-
-    The weights of the time embeddings are not part of the segments and are kept.
-
-    Args:
-        model: reference model; its device and precision are those of the result. On "meta" the
-            result cannot run, but its size can be counted.
-        embodiment: row of the category-specific weights.
-        step_counts: numbers of denoising steps whose tables are computed now.
-
-    """
-    device, dtype = model.device, model.action_head.dtype
-    embeddings = TimeEmbeddings(model.action_head, embodiment)
-    tables = TimeTableCache(lambda: embeddings, device, dtype)
-    tables.compute(step_counts)
-    eagle = model.backbone.model
-    tokens, patches = eagle.text.embed_tokens, eagle.vision.embeddings
-    if device.type != "meta":
-        tokens.cpu()
-        patches.position_embedding.cpu()
-    layouts = Layouts(model.config, tokens, patches, device, dtype)
-    modules = _segments(model, embodiment, SEGMENTS)
-    return StagedModel(model.config, device, dtype, layouts, tables, modules)
-
-
-def load_staged(
-    directory: Path,
-    config: Gr00tN1d6Config,
-    *,
-    embodiment: int,
-    device: torch.device | str = "cpu",
-    dtype: torch.dtype = torch.float32,
-    segments: Collection[str] = SEGMENTS,
-    step_counts: Collection[int] = (),
-    progress: Callable[[float], None] | None = None,
-) -> StagedModel:
-    """Read the staged model of a checkpoint; only weights of the given segments are read.
-
-    The weights of the time embeddings are read first and released after use; a new number of
-    steps reads them again. Token embeddings stay on the host.
-
-    Args:
-        directory: contains model.safetensors, or shards and their index.
-        config: configuration from `weights.load_config`.
-        embodiment: row of the category-specific weights.
-        device: device of the segments.
-        dtype: element type of the weights.
-        segments: names of the segments to load.
-        step_counts: numbers of denoising steps whose tables are computed now.
-        progress: called with the fraction of the segments' bytes read so far.
-
-    Raises:
-        CheckpointError: see `weights.load_model`.
-
-    """
-    read = partial(load_model, directory, config, embodiment=embodiment, dtype=dtype)
-    device = torch.device(device)
-
-    def time_embeddings() -> TimeEmbeddings:
-        return TimeEmbeddings(read(only=_matching(_TIME, _ENCODER)).action_head, 0)
-
-    tables = TimeTableCache(time_embeddings, device, dtype)
-    tables.compute(step_counts)
-    release_heap()
-    kept = read(only=_matching(_TOKENS, _POSITIONS)).backbone.model
-    layouts = Layouts(config, kept.text.embed_tokens, kept.vision.embeddings, device, dtype)
-    patterns = [pattern for name, pattern in _WEIGHTS.items() if name in segments]
-    model = read(only=_matching(*patterns), device=device, progress=progress)
-    return StagedModel(config, device, dtype, layouts, tables, _segments(model, 0, segments))
-
-
-def _matching(*patterns: re.Pattern[str]) -> Callable[[str], bool]:
-    return lambda name: any(pattern.fullmatch(name) for pattern in patterns)
-
-
-@torch.no_grad()
-def _segments(model: Gr00tN1d6, row: int, names: Collection[str]) -> dict[str, nn.Module]:
-    config, eagle, head = model.config, model.backbone.model, model.action_head
-    make: dict[str, Callable[[], nn.Module]] = {
-        "vision": lambda: Vision(config.eagle, eagle),
-        "language": lambda: Language(config.eagle.text, eagle.text),
-        "context": lambda: Context(config, head, row),
-        "denoise": lambda: make_denoise(config, head, row),
-    }
-    return {name: make[name]() for name in SEGMENTS if name in names}
+make_staged = StagedModel.convert
+load_staged = StagedModel.load

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from groot_ros.core.program import Progress
-from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
@@ -33,6 +32,7 @@ from groot_ros.families.gr00t_n1d6.weights import save_model
 from groot_ros.families.training import DataLayout, Demonstrations
 from groot_ros.layers.category_specific import CategoryLinear
 from groot_ros.layers.dit import DiTConfig
+from groot_ros.layers.eagle import BackboneOutput
 from groot_ros.layers.patches import normalise_pixels
 from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.siglip2 import VisionConfig

@@ -85,15 +85,13 @@ def make_denoise(config: Gr00tN1d6Config, head: ActionHead, embodiment: int) -> 
         group = names.index(group_of_layer(config, layer))
         sources.append((group, seen[group]))
         seen[group] += 1
-    horizon = config.action_horizon
-    positions = head.position_embedding.weight[:horizon] if config.add_pos_embed else None
     return Denoise(
         head.model,
         head.action_encoder,
         embodiment,
         head.action_decoder,
-        horizon=horizon,
+        horizon=config.action_horizon,
         columns=config.max_action_dim,
         sources=sources,
-        positions=positions,
+        positions=head.positions(),
     )

@@ -8,15 +8,12 @@ from groot_ros.checkpoint.locate import find_backbone_assets
 from groot_ros.checkpoint.safetensors_file import index_checkpoint
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import CheckpointSummary, EmbodimentSummary
-from groot_ros.families.gr00t_n1d6.checkpoint import (
-    policy_spec,
-    require_same_sizes,
-    require_same_tokens,
-)
+from groot_ros.families.gr00t.checkpoint import require_same_tokens
+from groot_ros.families.gr00t_n1d6.checkpoint import policy_spec, require_same_sizes
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE, EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.processor_config import ProcessorConfig
-from groot_ros.families.gr00t_n1d6.weights import fitting_tensors, load_config, weight_groups
+from groot_ros.families.gr00t_n1d6.weights import WEIGHTS, load_config
 from groot_ros.processing.modality import Embodiment
 from groot_ros.processing.state_action import StateActionCodec
 from groot_ros.processing.statistics import Statistics
@@ -41,7 +38,7 @@ def describe(
         model=MODEL_TYPE,
         architecture=_architecture(config),
         files=tuple(sorted({entry.path.name for entry in entries})),
-        weights=weight_groups(entries),
+        weights=WEIGHTS.groups(directory),
         notes=notes,
         problem=problem,
         embodiments=tuple(_embodiment(processor, config, tag) for tag in tags),
@@ -59,7 +56,7 @@ def _assets(
     note = f"the VLM's config is {found.config}, its tokenizer in {found.tokenizer}"
     try:
         whole = load_config(directory, found.config)
-        fitting_tensors(directory, whole)
+        WEIGHTS.fitting(directory, whole)
         require_same_tokens(TextTokenizer.load(found.tokenizer), whole.eagle, found.config)
     except CheckpointError as error:
         return (note,), f"cannot be loaded: {error}"

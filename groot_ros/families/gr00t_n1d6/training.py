@@ -1,8 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of GR00T N1.6: flow matching loss, selection of trained parameters, and the trainer.
-
-The network learns to predict the velocity from noise to action at a random time.
-"""
+"""Training of GR00T N1.6: flow matching loss, selection of trained parameters, and the trainer."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,14 +10,24 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from groot_ros.families.gr00t.network import TensorBatch
+from groot_ros.families.gr00t.samples import EncodedSample
+from groot_ros.families.gr00t.training import (
+    Gr00tTrainer,
+    draw_noisy,
+    freeze,
+    sample_beta,
+    set_train_mode,
+    trained_parameters,
+)
 from groot_ros.families.gr00t_n1d6.action_head import ActionHead
-from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
-from groot_ros.families.gr00t_n1d6.processor import EncodedSample, Processor, Sample, collate
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
+from groot_ros.families.gr00t_n1d6.processor import Processor, Sample
 from groot_ros.families.gr00t_n1d6.processor_config import copy_processor
-from groot_ros.families.gr00t_n1d6.weights import save_model
 from groot_ros.families.training import Episode
+from groot_ros.layers.action_head import FlowHeadConfig
+from groot_ros.layers.eagle import BackboneOutput
 
 
 @dataclass(frozen=True)
@@ -44,15 +51,13 @@ class LossOutput:
 
 
 def sample_time(
-    config: Gr00tN1d6Config, batch: int, generator: torch.Generator | None = None
+    config: FlowHeadConfig, batch: int, generator: torch.Generator | None = None
 ) -> Tensor:
     """Draw times t = (1 - x) s with x ~ Beta(a, b), float32 [batch] on the CPU.
 
     With the default parameters, times near 0 (noise) are more frequent.
     """
-    shape = torch.tensor([config.noise_beta_alpha, config.noise_beta_beta])
-    gamma = torch._standard_gamma(shape.expand(batch, 2).contiguous(), generator=generator)
-    return (1.0 - gamma[:, 0] / gamma.sum(1)) * config.noise_s
+    return (1.0 - sample_beta(config, batch, generator)) * config.noise_s
 
 
 def flow_matching_loss(
@@ -90,13 +95,9 @@ def flow_matching_loss(
     config, device, dtype = head.config, action.device, head.dtype
     batch = len(action)
     probability = config.state_dropout_prob if state_dropout_prob is None else state_dropout_prob
-    if noise is None:
-        noise = torch.randn(action.shape, generator=generator).to(device)
-    if time is None:
-        time = sample_time(config, batch, generator).to(device)
-
+    noisy = draw_noisy(config, action, sample_time, noise=noise, time=time, generator=generator)
     context = head.context(backbone, state, embodiment)
-    tokens = context.state
+    tokens = context.tokens
     if probability > 0:
         if head.mask_token is None:
             raise ValueError(
@@ -108,24 +109,11 @@ def flow_matching_loss(
     if head.training and config.state_additive_noise_scale > 0:
         draw = torch.randn(tokens.shape, generator=generator).to(device, dtype)
         tokens = tokens + draw * config.state_additive_noise_scale
-
-    t = time[:, None, None]
-    noisy = (1 - t) * noise + t * action
-    timestep = (time * config.num_timestep_buckets).long()
-    action_tokens = head.encode_actions(
-        noisy.to(dtype), timestep[:, None].expand(-1, action.shape[1]), embodiment
-    )
-    out = head.model(
-        torch.cat([tokens, action_tokens], dim=1),
-        context.features,
-        timestep,
-        context.attention_mask,
-        context.image_mask,
-    )
-    prediction = head.action_decoder(out, embodiment)[:, -action.shape[1] :]
-    action_loss = (prediction - (action - noise)) ** 2 * action_mask
+    context = replace(context, tokens=tokens)
+    prediction = head.velocity(context, noisy.values.to(dtype), noisy.timestep, noisy.per_action)
+    action_loss = (prediction - noisy.target) ** 2 * action_mask
     loss = action_loss.sum() / (action_mask.sum() + 1e-6)
-    return LossOutput(loss, action_loss, prediction, noisy, timestep)
+    return LossOutput(loss, action_loss, prediction, noisy.values, noisy.timestep)
 
 
 def frozen_modules(model: Gr00tN1d6, config: Gr00tN1d6Config) -> Iterator[nn.Module]:
@@ -152,36 +140,34 @@ def apply_tuning(model: Gr00tN1d6) -> list[nn.Parameter]:
     off.
     """
     config = model.config
-    model.requires_grad_(True)
-    for module in frozen_modules(model, config):
-        module.requires_grad_(False)
+    freeze(model, frozen_modules(model, config))
     if model.action_head.mask_token is not None:
         model.action_head.mask_token.requires_grad_(config.tune_projector)
     if config.tune_top_llm_layers > 0:
         for layer in list(model.backbone.model.text.layers)[-config.tune_top_llm_layers :]:
             layer.requires_grad_(True)
-    return [p for p in model.parameters() if p.requires_grad]
+    return trained_parameters(model)
 
 
 def train_mode(model: Gr00tN1d6) -> None:
-    """Set training mode, except for frozen parts, which stay in eval mode without dropout."""
-    model.train()
-    for module in frozen_modules(model, model.config):
-        module.eval()
+    """Set training mode, except for frozen parts; see `set_train_mode`."""
+    set_train_mode(model, frozen_modules(model, model.config))
 
 
-class Trainer:
-    """See `families.family.Trainer`."""
+class Trainer(Gr00tTrainer):
+    """See `families.training.Trainer`."""
+
+    model: Gr00tN1d6
 
     def __init__(self, model: Gr00tN1d6, processor: Processor, source: Path) -> None:
         """Train a model; `source` is the checkpoint whose processor files `save` copies."""
-        self.model = model
-        self._processor, self._source = processor, source
+        super().__init__(model, processor)
+        self._source = source
 
     def training_sample(
         self, episode: Episode, index: int, rng: np.random.Generator | None = None
     ) -> EncodedSample:
-        """See `families.family.Trainer.training_sample`.
+        """See `families.training.Trainer.training_sample`.
 
         Observation steps before the start or after the end of the episode repeat its first or
         last step; action steps after the end are left out.
@@ -208,27 +194,21 @@ class Trainer:
         )
         return self._processor.encode_sample(sample, rng)
 
-    def collate(self, samples: Sequence[EncodedSample]) -> TensorBatch:
-        """See `families.family.Trainer.collate`."""
-        batch = collate(samples, self._processor.tokenizer.pad_id)
-        return TensorBatch.of(batch, self.model.device)
-
     def loss(
         self, batch: TensorBatch, generator: torch.Generator | None = None
     ) -> dict[str, Tensor]:
-        """See `families.family.Trainer.loss`; raises ValueError for a batch without actions."""
+        """See `families.training.Trainer.loss`; raises ValueError for a batch without actions."""
         return {"loss": training_loss(self.model, batch, generator=generator).loss}
 
-    def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """See `families.family.Trainer.parameter_groups`; switches are the config's `tune_*`."""
+    def apply_switches(self, switches: Mapping[str, Any]) -> list[nn.Parameter]:
+        """See `Gr00tTrainer.apply_switches`."""
         self.model.config = replace(self.model.config, **switches)
         learning = apply_tuning(self.model)
         train_mode(self.model)
-        return [{"params": learning}]
+        return learning
 
-    def save(self, path: Path) -> None:
-        """See `families.family.Trainer.save`."""
-        save_model(self.model, path)
+    def copy_files(self, path: Path) -> None:
+        """See `Gr00tTrainer.copy_files`."""
         copy_processor(self._source, path)
 
 
@@ -239,15 +219,14 @@ def training_loss(model: Gr00tN1d6, batch: TensorBatch, **draws: Any) -> LossOut
         ValueError: the batch has no actions.
 
     """
-    if batch.action is None or batch.action_mask is None:
-        raise ValueError("the batch has no actions, which training needs")
+    action, mask = batch.require_actions()
     backbone = model.backbone(batch.input_ids, batch.attention_mask, batch.images)
     return flow_matching_loss(
         model.action_head,
         backbone,
         batch.state,
-        batch.action,
-        batch.action_mask,
+        action,
+        mask,
         batch.embodiment,
         **draws,
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from golden.n1d5_head import backbone_of
 from support.tiny_n1d5 import BIMANUAL, tiny_model
 from torch import Tensor
 
@@ -60,7 +61,7 @@ def test_swapped_weights_and_inputs_of_the_arms_swap_the_chunk() -> None:
     noise = torch.randn(1, 8, 16)
 
     def chunk(state: Tensor, noise: Tensor) -> Tensor:
-        return head.denoise(head.context(features, state, row), noise)
+        return head.denoise(head.context(backbone_of(features), state, row), noise)
 
     before = chunk(state, noise)
     swap(head.decoders["shared_arm_decoder"])
@@ -88,7 +89,9 @@ def test_the_arms_attend_to_each_other_only_with_cross_attention() -> None:
 def test_noise_of_columns_that_the_robot_lacks_is_not_seen_at_inference(name: str) -> None:
     model = tiny_model(VARIANTS[name])
     head = model.action_head
-    context = head.context(torch.randn(1, 9, 12), torch.randn(1, 1, 20), torch.tensor([2]))
+    context = head.context(
+        backbone_of(torch.randn(1, 9, 12)), torch.randn(1, 1, 20), torch.tensor([2])
+    )
     noise = torch.randn(1, 8, 16)
     before = head.denoise(context, noise)
     head.action_encoder.W1.W[:, 16:] += 5.0
@@ -101,7 +104,7 @@ def losses(model, settings: BimanualConfig, mask: Tensor) -> dict[str, float]:
     action = torch.randn(2, 8, 18, generator=generator)
     found = flow_matching_loss(
         model.action_head,
-        torch.randn(2, 9, 12, generator=generator),
+        backbone_of(torch.randn(2, 9, 12, generator=generator)),
         torch.randn(2, 1, 20, generator=generator),
         action,
         mask,

@@ -14,11 +14,19 @@ from groot_ros.core import PolicyConfig, Prefix
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.export.export_engine import ExportOptions, export_engine
 from groot_ros.export.reference_cases import synthetic_observations
+from groot_ros.layers.dit import DiTConfig
 from groot_ros.policy import Policy, load_policy
 from groot_ros.runtime.manifest import Manifest
 from groot_ros.runtime.reference_outputs import ReferenceOutputs
 
 STEPS = (4, 3)
+#: One layer of each kind, as the time of an export grows with their number. The staged model is
+#: compared with the reference at full depth.
+SHALLOW = {
+    "layers": 1,
+    "dit": DiTConfig(num_layers=2, num_attention_heads=2, attention_head_dim=8, output_dim=16),
+    "vl_self_attention": DiTConfig(num_layers=1, num_attention_heads=3, attention_head_dim=4),
+}
 SIZE = (48, 64)
 
 
@@ -75,11 +83,16 @@ def test_the_staged_model_gives_the_actions_of_the_reference(
         np.testing.assert_array_equal(with_prefix[frozen], prefix["prefix"][frozen])
 
 
+@pytest.fixture(scope="module")
+def bimanual(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_n1d5(tmp_path_factory.mktemp("bimanual"), BIMANUAL)
+
+
 @pytest.mark.slow
 def test_frozen_steps_decode_to_the_committed_motion_and_guided_ones_come_close(
-    tmp_path: Path,
+    bimanual: Path,
 ) -> None:
-    policy = load(write_tiny_n1d5(tmp_path, BIMANUAL), "torch")
+    policy = load(bimanual, "torch")
     (seen,) = synthetic_observations(policy, 1, size=SIZE)
     committed = {
         group: np.full((5, width), 0.1 * (1 + n)) for n, (group, width) in enumerate(ARMS.items())
@@ -102,7 +115,7 @@ def test_frozen_steps_decode_to_the_committed_motion_and_guided_ones_come_close(
 
 @pytest.mark.slow
 def test_exported_segments_give_the_actions_of_the_reference(tmp_path: Path) -> None:
-    checkpoint = write_tiny_n1d5(tmp_path / "checkpoint", BIMANUAL)
+    checkpoint = write_tiny_n1d5(tmp_path / "checkpoint", BIMANUAL, **SHALLOW)
     reference, directory = load(checkpoint, "reference"), tmp_path / "engine"
     export_engine(
         reference,
@@ -129,10 +142,9 @@ def test_exported_segments_give_the_actions_of_the_reference(tmp_path: Path) -> 
 
 @pytest.mark.slow
 def test_inspect_and_infer_describe_and_run_a_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bimanual: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = write_tiny_n1d5(tmp_path / "checkpoint", BIMANUAL)
-    assert main(["inspect", "--checkpoint", str(checkpoint)]) == 0
+    assert main(["inspect", "--checkpoint", str(bimanual)]) == 0
     text = capsys.readouterr().out
     assert "gr00t_n1_5" in text
     assert "shared arm decoder with cross-attention and claw decoder" in text
@@ -141,7 +153,7 @@ def test_inspect_and_infer_describe_and_run_a_checkpoint(
     state = {f"state.{group}": np.full(width, 0.1) for group, width in ARMS.items()}
     np.savez(tmp_path / "seen.npz", **images, **state, instruction="fold the cloth")
     out = tmp_path / "actions.npz"
-    command = ["infer", "--checkpoint", str(checkpoint), "--embodiment", TAG, "--device", "cpu"]
+    command = ["infer", "--checkpoint", str(bimanual), "--embodiment", TAG, "--device", "cpu"]
     command += ["--observation", str(tmp_path / "seen.npz"), "--seed", "7", "--out", str(out)]
     assert main(command) == 0
     with np.load(out) as saved:
@@ -149,8 +161,7 @@ def test_inspect_and_infer_describe_and_run_a_checkpoint(
         assert np.isfinite(saved["action.left_hand"]).all()
 
 
-def test_an_unknown_embodiment_is_rejected_with_the_known_ones(tmp_path: Path) -> None:
-    checkpoint = write_tiny_n1d5(tmp_path)
-    config = PolicyConfig(checkpoint=str(checkpoint), embodiment="gr1")
+def test_an_unknown_embodiment_is_rejected_with_the_known_ones(bimanual: Path) -> None:
+    config = PolicyConfig(checkpoint=str(bimanual), embodiment="gr1")
     with pytest.raises(CheckpointError, match=r"no embodiment 'gr1' .valid: new_embodiment"):
         load_policy(config)

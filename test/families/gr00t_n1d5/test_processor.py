@@ -2,6 +2,7 @@
 """N1.5's processor: data configurations, prompts, images, and malformed files."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,14 @@ from groot_ros.families.gr00t_n1d5.processor import prompt_text
 from groot_ros.families.gr00t_n1d5.rotations import WIDTHS, convert
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_n1d5(tmp_path_factory.mktemp("written"))
+
+
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return write_tiny_n1d5(tmp_path)
+def checkpoint(written: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(written, tmp_path / "checkpoint"))
 
 
 def edit_metadata(checkpoint: Path, edit) -> None:
@@ -73,31 +79,108 @@ def test_the_file_of_a_data_configuration_sets_order_and_normalisation(checkpoin
         open_checkpoint(checkpoint, TAG)
 
 
+def arm(entry: dict) -> dict:
+    """Return the statistics of the left arm's state."""
+    return entry["statistics"]["state"]["left_arm"]
+
+
+def described(entry: dict) -> dict:
+    """Return the description of the left arm's state."""
+    return entry["modalities"]["state"]["left_arm"]
+
+
 @pytest.mark.parametrize(
     ("edit", "problem"),
     [
-        (lambda e: e["statistics"]["state"]["left_arm"].pop("max"), "'max' is missing"),
+        (lambda e: arm(e).pop("max"), "left_arm: 'max' is missing"),
+        (lambda e: e["statistics"]["state"].pop("left_arm"), "state.left_arm: 'min' is missing"),
+        (lambda e: e["statistics"].pop("state"), "statistics: 'state' is missing"),
+        (lambda e: e.pop("statistics"), "'statistics' is missing"),
         (
             lambda e: e["statistics"]["action"]["left_arm"]["min"].__setitem__(2, 9.0),
             "'min' is above 'max' in column 2",
         ),
-        (
-            lambda e: e["statistics"]["action"]["left_arm"].update(min=[0.0] * 6),
-            "'min' must be 7 finite numbers",
-        ),
+        (lambda e: arm(e).update(min=[0.0] * 6), "'min' must be 7 finite numbers"),
+        (lambda e: arm(e).update(min=[0.0] * 8), "'min' must be 7 finite numbers"),
+        (lambda e: arm(e).update(min=[]), "'min' must be 7 finite numbers, not []"),
+        (lambda e: arm(e).update(min=["low"] * 7), "'min' must be 7 finite numbers, not ['low'"),
+        (lambda e: arm(e).update(min=[None] * 7), "'min' must be 7 finite numbers"),
+        (lambda e: arm(e).update(min=-1.0), "'min' must be 7 finite numbers, not -1.0"),
+        (lambda e: arm(e).update(min="-1"), "'min' must be 7 finite numbers, not '-1'"),
+        (lambda e: arm(e).update(max=[float("nan")] * 7), "'max' must be 7 finite numbers"),
+        (lambda e: arm(e).update(max=[float("inf")] * 7), "'max' must be 7 finite numbers"),
+        (lambda e: arm(e).update(max=[10**400] * 7), "'max' must be 7 finite numbers"),
+        (lambda e: arm(e).update(q01=[float("nan")] * 7), "'q01' must be 7 finite numbers"),
+        (lambda e: described(e).update(shape=[]), "'shape' must be sizes from 1"),
+        (lambda e: described(e).update(shape=[-7]), "'shape' must be sizes from 1"),
+        (lambda e: described(e).update(shape=[2**40]), "'shape' must be sizes from 1 to 1048576"),
+        (lambda e: described(e).update(shape=["7"]), "'shape' must be a list of int"),
+        (lambda e: described(e).update(continuous="yes"), "'continuous' must be true or false"),
         (lambda e: e["modalities"]["video"].pop("wrist"), "'wrist' is missing"),
         (lambda e: e.update(embodiment_tag="mine"), "'mine', which has no row in the weights"),
+        (lambda e: e.update(embodiment_tag=3), "'embodiment_tag' must be a string, not 3"),
     ],
 )
 def test_malformed_metadata_is_one_line_with_file_and_key(
     checkpoint: Path, edit, problem: str
 ) -> None:
     edit_metadata(checkpoint, edit)
+    assert problem in problem_of(checkpoint, METADATA)
+
+
+def problem_of(checkpoint: Path, file: Path) -> str:
+    """Return the message of the error that opening gives: one line that begins with the file."""
     with pytest.raises(CheckpointError) as error:
         open_checkpoint(checkpoint, TAG)
-    assert str(error.value).startswith(str(checkpoint / METADATA))
-    assert problem in str(error.value)
+    assert str(error.value).startswith(str(checkpoint / file))
     assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_numbers_given_as_strings_are_read(checkpoint: Path) -> None:
+    before = open_checkpoint(checkpoint, TAG).spec.ranges[0]
+    edit_metadata(checkpoint, lambda e: arm(e).update(min=[str(x) for x in arm(e)["min"]]))
+    np.testing.assert_array_equal(open_checkpoint(checkpoint, TAG).spec.ranges[0].low, before.low)
+
+
+@pytest.mark.parametrize("key", ["noise_beta_alpha", "noise_beta_beta", "noise_s"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0, 0.0, "1.5", 10**400])
+def test_a_distribution_of_times_that_does_not_exist_is_rejected(
+    checkpoint: Path, key: str, value: object
+) -> None:
+    path = checkpoint / "config.json"
+    config = json.loads(path.read_text())
+    config["action_head_cfg"][key] = value
+    path.write_text(json.dumps(config))
+    assert f"action_head_cfg: '{key}' " in problem_of(checkpoint, Path("config.json"))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"transforms": ["VideoCrop"]}, "'transforms' is not a key here"),
+        ({"state_modes": {"left_arm": "minmax"}}, "'left_arm' must be one of min_max, q99"),
+        ({"state_modes": ["min_max"]}, "'state_modes' must be a mapping"),
+        ({"state_rotations": {"left_arm": "euler"}}, "'left_arm' must be one of axis_angle"),
+        ({"crop": float("nan")}, "'crop' must be greater than 0, not nan"),
+        ({"crop": "0.95"}, "'crop' must be a number"),
+    ],
+)
+def test_an_unknown_transform_is_rejected(checkpoint: Path, change: dict, problem: str) -> None:
+    file = METADATA.parent / "data_config.json"
+    config = json.loads((checkpoint / file).read_text())
+    config[TAG] |= change
+    (checkpoint / file).write_text(json.dumps(config))
+    assert problem in problem_of(checkpoint, file)
+
+
+def test_a_rotation_must_have_the_columns_of_its_representation(checkpoint: Path) -> None:
+    edit_metadata(checkpoint, lambda e: described(e).update(rotation_type="quaternion"))
+    file = checkpoint / METADATA.parent / "data_config.json"
+    config = json.loads(file.read_text())
+    config[TAG]["state_rotations"] = {"left_arm": "rotation_6d"}
+    file.write_text(json.dumps(config))
+    assert "'shape' is 7 columns, but quaternion has 4" in problem_of(checkpoint, METADATA)
 
 
 def test_the_digest_covers_metadata_and_data_configuration(checkpoint: Path) -> None:

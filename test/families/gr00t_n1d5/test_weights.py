@@ -2,6 +2,7 @@
 """Names of the weights in NVIDIA's and LeRobot's layouts, and their errors."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,39 @@ def test_without_the_base_lerobot_s_layout_is_rejected_in_one_line(tmp_path: Pat
     with pytest.raises(CheckpointError, match=r"nvidia/none-here.*as base_checkpoint") as error:
         open_checkpoint(folder, TAG)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("end", "value", "problem"),
+    [
+        ("min", float("nan"), "stats.safetensors: 'action.min' holds values that are not finite"),
+        ("max", float("inf"), "stats.safetensors: 'action.max' holds values that are not finite"),
+        ("min", 3.0, "statistic 'action.min' is above 'action.max' in column 5"),
+    ],
+)
+def test_statistics_of_lerobot_s_layout_that_invert_or_lose_motion_are_rejected(
+    tmp_path: Path, end: str, value: float, problem: str
+) -> None:
+    base = write_tiny_n1d5(tmp_path / "base")
+    folder = write_lerobot(tmp_path / "own", base, tiny_model())
+    statistics = load_file(folder / "stats.safetensors")
+    statistics[f"action.{end}"][5] = value
+    save_file(statistics, folder / "stats.safetensors")
+    with pytest.raises(CheckpointError, match=re.escape(problem)) as error:
+        open_checkpoint(folder, TAG)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_statistics_of_lerobot_s_layout_are_0_and_1(tmp_path: Path) -> None:
+    base = write_tiny_n1d5(tmp_path / "base")
+    folder = write_lerobot(tmp_path / "own", base, tiny_model())
+    statistics = load_file(folder / "stats.safetensors")
+    del statistics["action.min"]
+    statistics["action.max"] = torch.full((12,), 2.0)
+    save_file(statistics, folder / "stats.safetensors")
+    (found,) = (r for r in open_checkpoint(folder, TAG).spec.ranges if r.modality == "action")
+    assert found.low.tolist() == [0.0] * 16
+    assert found.high.tolist() == [2.0] * 12 + [1.0] * 4
 
 
 def test_one_row_of_the_category_specific_weights_is_kept(tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_checkpoint import tiny_config
 
-from groot_ros.families.gr00t_n1d6.action_head import ActionHead, Conditioning, HeadContext
-from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
+from groot_ros.families.gr00t_n1d6.action_head import ActionHead
 from groot_ros.families.gr00t_n1d6.network import build_model
-from groot_ros.layers.flow_matching import draw_noise
+from groot_ros.layers.action_head import HeadContext
+from groot_ros.layers.eagle import BackboneOutput
+from groot_ros.layers.flow_matching import Conditioning, draw_noise
 
 H, A, S = 8, 8, 6
 

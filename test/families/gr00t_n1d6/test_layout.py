@@ -18,7 +18,7 @@ IMAGE = tiny_config().eagle.image_token_index
 
 @pytest.fixture
 def layouts() -> Layouts:
-    return make_staged(random_model()).layouts
+    return make_staged(random_model()).prompts
 
 
 def prompt(images: int, text: int = 3) -> np.ndarray:
@@ -43,45 +43,45 @@ def test_a_cell_holds_the_patches_that_pixel_shuffle_puts_together() -> None:
 
 
 def test_the_same_instruction_and_sizes_are_prepared_once(layouts: Layouts) -> None:
-    first = layouts.of(prompt(4), [(56, 56)])
-    assert layouts.of(prompt(4), [(56, 56)]) is first
-    other = layouts.of(prompt(4, text=2), [(56, 56)])
+    first = layouts.of_images(prompt(4), [(56, 56)])
+    assert layouts.of_images(prompt(4), [(56, 56)]) is first
+    other = layouts.of_images(prompt(4, text=2), [(56, 56)])
     assert other is not first
     assert other.batches[0].grid is first.batches[0].grid
 
 
 def test_the_oldest_layouts_are_forgotten(layouts: Layouts) -> None:
-    first = layouts.of(prompt(1), [(28, 28)])
+    first = layouts.of_images(prompt(1), [(28, 28)])
     for text in range(4, 20):
-        layouts.of(prompt(1, text), [(28, 28)])
-    again = layouts.of(prompt(1), [(28, 28)])
+        layouts.of_images(prompt(1, text), [(28, 28)])
+    again = layouts.of_images(prompt(1), [(28, 28)])
     assert again is not first
-    torch.testing.assert_close(again.embeddings, first.embeddings)
+    torch.testing.assert_close(again.text.embeddings, first.text.embeddings)
 
 
 def test_text_and_image_tokens_are_told_apart(layouts: Layouts) -> None:
-    layout = layouts.of(np.array([5, IMAGE, 6, IMAGE, IMAGE, 7]), [(28, 28), (28, 56)])
+    layout = layouts.of_images(np.array([5, IMAGE, 6, IMAGE, IMAGE, 7]), [(28, 28), (28, 56)])
     assert [index.tolist() for index in layout.indexes] == [[0, 2, 5], [1, 3, 4]]
-    assert layout.image_index.tolist() == [1, 3, 4]
+    assert layout.text.image_index.tolist() == [1, 3, 4]
     assert layout.lengths == (3, 3)
 
 
 def test_images_of_one_size_share_a_batch_and_find_their_places(layouts: Layouts) -> None:
-    layout = layouts.of(prompt(1 + 2 + 1), [(28, 28), (28, 56), (28, 28)])
+    layout = layouts.of_images(prompt(1 + 2 + 1), [(28, 28), (28, 56), (28, 28)])
     assert [batch.views for batch in layout.batches] == [(0, 2), (1,)]
     assert layout.order is not None
     assert layout.order.tolist() == [0, 2, 3, 1]
 
 
 def test_images_in_order_need_no_reordering(layouts: Layouts) -> None:
-    assert layouts.of(prompt(3), [(28, 28), (28, 56)]).order is None
+    assert layouts.of_images(prompt(3), [(28, 28), (28, 56)]).order is None
 
 
 def test_too_few_image_tokens_are_rejected(layouts: Layouts) -> None:
     with pytest.raises(ValueError, match=f"give 4 tokens but input_ids hold 3 of id {IMAGE}"):
-        layouts.of(prompt(3), [(56, 56)])
+        layouts.of_images(prompt(3), [(56, 56)])
 
 
 def test_an_image_that_is_no_multiple_of_a_cell_is_rejected(layouts: Layouts) -> None:
     with pytest.raises(ValueError, match="42 x 56 does not divide into cells of 2 x 2 patches"):
-        layouts.of(prompt(2), [(42, 56)])
+        layouts.of_images(prompt(2), [(42, 56)])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from support.tiny_checkpoint import HORIZON, TAG, tiny_processor_config, tiny_statistics
 
+from groot_ros.families.gr00t.samples import collate
 from groot_ros.families.gr00t_n1d6.processor import (
     Processor,
     Sample,
     build_prompt,
-    collate,
     formalise,
 )
 from groot_ros.families.gr00t_n1d6.processor_config import save_processor

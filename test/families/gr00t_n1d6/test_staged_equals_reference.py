@@ -21,13 +21,14 @@ from support.random_models import (
 from support.tiny_checkpoint import tiny_config
 
 from groot_ros.core.program import ModelInputs
-from groot_ros.families.gr00t_n1d6.action_head import Conditioning
-from groot_ros.families.gr00t_n1d6.checkpoint import ReferenceModel
+from groot_ros.families.gr00t.checkpoint import ReferenceModel
+from groot_ros.families.gr00t.network import TensorBatch
 from groot_ros.families.gr00t_n1d6.config import Gr00tN1d6Config
-from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, TensorBatch
+from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
 from groot_ros.families.gr00t_n1d6.program import StagedModel, load_staged, make_staged
 from groot_ros.families.gr00t_n1d6.weights import save_model
 from groot_ros.layers.dit import DiTConfig
+from groot_ros.layers.flow_matching import Conditioning
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.engines.reference import ReferenceEngine
 from groot_ros.runtime.program_engine import ProgramEngine, SegmentRunner

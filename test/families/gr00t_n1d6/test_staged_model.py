@@ -131,7 +131,7 @@ def test_no_weight_of_the_time_and_no_token_embedding_stays_in_a_segment(checkpo
     held = sum(map(held_bytes, staged.modules.values()))
     assert held < 4 * (everything - sum(gone))
     # On the CPU there is one memory.
-    assert staged.nbytes == held + staged.tables.nbytes + staged.layouts.nbytes
+    assert staged.nbytes == held + staged.tables.nbytes + staged.prompts.nbytes
 
 
 def test_only_the_weights_of_the_requested_segments_are_read(
@@ -163,7 +163,7 @@ def test_packing_changes_no_number_and_keeps_no_second_copy() -> None:
     staged = make_staged(random_model())
     before = {name: held_bytes(module) for name, module in staged.modules.items()}
     patches = torch.randn(1, 4, 588)
-    grid = staged.layouts.of(np.array([1, IMAGE, 2]), [(28, 28)]).batches[0].grid.inputs
+    grid = staged.prompts.of_images(np.array([1, IMAGE, 2]), [(28, 28)]).batches[0].grid.inputs
     with torch.no_grad():
         expected = staged.modules["vision"](patches, *grid)
         staged.pack()
@@ -190,7 +190,7 @@ def test_the_published_size_stays_below_its_budget_in_bfloat16() -> None:
     config = Gr00tN1d6Config(max_state_dim=128, max_action_dim=128, max_num_embodiments=1)
     network = build_model(config, device="meta", dtype=torch.bfloat16)
     staged = make_staged(network, step_counts=(4,))
-    total = staged.nbytes + staged.layouts.nbytes
+    total = staged.nbytes + staged.prompts.nbytes
     assert 4.9e9 < total < 5.2e9
     assert staged.nbytes < 4.4e9
 

@@ -9,7 +9,6 @@ import pytest
 import torch
 from support.tiny_checkpoint import HORIZON, TAG, tiny_config, write_tiny_checkpoint
 
-from groot_ros.families.gr00t_n1d6.backbone import BackboneOutput
 from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
 from groot_ros.families.gr00t_n1d6.network import build_model
 from groot_ros.families.gr00t_n1d6.training import (
@@ -22,6 +21,7 @@ from groot_ros.families.gr00t_n1d6.training import (
 from groot_ros.families.gr00t_n1d6.weights import load_model
 from groot_ros.families.registry import get_family
 from groot_ros.families.training import Episode
+from groot_ros.layers.eagle import BackboneOutput
 
 B, H, A, S = 3, 8, 8, 5
 

@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from support.tiny_checkpoint import TAG, tiny_config, tiny_processor_config, tiny_statistics
 
+from groot_ros.families.gr00t.network import TensorBatch
+from groot_ros.families.gr00t.samples import collate
 from groot_ros.families.gr00t_n1d6.checkpoint import open_checkpoint
-from groot_ros.families.gr00t_n1d6.network import TensorBatch, build_model
-from groot_ros.families.gr00t_n1d6.processor import Sample, collate
+from groot_ros.families.gr00t_n1d6.network import build_model
+from groot_ros.families.gr00t_n1d6.processor import Sample
 from groot_ros.families.gr00t_n1d6.processor_config import save_processor
 from groot_ros.families.gr00t_n1d6.training import training_loss
 from groot_ros.families.gr00t_n1d6.weights import load_model, save_model
