@@ -70,6 +70,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         parser,
         PolicyConfig,
         _CONFIG,
+        defaults={"embodiment": ""},
         options={"torch_threads": "threads", "num_inference_steps": "steps"},
     )
     add("--seeds", type=int, default=3, metavar="N", help="seeds of the noise (default: 3)")
@@ -204,6 +205,8 @@ def _evaluate(
 
 def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
     """Return label -> configuration of each combination of --checkpoint and --engine."""
+    from groot_ros.policy.loading import open_checkpoint
+
     engines = args.engine or [PolicyConfig.engine]
     if not args.embodiment:
         args.embodiment = _recorded_embodiment(args.recordings)
@@ -213,25 +216,28 @@ def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
         raise ValueError("--checkpoint or --engine: one is given twice")
     short = _short_names([Path(checkpoint) for checkpoint in args.checkpoint])
     labels = dict(zip(args.checkpoint, short, strict=True))
-    return {
+    policies = {
         labels[checkpoint] + (f" {engine}" if len(engines) > 1 else ""): replace(
             base, checkpoint=checkpoint, engine=engine
         )
         for checkpoint, engine in given
     }
+    for config in policies.values():
+        # A checkpoint that cannot be used is one error, not one for each recording.
+        open_checkpoint(config)
+    return policies
 
 
 def _recorded_embodiment(recordings: Sequence[Path]) -> str:
+    """Return the embodiment with which the bags were recorded, or the node's default."""
     from groot_ros.bags.episode import read_episode
 
     bags = [path for path in recordings if not _is_dataset(path)]
     found = {read_episode(path).embodiment for path in bags} - {""}
-    if len(found) != 1:
-        raise ValueError(
-            "--embodiment is needed: the recordings name "
-            f"{', '.join(sorted(found)) if found else 'none'}"
-        )
-    return found.pop()
+    if len(found) > 1:
+        names = ", ".join(sorted(found))
+        raise ValueError(f"--embodiment is needed: the bags were recorded with {names}")
+    return found.pop() if found else PolicyConfig.embodiment
 
 
 def _names(recordings: Sequence[Path]) -> dict[str, Path]:

@@ -210,7 +210,7 @@ def _check_rows(
     if "timestamp" in episode.table.column_names:
         late = np.abs(episode.column("timestamp") - expected / dataset.fps)
         if late.max(initial=0.0) > _TIME_TOLERANCE:
-            row = int(late.argmax())
+            row = int((late > _TIME_TOLERANCE).argmax())
             yield Finding(
                 "error",
                 f"{where}, row {row}",

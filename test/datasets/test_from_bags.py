@@ -103,10 +103,10 @@ def test_a_gap_in_the_images_splits_the_episode_and_is_reported_with_its_place(
 ) -> None:
     bag = RobotRun(seconds=4.0, lost=lambda t: 1.5 <= t < 2.5).write(tmp_path / "bag")
     converted = convert_bag(bag, settings(), tmp_path)
-    assert [e.length for e in converted.episodes] == [45 + 9, 43]
+    assert [e.length for e in converted.episodes] == [45, 45]
     (gap,) = [note for note in converted.notes if "max_image_age" in note]
-    assert "1.798 to 2.465 s: left out, no image of camera" in gap
-    with pytest.raises(DatasetError, match=r"1\.798 to 2\.465 s: no image of camera .* for more"):
+    assert "1.500 to 2.467 s: left out, no image of camera" in gap
+    with pytest.raises(DatasetError, match=r"1\.500 to 2\.467 s: no image of camera .* for more"):
         convert_bag(bag, settings(split_at_gaps=False), tmp_path)
 
 
@@ -122,13 +122,9 @@ def test_jitter_of_a_camera_does_not_repeat_images(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
     for _, topic, content in messages.sent:
         if topic.endswith("image_raw"):
-            content.header.stamp.nanosec = int(
-                np.clip(
-                    content.header.stamp.nanosec + random.integers(-2_000_000, 2_000_000),
-                    0,
-                    1e9 - 1,
-                )
-            )
+            stamp = content.header.stamp
+            moved = stamp.nanosec + random.integers(-2_000_000, 2_000_000)
+            stamp.nanosec = int(np.clip(moved, 0, 1e9 - 1))
     messages.write(tmp_path / "bag")
     dataset = convert(tmp_path / "bag", tmp_path / "data", max_duplicates=0.0)
     assert dataset.episodes[0].length > 80
@@ -155,9 +151,9 @@ def test_rest_is_left_out_at_the_start_and_kept_for_a_horizon_at_the_end(tmp_pat
     dataset = convert(bag, tmp_path / "data", horizon=20)
     action = to_rad(dataset, "action")[:, 0]
     assert 1 <= (action == action[0]).sum() <= 6
-    assert (np.abs(action - action[-1]) < 1e-6).sum() == pytest.approx(20, abs=2)
+    assert 20 <= (np.abs(action - action[-1]) < 1e-6).sum() <= 26
     kept = convert(bag, tmp_path / "kept", trim_idle=False)
-    assert kept.episodes[0].length == 119
+    assert kept.episodes[0].length == 120
 
 
 def test_an_arm_that_does_not_move_gives_no_episode(tmp_path: Path) -> None:
@@ -191,13 +187,15 @@ def test_an_existing_folder_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_images_of_an_odd_size_are_rejected(tmp_path: Path) -> None:
     bag = RobotRun(seconds=1.0, size=(47, 64)).write(tmp_path / "bag")
-    with pytest.raises(DatasetError, match="64 x 47 pixels; H.264 .* needs an even width"):
+    with pytest.raises(DatasetError, match=r"64 x 47 pixels; H.264 .* needs an even width"):
         convert_bag(bag, settings(), tmp_path)
 
 
 def test_a_joint_without_commands_is_named_with_what_to_do(tmp_path: Path) -> None:
     bag = RobotRun(command=None).write(tmp_path / "bag")
-    with pytest.raises(DatasetError, match="'shoulder_pan' has no commands: record .*--leader, or"):
+    with pytest.raises(
+        DatasetError, match=r"'shoulder_pan' has no commands: record .*--leader, or"
+    ):
         convert_bag(bag, settings(), tmp_path)
 
 
