@@ -11,6 +11,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,11 @@ class BagInput:
     _types: Typestore
 
     def message(self) -> Any:
-        """Deserialise the message."""
+        """Return the deserialised message; the streams and the buffers use the same one."""
+        return self._message
+
+    @cached_property
+    def _message(self) -> Any:
         return decode(self._types, self._raw, self._msgtype)
 
 
