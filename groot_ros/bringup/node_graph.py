@@ -237,8 +237,8 @@ def records_with_rosbag2(values: Mapping[str, str], packages: Collection[str]) -
     if values["recorder"] == "rosbag2":
         if missing:
             raise ValueError(
-                f"recorder is rosbag2, but {' and '.join(missing)} is not installed: install it, or "
-                "use recorder:=recorder_node"
+                f"recorder is rosbag2, but {' and '.join(missing)} is not installed: install it, "
+                "or use recorder:=recorder_node"
             )
         if values["episodes"] == "true":
             raise ValueError("rosbag2 records no episodes: use recorder:=recorder_node")
