@@ -21,7 +21,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.running_executor import node
+from benchmarks.running_executor import node, processor_seconds
 from groot_ros.bags.contents import read_contents
 from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.core.share import dds_profile
@@ -36,7 +36,7 @@ _SETTLING = 2.0
 
 
 def publish(seconds: float) -> None:
-    """Publish for `seconds` once all topics are subscribed to; print begin, and counts at the end."""
+    """Publish for `seconds` once all topics are subscribed to; print the counts at the end."""
     import numpy as np
     import rclpy
     from rclpy.serialization import serialize_message
@@ -46,16 +46,19 @@ def publish(seconds: float) -> None:
 
     rclpy.init()
     publisher = rclpy.create_node("sensors").create_publisher
-    pixels = np.random.default_rng(0).integers(0, 256, 3 * _WIDTH * _HEIGHT, np.uint8)
-    image = serialize_message(
-        Image(width=_WIDTH, height=_HEIGHT, step=3 * _WIDTH, encoding="rgb8", data=pixels.tobytes())
-    )
+    rng = np.random.default_rng(0)
+
+    def image() -> bytes:
+        pixels = rng.integers(0, 256, 3 * _WIDTH * _HEIGHT, np.uint8).tobytes()
+        size = {"width": _WIDTH, "height": _HEIGHT, "step": 3 * _WIDTH}
+        return serialize_message(Image(**size, encoding="rgb8", data=pixels))
+
     names = [f"joint_{i}" for i in range(7)]
     joints = serialize_message(
         JointState(name=names, position=[0.1] * 7, velocity=[0.1] * 7, effort=[0.1] * 7)
     )
     streams = [
-        (publisher(Image, topic, qos.DRIVER), image, _CAMERA_RATE, topic) for topic in _CAMERAS
+        (publisher(Image, topic, qos.DRIVER), image(), _CAMERA_RATE, topic) for topic in _CAMERAS
     ]
     streams.append((publisher(JointState, _JOINTS, qos.DRIVER), joints, _JOINT_RATE, _JOINTS))
     while not all(stream[0].get_subscription_count() for stream in streams):
@@ -98,10 +101,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as sensors:
                 assert sensors.stdout is not None
                 assert sensors.stdout.readline() == "begin\n"
-                before = _cpu_seconds(recorder)
+                before = processor_seconds(recorder)
                 lines = [line.split() for line in sensors.stdout]
             time.sleep(_SETTLING)
-            load = (_cpu_seconds(recorder) - before) / (options.seconds + _SETTLING)
+            load = (processor_seconds(recorder) - before) / (options.seconds + _SETTLING)
         published = {topic: int(count) for topic, count in lines}
         recorded = {topic.name: topic.count for topic in read_contents(bag).topics}
         size = read_contents(bag).bytes
@@ -115,13 +118,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         f"{options.seconds:g} s"
     )
     print("target on 2 cores, compression none: 0 lost, <= 40% of a core")
-
-
-def _cpu_seconds(pid: int) -> float:
-    """Return user and system time of a process, s."""
-    # The name of the program, the second field, may contain spaces.
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 if __name__ == "__main__":

@@ -240,7 +240,7 @@ def run_recover(args: argparse.Namespace) -> int:
         return 0
     print(
         f"groot-ros bag: damaged from byte {damage.first:,} on: "
-        f"{damage.bytes / 1e6:.3f} MB could not be read",
+        f"{damage.bytes:,} bytes could not be read",
         file=sys.stderr,
     )
     return 1
