@@ -5,7 +5,6 @@ A folder of episodes contains bags named episode_NUMBER_DATE_TIME, which sort by
 """
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -133,11 +132,6 @@ class EpisodeRecorder:
     def problem(self) -> Exception | None:
         """Why recording of the present bag ended; None if it did not."""
         return None if self._recorder is None else self._recorder.problem
-
-    @property
-    def free_bytes(self) -> int:
-        """Free space on the disk of the present bag, or of the last one."""
-        return 0 if self._writer is None else shutil.disk_usage(self._writer.path.parent).free
 
     def add_topic(
         self,

@@ -10,7 +10,7 @@ import logging
 import mmap
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain, islice
@@ -113,13 +113,21 @@ def read_messages(
                     damage.record(begin, begin + _HEAD.size + len(body))
 
 
-def recover(bag: Path, out: Path, damage: Damage | None = None) -> BagWriter:
+def recover(
+    bag: Path,
+    out: Path,
+    damage: Damage | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> BagWriter:
     """Copy every complete message of an unfinished or damaged bag into a new, finished one.
+
+    The new bag is finished even if copying is interrupted.
 
     Args:
         bag: directory with one .mcap file, or that file; it is not changed.
         out: directory of the new bag; must not exist yet.
         damage: filled with the part that could not be read.
+        on_progress: called with the number of bytes of each message.
 
     Returns:
         The closed writer, for its counts.
@@ -133,11 +141,15 @@ def recover(bag: Path, out: Path, damage: Damage | None = None) -> BagWriter:
     # Raises for an unreadable file before the output is created.
     first = list(islice(saved, 1))
     writer = BagWriter(out, episode=_episode(bag))
-    for topic, stamp_ns, data in chain(first, saved):
-        if topic.name not in writer.counts:
-            writer.add_topic(topic.name, topic.definition, topic.offered)
-        writer.write(topic.name, stamp_ns, data)
-    writer.close()
+    try:
+        for topic, stamp_ns, data in chain(first, saved):
+            if topic.name not in writer.counts:
+                writer.add_topic(topic.name, topic.definition, topic.offered)
+            writer.write(topic.name, stamp_ns, data)
+            if on_progress is not None:
+                on_progress(len(data))
+    finally:
+        writer.close()
     return writer
 
 

@@ -84,7 +84,6 @@ class RecorderNode(Node):
         self._subscriptions_by_topic: dict[str, Subscription] = {}
         self._logged_dropped: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
-        self._lost_in_total = 0
         self._reports = 0
         self._types: dict[str, str] = {}
         self._next_chunk = 0.0
@@ -206,7 +205,7 @@ class RecorderNode(Node):
         first = event.total_count == event.total_count_change
         if not (first and request is not None and request.latched):
             self._lost[topic] += event.total_count_change
-            self._lost_in_total += event.total_count_change
+            self._episodes.lost += event.total_count_change
 
     def _on_stamped_message(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
         stamp_ns = 0 if self._sim_time else int(info["received_timestamp"])
@@ -249,9 +248,9 @@ class RecorderNode(Node):
             self.get_logger().info(
                 f"{sum(self._recorder.counts.values())} messages, "
                 f"{self._recorder.written_bytes / 1e6:.0f} MB recorded; "
-                f"{self._recorder.free_bytes / 1e9:.1f} GB are free on the disk"
+                f"{self._episodes.free_bytes / 1e9:.1f} GB are free on the disk"
             )
-        self._episodes.publish_state(self._lost_in_total)
+        self._episodes.publish_state()
 
     def _log_losses(self, dropped: Counter[str]) -> None:
         for topic, count in (dropped - self._logged_dropped).items():
