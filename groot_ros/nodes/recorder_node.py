@@ -124,11 +124,10 @@ class RecorderNode(Node):
         for subscription in self._subscriptions_by_topic.values():
             self.destroy_subscription(subscription)
         self._subscriptions_by_topic.clear()
-        self._log_losses(self._recorder.dropped)
         last = self._episodes.close()
         if last is not None:
             self._failed |= bool(last.problem)
-            self._log_losses(last.dropped)
+            self._log_losses(last.dropped, "recording ended early" if last.problem else "")
             empty = {*self._missing, *(t for t, n in last.counts.items() if n == 0)}
             if silent := sorted(empty - self._optional):
                 self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
@@ -252,10 +251,10 @@ class RecorderNode(Node):
             )
         self._episodes.publish_state()
 
-    def _log_losses(self, dropped: Counter[str]) -> None:
+    def _log_losses(self, dropped: Counter[str], reason: str = "") -> None:
         for topic, count in (dropped - self._logged_dropped).items():
             self.get_logger().error(
-                f"writing cannot keep up: {count} messages of {topic} are NOT in the bag "
+                f"{reason or 'writing cannot keep up'}: {count} messages of {topic} are NOT in the bag "
                 f"({dropped[topic]} in total)"
             )
         # Of the present bag: a new one starts with none.
