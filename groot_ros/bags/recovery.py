@@ -191,11 +191,11 @@ def _records(data: mmap.mmap, damage: Damage) -> Iterator[tuple[int, int, bytes]
         end = at + _HEAD.size + length
         if opcode == Opcode.DATA_END and length == 4:
             return
-        compressed = _is_compressed(data, at)
-        if opcode == Opcode.CHUNK and compressed is False:
+        compressed = _is_compressed(data, at) if opcode == Opcode.CHUNK else None
+        if compressed is False:
             at += _CHUNK_HEADER + 4 + 8
-        elif _is_intact(data, at):
-            if opcode in _READ or (opcode == Opcode.CHUNK and compressed):
+        elif _is_intact(data, at) and (opcode != Opcode.CHUNK or compressed):
+            if opcode in _READ or compressed:
                 yield at, opcode, data[at + _HEAD.size : end]
             at = end
         else:
@@ -213,13 +213,12 @@ def _records(data: mmap.mmap, damage: Damage) -> Iterator[tuple[int, int, bytes]
 
 
 def _is_compressed(data: mmap.mmap, at: int) -> bool | None:
-    """Return whether the chunk at this position is compressed; None if it is not a chunk."""
+    """Return whether the chunk at this position is compressed; None if its header is damaged."""
     if len(data) - at <= _CHUNK_HEADER + 4 + 8:
         return None
-    opcode, length = _HEAD.unpack_from(data, at)
+    _, length = _HEAD.unpack_from(data, at)
     (name,) = struct.unpack_from("<I", data, at + _CHUNK_HEADER)
-    plausible = opcode == Opcode.CHUNK and length < _MAX_RECORD and name <= _MAX_NAME
-    return bool(name) if plausible else None
+    return bool(name) if length < _MAX_RECORD and name <= _MAX_NAME else None
 
 
 def _is_head(data: mmap.mmap, at: int) -> bool:

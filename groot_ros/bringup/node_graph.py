@@ -271,6 +271,8 @@ def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
     command = ["ros2", "bag", "record", "--storage", "mcap"]
     command += ["--output", str(Path(values["output"]).expanduser())]
     command += ["--use-sim-time"] if sim_time else []
+    if values["compression"] == "zstd":
+        command += ["--storage-preset-profile", "zstd_fast"]
     if distro != "humble":
         info = describe_recording(
             robot_path(values["robot"]), values["namespace"], use_sim_time=sim_time

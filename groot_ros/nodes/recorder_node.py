@@ -254,8 +254,8 @@ class RecorderNode(Node):
     def _log_losses(self, dropped: Counter[str], reason: str = "") -> None:
         for topic, count in (dropped - self._logged_dropped).items():
             self.get_logger().error(
-                f"{reason or 'writing cannot keep up'}: {count} messages of {topic} are NOT in the bag "
-                f"({dropped[topic]} in total)"
+                f"{reason or 'writing cannot keep up'}: {count} messages of {topic} are NOT in "
+                f"the bag ({dropped[topic]} in total)"
             )
         # Of the present bag: a new one starts with none.
         self._logged_dropped = dropped

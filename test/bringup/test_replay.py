@@ -142,6 +142,12 @@ def test_rosbag2_records_the_description_except_on_humble(tmp_path):
     assert "--custom-data" not in rosbag2_command(values, "humble")
 
 
+def test_rosbag2_compresses_with_the_preset_of_its_storage():
+    assert "--storage-preset-profile" not in rosbag2_command({"output": "/b"}, "jazzy")
+    command = rosbag2_command({"output": "/b", "compression": "zstd"}, "jazzy")
+    assert command[command.index("--storage-preset-profile") + 1] == "zstd_fast"
+
+
 def test_rosbag2_records_where_it_is_installed_except_episodes():
     assert records_with_rosbag2({}, ROSBAG2)
     assert not records_with_rosbag2({}, ["ros2bag"])
