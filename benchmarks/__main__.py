@@ -26,6 +26,7 @@ SLOW = (
     "camera_shift",
     "operator",
     "offline_evaluation",
+    "recording",
 )
 #: Not part of `--all`: needs a GPU.
 SEPARATE = ("gpu",)
