@@ -143,6 +143,12 @@ DEFECTS = {
         "warning: meta/info.json: fps is 15, but action_dt of the robot contract is 0.0333333 s, "
         "30.0 Hz; GR00T counts rows and ignores fps: set action_dt to 0.0666667",
     ),
+    "a contract that cannot be read": (
+        lambda path: edit_json(
+            path / "meta" / "groot_ros.json", lambda v: v.update(contract="robot: x")
+        ),
+        "warning: meta/groot_ros.json: ",
+    ),
     "an empty instruction": (
         lambda path: (path / "meta" / "tasks.jsonl").write_text(
             (path / "meta" / "tasks.jsonl").read_text().replace("touch the red cube", "")
