@@ -86,20 +86,20 @@ def test_the_report_is_one_file_that_loads_nothing(
 
 
 @pytest.mark.slow
-def test_processes_and_a_dask_cluster_give_the_same_result_as_this_process(
+def test_a_dask_cluster_gives_the_same_result_as_this_process(
     tmp_path: Path, checkpoints: list[str], bags: list[str]
 ) -> None:
     pytest.importorskip("distributed")
     results = []
     (tmp_path / "cluster").mkdir()
     with dask_cluster(tmp_path / "cluster") as address:
-        for where in (["--jobs", "1"], ["--jobs", "2"], ["--dask", address]):
+        for where in (["--jobs", "1"], ["--dask", address]):
             file = tmp_path / "result.json"
             out = ["--out", str(tmp_path / "out"), "--json", str(file)]
             assert evaluate(checkpoints[0], *bags, *where, *out) == 0
             results.append(json.loads(file.read_text()))
             del results[-1]["times"]
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1]
 
 
 @pytest.mark.browser
