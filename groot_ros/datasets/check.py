@@ -29,7 +29,7 @@ _TIME_TOLERANCE = 1e-4
 _STATISTICS_TOLERANCE = 1e-3
 #: Rows at the start without any change of the actions that are reported, s.
 _LONGEST_REST = 1.0
-_REWRITE = "write it anew with 'groot-ros dataset merge {path} OUT'"
+_REWRITE = "rewrite it with 'groot-ros dataset merge {path} OUT'"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class _EpisodeCheck:
-    """What one episode contributes: findings, and ranges of its float columns."""
+    """Findings of one episode, its number of rows, and the ranges of its float columns."""
 
     findings: tuple[Finding, ...]
     rows: int

@@ -43,7 +43,7 @@ _ARROW = {
 
 @dataclass(frozen=True)
 class Description:
-    """What all episodes of a data set have in common.
+    """Properties that all episodes of a data set share.
 
     Attributes:
         fps: rows per second.
@@ -245,7 +245,7 @@ def _slices(widths: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 
 def _columns(contract: RobotContract, group: str, width: int) -> list[str]:
-    """Name the columns of an action group: by their joint where they have one of their own."""
+    """Name the columns of an action group: by the joint where it has its own column."""
     names = [f"{group}.{column}" for column in range(width)]
     for entry in contract.action_groups[group].maps:
         if entry.columns is not None and len(entry.columns) == len(entry.joints):

@@ -49,7 +49,7 @@ _RATE_TOLERANCE = 2e-3
 
 @dataclass(frozen=True)
 class ConversionSettings:
-    """How bags are converted.
+    """Settings of a conversion.
 
     Attributes:
         rows: fps 0 = one row per action_dt of the contract.
@@ -220,6 +220,45 @@ def _rate(contract: RobotContract, fps: int, bag: Path) -> int:
     return round(rate)
 
 
+class _CameraVideo:
+    """Video of one camera in one episode. Its encoder exists only while frames are added.
+
+    Args:
+        path: file to write.
+        indices: index of the image of each row, ascending.
+        fps: rows per second.
+
+    Attributes:
+        statistics: of the images.
+
+    """
+
+    def __init__(self, path: Path, indices: NDArray[np.int64], fps: int) -> None:
+        self.statistics = ImageStatistics()
+        self._path = path
+        self._indices = indices
+        self._fps = fps
+        self._sampled = set(indices[sampled_rows(len(indices))].tolist())
+        self._encoder: VideoEncoder | None = None
+
+    def add_image(self, index: int, rgb: NDArray[np.uint8]) -> None:
+        """Add the frames of all rows that show an image."""
+        if self._encoder is None:
+            self._encoder = VideoEncoder(self._path, self._fps)
+        first, end = np.searchsorted(self._indices, [index, index + 1])
+        for _ in range(first, end):
+            self._encoder.add_frame(rgb)
+        if index in self._sampled:
+            self.statistics.add_image(rgb)
+        if end == len(self._indices):
+            self._encoder.close()
+
+    def verify(self) -> None:
+        """Raise DatasetError if the file does not have a frame for each row."""
+        if problem := verify_video(self._path, len(self._indices), self._fps):
+            raise DatasetError(f"{self._path.name}: the video {problem}")
+
+
 def _write_videos(
     bag: RobotBag, episodes: Sequence[EpisodeRows], fps: int, folder: Path
 ) -> tuple[dict[str, tuple[int, int]], list[dict[str, Any]]]:
@@ -230,21 +269,19 @@ def _write_videos(
 
     """
     sizes: dict[str, tuple[int, int]] = {}
-    # view -> index of an image -> episodes that show it, one entry for each of their rows.
-    due: dict[str, dict[int, list[int]]] = {}
-    encoders: dict[tuple[int, str], VideoEncoder] = {}
-    statistics: dict[tuple[int, str], ImageStatistics] = {}
-    sampled: dict[tuple[int, str], set[int]] = {}
-    for view in bag.images:
-        due[view] = {}
-        for number, rows in enumerate(episodes):
-            key = (number, view)
-            path = folder / _video_name(number, view)
-            encoders[key] = VideoEncoder(path, fps)
-            statistics[key] = ImageStatistics()
-            sampled[key] = {int(rows.images[view][row]) for row in sampled_rows(len(rows))}
-            for index in rows.images[view].tolist():
-                due[view].setdefault(index, []).append(number)
+    videos = [
+        {
+            view: _CameraVideo(folder / _video_name(number, view), indices, fps)
+            for view, indices in rows.images.items()
+        }
+        for number, rows in enumerate(episodes)
+    ]
+    # view -> index of an image -> videos that show it.
+    due: dict[str, dict[int, list[_CameraVideo]]] = {view: {} for view in bag.images}
+    for rows, own in zip(episodes, videos, strict=True):
+        for view, video in own.items():
+            for index in np.unique(rows.images[view]).tolist():
+                due[view].setdefault(index, []).append(video)
     for view, index, rgb in bag.frames({view: sorted(own) for view, own in due.items()}):
         height, width = rgb.shape[:2]
         if sizes.setdefault(view, (height, width)) != (height, width):
@@ -252,19 +289,17 @@ def _write_videos(
                 f"bag {bag.path}: camera '{view}' changes its size from {sizes[view][1]} x "
                 f"{sizes[view][0]} to {width} x {height} pixels"
             )
-        for number in due[view][index]:
-            encoders[number, view].add_frame(rgb)
-        for number in set(due[view][index]):
-            if index in sampled[number, view]:
-                statistics[number, view].add_image(rgb)
-    for encoder in encoders.values():
-        encoder.close()
-    for (number, view), encoder in encoders.items():
-        if problem := verify_video(encoder.path, len(episodes[number]), fps):
-            raise DatasetError(f"bag {bag.path}, camera '{view}': the video {problem}")
+        for video in due[view][index]:
+            video.add_image(index, rgb)
+    try:
+        for own in videos:
+            for video in own.values():
+                video.verify()
+    except DatasetError as error:
+        raise DatasetError(f"bag {bag.path}: {error}") from error
     return sizes, [
-        {f"{IMAGES}{view}": statistics[number, view].result() for view in bag.images}
-        for number in range(len(episodes))
+        {f"{IMAGES}{view}": video.statistics.result() for view, video in own.items()}
+        for own in videos
     ]
 
 

@@ -31,7 +31,7 @@ _NO_INSTRUCTION, _NO_NEXT_STATE = "there is no instruction", "there is no state 
 
 @dataclass(frozen=True)
 class RowSettings:
-    """How rows are made.
+    """Settings for making rows.
 
     Attributes:
         fps: rows per second.
@@ -185,7 +185,7 @@ def _phase(bag: RobotBag, begin: int, end: int, fps: int) -> NDArray[np.int64]:
 
 
 class _Grid:
-    """What belongs to each time of the grid."""
+    """Inputs and commands at each time of the grid, and where they are missing."""
 
     def __init__(self, bag: RobotBag, settings: RowSettings, times: NDArray[np.int64]) -> None:
         self._bag = bag
@@ -214,7 +214,7 @@ class _Grid:
                 self._reasons[row] = self._reasons[row] or _NO_INSTRUCTION
 
     def runs(self, notes: list[str]) -> Iterator[tuple[int, int, str]]:
-        """Yield (begin, end, instruction) of rows in sequence; note what lies between them.
+        """Yield (begin, end, instruction) of rows in sequence; note the parts that are left out.
 
         Raises:
             DatasetError: there is a gap, but gaps are an error.

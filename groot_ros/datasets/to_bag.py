@@ -81,7 +81,7 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
         _interventions(episode, times),
         *(_images(contract, episode, view, times) for view in contract.cameras),
     ]
-    with _Output(out, info) as output:
+    with MessageWriter(out, info) as output:
         for stamp, topic, name, fields in heapq.merge(*streams, key=lambda event: event[0]):
             output.write(topic, name, stamp, fields)
         return sum(output.counts.values())
@@ -214,15 +214,21 @@ def _group(episode: Episode, kind: str, group: str, width: int) -> NDArray[np.fl
     return values
 
 
-class _Output:
-    """A bag whose messages are made from fields by name; fields that are not given are zero."""
+class MessageWriter:
+    """Writes a bag of messages that are given as fields by name; the others are zero or empty.
+
+    Args:
+        path: directory of the bag; must not exist yet.
+        info: description of the recording.
+
+    """
 
     def __init__(self, path: Path, info: EpisodeInfo) -> None:
         self._types = get_typestore(Stores.EMPTY)
         self._definitions = MessageDefinitions()
         self._writer = BagWriter(path, episode=info.started_now(path.name))
 
-    def __enter__(self) -> "_Output":
+    def __enter__(self) -> "MessageWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +240,18 @@ class _Output:
         return self._writer.counts
 
     def write(self, topic: str, name: str, stamp_ns: int, fields: Mapping[str, Any]) -> None:
-        """Write a message; times in the fields are ns."""
+        """Write a message.
+
+        Args:
+            topic: its name; with or without the leading slash.
+            name: type, "package/msg/Name".
+            stamp_ns: time of reception.
+            fields: by name; a time, or a header of which only the time is set, as ns.
+
+        Raises:
+            BagError: the type is unknown, or the disk is full.
+
+        """
         topic = topic if topic.startswith("/") else f"/{topic}"
         if topic not in self._writer.counts:
             definition = self._definitions.find(name)

@@ -79,7 +79,7 @@ def copy_state_to_action(path: Path) -> None:
 DEFECTS = {
     "a time stamp": (
         lambda path: set_column(path, "timestamp", late),
-        "error: episode 1, row 5: its time differs from 5/30 s by 0.0200 s: write it anew",
+        "error: episode 1, row 5: its time differs from 5/30 s by 0.0200 s: rewrite it with",
     ),
     "a value that is not finite": (
         lambda path: set_column(path, "action", not_finite),
@@ -91,7 +91,7 @@ DEFECTS = {
     ),
     "a wrong index": (
         lambda path: set_column(path, "episode_index", lambda values: values + 1),
-        "error: episode 1: column 'episode_index' does not count as it should: write it anew",
+        "error: episode 1: column 'episode_index' does not count as it should: rewrite it with",
     ),
     "rest at the start": (
         lambda path: set_column(path, "action", still_at_first),
