@@ -36,7 +36,7 @@ _DECIMALS = 9
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated; see the options of `groot-ros evaluate`.
+    """Settings of an evaluation; see the options of `groot-ros evaluate`.
 
     Attributes:
         seeds: of the noise.
