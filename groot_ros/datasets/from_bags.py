@@ -36,6 +36,7 @@ from groot_ros.datasets.rows import (
     EpisodeRows,
     RowSettings,
     action_widths,
+    grid_offsets,
     runs_of_rows,
 )
 from groot_ros.datasets.trimming import episode_problem, trim_idle
@@ -237,7 +238,9 @@ def _write_rows(
     columns: dict[str, NDArray[Any]] = {
         STATE: rows.state.astype(np.float32),
         ACTION: rows.action.astype(np.float32),
-        STAMP: rows.times_ns,
+        # From the first row of the episode: the grid of the bag is rounded elsewhere, by 1 ns, and
+        # an episode that becomes a bag and an episode again would not have the same stamps.
+        STAMP: rows.times_ns[0] + grid_offsets(len(rows), description.fps),
         INTERVENTION: rows.intervention,
         SUCCESS: success,
         "task_index": np.zeros(len(rows), dtype=np.int64),

@@ -99,7 +99,7 @@ DEFECTS = {
     ),
     "frames that are missing": (
         shorten_video,
-        "error: episode 1, observation.images.front: the video has 43 frames for 45 rows: convert",
+        "error: episode 1, observation.images.front: the video has 44 frames for 46 rows: convert",
     ),
     "a video that is missing": (
         lambda path: (path / VIDEO).unlink(),
