@@ -25,6 +25,7 @@ SLOW = (
     "publisher_conflicts",
     "camera_shift",
     "operator",
+    "conversion",
     "offline_evaluation",
     "recording",
 )

@@ -89,7 +89,7 @@ def test_actions_from_the_state_come_with_a_warning(bags, tmp_path, capsys):
         (("from-bags", "nowhere", "out", "--jobs", "1"), "none of the 1 bags could be converted"),
         (("from-bags", "nowhere", "out", "--jobs", "0"), "the number of jobs must be at least 1"),
         (("from-bags", "nowhere", "out", "--fps", "-1"), "--fps must be positive, not -1"),
-        (("split", "DATA", "a", "b", "--share", "1.5"), "the share must lie between 0 and 1"),
+        (("split", "DATA", "a", "b", "--share", "1.5"), "the share must be between 0 and 1"),
         (("split", "DATA", "a", "b", "--episodes", "x"), "episodes must look like 0-9,12, not 'x'"),
         (("split", "DATA", "a", "b", "--episodes", "0-2"), "one of the two data sets would be"),
         (("split", "DATA", "a", "b", "--episodes", "9"), "has no episode 9: it has 0 to 2"),

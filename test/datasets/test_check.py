@@ -79,7 +79,7 @@ def copy_state_to_action(path: Path) -> None:
 DEFECTS = {
     "a time stamp": (
         lambda path: set_column(path, "timestamp", late),
-        "error: episode 1, row 5: its time differs from 5/30 s by 0.0200 s: write it anew",
+        "error: episode 1, row 5: its time differs from 5/30 s by 0.0200 s: rewrite it with",
     ),
     "a value that is not finite": (
         lambda path: set_column(path, "action", not_finite),
@@ -91,7 +91,7 @@ DEFECTS = {
     ),
     "a wrong index": (
         lambda path: set_column(path, "episode_index", lambda values: values + 1),
-        "error: episode 1: column 'episode_index' does not count as it should: write it anew",
+        "error: episode 1: column 'episode_index' does not count as it should: rewrite it with",
     ),
     "rest at the start": (
         lambda path: set_column(path, "action", still_at_first),
@@ -99,7 +99,7 @@ DEFECTS = {
     ),
     "frames that are missing": (
         shorten_video,
-        "error: episode 1, observation.images.front: the video has 43 frames for 45 rows: convert",
+        "error: episode 1, observation.images.front: the video has 44 frames for 46 rows: convert",
     ),
     "a video that is missing": (
         lambda path: (path / VIDEO).unlink(),
@@ -142,6 +142,12 @@ DEFECTS = {
         lambda path: edit_json(path / "meta" / "info.json", lambda v: v.update(fps=15)),
         "warning: meta/info.json: fps is 15, but action_dt of the robot contract is 0.0333333 s, "
         "30.0 Hz; GR00T counts rows and ignores fps: set action_dt to 0.0666667",
+    ),
+    "a contract that cannot be read": (
+        lambda path: edit_json(
+            path / "meta" / "groot_ros.json", lambda v: v.update(contract="robot: x")
+        ),
+        "warning: meta/groot_ros.json: ",
     ),
     "an empty instruction": (
         lambda path: (path / "meta" / "tasks.jsonl").write_text(

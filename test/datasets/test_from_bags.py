@@ -262,3 +262,15 @@ def test_a_truncated_bag_is_an_error_that_names_the_repair(tmp_path: Path) -> No
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BagError, match="groot-ros bag recover"):
         convert_bag(bag, settings(), tmp_path)
+
+
+def test_an_interrupted_conversion_leaves_no_data_set(tmp_path: Path, monkeypatch) -> None:
+    bag = RobotRun(seconds=1.5).write(tmp_path / "bag")
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("groot_ros.datasets.writer_v21.write_json", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        convert_bags([bag], tmp_path / "data", settings(), jobs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["bag"]
