@@ -97,7 +97,7 @@ def _render(contract: RobotContract) -> dict[str, list[NDArray[np.uint8]]]:
 
 def main(arguments: Sequence[str] = ()) -> int:
     """Print the CPU time of a conversion, relative to the duration of the bag."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks conversion")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.conversion")
     parser.add_argument("--seconds", type=float, default=10.0, help="of the bag (default: 10)")
     args = parser.parse_args(arguments)
     robot = robot_path("so101")
