@@ -142,7 +142,7 @@ class EpisodeServices:
                 )
             path, number = next_episode(folder, datetime.now())
             self.start_bag(path, number, request.instruction)
-        except BagError as error:
+        except (BagError, OSError) as error:
             response.message = str(error)
             return response
         instruction = self._recorder.info.instruction
@@ -164,7 +164,7 @@ class EpisodeServices:
             if outcome is None:
                 raise BagError(f"outcome {request.outcome} is not one of StopEpisode's constants")
             stopped = self._stop(outcome)
-        except BagError as error:
+        except (BagError, OSError) as error:
             response.message = str(error)
             return response
         response.bag = str(stopped.path)
@@ -185,7 +185,7 @@ class EpisodeServices:
         try:
             self._episode_folder()
             path = self._recorder.discard()
-        except BagError as error:
+        except (BagError, OSError) as error:
             response.message = str(error)
             return response
         self._discarded += 1

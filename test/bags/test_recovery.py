@@ -216,6 +216,21 @@ def test_after_a_damaged_record_reading_continues_at_the_next_one(tmp_path, bag_
     assert (damage.first, damage.bytes) == (begin, 9 + 22 + 21)
 
 
+def test_an_interrupted_recovery_leaves_a_finished_bag(tmp_path, bag_file):
+    (tmp_path / "bag.mcap").write_bytes(bag_file)
+    copied = []
+
+    def interrupt(size):
+        copied.append(size)
+        if len(copied) == 5:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        recover(tmp_path / "bag.mcap", tmp_path / "saved", None, interrupt)
+    contents = read_contents(tmp_path / "saved")
+    assert (contents.count, contents.finished) == (5, True)
+
+
 def test_a_damaged_chunk_header_costs_no_message(tmp_path, bag_file):
     file = tmp_path / "bag.mcap"
     file.write_bytes(bag_file)
