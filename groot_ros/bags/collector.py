@@ -262,8 +262,8 @@ class _JointCollector:
             if not set(named) & self._contract.joints.keys():
                 raise BagError(
                     f"bag {self._path}: '{topic}' names none of the joints of robot "
-                    f"'{self._contract.robot}' but {', '.join(named) or 'no joint at all'}: is it a "
-                    "bag of another robot?"
+                    f"'{self._contract.robot}' but {', '.join(named) or 'no joint at all'}: is it "
+                    "a bag of another robot?"
                 )
         order = [joint for joint in self._contract.joints if joint in self._stamps]
         return JointSamples(
