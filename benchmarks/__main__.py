@@ -27,6 +27,7 @@ SLOW = (
     "operator",
     "conversion",
     "offline_evaluation",
+    "recording",
 )
 #: Not part of `--all`: needs a GPU.
 SEPARATE = ("gpu",)

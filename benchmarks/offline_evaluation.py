@@ -129,7 +129,7 @@ def measure(bag: Path, interval: float) -> tuple[int, float, float]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the time for each observation; return 1 if it exceeds GOAL."""
-    parser = argparse.ArgumentParser(prog="offline_evaluation", description=__doc__)
+    parser = argparse.ArgumentParser("python -m benchmarks.offline_evaluation", allow_abbrev=False)
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of the bag")
     parser.add_argument("--interval", type=float, default=0.2, help="s between observations")
     parser.add_argument("--folder", help="where the bag is written (default: a temporary folder)")

@@ -14,7 +14,7 @@ APT=(apt-get install -y --no-install-recommends chromium chromium-driver)
 if [[ $(id -u) == 0 ]]; then SUDO=(); else SUDO=(sudo -n); fi
 LOG=$(mktemp)
 printf '[browser] installing chromium and chromium-driver\n'
-if ! { timeout 300 "${SUDO[@]}" apt-get -q update && timeout 300 "${SUDO[@]}" "${APT[@]}"; } >"$LOG" 2>&1 ||
+if ! { timeout 120 ${SUDO[@]+"${SUDO[@]}"} apt-get -q update && timeout 300 ${SUDO[@]+"${SUDO[@]}"} "${APT[@]}"; } >"$LOG" 2>&1 ||
   ! installed; then
   tail -n 5 "$LOG" >&2
   printf '[browser] no browser was installed: install chromium and chromedriver yourself\n' >&2

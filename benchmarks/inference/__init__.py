@@ -4,12 +4,14 @@
     python -m benchmarks.inference
     python -m benchmarks.inference --horizons 16 --parts head --rounds 9
     python -m benchmarks.inference --engines reference onnxruntime --device cpu
+    python -m benchmarks.inference --family gr00t_n1d5
     python -m benchmarks.inference --against my_module:measure
 
 Only one stage of the model (backbone, or head with 4 denoising steps) and two implementations of it
 are in memory at a time. They are timed in turn, A B A B, so that other load on the machine slows
 both. Engine "torch" runs the exact staged model; it is always measured, also segment by segment.
 
+    whole        sum of the medians of both stages
     x torch      median ratio of this engine's time to that of "torch"; "torch / it" is the inverse
     GB           weights, keys and tables that one run reads; every denoising step reads its own
     bandwidth    floor: bytes / measured bandwidth

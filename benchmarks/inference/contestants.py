@@ -81,12 +81,13 @@ def eager(stage: str, case: Any) -> Run:
     if stage != "backbone":
         return waiting(run, case.device)
     text = case.config.eagle.text
-    weight = torch.full((text.vocab_size, text.hidden_size), 0.01, device=case.device)
-    weight = weight.to(case.dtype)
+    like = {"device": case.device, "dtype": case.dtype}
+    weight = torch.full((text.vocab_size, text.hidden_size), 0.01, **like)
+    hidden = torch.full((len(case.token_ids), text.hidden_size), 0.01, **like)
 
     def work() -> Tensor:
         features = run()
-        torch.nn.functional.linear(features, weight)
+        torch.nn.functional.linear(hidden, weight)
         return features
 
     return waiting(work, case.device)

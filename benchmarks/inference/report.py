@@ -32,6 +32,8 @@ from groot_ros.runtime.program_engine import SegmentRunner
 MEMORY = 13e9
 #: Weights that torch.compile freezes, in addition.
 FROZEN = 5e9
+#: Families with a benchmark; the first one has a target for its resident memory.
+FAMILIES = "gr00t_n1d6", "gr00t_n1d5"
 WANTED_RESIDENT = 5.2e9
 
 HEADER = [
@@ -57,6 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0 = torch's default")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument(
+        "--family",
+        choices=FAMILIES,
+        default=FAMILIES[0],
+        help="model family (default %(default)s)",
+    )
     parser.add_argument("--dtype", choices=("auto", "float32", "bfloat16"), default="auto")
     parser.add_argument("--against", metavar="MODULE:FACTORY", help="another implementation")
     options = parser.parse_args(arguments)
@@ -68,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _report(options: argparse.Namespace, device: torch.device) -> None:
-    family = get_family()
+    family = get_family(options.family)
     default = torch.bfloat16 if device.type == "cuda" else torch.float32
     dtype = getattr(torch, options.dtype, default)
     others = _others(options, device)
@@ -84,14 +92,17 @@ def _report(options: argparse.Namespace, device: torch.device) -> None:
     )
     for horizon in options.horizons:
         cases = [family.benchmark(part, horizon, device, dtype) for part in options.parts]
-        rows = [row for case in cases for row in _rows(case, others, options.rounds, machine)]
-        print(f"\n{cases[0].description}")
+        stages: dict[str, list[tuple[float, float]]] = {}
+        rows = [
+            row for case in cases for row in _rows(case, others, options.rounds, machine, stages)
+        ]
+        if len(cases) > 1:
+            rows += _whole(stages)
+        print(f"\n{family.name}, {cases[0].description}")
         print(format_table(HEADER, rows), flush=True)
     resident = family.resident_bytes(options.horizons[0], torch.bfloat16)
-    print(
-        f"\nresident, bfloat16, one embodiment: {resident / 1e9:.2f} GB "
-        f"(target <= {WANTED_RESIDENT / 1e9})"
-    )
+    target = f" (target <= {WANTED_RESIDENT / 1e9})" if family.name == FAMILIES[0] else ""
+    print(f"\nresident, bfloat16, one embodiment: {resident / 1e9:.2f} GB{target}")
 
 
 def _others(options: argparse.Namespace, device: torch.device) -> dict[str, Factory]:
@@ -117,8 +128,13 @@ def _against(name: str) -> Factory:
 
 
 def _rows(
-    case: BenchmarkCase, others: Mapping[str, Factory], rounds: int, machine: Machine
+    case: BenchmarkCase,
+    others: Mapping[str, Factory],
+    rounds: int,
+    machine: Machine,
+    stages: dict[str, list[tuple[float, float]]],
 ) -> Iterator[list[str]]:
+    """Yield the rows of one stage; append each engine's median, and torch's, to `stages`."""
     part = case.stage
     _tell(f"{part}: making torch")
     program = case.program()
@@ -143,6 +159,7 @@ def _rows(
         if name in ENGINES:
             difference = f"{float((found.float() - expected.float()).abs().max()):.1e}"
         base, times = _interleaved([mine, theirs], rounds, f"{part}: {name}")
+        stages.setdefault(name, []).append((median(times), median(base)))
         yield [
             name,
             part,
@@ -154,6 +171,14 @@ def _rows(
         ]
         del theirs, found
         gc.collect()
+
+
+def _whole(stages: Mapping[str, list[tuple[float, float]]]) -> Iterator[list[str]]:
+    """Yield a row per engine for the sum of its stages, next to that of torch in the same runs."""
+    for name, medians in stages.items():
+        theirs, mine = (sum(column) for column in zip(*medians, strict=True))
+        ratios = [f"{theirs / mine:.3f}", f"{mine / theirs:.3f}"]
+        yield [name, "whole", f"{1e3 * theirs:.1f}", *ratios, *[""] * 5]
 
 
 def _figures(work: Sequence[SegmentWork], times: Sequence[float], machine: Machine) -> list[str]:

@@ -21,6 +21,7 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
+from groot_ros.bridge import rclpy_patches
 from groot_ros.core.config import Parameter, parameters_of
 
 #: Argument of lock() for nodes without a lifecycle.
@@ -92,6 +93,7 @@ class Parameters(Generic[C]):
                 problem = self._change(self._parameters[change.name], change.value)
                 if problem:
                     return SetParametersResult(successful=False, reason=problem)
+                _store_with_type(self._parameters[change.name], change)
         return SetParametersResult(successful=True)
 
     def _problem(self, change: RosParameter) -> str:
@@ -165,9 +167,16 @@ def _declare(node: Node, parameter: Parameter) -> Any:
     value = parameter.parsed(given)
     if problem := parameter.problem(value):
         raise ValueError(problem)
+    _store_with_type(parameter, node.get_parameter(parameter.name))
     if warning := parameter.rename_warning(given):
         node.get_logger().warning(warning)
     return value
+
+
+def _store_with_type(parameter: Parameter, given: RosParameter) -> None:
+    """Store a number of a double parameter as a double, also if it has no decimal point."""
+    if isinstance(parameter.default, float) and given.type_ == RosParameter.Type.INTEGER:
+        rclpy_patches.store_as_double(given)
 
 
 def _former_value(node: Node, parameter: Parameter) -> Any:

@@ -17,9 +17,10 @@ from lifecycle_msgs.srv import ChangeState
 from rclpy.action import ActionClient
 from rclpy.callback_groups import CallbackGroup
 from rclpy.exceptions import InvalidHandle
-from rclpy.executors import Executor, SingleThreadedExecutor
+from rclpy.executors import Executor, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNodeMixin
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.service import Service
 from rclpy.subscription import Subscription
 
@@ -59,7 +60,9 @@ __all__ = [
     "guard_change_state",
     "lifecycle_state",
     "poll",
+    "shut_down",
     "spin_once",
+    "store_as_double",
     "with_publication_number",
 ]
 
@@ -94,6 +97,16 @@ def with_publication_number(callback: Callable[[Any, int | None], None]) -> Call
         found = unnumbered
     found.__name__ = getattr(getattr(callback, "func", callback), "__name__", found.__name__)
     return found
+
+
+def store_as_double(parameter: Parameter) -> None:
+    """Change an integer parameter, as it is set or stored, into a double.
+
+    rclpy stores the type that a client sent, where it is allowed to send either: tools that plot
+    the parameter then see its type change. A callback before the change, which could replace the
+    value, is not in Humble.
+    """
+    parameter._value, parameter._type_ = float(parameter.value), Parameter.Type.DOUBLE
 
 
 def lifecycle_state(node: LifecycleNodeMixin) -> int:
@@ -345,3 +358,17 @@ def spin_once(executor: Executor, timeout: float, on_destroyed: Callable[[str], 
         executor.spin_once(timeout_sec=timeout)
     except InvalidHandle as error:
         on_destroyed(str(error))
+
+
+def shut_down(executor: Executor, timeout: float, on_error: Callable[[str], None]) -> None:
+    """Shut the executor down, wait for its callbacks, and report the errors of the last ones.
+
+    rclpy prints those of a MultiThreadedExecutor without a word about the node, when the process
+    ends: mostly that an entity was destroyed while its callback waited for a thread. Still in 8.0.
+    """
+    executor.shutdown(timeout_sec=timeout)
+    if isinstance(executor, MultiThreadedExecutor):
+        executor._executor.shutdown()
+        for task in executor._futures:
+            if error := task.exception():
+                on_error(str(error))

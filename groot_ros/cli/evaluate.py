@@ -48,6 +48,8 @@ _CONFIG = (
     "max_image_skew",
     "max_state_gap",
 )
+#: Fields of the policy configuration that may name a file or a directory.
+_FILES = ("checkpoint", "robot", "backbone_assets", "base_checkpoint", "engine_directory")
 #: Largest number of seeds.
 _MAX_SEEDS = 1000
 
@@ -176,15 +178,20 @@ def _evaluate(
 ) -> tuple[dict[str, list["EpisodeEvaluation"]], dict[str, str]]:
     """Return label of a policy -> its episodes, and the episodes that failed with the reason."""
     from groot_ros.bags.parallel import map_episodes
-    from groot_ros.evaluation.offline import EvaluationJob, evaluate_episode, threads_per_job
+    from groot_ros.evaluation.offline import (
+        EvaluationJob,
+        default_jobs,
+        evaluate_episode,
+        threads_per_job,
+    )
 
     episodes = _episodes(args.recordings)
     names = [name for name, *_ in episodes]
-    jobs = args.jobs or (1 if len(names) == 1 else None)
     found: dict[str, list[EpisodeEvaluation]] = {}
     failed: dict[str, str] = {}
     for label, config in _policies(args).items():
-        config = replace(config, torch_threads=threads_per_job(config, jobs or len(names)))
+        jobs = args.jobs or default_jobs(config, len(names))
+        config = replace(config, torch_threads=threads_per_job(config, jobs))
         own = [
             EvaluationJob(name, path.absolute(), config, settings, config.robot, number, jobs == 1)
             for name, path, number in episodes
@@ -196,7 +203,7 @@ def _evaluate(
             label=label,
             jobs=jobs,
             dask=args.dask,
-            paths=[*(job.path for job in own), Path(config.checkpoint).absolute()],
+            paths=[*(job.path for job in own), *_files(config)],
         )
         found[label] = [each.value for each in results if each.value is not None]
         failed |= {each.name: each.error for each in results if each.failed}
@@ -216,9 +223,10 @@ def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
         raise ValueError("--checkpoint or --engine: one is given twice")
     short = _short_names([Path(checkpoint) for checkpoint in args.checkpoint])
     labels = dict(zip(args.checkpoint, short, strict=True))
+    base = replace(base, **_absolute(base))
     policies = {
         labels[checkpoint] + (f" {engine}" if len(engines) > 1 else ""): replace(
-            base, checkpoint=checkpoint, engine=engine
+            base, checkpoint=_absolute_path(checkpoint), engine=engine
         )
         for checkpoint, engine in given
     }
@@ -226,6 +234,22 @@ def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
         # A checkpoint that cannot be used is one error, not one for each recording.
         open_checkpoint(config)
     return policies
+
+
+def _absolute(config: PolicyConfig) -> dict[str, Any]:
+    """Return the fields that name files, absolute: workers may run in another directory."""
+    return {name: _absolute_path(getattr(config, name)) for name in _FILES}
+
+
+def _absolute_path(name: str) -> str:
+    """Return an existing path as an absolute one, and other names, as of a robot, as they are."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+
+def _files(config: PolicyConfig) -> list[Path]:
+    """Return the files and directories that the workers of a cluster must see."""
+    names = [getattr(config, name) for name in _FILES]
+    return [Path(name) for name in names if name and Path(name).exists()]
 
 
 def _recorded_embodiment(recordings: Sequence[Path]) -> str:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution of one chunk after the other: start, splice, continue, stop, and what is sent of it."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,6 +22,24 @@ from groot_ros.robot import Controller
 #: rad or m from its last command beyond which a robot at rest has been moved externally: a
 #: controller that holds against a load stays closer to its command than this.
 _MOVED_DISTANCE = 0.1
+#: Longest time that a message is on its way, s.
+_LONGEST_DELAY = 0.2
+#: rad or m between standing and the motion sent from which on a reference shows which it is.
+_DISTINCT = 0.001
+
+
+@dataclass
+class _SentBefore:
+    """Motion that was sent shortly before controllers were found to stand.
+
+    A message that is still on its way is followed after all.
+    """
+
+    motion: Curve
+    #: Columns of the controllers that stand so far.
+    standing: dict[str, list[int]]
+    #: Positions of all joints at which they stand, [N].
+    held: Array
 
 
 class ChunkExecution:
@@ -76,6 +95,9 @@ class ChunkExecution:
         self._held: dict[str, float] | None = None
         #: Whether the motion was ended without a message, so the robot may have stopped elsewhere.
         self.ended_silently = False
+        #: Time of the last message to the controllers.
+        self._sent_ns = 0
+        self._sent_before: _SentBefore | None = None
 
     def is_at_rest(self, now_ns: int) -> bool:
         """Return whether the active trajectory is at rest, or there is none."""
@@ -256,6 +278,7 @@ class ChunkExecution:
         self.outputs.published = None
         self.forget(now_ns)
         self.executing = self.restart = self.motion.changed = False
+        self._sent_before = None
         self._missed.clear()
         self._reports.splices.reset()
 
@@ -265,39 +288,91 @@ class ChunkExecution:
         Others that still move follow what was sent to its end, and the next chunk is spliced into
         that. If none moves, all motion is dropped.
         """
-        missed = [self._controllers[name] for name in {controller, *self._missed}]
-        columns = sorted({column for c in missed for column in self._joints.columns(c)})
-        if not self._others_move(columns, now_ns):
+        standing = {
+            name: self._joints.columns(self._controllers[name])
+            for name in sorted({controller, *self._missed})
+        }
+        held, before = self._where_held(settings), self._sent_before
+        if before is None and self.outputs.published is not None:
+            before = _SentBefore(self.outputs.published, {}, held)
+        if self._others_move(standing, now_ns):
+            self._let_stand(standing, held)
+            self._missed.clear()
+            self._reports.splices.reset()
+        else:
             self.drop(now_ns)
             self._held = self._reports.references
+        if before is None or ns_to_s(now_ns - self._sent_ns) > _LONGEST_DELAY:
+            self._sent_before = None
             return
-        self.motion.stand(columns, self._where_held(columns, settings))
+        for name, columns in standing.items():
+            before.standing[name] = columns
+            before.held[columns] = held[columns]
+        self._sent_before = before
+
+    def follow_sent_before(
+        self, controller: str, stamp_ns: int, reference: Mapping[str, float]
+    ) -> bool:
+        """Return whether a controller follows what was sent before it was found to stand.
+
+        The next chunk is then spliced into that motion.
+
+        Args:
+            controller: name of the controller.
+            stamp_ns: time of its report.
+            reference: joint -> position that it reports, rad or m.
+
+        """
+        before = self._sent_before
+        if before is None or controller not in before.standing:
+            return False
+        motion_ns = self._clock.at(stamp_ns)
+        if motion_ns >= before.motion.end_ns:
+            self._sent_before = None
+            return False
+        moved = before.motion.at(motion_ns)[0] - before.held
+        joint = max(before.standing[controller], key=lambda column: abs(moved[column]))
+        distance = abs(moved[joint])
+        value = reference.get(self._joints.names[joint], math.nan)
+        follows = abs(value - before.held[joint] - moved[joint]) <= distance / 4.0
+        if distance < _DISTINCT or not follows:
+            return False
+        del before.standing[controller]
+        self.motion.rollback(before.motion)
+        self._let_stand(before.standing, before.held)
+        return True
+
+    def _let_stand(self, standing: Mapping[str, list[int]], held: Array) -> None:
+        """Let these controllers stand, and the others follow what was sent to its end."""
+        columns = sorted({column for own in standing.values() for column in own})
+        self.motion.stand(columns, held[columns])
         self.outputs.published = self.motion.active
         self.executing = self.motion.changed = False
         self.ended_silently = True
-        self._missed.clear()
-        self._reports.splices.reset()
 
-    def _others_move(self, columns: Sequence[int], now_ns: int) -> bool:
-        """Return whether the motion sent still moves a joint outside these columns."""
+    def _others_move(self, standing: Mapping[str, list[int]], now_ns: int) -> bool:
+        """Return whether the motion sent still moves a joint of another controller."""
         published = self.outputs.published
         if published is None or self.motion.active is None:
             return False
+        columns = [column for own in standing.values() for column in own]
         ahead = published.velocities[published.times > self._clock.at(now_ns)]
         return bool(np.delete(ahead, columns, axis=1).any())
 
-    def _where_held(self, columns: Sequence[int], settings: ExecutorConfig) -> Array:
-        """Return the positions at which these joints are held: the references, if near them."""
+    def _where_held(self, settings: ExecutorConfig) -> Array:
+        """Return the positions at which joints are held, [N]: the references, if near them."""
         held = []
-        for column in columns:
-            measured = float(self._measured.position[column])
-            reference = self._reports.references.get(self._joints.names[column], measured)
-            if self._joints.continuous[column]:
-                measured = nearest_turn(measured, reference)
-            near = abs(reference - measured) <= settings.max_reference_error
-            held.append(reference if near else measured)
+        for name, measured, continuous in zip(
+            self._joints.names,
+            self._measured.position.tolist(),
+            self._joints.continuous,
+            strict=True,
+        ):
+            reference = self._reports.references.get(name, measured)
+            own = nearest_turn(measured, reference) if continuous else measured
+            held.append(reference if abs(reference - own) <= settings.max_reference_error else own)
         limits = self._joints.limits
-        return np.clip(np.array(held), limits.lower[columns], limits.upper[columns])
+        return np.clip(np.array(held), limits.lower, limits.upper)
 
     # Sending
 
@@ -330,6 +405,7 @@ class ChunkExecution:
             self.executing = False
             raise
         if update.trajectories:
+            self._sent_ns, self._sent_before = now_ns, None
             sent_to = [trajectory.controller for trajectory in update.trajectories]
             self._reports.record_sent(now_ns, before, motion.active, sent_to)
         return update

@@ -190,6 +190,8 @@ class Executor:
         returned = reports.record(controller, stamp_ns, reference, now_ns)
         if returned and not reports.activity.inactive:
             self._stops.restart_at_rest(now_ns, self.settings, controller, "is active again")
+        if self._execution.follow_sent_before(controller, stamp_ns, reference):
+            self._stops.continue_motion_sent(now_ns, self.settings)
         due = reports.is_due(controller, stamp_ns, speed_scaling)
         sent = self._trajectory_to_follow(now_ns) if due else None
         if sent is not None:

@@ -47,6 +47,15 @@ class Stops:
     ) -> None:
         """Brake, as hard as the limits allow during an emergency stop."""
         self._record(now_ns, reason, code)
+        self._brake(now_ns, settings)
+
+    def continue_motion_sent(self, now_ns: int, settings: ExecutorConfig) -> None:
+        """Take over motion that a controller follows after an outage; brake if a stop was given."""
+        self._supervision.reset()
+        if self._execution.stopped:
+            self._brake(now_ns, settings)
+
+    def _brake(self, now_ns: int, settings: ExecutorConfig) -> None:
         self._execution.brake(
             now_ns,
             settings,

@@ -96,6 +96,11 @@ class EpisodeRows:
         )
 
 
+def grid_offsets(count: int, fps: int) -> NDArray[np.int64]:
+    """Return the times of rows after the first one, [count] ns."""
+    return (np.arange(count, dtype=np.int64) * NS_PER_S + fps // 2) // fps
+
+
 def action_widths(contract: RobotContract) -> dict[str, int]:
     """Return action group -> number of its columns, for the groups that a bag can give.
 
@@ -173,8 +178,9 @@ def _phase(bag: RobotBag, begin: int, end: int, fps: int) -> NDArray[np.int64]:
 
     def offsets(phase: int) -> NDArray[np.int64]:
         shift = phase * NS_PER_S // (fps * _PHASES)
-        count = max(0, (end - begin - shift) * fps // NS_PER_S) + 1
-        return shift + (np.arange(count, dtype=np.int64) * NS_PER_S + fps // 2) // fps
+        # The last row may be at the very end, to the nanosecond.
+        last = ((end - begin - shift + 1) * fps - fps // 2 - 1) // NS_PER_S
+        return shift + grid_offsets(max(0, last) + 1, fps)
 
     def repeats(phase: int) -> int:
         times = begin + offsets(phase)

@@ -39,14 +39,14 @@ _SESSION = "dataset"
 _Event = tuple[int, str, str, dict[str, Any]]
 
 
-def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str = "") -> int:
+def episode_to_bag(dataset: Dataset, number: int, out: Path, robot: Path | None = None) -> int:
     """Write one episode as a bag; return the number of messages.
 
     Args:
         dataset: its groups must be those of the contract.
         number: index of the episode.
         out: directory of the bag; must not exist yet.
-        contract_text: the robot contract, YAML; by default the one in the data set.
+        robot: file of the robot contract; by default the one in the data set.
 
     Raises:
         DatasetError: there is no such episode or no contract, or they do not fit.
@@ -58,10 +58,14 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
             f"{dataset.path} has no episode {number}: it has 0 to {len(dataset.episodes) - 1}"
         )
     episode = dataset.episodes[number]
-    text = contract_text or str(dataset.description.robot.get("contract", ""))
+    stored = dataset.description.robot
+    if robot is None:
+        text, file = str(stored.get("contract", "")), str(stored.get("contract_file", ""))
+    else:
+        text, file = robot.read_text(encoding="utf-8"), str(robot.absolute())
     if not text:
         raise DatasetError(f"{dataset.path} contains no robot contract: give one with --robot")
-    text, contract = _with_rgb8(text)
+    text, contract = _with_rgb8(text, Path(file).parent if file else None)
     for kind, groups in (("state", contract.state_groups), ("action", contract.action_groups)):
         for group in groups:
             dataset.group_slice(kind, group)
@@ -69,6 +73,7 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
     info = EpisodeInfo(
         robot=contract.robot,
         contract=text,
+        contract_file=file,
         fingerprint=contract.fingerprint(),
         instruction=instructions[0],
         outcome=_outcome(episode),
@@ -87,22 +92,22 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
         return sum(output.counts.values())
 
 
-def write_bag(path: Path, folder: Path, number: int, *, contract_text: str = "") -> Path:
+def write_bag(path: Path, folder: Path, number: int, *, robot: Path | None = None) -> Path:
     """Write one episode of the data set at `path` as a bag in `folder`; return its directory."""
     out = folder / f"episode_{number:06d}"
-    episode_to_bag(Dataset(path), number, out, contract_text)
+    episode_to_bag(Dataset(path), number, out, robot)
     return out
 
 
-def _with_rgb8(text: str) -> tuple[str, RobotContract]:
+def _with_rgb8(text: str, folder: Path | None) -> tuple[str, RobotContract]:
     """Return a contract whose cameras have the encoding rgb8, as text and parsed."""
-    contract = parse_contract(yaml.safe_load(text), "contract of the data set")
+    contract = parse_contract(yaml.safe_load(text), "contract of the data set", folder)
     if any(camera.encoding != "rgb8" for camera in contract.cameras.values()):
         value = yaml.safe_load(text)
         for camera in value["cameras"].values():
             camera["encoding"] = "rgb8"
         text = yaml.safe_dump(value, sort_keys=False)
-        contract = parse_contract(value, "contract of the data set")
+        contract = parse_contract(value, "contract of the data set", folder)
     return text, contract
 
 

@@ -2,7 +2,7 @@
 """Evaluate policies offline on recorded episodes, one call for each policy and episode."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from groot_ros import __version__
 from groot_ros.bags.recording import RobotBag
+from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core import PolicyConfig
 from groot_ros.core.share import robot_path
 from groot_ros.evaluation.prediction_errors import compared, joint_errors, over_joints
@@ -27,6 +28,7 @@ from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.policy import Policy, load_policy
 from groot_ros.policy.loading import open_checkpoint, set_threads
 from groot_ros.robot import RobotContract, load_contract
+from groot_ros.runtime.device import choose_device
 
 #: Version of the JSON file.
 FORMAT = 1
@@ -36,7 +38,7 @@ _DECIMALS = 9
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated; see the options of `groot-ros evaluate`.
+    """Settings of an evaluation; see the options of `groot-ros evaluate`.
 
     Attributes:
         seeds: of the noise.
@@ -105,7 +107,6 @@ def evaluate_episode(job: EvaluationJob) -> EpisodeEvaluation:
     else:
         policy, predictions = _evaluate_bag(job, contract)
     facts = {
-        "checkpoint": job.config.checkpoint,
         "checkpoint_hash": policy.checkpoint_hash,
         "embodiment": policy.spec.embodiment,
         "engine": policy.engine.name,
@@ -186,13 +187,28 @@ def _policy(config: PolicyConfig, robot: RobotContract) -> Policy:
 
 
 @contextmanager
-def _bar(job: EvaluationJob, seconds: float) -> Any:
+def _bar(job: EvaluationJob, seconds: float) -> "Iterator[tqdm[None]]":
     form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s"
     disable = None if job.shows_progress else True
     with tqdm(
         total=max(seconds, 0.1), desc=job.name, bar_format=form, leave=False, disable=disable
     ) as bar:
         yield bar
+
+
+def default_jobs(config: PolicyConfig, episodes: int) -> int:
+    """Return how many processes to use: each one loads the model.
+
+    One on a GPU; on the CPU one per core, as far as half of the free memory holds the models.
+    """
+    if episodes == 1 or choose_device(config.device).type != "cpu":
+        return 1
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    files = find_checkpoint(config.checkpoint).glob("*.safetensors")
+    # Weights in bfloat16 may be converted to float32.
+    model = 2 * sum(file.stat().st_size for file in files)
+    fitting = max(1, free // 2 // model) if model else 1
+    return int(min(episodes, len(os.sched_getaffinity(0)), fitting))
 
 
 def threads_per_job(config: PolicyConfig, jobs: int) -> int:

@@ -12,17 +12,12 @@ from markupsafe import Markup
 from groot_ros.bags.episode import EpisodeInfo, Outcome
 from groot_ros.core import NS_PER_S
 from groot_ros.evaluation.camera_frames import Thumbnails
+from groot_ros.evaluation.execution_rows import status_spans, status_text
 from groot_ros.evaluation.page import Page, asset_block, data_block, figure_block, table_block
 from groot_ros.evaluation.run_metrics import RunMetrics, splices, without_chunk
 from groot_ros.evaluation.run_records import RunLog
 from groot_ros.evaluation.run_tables import RunTable, milliseconds
-from groot_ros.evaluation.timeline_figure import (
-    BOTTOM,
-    LEFT,
-    status_spans,
-    status_text,
-    timeline_figure,
-)
+from groot_ros.evaluation.timeline_figure import BOTTOM, LEFT, timeline_figure
 
 #: Stamps before this are of a simulation, not of wall time: 2001.
 _WALL_TIME_NS = 10**9 * NS_PER_S

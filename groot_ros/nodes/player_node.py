@@ -7,6 +7,7 @@ use its /clock. It works where rosbag2 is not installed, and waits until the pol
 
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
@@ -19,7 +20,7 @@ from groot_ros.bags import BagError, input_topics
 from groot_ros.bags.episode import read_episode
 from groot_ros.bags.playback import Playback, PlayedTopic
 from groot_ros.bridge import qos
-from groot_ros.bridge.graph_monitor import publishers_of
+from groot_ros.bridge.graph_monitor import PublisherConflicts, publishers_of
 from groot_ros.bridge.messages import message_class, ns_to_time
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.core import PlayerConfig, ns_to_s, s_to_ns
@@ -79,12 +80,12 @@ class PlayerNode(Node):
 
     @property
     def problem(self) -> str:
-        """Why playing ended early; empty if it did not."""
+        """Return why playing ended early; empty if it did not."""
         return self._problem
 
     @property
     def finished(self) -> bool:
-        """Whether playing has ended."""
+        """Return whether playing has ended."""
         return not self._thread.is_alive()
 
     def close(self) -> None:
@@ -123,9 +124,13 @@ class PlayerNode(Node):
                     self._play_once()
                     if not self._config.loop:
                         break
-        except (BagError, RuntimeError) as error:
+        except BagError as error:
             self._problem = str(error)
             self.get_logger().error(self._problem)
+        except Exception as error:
+            # In a thread it would only be printed, and the process would end with status 0.
+            self._problem = f"playing failed: {error}"
+            self.get_logger().fatal(f"playing failed: {traceback.format_exc()}")
 
     def _wait_for_graph(self) -> None:
         """Wait for the policy, and for the discovery of other publishers.
@@ -147,14 +152,13 @@ class PlayerNode(Node):
             self._require_own_topics()
 
     def _require_own_topics(self) -> None:
-        own = self.get_fully_qualified_name()
-        for topic in ("/clock", *self._outputs):
-            others = [name for name in publishers_of(self, topic) if name != own]
-            if others:
-                raise BagError(
-                    f"{', '.join(sorted(set(others)))} publishes on {topic} as well: nothing is "
-                    "played on the network of a robot or of a simulation; use another ROS_DOMAIN_ID"
-                )
+        publishers = {t: publishers_of(self, t) for t in ("/clock", *self._outputs)}
+        conflicts = PublisherConflicts(self.get_fully_qualified_name())
+        if others := conflicts.check(publishers, time.monotonic_ns()):
+            raise BagError(
+                f"{others}; nothing is played on the network of a robot or of a simulation: use "
+                "another ROS_DOMAIN_ID"
+            )
 
     def _play_once(self) -> None:
         """Publish all messages at their times, with ticks of /clock between them."""

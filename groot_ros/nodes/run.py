@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -83,7 +84,7 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
         if starting.is_alive() or not drained:
             _exit_now(not received)
         clock.stop()
-        executor.shutdown(timeout_sec=1.0)
+        rclpy_patches.shut_down(executor, _DRAIN_TIMEOUT, partial(_report_destroyed, node))
         node.destroy_node()
         rclpy.try_shutdown()
         _ignore_signals()
@@ -95,17 +96,17 @@ def run(make_node: Callable[[], Node], *, threads: int = 1, args: list[str] | No
 def _spin_once(executor: Executor, node: Node) -> bool:
     """Spin once; return whether the node can continue."""
     try:
-        rclpy_patches.spin_once(
-            executor,
-            _SIGNAL_POLL,
-            lambda error: node.get_logger().debug(f"destroyed while spinning: {error}"),
-        )
+        rclpy_patches.spin_once(executor, _SIGNAL_POLL, partial(_report_destroyed, node))
     except Exception:
         # The callbacks of a managed node are guarded, so this is rclpy's, and nothing can be
         # relied on to be received any more. Closing the node stops the robot.
         node.get_logger().fatal(f"the node ends: {traceback.format_exc()}")
         return False
     return True
+
+
+def _report_destroyed(node: Node, error: str) -> None:
+    node.get_logger().debug(f"destroyed while spinning: {error}")
 
 
 def _reject(problem: str) -> NoReturn:

@@ -4,8 +4,9 @@
 rclpy does not say which publisher sent a message. Two publishers show in the messages all the same:
 
 - Each publisher numbers its messages (`publication_sequence_number`, not in Humble). The numbers of
-  one publisher only grow. Those of two that are both alive form two series that alternate. After
-  the restart of a driver a new series begins once, and the old one never continues.
+  one publisher only grow. Those of two that are both alive form two series that alternate: the
+  numbers fall again and again, with little time between the messages. The numbers also fall after
+  the restart of a driver, but a restart takes time.
 - Without numbers, messages arrive at 1.5 times the rate of the robot contract or more.
 
 A driver that died stays in the graph for a while, so the graph alone is no evidence; and messages
@@ -15,7 +16,7 @@ alone are none either, so the nodes also require two publishers in the graph
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
 
 from groot_ros.core import NS_PER_S
 
@@ -23,8 +24,8 @@ from groot_ros.core import NS_PER_S
 EVIDENCE_NS = NS_PER_S
 #: How long a series may pause and still continue, ns.
 _MEMORY_NS = 2 * NS_PER_S
-#: Returns to interrupted series, to another one each time, that are evidence.
-_RETURNS = 3
+#: The shortest time without messages when a driver is restarted, ns.
+_RESTART_NS = NS_PER_S // 5
 #: Received share of the contract's rate that two publishers exceed and one does not.
 _EXCESS = 1.5
 #: ns over which the received rate is measured, and the same for inputs of `_FAST` Hz or more. The
@@ -36,48 +37,54 @@ _FAST = 30.0
 INSTRUCTION_WINDOW_NS = 3 * NS_PER_S
 
 
+@dataclass(slots=True)
+class _Series:
+    """Numbers that seem to come from one publisher: the last one and its time, ns."""
+
+    number: int
+    received_ns: int
+    #: When the numbers last fell from those of another series to this one, ns.
+    fell_back_ns: int | None = None
+
+
 class NumberSeries:
     """Sort publication numbers into series, one for each publisher that is alive."""
 
     def __init__(self) -> None:
-        #: [last number, time], the series of the newest message last.
-        self._series: list[list[int]] = []
-        #: The last returns to a series that was interrupted: the series and the time.
-        self._returns: deque[tuple[list[int], int]] = deque(maxlen=_RETURNS)
+        #: The series of the newest message last.
+        self._series: list[_Series] = []
 
     def record_number(self, number: int, now_ns: int) -> bool:
         """Record the number of a message; return whether two series alternate.
 
-        They alternate if A, B, A, B, A were received within 2 s: the messages return to A, to B and
-        to A again. A restart gives A, B; if the new series reaches the numbers of the old one and
-        messages are lost, it may seem to return to A, but hardly to B after that.
+        They do if the numbers twice fall back to the same series within 2 s, each time less than
+        0.2 s after the message before. The restart of a driver takes longer, and between two
+        restarts numbers only grow, so restarts are never taken for a second publisher, however
+        many messages are lost. Two publishers below 5 Hz may not be noticed.
         """
         series = self._series
-        if series:
-            newest = series[-1]
-            if number == newest[0] + 1 or (len(series) == 1 and number > newest[0]):
-                newest[0], newest[1] = number, now_ns
-                return False
-            if len(series) > 1 or now_ns - newest[1] > _MEMORY_NS:
-                series[:] = [own for own in series if now_ns - own[1] <= _MEMORY_NS]
-        candidates = [own for own in series if own[0] < number]
+        if not series:
+            series.append(_Series(number, now_ns))
+            return False
+        newest = series[-1]
+        last_number, last_ns = newest.number, newest.received_ns
+        if number == last_number + 1 or (len(series) == 1 and number > last_number):
+            newest.number, newest.received_ns = number, now_ns
+            return False
+        if len(series) > 1 or now_ns - last_ns > _MEMORY_NS:
+            series[:] = [own for own in series if now_ns - own.received_ns <= _MEMORY_NS]
+        candidates = [own for own in series if own.number < number]
         if not candidates:
-            series.append([number, now_ns])
+            series.append(_Series(number, now_ns))
             return False
-        chosen = max(reversed(candidates), key=lambda own: own[0])
-        interrupted = chosen is not series[-1]
-        chosen[0], chosen[1] = number, now_ns
-        if not interrupted:
-            return False
+        chosen = max(reversed(candidates), key=lambda own: own.number)
         series.remove(chosen)
         series.append(chosen)
-        returns = self._returns
-        returns.append((chosen, now_ns))
-        return (
-            len(returns) == _RETURNS
-            and now_ns - returns[0][1] <= _MEMORY_NS
-            and all(one[0] is not other[0] for one, other in pairwise(returns))
-        )
+        chosen.number, chosen.received_ns = number, now_ns
+        if number > last_number or now_ns - last_ns >= _RESTART_NS:
+            return False
+        before_ns, chosen.fell_back_ns = chosen.fell_back_ns, now_ns
+        return before_ns is not None and now_ns - before_ns <= _MEMORY_NS
 
 
 class ExcessRate:

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from support import tiny_n1d5
 from support.tiny_checkpoint import tiny_config
 from support.torch_threads import one_thread
 
@@ -14,6 +15,8 @@ from benchmarks.inference import main
 from benchmarks.inference.contestants import can_compile, compiled, eager, reference, through
 from benchmarks.inference.roofline import Machine, describe_libraries
 from groot_ros.families.family import SegmentWork
+from groot_ros.families.gr00t_n1d5 import benchmark as n1d5
+from groot_ros.families.gr00t_n1d5.family import Gr00tN1d5Family
 from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase
 from groot_ros.families.gr00t_n1d6.family import Gr00tN1d6Family
 from groot_ros.families.gr00t_n1d6.network import build_model
@@ -35,9 +38,15 @@ def tiny_case(stage: str, horizon: int = 8, seed: int = 0) -> BenchmarkCase:
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Replace the published network by a tiny one."""
+    """Replace the published networks by tiny ones."""
     monkeypatch.setattr(
         Gr00tN1d6Family, "benchmark", lambda _, stage, horizon, *rest: tiny_case(stage, horizon)
+    )
+    small = tiny_n1d5.tiny_config()
+    monkeypatch.setattr(
+        Gr00tN1d5Family,
+        "benchmark",
+        lambda _, stage, horizon, *rest: n1d5.BenchmarkCase(stage, small, *rest),
     )
     monkeypatch.setattr("benchmarks.inference.report.MEMORY", 0)
 
@@ -121,8 +130,9 @@ def test_reference_and_staged_model_have_the_same_weights_and_inputs(stage: str)
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("family", ["gr00t_n1d6", "gr00t_n1d5"])
 def test_a_run_prints_every_segment_and_contestant(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    family: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     timed = []
     monkeypatch.setattr(
@@ -131,11 +141,12 @@ def test_a_run_prints_every_segment_and_contestant(
     elsewhere = ModuleType("elsewhere")
     elsewhere.other = lambda part, case: lambda: timed.append(part)
     monkeypatch.setitem(sys.modules, "elsewhere", elsewhere)
-    arguments = ["--rounds", "1", "--horizons", "8", "--device", "cpu"]
+    arguments = ["--family", family, "--rounds", "1", "--horizons", "8", "--device", "cpu"]
     arguments += ["--engines", "eager", "reference"]
     monkeypatch.setattr(sys, "argv", ["inference", *arguments, "--against", "elsewhere:other"])
     main()
     text = capsys.readouterr().out
+    assert f"\n{family}, horizon 8, " in text
     assert f"cpu ({processor_name()})\ncpu, 1 threads, BLAS " in text
     assert "measured 1.0 GB/s and 0.001 TFLOP/s" in text
     rows = [line.split() for line in text.splitlines()]
@@ -151,7 +162,12 @@ def test_a_run_prints_every_segment_and_contestant(
         ("torch", "head"),
         ("eager", "head"),
         ("reference", "head"),
+        ("eager", "whole"),
+        ("reference", "whole"),
     ]
+    (whole,) = (row for row in rows if row[:2] == ["reference", "whole"])
+    parts = [row for row in rows if row[:1] == ["reference"] and row[1] != "whole"]
+    assert float(whole[2]) == pytest.approx(sum(float(row[2]) for row in parts), abs=0.15)
     assert ["elsewhere:other", "head"] in [row[:2] for row in rows]
     assert set(timed) == {"backbone", "head"}
 

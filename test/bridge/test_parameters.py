@@ -178,12 +178,14 @@ def test_an_accepted_change_is_reported_and_a_rejected_one_is_not(make):
 def test_a_number_needs_no_decimal_point(make):
     node, parameters = make("rate:=2")
     assert parameters.config.rate == 2.0
+    assert node.get_parameter("rate").type_ == RosParameter.Type.DOUBLE
     seen = []
     parameters.on_change(lambda config: seen.append(config.rate))
     accepted, rejected, word = change(node, rate=3), change(node, rate=101), change(node, rate="3")
     assert accepted[0].successful
     assert seen == [3.0]
     assert isinstance(seen[0], float)
+    assert node.get_parameter("rate").type_ == RosParameter.Type.DOUBLE
     assert rejected[0].reason == "rate must be at most 100, not 101"
     assert word[0].reason == "rate must be a number, not '3'"
     assert parameters.config.rate == 3.0

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The executor that waits less often runs everything that rclpy's runs; polled subscriptions."""
 
+import gc
 import threading
 from unittest.mock import patch
 
 import pytest
 import rclpy
 from rcl_interfaces.srv import GetParameters
+from rclpy.exceptions import InvalidHandle
 from rclpy.executors import MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -21,6 +23,7 @@ from groot_ros.bridge.rclpy_patches import (
     FrugalExecutor,
     deliver,
     poll,
+    shut_down,
 )
 
 pytestmark = pytest.mark.ros
@@ -257,3 +260,24 @@ def test_without_sim_time_there_is_no_thread_for_the_clock(node):
     clock = ClockThread(node)
     assert threading.active_count() == threads
     clock.stop()
+
+
+def test_an_error_of_a_last_callback_is_reported_and_not_printed(node, capfd):
+    executor = MultiThreadedExecutor(num_threads=2)
+    started, ended = threading.Event(), threading.Event()
+
+    def destroyed():
+        started.set()
+        assert ended.wait(TIMEOUT)
+        raise InvalidHandle("destruction was requested")
+
+    executor.create_task(destroyed)
+    executor.spin_once(timeout_sec=TIMEOUT)
+    assert started.wait(TIMEOUT)
+    ended.set()
+    reported = []
+    shut_down(executor, TIMEOUT, reported.append)
+    del executor
+    gc.collect()
+    assert reported == ["destruction was requested"]
+    assert "never retrieved" not in capfd.readouterr().err

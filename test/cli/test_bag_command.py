@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from groot_ros.bags.contents import BagContents, TopicContents, read_contents
 from groot_ros.bags.definitions import MessageDefinitions
+from groot_ros.bags.episode import Outcome, describe_recording
 from groot_ros.bags.writer import BagWriter
 from groot_ros.cli.bag import RecordingClock, format_contents
 from groot_ros.cli.main import main
+from groot_ros.core.share import robot_path
 
 COMMAND = Path(__file__).parents[2] / "bin" / "groot-ros"
 
@@ -61,6 +64,27 @@ def test_recover_writes_a_finished_bag_next_to_the_unfinished_one(unfinished, ca
     saved = unfinished.with_name("killed_recovered")
     assert f"3 messages of 1 topics written to {saved}" in capsys.readouterr().out
     assert read_contents(saved).finished
+
+
+def test_recover_says_how_many_bytes_it_could_not_read_with_status_1(unfinished, capsys):
+    (file,) = unfinished.glob("*.mcap")
+    data = bytearray(file.read_bytes())
+    message = data.rindex(b"\0\1\0\0\2\0\0\0x\0") - 22 - 9 - 41
+    data[message + 1 : message + 9] = b"\xff" * 8
+    file.write_bytes(data)
+    assert main(["bag", "recover", str(unfinished)]) == 1
+    shown = capsys.readouterr()
+    assert "2 messages of 1 topics written to" in shown.out
+    assert f"damaged from byte {message:,} on: 41 bytes could not be read" in shown.err
+
+
+def test_what_the_bag_says_about_its_recording_is_shown(tmp_path, capsys):
+    info = replace(describe_recording(robot_path("so101")), instruction="pick", number=3)
+    BagWriter(tmp_path / "bag", episode=replace(info, outcome=Outcome.SUCCESS)).close()
+    assert main(["bag", "info", str(tmp_path / "bag")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert {"episode      3", "instruction  pick", "outcome      success"} <= set(lines)
+    assert f"robot        so101 (contract {info.fingerprint})" in lines
 
 
 def test_a_missing_bag_is_one_line_and_status_2(tmp_path, capsys):

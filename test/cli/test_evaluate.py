@@ -6,6 +6,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from support.browser import missing_browser, open_browser
+from support.dask_cluster import dask_cluster
 from support.input_bags import START, image, so101_inputs, trajectory
 from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
@@ -83,17 +85,50 @@ def test_the_report_is_one_file_that_loads_nothing(
     assert all(source.startswith("data:image/png;base64,") for source in sources)
 
 
-def test_processes_give_the_same_result_as_one(
+@pytest.mark.slow
+def test_a_dask_cluster_gives_the_same_result_as_this_process(
     tmp_path: Path, checkpoints: list[str], bags: list[str]
 ) -> None:
+    pytest.importorskip("distributed")
     results = []
-    for jobs in ("1", "2"):
-        file = tmp_path / f"{jobs}.json"
-        out = ["--out", str(tmp_path / jobs), "--json", str(file)]
-        assert evaluate(checkpoints[0], *bags, "--jobs", jobs, *out) == 0
-        results.append(json.loads(file.read_text()))
-        del results[-1]["times"]
+    (tmp_path / "cluster").mkdir()
+    with dask_cluster(tmp_path / "cluster") as address:
+        for where in (["--jobs", "1"], ["--dask", address]):
+            file = tmp_path / "result.json"
+            out = ["--out", str(tmp_path / "out"), "--json", str(file)]
+            assert evaluate(checkpoints[0], *bags, *where, *out) == 0
+            results.append(json.loads(file.read_text()))
+            del results[-1]["times"]
     assert results[0] == results[1]
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+def test_the_report_opens_in_a_browser_without_an_error(
+    tmp_path: Path, checkpoints: list[str], bags: list[str]
+) -> None:
+    if reason := missing_browser():
+        pytest.skip(reason)
+    assert evaluate(checkpoints[0], bags[0], "--out", str(tmp_path)) == 0
+    with open_browser(tmp_path / "profile") as browser:
+        browser.open(tmp_path / "evaluation.html")
+        assert browser.run("return document.querySelectorAll('table').length") == 2
+        assert browser.run("return document.querySelector('img').naturalWidth") > 800
+        assert browser.run("return document.documentElement.scrollWidth") <= 1280
+        assert browser.console() == []
+        assert browser.loaded() == []
+
+
+def test_an_interrupted_evaluation_writes_nothing(
+    tmp_path: Path, checkpoints: list[str], bags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("groot_ros.evaluation.offline.predict", interrupted)
+    out = ["--out", str(tmp_path / "out"), "--json", str(tmp_path / "result.json")]
+    assert evaluate(checkpoints[0], bags[0], *out) == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_checkpoint_and_engine_are_compared_with_the_first(

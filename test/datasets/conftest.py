@@ -25,7 +25,7 @@ class Made:
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("made")
-    texts = ((0.0, "touch the red cube"), (1.5, "touch the blue cube"))
+    texts = ((0.0, "touch the red cube"), (1.45, "touch the blue cube"))
     # Measured positions lag behind the commands.
     runs = [
         RobotRun(seconds=3.0, jitter=0.001, position=lambda t: wave(t - 0.05), instructions=texts),

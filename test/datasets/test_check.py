@@ -99,7 +99,7 @@ DEFECTS = {
     ),
     "frames that are missing": (
         shorten_video,
-        "error: episode 1, observation.images.front: the video has 43 frames for 45 rows: convert",
+        "error: episode 1, observation.images.front: the video has 44 frames for 46 rows: convert",
     ),
     "a video that is missing": (
         lambda path: (path / VIDEO).unlink(),
@@ -142,6 +142,12 @@ DEFECTS = {
         lambda path: edit_json(path / "meta" / "info.json", lambda v: v.update(fps=15)),
         "warning: meta/info.json: fps is 15, but action_dt of the robot contract is 0.0333333 s, "
         "30.0 Hz; GR00T counts rows and ignores fps: set action_dt to 0.0666667",
+    ),
+    "a contract that cannot be read": (
+        lambda path: edit_json(
+            path / "meta" / "groot_ros.json", lambda v: v.update(contract="robot: x")
+        ),
+        "warning: meta/groot_ros.json: ",
     ),
     "an empty instruction": (
         lambda path: (path / "meta" / "tasks.jsonl").write_text(

@@ -167,3 +167,18 @@ def test_tasks_are_counted_anew_when_data_sets_are_merged(made, copy, tmp_path) 
         {"touch the blue cube"},
     ]
     assert both.info["total_frames"] == 2 * Dataset(made.path).info["total_frames"]
+
+
+def test_a_file_that_is_missing_is_named_when_data_sets_are_merged(copy, tmp_path) -> None:
+    (copy / "videos" / "chunk-000" / CAMERAS[1] / "episode_000001.mp4").unlink()
+    with pytest.raises(DatasetError, match=r"episode 1: .*episode_000001\.mp4 is missing"):
+        merge_datasets([copy], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_instruction_is_found_in_an_annotation_column(copy) -> None:
+    modality = copy / "meta" / "modality.json"
+    value = json.loads(modality.read_text())
+    value["annotation"] = {"human.validity": {}, "human.action.task_description": {}}
+    modality.write_text(json.dumps(value))
+    assert Dataset(copy).instruction_column == "annotation.human.action.task_description"

@@ -13,6 +13,7 @@ from support.robot_bags import SO101
 
 from groot_ros.bags import BagError
 from groot_ros.bags.episode import read_episode
+from groot_ros.core.share import robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.combine import merge_datasets
 from groot_ros.datasets.from_bags import ConversionSettings, convert_bags
@@ -73,7 +74,8 @@ def test_a_latency_of_the_contract_does_not_move_the_rows(made, tmp_path: Path) 
     text = str(before.description.robot["contract"])
     text = text.replace("latency: 0.0, rate: 30.0, mount", "latency: 0.02, rate: 30.0, mount")
     text = text.replace("rate: 100.0", "rate: 100.0, latency: 0.003")
-    episode_to_bag(before, 2, tmp_path / "bag", text)
+    (tmp_path / "robot.yaml").write_text(text, encoding="utf-8")
+    episode_to_bag(before, 2, tmp_path / "bag", tmp_path / "robot.yaml")
     convert_bags([tmp_path / "bag"], tmp_path / "again", AGAIN, jobs=1)
     again = Dataset(tmp_path / "again").episodes[0]
     for name in ("observation.state", "action", "stamp_ns"):
@@ -110,11 +112,8 @@ def test_a_data_set_without_a_contract_needs_one(copy, tmp_path: Path) -> None:
 
 
 def test_a_contract_of_another_robot_is_rejected(made, tmp_path: Path) -> None:
-    from groot_ros.core.share import robot_path
-
-    text = robot_path("arm7").read_text(encoding="utf-8")
     with pytest.raises(DatasetError, match="has no state group"):
-        write_bag(made.path, tmp_path, 0, contract_text=text)
+        write_bag(made.path, tmp_path, 0, robot=robot_path("arm7"))
     with pytest.raises(DatasetError, match="has no episode 7: it has 0 to 2"):
         write_bag(made.path, tmp_path, 7)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.robot_bags import SO101
 
 from groot_ros.bags.recording import RobotBag
-from groot_ros.datasets.rows import EpisodeRows, RowSettings
+from groot_ros.datasets.rows import EpisodeRows, RowSettings, grid_offsets
 from groot_ros.datasets.trimming import trim_idle
 
 HORIZON = 8
@@ -65,3 +65,13 @@ def test_what_was_trimmed_is_noted_with_its_place(bag: RobotBag, tmp_path: Path)
     trim_idle(rows_of([0.0] * 30 + [1.0] * 20 + [0.0] * 30), bag, RowSettings(30, horizon=8), notes)
     (note,) = notes
     assert "left out 25 rows of rest at the start and 18 at the end" in note
+
+
+@given(
+    first=st.integers(0, 200), count=st.integers(1, 200), fps=st.sampled_from([10, 15, 24, 30, 50])
+)
+def test_the_grid_of_an_episode_is_within_a_nanosecond_of_that_of_its_bag(
+    first: int, count: int, fps: int
+) -> None:
+    whole = grid_offsets(first + count, fps)[first:]
+    assert np.abs(whole - whole[0] - grid_offsets(count, fps)).max() <= 1

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from support.input_bags import START, BagOf, image, joint_state, message, so101_inputs
 
-from groot_ros.bags.recording import RecordedChunk, RobotBag
+from groot_ros.bags.collector import RecordedChunk
+from groot_ros.bags.recording import RobotBag
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, StampedInput
 from groot_ros.core.share import robot_path
 from groot_ros.evaluation.bag_observations import Place, chunk_observations, observe

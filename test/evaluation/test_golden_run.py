@@ -67,3 +67,13 @@ def test_a_changed_prediction_fails_with_the_joint_and_the_place(
     assert f"1 of {len(episode['chunks']['times'])} chunks differ by more than 0.001" in error
     assert f"joint 'elbow_flex', step 5 of the chunk at {time:.3f} s of 'bag'" in error
     assert evaluate(tmp_path, "--golden", str(changed), "--tolerance", "0.3") == 0
+
+
+def test_a_recorded_observation_needs_no_robot_but_the_one_in_the_bag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = OPTIONS[OPTIONS.index("--checkpoint") + 1]
+    options = ["--checkpoint", checkpoint, "--embodiment", "new_embodiment", "--seed", "0"]
+    out = ["--out", str(tmp_path / "actions.npz")]
+    assert main(["infer", "--bag", str(BAG), "--at", "3", *options, *out]) == 0
+    assert "robot so101" in capsys.readouterr().out

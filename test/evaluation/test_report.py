@@ -91,6 +91,9 @@ def test_a_bag_with_cameras_of_several_encodings_is_reported(bag_of, capsys) -> 
     names = sorted(path.name for path in out.iterdir())
     assert names == ["cameras.png", "joints.png", "report.html", "run.webp", "table.txt"]
     told = capsys.readouterr()
+    # Not a terminal: one line for each pass over the bag, without a bar that is drawn again.
+    assert told.err.startswith("reading the bag: 3 messages\nreading the images: 9 messages\n")
+    assert "\r" not in told.err
     assert "/depth: an image cannot be shown: unknown_encoding: '16UC1'" in told.err
     assert told.out.splitlines()[-1] == f"results in {out}/: " + ", ".join(report.FILES)
     assert read_run(bag).images == 9

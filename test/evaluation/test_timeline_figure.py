@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from groot_ros.core import ExecutorStatus
 from groot_ros.evaluation.camera_frames import Thumbnails
+from groot_ros.evaluation.execution_rows import status_spans, thinned
 from groot_ros.evaluation.run_records import Chunk, ExecutorReport, RunLog
-from groot_ros.evaluation.timeline_figure import status_spans, thinned, timeline_figure
+from groot_ros.evaluation.timeline_figure import timeline_figure
 
 floats = st.floats(-1e3, 1e3) | st.just(float("nan"))
 

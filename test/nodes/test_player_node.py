@@ -130,7 +130,7 @@ def test_playing_begins_after_the_offset(stage):
 
 
 def test_a_loop_sets_the_clock_back(stage):
-    on = stage("-p", "rate:=20.0", "-p", "loop:=true")
+    on = stage("-p", "rate:=4.0", "-p", "loop:=true")
     on.spin_until(lambda: on.clock.count(START) >= 3, "the clock has begun three times")
     on.spin_until(lambda: on.stamps.count(START) >= 3, "the messages have begun three times")
     on.player.close()
@@ -169,7 +169,7 @@ def test_nothing_is_played_where_a_robot_publishes(stage):
     on = stage()
     driver = on.node.create_publisher(JointState, "/joint_states", qos.DRIVER)
     on.spin_until(lambda: on.player.finished, "the player refuses")
-    assert "/receiver publishes on /joint_states as well" in on.player.problem
+    assert "/receiver publishes on /joint_states" in on.player.problem
     assert "use another ROS_DOMAIN_ID" in on.player.problem
     assert on.stamps == []
     on.node.destroy_publisher(driver)

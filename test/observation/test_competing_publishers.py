@@ -4,7 +4,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from groot_ros.core import NS_PER_S, s_to_ns
@@ -55,13 +55,29 @@ def test_two_publishers_are_noticed_within_a_second_whatever_their_numbers_and_r
     assert 1.0 < found < 2.0
 
 
+@given(
+    st.tuples(st.integers(1, 2000), st.integers(1, 2000)),
+    st.tuples(st.floats(6.0, 200.0), st.floats(4.0, 200.0)),
+    st.floats(0.0, 1.0),
+)
+def test_a_second_publisher_is_noticed_after_few_of_its_messages(first, rates, begin):
+    found = first_evidence(
+        stream(first[0], rates[0], end=begin + 3.0),
+        stream(first[1], rates[1], begin=begin, end=begin + 3.0),
+    )
+    assert found is not None
+    assert found - begin <= 5.001 / min(rates)
+
+
 def test_three_publishers_are_noticed():
     streams = [stream(n, 20.0, begin=0.003 * n) for n in (1, 50, 9000)]
     assert first_evidence(*streams) < 0.5
 
 
+@example(lives=[(3, 0.0), (8, 0.0), (12, 0.0), (14, 0.75)], pause=0.25, rate=30.0, seed=0)
+@settings(max_examples=300)
 @given(
-    st.lists(st.tuples(st.integers(1, 400), st.floats(0.0, 0.9)), min_size=1, max_size=6),
+    st.lists(st.tuples(st.integers(1, 400), st.floats(0.0, 0.95)), min_size=1, max_size=8),
     st.floats(0.2, 1.0),
     st.sampled_from([5.0, 30.0, 250.0]),
     st.integers(0, 1000),

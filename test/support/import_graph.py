@@ -80,7 +80,18 @@ LAYERS = {
     "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
-        {"core", "vision", "robot", "observation", "control.rtc", "policy", "bags", "datasets"},
+        {
+            "core",
+            "vision",
+            "robot",
+            "checkpoint",
+            "runtime.device",
+            "observation",
+            "control.rtc",
+            "policy",
+            "bags",
+            "datasets",
+        },
     ),
     "training": _layer(
         "`groot-ros train`; the demo checkpoint",
