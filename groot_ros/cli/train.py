@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     given = {name: getattr(args, name) for name in parameters() if hasattr(args, name)}
     settings = make_settings({} if args.recipe is None else read_recipe(args.recipe), given)
     try:
-        from groot_ros.training.loop import train
+        from groot_ros.training.run import train
     except ImportError as error:
         raise ValueError(
             f"training needs the package '{error.name}': pip install 'groot_ros[train]'"

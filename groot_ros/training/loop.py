@@ -1,9 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The training loop: steps over one or several processes, validation, checkpoints, legs."""
+"""The steps of a training run, with validation and checkpoints."""
 
 import contextlib
-import json
-import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -24,11 +22,11 @@ from groot_ros.training.auxiliary import LocationReadout
 from groot_ros.training.curves import Metrics, draw_curves
 from groot_ros.training.data import FrameStore, Samples
 from groot_ros.training.feature_cache import FeatureCache
-from groot_ros.training.memory import activation_bytes, estimate_memory
+from groot_ros.training.memory import activation_bytes
 from groot_ros.training.network import Network, rate_share
 from groot_ros.training.open_loop import OpenLoopError, open_loop_error
 from groot_ros.training.settings import TrainSettings
-from groot_ros.training.setup import Prepared, prepare
+from groot_ros.training.setup import Prepared
 from groot_ros.training.state import (
     Average,
     load_state,
@@ -36,8 +34,6 @@ from groot_ros.training.state import (
     replaced_directory,
     save_state,
 )
-
-SETTINGS_FILE = "train.json"
 
 
 @dataclass(frozen=True)
@@ -60,76 +56,6 @@ class Result:
     first_process: bool = True
 
 
-def train(settings: TrainSettings) -> Result:
-    """Run the training, or continue it, until it ends, its leg ends, or it is interrupted.
-
-    Raises:
-        ValueError: settings, data and checkpoint do not fit; one line.
-
-    """
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    on_gpu = settings.device == "auto" and torch.cuda.is_available()
-    precision = {"auto": "bf16" if on_gpu else "no", "float32": "no", "bfloat16": "bf16"}
-    accelerator = Accelerator(
-        cpu=settings.device == "cpu",
-        mixed_precision=precision[settings.precision],
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
-    )
-    if settings.batch_size % accelerator.num_processes:
-        raise ValueError(
-            f"batch_size {settings.batch_size} cannot be divided by the "
-            f"{accelerator.num_processes} processes"
-        )
-    out = Path(settings.out).expanduser()
-    with accelerator.main_process_first():
-        first = accelerator.is_main_process
-        if first:
-            _claim(out, settings)
-        prepared = prepare(settings, out, print if first else _silent, write=first)
-        _say_memory(settings, prepared, precision[settings.precision], first)
-    run = _Run(settings, accelerator, prepared, out)
-    try:
-        return run.run()
-    finally:
-        run.close()
-
-
-def _silent(line: str) -> None:
-    return
-
-
-def _claim(out: Path, settings: TrainSettings) -> None:
-    """Check that the directory is new, or of the run to resume, and store the settings."""
-    stored = out / SETTINGS_FILE
-    if settings.resume:
-        read_progress(out / "state")
-        known = json.loads(stored.read_text(encoding="utf-8"))
-        if difference := settings.difference(known):
-            raise ValueError(f"{out} cannot be resumed: {difference}")
-    elif out.exists() and any(out.iterdir()):
-        raise ValueError(
-            f"{out} is not empty: choose another --out, or continue its run with --resume"
-        )
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        stored.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
-
-
-def _say_memory(settings: TrainSettings, prepared: Prepared, precision: str, first: bool) -> None:
-    if not first:
-        return
-    shapes = prepared.family.training_shapes(prepared.base, embodiment=settings.embodiment)
-    estimate = estimate_memory(
-        shapes,
-        frozen_bytes=2 if precision == "bf16" else 4,
-        averaged=settings.ema > 0,
-        lora_rank=settings.lora_rank,
-        lora_targets=prepared.family.lora_targets,
-    )
-    print("\n".join(estimate.lines()), flush=True)
-
-
 class _SampleReader:
     """Data set of torch's loader: encodes sample `number` of the run."""
 
@@ -147,8 +73,8 @@ class _SampleReader:
         return number, sample if self._images else self._trainer.without_images(sample)
 
 
-class _Run:
-    """One run or leg."""
+class TrainingRun:
+    """One run, or one leg of it."""
 
     def __init__(
         self, settings: TrainSettings, accelerator: Accelerator, prepared: Prepared, out: Path
@@ -227,7 +153,7 @@ class _Run:
     def run(self) -> Result:
         """Run the steps."""
         settings = self.settings
-        with _interrupts(self), self._bar() as bar:
+        with self._bar() as bar:
             for micro_batches in self._batches():
                 losses = self._one_step(micro_batches)
                 self.step += 1
@@ -404,29 +330,6 @@ class _Run:
             total=self.settings.steps, initial=self.step, desc="training", disable=hidden
         ) as bar:
             yield bar
-
-
-@contextlib.contextmanager
-def _interrupts(run: _Run) -> Iterator[None]:
-    """Let the first Ctrl-C (or SIGTERM) end the run after its step; the second one is immediate."""
-
-    def handle(number: int, frame: object) -> None:
-        run.request_stop()
-        print("stopping after this step; the state will be saved", file=sys.stderr, flush=True)
-        signal.signal(number, previous[number])
-
-    previous: dict[int, Any] = {}
-    try:
-        for which in (signal.SIGINT, signal.SIGTERM):
-            previous[int(which)] = signal.signal(which, handle)
-    except ValueError:
-        # Not the main thread: the caller handles signals.
-        previous = {}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
 
 
 def _as_lists(pairs: Sequence[tuple[int, Any]]) -> tuple[list[int], list[Any]]:

@@ -20,9 +20,10 @@ from groot_ros.families.gr00t_n1d6.small_checkpoint import initialise
 from groot_ros.families.registry import get_family
 from groot_ros.families.training import Episode
 from groot_ros.layers.dit import DiTConfig
-from groot_ros.training.loop import Result, train
+from groot_ros.training.loop import Result
 from groot_ros.training.lora import lora_layers
 from groot_ros.training.network import Network
+from groot_ros.training.run import train
 from groot_ros.training.settings import TrainSettings
 from groot_ros.vision.augmentation import Augmentation
 
