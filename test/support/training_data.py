@@ -49,7 +49,8 @@ def _description(labels: bool) -> Description:
     contract = load_contract(robot_path("so101"))
     text = robot_path("so101").read_text(encoding="utf-8")
     widths = {"single_arm": 5, "gripper": 1}
-    made = describe(contract, text, dict.fromkeys(VIEWS, SIZE), FPS, widths)
+    robot = {"contract": text, "fingerprint": contract.fingerprint()}
+    made = describe(contract, robot, dict.fromkeys(VIEWS, SIZE), FPS, widths)
     if not labels:
         return made
     features = {
