@@ -15,7 +15,6 @@ from groot_ros.families.family import EmbodimentSummary, Family, PolicySpec
 from groot_ros.families.registry import find_family, get_family
 from groot_ros.families.training import DataLayout
 from groot_ros.robot import RobotContract, load_contract
-from groot_ros.robot.contract import parse_contract
 from groot_ros.training.data import Recording, open_datasets, read_recordings, split
 from groot_ros.training.settings import SMALL, TrainSettings
 from groot_ros.training.statistics import compare, data_statistics, outliers
@@ -162,12 +161,7 @@ def _layout(
 def _robot(settings: TrainSettings, datasets: Sequence[Dataset]) -> RobotContract | None:
     if settings.robot:
         return load_contract(robot_path(settings.robot))
-    text = datasets[0].description.robot.get("contract")
-    if not text:
-        return None
-    import yaml
-
-    return parse_contract(yaml.safe_load(str(text)), f"{datasets[0].path}/meta/groot_ros.json")
+    return datasets[0].description.robot_contract()
 
 
 def _warn_of_rate(dataset: Dataset, robot: RobotContract | None, say: Print) -> None:
