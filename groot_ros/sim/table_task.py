@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tasks at the table have in common."""
+
+from abc import ABC, abstractmethod
+
+import mujoco
+import numpy as np
+
+from groot_ros.sim.arm import SimulatedArm
+from groot_ros.sim.judge import Judge
+from groot_ros.sim.table import ROBOT, Scene
+from groot_ros.sim.table_expert import TableExpert
+
+
+class TableTask(ABC):
+    """A task with random scenes, a scripted expert and a judge.
+
+    Attributes:
+        robot: name of the robot contract.
+        instructions: all that the task understands.
+        seconds: time that an episode has.
+
+    """
+
+    robot = ROBOT
+    instructions: tuple[str, ...]
+    seconds: float
+
+    @abstractmethod
+    def scene(self, rng: np.random.Generator, instruction: str | None = None) -> Scene:
+        """Draw a scene; the instruction as well unless it is given."""
+
+    @abstractmethod
+    def expert(self, model: mujoco.MjModel, scene: Scene) -> TableExpert:
+        """Return the expert for a scene."""
+
+    @abstractmethod
+    def judge(self, model: mujoco.MjModel, scene: Scene) -> Judge:
+        """Return the judge of an episode."""
+
+    def reset(self, arm: SimulatedArm, rng: np.random.Generator) -> None:
+        """Reset an arm to the start of a random scene."""
+        self.scene(rng).apply(arm)
+
+    def choose(self, rng: np.random.Generator, instruction: str | None) -> str:
+        """Return the instruction, or a random one; ValueError for one that is not the task's."""
+        if instruction is None:
+            return str(rng.choice(self.instructions))
+        if instruction not in self.instructions:
+            raise ValueError(
+                f"'{instruction}' is not an instruction of the task; valid instructions: "
+                f"{', '.join(self.instructions)}"
+            )
+        return instruction
