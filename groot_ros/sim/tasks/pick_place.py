@@ -66,7 +66,7 @@ class PickPlaceExpert(TableExpert):
             self._phase = "approach"
         yaw = cube_yaw(arm, scene.colour)
         along = np.array([np.cos(yaw), np.sin(yaw), 0.0])
-        grasp = np.array([cube[0], cube[1], _GRASP_HEIGHT]) + _FINGER_ROOM * along
+        grasp = np.array([cube[0], cube[1], _GRASP_HEIGHT]) - _FINGER_ROOM * along
         if self._phase == "approach":
             off = float(np.linalg.norm((hand - grasp)[:2]))
             if off < NEAR and hand[2] < _GRASP_HEIGHT + NEAR:
