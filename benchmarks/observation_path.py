@@ -96,19 +96,19 @@ def play_policy(seconds: float) -> dict[str, Any]:
     from rclpy.executors import MultiThreadedExecutor
     from sensor_msgs.msg import Image
 
-    from groot_ros.bridge.messages import time_to_ns
-    from groot_ros.nodes import policy_inputs
+    from groot_ros.core import time_to_ns
     from groot_ros.nodes.policy_node import PolicyNode
+    from groot_ros.observation import received
 
     arrivals: list[tuple[str, int, int, int]] = []
-    decoder = policy_inputs.checked_decoder
+    decoder = received.checked_decoder
 
     def note(msg: Image, stated: str) -> Any:
         view, number = msg.header.frame_id.split()
         arrivals.append((view, int(number), time_to_ns(msg.header.stamp), time.time_ns()))
         return decoder(msg, stated)
 
-    policy_inputs.checked_decoder = note
+    received.checked_decoder = note
     given = {"checkpoint": "none", "robot": robot_path("so101"), "rate_hz": RATE_HZ}
     given["torch_threads"] = 1
     arguments = [a for k, v in given.items() for a in ("-p", f"{k}:={v}")]

@@ -27,7 +27,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.evaluation.run_log import RunLog, open_bag, read_run
+from groot_ros.bags.reader import open_bag
+from groot_ros.evaluation.run_log import RunLog, read_run
 from groot_ros.evaluation.run_metrics import commanded_curve
 from groot_ros.evaluation.table import format_table
 from groot_ros.sim import JOINTS

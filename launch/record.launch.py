@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Record the graph of a robot contract with `ros2 bag record`.
+"""Record the graph of a robot contract, as MCAP.
 
     ros2 launch groot_ros record.launch.py robot:=so101 output:=$HOME/bags/run1
+    ros2 launch groot_ros record.launch.py robot:=so101 output:=$HOME/demos episodes:=true
 
-Where rosbag2 is not installed, `groot-ros bag record` writes the same topics.
+It runs `ros2 bag record` where rosbag2 is installed, and recorder_node elsewhere and for episodes.
 """
 
 from launch import LaunchDescription

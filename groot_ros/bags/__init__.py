@@ -30,6 +30,12 @@ def controller_states(contract: RobotContract) -> tuple[str, ...]:
     )
 
 
+def input_topics(contract: RobotContract) -> tuple[str, ...]:
+    """Return the topics that the policy observes: cameras and joint states, without duplicates."""
+    cameras = (camera.topic for camera in contract.cameras.values())
+    return tuple(dict.fromkeys([*cameras, *(source.topic for source in contract.sources)]))
+
+
 def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:
     """Return all topics that are needed to evaluate a run, without duplicates.
 
@@ -39,8 +45,7 @@ def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tupl
     Relative names are resolved in the namespace of the robot, absolute ones are shared by all.
     """
     topics = (
-        *(camera.topic for camera in contract.cameras.values()),
-        *(source.topic for source in contract.sources),
+        *input_topics(contract),
         *_NODE_TOPICS,
         *(controller.topic for controller in contract.controllers if controller.has_topic),
         *controller_states(contract),

@@ -5,10 +5,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcap.writer import MCAP0_MAGIC
 from rosbags.rosbag2 import Reader, ReaderError
 
 from groot_ros.bags import BagError
-from groot_ros.bags.mcap_records import MAGIC
 from groot_ros.bags.recovery import mcap_file, read_messages
 from groot_ros.core import ns_to_s
 
@@ -88,7 +88,7 @@ def unreadable_bag(path: Path, error: Exception) -> BagError:
     advice = ""
     if files and all(_has_magic(file, 0) for file in files):
         advice = f"; try groot-ros bag recover {path}"
-        if not all(_has_magic(file, -len(MAGIC)) for file in files):
+        if not all(_has_magic(file, -len(MCAP0_MAGIC)) for file in files):
             return BagError(f"bag {path} was not closed properly{advice}")
     elif path.is_file():
         return BagError(f"{path} is not a bag: give the directory of a bag, or an .mcap file")
@@ -98,11 +98,11 @@ def unreadable_bag(path: Path, error: Exception) -> BagError:
 def _has_magic(file: Path, position: int) -> bool:
     """Return whether the file has the magic of MCAP at its begin (0) or its end (-8)."""
     # The magic at the begin must not count as that at the end.
-    if position != 0 and file.stat().st_size < 2 * len(MAGIC):
+    if position != 0 and file.stat().st_size < 2 * len(MCAP0_MAGIC):
         return False
     with file.open("rb") as opened:
         opened.seek(position, 0 if position == 0 else 2)
-        return opened.read(len(MAGIC)) == MAGIC
+        return opened.read(len(MCAP0_MAGIC)) == MCAP0_MAGIC
 
 
 def _read_unfinished(path: Path) -> BagContents:

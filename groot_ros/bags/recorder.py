@@ -79,10 +79,17 @@ class Recorder:
             self._waiting_bytes += len(data)
             self._changed.notify()
 
-    def close(self) -> None:
-        """Write all waiting messages and close the bag; `problem` is None if that succeeded."""
+    def close(self, *, discard: bool = False) -> None:
+        """Write all waiting messages and close the bag; `problem` is None if that succeeded.
+
+        Args:
+            discard: drop the waiting messages, because the bag will be deleted.
+
+        """
         with self._changed:
             self._ending = True
+            if discard:
+                self._waiting.clear()
             self._changed.notify()
         self._thread.join()
 
@@ -114,6 +121,7 @@ class Recorder:
             with self._writing:
                 self._writer.write(*message)
             with self._changed:
-                self._waiting.popleft()
+                if self._waiting:
+                    self._waiting.popleft()
                 self._waiting_bytes -= len(message.data)
         return True

@@ -6,31 +6,46 @@ record at its end. Everything before is intact, because the writer only appends.
 damaged bytes, reading continues at the next position where a record and its successor make sense.
 """
 
+import logging
 import mmap
 import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from itertools import chain, islice
 from pathlib import Path
 
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.records import Channel, Chunk, McapRecord, Message, Schema
+from mcap.stream_reader import breakup_chunk
+from mcap.writer import MCAP0_MAGIC
 from rosbags.interfaces import Qos
 from rosbags.rosbag2.metadata import parse_qos
+from zstandard import ZstdError
 
 from groot_ros.bags import BagError
 from groot_ros.bags.definitions import MessageDefinition
-from groot_ros.bags.mcap_records import MAGIC, Opcode
+from groot_ros.bags.episode import EpisodeInfo, read_episode
 from groot_ros.bags.writer import BagWriter
 
+_LOGGER = logging.getLogger("groot_ros.bags")
+
 _QOS_KEY = "offered_qos_profiles"
-#: Opcode and length of a record; fields of a message before its data.
-_HEAD, _MESSAGE = struct.Struct("<BQ"), struct.Struct("<HIQQ")
+#: Opcode and length of a record.
+_HEAD = struct.Struct("<BQ")
 #: Records that are read.
 _READ = (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.MESSAGE)
-#: Bytes of a chunk before its records, without compression; longest record that is believed.
-_CHUNK_HEADER, _MAX_RECORD = 9 + 32 + 8, 2**32
-#: Beginning of one of them: opcode, and a length below 4 GiB. Lookahead, as they may overlap.
-_RECORD = re.compile(rb"[\x03-\x05](?=[\s\S]{4}\x00{4})")
+#: Bytes of a chunk before the name of its compression; longest such name, and longest record, that
+#: is believed.
+_CHUNK_HEADER, _MAX_NAME, _MAX_RECORD = 9 + 28, 8, 2**32
+#: Beginning of a schema, channel, message or chunk: opcode, and a length below 4 GiB. Lookahead, as
+#: they may overlap.
+_RECORD = re.compile(rb"[\x03-\x06](?=[\s\S]{4}\x00{4})")
+#: What mcap raises for a record whose bytes are damaged.
+_DAMAGED = (McapError, ZstdError, RuntimeError, KeyError, ValueError, struct.error, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -71,34 +86,30 @@ def read_messages(
         damage: filled with the part that could not be read; not an incomplete end.
 
     Raises:
-        BagError: not an MCAP file, or one with compressed chunks.
+        BagError: not an MCAP file.
 
     """
     damage = Damage() if damage is None else damage
     schemas: dict[int, MessageDefinition] = {}
     topics: dict[int, RecordedTopic] = {}
     with path.open("rb") as file:
-        if file.read(len(MAGIC)) != MAGIC:
+        if file.read(len(MCAP0_MAGIC)) != MCAP0_MAGIC:
             raise BagError(f"{path} is not an MCAP file")
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            for begin, opcode, body in _records(data, path, damage):
+            for begin, opcode, body in _records(data, damage):
                 try:
-                    if opcode == Opcode.SCHEMA:
-                        fields = _RecordFields(body)
-                        number, name, _encoding = fields.short(), fields.text(), fields.text()
-                        schemas[number] = MessageDefinition.parse(name, fields.text())
-                    elif opcode == Opcode.CHANNEL:
-                        fields = _RecordFields(body)
-                        number, schema = fields.short(), fields.short()
-                        topic, _encoding = fields.text(), fields.text()
-                        metadata = _RecordFields(fields.data()).mapping()
-                        qos = parse_qos(metadata.get(_QOS_KEY, ""))
-                        topics[number] = RecordedTopic(topic, schemas[schema], tuple(qos))
-                    else:
-                        number, _sequence, stamp_ns, _published = _MESSAGE.unpack_from(body)
-                        yield topics[number], stamp_ns, body[_MESSAGE.size :]
+                    for record in _parsed(opcode, body):
+                        if isinstance(record, Schema):
+                            text = record.data.decode()
+                            schemas[record.id] = MessageDefinition.parse(record.name, text)
+                        elif isinstance(record, Channel):
+                            qos = parse_qos(record.metadata.get(_QOS_KEY, ""))
+                            definition = schemas[record.schema_id]
+                            topics[record.id] = RecordedTopic(record.topic, definition, tuple(qos))
+                        elif isinstance(record, Message):
+                            yield topics[record.channel_id], record.log_time, record.data
                 # A record whose own bytes are damaged: the next one is intact.
-                except (KeyError, ValueError, struct.error):
+                except _DAMAGED:
                     damage.record(begin, begin + _HEAD.size + len(body))
 
 
@@ -121,7 +132,7 @@ def recover(bag: Path, out: Path, damage: Damage | None = None) -> BagWriter:
     saved = read_messages(mcap_file(bag), damage)
     # Raises for an unreadable file before the output is created.
     first = list(islice(saved, 1))
-    writer = BagWriter(out)
+    writer = BagWriter(out, episode=_episode(bag))
     for topic, stamp_ns, data in chain(first, saved):
         if topic.name not in writer.counts:
             writer.add_topic(topic.name, topic.definition, topic.offered)
@@ -138,24 +149,41 @@ def mcap_file(bag: Path) -> Path:
     return files[0]
 
 
-def _records(data: mmap.mmap, path: Path, damage: Damage) -> Iterator[tuple[int, int, bytes]]:
-    """Iterate over (position, opcode, body) of schemas, channels and messages.
+def _episode(bag: Path) -> EpisodeInfo | None:
+    try:
+        info = read_episode(bag)
+    except BagError as error:
+        _LOGGER.warning("%s; the recovered bag has no such entry", error)
+        return None
+    return None if info == EpisodeInfo() else info
 
-    The records of an uncompressed chunk have the same form as outside of it. Only the header of a
-    chunk is skipped, so an incomplete chunk is read as far as it goes.
+
+def _parsed(opcode: int, body: bytes) -> list[McapRecord]:
+    stream = ReadDataStream(BytesIO(body))
+    if opcode == Opcode.CHUNK:
+        return breakup_chunk(Chunk.read(stream))
+    if opcode == Opcode.MESSAGE:
+        return [Message.read(stream, len(body))]
+    return [Schema.read(stream) if opcode == Opcode.SCHEMA else Channel.read(stream)]
+
+
+def _records(data: mmap.mmap, damage: Damage) -> Iterator[tuple[int, int, bytes]]:
+    """Iterate over (position, opcode, body) of schemas, channels, messages, compressed chunks.
+
+    The records of an uncompressed chunk have the same form as outside of it. Only its header is
+    skipped, so an incomplete chunk is read as far as it goes.
     """
-    at = len(MAGIC)
+    at = len(MCAP0_MAGIC)
     while len(data) - at >= _HEAD.size:
         opcode, length = _HEAD.unpack_from(data, at)
         end = at + _HEAD.size + length
         if opcode == Opcode.DATA_END and length == 4:
             return
-        if opcode == Opcode.CHUNK and len(data) - at > _CHUNK_HEADER and length < _MAX_RECORD:
-            if struct.unpack_from("<I", data, at + _HEAD.size + 28)[0]:
-                raise BagError(f"{path} is compressed: use the 'mcap recover' command")
-            at += _CHUNK_HEADER
+        compressed = _is_compressed(data, at)
+        if opcode == Opcode.CHUNK and compressed is False:
+            at += _CHUNK_HEADER + 4 + 8
         elif _is_intact(data, at):
-            if opcode in _READ:
+            if opcode in _READ or (opcode == Opcode.CHUNK and compressed):
                 yield at, opcode, data[at + _HEAD.size : end]
             at = end
         else:
@@ -170,6 +198,16 @@ def _records(data: mmap.mmap, path: Path, damage: Damage) -> Iterator[tuple[int,
                 at = end
             damage.record(at, until)
             at = until
+
+
+def _is_compressed(data: mmap.mmap, at: int) -> bool | None:
+    """Return whether the chunk at this position is compressed; None if it is not a chunk."""
+    if len(data) - at <= _CHUNK_HEADER + 4 + 8:
+        return None
+    opcode, length = _HEAD.unpack_from(data, at)
+    (name,) = struct.unpack_from("<I", data, at + _CHUNK_HEADER)
+    plausible = opcode == Opcode.CHUNK and length < _MAX_RECORD and name <= _MAX_NAME
+    return bool(name) if plausible else None
 
 
 def _is_head(data: mmap.mmap, at: int) -> bool:
@@ -189,39 +227,14 @@ def _is_intact(data: mmap.mmap, at: int) -> bool:
 
 
 def _next_record(data: mmap.mmap, at: int) -> int | None:
-    """Return the position of the next intact schema, channel or message; None if there is none."""
+    """Return the position of the next intact record that is read; None if there is none."""
     for found in _RECORD.finditer(data, at):
         begin = found.start()
+        if data[begin] == Opcode.CHUNK and _is_compressed(data, begin) is None:
+            continue
         if _is_intact(data, begin):
             end = begin + _HEAD.size + _HEAD.unpack_from(data, begin)[1]
             # Random bytes also look like a record at times: its successor must be one as well.
             if len(data) - end < _HEAD.size or _is_intact(data, end) or data[end] == Opcode.CHUNK:
                 return begin
     return None
-
-
-class _RecordFields:
-    """Reader of the fields of a record, in their order."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self._offset = 0
-
-    def short(self) -> int:
-        self._offset += 2
-        return int.from_bytes(self._body[self._offset - 2 : self._offset], "little")
-
-    def data(self) -> bytes:
-        start = self._offset + 4
-        self._offset = start + int.from_bytes(self._body[self._offset : start], "little")
-        return self._body[start : self._offset]
-
-    def text(self) -> str:
-        return self.data().decode()
-
-    def mapping(self) -> dict[str, str]:
-        entries = {}
-        while self._offset < len(self._body):
-            key = self.text()
-            entries[key] = self.text()
-        return entries

@@ -15,8 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image, JointState
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.graph_client import initialised_context
-from groot_ros.bridge.messages import time_to_ns
-from groot_ros.core import MalformedError
+from groot_ros.core import MalformedError, time_to_ns
 from groot_ros.robot import RobotContract
 from groot_ros.vision.camera_reference import Intrinsics
 from groot_ros.vision.compressed import checked_decoder

@@ -19,8 +19,8 @@ _JUMP_NS = NS_PER_S // 4
 _RATE_WINDOW = 20
 #: Name of the node of a publisher that was discovered before its node.
 UNKNOWN_NODE = "a node not yet known"
-#: Names of nodes that play bags: of rosbag2, and the one that players of this package use.
-BAG_PLAYERS = ("rosbag2_player", "groot_ros_player")
+#: Names of nodes that play bags: of rosbag2, and of this package.
+BAG_PLAYERS = ("rosbag2_player", "player_node")
 
 
 def publishers_of(node: Node, topic: str) -> list[str]:

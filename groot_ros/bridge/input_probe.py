@@ -13,8 +13,7 @@ from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.command_topic import type_name
 from groot_ros.bridge.competing_inputs import CompetingInput
 from groot_ros.bridge.graph_monitor import publishers_of
-from groot_ros.bridge.messages import time_to_ns
-from groot_ros.core import ns_to_s
+from groot_ros.core import ns_to_s, time_to_ns
 from groot_ros.core.live_graph import ImageForm, LiveInput, similar_topics
 from groot_ros.robot import Camera, JointStateSource
 

@@ -44,6 +44,14 @@ class IsolatedDomain:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the processes that use this domain, with local discovery."""
+        local = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        if os.environ.get("ROS_DISTRO") == "humble":
+            local["ROS_LOCALHOST_ONLY"] = "1"
+        return {"ROS_DOMAIN_ID": str(self.number), **local}
+
     def close(self) -> None:
         """Release the reservation."""
         self._reservation.close()
@@ -56,10 +64,7 @@ def use_isolated_domain() -> IsolatedDomain:
     """
     domain = IsolatedDomain(os.getpid())
     _reserved_domains.append(domain)
-    os.environ["ROS_DOMAIN_ID"] = str(domain.number)
-    os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-    if os.environ.get("ROS_DISTRO") == "humble":
-        os.environ["ROS_LOCALHOST_ONLY"] = "1"
+    os.environ.update(domain.environment)
     return domain
 
 

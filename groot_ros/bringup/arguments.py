@@ -9,7 +9,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from groot_ros.core import PolicyConfig
@@ -92,9 +92,52 @@ ARGUMENTS = (
 #: Arguments of launch/record.launch.py.
 RECORD_ARGUMENTS = (
     Argument("robot", "so101", "Robot contract: a shipped name or the path of a YAML file"),
-    Argument("output", "", "Directory of the bag; must not exist"),
+    Argument(
+        "output", "", "Directory of the bag, which must not exist; with episodes, of their bags"
+    ),
     Argument("namespace", "", "Namespace of the graph"),
     Argument("use_sim_time", "false", "Use and record /clock", _FLAG),
+    Argument("instruction", "", "What the robot is to do, for the description of the bag"),
+    Argument("episodes", "false", "Record an episode at a time: groot-ros episode start", _FLAG),
+    Argument(
+        "recorder",
+        "auto",
+        "What records; auto = rosbag2 where its MCAP storage is installed, except for episodes",
+        ("auto", "rosbag2", "recorder_node"),
+    ),
+)
+
+#: Arguments of launch/replay.launch.py that policy.launch.py does not have.
+_REPLAY_ONLY = (
+    Argument("bag", "", "Directory of the bag"),
+    Argument("instruction", "", "Instruction of the policy; empty = the one in the bag"),
+    Argument("rate", "1.0", "Speed of playing, 0.01 to 100"),
+    Argument("start_offset", "0.0", "Begin this many seconds after the start of the bag"),
+    Argument("loop", "false", "Begin again at the end of the bag", _FLAG),
+    Argument(
+        "player",
+        "player_node",
+        "What plays: player_node waits for the policy and works without rosbag2",
+        ("player_node", "rosbag2"),
+    ),
+    Argument("output", "", "Directory of a bag of the replay, for groot-ros report; empty = none"),
+    Argument(
+        "domain",
+        "isolated",
+        "ROS domain: isolated = an unused one, which no robot is in; current = ROS_DOMAIN_ID",
+        ("isolated", "current"),
+    ),
+)
+#: The robot is that of the bag, and the time that of the player.
+REPLAY_ARGUMENTS = (
+    *_REPLAY_ONLY,
+    *(
+        replace(a, default="", description=f"{a.description}; empty = the one in the bag")
+        if a.name == "robot"
+        else a
+        for a in ARGUMENTS
+        if a.name not in ("use_sim_time", "autostart")
+    ),
 )
 
 
@@ -197,6 +240,17 @@ def whole_number(name: str, value: str, low: int, high: int) -> int:
         raise ValueError(f"{name} must be a whole number, not '{value}'") from None
     if not low <= number <= high:
         raise ValueError(f"{name} must be between {low} and {high}, not {number}")
+    return number
+
+
+def real_number(name: str, value: str, low: float, high: float) -> float:
+    """Parse a number in [low, high]; raise ValueError otherwise."""
+    try:
+        number = float(value)
+    except ValueError:
+        raise ValueError(f"{name} must be a number, not '{value}'") from None
+    if not low <= number <= high:
+        raise ValueError(f"{name} must be between {low:g} and {high:g}, not {number:g}")
     return number
 
 

@@ -3,21 +3,41 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
-from launch import LaunchContext, LaunchDescription
+from ament_index_python.packages import get_packages_with_prefixes
+from launch import Action, LaunchContext, LaunchDescription
 from launch.actions import (
     DeclareLaunchArgument,
     ExecuteProcess,
+    LogInfo,
     OpaqueFunction,
+    RegisterEventHandler,
     SetEnvironmentVariable,
     Shutdown,
 )
-from launch.events.process import ProcessExited
+from launch.event_handlers import OnProcessIO
+from launch.events.process import ProcessExited, ProcessIO
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import LifecycleNode, Node
 
-from groot_ros.bringup.arguments import ARGUMENTS, RECORD_ARGUMENTS, RENAMED, Argument
-from groot_ros.bringup.node_graph import Graph, NodeProcess, rosbag2_command
+from groot_ros.bridge.isolated_domain import use_isolated_domain
+from groot_ros.bringup.arguments import (
+    ARGUMENTS,
+    RECORD_ARGUMENTS,
+    RENAMED,
+    REPLAY_ARGUMENTS,
+    Argument,
+    require_namespace,
+)
+from groot_ros.bringup.node_graph import (
+    Graph,
+    NodeProcess,
+    record_graph,
+    records_with_rosbag2,
+    rosbag2_command,
+)
+from groot_ros.bringup.replay import replay_graph, rosbag2_play_command
 
 
 def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescription:
@@ -29,23 +49,71 @@ def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescript
 
     """
 
-    def start(context: LaunchContext) -> list[SetEnvironmentVariable | Node]:
-        graph = make_graph(_values(ARGUMENTS, context))
-        environment = [SetEnvironmentVariable(k, v) for k, v in graph.environment.items()]
-        return [*environment, *(_node(graph, process) for process in graph.processes)]
+    def start(context: LaunchContext) -> list[SetEnvironmentVariable | ExecuteProcess]:
+        return _started(make_graph(_values(ARGUMENTS, context)))
 
     return LaunchDescription([*_declared(ARGUMENTS), OpaqueFunction(function=start)])
 
 
 def describe_recording() -> LaunchDescription:
-    """Return a description that records the graph with `ros2 bag record`."""
+    """Return a description that records the graph with rosbag2 or with the recorder node."""
 
-    def start(context: LaunchContext) -> list[ExecuteProcess]:
+    def start(context: LaunchContext) -> list[SetEnvironmentVariable | ExecuteProcess]:
         values = _values(RECORD_ARGUMENTS, context)
-        command = rosbag2_command(values, os.environ.get("ROS_DISTRO", ""))
-        return [ExecuteProcess(cmd=command, output="screen")]
+        if records_with_rosbag2(values, get_packages_with_prefixes()):
+            command = rosbag2_command(values, os.environ.get("ROS_DISTRO", ""))
+            return [ExecuteProcess(cmd=command, output="screen")]
+        if not values["output"]:
+            raise ValueError("output is not set: give the directory of the bag")
+        graph = record_graph(
+            robot=values["robot"],
+            output=str(Path(values["output"]).expanduser().absolute()),
+            namespace=require_namespace(values["namespace"]),
+            use_sim_time=values["use_sim_time"].lower() == "true",
+            episodes=values["episodes"].lower() == "true",
+            instruction=values["instruction"],
+        )
+        return _started(graph)
 
     return LaunchDescription([*_declared(RECORD_ARGUMENTS), OpaqueFunction(function=start)])
+
+
+def describe_replay() -> LaunchDescription:
+    """Return a description that plays a bag to a policy and to an executor in shadow."""
+
+    def start(context: LaunchContext) -> list[Action]:
+        values = _values(REPLAY_ARGUMENTS, context)
+        graph = replay_graph(values)
+        isolated: list[Action] = []
+        if values["domain"] == "isolated":
+            environment = use_isolated_domain().environment
+            isolated = [SetEnvironmentVariable(k, v) for k, v in environment.items()]
+            shown = " ".join(f"{k}={v}" for k, v in environment.items())
+            isolated.append(LogInfo(msg=f"replay with {shown}: export it to look at the topics"))
+        nodes = _started(graph)
+        if values["player"] == "player_node":
+            return [*isolated, *nodes]
+        play = ExecuteProcess(
+            cmd=rosbag2_play_command(values), output="screen", on_exit=_stop_the_rest
+        )
+        return [*isolated, _when_policy_is_active(play), *nodes]
+
+    return LaunchDescription([*_declared(REPLAY_ARGUMENTS), OpaqueFunction(function=start)])
+
+
+def _when_policy_is_active(action: ExecuteProcess) -> RegisterEventHandler:
+    waiting = [action]
+
+    def on_output(event: ProcessIO) -> ExecuteProcess | None:
+        active = b"[policy_node]: active" in event.text
+        return waiting.pop() if waiting and active else None
+
+    return RegisterEventHandler(OnProcessIO(on_stdout=on_output, on_stderr=on_output))
+
+
+def _started(graph: Graph) -> list[SetEnvironmentVariable | ExecuteProcess]:
+    environment = [SetEnvironmentVariable(k, v) for k, v in graph.environment.items()]
+    return [*environment, *(_node(graph, process) for process in graph.processes)]
 
 
 def _declared(arguments: Iterable[Argument]) -> list[DeclareLaunchArgument]:

@@ -6,12 +6,13 @@ simulated robot and a recorder, `record_graph` is a recorder alone.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from groot_ros.bags import graph_topics
+from groot_ros.bags.episode import EPISODE_KEY, describe_recording
 from groot_ros.bringup.arguments import (
     RECORD_ARGUMENTS,
     absolute_namespace,
@@ -175,7 +176,7 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
         )
     ]
     if bag:
-        extra.append(_recorder({"robot": robot, "output": bag, "use_sim_time": sim_time}))
+        extra.append(recorder_process({"robot": robot, "output": bag, "use_sim_time": sim_time}))
     return Graph((*processes, *extra), graph.namespace, graph.log_level, graph.environment)
 
 
@@ -186,32 +187,70 @@ def record_graph(
     topics: Sequence[str] = (),
     namespace: str = "",
     use_sim_time: bool = False,
+    episodes: bool = False,
+    instruction: str = "",
+    compression: str = "none",
 ) -> Graph:
     """Return the graph of a recorder alone, for a robot whose nodes are already running.
 
     Args:
-        robot: robot contract, a shipped name or a file.
-        output: directory of the bag; must not exist.
+        robot: robot contract, a shipped name or a file; may be empty if there are topics.
+        output: directory of the bag, which must not exist; with episodes, folder of their bags.
         topics: topics to record; empty = all topics of the contract.
         namespace: namespace of the recorded graph.
         use_sim_time: whether to use and record /clock.
+        episodes: whether to wait for the service start_episode.
+        instruction: what the robot is to do, for the description of the bags.
+        compression: of the bags: none or zstd.
 
     Raises:
         ValueError: there is no such robot contract.
 
     """
     parameters: dict[str, Any] = {
-        "robot": str(robot_path(robot)),
         "output": output,
         "use_sim_time": use_sim_time,
+        "episodes": episodes,
+        "instruction": instruction,
+        "compression": compression,
     }
+    if robot or not topics:
+        parameters["robot"] = str(robot_path(robot))
     if topics:
         parameters["topics"] = list(topics)
-    return Graph((_recorder(parameters),), namespace, "info", _shared_environment())
+    return Graph((recorder_process(parameters),), namespace, "info", _shared_environment())
+
+
+def records_with_rosbag2(values: Mapping[str, str], packages: Collection[str]) -> bool:
+    """Return whether record.launch.py uses rosbag2 instead of the recorder node.
+
+    Args:
+        values: of RECORD_ARGUMENTS.
+        packages: names of the installed ROS packages.
+
+    Raises:
+        ValueError: rosbag2 is asked for and not installed, or cannot do what is asked for.
+
+    """
+    values = resolve(values, RECORD_ARGUMENTS)
+    missing = [name for name in ("ros2bag", "rosbag2_storage_mcap") if name not in packages]
+    if values["recorder"] == "rosbag2":
+        if missing:
+            raise ValueError(
+                f"recorder is rosbag2, but {' and '.join(missing)} is not installed: install it, or "
+                "use recorder:=recorder_node"
+            )
+        if values["episodes"] == "true":
+            raise ValueError("rosbag2 records no episodes: use recorder:=recorder_node")
+    return values["recorder"] == "rosbag2" or (
+        values["recorder"] == "auto" and not missing and values["episodes"] == "false"
+    )
 
 
 def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
     """Return the `ros2 bag record` command that records the same topics as `record_graph`.
+
+    Except on Humble, whose command has no such option, the bag describes the recording as well.
 
     Args:
         values: argument name -> value, of RECORD_ARGUMENTS. A ~ in `output` is expanded, because
@@ -232,11 +271,18 @@ def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
     command = ["ros2", "bag", "record", "--storage", "mcap"]
     command += ["--output", str(Path(values["output"]).expanduser())]
     command += ["--use-sim-time"] if sim_time else []
-    command += [] if distro == "humble" else ["--topics"]
+    if distro != "humble":
+        info = describe_recording(
+            robot_path(values["robot"]), values["namespace"], use_sim_time=sim_time
+        )
+        info = replace(info, instruction=values["instruction"])
+        named = info.started_now(Path(values["output"]).name)
+        command += ["--custom-data", f"{EPISODE_KEY}={named.to_custom_data()}", "--topics"]
     return command + [t if t.startswith("/") else f"{root.rstrip('/')}/{t}" for t in topics]
 
 
-def _recorder(parameters: Mapping[str, Any]) -> NodeProcess:
+def recorder_process(parameters: Mapping[str, Any]) -> NodeProcess:
+    """Return the process of a recorder with these parameters."""
     return NodeProcess(
         "recorder_node",
         stop_order=3,

@@ -36,3 +36,17 @@ def add_actions(
 def pluralise(number: int, noun: str) -> str:
     """Return "1 action" or "2,000 actions"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def add_parallel_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of commands that work on many episodes, those of map_episodes()."""
+    parser.add_argument(
+        "--jobs", type=int, metavar="N", help="episodes at a time (default: one per CPU)"
+    )
+    parser.add_argument(
+        "--dask",
+        default="",
+        metavar="ADDRESS",
+        help="work on a Dask cluster that you started, for example tcp://host:8786; its workers "
+        "must see the same files under the same paths",
+    )

@@ -2,17 +2,16 @@
 """Observations for the engine commands: from npz files, from a bag, or synthetic."""
 
 import argparse
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from functools import partial
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 
-from groot_ros.core import NS_PER_S, MalformedError, Observation, s_to_ns
+from groot_ros.core import Observation, s_to_ns
+from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 
 if TYPE_CHECKING:
-    from groot_ros.observation.buffer import ObservationBuffer
     from groot_ros.policy import Policy
 
 T = TypeVar("T")
@@ -181,7 +180,7 @@ def from_bag(
     """Yield the observations that the policy node would have made, every `_BAG_INTERVAL` s.
 
     Args:
-        bag: directory with metadata.yaml.
+        bag: directory of a bag.
         policy: with a robot contract, which names the topics.
         instruction: replaces the instruction of the bag.
         namespace: of the robot; None if the bag has only one.
@@ -191,117 +190,25 @@ def from_bag(
             observation; the message has the reason.
 
     """
-    from groot_ros.evaluation.run_log import open_bag
-    from groot_ros.observation.buffer import ObservationBuffer
-    from groot_ros.observation.rejections import Rejected
-    from groot_ros.observation.spec import ObservationSpec, SyncTolerances
+    from groot_ros.bags.recording import RobotBag
+    from groot_ros.evaluation.bag_observations import observe
 
     if policy.robot is None:
         raise ValueError("--bag requires --robot: the robot contract names the topics")
-    spec = ObservationSpec(
-        tuple(policy.spec.views),
-        tuple(policy.spec.state_groups),
-        policy.spec.image_history,
-        policy.spec.state_history,
-    )
-    buffer = ObservationBuffer(policy.robot, spec, SyncTolerances())
-    handlers = _handlers(buffer)
-    text, due, found, reason = instruction or "", 0, 0, "the bag is empty"
-    with open_bag(bag) as (reader, types):
-        recorded = {full_topic("", connection.topic) for connection in reader.connections}
-        try:
-            own = robot_namespace(handlers, recorded, namespace)
-        except ValueError as error:
-            raise ValueError(f"{bag}: {error}") from error
-        handler_of = {full_topic(own, topic): handler for topic, handler in handlers.items()}
-        # Bags of version 0.2 and older have the input instead of the instruction that is followed.
-        instruction_topics = [
-            full_topic(own, name) for name in ("active_instruction", "instruction")
-        ]
-        for connection, received, raw in reader.messages():
-            topic = full_topic("", connection.topic)
-            if topic not in (*handler_of, *instruction_topics):
-                continue
-            message: Any = types.deserialize_cdr(raw, connection.msgtype)
-            if topic not in handler_of:
-                text = instruction or (message.text if hasattr(message, "text") else message.data)
-                continue
-            try:
-                handler_of[topic](message, received)
-                if received < due:
-                    continue
-                observation = buffer.snapshot(received, text)
-            except (Rejected, MalformedError) as rejection:
-                reason = f"last rejection: {rejection.reason}, {rejection.detail}"
-                continue
-            found, due = found + 1, received + s_to_ns(_BAG_INTERVAL)
-            yield observation
+    spec = ObservationSpec.of_policy(policy.spec)
+    opened = RobotBag(bag, policy.robot, views=spec.views, groups=spec.groups, namespace=namespace)
+    found, reason = 0, ""
+    for place in observe(
+        opened,
+        spec,
+        SyncTolerances(),
+        interval=_BAG_INTERVAL,
+        instruction=instruction,
+    ):
+        if place.observation is None:
+            reason = f"last rejection: {place.reason}, {place.detail}"
+        else:
+            found += 1
+            yield place.observation
     if not found:
         raise ValueError(f"{bag}: no complete observation ({reason})")
-
-
-def full_topic(namespace: str, topic: str) -> str:
-    """Return the full name of a topic, as a node in the namespace resolves it."""
-    parts = (topic,) if topic.startswith("/") else (namespace, topic)
-    return "/" + "/".join(part.strip("/") for part in parts if part.strip("/"))
-
-
-def robot_namespace(topics: Iterable[str], recorded: Collection[str], given: str | None) -> str:
-    """Return the namespace in which the topics of a robot were recorded.
-
-    Args:
-        topics: names in the robot contract.
-        recorded: full names of the recorded topics.
-        given: the requested namespace; None = the only one that fits.
-
-    Raises:
-        ValueError: a topic is missing, or several namespaces fit.
-
-    """
-    topics = list(topics)
-    candidates = [given] if given is not None else _namespaces(topics, recorded)
-    if len(candidates) > 1:
-        names = ", ".join(name or "/" for name in candidates)
-        raise ValueError(f"contains several robots: choose one of {names} with --namespace")
-    namespace = candidates[0] if candidates else ""
-    missing = [
-        full_topic(namespace, topic)
-        for topic in topics
-        if full_topic(namespace, topic) not in recorded
-    ]
-    if missing:
-        available = ", ".join(sorted(recorded)) or "none"
-        raise ValueError(f"topics missing: {', '.join(missing)}; recorded topics: {available}")
-    return namespace
-
-
-def _namespaces(topics: Sequence[str], recorded: Collection[str]) -> list[str]:
-    """Return every namespace in which all topics were recorded."""
-    ends = [f"/{topic}" for topic in topics if not topic.startswith("/")][:1]
-    found = {name.removesuffix(end) for end in ends for name in recorded if name.endswith(end)}
-    return sorted(
-        own for own in found if all(full_topic(own, topic) in recorded for topic in topics)
-    )
-
-
-def _handlers(buffer: "ObservationBuffer") -> dict[str, Callable[[Any, int], None]]:
-    """Return contract topic -> function (message, receive time in ns) that fills the buffer."""
-    from groot_ros.vision.compressed import checked_decoder
-
-    def header_ns(message: Any) -> int:
-        stamp = message.header.stamp
-        return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
-
-    def add_image(view: str, message: Any, received: int) -> None:
-        decode = checked_decoder(message, buffer.cameras[view].encoding)
-        buffer.add_frame(view, header_ns(message), received, decode)
-
-    def add_joint_state(topic: str, message: Any, received: int) -> None:
-        buffer.add_joint_state(topic, header_ns(message), received, message.name, message.position)
-
-    handlers: dict[str, Callable[[Any, int], None]] = {
-        source.topic: partial(add_joint_state, source.topic) for source in buffer.sources
-    }
-    for view, camera in buffer.cameras.items():
-        handlers[camera.topic] = partial(add_image, view)
-    return handlers

@@ -6,8 +6,13 @@ Each verb calls services and prints the answers, so that a command that was lost
 
 import argparse
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from groot_ros.cli import add_command
+
+if TYPE_CHECKING:
+    from groot_ros.bridge.operator_commands import Reply
 
 #: Verb -> (description, examples without the first words).
 _VERBS = {
@@ -34,7 +39,8 @@ _VERBS = {
 }
 VERBS = tuple(_VERBS)
 
-_EXIT_STATUS = """
+#: Last lines of the help of all commands that call a running graph.
+EXIT_STATUS = """
 Exit status: 0 accepted, 1 rejected, 2 wrong usage, 3 no such node or no answer in time.
 """
 
@@ -45,7 +51,7 @@ def add_parser(
     """Add the parser of one of VERBS."""
     description, examples = _VERBS[verb]
     lines = "\n".join(f"  groot-ros {verb} {example}".rstrip() for example in examples)
-    parser = add_command(subparsers, verb, description, f"examples:\n{lines}\n{_EXIT_STATUS}")
+    parser = add_command(subparsers, verb, description, f"examples:\n{lines}\n{EXIT_STATUS}")
     if verb == "say":
         parser.add_argument("text", nargs="+", metavar="TEXT", help="the instruction")
     add_graph_options(parser)
@@ -67,7 +73,7 @@ def add_graph_options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Send the command; return 0 accepted, 1 rejected, 3 no such node or no answer."""
     from groot_ros.bridge.graph_client import GraphClient
-    from groot_ros.bridge.operator_commands import COMMANDS, Outcome, run_command
+    from groot_ros.bridge.operator_commands import COMMANDS, run_command
     from groot_ros.core import is_blank
 
     text = " ".join(getattr(args, "text", []))
@@ -75,15 +81,22 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("the instruction is empty, which stops: use groot-ros stop")
     with GraphClient(args.namespace) as client:
         outcome, replies = run_command(client, COMMANDS[args.verb], text, args.timeout)
+    print_replies(args.verb, replies)
+    return int(outcome)
+
+
+def print_replies(command: str, replies: "Sequence[Reply]") -> None:
+    """Print the reply of each node; rejections and missing ones on standard error."""
+    from groot_ros.bridge.operator_commands import Outcome
+
     for reply in replies:
         accepted = reply.outcome == Outcome.ACCEPTED
         said = f"{reply.node}: {reply.message}" if accepted else reply.message
         if reply.outcome == Outcome.REJECTED:
-            said = f"groot-ros {args.verb}: rejected by {reply.node}: {reply.message}"
+            said = f"groot-ros {command}: rejected by {reply.node}: {reply.message}"
         elif not accepted:
-            said = f"groot-ros {args.verb}: {reply.message}"
+            said = f"groot-ros {command}: {reply.message}"
         print(said, file=sys.stdout if accepted else sys.stderr)
-    return int(outcome)
 
 
 def _seconds(text: str) -> float:

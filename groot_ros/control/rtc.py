@@ -8,6 +8,7 @@ delay d), the steps up to `overlap` (H - s) probably will be, and the rest is fr
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
+from typing import Protocol
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from groot_ros.core import (
     RtcMode,
     s_to_ns,
 )
+from groot_ros.robot import RobotContract
 
 #: Rate at which the velocity returns after the frozen steps; GR00T's constant for native chunking.
 _RAMP_RATE = 6.0
@@ -83,6 +85,34 @@ def schedule(mode: RtcMode, steps: int, frozen: int, overlap: int) -> Schedule:
     return Schedule(zeros, zeros, ones, zeros)
 
 
+class _ChunkShape(Protocol):
+    """The part of groot_ros.policy.PolicySpec that a continuation needs."""
+
+    @property
+    def horizon(self) -> int:
+        """Number of steps of a chunk."""
+
+
+class ChunkPolicy(Protocol):
+    """The part of groot_ros.policy.Policy that a continuation needs."""
+
+    @property
+    def joint_groups(self) -> tuple[str, ...]:
+        """Action groups that move joints."""
+
+    @property
+    def spec(self) -> _ChunkShape:
+        """Specification of the checkpoint."""
+
+    @property
+    def first_step(self) -> float:
+        """Time from the observation to the first step of its chunk, s."""
+
+    @property
+    def dt(self) -> float:
+        """Time between the steps of a chunk, s."""
+
+
 class Continuation:
     """Builds the prefix of the next chunk from the newest committed timeline.
 
@@ -114,6 +144,24 @@ class Continuation:
         self._first_step = first_step
         self._frozen_steps = frozen_steps
         self._timeline: CommittedTimeline | None = None
+
+    @classmethod
+    def of_policy(
+        cls,
+        mode: RtcMode,
+        policy: ChunkPolicy,
+        contract: RobotContract,
+        frozen_steps: int | None = None,
+    ) -> "Continuation":
+        """Return how chunks of this policy continue committed motion."""
+        return cls(
+            mode,
+            {name: contract.action_groups[name].joints for name in policy.joint_groups},
+            policy.dt,
+            policy.spec.horizon,
+            policy.first_step,
+            frozen_steps,
+        )
 
     def set_timeline(self, timeline: CommittedTimeline) -> None:
         """Store the newest timeline of the executor."""
@@ -150,7 +198,7 @@ class Continuation:
         late = max(0, inference_delay - first) if given is None else given
         if given is None and late > overlap:
             return None
-        values, steps = self._committed(timeline, origin.t_obs_ns + s_to_ns(self._first_step))
+        values, steps = self._committed(timeline, origin.t_obs_ns)
         frozen = min(late, steps)
         overlap = frozen if origin.new_instruction else min(max(overlap, frozen), steps)
         if not values or overlap < 1:
@@ -160,6 +208,30 @@ class Continuation:
                 return None
             if self._mode == RtcMode.GUIDED:
                 frozen = min(frozen, max(1, overlap + 1 - ceil(_RELEASE_TIME / self._dt - 1e-6)))
+        return self._conditioned(values, steps, frozen, overlap, timeline.id)
+
+    def recorded_prefix(self, t_obs_ns: int, frozen: int, overlap: int) -> Prefix | None:
+        """Return the prefix of a chunk that was recorded, from the timeline that it continued.
+
+        Args:
+            t_obs_ns: stamp of its observation.
+            frozen: its frozen_steps.
+            overlap: its overlap_steps.
+
+        Returns:
+            None if the timeline does not cover the chunk's start, or has fewer steps.
+
+        """
+        if self._timeline is None:
+            return None
+        values, steps = self._committed(self._timeline, t_obs_ns)
+        if not values or overlap > steps:
+            return None
+        return self._conditioned(values, steps, frozen, overlap, self._timeline.id)
+
+    def _conditioned(
+        self, values: Mapping[str, Array], steps: int, frozen: int, overlap: int, timeline_id: int
+    ) -> Prefix:
         factors = schedule(self._mode, steps, frozen, overlap)
         return Prefix(
             values,
@@ -169,7 +241,8 @@ class Continuation:
             factors.clean,
             self._mode,
             frozen,
-            timeline.id,
+            timeline_id,
+            overlap,
         )
 
     def _ends_abruptly(self, frozen: int, overlap: int) -> bool:
@@ -178,9 +251,10 @@ class Continuation:
         return overlap - frozen < _MIN_SOFT_STEPS
 
     def _committed(
-        self, timeline: CommittedTimeline, start_ns: int
+        self, timeline: CommittedTimeline, t_obs_ns: int
     ) -> tuple[dict[str, np.ndarray], int]:
-        """Return group -> [K, D] at the steps of a chunk that starts at start_ns, and K."""
+        """Return group -> [K, D] at the steps of a chunk of this observation, and K."""
+        start_ns = t_obs_ns + s_to_ns(self._first_step)
         rows = np.round(np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S))
         curve = Curve(
             timeline.start_ns + rows.astype(np.int64), timeline.positions, timeline.velocities

@@ -28,6 +28,7 @@ from groot_ros.core.execution import (
 from groot_ros.core.invariants import MalformedError
 from groot_ros.core.node_config import (
     MAX_INFERENCE_STEPS,
+    PlayerConfig,
     PolicyConfig,
     RecorderConfig,
     SimRobotConfig,
@@ -61,6 +62,7 @@ __all__ = [
     "Groups",
     "MalformedError",
     "Observation",
+    "PlayerConfig",
     "PolicyConfig",
     "Prefix",
     "ReasonCode",

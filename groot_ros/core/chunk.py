@@ -120,6 +120,8 @@ class ActionChunk:
     engine: str = ""
     inputs: tuple[StampedInput, ...] = field(default=())
     stage_seconds: dict[str, float] = field(default_factory=dict)
+    overlap_steps: int = 0
+    num_inference_steps: int = 0
 
     def __post_init__(self) -> None:
         require(
@@ -185,6 +187,7 @@ class Prefix:
         frozen_steps: leading steps that must repeat the committed motion exactly; copied into
             the chunk.
         id: id of the committed timeline; copied into the chunk.
+        overlap_steps: leading steps that are conditioned in any way; copied into the chunk.
 
     """
 
@@ -196,3 +199,4 @@ class Prefix:
     mode: RtcMode = RtcMode.NATIVE
     frozen_steps: int = 0
     id: int = 0
+    overlap_steps: int = 0

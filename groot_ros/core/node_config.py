@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Configuration of the policy, the simulated robot and the recorder.
+"""Configuration of the policy, the simulated robot, the recorder and the player.
 
 The executor's configuration is `control.settings.ExecutorConfig`.
 """
@@ -191,11 +191,58 @@ class RecorderConfig:
 
     """
 
-    output: str = parameter("", "Directory of the bag; must not exist yet")
+    output: str = parameter(
+        "", "Directory of the bag, which must not exist yet; with episodes, folder of their bags"
+    )
+    episodes: bool = parameter(
+        False, "Wait for the service start_episode, and record each episode into a bag of its own"
+    )
+    instruction: str = parameter(
+        "", "What the robot is to do, for the description of the bags; '' = what a policy follows"
+    )
+    compression: str = parameter(
+        "none",
+        "Compression of the bags; zstd takes about ten times the CPU time of none",
+        choices=("none", "zstd"),
+    )
     topics: tuple[str, ...] = parameter(
         (), "Topics to record; empty = all topics of the robot contract"
     )
     robot: str = parameter("", ROBOT_DESCRIPTION)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class PlayerConfig:
+    """Configuration of the player of bags.
+
+    Raises:
+        ValueError: a value is out of range; names the parameter.
+
+    """
+
+    bag: str = parameter("", "Directory of the bag")
+    robot: str = parameter("", ROBOT_DESCRIPTION + "; '' = the one in the bag")
+    topics: tuple[str, ...] = parameter(
+        (), "Topics to play; empty = cameras and joint states of the robot contract"
+    )
+    rate: float = parameter(1.0, "Speed of playing", minimum=0.01, maximum=100.0)
+    start_offset: float = parameter(
+        0.0, "Begin this long after the start of the bag", unit="s", minimum=0.0, maximum=1e6
+    )
+    loop: bool = parameter(False, "Begin again at the end of the bag")
+    clock_rate: float = parameter(
+        100.0, "Rate of /clock in real time", unit="Hz", minimum=1.0, maximum=1000.0
+    )
+    wait_for_policy: float = parameter(
+        0.0,
+        "Longest time to wait for an active policy before playing; 0 = do not wait",
+        unit="s",
+        minimum=0.0,
+        maximum=86400.0,
+    )
 
     def __post_init__(self) -> None:
         check(self)

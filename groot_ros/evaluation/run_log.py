@@ -1,21 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reader of recorded runs: chunks, commands, states and images of a bag as arrays."""
 
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.rosbag2 import Reader, ReaderError
-from rosbags.serde import SerdeError
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from rosbags.typesys.store import Typestore
 
-from groot_ros.bags.contents import unreadable_bag
+from groot_ros.bags.reader import open_bag, require_version
 from groot_ros.core import (
     COMMITTED_JOINT_STATES,
     PROPOSED_JOINT_STATES,
@@ -28,15 +22,6 @@ from groot_ros.core import (
 from groot_ros.evaluation.counters import RunCounts
 from groot_ros.vision.compressed import compressed_to_rgb
 from groot_ros.vision.encodings import image_to_rgb
-
-#: MESSAGE_VERSION of this package's messages that this module reads.
-MESSAGE_VERSION = 2
-#: MESSAGE_VERSION -> versions of the package that record it; the first one had no such constant.
-_RECORDED_BY = {1: "groot_ros 0.1.0", 2: "groot_ros 0.2.0"}
-_VERSIONED = tuple(
-    f"groot_ros/msg/{name}"
-    for name in ("ActionChunk", "CommittedTimeline", "ExecutorState", "PolicyStatus")
-)
 
 #: Joint states that nothing measured, for views.
 _NOT_MEASURED = (COMMITTED_JOINT_STATES, PROPOSED_JOINT_STATES)
@@ -138,7 +123,7 @@ def read_run(bag: Path) -> RunLog:
 
     """
     with open_bag(bag) as (reader, types):
-        _require_version(bag, reader, types)
+        require_version(bag, reader, types)
         log = RunLog(reader.start_time, ns_to_s(reader.duration))
         log.images = sum(c.msgcount for c in reader.connections if c.msgtype in _TO_RGB)
         joints: dict[str, list[tuple[float, float]]] = {}
@@ -207,48 +192,6 @@ def read_frames(bag: Path, times: NDArray[np.float64]) -> Frames:
             if chosen:
                 frames.shown[connection.topic] = chosen
     return frames
-
-
-@contextmanager
-def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
-    """Open a bag; yield its reader and the message types as the bag defines them.
-
-    Raises:
-        ValueError: the directory is not a bag, or the bag is damaged.
-
-    """
-    if not bag.exists():
-        raise ValueError(f"{bag} does not exist: give the directory of a bag")
-    if not (bag / "metadata.yaml").is_file():
-        if bag.is_dir() and not any(bag.glob("*.mcap")):
-            raise ValueError(f"{bag} is not a bag: it has no metadata.yaml")
-        raise unreadable_bag(bag, ValueError("it has no metadata.yaml"))
-    types = get_typestore(Stores.ROS2_JAZZY)
-    try:
-        with Reader(bag) as reader:
-            for connection in reader.connections:
-                if connection.msgtype not in types.fielddefs:
-                    new = get_types_from_msg(connection.msgdef.data, connection.msgtype)
-                    types.register({k: v for k, v in new.items() if k not in types.fielddefs})
-            yield reader, types
-    # rosbags raises the last three for a file that ends early or contains impossible lengths.
-    except (ReaderError, SerdeError, TypeError, OverflowError, struct.error) as error:
-        raise unreadable_bag(bag, error) from error
-
-
-def _require_version(bag: Path, reader: Reader, types: Typestore) -> None:
-    """Raise ValueError if the bag holds this package's messages in another version."""
-    recorded = {c.msgtype for c in reader.connections}.intersection(_VERSIONED)
-    for msgtype in sorted(recorded):
-        constants = {name: value for name, _, value in types.fielddefs[msgtype][0]}
-        version = int(constants.get("MESSAGE_VERSION", 1))
-        if version != MESSAGE_VERSION:
-            recorder = _RECORDED_BY.get(version, f"a later version (message version {version})")
-            raise ValueError(
-                f"bag {bag} has the messages of {recorder}, but this is a report of "
-                f"{_RECORDED_BY[MESSAGE_VERSION]} messages: make the report with the version that "
-                "recorded the bag, or record the run again"
-            )
 
 
 def _changes(followed: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:

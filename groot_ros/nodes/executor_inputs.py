@@ -18,9 +18,8 @@ from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
 from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
 from groot_ros.bridge.live_graph import InputTopic, MissingInputs
-from groot_ros.bridge.messages import time_to_ns
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
-from groot_ros.core import is_blank, ns_to_s, other_clock_hint
+from groot_ros.core import is_blank, ns_to_s, other_clock_hint, time_to_ns
 from groot_ros.msg import Instruction, PolicyStatus
 from groot_ros.nodes.instruction_channel import subscribe_instruction
 from groot_ros.robot import JointStateSource, RobotContract

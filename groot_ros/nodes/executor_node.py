@@ -19,11 +19,12 @@ from groot_ros.bridge import qos
 from groot_ros.bridge.graph_monitor import GraphMonitor
 from groot_ros.bridge.gripper_action import MissingPackageError
 from groot_ros.bridge.instruction_mismatch import HeldInstruction
-from groot_ros.bridge.messages import chunk_from_msg, timeline_to_msg
+from groot_ros.bridge.messages import timeline_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.checks import Context, require
 from groot_ros.control import Executor, ExecutorConfig, Rejection, Update
 from groot_ros.core import ExecutorState, MalformedError, ReasonCode, ns_to_s
+from groot_ros.core.messages import chunk_from_msg
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk, CommittedTimeline
 from groot_ros.nodes.executor_inputs import ExecutorInputs

@@ -13,11 +13,10 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
 from groot_ros.bridge.live_graph import InputTopic, MissingInputs
-from groot_ros.bridge.messages import time_to_ns
 from groot_ros.core import MalformedError
 from groot_ros.observation.buffer import ObservationBuffer
+from groot_ros.observation.received import add_image_message, add_joint_state_message
 from groot_ros.observation.rejections import Rejected
-from groot_ros.vision.compressed import checked_decoder
 
 #: Called with (reason, detail).
 OnRejected: TypeAlias = Callable[[str, str], None]
@@ -88,15 +87,8 @@ class PolicyInputs:
         if self._is_contested(view, (view,), number):
             return
         try:
-            decode = checked_decoder(msg, self._buffer.cameras[view].encoding)
-        except MalformedError as error:
-            detail = f"camera '{view}': {error.detail}"
-            self._buffer.record_rejection(view, error.reason, detail)
-            self._reject(error.reason, detail)
-            return
-        try:
-            self._buffer.add_frame(view, time_to_ns(msg.header.stamp), arrival, decode)
-        except Rejected as rejection:
+            add_image_message(self._buffer, view, msg, arrival)
+        except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
 
     def _on_joint_state(self, topic: str, msg: JointState, number: int | None) -> None:
@@ -106,8 +98,7 @@ class PolicyInputs:
         if self._is_contested(topic, msg.name, number):
             return
         try:
-            stamp = time_to_ns(msg.header.stamp)
-            self._buffer.add_joint_state(topic, stamp, arrival, msg.name, msg.position)
+            add_joint_state_message(self._buffer, topic, msg, arrival)
         except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
 

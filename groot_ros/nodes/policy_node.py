@@ -21,7 +21,7 @@ from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS
 from groot_ros.bridge.diagnosis import PolicyDiagnosis, diagnostic_array
 from groot_ros.bridge.instruction_mismatch import HeldInstruction, InstructionMismatch
 from groot_ros.bridge.joint_state_output import JointStateOutput, last_step
-from groot_ros.bridge.messages import chunk_to_msg, time_to_ns, timeline_from_msg
+from groot_ros.bridge.messages import chunk_to_msg
 from groot_ros.bridge.parameters import Parameters
 from groot_ros.bridge.policy_status import (
     Activation,
@@ -42,7 +42,9 @@ from groot_ros.core import (
     instruction_problem,
     is_blank,
     s_to_ns,
+    time_to_ns,
 )
+from groot_ros.core.messages import timeline_from_msg
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
@@ -57,9 +59,7 @@ from groot_ros.nodes.policy_setup import (
     checked,
     continuation_of,
     load,
-    observation_spec_of,
     set_threads,
-    tolerances_of,
 )
 from groot_ros.nodes.run import run
 from groot_ros.observation.buffer import ObservationBuffer
@@ -67,6 +67,7 @@ from groot_ros.observation.inference import Inference, Worker
 from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
+from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.vision.camera_check import CameraResult, CameraStatus
 
@@ -185,8 +186,8 @@ class PolicyNode(ManagedNode):
         )
         self._buffer = ObservationBuffer(
             contract,
-            observation_spec_of(policy),
-            tolerances_of(settings.config),
+            ObservationSpec.of_policy(policy.spec),
+            SyncTolerances.of_config(settings.config),
             self._warn_of_input,
         )
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
@@ -346,7 +347,7 @@ class PolicyNode(ManagedNode):
 
     def _on_setting(self, config: PolicyConfig) -> None:
         if self._buffer is not None:
-            self._buffer.tolerances = tolerances_of(config)
+            self._buffer.tolerances = SyncTolerances.of_config(config)
 
     def _on_camera(self, result: CameraResult) -> None:
         # Two calls, because rclpy allows only one severity per call site.

@@ -7,7 +7,6 @@ from groot_ros.checks import Context
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import PolicyConfig, RtcMode
 from groot_ros.core.share import robot_path
-from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import RobotContract
 
 if TYPE_CHECKING:
@@ -41,34 +40,10 @@ def set_threads(config: PolicyConfig) -> int:
     return set_torch_threads(config)
 
 
-def observation_spec_of(policy: "Policy") -> ObservationSpec:
-    """Return the contents of an observation for this policy."""
-    spec = policy.spec
-    return ObservationSpec(
-        tuple(spec.views), tuple(spec.state_groups), spec.image_history, spec.state_history
-    )
-
-
-def tolerances_of(config: PolicyConfig) -> SyncTolerances:
-    """Return the largest ages and time differences of an observation's inputs."""
-    return SyncTolerances(
-        max_image_age=config.max_image_age,
-        max_image_skew=config.max_image_skew,
-        max_state_gap=config.max_state_gap,
-        max_future=config.max_future,
-    )
-
-
 def continuation_of(
     config: PolicyConfig, policy: "Policy", contract: RobotContract
 ) -> Continuation:
     """Return how chunks of this policy continue committed motion."""
     frozen = config.rtc_frozen_steps
-    return Continuation(
-        RtcMode[config.rtc_mode.upper()],
-        {name: contract.action_groups[name].joints for name in policy.joint_groups},
-        policy.dt,
-        policy.spec.horizon,
-        policy.first_step,
-        None if frozen < 0 else frozen,
-    )
+    mode = RtcMode[config.rtc_mode.upper()]
+    return Continuation.of_policy(mode, policy, contract, None if frozen < 0 else frozen)

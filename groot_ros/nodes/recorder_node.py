@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder node: writes the serialized messages of the graph's topics into a bag."""
+"""The recorder node: writes the serialised messages of the graph's topics into bags."""
 
-import importlib
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -12,22 +12,32 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
+from rclpy.serialization import deserialize_message
 from rclpy.subscription import Subscription
 from rosbags.interfaces import Qos
 
-from groot_ros.bags import NOTHING_RECORDED, BagError, controller_states, graph_topics
+from groot_ros.bags import (
+    NOTHING_RECORDED,
+    BagError,
+    controller_states,
+    graph_topics,
+    input_topics,
+)
 from groot_ros.bags.definitions import MessageDefinitions
+from groot_ros.bags.episode import describe_recording
+from groot_ros.bags.episode_recorder import EpisodeRecorder
 from groot_ros.bags.qos import Request, offered_qos
-from groot_ros.bags.recorder import Recorder
-from groot_ros.bags.writer import BagWriter
+from groot_ros.bridge.messages import message_class
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.bridge.rclpy_patches import (
     HAS_RECEPTION_TIME,
     QoSMessageLostInfo,
     SubscriptionEventCallbacks,
 )
-from groot_ros.core import RecorderConfig
+from groot_ros.core import RecorderConfig, is_blank
 from groot_ros.core.share import robot_path
+from groot_ros.msg import ActionChunk, Instruction
+from groot_ros.nodes.episode_services import EpisodeServices
 from groot_ros.nodes.run import run
 from groot_ros.robot import load_contract
 
@@ -37,69 +47,98 @@ _DISCOVERY_PERIOD = 0.2
 _REPORT_PERIOD = 1.0
 #: Number of reports after which topics without a publisher are logged.
 _REPORTS_BEFORE_WARNING = 5
+#: Number of reports between two lines about the progress.
+_REPORTS_PER_LINE = 10
+#: Types that describe the bag; chunks are decoded at most once in this time, s.
+_INSTRUCTION = "groot_ros/msg/Instruction"
+_DESCRIBING = (_INSTRUCTION, "groot_ros/msg/ActionChunk")
+_CHUNK_PERIOD = 1.0
 #: Queue depths that cover a delayed recorder: 2 s of images, 10 s of a 100 Hz topic.
 _IMAGE_DEPTH, _DEPTH = 60, 1000
 
 
 class RecorderNode(Node):
-    """Record each topic from its first publisher on, until close()."""
+    """Record each topic from its first publisher on, into one bag or one bag per episode."""
 
     def __init__(self) -> None:
         super().__init__("recorder_node")
         parameters = Parameters(self, RecorderConfig)
         parameters.lock(READ_ONCE)
-        output = parameters.config.output
-        if not output:
+        config = parameters.config
+        if not config.output:
             raise ValueError("output is not set: name the directory of the bag")
         self._sim_time = bool(self.get_parameter("use_sim_time").value)
-        names = [*parameters.config.topics]
+        contract = robot_path(config.robot) if config.robot or not config.topics else None
+        names = [*config.topics]
         #: Topics whose absence is not worth a warning.
         self._optional: set[str] = set()
-        if not names:
-            contract = load_contract(robot_path(parameters.config.robot))
-            names = [*graph_topics(contract, use_sim_time=self._sim_time)]
-            self._optional = {self.resolve_topic_name(n) for n in controller_states(contract)}
+        #: Topics without which an episode is of no use.
+        self._inputs = {self.resolve_topic_name(name) for name in names}
+        if contract is not None and not names:
+            robot = load_contract(contract)
+            names = [*graph_topics(robot, use_sim_time=self._sim_time)]
+            self._optional = {self.resolve_topic_name(n) for n in controller_states(robot)}
+            self._inputs = {self.resolve_topic_name(n) for n in input_topics(robot)}
         self._missing = {self.resolve_topic_name(name): None for name in names}
         self._requests: dict[str, Request] = {}
         self._subscriptions_by_topic: dict[str, Subscription] = {}
         self._logged_dropped: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
+        self._lost_in_total = 0
         self._reports = 0
+        self._types: dict[str, str] = {}
+        self._next_chunk = 0.0
         self._definitions = MessageDefinitions()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(_DISCOVERY_PERIOD, self._discover, clock=steady)
         self.create_timer(_REPORT_PERIOD, self._report, clock=steady)
-        self._recorder = Recorder(BagWriter(Path(output)))
-        self._output = output
-        self.get_logger().info(f"recording into {output}")
+        description = describe_recording(
+            contract, self.get_namespace(), use_sim_time=self._sim_time
+        )
+        self._recorder = EpisodeRecorder(description, config.compression)
+        output = Path(config.output)
+        self._episodes = EpisodeServices(
+            self,
+            self._recorder,
+            output if config.episodes else None,
+            config.instruction,
+            lambda: self._inputs,
+            lambda: sorted(self._inputs.intersection(self._missing)),
+        )
+        self._failed = False
+        if not config.episodes:
+            self._episodes.start_bag(output)
+            self.get_logger().info(f"recording into {output}")
 
     @property
     def failed(self) -> bool:
-        """Return whether received messages are missing in the bag."""
-        return self._recorder.problem is not None or bool(self._recorder.dropped)
+        """Return whether received messages are missing in the bags, or none was recorded."""
+        return self._failed or bool(self._episodes.dropped) or self._recorder.problem is not None
 
     @property
     def counts(self) -> dict[str, int]:
-        """Return topic -> number of messages written so far."""
+        """Return topic -> number of messages written so far into the present or the last bag."""
         return self._recorder.counts
 
     def close(self) -> None:
         """Write the queued messages, close the bag and log what it contains."""
         for subscription in self._subscriptions_by_topic.values():
             self.destroy_subscription(subscription)
-        self._recorder.close()
-        self._log_losses()
-        if self._recorder.problem is not None:
-            self.get_logger().error(str(self._recorder.problem))
-        counts = self._recorder.counts
-        empty = {*self._missing, *(topic for topic, n in counts.items() if n == 0)}
-        silent = sorted(empty - self._optional)
-        if silent:
-            self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
-        recorded = f"{sum(counts.values())} messages of {len(counts)} topics"
-        self.get_logger().info(f"recorded {recorded} in {self._output}")
-        if not sum(counts.values()):
-            self.get_logger().error(f"{NOTHING_RECORDED}: are the names of the topics right?")
+        self._subscriptions_by_topic.clear()
+        self._log_losses(self._recorder.dropped)
+        last = self._episodes.close()
+        if last is not None:
+            self._failed |= bool(last.problem)
+            self._log_losses(last.dropped)
+            empty = {*self._missing, *(t for t, n in last.counts.items() if n == 0)}
+            if silent := sorted(empty - self._optional):
+                self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
+            if not sum(last.counts.values()):
+                self._failed = True
+                self.get_logger().error(f"{NOTHING_RECORDED}: are the names of the topics right?")
+        elif not sum(self._episodes.outcomes.values()):
+            self._failed = True
+            self.get_logger().error(f"{NOTHING_RECORDED}: no episode was kept")
 
     def _discover(self) -> None:
         # Before the first /clock every stamp would be 0.
@@ -126,9 +165,11 @@ class RecorderNode(Node):
         try:
             if len(types) > 1:
                 raise BagError(f"its publishers disagree on its type: {', '.join(types)}")
-            self._recorder.add_topic(topic, self._definitions.find(types[0]), offers)
+            definition = self._definitions.find(types[0])
+            latched = Request.matching(offers).latched
+            self._recorder.add_topic(topic, definition, offers, latched=latched)
             self._subscribe(topic, types[0], offers)
-        except BagError as error:
+        except ValueError as error:
             self.get_logger().error(f"{topic} is NOT recorded: {error}")
         else:
             self.get_logger().info(f"recording {topic} [{types[0]}]")
@@ -136,8 +177,9 @@ class RecorderNode(Node):
     def _subscribe(self, topic: str, type_name: str, offers: Sequence[Qos]) -> None:
         request = Request.matching(offers)
         self._requests[topic] = request
+        self._types[topic] = type_name
         self._subscriptions_by_topic[topic] = self.create_subscription(
-            _message_class(type_name),
+            message_class(type_name),
             topic,
             partial(self._on_stamped_message, topic)
             if HAS_RECEPTION_TIME
@@ -164,48 +206,67 @@ class RecorderNode(Node):
         first = event.total_count == event.total_count_change
         if not (first and request is not None and request.latched):
             self._lost[topic] += event.total_count_change
+            self._lost_in_total += event.total_count_change
 
     def _on_stamped_message(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
         stamp_ns = 0 if self._sim_time else int(info["received_timestamp"])
-        if stamp_ns > 0:
-            self._recorder.offer(topic, stamp_ns, data)
-        else:
-            self._on_message(topic, data)
+        if stamp_ns <= 0:
+            stamp_ns = int(self.get_clock().now().nanoseconds)
+        self._record(topic, stamp_ns, data)
 
     def _on_message(self, topic: str, data: bytes) -> None:
-        self._recorder.offer(topic, self.get_clock().now().nanoseconds, data)
+        self._record(topic, int(self.get_clock().now().nanoseconds), data)
+
+    def _record(self, topic: str, stamp_ns: int, data: bytes) -> None:
+        self._recorder.offer(topic, stamp_ns, data)
+        if self._recorder.recording and self._types[topic] in _DESCRIBING:
+            try:
+                self._describe(self._types[topic], data)
+            except RuntimeError as error:
+                # Its publisher has another version of the message.
+                self.get_logger().warning(f"{topic} cannot be decoded: {error}", once=True)
+
+    def _describe(self, type_name: str, data: bytes) -> None:
+        """Note instruction and checkpoint in the description of the bag."""
+        if type_name == _INSTRUCTION:
+            instruction = deserialize_message(data, Instruction)
+            if not is_blank(instruction.text):
+                self._recorder.describe_instruction(instruction.text)
+        elif time.monotonic() >= self._next_chunk:
+            self._next_chunk = time.monotonic() + _CHUNK_PERIOD
+            chunk = deserialize_message(data, ActionChunk)
+            self._recorder.describe_policy(chunk.checkpoint_hash, chunk.embodiment, chunk.engine)
 
     def _report(self) -> None:
         self._reports += 1
         if self._recorder.problem is not None:
             raise SystemExit(1)
-        self._log_losses()
+        self._log_losses(self._recorder.dropped)
         missing = [topic for topic in self._missing if topic not in self._optional]
         if self._reports == _REPORTS_BEFORE_WARNING and missing:
             self.get_logger().warning(f"still no publisher of {', '.join(missing)}")
+        if self._recorder.recording and self._reports % _REPORTS_PER_LINE == 0:
+            self.get_logger().info(
+                f"{sum(self._recorder.counts.values())} messages, "
+                f"{self._recorder.written_bytes / 1e6:.0f} MB recorded; "
+                f"{self._recorder.free_bytes / 1e9:.1f} GB are free on the disk"
+            )
+        self._episodes.publish_state(self._lost_in_total)
 
-    def _log_losses(self) -> None:
-        new = self._recorder.dropped - self._logged_dropped
-        for topic, count in new.items():
+    def _log_losses(self, dropped: Counter[str]) -> None:
+        for topic, count in (dropped - self._logged_dropped).items():
             self.get_logger().error(
                 f"writing cannot keep up: {count} messages of {topic} are NOT in the bag "
-                f"({self._recorder.dropped[topic]} in total)"
+                f"({dropped[topic]} in total)"
             )
-        self._logged_dropped += new
+        # Of the present bag: a new one starts with none.
+        self._logged_dropped = dropped
         for topic, count in self._lost.items():
             self.get_logger().error(
                 f"{count} messages of {topic} were lost in transport; for images, does the "
                 "publisher use the package's DDS profile (config/fastdds.xml)?"
             )
         self._lost.clear()
-
-
-def _message_class(type_name: str) -> type:
-    package, _, name = type_name.partition("/msg/")
-    try:
-        return getattr(importlib.import_module(f"{package}.msg"), name)
-    except (ImportError, AttributeError) as error:
-        raise BagError(f"{type_name} is not installed: source its workspace") from error
 
 
 def main() -> None:

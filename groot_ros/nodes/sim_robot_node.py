@@ -24,9 +24,9 @@ from groot_ros.bridge.command_topic import TopicControllerType
 from groot_ros.bridge.diagnosis import diagnostic_array
 from groot_ros.bridge.graph_monitor import PublisherConflicts, publishers_of
 from groot_ros.bridge.gripper_action import GripperActionType
-from groot_ros.bridge.messages import ns_to_time, time_to_ns
+from groot_ros.bridge.messages import ns_to_time
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
-from groot_ros.core import NS_PER_S, SimRobotConfig
+from groot_ros.core import NS_PER_S, SimRobotConfig, time_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.nodes.sim_controller_states import ControllerStates

@@ -1,10 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
 """Contents of an observation, and the tolerances for synchronising its inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 from groot_ros.core import PolicyConfig
+
+
+class _PolicySpec(Protocol):
+    """The part of groot_ros.policy.PolicySpec that states the inputs."""
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Cameras."""
+
+    @property
+    def state_groups(self) -> Mapping[str, Any]:
+        """State group -> number of columns."""
+
+    @property
+    def image_history(self) -> tuple[int, ...]:
+        """Steps of the images relative to the observation."""
+
+    @property
+    def state_history(self) -> tuple[int, ...]:
+        """Steps of the state relative to the observation."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +52,13 @@ class ObservationSpec:
         for deltas, ends_now in ((self.image_deltas, True), (self.state_deltas, False)):
             if problem := history_problem(deltas, ends_now=ends_now):
                 raise ValueError(f"history {problem}")
+
+    @classmethod
+    def of_policy(cls, spec: _PolicySpec) -> "ObservationSpec":
+        """Return the contents of an observation for a policy of this specification."""
+        return cls(
+            tuple(spec.views), tuple(spec.state_groups), spec.image_history, spec.state_history
+        )
 
 
 def history_problem(deltas: Sequence[int], *, ends_now: bool) -> str:
@@ -59,3 +87,10 @@ class SyncTolerances:
     max_image_skew: float = PolicyConfig.max_image_skew
     max_state_gap: float = PolicyConfig.max_state_gap
     max_future: float = PolicyConfig.max_future
+
+    @classmethod
+    def of_config(cls, config: PolicyConfig) -> "SyncTolerances":
+        """Return the tolerances that a policy node with this configuration applies."""
+        return cls(
+            config.max_image_age, config.max_image_skew, config.max_state_gap, config.max_future
+        )

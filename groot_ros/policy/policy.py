@@ -106,7 +106,11 @@ class Policy:
         self._session = self._processor.new_session()
 
     def infer(
-        self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
+        self,
+        observation: Observation,
+        prefix: Prefix | None = None,
+        seed: int | None = None,
+        session: Any = None,
     ) -> ActionChunk:
         """Return the actions that follow an observation.
 
@@ -115,6 +119,7 @@ class Policy:
                 checkpoint's units.
             prefix: committed motion to continue, in the units of the chunk.
             seed: seed of the noise, drawn if None; the chunk stores it.
+            session: session of a stateful model, see `new_session`; by default the policy's own.
 
         Raises:
             ValueError: the observation does not fit the checkpoint, or a prefix is given and the
@@ -124,7 +129,8 @@ class Policy:
         """
         started = time.perf_counter()
         seed = secrets.randbits(63) if seed is None else seed
-        inputs, state = self.encode(observation)
+        session = self._session if session is None else session
+        inputs, state = self.encode(observation, session)
         inputs = {**inputs, **self._processor.draw(seed)}
         if prefix is not None:
             if not self.spec.supports_prefix:
@@ -141,7 +147,7 @@ class Policy:
 
         _require_finite(self._processor.used(result.outputs))
         frozen = 0 if prefix is None else prefix.frozen_steps
-        groups = self.decode(result.outputs, state, frozen, session=self._session)
+        groups = self.decode(result.outputs, state, frozen, session=session)
         return ActionChunk(
             stamp_ns=observation.stamp_ns,
             start_ns=observation.stamp_ns + s_to_ns(self.first_step),
@@ -161,10 +167,16 @@ class Policy:
                 **result.seconds,
                 "decode": time.perf_counter() - ran,
             },
+            overlap_steps=0 if prefix is None else prefix.overlap_steps,
+            num_inference_steps=self.num_inference_steps,
         )
 
+    def new_session(self) -> Any:
+        """Return a session for `infer`, independent of the policy's own; None if stateless."""
+        return self._processor.new_session()
+
     def encode(
-        self, observation: Observation
+        self, observation: Observation, session: Any = None
     ) -> tuple[ModelInputs, dict[str, NDArray[np.float64]]]:
         """Return the model inputs without random ones, and the state in the checkpoint's units.
 
@@ -181,7 +193,8 @@ class Policy:
                     f"the checkpoint takes {steps}"
                 )
         converted = replace(observation, state=state)
-        return self._processor.encode(converted, self._session), state
+        session = self._session if session is None else session
+        return self._processor.encode(converted, session), state
 
     def decode(
         self,

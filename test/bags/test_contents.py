@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import pytest
+from mcap.writer import MCAP0_MAGIC
 
 from groot_ros.bags import BagError
 from groot_ros.bags.contents import BagContents, TopicContents, read_contents
-from groot_ros.bags.mcap_records import MAGIC
 from groot_ros.bags.writer import BagWriter
 
 
@@ -55,7 +55,7 @@ def test_damaged_metadata_is_one_line(tmp_path):
 @pytest.mark.parametrize("tail", [b"", b"\x05" + b"\xff" * 7 + b"\x7f", b"\x01\x10"])
 def test_a_file_that_ends_early_leads_to_recovery(tmp_path, tail):
     file = tmp_path / "cut.mcap"
-    file.write_bytes(MAGIC + tail)
+    file.write_bytes(MCAP0_MAGIC + tail)
     with pytest.raises(BagError, match="was not closed properly; try groot-ros bag recover"):
         read_contents(file)
 

@@ -1,5 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
-import struct
 import subprocess
 import sys
 
@@ -7,11 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mcap.opcode import Opcode
+from mcap.reader import make_reader
 from rosbags.rosbag2 import Reader
 
 from groot_ros.bags import BagError
 from groot_ros.bags.contents import read_contents
-from groot_ros.bags.mcap_records import MAGIC, Opcode
+from groot_ros.bags.episode import EpisodeInfo, Outcome, read_episode
 from groot_ros.bags.recovery import Damage, read_messages, recover
 from groot_ros.bags.writer import BagWriter
 
@@ -130,13 +131,59 @@ def test_recovery_rejects_what_is_not_an_mcap_file(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_recovery_rejects_a_compressed_file_and_creates_nothing(tmp_path):
-    head = struct.pack("<QQQII", 0, 0, 0, 0, 4) + b"zstd"
-    record = struct.pack("<BQ", Opcode.CHUNK, len(head) + 8) + head + bytes(8)
-    (tmp_path / "bag.mcap").write_bytes(MAGIC + record)
-    with pytest.raises(BagError, match="is compressed: use the 'mcap recover' command"):
-        recover(tmp_path, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+@pytest.fixture
+def compressed_file(tmp_path, string_definition):
+    """A bag of 100 messages in ten compressed chunks."""
+    writer = BagWriter(tmp_path / "bag", compression="zstd")
+    writer.add_topic("/a", string_definition)
+    for i in range(100):
+        writer.write("/a", i, np.random.default_rng(i).bytes(300))
+        if i % 10 == 9:
+            writer.flush()
+    writer.close()
+    return tmp_path / "bag" / "bag.mcap"
+
+
+def test_a_compressed_file_is_recovered(tmp_path, compressed_file):
+    damage = Damage()
+    assert recover(compressed_file, tmp_path / "out", damage).counts == {"/a": 100}
+    assert damage == Damage()
+
+
+def test_a_damaged_compressed_chunk_costs_its_messages_and_no_others(compressed_file):
+    data = bytearray(compressed_file.read_bytes())
+    with compressed_file.open("rb") as file:
+        chunk = make_reader(file).get_summary().chunk_indexes[3]
+    begin = chunk.chunk_start_offset
+    # After the header of the chunk and of the zstd frame.
+    data[begin + 60 : begin + 90] = bytes(30)
+    compressed_file.write_bytes(data)
+    damage = Damage()
+    stamps = [stamp for _, stamp, _ in read_messages(compressed_file, damage)]
+    assert stamps == [*range(30), *range(40, 100)]
+    assert (damage.first, damage.bytes) == (begin, chunk.chunk_length)
+
+
+def test_a_compressed_file_cut_in_a_chunk_gives_the_chunks_before(compressed_file):
+    data = compressed_file.read_bytes()
+    with compressed_file.open("rb") as file:
+        chunk = make_reader(file).get_summary().chunk_indexes[3]
+    compressed_file.write_bytes(data[: chunk.chunk_start_offset + chunk.chunk_length // 2])
+    damage = Damage()
+    assert [stamp for _, stamp, _ in read_messages(compressed_file, damage)] == [*range(30)]
+    assert damage == Damage()
+
+
+def test_the_description_of_a_killed_recording_is_kept(tmp_path, string_definition):
+    info = EpisodeInfo("bag", 7, instruction="pick", outcome=Outcome.UNKNOWN)
+    writer = BagWriter(tmp_path / "bag", episode=info)
+    writer.add_topic("/a", string_definition)
+    writer.write("/a", 1, b"x")
+    writer.flush()
+    assert read_episode(tmp_path / "bag") == info
+    recover(tmp_path / "bag", tmp_path / "saved")
+    writer.close()
+    assert read_episode(tmp_path / "saved") == info
 
 
 def test_recovery_rejects_a_directory_without_one_mcap_file(tmp_path):

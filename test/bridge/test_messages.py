@@ -10,12 +10,9 @@ from hypothesis import strategies as st
 from rclpy.serialization import deserialize_message, serialize_message
 
 from groot_ros.bridge.messages import (
-    chunk_from_msg,
     chunk_to_msg,
     executor_state_to_msg,
     ns_to_time,
-    time_to_ns,
-    timeline_from_msg,
     timeline_to_msg,
 )
 from groot_ros.core import (
@@ -30,7 +27,9 @@ from groot_ros.core import (
     ReasonCode,
     RtcMode,
     StampedInput,
+    time_to_ns,
 )
+from groot_ros.core.messages import chunk_from_msg, timeline_from_msg
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
 from groot_ros.msg import ExecutorState as ExecutorStateMsg

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from groot_ros.bags.reader import open_bag
 from groot_ros.cli.demo import clear_results
 from groot_ros.core import ExecutorStatus
-from groot_ros.evaluation.run_log import open_bag, read_run
+from groot_ros.evaluation.run_log import read_run
 
 
 def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:

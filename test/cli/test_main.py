@@ -60,6 +60,7 @@ def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
             "demo",
             "doctor",
             "engine",
+            "episode",
             "foxglove",
             "infer",
             "inspect",

@@ -16,16 +16,15 @@ from rosbags.typesys import Stores, get_typestore
 from support.tiny_checkpoint import write_tiny_checkpoint
 from support.tiny_policy import load
 
+from groot_ros.bags.reader import full_topic, robot_namespace
 from groot_ros.cli.observations import (
     StreamSubsampler,
     add_source_options,
     evenly_spaced,
     from_bag,
-    full_topic,
     gather,
     image_size,
     observation_at,
-    robot_namespace,
 )
 from groot_ros.core import s_to_ns
 from groot_ros.core.share import robot_path

@@ -4,8 +4,8 @@
 import pytest
 
 from groot_ros import msg
+from groot_ros.bags.reader import MESSAGE_VERSION
 from groot_ros.core import ActionKind, ControlSource, ExecutorStatus, ReasonCode, RtcMode
-from groot_ros.evaluation.run_log import MESSAGE_VERSION
 
 
 def constants(message: type, prefix: str) -> dict[str, object]:

@@ -9,10 +9,10 @@ from support import toy_family
 from support.policy_stage import active, stages
 from support.toy_family import GROUPS, HORIZON, SPEC, TAG, VIEWS, write_toy_checkpoint
 
-from groot_ros.bridge.messages import chunk_from_msg
 from groot_ros.cli.main import main
 from groot_ros.core import Observation, PolicyConfig, Prefix
 from groot_ros.core.config_reader import CheckpointError
+from groot_ros.core.messages import chunk_from_msg
 from groot_ros.families.registry import family_names, find_family, get_family
 from groot_ros.nodes.policy_node import load as load_in_node
 from groot_ros.policy import Policy, load_policy

@@ -13,9 +13,10 @@ from support.policy_stage import wait_until
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.controllers.joint_trajectory_controller import reference_of, state_topic
-from groot_ros.bridge.messages import ns_to_time, time_to_ns, timeline_from_msg
+from groot_ros.bridge.messages import ns_to_time
 from groot_ros.control import Update
-from groot_ros.core import NS_PER_S, s_to_ns
+from groot_ros.core import NS_PER_S, s_to_ns, time_to_ns
+from groot_ros.core.messages import timeline_from_msg
 from groot_ros.msg import ExecutorState, PolicyStatus
 from groot_ros.robot.controller import StateTopic
 from groot_ros.robot.speed_scaling import SpeedScalingTopic

@@ -22,7 +22,7 @@ from support.policy_stage import (
 )
 from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 
-from groot_ros.bridge.messages import chunk_from_msg
+from groot_ros.core.messages import chunk_from_msg
 from groot_ros.nodes.policy_node import load
 
 pytestmark = pytest.mark.ros

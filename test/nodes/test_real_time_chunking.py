@@ -12,9 +12,9 @@ from support.process_stage import JOINTS, ProcessStage
 from support.tiny_checkpoint import write_tiny_checkpoint
 
 from groot_ros.bridge import qos
-from groot_ros.bridge.messages import chunk_from_msg, timeline_from_msg
 from groot_ros.control.curve import Curve
 from groot_ros.core import NS_PER_S, ActionChunk, CommittedTimeline, RtcMode, s_to_ns
+from groot_ros.core.messages import chunk_from_msg, timeline_from_msg
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import ExecutorState

@@ -25,8 +25,9 @@ from support.policy_stage import wait_until
 
 from groot_ros.bags.recovery import recover
 from groot_ros.bridge import qos
-from groot_ros.bridge.messages import chunk_from_msg, chunk_to_msg
+from groot_ros.bridge.messages import chunk_to_msg
 from groot_ros.core import ActionChunk, ActionGroup, ActionKind, StampedInput
+from groot_ros.core.messages import chunk_from_msg
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.nodes.recorder_node import RecorderNode
 

@@ -18,7 +18,8 @@ from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from groot_ros.bridge import qos
-from groot_ros.bridge.messages import ns_to_time, time_to_ns
+from groot_ros.bridge.messages import ns_to_time
+from groot_ros.core import time_to_ns
 from groot_ros.nodes.sim_robot_node import SimRobotNode
 from groot_ros.sim import HOME, JOINTS
 

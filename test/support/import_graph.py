@@ -52,7 +52,7 @@ LAYERS = {
         {"core", "robot", "checkpoint", "runtime"} | _FAMILIES,
     ),
     "observation": _layer(
-        "buffers, synchronisation, input health, inference loop", {"core", "robot"}
+        "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
     "checks": _layer(
@@ -71,9 +71,15 @@ LAYERS = {
         "ONNX files, reference outputs, calibration, accuracy",
         {"core", "layers", "runtime", "policy"} | _FAMILIES,
     ),
-    "bags": _layer("record and read bags", {"core", "robot"}),
+    "bags": _layer("record and read bags", {"core", "robot", "vision"}),
+    "datasets": _layer(
+        "LeRobot data sets, from and to bags", {"core", "robot", "vision", "bags", "observation"}
+    ),
     "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
-    "evaluation": _layer("tables and pictures of recorded runs", {"core", "vision", "bags"}),
+    "evaluation": _layer(
+        "recorded runs: reports, offline evaluation of policies",
+        {"core", "vision", "robot", "observation", "control.rtc", "policy", "bags"},
+    ),
     "training": _layer(
         "demonstrations, the demo checkpoint", {"core", "robot", "policy", "sim"} | _FAMILIES
     ),
@@ -100,6 +106,7 @@ WITHOUT_TORCH = {
     "checks",
     "bridge",
     "bags",
+    "datasets",
     "bringup",
     "cli",
 }

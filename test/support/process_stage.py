@@ -25,8 +25,8 @@ from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from groot_ros.bridge import qos
-from groot_ros.bridge.messages import chunk_to_msg, ns_to_time, time_to_ns
-from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns
+from groot_ros.bridge.messages import chunk_to_msg, ns_to_time
+from groot_ros.core import ActionChunk, ActionGroup, ActionKind, s_to_ns, time_to_ns
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline, ExecutorState, PolicyStatus
 from groot_ros.robot import load_contract
