@@ -134,6 +134,14 @@ class SimulatedArm:
             self.data.qpos[follower] = positions[row]
         mujoco.mj_forward(self.model, self.data)
 
+    def shift_cube(self, colour: str, offset: ArrayLike) -> None:
+        """Move a cube by (x, y), m, at rest; its height and direction stay the same."""
+        start = self._cube_qpos[colour]
+        self.data.qpos[start : start + 2] += np.asarray(offset, dtype=np.float64)
+        dof = int(self.model.jnt_dofadr[self.model.body(f"{colour}_cube").jntadr[0]])
+        self.data.qvel[dof : dof + 6] = 0.0
+        mujoco.mj_forward(self.model, self.data)
+
     def command(self, positions: ArrayLike) -> None:
         """Set the servos' set points [n]; a joint whose value is not finite keeps its set point.
 

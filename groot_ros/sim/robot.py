@@ -212,11 +212,10 @@ class SimulatedRobot:
         Time continues; the seed determines the places.
         """
         with self._lock:
-            self._arm.reset(
-                cubes=self._task.place_cubes(self._rng)
-                if self._task
-                else self._arm.scattered_cubes(self._rng)
-            )
+            if self._task:
+                self._task.reset(self._arm, self._rng)
+            else:
+                self._arm.reset(cubes=self._arm.scattered_cubes(self._rng))
             for controllers in (self._trajectory, self._forward, self._grippers, self._digital):
                 for controller in controllers.values():
                     controller.hold()

@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 
 import mujoco
 import numpy as np
+from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.judge import Judge
@@ -25,6 +26,8 @@ class TableTask(ABC):
     robot = ROBOT
     instructions: tuple[str, ...]
     seconds: float
+    #: Whether moving the cube during an episode leaves the task the same.
+    cube_may_move = True
 
     @abstractmethod
     def scene(self, rng: np.random.Generator, instruction: str | None = None) -> Scene:
@@ -33,6 +36,10 @@ class TableTask(ABC):
     @abstractmethod
     def expert(self, model: mujoco.MjModel, scene: Scene) -> TableExpert:
         """Return the expert for a scene."""
+
+    @abstractmethod
+    def goal_point(self, scene: Scene) -> NDArray[np.float64]:
+        """Return where the cube should end, [3] m; for labels of images."""
 
     @abstractmethod
     def judge(self, model: mujoco.MjModel, scene: Scene) -> Judge:

@@ -142,6 +142,10 @@ class PickPlaceTask(TableTask):
         """Return the expert for a scene."""
         return PickPlaceExpert(model, scene)
 
+    def goal_point(self, scene: Scene) -> NDArray[np.float64]:
+        """Return the bottom of the bowl, [3] m."""
+        return np.array([*scene.bowl, 0.0])
+
     def judge(self, model: mujoco.MjModel, scene: Scene) -> PickPlaceJudge:
         """Return the judge of an episode."""
         return PickPlaceJudge(model, scene)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.judge import Judge
-from groot_ros.sim.table import BOWL_RADIUS, COLOURS, PAN_AXIS, Scene, random_scene
+from groot_ros.sim.table import BOWL_RADIUS, COLOURS, HALF_CUBE, PAN_AXIS, Scene, random_scene
 from groot_ros.sim.table_expert import JAW_CLOSED, NEAR, TableExpert, Target
 from groot_ros.sim.table_task import TableTask
 
@@ -83,6 +83,7 @@ class PushTask(TableTask):
         f"push the {colour} cube to the {side}" for colour in COLOURS for side in _SIDES
     )
     seconds = 8.0
+    cube_may_move = False
 
     def scene(self, rng: np.random.Generator, instruction: str | None = None) -> Scene:
         """Draw a scene in which the way is free; the instruction as well unless it is given."""
@@ -95,6 +96,11 @@ class PushTask(TableTask):
     def expert(self, model: mujoco.MjModel, scene: Scene) -> PushExpert:
         """Return the expert for a scene."""
         return PushExpert(model, scene)
+
+    def goal_point(self, scene: Scene) -> NDArray[np.float64]:
+        """Return where the push should end, [3] m."""
+        x, y, _ = scene.cubes[scene.colour]
+        return np.array([x, y + side_of(scene.instruction) * _EXPERT_DISTANCE, HALF_CUBE])
 
     def judge(self, model: mujoco.MjModel, scene: Scene) -> PushJudge:
         """Return the judge of an episode."""

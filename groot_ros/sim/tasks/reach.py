@@ -57,6 +57,11 @@ class ReachTask(TableTask):
         """Return the expert for a scene."""
         return ReachExpert(model, scene)
 
+    def goal_point(self, scene: Scene) -> NDArray[np.float64]:
+        """Return the place of the named cube, [3] m."""
+        x, y, _ = scene.cubes[scene.colour]
+        return np.array([x, y, HALF_CUBE])
+
     def judge(self, model: mujoco.MjModel, scene: Scene) -> ReachJudge:
         """Return the judge of an episode."""
         return ReachJudge(model, scene)

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets of scripted experts: episodes in many processes, written as LeRobot v2.1."""
+
+import atexit
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from groot_ros.bags.parallel import EpisodeResult, map_episodes
+from groot_ros.core import s_to_ns
+from groot_ros.core.share import robot_path
+from groot_ros.datasets import DatasetError
+from groot_ros.datasets.episodes import EpisodeFiles
+from groot_ros.datasets.features import (
+    ACTION,
+    IMAGES,
+    INTERVENTION,
+    STAMP,
+    STATE,
+    SUCCESS,
+    Description,
+    describe,
+    to_table,
+)
+from groot_ros.datasets.statistics import ImageStatistics, sampled_rows
+from groot_ros.datasets.video import VideoEncoder
+from groot_ros.datasets.writer import new_folder, write_dataset
+from groot_ros.robot import RobotContract, load_contract
+from groot_ros.rollout.expert_episode import PERIOD, RecordedEpisode, run_expert
+from groot_ros.sim.arm import SimulatedArm
+from groot_ros.sim.camera import CameraRenderer
+from groot_ros.sim.disturbance import Disturbance, DisturbanceSettings
+from groot_ros.sim.model import model_of
+from groot_ros.sim.table_expert import STEP
+from groot_ros.sim.table_task import TableTask
+from groot_ros.sim.tasks import load_table_task
+
+FPS = round(1 / STEP)
+#: Prefix of the columns with where things are in the images; see RecordedEpisode.labels.
+LABEL = "label."
+#: Last number of the seed of an episode that is collected: none is ever evaluated.
+COLLECTED, EVALUATED = 0, 1
+#: Scenes that are tried for one episode before it is given up.
+_ATTEMPTS = 5
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What is collected.
+
+    Attributes:
+        task: name of the task.
+        seed: episode i has the same scene and disturbances for the same seed.
+        size: (width, height) of the images.
+        disturbances: how much the episodes are disturbed.
+
+    """
+
+    task: str
+    seed: int = 0
+    size: tuple[int, int] = (128, 128)
+    disturbances: DisturbanceSettings = field(default_factory=DisturbanceSettings)
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What was collected.
+
+    Attributes:
+        episodes: the episodes of the data set.
+        failures: scenes in which the expert failed; other scenes took their place.
+        failed: results of the episodes that could not be recorded.
+
+    """
+
+    episodes: Sequence[EpisodeFiles]
+    failures: int
+    failed: Sequence[EpisodeResult[Any]]
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows of all episodes."""
+        return sum(episode.length for episode in self.episodes)
+
+
+@lru_cache(maxsize=4)
+def simulator(
+    robot: str, size: tuple[int, int]
+) -> tuple[RobotContract, SimulatedArm, CameraRenderer]:
+    """Return contract, arm and renderer of a robot; one of each per process, because they cost."""
+    contract = load_contract(robot_path(robot))
+    arm = SimulatedArm(PERIOD, model_of(contract))
+    renderer = CameraRenderer(arm.model, *size)
+    # While the interpreter ends, the GL context could no longer be freed.
+    atexit.register(renderer.close)
+    return contract, arm, renderer
+
+
+def collect(
+    settings: CollectSettings, episodes: int, out: Path, *, jobs: int | None = None, dask: str = ""
+) -> Collection:
+    """Record episodes and write them as a data set.
+
+    Args:
+        settings: what is recorded.
+        episodes: number of episodes.
+        out: folder of the data set; must not exist yet.
+        jobs: local processes at a time; None = one per CPU.
+        dask: address of a Dask cluster; empty = local processes.
+
+    Raises:
+        DatasetError: `out` exists, or no episode could be recorded.
+
+    """
+    task = load_table_task(settings.task)
+    with new_folder(out) as folder:
+        staging = folder / "staging"
+        staging.mkdir()
+        record = partial(record_episode, settings=settings, folder=staging.absolute())
+        results = map_episodes(
+            record,
+            range(episodes),
+            names=[f"episode {i}" for i in range(episodes)],
+            label=f"recording {settings.task}",
+            jobs=jobs,
+            dask=dask,
+            paths=[staging],
+        )
+        recorded = [result.value for result in results if result.value is not None]
+        if not recorded:
+            raise DatasetError(f"none of the {episodes} episodes could be recorded, see above")
+        files = [own for own, _ in recorded]
+        write_dataset(folder, description(task.robot, settings.size), files)
+        for path in sorted(staging.rglob("*"), reverse=True):
+            path.rmdir() if path.is_dir() else path.unlink()
+        staging.rmdir()
+    failures = sum(attempts for _, attempts in recorded)
+    return Collection(files, failures, [result for result in results if result.failed])
+
+
+def record_episode(
+    index: int, settings: CollectSettings, folder: Path
+) -> tuple[EpisodeFiles, int]:
+    """Record one episode as files in a new folder within `folder`.
+
+    Returns:
+        The files, and the number of scenes in which the expert failed before.
+
+    Raises:
+        DatasetError: the expert failed in every scene that was tried.
+
+    """
+    task = load_table_task(settings.task)
+    for attempt in range(_ATTEMPTS):
+        episode = simulate_episode(task, index, attempt, settings)
+        if episode.succeeded:
+            target = Path(tempfile.mkdtemp(prefix=f"{index}-", dir=folder))
+            return write_episode(f"episode {index}", task.robot, episode, target), attempt
+    raise DatasetError(f"the expert failed in {_ATTEMPTS} scenes")
+
+
+def simulate_episode(
+    task: TableTask, index: int, attempt: int, settings: CollectSettings
+) -> RecordedEpisode:
+    """Run the expert in the scene of an episode."""
+    contract, arm, renderer = simulator(task.robot, settings.size)
+    rng = np.random.default_rng([settings.seed, index, attempt, COLLECTED])
+    scene = task.scene(rng)
+    disturbance = Disturbance(settings.disturbances, scene, rng)
+    return run_expert(task, scene, arm, renderer, tuple(contract.cameras), disturbance)
+
+
+def description(robot: str, size: tuple[int, int]) -> Description:
+    """Return the description of a data set of this robot with images of (width, height)."""
+    path = robot_path(robot)
+    contract = load_contract(path)
+    sizes = {view: (size[1], size[0]) for view in contract.cameras}
+    widths = {name: group.min_width for name, group in contract.action_groups.items()}
+    own = describe(contract, path.read_text(encoding="utf-8"), sizes, FPS, widths)
+    names = ["cube.u", "cube.v", "goal.u", "goal.v"]
+    labels: Mapping[str, Any] = {
+        f"{LABEL}{view}": {"dtype": "float32", "shape": [4], "names": names} for view in sizes
+    }
+    return Description(
+        own.fps, own.robot_type, {**own.features, **labels}, own.modality, own.robot
+    )
+
+
+def write_episode(
+    name: str, robot: str, episode: RecordedEpisode, folder: Path
+) -> EpisodeFiles:
+    """Write the rows and videos of an episode into a folder."""
+    contract = load_contract(robot_path(robot))
+    rows = len(episode.states)
+    success = np.zeros(rows, dtype=bool)
+    success[-1] = episode.succeeded
+    columns: dict[str, NDArray[Any]] = {
+        STATE: to_model_units(contract, episode.states, is_action=False),
+        ACTION: to_model_units(contract, episode.actions, is_action=True),
+        STAMP: np.arange(rows) * s_to_ns(STEP),
+        INTERVENTION: np.zeros(rows, dtype=bool),
+        SUCCESS: success,
+        "task_index": np.zeros(rows, dtype=np.int64),
+        **{f"{LABEL}{view}": own.astype(np.float32) for view, own in episode.labels.items()},
+    }
+    height, width = next(iter(episode.images.values())).shape[1:3]
+    own = description(robot, (width, height))
+    table = to_table(columns, {column: own.all_features[column] for column in columns})
+    path = folder / "rows.parquet"
+    pq.write_table(table, path)
+    videos, statistics = {}, {}
+    for view, images in episode.images.items():
+        encoder = VideoEncoder(folder / f"{view}.mp4", FPS)
+        for image in images:
+            encoder.add_frame(image)
+        encoder.close()
+        found = ImageStatistics()
+        for row in sampled_rows(rows):
+            found.add_image(images[row])
+        videos[f"{IMAGES}{view}"] = folder / f"{view}.mp4"
+        statistics[f"{IMAGES}{view}"] = found.result()
+    entry = {"outcome": "success" if episode.succeeded else "failure"}
+    return EpisodeFiles(
+        name, path, rows, videos, {0: episode.instruction}, entry, statistics, owned=True
+    )
+
+
+def to_model_units(
+    contract: RobotContract, joints: NDArray[np.float64], *, is_action: bool
+) -> NDArray[np.float32]:
+    """Convert joint positions [N, 6] rad of the model to the columns of the data set."""
+    order = list(contract.joint_names)
+    parts = []
+    if is_action:
+        for name, group in contract.action_groups.items():
+            own = joints[:, [order.index(joint) for joint in group.joints]]
+            parts.append(contract.action_to_model(name, own, group.min_width))
+    else:
+        for name, members in contract.state_groups.items():
+            own = joints[:, [order.index(joint) for joint in members]]
+            parts.append(contract.state_to_model(name, own))
+    return np.concatenate(parts, axis=1).astype(np.float32)
