@@ -21,8 +21,9 @@ PERIOD = 0.004
 _CYCLES = round(STEP / PERIOD)
 #: Speed of the jaws, rad/s: their set points are binary, and the executor's limits slow them down.
 _JAW_SPEED = 3.0
-#: Steps of rest at the end: policies learn there that they have arrived.
-REST_STEPS = 8
+#: Steps of rest at the end, a horizon: policies learn there that they have arrived, and loaders that
+#: leave out the last horizon of an episode still see everything before.
+REST_STEPS = 16
 
 
 @dataclass
@@ -141,7 +142,7 @@ def continue_expert(
         recorder.add_row(clean)
         clean = expert.next_command(command, arm)
         changed = disturbance.apply(clean, arm, may_move_cube=task.cube_may_move)
-        for command_now in _ramp(command, changed, jaw):
+        for command_now in ramp(command, changed, jaw):
             arm.command(command_now)
             arm.step()
             judge.observe(arm)
@@ -151,7 +152,7 @@ def continue_expert(
             return
 
 
-def _ramp(
+def ramp(
     before: NDArray[np.float64], after: NDArray[np.float64], jaw: float
 ) -> Iterator[NDArray[np.float64]]:
     """Yield the commands [6] of the control cycles of one step."""

@@ -2,7 +2,7 @@
 """The simulated robot: its joints, and a controller for each of the contract's."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -98,6 +98,16 @@ class SimulatedRobot:
         for source in contract.sources:
             self._rows(f"source '{source.name}'", source.joints)
         self.reset()
+
+    @property
+    def arm(self) -> SimulatedArm:
+        """The joints and objects; hold `lock` while another thread runs cycles."""
+        return self._arm
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Lock of the state."""
+        return self._lock
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -206,13 +216,15 @@ class SimulatedRobot:
         with self._lock:
             return any(controller.busy for controller in self._trajectory.values())
 
-    def reset(self) -> None:
+    def reset(self, start: Callable[[SimulatedArm], None] | None = None) -> None:
         """Put the joints home and at rest and the cubes in their next places; controllers hold.
 
-        Time continues; the seed determines the places.
+        Time continues; the seed determines the places. `start` resets the arm in another way.
         """
         with self._lock:
-            if self._task:
+            if start is not None:
+                start(self._arm)
+            elif self._task:
                 self._task.reset(self._arm, self._rng)
             else:
                 self._arm.reset(cubes=self._arm.scattered_cubes(self._rng))
