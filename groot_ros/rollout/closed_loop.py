@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from groot_ros.control import Executor, ExecutorConfig, Update
 from groot_ros.control.rtc import ChunkPolicy, Continuation
 from groot_ros.core import (
-    NS_PER_S,
     ActionChunk,
     ChunkOrigin,
     Observation,
-    PolicyConfig,
     Prefix,
     RtcMode,
     s_to_ns,
@@ -34,10 +32,6 @@ from groot_ros.sim.camera import CameraRenderer
 from groot_ros.sim.clock import PeriodicTimer
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
-
-#: Start of an episode; not 0, which is no valid stamp.
-START_NS = NS_PER_S
-
 
 class LoopPolicy(InferringPolicy, ChunkPolicy, Protocol):
     """The part of groot_ros.policy.Policy that the loop needs."""
@@ -243,21 +237,3 @@ class ClosedLoop:
             message = TrajectoryMessage(trajectory.stamp_ns, trajectory.joint_names, points)
             self._robot.accept_trajectory(trajectory.controller, message)
         self._continuation.set_timeline(update.timeline)
-
-
-def load_loop_policy(
-    checkpoint: str, contract: RobotContract, **options: object
-) -> tuple[LoopPolicy, ObservationSpec]:
-    """Load a checkpoint for the loop; `options` are fields of PolicyConfig.
-
-    Raises:
-        ValueError: the checkpoint does not fit the robot, or an option is wrong.
-
-    """
-    from groot_ros.policy import load_policy
-    from groot_ros.policy.loading import set_threads
-
-    config = PolicyConfig(checkpoint=checkpoint, **options)  # type: ignore[arg-type]
-    set_threads(config)
-    policy = load_policy(config, robot=contract)
-    return policy, ObservationSpec.of_policy(policy.spec)

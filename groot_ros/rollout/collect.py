@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Data sets of scripted experts: episodes in many processes, written as LeRobot v2.1."""
 
-import atexit
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
-from groot_ros.core import s_to_ns
+from groot_ros.core import NS_PER_S, s_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.episodes import EpisodeFiles
@@ -33,11 +33,18 @@ from groot_ros.datasets.statistics import ImageStatistics, sampled_rows
 from groot_ros.datasets.video import VideoEncoder
 from groot_ros.datasets.writer import new_folder, write_dataset
 from groot_ros.robot import RobotContract, load_contract
-from groot_ros.rollout.expert_episode import PERIOD, RecordedEpisode, run_expert
-from groot_ros.sim.arm import SimulatedArm
-from groot_ros.sim.camera import CameraRenderer
+from groot_ros.rollout.closed_loop import ClosedLoop, LoopSettings
+from groot_ros.rollout.expert_episode import EpisodeRecorder, RecordedEpisode, run_expert
+from groot_ros.rollout.simulation import (
+    COLLECTED,
+    START_NS,
+    episode_rng,
+    loop_policy,
+    simulator,
+)
 from groot_ros.sim.disturbance import Disturbance, DisturbanceSettings
-from groot_ros.sim.model import model_of
+from groot_ros.sim.judge import Judge
+from groot_ros.sim.table import Scene
 from groot_ros.sim.table_expert import STEP
 from groot_ros.sim.table_task import TableTask
 from groot_ros.sim.tasks import load_table_task
@@ -45,10 +52,10 @@ from groot_ros.sim.tasks import load_table_task
 FPS = round(1 / STEP)
 #: Prefix of the columns with where things are in the images; see RecordedEpisode.labels.
 LABEL = "label."
-#: Last number of the seed of an episode that is collected: none is ever evaluated.
-COLLECTED, EVALUATED = 0, 1
 #: Scenes that are tried for one episode before it is given up.
 _ATTEMPTS = 5
+#: Share of the time of an episode after which the expert takes over from a policy at the latest.
+_POLICY_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class CollectSettings:
         seed: episode i has the same scene and disturbances for the same seed.
         size: (width, height) of the images.
         disturbances: how much the episodes are disturbed.
+        checkpoint: policy that acts first; empty = none.
+        policy_options: fields of PolicyConfig.
 
     """
 
@@ -67,6 +76,8 @@ class CollectSettings:
     seed: int = 0
     size: tuple[int, int] = (128, 128)
     disturbances: DisturbanceSettings = field(default_factory=DisturbanceSettings)
+    checkpoint: str = ""
+    policy_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,19 +99,6 @@ class Collection:
     def rows(self) -> int:
         """Return the number of rows of all episodes."""
         return sum(episode.length for episode in self.episodes)
-
-
-@lru_cache(maxsize=4)
-def simulator(
-    robot: str, size: tuple[int, int]
-) -> tuple[RobotContract, SimulatedArm, CameraRenderer]:
-    """Return contract, arm and renderer of a robot; one of each per process, because they cost."""
-    contract = load_contract(robot_path(robot))
-    arm = SimulatedArm(PERIOD, model_of(contract))
-    renderer = CameraRenderer(arm.model, *size)
-    # While the interpreter ends, the GL context could no longer be freed.
-    atexit.register(renderer.close)
-    return contract, arm, renderer
 
 
 def collect(
@@ -138,9 +136,7 @@ def collect(
             raise DatasetError(f"none of the {episodes} episodes could be recorded, see above")
         files = [own for own, _ in recorded]
         write_dataset(folder, description(task.robot, settings.size), files)
-        for path in sorted(staging.rglob("*"), reverse=True):
-            path.rmdir() if path.is_dir() else path.unlink()
-        staging.rmdir()
+        shutil.rmtree(staging)
     failures = sum(attempts for _, attempts in recorded)
     return Collection(files, failures, [result for result in results if result.failed])
 
@@ -160,21 +156,52 @@ def record_episode(
     task = load_table_task(settings.task)
     for attempt in range(_ATTEMPTS):
         episode = simulate_episode(task, index, attempt, settings)
-        if episode.succeeded:
+        if episode is not None and episode.succeeded:
             target = Path(tempfile.mkdtemp(prefix=f"{index}-", dir=folder))
             return write_episode(f"episode {index}", task.robot, episode, target), attempt
-    raise DatasetError(f"the expert failed in {_ATTEMPTS} scenes")
+    raise DatasetError(f"the expert failed in each of {_ATTEMPTS} scenes")
 
 
 def simulate_episode(
     task: TableTask, index: int, attempt: int, settings: CollectSettings
-) -> RecordedEpisode:
-    """Run the expert in the scene of an episode."""
-    contract, arm, renderer = simulator(task.robot, settings.size)
-    rng = np.random.default_rng([settings.seed, index, attempt, COLLECTED])
+) -> RecordedEpisode | None:
+    """Run the expert in the scene of an episode; None if a policy leaves nothing to do for it."""
+    contract, robot, renderer = simulator(task.robot, settings.size)
+    rng = episode_rng(settings.seed, index, COLLECTED, attempt)
     scene = task.scene(rng)
     disturbance = Disturbance(settings.disturbances, scene, rng)
-    return run_expert(task, scene, arm, renderer, tuple(contract.cameras), disturbance)
+    robot.jump_to(START_NS)
+    robot.reset(scene.apply)
+    judge = task.judge(robot.model, scene)
+    if settings.checkpoint and not _act_first(settings, task, scene, judge, rng):
+        return None
+    recorder = EpisodeRecorder(task, scene, robot.arm, renderer, tuple(contract.cameras))
+    expert = task.expert(robot.model, scene)
+    run_expert(task, expert, judge, robot.arm, recorder, disturbance)
+    return recorder.episode(judge.succeeded)
+
+
+def _act_first(
+    settings: CollectSettings,
+    task: TableTask,
+    scene: Scene,
+    judge: Judge,
+    rng: np.random.Generator,
+) -> bool:
+    """Let the policy act for a random time; return whether the task is still to be done."""
+    contract, robot, renderer = simulator(task.robot, settings.size)
+    options = tuple(sorted(settings.policy_options.items()))
+    policy, spec = loop_policy(settings.checkpoint, task.robot, options)
+    policy.reset()
+    seed = int(rng.integers(2**31))
+    loop = ClosedLoop(
+        robot, renderer, contract, policy, spec, scene.instruction, LoopSettings(), seed
+    )
+    seconds = rng.uniform(0.0, _POLICY_SHARE * task.seconds)
+    for _ in range(round(seconds * NS_PER_S / robot.period_ns)):
+        loop.cycle()
+        judge.observe(robot.arm)
+    return not judge.succeeded
 
 
 def description(robot: str, size: tuple[int, int]) -> Description:

@@ -4,7 +4,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +12,18 @@ import numpy as np
 
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
 from groot_ros.core import ns_to_s
-from groot_ros.core.share import robot_path
 from groot_ros.datasets.video import VideoEncoder
 from groot_ros.observation.spec import ObservationSpec
-from groot_ros.robot import RobotContract, load_contract
-from groot_ros.rollout.closed_loop import (
-    START_NS,
-    ClosedLoop,
-    LoopPolicy,
-    LoopSettings,
-    load_loop_policy,
-)
-from groot_ros.rollout.collect import EVALUATED
+from groot_ros.robot import RobotContract
+from groot_ros.rollout.closed_loop import ClosedLoop, LoopPolicy, LoopSettings
 from groot_ros.rollout.expert_policy import ExpertPolicy
+from groot_ros.rollout.simulation import (
+    EVALUATED,
+    START_NS,
+    episode_rng,
+    loop_policy,
+    simulator,
+)
 from groot_ros.sim.camera import CameraRenderer
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.table import Scene
@@ -158,7 +157,9 @@ def wilson_interval(successes: int, episodes: int, z: float = 1.959964) -> tuple
     centre = share + z**2 / (2 * episodes)
     margin = z * np.sqrt(share * (1 - share) / episodes + z**2 / (4 * episodes**2))
     scale = 1 + z**2 / episodes
-    return max(0.0, float((centre - margin) / scale)), min(1.0, float((centre + margin) / scale))
+    low = 0.0 if successes == 0 else float((centre - margin) / scale)
+    high = 1.0 if successes == episodes else float((centre + margin) / scale)
+    return low, high
 
 
 def evaluate(
@@ -191,26 +192,9 @@ def evaluate(
     )
 
 
-@lru_cache(maxsize=2)
-def _simulation(robot: str, size: tuple[int, int]) -> tuple[SimulatedRobot, CameraRenderer]:
-    import atexit
-
-    simulated = SimulatedRobot(load_contract(robot_path(robot)), START_NS)
-    renderer = CameraRenderer(simulated.model, *size)
-    atexit.register(renderer.close)
-    return simulated, renderer
-
-
-@lru_cache(maxsize=2)
-def _policy(
-    checkpoint: str, robot: str, options: tuple[tuple[str, Any], ...]
-) -> tuple[LoopPolicy, ObservationSpec]:
-    return load_loop_policy(checkpoint, load_contract(robot_path(robot)), **dict(options))
-
-
 def scene_of(task: TableTask, settings: EvaluationSettings, index: int) -> Scene:
     """Return the scene of an episode, with the cameras where the settings put them."""
-    rng = np.random.default_rng([settings.seed, index, EVALUATED])
+    rng = episode_rng(settings.seed, index, EVALUATED)
     scene = task.scene(rng)
     if not settings.camera_shift:
         return scene
@@ -225,15 +209,14 @@ def run_episode(index: int, settings: EvaluationSettings) -> EpisodeOutcome:
     """Run one episode in the closed loop."""
     began = time.process_time()
     task = load_table_task(settings.task)
-    contract = load_contract(robot_path(task.robot))
-    robot, renderer = _simulation(task.robot, settings.size)
+    contract, robot, renderer = simulator(task.robot, settings.size)
     scene = scene_of(task, settings, index)
     robot.jump_to(START_NS)
     robot.reset(scene.apply)
     judge = task.judge(robot.model, scene)
     policy, spec = policy_for(settings, task, scene, robot, contract)
     policy.reset()
-    seed = int(np.random.default_rng([settings.seed, index, EVALUATED, 1]).integers(2**31))
+    seed = int(episode_rng(settings.seed, index, EVALUATED, 1).integers(2**31))
     loop = ClosedLoop(
         robot, renderer, contract, policy, spec, scene.instruction, settings.loop, seed
     )
@@ -273,7 +256,7 @@ def policy_for(
         expert = task.expert(robot.model, scene)
         return ExpertPolicy(robot, expert, contract), ExpertPolicy.observation_spec(contract)
     options = tuple(sorted(settings.policy_options.items()))
-    return _policy(settings.policy, task.robot, options)
+    return loop_policy(settings.policy, task.robot, options)
 
 
 def rms_jerk(positions: np.ndarray, period: float) -> float:

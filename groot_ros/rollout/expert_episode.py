@@ -111,33 +111,19 @@ def project(
 
 def run_expert(
     task: TableTask,
-    scene: Scene,
-    arm: SimulatedArm,
-    renderer: CameraRenderer,
-    views: Sequence[str],
-    disturbance: Disturbance,
-    rest_steps: int = REST_STEPS,
-) -> RecordedEpisode:
-    """Run the expert from the start of a scene until it has succeeded and rested, or time is up."""
-    scene.apply(arm)
-    expert, judge = task.expert(arm.model, scene), task.judge(arm.model, scene)
-    recorder = EpisodeRecorder(task, scene, arm, renderer, views)
-    continue_expert(task, expert, judge, arm, recorder, disturbance, arm.positions, rest_steps)
-    return recorder.episode(judge.succeeded)
-
-
-def continue_expert(
-    task: TableTask,
     expert: TableExpert,
     judge: Judge,
     arm: SimulatedArm,
     recorder: EpisodeRecorder,
     disturbance: Disturbance,
-    command: NDArray[np.float64],
-    rest_steps: int,
+    rest_steps: int = REST_STEPS,
 ) -> None:
-    """Let the expert act from the present state on, where `command` [6] is in force."""
-    jaw, clean, rested = float(command[5]), command.copy(), 0
+    """Let the expert act from the present state until it has succeeded and rested, or time is up.
+
+    The set points of the servos are the command that is in force at first.
+    """
+    command = arm.data.ctrl.copy()
+    jaw, clean, rested = float(command[5]), command, 0
     for _ in range(round(task.seconds / STEP)):
         recorder.add_row(clean)
         clean = expert.next_command(command, arm)

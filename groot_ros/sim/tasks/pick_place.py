@@ -50,7 +50,7 @@ class PickPlaceExpert(TableExpert):
 
     def __init__(self, model: mujoco.MjModel, scene: Scene) -> None:
         super().__init__(model, scene)
-        self._phase = "approach"
+        self._phase = "start"
         self._waited = 0.0
         self._lifted_from = np.zeros(3)
 
@@ -60,6 +60,11 @@ class PickPlaceExpert(TableExpert):
         bowl = np.array(scene.bowl)
         held = float(np.linalg.norm(cube - arm.grasp_point)) < _HELD
         in_bowl = is_in_bowl(arm, scene)
+        if self._phase == "start":
+            # Who takes over with the cube between closed jaws goes on from there.
+            grasped = held and scene.colour in self.touches.cubes(arm.data)
+            grasped = grasped and arm.positions[5] < 0.5 * JAW_OPEN
+            self._phase, self._lifted_from = "lift" if grasped else "approach", hand.copy()
         if in_bowl and self._phase not in ("release", "retreat"):
             self._phase, self._waited = "release", 0.0
         if self._phase in ("lift", "carry", "lower") and not held:
