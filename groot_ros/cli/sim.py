@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   groot-ros sim collect --task reach --episodes 200 --out ~/data/reach
-  groot-ros sim collect --task reach --episodes 100 --seed 1 --checkpoint ~/reach --out ~/data/round1
+  groot-ros sim collect --task reach --episodes 100 --checkpoint ~/reach --out ~/data/round1
   groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
   groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
@@ -107,8 +107,10 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="append",
         default=[],
         metavar="NAME=A,B,...",
-        help="evaluate once for each value; " + "; ".join(
-            f"{name} ({text}{f', {unit}' if unit else ''})" for name, (unit, text) in _SWEEPS.items()
+        help="evaluate once for each value; "
+        + "; ".join(
+            f"{name} ({text}{f', {unit}' if unit else ''})"
+            for name, (unit, text) in _SWEEPS.items()
         ),
     )
     add(
@@ -198,7 +200,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         failed += len(evaluation.failed)
         print(f"{label}: {_summary(evaluation)}", flush=True)
     if args.json is not None:
-        whole = found[""] if "" in found else {"task": args.task, "conditions": found}
+        whole = found.get("", {"task": args.task, "conditions": found})
         args.json.parent.mkdir(parents=True, exist_ok=True)
         args.json.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
     if args.videos is not None:

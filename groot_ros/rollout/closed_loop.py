@@ -33,6 +33,7 @@ from groot_ros.sim.clock import PeriodicTimer
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint
 
+
 class LoopPolicy(InferringPolicy, ChunkPolicy, Protocol):
     """The part of groot_ros.policy.Policy that the loop needs."""
 
@@ -172,7 +173,9 @@ class ClosedLoop:
 
     def _offset(self, joints: Sequence[str]) -> NDArray[np.float64]:
         """Return the error of the encoders of these joints, rad; grippers have none."""
-        grippers = {name for name, joint in self._contract.joints.items() if joint.gripper is not None}
+        grippers = {
+            name for name, joint in self._contract.joints.items() if joint.gripper is not None
+        }
         return np.array([0.0 if j in grippers else self._settings.joint_offset for j in joints])
 
     def _take_joint_states(self, now_ns: int) -> None:
@@ -188,9 +191,7 @@ class ClosedLoop:
             return
         scene = self._robot.scene
         # Rendered only if an observation uses the frame.
-        self._buffer.add_frame(
-            view, now_ns, now_ns, lambda: self._renderer.render(scene, view)
-        )
+        self._buffer.add_frame(view, now_ns, now_ns, lambda: self._renderer.render(scene, view))
 
     def _inference_clock(self) -> int:
         return self._robot.now_ns + self._taken_ns

@@ -141,9 +141,7 @@ def collect(
     return Collection(files, failures, [result for result in results if result.failed])
 
 
-def record_episode(
-    index: int, settings: CollectSettings, folder: Path
-) -> tuple[EpisodeFiles, int]:
+def record_episode(index: int, settings: CollectSettings, folder: Path) -> tuple[EpisodeFiles, int]:
     """Record one episode as files in a new folder within `folder`.
 
     Returns:
@@ -215,14 +213,10 @@ def description(robot: str, size: tuple[int, int]) -> Description:
     labels: Mapping[str, Any] = {
         f"{LABEL}{view}": {"dtype": "float32", "shape": [4], "names": names} for view in sizes
     }
-    return Description(
-        own.fps, own.robot_type, {**own.features, **labels}, own.modality, own.robot
-    )
+    return Description(own.fps, own.robot_type, {**own.features, **labels}, own.modality, own.robot)
 
 
-def write_episode(
-    name: str, robot: str, episode: RecordedEpisode, folder: Path
-) -> EpisodeFiles:
+def write_episode(name: str, robot: str, episode: RecordedEpisode, folder: Path) -> EpisodeFiles:
     """Write the rows and videos of an episode into a folder."""
     contract = load_contract(robot_path(robot))
     rows = len(episode.states)

@@ -21,8 +21,8 @@ PERIOD = 0.004
 _CYCLES = round(STEP / PERIOD)
 #: Speed of the jaws, rad/s: their set points are binary, and the executor's limits slow them down.
 _JAW_SPEED = 3.0
-#: Steps of rest at the end, a horizon: policies learn there that they have arrived, and loaders that
-#: leave out the last horizon of an episode still see everything before.
+#: Steps of rest at the end, a horizon: policies learn there that they have arrived, and loaders
+#: that leave out the last horizon of an episode still see everything before.
 REST_STEPS = 16
 
 

@@ -87,7 +87,7 @@ class HandKinematics:
         return q
 
     def _step(self, error: Vector, turn: Vector, moves: Vector) -> Vector:
-        """Return the step [5] that reduces `error` [3], then `turn` [2], of the joints that move."""
+        """Return the step [5] of the joints that move; it reduces `error` [3], then `turn` [2]."""
         position = self._jacobian[:, self._dofs] * moves
         inverse = position.T @ np.linalg.inv(position @ position.T + _DAMPING * np.eye(3))
         step = inverse @ error

@@ -47,6 +47,11 @@ def load_task(name: str = DEFAULT_TASK) -> Task:
     return cast(Task, importlib.import_module(f"{__name__}.{name}").TASK)
 
 
+def table_task_names() -> tuple[str, ...]:
+    """Return the names of the tasks with scenes, an expert and a judge."""
+    return tuple(name for name in task_names() if isinstance(load_task(name), TableTask))
+
+
 def load_table_task(name: str) -> TableTask:
     """Return a task with scenes, an expert and a judge.
 
@@ -54,7 +59,7 @@ def load_table_task(name: str) -> TableTask:
         ValueError: there is no such task; lists the names.
 
     """
-    names = [known for known in task_names() if isinstance(load_task(known), TableTask)]
+    names = table_task_names()
     if name not in names:
         raise ValueError(f"there is no task '{name}' with an expert (tasks: {', '.join(names)})")
     return cast(TableTask, load_task(name))

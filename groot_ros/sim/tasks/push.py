@@ -52,7 +52,7 @@ class PushExpert(TableExpert):
             return Target(np.array([hand[0], hand[1], _TRAVEL_HEIGHT]), JAW_CLOSED, 0.0)
         aside = float(np.abs(hand[0] - x))
         back = self._side * (cube[1] - hand[1])
-        if hand[2] < 0.02 and aside < 0.012 and 0.0 < back:
+        if hand[2] < 0.02 and aside < 0.012 and back > 0.0:
             # Low and behind: push through the cube.
             ahead = np.array([x, hand[1] + self._side * 0.05, _PUSH_HEIGHT])
             return Target(ahead, JAW_CLOSED, 0.0, speed=0.45)
@@ -116,7 +116,7 @@ def has_free_way(scene: Scene) -> bool:
         room = BOWL_RADIUS if tuple(place) == scene.bowl else 0.015
         if aside < _LANE - 0.015 + room and -0.05 - room < ahead < 0.10 + room:
             return False
-    ends = [cube + (0.0, side * way) for way in (-_BEHIND - 0.01, 0.08)]
+    ends = [cube + np.array([0.0, side * way]) for way in (-_BEHIND - 0.01, 0.08)]
     distances = [float(np.linalg.norm(end - PAN_AXIS)) for end in ends]
     angles = [abs(float(np.arctan2(*(end - PAN_AXIS)[::-1]))) for end in ends]
     return min(distances) > 0.14 and max(distances) < 0.275 and max(angles) < 1.25

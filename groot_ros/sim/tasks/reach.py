@@ -25,13 +25,13 @@ class ReachExpert(TableExpert):
     def target(self, arm: SimulatedArm, hand: NDArray[np.float64]) -> Target:
         """Return a point over the cube, or its top when the hand is over it."""
         cube = arm.cubes[self.scene.colour]
-        top = cube + (0.0, 0.0, HALF_CUBE)
+        top = cube + np.array([0.0, 0.0, HALF_CUBE])
         yaw = radial_yaw(cube)
         aside = float(np.linalg.norm((hand - top)[:2]))
         self.done = self.done or self.scene.colour in self.touches.cubes(arm.data)
         # The hand comes down in a funnel: the lower, the nearer to the axis of the cube.
         height = np.clip((aside - NEAR) / 0.02, 0.0, 1.0) * _ABOVE - _PRESS
-        return Target(top + (0.0, 0.0, height), JAW_CLOSED, yaw)
+        return Target(top + np.array([0.0, 0.0, height]), JAW_CLOSED, yaw)
 
 
 class ReachJudge(Judge):
