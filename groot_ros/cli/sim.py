@@ -113,11 +113,6 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
             for name, (unit, text) in _SWEEPS.items()
         ),
     )
-    add(
-        "--real-nodes",
-        action="store_true",
-        help="through the nodes over DDS instead of in one process; slow",
-    )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_evaluate)
 
@@ -188,14 +183,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
     failed = 0
     for name, settings in conditions.items():
         label = f"{args.task} {name}".strip()
-        if args.real_nodes:
-            from groot_ros.cli.sim_nodes import evaluate_nodes
-
-            evaluation = evaluate_nodes(settings, args.episodes, label)
-        else:
-            evaluation = evaluate(
-                settings, args.episodes, jobs=args.jobs, dask=args.dask, label=label
-            )
+        evaluation = evaluate(settings, args.episodes, jobs=args.jobs, dask=args.dask, label=label)
         found[name] = to_json(settings, evaluation)
         failed += len(evaluation.failed)
         print(f"{label}: {_summary(evaluation)}", flush=True)

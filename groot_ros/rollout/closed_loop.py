@@ -51,6 +51,9 @@ class LoopSettings:
         camera_dropout: probability that a frame of a camera is lost.
         joint_offset: error of the arm's encoders, rad: the arm is this much below what it measures.
 
+    Raises:
+        ValueError: a value is out of range.
+
     """
 
     rate_hz: float = 4.0
@@ -60,6 +63,14 @@ class LoopSettings:
     joint_state_rate: float = 100.0
     camera_dropout: float = 0.0
     joint_offset: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0:
+            raise ValueError(f"rate_hz must be positive, not {self.rate_hz:g}")
+        if self.delay < 0:
+            raise ValueError(f"delay must not be negative, not {self.delay:g}")
+        if not 0 <= self.camera_dropout <= 1:
+            raise ValueError(f"camera_dropout must be from 0 to 1, not {self.camera_dropout:g}")
 
 
 class _DelayedPolicy:

@@ -176,7 +176,7 @@ def simulate_episode(
     recorder = EpisodeRecorder(task, scene, robot.arm, renderer, tuple(contract.cameras))
     expert = task.expert(robot.model, scene)
     run_expert(task, expert, judge, robot.arm, recorder, disturbance)
-    return recorder.episode(judge.succeeded)
+    return recorder.episode(succeeded=judge.succeeded, after_policy=bool(settings.checkpoint))
 
 
 def _act_first(
@@ -226,7 +226,7 @@ def write_episode(name: str, robot: str, episode: RecordedEpisode, folder: Path)
         STATE: to_model_units(contract, episode.states, is_action=False),
         ACTION: to_model_units(contract, episode.actions, is_action=True),
         STAMP: np.arange(rows) * s_to_ns(STEP),
-        INTERVENTION: np.zeros(rows, dtype=bool),
+        INTERVENTION: np.full(rows, episode.after_policy),
         SUCCESS: success,
         "task_index": np.zeros(rows, dtype=np.int64),
         **{f"{LABEL}{view}": own.astype(np.float32) for view, own in episode.labels.items()},

@@ -38,6 +38,7 @@ class RecordedEpisode:
         labels: view -> [N, 4]: u, v of the named cube, then of where it should end, as shares of
             the image; outside 0 to 1 where they are out of view.
         succeeded: whether the judge was satisfied.
+        after_policy: whether the expert took over from a policy.
 
     """
 
@@ -47,6 +48,7 @@ class RecordedEpisode:
     actions: NDArray[np.float64]
     labels: dict[str, NDArray[np.float64]]
     succeeded: bool
+    after_policy: bool = False
 
 
 class EpisodeRecorder:
@@ -78,8 +80,8 @@ class EpisodeRecorder:
         self._states.append(arm.positions)
         self._actions.append(action.copy())
 
-    def episode(self, succeeded: bool) -> RecordedEpisode:
-        """Return all rows."""
+    def episode(self, *, succeeded: bool, after_policy: bool) -> RecordedEpisode:
+        """Return all rows; the arguments as of RecordedEpisode."""
         return RecordedEpisode(
             self._scene.instruction,
             {view: np.stack(images) for view, images in self._images.items()},
@@ -87,6 +89,7 @@ class EpisodeRecorder:
             np.stack(self._actions),
             {view: np.stack(labels) for view, labels in self._labels.items()},
             succeeded,
+            after_policy,
         )
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of the tasks: random scenes on it, and which of its objects the hand touches."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -150,10 +150,16 @@ def _material_names() -> list[str]:
     return [plain.material(i).name for i in range(plain.nmat)]
 
 
-def random_scene(rng: np.random.Generator, instruction: str, colour: str) -> Scene:
+def random_scene(
+    rng: np.random.Generator,
+    instruction: str,
+    colour: str,
+    accept: Callable[[Scene], bool] = lambda scene: True,
+) -> Scene:
     """Draw a scene for an instruction about one cube.
 
-    The jaws have room to open around the named cube.
+    The jaws have room to open around the named cube. `accept` is asked before the arm and the
+    appearance are drawn.
     """
     while True:
         bowl = _draw(rng, _BOWL_AREA)
@@ -176,11 +182,11 @@ def random_scene(rng: np.random.Generator, instruction: str, colour: str) -> Sce
             {name: objects[name] for name in COLOURS},
             (float(bowl[0]), float(bowl[1])),
             {name: objects[name] for name in present},
-            _random_start(rng),
-            random_look(rng),
+            MODEL.home,
+            plain_look(),
         )
-        if has_room_for_jaws(scene):
-            return scene
+        if has_room_for_jaws(scene) and accept(scene):
+            return replace(scene, joints=_random_start(rng), look=random_look(rng))
 
 
 def has_room_for_jaws(scene: Scene) -> bool:

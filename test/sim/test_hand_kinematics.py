@@ -61,9 +61,7 @@ def test_nothing_but_contact_can_hold_an_object():
     assert not (MODEL.mujoco.geom_gap > 0).any()
 
 
-@given(
-    st.floats(0.155, 0.27), st.floats(-1.0, 1.0), st.floats(0.017, 0.09), st.floats(-0.5, 0.5)
-)
+@given(st.floats(0.155, 0.27), st.floats(-1.0, 1.0), st.floats(0.017, 0.09), st.floats(-0.5, 0.5))
 @settings(max_examples=60, deadline=None)
 def test_the_hand_reaches_every_place_where_cubes_lie(distance, angle, height, turn):
     place = PAN_AXIS + distance * np.array([np.cos(angle), np.sin(angle)])

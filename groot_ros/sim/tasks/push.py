@@ -88,10 +88,7 @@ class PushTask(TableTask):
     def scene(self, rng: np.random.Generator, instruction: str | None = None) -> Scene:
         """Draw a scene in which the way is free; the instruction as well unless it is given."""
         text = self.choose(rng, instruction)
-        while True:
-            scene = random_scene(rng, text, text.split()[2])
-            if has_free_way(scene):
-                return scene
+        return random_scene(rng, text, text.split()[2], has_free_way)
 
     def expert(self, model: mujoco.MjModel, scene: Scene) -> PushExpert:
         """Return the expert for a scene."""

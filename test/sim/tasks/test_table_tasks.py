@@ -61,14 +61,14 @@ def test_the_tasks_with_experts_are_these_and_the_scenes_of_the_robot_are_theirs
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_the_expert_succeeds_in_20_scenes_and_touches_no_other_cube(arm, name):
+def test_the_expert_succeeds_in_12_scenes_and_touches_no_other_cube(arm, name):
     task = load_table_task(name)
     outcomes = []
-    for seed in range(20):
+    for seed in range(12):
         scene = scene_of(task, seed)
         judge = run(task, scene, arm, task.expert(arm.model, scene))
         outcomes.append((judge.succeeded, sorted(judge.wrong_touches)))
-    assert outcomes == [(True, [])] * 20
+    assert outcomes == [(True, [])] * 12
 
 
 @pytest.mark.parametrize("name", TASKS)

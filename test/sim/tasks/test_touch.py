@@ -59,7 +59,9 @@ def test_it_is_the_task_of_the_so101_and_of_no_other_robot():
 
 
 def test_an_unknown_task_is_an_error_that_lists_the_tasks():
-    with pytest.raises(ValueError, match=r"no simulator task 'stack' \(tasks: pick_place, push, reach, touch\)"):
+    with pytest.raises(
+        ValueError, match=r"no simulator task 'stack' \(tasks: pick_place, push, reach, touch\)"
+    ):
         load_task("stack")
 
 
