@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from groot_ros.robot import load_contract
 from groot_ros.core.share import robot_path
+from groot_ros.robot import load_contract
 from groot_ros.sim.hand_kinematics import ARM_JOINTS, HandKinematics, HandPose
 from groot_ros.sim.table import MODEL, PAN_AXIS, ROBOT
 

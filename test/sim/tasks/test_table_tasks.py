@@ -210,7 +210,7 @@ def test_a_cube_beside_the_bowl_is_no_success(arm):
     scene.apply(arm)
     judge = task.judge(arm.model, scene)
     for offset, expected in ((BOWL_RADIUS + 0.035, False), (0.0, True)):
-        target = np.array(scene.bowl) + (0.0, offset)
+        target = np.array([scene.bowl[0], scene.bowl[1] + offset])
         arm.shift_cube(scene.colour, target - arm.cubes[scene.colour][:2])
         for _ in range(100):
             arm.step()
