@@ -118,7 +118,7 @@ def draw(results: "dict[Cell, Evaluation]", path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run all cells, print the table and write the picture."""
     parser = argparse.ArgumentParser(
-        "python -m benchmarks delay_and_mode",
+        "python -m benchmarks.delay_and_mode",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -2,6 +2,7 @@
 """What the tasks at the table have in common."""
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import mujoco
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.judge import Judge
-from groot_ros.sim.table import ROBOT, Scene
+from groot_ros.sim.table import MODEL, ROBOT, Scene
 from groot_ros.sim.table_expert import TableExpert
 
 
@@ -46,8 +47,8 @@ class TableTask(ABC):
         """Return the judge of an episode."""
 
     def reset(self, arm: SimulatedArm, rng: np.random.Generator) -> None:
-        """Reset an arm to the start of a random scene."""
-        self.scene(rng).apply(arm)
+        """Reset an arm at home, in a random scene."""
+        replace(self.scene(rng), joints=MODEL.home).apply(arm)
 
     def choose(self, rng: np.random.Generator, instruction: str | None) -> str:
         """Return the instruction, or a random one; ValueError for one that is not the task's."""
