@@ -26,6 +26,9 @@ SLOW = (
     "camera_shift",
     "operator",
     "delay_and_mode",
+    "conversion",
+    "offline_evaluation",
+    "recording",
 )
 #: Not part of `--all`: needs a GPU.
 SEPARATE = ("gpu",)

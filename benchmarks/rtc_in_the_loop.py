@@ -28,8 +28,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.bags.reader import open_bag
-from groot_ros.evaluation.run_log import RunLog, read_run
-from groot_ros.evaluation.run_metrics import commanded_curve
+from groot_ros.evaluation.run_log import read_run
+from groot_ros.evaluation.run_metrics import commanded_curves
+from groot_ros.evaluation.run_records import RunLog
 from groot_ros.evaluation.table import format_table
 from groot_ros.sim import JOINTS
 from groot_ros.sim.arm import SimulatedArm
@@ -113,10 +114,10 @@ def _grasp_point(arm: SimulatedArm, joints: NDArray[np.float64]) -> NDArray[np.f
 
 def _accelerations(log: RunLog) -> NDArray[np.float64]:
     """Return the acceleration of the committed motion every 10 ms, [M, arm joints] rad/s2."""
-    times, rows = commanded_curve(log)
-    columns = [log.timelines[0].joint_names.index(name) for name in _ARM]
+    curves = commanded_curves(log)
+    times = curves[_ARM[0]][:, 0]
     grid = np.arange(times[0], times[-1], 0.01)
-    even = np.stack([np.interp(grid, times, rows[:, c]) for c in columns], axis=1)
+    even = np.stack([np.interp(grid, *curves[name].T) for name in _ARM], axis=1)
     # Differences over 50 ms, as rows are 17 ms apart and interpolated linearly in between.
     return (even[10:] - 2.0 * even[5:-5] + even[:-10]) / 0.05**2
 

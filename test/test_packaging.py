@@ -88,6 +88,8 @@ def test_a_wheel_contains_the_data_files_and_needs_no_ament(tmp_path: Path) -> N
         capture_output=True,
         text=True,
     )
+    for file in ("page.html.j2", "run_timeline.html"):
+        assert (library / "groot_ros" / "evaluation" / file).is_file()
     share = library / "groot_ros" / "share"
     assert ran.stdout.splitlines() == [
         str(share),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a bag says about its recording: robot, instruction, checkpoint, outcome, versions.
+"""Description of a recording in its bag: robot, instruction, checkpoint, outcome, versions.
 
 It is one JSON text. The MCAP file has it as a metadata record with the name EPISODE_KEY. That is
 also written before the first message, for the case that the recorder is killed. `metadata.yaml` has
@@ -32,7 +32,7 @@ _JSON = "json"
 
 
 class Outcome(str, Enum):
-    """How an episode ended, as the operator judged it."""
+    """Result of an episode, as the operator judged it."""
 
     UNKNOWN = "unknown"
     SUCCESS = "success"

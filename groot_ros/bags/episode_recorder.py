@@ -5,7 +5,6 @@ A folder of episodes contains bags named episode_NUMBER_DATE_TIME, which sort by
 """
 
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -100,44 +99,39 @@ class EpisodeRecorder:
 
     @property
     def path(self) -> Path | None:
-        """Directory of the present bag, or of the last one."""
+        """Return the directory of the present bag, or of the last one."""
         return None if self._writer is None else self._writer.path
 
     @property
     def info(self) -> EpisodeInfo:
-        """Description of the present bag, or of the last one."""
+        """Return the description of the present bag, or of the last one."""
         info = None if self._writer is None else self._writer.episode
         return info or self._description
 
     @property
     def recording(self) -> bool:
-        """Whether a bag is being written."""
+        """Return whether a bag is being written."""
         return self._recorder is not None
 
     @property
     def counts(self) -> dict[str, int]:
-        """Topic -> number of messages in the present bag, or in the last one."""
+        """Return topic -> number of messages in the present bag, or in the last one."""
         return {} if self._writer is None else dict(self._writer.counts)
 
     @property
     def written_bytes(self) -> int:
-        """Size of the messages in the present bag, or in the last one."""
+        """Return the size of the messages in the present bag, or in the last one."""
         return 0 if self._writer is None else self._writer.bytes
 
     @property
     def dropped(self) -> Counter[str]:
-        """Topic -> number of messages of the present bag that were received but not written."""
+        """Return topic -> number of messages of the present bag that were not written."""
         return Counter() if self._recorder is None else Counter(self._recorder.dropped)
 
     @property
     def problem(self) -> Exception | None:
-        """Why recording of the present bag ended; None if it did not."""
+        """Return why recording of the present bag ended; None if it did not."""
         return None if self._recorder is None else self._recorder.problem
-
-    @property
-    def free_bytes(self) -> int:
-        """Free space on the disk of the present bag, or of the last one."""
-        return 0 if self._writer is None else shutil.disk_usage(self._writer.path.parent).free
 
     def add_topic(
         self,

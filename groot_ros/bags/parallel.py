@@ -74,7 +74,7 @@ def map_episodes(
         label: of the progress bar.
         jobs: number of local processes; by default one per CPU. 1 calls in this process.
         dask: address of the scheduler of a Dask cluster, for example tcp://host:8786; `jobs` is
-            ignored then. Whoever can connect to that scheduler can run code on its workers.
+            ignored then. Everyone who can connect to that scheduler can run code on its workers.
         paths: files that all workers of the cluster must see under the same paths.
 
     Returns:

@@ -5,6 +5,7 @@ import struct
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader, ReaderError
@@ -52,6 +53,28 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
     # rosbags raises the last three for a file that ends early or contains impossible lengths.
     except (ReaderError, SerdeError, TypeError, OverflowError, struct.error) as error:
         raise unreadable_bag(bag, error) from error
+
+
+def decode(types: Typestore, raw: bytes | memoryview, msgtype: str) -> Any:
+    """Decode a message.
+
+    Unlike Typestore.deserialize_cdr() it accepts bytes after the last field: rclpy's
+    serialize_message() appends some for every empty sequence, for example of a JointState without
+    velocities, so bags written by Python programs have them.
+
+    Raises:
+        SerdeError: the message is not of this type.
+
+    """
+    if len(raw) < 4 or bytes(raw[:2]) not in (b"\0\0", b"\0\1"):
+        raise SerdeError(f"a message of {msgtype} has an unknown encoding")
+    definition = types.get_msgdef(msgtype)
+    read = definition.deserialize_cdr_le if raw[1] else definition.deserialize_cdr_be
+    try:
+        message, _ = read(raw[4:], 0, definition.cls, types)
+    except (struct.error, ValueError) as error:
+        raise SerdeError(f"a message is not of the type {msgtype}: {error}") from error
+    return message
 
 
 def recorded_version(msgtype: str, types: Typestore) -> int:

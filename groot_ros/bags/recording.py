@@ -6,11 +6,7 @@ node receives them, and collects everything that is small: stamps, joint positio
 chunks. Images stay in the file: `RobotBag.frames()` decodes those that are asked for.
 """
 
-import struct
-from array import array
-from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,74 +17,34 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys.store import Typestore
 
 from groot_ros.bags import BagError
-from groot_ros.bags.commands import CommandCollector, Commands
+from groot_ros.bags.collector import (
+    NODE_TOPICS,
+    BagInput,
+    RecordedChunk,
+    StreamCollector,
+    stamp_in_header,
+)
+from groot_ros.bags.commands import Commands
 from groot_ros.bags.contents import BagContents, read_contents
 from groot_ros.bags.episode import read_episode
 from groot_ros.bags.reader import (
-    MESSAGE_VERSION,
+    decode,
     full_topic,
     open_bag,
-    recorded_version,
     robot_namespace,
 )
-from groot_ros.bags.streams import ImageStream, JointSamples, OrderedStamps
+from groot_ros.bags.streams import ImageStream, JointSamples
 from groot_ros.core import (
-    NS_PER_S,
-    ActionChunk,
     CommittedTimeline,
-    ControlSource,
     MalformedError,
     ns_to_s,
-    time_to_ns,
 )
-from groot_ros.core.messages import chunk_from_msg, timeline_from_msg
 from groot_ros.robot import Camera, RobotContract
 from groot_ros.vision.compressed import checked_decoder
 
 _IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 _JOINTS = "sensor_msgs/msg/JointState"
 _TRAJECTORY, _POSITIONS = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
-#: Topic -> type that a policy or executor publishes; "instruction" is an input of version 0.2.
-_NODE_TOPICS = {
-    "action_chunk": "groot_ros/msg/ActionChunk",
-    "committed_timeline": "groot_ros/msg/CommittedTimeline",
-    "executor_state": "groot_ros/msg/ExecutorState",
-    "active_instruction": "groot_ros/msg/Instruction",
-    "instruction": "std_msgs/msg/String",
-}
-
-
-@dataclass(frozen=True)
-class BagInput:
-    """One message of a camera or a joint state source.
-
-    Attributes:
-        name: view, or topic of the source in the contract.
-        image: True for a camera.
-        received_ns: stamp in the bag.
-        header_ns: stamp in the header.
-
-    """
-
-    name: str
-    image: bool
-    received_ns: int
-    header_ns: int
-    _raw: bytes
-    _msgtype: str
-    _types: Typestore
-
-    def message(self) -> Any:
-        """Deserialise the message."""
-        return self._types.deserialize_cdr(self._raw, self._msgtype)
-
-
-@dataclass(frozen=True)
-class RecordedChunk:
-    """A chunk that a policy published, and when the recorder received it."""
-
-    received_ns: int
-    chunk: ActionChunk
 
 
 class RobotBag:
@@ -197,7 +153,9 @@ class RobotBag:
 
         """
         with open_bag(self.path) as (reader, types):
-            collector = _Collector(self, types)
+            collector = StreamCollector(
+                self.path, self.contract, self._cameras, self.contents.start_ns, types
+            )
             kinds = self._kinds(reader)
             self.instructions, self.chunks = collector.instructions, collector.chunks
             self.timelines, self.interventions = collector.timelines, collector.interventions
@@ -205,7 +163,7 @@ class RobotBag:
             for connection, received_ns, raw in reader.messages(connections=chosen):
                 kind, name = kinds[connection.topic]
                 if kind in ("image", "joints"):
-                    header_ns = _header_ns(raw)
+                    header_ns = stamp_in_header(raw)
                     item = BagInput(
                         name,
                         kind == "image",
@@ -218,14 +176,14 @@ class RobotBag:
                     collector.add_input(item)
                     yield item
                 else:
-                    message = types.deserialize_cdr(raw, connection.msgtype)
+                    message = decode(types, raw, connection.msgtype)
                     collector.add_message(kind, name, message, received_ns)
         self.images = collector.image_streams()
-        self.joints = collector.joints.samples(self.contract)
+        self.joints = collector.joints.samples()
         if self._leader is not None:
-            self.leader = collector.leader.samples(self.contract)
+            self.leader = collector.leader.samples()
         self.commands = collector.commands.commands(self.leader)
-        self.repairs = collector.repairs()
+        self.repairs = tuple(filter(None, (self.other_robot(), *collector.repairs())))
 
     def frames(
         self, wanted: Mapping[str, Sequence[int]]
@@ -256,10 +214,10 @@ class RobotBag:
             window = {"start": min(stamps), "stop": max(stamps) + 1}
             for connection, received_ns, raw in reader.messages(connections=chosen, **window):
                 view = topics[full_topic("", connection.topic)]
-                index = due[view].pop((received_ns, _header_ns(raw)), None)
+                index = due[view].pop((received_ns, stamp_in_header(raw)), None)
                 if index is None:
                     continue
-                message = types.deserialize_cdr(raw, connection.msgtype)
+                message = decode(types, raw, connection.msgtype)
                 yield view, index, self._decode(view, message, received_ns)
 
     def since_start(self, stamp_ns: int) -> float:
@@ -329,7 +287,7 @@ class RobotBag:
         """Return recorded topic -> (kind, name) of all topics that are read."""
         kinds: dict[str, tuple[str, str]] = {}
         own = self.namespace
-        for topic in _NODE_TOPICS:
+        for topic in NODE_TOPICS:
             kinds[full_topic(own, topic)] = (topic, topic)
         for controller in self.contract.controllers:
             if controller.has_topic:
@@ -351,216 +309,7 @@ class RobotBag:
         kind, _ = kinds[full_topic("", connection.topic)]
         if kind == "command":
             return connection.msgtype in (_TRAJECTORY, _POSITIONS)
-        return kind not in _NODE_TOPICS or connection.msgtype == _NODE_TOPICS[kind]
+        return kind not in NODE_TOPICS or connection.msgtype == NODE_TOPICS[kind]
 
     def _error(self, text: str) -> BagError:
         return BagError(f"bag {self.path}: {text}")
-
-
-class _Collector:
-    """Everything small of a bag, while it is read."""
-
-    def __init__(self, bag: RobotBag, types: Typestore) -> None:
-        self._bag = bag
-        self._types = types
-        self._order = {v: OrderedStamps(f"camera '{v}'") for v in bag.cameras}
-        self._images = {v: _Stamps() for v in bag.cameras}
-        self._sources = {s.topic: s for s in bag.contract.sources}
-        self.joints = _JointCollector(bag)
-        self.leader = _JointCollector(bag)
-        self.commands = CommandCollector(bag.contract)
-        self.instructions: list[tuple[int, str]] = []
-        self.interventions: list[tuple[int, bool]] = []
-        self.chunks: list[RecordedChunk] = []
-        self.timelines: list[tuple[int, CommittedTimeline]] = []
-        self._active = False
-        self._malformed: dict[str, tuple[int, str]] = {}
-        self._old = {
-            kind: version
-            for kind, msgtype in _NODE_TOPICS.items()
-            if kind in ("action_chunk", "committed_timeline", "executor_state")
-            and msgtype in types.fielddefs
-            and (version := recorded_version(msgtype, types)) != MESSAGE_VERSION
-        }
-
-    def add_input(self, item: BagInput) -> None:
-        """Take an image or a joint state."""
-        bag = self._bag
-        since = bag.since_start(item.received_ns)
-        try:
-            if item.image:
-                camera = bag.cameras[item.name]
-                stamp = self._stamp(f"camera '{item.name}'", camera.stamp, item)
-                stamp -= camera.latency_ns
-                if self._order[item.name].accepts(stamp, since):
-                    self._images[item.name].append(stamp, item.header_ns, item.received_ns)
-            else:
-                source = self._sources[item.name]
-                stamp = self._stamp(f"'{item.name}'", source.stamp, item) - source.latency_ns
-                self.joints.add(item.name, source.joints, item.message(), stamp, since)
-        except BagError as error:
-            raise BagError(f"bag {bag.path}: {error}") from error
-
-    def add_message(self, kind: str, name: str, message: Any, received_ns: int) -> None:
-        """Take a message of policy, executor, controller or leader."""
-        if kind in self._old:
-            return
-        try:
-            match kind:
-                case "action_chunk":
-                    self.chunks.append(RecordedChunk(received_ns, chunk_from_msg(message)))
-                case "committed_timeline":
-                    timeline = timeline_from_msg(message)
-                    self.timelines.append((received_ns, timeline))
-                    self.commands.add_timeline(timeline, received_ns)
-                case "executor_state":
-                    self.commands.shadow |= bool(message.shadow)
-                    human = message.control_source == ControlSource.HUMAN
-                    if not self.interventions or self.interventions[-1][1] != human:
-                        self.interventions.append((received_ns, human))
-                case "active_instruction":
-                    # What is followed counts, not what was asked for.
-                    if not self._active:
-                        self.instructions.clear()
-                    self._active = True
-                    self._add_instruction(received_ns, message.text)
-                case "instruction":
-                    if not self._active:
-                        self._add_instruction(received_ns, message.data)
-                case "command":
-                    self._add_command(name, message, received_ns)
-                case "leader":
-                    stamp = time_to_ns(message.header.stamp) or received_ns
-                    since = self._bag.since_start(received_ns)
-                    joints = tuple(self._bag.contract.joints)
-                    try:
-                        self.leader.add(name, joints, message, stamp, since)
-                    except BagError as error:
-                        raise BagError(f"bag {self._bag.path}: {error}") from error
-        except MalformedError as error:
-            count, _ = self._malformed.get(kind, (0, ""))
-            self._malformed[kind] = (count + 1, str(error))
-
-    def image_streams(self) -> dict[str, ImageStream]:
-        """Return view -> its images."""
-        return {
-            view: ImageStream(view, self._bag.cameras[view], *stamps.arrays())
-            for view, stamps in self._images.items()
-        }
-
-    def repairs(self) -> tuple[str, ...]:
-        """Return what was left out, one line each."""
-        lines = [self._bag.other_robot()]
-        lines += [order.repair() for order in self._order.values()]
-        lines += [*self.joints.repairs(), *self.leader.repairs()]
-        lines += [
-            f"{kind}: left out {count} malformed messages, the last one because of {why}"
-            for kind, (count, why) in self._malformed.items()
-        ]
-        lines += [
-            f"{kind}: not read, it has message version {version}, not {MESSAGE_VERSION}"
-            for kind, version in self._old.items()
-        ]
-        if self.commands.shadow:
-            lines.append("committed_timeline: no command, the executor ran in shadow mode")
-        return tuple(line for line in lines if line)
-
-    def _add_instruction(self, received_ns: int, text: str) -> None:
-        if not self.instructions or self.instructions[-1][1] != text:
-            self.instructions.append((received_ns, text))
-
-    def _add_command(self, topic: str, message: Any, received_ns: int) -> None:
-        if hasattr(message, "points"):
-            self.commands.add_trajectory(topic, message, received_ns)
-            return
-        joints = next(c.joints for c in self._bag.contract.controllers if c.topic == topic)
-        self.commands.add_positions(topic, joints, message.data, received_ns)
-
-    def _stamp(self, what: str, policy: str, item: BagInput) -> int:
-        if policy == "arrival":
-            return item.received_ns
-        if item.header_ns == 0:
-            raise BagError(
-                f"{what} does not stamp its messages: set 'stamp: arrival' in the robot contract"
-            )
-        return item.header_ns
-
-
-class _JointCollector:
-    """Positions by joint, while a bag is read."""
-
-    def __init__(self, bag: RobotBag) -> None:
-        self._bag = bag
-        self._order: dict[str, OrderedStamps] = {}
-        self._stamps: dict[str, array] = defaultdict(lambda: array("q"))
-        self._positions: dict[str, array] = defaultdict(lambda: array("d"))
-        self._unusable: dict[str, int] = defaultdict(int)
-        self._named: dict[str, tuple[str, ...]] = {}
-
-    def add(
-        self, topic: str, joints: Sequence[str], message: Any, stamp_ns: int, since: float
-    ) -> None:
-        """Take a sensor_msgs/JointState; joints that are not wanted are ignored."""
-        names, positions = list(message.name), message.position
-        self._named[topic] = tuple(names)
-        present = [joint for joint in joints if joint in names]
-        if not present:
-            return
-        if len(positions) != len(names) or len(set(names)) != len(names):
-            self._unusable[topic] += 1
-            return
-        for joint in present:
-            value = float(positions[names.index(joint)])
-            if not np.isfinite(value):
-                self._unusable[topic] += 1
-                continue
-            order = self._order.setdefault(joint, OrderedStamps(f"joint '{joint}' on '{topic}'"))
-            if order.accepts(stamp_ns, since):
-                self._stamps[joint].append(stamp_ns)
-                self._positions[joint].append(value)
-
-    def samples(self, contract: RobotContract) -> JointSamples:
-        """Return the samples; raise BagError if a topic has none of the contract's joints."""
-        for topic, named in self._named.items():
-            if not set(named) & contract.joints.keys():
-                raise BagError(
-                    f"bag {self._bag.path}: '{topic}' names none of the joints of robot "
-                    f"'{contract.robot}' but {', '.join(named) or 'no joint at all'}: is it a bag "
-                    "of another robot?"
-                )
-        order = [joint for joint in contract.joints if joint in self._stamps]
-        return JointSamples(
-            {j: np.frombuffer(self._stamps[j], dtype=np.int64) for j in order},
-            {j: np.frombuffer(self._positions[j], dtype=np.float64) for j in order},
-            frozenset(j for j in order if contract.joints[j].kind == "continuous"),
-        )
-
-    def repairs(self) -> list[str]:
-        """Return what was left out, one line each."""
-        return [order.repair() for order in self._order.values()] + [
-            f"'{topic}': left out {count} malformed joint states"
-            for topic, count in self._unusable.items()
-        ]
-
-
-class _Stamps:
-    """Stamps of the images of one camera, while a bag is read."""
-
-    def __init__(self) -> None:
-        self._columns = (array("q"), array("q"), array("q"))
-
-    def append(self, *stamps: int) -> None:
-        """Add (exposure, header, reception) of an image, ns."""
-        for column, stamp in zip(self._columns, stamps, strict=True):
-            column.append(stamp)
-
-    def arrays(self) -> tuple[NDArray[np.int64], ...]:
-        """Return the columns, [N] each."""
-        return tuple(np.frombuffer(column, dtype=np.int64) for column in self._columns)
-
-
-def _header_ns(raw: bytes | memoryview) -> int:
-    """Return the stamp of a serialised message that begins with a std_msgs/Header, ns."""
-    order = "<" if raw[1] & 1 else ">"
-    seconds, nanoseconds = struct.unpack_from(f"{order}iI", raw, 4)
-    return int(seconds) * NS_PER_S + int(nanoseconds)

@@ -10,7 +10,7 @@ import logging
 import mmap
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import chain, islice
@@ -113,13 +113,21 @@ def read_messages(
                     damage.record(begin, begin + _HEAD.size + len(body))
 
 
-def recover(bag: Path, out: Path, damage: Damage | None = None) -> BagWriter:
+def recover(
+    bag: Path,
+    out: Path,
+    damage: Damage | None = None,
+    on_progress: Callable[[int], object] | None = None,
+) -> BagWriter:
     """Copy every complete message of an unfinished or damaged bag into a new, finished one.
+
+    The new bag is finished even if copying is interrupted.
 
     Args:
         bag: directory with one .mcap file, or that file; it is not changed.
         out: directory of the new bag; must not exist yet.
         damage: filled with the part that could not be read.
+        on_progress: called with the number of bytes of each message.
 
     Returns:
         The closed writer, for its counts.
@@ -133,11 +141,15 @@ def recover(bag: Path, out: Path, damage: Damage | None = None) -> BagWriter:
     # Raises for an unreadable file before the output is created.
     first = list(islice(saved, 1))
     writer = BagWriter(out, episode=_episode(bag))
-    for topic, stamp_ns, data in chain(first, saved):
-        if topic.name not in writer.counts:
-            writer.add_topic(topic.name, topic.definition, topic.offered)
-        writer.write(topic.name, stamp_ns, data)
-    writer.close()
+    try:
+        for topic, stamp_ns, data in chain(first, saved):
+            if topic.name not in writer.counts:
+                writer.add_topic(topic.name, topic.definition, topic.offered)
+            writer.write(topic.name, stamp_ns, data)
+            if on_progress is not None:
+                on_progress(len(data))
+    finally:
+        writer.close()
     return writer
 
 
@@ -179,11 +191,11 @@ def _records(data: mmap.mmap, damage: Damage) -> Iterator[tuple[int, int, bytes]
         end = at + _HEAD.size + length
         if opcode == Opcode.DATA_END and length == 4:
             return
-        compressed = _is_compressed(data, at)
-        if opcode == Opcode.CHUNK and compressed is False:
+        compressed = _is_compressed(data, at) if opcode == Opcode.CHUNK else None
+        if compressed is False:
             at += _CHUNK_HEADER + 4 + 8
-        elif _is_intact(data, at):
-            if opcode in _READ or (opcode == Opcode.CHUNK and compressed):
+        elif _is_intact(data, at) and (opcode != Opcode.CHUNK or compressed):
+            if opcode in _READ or compressed:
                 yield at, opcode, data[at + _HEAD.size : end]
             at = end
         else:
@@ -201,13 +213,12 @@ def _records(data: mmap.mmap, damage: Damage) -> Iterator[tuple[int, int, bytes]
 
 
 def _is_compressed(data: mmap.mmap, at: int) -> bool | None:
-    """Return whether the chunk at this position is compressed; None if it is not a chunk."""
+    """Return whether the chunk at this position is compressed; None if its header is damaged."""
     if len(data) - at <= _CHUNK_HEADER + 4 + 8:
         return None
-    opcode, length = _HEAD.unpack_from(data, at)
+    _, length = _HEAD.unpack_from(data, at)
     (name,) = struct.unpack_from("<I", data, at + _CHUNK_HEADER)
-    plausible = opcode == Opcode.CHUNK and length < _MAX_RECORD and name <= _MAX_NAME
-    return bool(name) if plausible else None
+    return bool(name) if length < _MAX_RECORD and name <= _MAX_NAME else None
 
 
 def _is_head(data: mmap.mmap, at: int) -> bool:

@@ -24,7 +24,7 @@ from groot_ros.bags.episode import EPISODE_KEY, EpisodeInfo, metadata_record
 MIN_FREE_BYTES = 64 * 2**20
 #: The free space is checked each time this many bytes were written.
 _CHECK_EVERY_BYTES = 8 * 2**20
-#: Compression of a bag's chunks; raw images of a camera shrink by a third at best.
+#: Compression of a bag's chunks.
 COMPRESSIONS = {"none": CompressionType.NONE, "zstd": CompressionType.ZSTD}
 
 

@@ -69,6 +69,31 @@ def discard_episode() -> Command:
     return Command(lambda _: [[call]])
 
 
+class RecorderWatch:
+    """Subscription to the state of the recorder, as long as its client lives.
+
+    Attributes:
+        latest: the newest state; None if none was received yet.
+
+    """
+
+    def __init__(self, client: GraphClient) -> None:
+        self.latest: RecorderReport | None = None
+        self._received = threading.Event()
+        client.node.create_subscription(
+            RecorderState, "recorder_state", self._on_state, qos.LATCHED
+        )
+
+    def wait(self, timeout: float) -> RecorderReport | None:
+        """Return a state as soon as there is one, None if there is none within `timeout` s."""
+        self._received.wait(timeout)
+        return self.latest
+
+    def _on_state(self, msg: RecorderState) -> None:
+        self.latest = _report(msg)
+        self._received.set()
+
+
 def read_recorder(client: GraphClient, timeout: float = 3.0) -> RecorderReport:
     """Return the state of the recorder.
 
@@ -76,26 +101,18 @@ def read_recorder(client: GraphClient, timeout: float = 3.0) -> RecorderReport:
         NoAnswerError: none was received within `timeout` s.
 
     """
-    received: list[RecorderState] = []
-    event = threading.Event()
-
-    def on_state(msg: RecorderState) -> None:
-        received.append(msg)
-        event.set()
-
-    subscription = client.node.create_subscription(
-        RecorderState, "recorder_state", on_state, qos.LATCHED
-    )
-    event.wait(timeout)
-    client.node.destroy_subscription(subscription)
-    if not received:
+    report = RecorderWatch(client).wait(timeout)
+    if report is None:
         topic = client.node.resolve_topic_name("recorder_state")
         raise NoAnswerError(
             f"no message on {topic} within {timeout:g} s "
             f"(ROS_DOMAIN_ID {os.environ.get('ROS_DOMAIN_ID') or '0'}): start a recorder with "
             "'groot-ros bag record', or give --namespace"
         )
-    msg = received[-1]
+    return report
+
+
+def _report(msg: RecorderState) -> RecorderReport:
     return RecorderReport(
         recording=msg.status == RecorderState.RECORDING,
         bag=msg.bag,

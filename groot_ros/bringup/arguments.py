@@ -98,6 +98,7 @@ RECORD_ARGUMENTS = (
     Argument("namespace", "", "Namespace of the graph"),
     Argument("use_sim_time", "false", "Use and record /clock", _FLAG),
     Argument("instruction", "", "What the robot is to do, for the description of the bag"),
+    Argument("compression", "none", "Compression of the bag", ("none", "zstd")),
     Argument("episodes", "false", "Record an episode at a time: groot-ros episode start", _FLAG),
     Argument(
         "recorder",

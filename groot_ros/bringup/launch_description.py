@@ -72,6 +72,7 @@ def describe_recording() -> LaunchDescription:
             use_sim_time=values["use_sim_time"].lower() == "true",
             episodes=values["episodes"].lower() == "true",
             instruction=values["instruction"],
+            compression=values["compression"],
         )
         return _started(graph)
 

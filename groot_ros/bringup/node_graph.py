@@ -237,8 +237,8 @@ def records_with_rosbag2(values: Mapping[str, str], packages: Collection[str]) -
     if values["recorder"] == "rosbag2":
         if missing:
             raise ValueError(
-                f"recorder is rosbag2, but {' and '.join(missing)} is not installed: install it, or "
-                "use recorder:=recorder_node"
+                f"recorder is rosbag2, but {' and '.join(missing)} is not installed: install it, "
+                "or use recorder:=recorder_node"
             )
         if values["episodes"] == "true":
             raise ValueError("rosbag2 records no episodes: use recorder:=recorder_node")
@@ -271,6 +271,8 @@ def rosbag2_command(values: Mapping[str, str], distro: str) -> list[str]:
     command = ["ros2", "bag", "record", "--storage", "mcap"]
     command += ["--output", str(Path(values["output"]).expanduser())]
     command += ["--use-sim-time"] if sim_time else []
+    if values["compression"] == "zstd":
+        command += ["--storage-preset-profile", "zstd_fast"]
     if distro != "humble":
         info = describe_recording(
             robot_path(values["robot"]), values["namespace"], use_sim_time=sim_time

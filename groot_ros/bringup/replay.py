@@ -64,8 +64,8 @@ def replay_graph(values: Mapping[str, str]) -> Graph:
     instruction = values["instruction"] or info.instruction
     if not instruction:
         _LOGGER.warning(
-            "the bag does not say what the robot was instructed: give an instruction, or the policy "
-            "waits for one"
+            "the bag does not say what the robot was instructed to do: give an instruction, or the "
+            "policy waits for one"
         )
     policy, executor = graph.processes
     processes = [

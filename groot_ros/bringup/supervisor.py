@@ -66,6 +66,10 @@ class ShutdownSignal:
         """Return the number of the first end signal, 0 if none has been received."""
         return self._number
 
+    def request(self) -> None:
+        """Behave as if SIGINT had been received, for commands that end in another way."""
+        self._on_signal(signal.SIGINT, None)
+
     def wait(self, timeout: float) -> bool:
         """Wait for an end signal for at most `timeout` s; return whether one was received."""
         return self._received.wait(timeout)

@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import time
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ from groot_ros.robot.fields import is_topic_name
 if TYPE_CHECKING:
     from groot_ros.bags.contents import BagContents
     from groot_ros.bags.episode import EpisodeInfo
+    from groot_ros.cli.episode_keys import EpisodeKeys
 
 _EXAMPLES = """examples:
   groot-ros bag record --robot so101 --out ~/bags/run1
@@ -29,7 +30,8 @@ _EXAMPLES = """examples:
   groot-ros bag info ~/bags/run1
   groot-ros bag recover ~/bags/killed --out ~/bags/recovered
 
-With --episodes, `groot-ros episode start | stop | discard` in another shell begin and end them.
+With --episodes, keys of this terminal or `groot-ros episode start | stop | discard` in another
+shell begin and end them.
 `ros2 bag info` and `ros2 bag play` read these bags.
 """
 
@@ -139,7 +141,7 @@ def run_record(args: argparse.Namespace) -> int:
         return clock.expired(now)
 
     supervisor = Supervisor(graph, show)
-    with ShutdownSignal() as shutdown, bar as progress:
+    with ShutdownSignal() as shutdown, bar as progress, _keys(args, shutdown):
         supervisor.start()
         dead = wait_until_stopped(supervisor, shutdown, finished)
         supervisor.stop()
@@ -153,6 +155,16 @@ def run_record(args: argparse.Namespace) -> int:
             )
         return 1
     return abs(code)
+
+
+def _keys(
+    args: argparse.Namespace, shutdown: ShutdownSignal
+) -> "AbstractContextManager[EpisodeKeys | None]":
+    if args.episodes is None:
+        return nullcontext()
+    from groot_ros.cli.episode_keys import EpisodeKeys
+
+    return EpisodeKeys(args.namespace, shutdown.request)
 
 
 def _unfinished(args: argparse.Namespace) -> list[Path]:
@@ -230,17 +242,26 @@ def format_episode(info: "EpisodeInfo") -> str:
 
 def run_recover(args: argparse.Namespace) -> int:
     """Copy the messages of a bag into a new one; return 1 if a part could not be read."""
-    from groot_ros.bags.recovery import Damage, recover
+    from groot_ros.bags.recovery import Damage, mcap_file, recover
 
     out = args.out or args.bag.with_name(f"{args.bag.name}_recovered")
     damage = Damage()
-    counts = recover(args.bag, out, damage).counts
+    # disable=None: no bar where the output is not a terminal.
+    with tqdm(
+        total=mcap_file(args.bag).stat().st_size,
+        unit="B",
+        unit_scale=True,
+        desc="recover",
+        leave=False,
+        disable=None,
+    ) as progress:
+        counts = recover(args.bag, out, damage, progress.update).counts
     print(f"{sum(counts.values())} messages of {len(counts)} topics written to {out}")
     if damage.first is None:
         return 0
     print(
         f"groot-ros bag: damaged from byte {damage.first:,} on: "
-        f"{damage.bytes / 1e6:.3f} MB could not be read",
+        f"{damage.bytes:,} bytes could not be read",
         file=sys.stderr,
     )
     return 1

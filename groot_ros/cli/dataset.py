@@ -190,10 +190,10 @@ def run_to_bag(args: argparse.Namespace) -> int:
 
     count = len(Dataset(args.dataset).episodes)
     numbers = parse_episodes(args.episodes) if args.episodes else list(range(count))
-    text = robot_path(args.robot).read_text(encoding="utf-8") if args.robot else ""
+    robot = robot_path(args.robot).absolute() if args.robot else None
     args.out.mkdir(parents=True, exist_ok=True)
     results = map_episodes(
-        partial(write_bag, args.dataset.absolute(), args.out.absolute(), contract_text=text),
+        partial(write_bag, args.dataset.absolute(), args.out.absolute(), robot=robot),
         numbers,
         names=[f"episode {number}" for number in numbers],
         label="writing bags",

@@ -36,7 +36,7 @@ _LINE_PERIOD = 4.0
 #: The demo passes if at least this many joints travelled this far (rad, measured).
 MIN_MOVED_JOINTS, MIN_TRAVEL = 3, 0.5
 
-_RESULTS = ("cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
+_RESULTS = ("report.html", "cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
 _BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s {postfix}"
 _EXAMPLES = """examples:
   groot-ros demo                         # 20 s, results under out/demo

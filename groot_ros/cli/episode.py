@@ -26,7 +26,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     """Add the parser of `groot-ros episode`."""
     description = "Start, stop and discard episodes of a running recorder."
     actions = add_actions(add_command(subparsers, "episode", description, _EXAMPLES))
-    start = actions.add_parser("start", help="start to record an episode into a bag of its own")
+    start = actions.add_parser("start", help="start to record an episode into a new bag")
     start.add_argument(
         "text",
         nargs="*",

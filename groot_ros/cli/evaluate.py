@@ -48,6 +48,8 @@ _CONFIG = (
     "max_image_skew",
     "max_state_gap",
 )
+#: Fields of the policy configuration that may name a file or a directory.
+_FILES = ("checkpoint", "robot", "backbone_assets", "base_checkpoint", "engine_directory")
 #: Largest number of seeds.
 _MAX_SEEDS = 1000
 
@@ -57,7 +59,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     description = "Judge policies on recordings: errors, baselines, comparison, regression test."
     parser = add_command(subparsers, "evaluate", description, _EXAMPLES)
     add = parser.add_argument
-    add("recordings", nargs="+", type=Path, metavar="BAG", help="bags")
+    add("recordings", nargs="+", type=Path, metavar="BAG|DATASET", help="bags, LeRobot data sets")
     add(
         "--checkpoint",
         action="append",
@@ -70,6 +72,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         parser,
         PolicyConfig,
         _CONFIG,
+        defaults={"embodiment": ""},
         options={"torch_threads": "threads", "num_inference_steps": "steps"},
     )
     add("--seeds", type=int, default=3, metavar="N", help="seeds of the noise (default: 3)")
@@ -160,7 +163,7 @@ def _check(args: argparse.Namespace) -> None:
         raise ValueError(f"--jobs must be at least 1, not {args.jobs}")
     for path in args.recordings:
         if not path.exists():
-            raise ValueError(f"{path}: no such bag")
+            raise ValueError(f"{path}: no such bag or data set")
     if args.json is not None:
         require_writable(args.json, "--json")
     if args.golden is not None and not args.golden.is_file():
@@ -175,26 +178,32 @@ def _evaluate(
 ) -> tuple[dict[str, list["EpisodeEvaluation"]], dict[str, str]]:
     """Return label of a policy -> its episodes, and the episodes that failed with the reason."""
     from groot_ros.bags.parallel import map_episodes
-    from groot_ros.evaluation.offline import EvaluationJob, evaluate_episode, threads_per_job
+    from groot_ros.evaluation.offline import (
+        EvaluationJob,
+        default_jobs,
+        evaluate_episode,
+        threads_per_job,
+    )
 
-    names = _names(args.recordings)
-    jobs = args.jobs or (1 if len(names) == 1 else None)
+    episodes = _episodes(args.recordings)
+    names = [name for name, *_ in episodes]
     found: dict[str, list[EpisodeEvaluation]] = {}
     failed: dict[str, str] = {}
     for label, config in _policies(args).items():
-        config = replace(config, torch_threads=threads_per_job(config, jobs or len(names)))
+        jobs = args.jobs or default_jobs(config, len(names))
+        config = replace(config, torch_threads=threads_per_job(config, jobs))
         own = [
-            EvaluationJob(name, path.absolute(), config, settings, config.robot, jobs == 1)
-            for name, path in names.items()
+            EvaluationJob(name, path.absolute(), config, settings, config.robot, number, jobs == 1)
+            for name, path, number in episodes
         ]
         results = map_episodes(
             evaluate_episode,
             own,
-            names=list(names),
+            names=names,
             label=label,
             jobs=jobs,
             dask=args.dask,
-            paths=[*(job.path for job in own), Path(config.checkpoint).absolute()],
+            paths=[*(job.path for job in own), *_files(config)],
         )
         found[label] = [each.value for each in results if each.value is not None]
         failed |= {each.name: each.error for each in results if each.failed}
@@ -203,6 +212,8 @@ def _evaluate(
 
 def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
     """Return label -> configuration of each combination of --checkpoint and --engine."""
+    from groot_ros.policy.loading import open_checkpoint
+
     engines = args.engine or [PolicyConfig.engine]
     if not args.embodiment:
         args.embodiment = _recorded_embodiment(args.recordings)
@@ -212,24 +223,45 @@ def _policies(args: argparse.Namespace) -> dict[str, PolicyConfig]:
         raise ValueError("--checkpoint or --engine: one is given twice")
     short = _short_names([Path(checkpoint) for checkpoint in args.checkpoint])
     labels = dict(zip(args.checkpoint, short, strict=True))
-    return {
+    base = replace(base, **_absolute(base))
+    policies = {
         labels[checkpoint] + (f" {engine}" if len(engines) > 1 else ""): replace(
-            base, checkpoint=checkpoint, engine=engine
+            base, checkpoint=_absolute_path(checkpoint), engine=engine
         )
         for checkpoint, engine in given
     }
+    for config in policies.values():
+        # A checkpoint that cannot be used is one error, not one for each recording.
+        open_checkpoint(config)
+    return policies
+
+
+def _absolute(config: PolicyConfig) -> dict[str, Any]:
+    """Return the fields that name files, absolute: workers may run in another directory."""
+    return {name: _absolute_path(getattr(config, name)) for name in _FILES}
+
+
+def _absolute_path(name: str) -> str:
+    """Return an existing path as an absolute one, and other names, as of a robot, as they are."""
+    return str(Path(name).absolute()) if name and Path(name).exists() else name
+
+
+def _files(config: PolicyConfig) -> list[Path]:
+    """Return the files and directories that the workers of a cluster must see."""
+    names = [getattr(config, name) for name in _FILES]
+    return [Path(name) for name in names if name and Path(name).exists()]
 
 
 def _recorded_embodiment(recordings: Sequence[Path]) -> str:
+    """Return the embodiment with which the bags were recorded, or the node's default."""
     from groot_ros.bags.episode import read_episode
 
-    found = {read_episode(path).embodiment for path in recordings} - {""}
-    if len(found) != 1:
-        raise ValueError(
-            "--embodiment is needed: the recordings name "
-            f"{', '.join(sorted(found)) if found else 'none'}"
-        )
-    return found.pop()
+    bags = [path for path in recordings if not _is_dataset(path)]
+    found = {read_episode(path).embodiment for path in bags} - {""}
+    if len(found) > 1:
+        names = ", ".join(sorted(found))
+        raise ValueError(f"--embodiment is needed: the bags were recorded with {names}")
+    return found.pop() if found else PolicyConfig.embodiment
 
 
 def _names(recordings: Sequence[Path]) -> dict[str, Path]:
@@ -238,6 +270,26 @@ def _names(recordings: Sequence[Path]) -> dict[str, Path]:
     if len(set(resolved)) < len(resolved):
         raise ValueError("a recording is given twice")
     return dict(zip(_short_names(resolved), recordings, strict=True))
+
+
+def _episodes(recordings: Sequence[Path]) -> list[tuple[str, Path, int | None]]:
+    """Return (name, path, number in the data set or None) of all episodes."""
+    found: list[tuple[str, Path, int | None]] = []
+    for name, path in _names(recordings).items():
+        if not _is_dataset(path):
+            found.append((name, path, None))
+            continue
+        from groot_ros.datasets.reader import Dataset
+
+        episodes = Dataset(path).episodes
+        found += [(f"{name}/{each.number}", path, at) for at, each in enumerate(episodes)]
+    if not found:
+        raise ValueError("the data set has no episode")
+    return found
+
+
+def _is_dataset(path: Path) -> bool:
+    return (path / "meta" / "info.json").is_file()
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

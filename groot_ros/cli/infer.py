@@ -77,7 +77,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--observation", type=Path, metavar="FILE.npz", help="see below")
-    source.add_argument("--bag", type=Path, metavar="DIR", help="bag of a run; requires --robot")
+    source.add_argument("--bag", type=Path, metavar="DIR", help="bag of a run")
     add("--at", type=float, default=0.0, metavar="S", help="s from the start of --bag (default: 0)")
     add("--namespace", help="namespace of the robot in the bag (default: its only one)")
     add("--save-observation", type=Path, metavar="FILE.npz", help="save what --bag gave")
@@ -119,12 +119,15 @@ def run(args: argparse.Namespace) -> int:
         observation = read_observation(source, instruction=args.instruction, sample=args.sample)
         if out.exists() and out.samefile(source):
             raise ValueError(f"--out {out}: is the observation itself, which it would overwrite")
-    elif not config.robot:
-        raise ValueError("--bag requires --robot: the robot contract names the topics")
     elif not 0.0 <= args.at < math.inf:
         raise ValueError(f"--at must be 0 or more s, not {args.at:g}")
+    robot = None
+    if args.bag is not None and not config.robot:
+        from groot_ros.bags.episode import read_episode
+
+        robot = read_episode(args.bag).robot_contract()
     started = time.perf_counter()
-    policy = load(config)
+    policy = load(config, robot)
     loading = time.perf_counter() - started
     if args.bag is not None:
         observation = observation_at(
@@ -156,8 +159,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def load(config: PolicyConfig) -> "Policy":
-    """Load the policy, and show a progress bar while its weights are read."""
+def load(config: PolicyConfig, robot: "RobotContract | None" = None) -> "Policy":
+    """Load the policy, and show a progress bar while its weights are read.
+
+    Args:
+        config: of the policy; names the robot contract.
+        robot: used where `config` names none.
+
+    """
     from tqdm import tqdm
 
     from groot_ros.core.share import robot_path
@@ -165,7 +174,8 @@ def load(config: PolicyConfig) -> "Policy":
     from groot_ros.policy.loading import set_threads
     from groot_ros.robot import load_contract
 
-    robot = load_contract(robot_path(config.robot)) if config.robot else None
+    if config.robot:
+        robot = load_contract(robot_path(config.robot))
     set_threads(config)
     with tqdm(total=100, bar_format="loading {percentage:3.0f}%|{bar}|", disable=None) as bar:
 

@@ -3,6 +3,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from functools import partial
 
 from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, Argument
@@ -37,9 +38,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser.set_defaults(run=run)
 
 
-def add_launch_options(parser: argparse.ArgumentParser) -> None:
+def add_launch_options(
+    parser: argparse.ArgumentParser, arguments: Sequence[Argument] = ARGUMENTS
+) -> None:
     """Add one option per launch argument, and the hidden old names."""
-    for argument in ARGUMENTS:
+    for argument in arguments:
         default = f" (default: {argument.default})" if argument.default else ""
         parser.add_argument(
             _option(argument.name),
@@ -60,9 +63,11 @@ def _choice(argument: Argument, value: str) -> str:
     return value
 
 
-def launch_values(args: argparse.Namespace) -> dict[str, str]:
+def launch_values(
+    args: argparse.Namespace, arguments: Sequence[Argument] = ARGUMENTS
+) -> dict[str, str]:
     """Return launch argument name -> value, from the parsed options."""
-    names = [*(a.name for a in ARGUMENTS), *RENAMED]
+    names = [*(a.name for a in arguments), *RENAMED]
     return {name: getattr(args, name) for name in names if hasattr(args, name)}
 
 

@@ -202,7 +202,7 @@ class RecorderConfig:
     )
     compression: str = parameter(
         "none",
-        "Compression of the bags; zstd takes about ten times the CPU time of none",
+        "Compression of the bags; zstd saves disk space and takes more CPU time",
         choices=("none", "zstd"),
     )
     topics: tuple[str, ...] = parameter(

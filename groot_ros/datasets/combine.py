@@ -68,7 +68,7 @@ def random_share(path: Path, share: float, seed: int) -> list[int]:
 
     """
     if not 0.0 < share < 1.0:
-        raise DatasetError(f"the share must lie between 0 and 1, not {share:g}")
+        raise DatasetError(f"the share must be between 0 and 1, not {share:g}")
     numbers = [episode.number for episode in Dataset(path).episodes]
     count = min(max(1, round(share * len(numbers))), max(1, len(numbers) - 1))
     chosen = np.random.default_rng(seed).permutation(numbers)[:count]

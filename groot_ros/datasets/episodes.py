@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.features import CHUNK_SIZE, Description, Format, to_array, to_table
@@ -68,7 +69,10 @@ def index_episodes(
 ) -> Iterator[IndexedEpisode]:
     """Give the episodes their indices, in order; `tasks` is filled with text -> index."""
     first = 0
-    for number, files in enumerate(episodes):
+    for number, files in enumerate(tqdm(episodes, "writing", unit="episode", disable=None)):
+        for path in (files.rows, *files.videos.values()):
+            if not path.is_file():
+                raise DatasetError(f"{files.name}: {path} is missing")
         source = pq.read_table(files.rows)
         if source.num_rows != files.length:
             raise DatasetError(

@@ -9,10 +9,12 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import yaml
 from numpy.typing import NDArray
 
 from groot_ros.datasets import DatasetError
 from groot_ros.robot import RobotContract
+from groot_ros.robot.contract import parse_contract
 
 Format = Literal["v2.1", "v3.0"]
 FORMATS: tuple[Format, ...] = ("v2.1", "v3.0")
@@ -43,14 +45,16 @@ _ARROW = {
 
 @dataclass(frozen=True)
 class Description:
-    """What all episodes of a data set have in common.
+    """Properties that all episodes of a data set share.
 
     Attributes:
         fps: rows per second.
         robot_type: name of the robot.
         features: column or camera -> as in info.json; without DEFAULT_FEATURES.
         modality: content of meta/modality.json; empty if there is none.
-        robot: content of meta/groot_ros.json: text and fingerprint of the robot contract.
+        robot: content of meta/groot_ros.json: `contract`, the text of the robot contract;
+            `contract_file`, where it was read, which relative paths in it start from;
+            `fingerprint`. Empty for data sets of other programs.
 
     """
 
@@ -75,6 +79,19 @@ class Description:
         """Return the features that are columns of the rows."""
         return {n: f for n, f in self.all_features.items() if f["dtype"] != "video"}
 
+    def robot_contract(self) -> RobotContract | None:
+        """Return the robot contract; None if the data set has none.
+
+        Raises:
+            ContractError: it cannot be read, for example because a URDF that it names is missing.
+
+        """
+        text, file = self.robot.get("contract"), self.robot.get("contract_file")
+        if not text:
+            return None
+        folder = Path(str(file)).parent if file else None
+        return parse_contract(yaml.safe_load(str(text)), f"meta/{GROOT_ROS_JSON}", folder)
+
     def difference(self, other: "Description") -> str:
         """Return why episodes of both cannot be in one data set, or an empty string."""
         if self.fps != other.fps:
@@ -97,21 +114,19 @@ class Description:
 
 def describe(
     contract: RobotContract,
-    text: str,
+    robot: Mapping[str, str],
     sizes: Mapping[str, tuple[int, int]],
     fps: int,
     action_widths: Mapping[str, int],
-    namespace: str = "",
 ) -> Description:
     """Describe the data set of a robot.
 
     Args:
         contract: its groups are slices of the columns, in the contract's order.
-        text: text of the contract, stored in meta/.
+        robot: content of meta/groot_ros.json.
         sizes: view -> (height, width) of its images.
         fps: rows per second.
         action_widths: action group -> number of its columns.
-        namespace: of the robot, which is part of the fingerprint.
 
     """
     features: dict[str, Mapping[str, Any]] = {
@@ -133,7 +148,6 @@ def describe(
         "video": {view: {"original_key": f"{IMAGES}{view}"} for view in sizes},
         "annotation": {"human.task_description": {"original_key": "task_index"}},
     }
-    robot = {"contract": text, "fingerprint": contract.fingerprint(namespace)}
     return Description(fps, contract.robot, features, modality, robot)
 
 
@@ -245,7 +259,7 @@ def _slices(widths: Mapping[str, int]) -> dict[str, dict[str, int]]:
 
 
 def _columns(contract: RobotContract, group: str, width: int) -> list[str]:
-    """Name the columns of an action group: by their joint where they have one of their own."""
+    """Name the columns of an action group: by the joint where it has its own column."""
     names = [f"{group}.{column}" for column in range(width)]
     for entry in contract.action_groups[group].maps:
         if entry.columns is not None and len(entry.columns) == len(entry.joints):

@@ -17,6 +17,7 @@ from groot_ros.bags.episode import Outcome, read_episode
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
 from groot_ros.bags.recording import RobotBag
 from groot_ros.datasets import DatasetError
+from groot_ros.datasets.bag_videos import video_name, write_videos
 from groot_ros.datasets.episodes import EpisodeFiles
 from groot_ros.datasets.features import (
     ACTION,
@@ -35,11 +36,10 @@ from groot_ros.datasets.rows import (
     EpisodeRows,
     RowSettings,
     action_widths,
+    grid_offsets,
     runs_of_rows,
 )
-from groot_ros.datasets.statistics import ImageStatistics, sampled_rows
 from groot_ros.datasets.trimming import episode_problem, trim_idle
-from groot_ros.datasets.video import VideoEncoder, verify_video
 from groot_ros.datasets.writer import new_folder, write_dataset
 from groot_ros.robot import RobotContract, load_contract
 
@@ -49,7 +49,7 @@ _RATE_TOLERANCE = 2e-3
 
 @dataclass(frozen=True)
 class ConversionSettings:
-    """How bags are converted.
+    """Settings of a conversion.
 
     Attributes:
         rows: fps 0 = one row per action_dt of the contract.
@@ -126,7 +126,7 @@ def convert_bags(
             label="converting",
             jobs=jobs,
             dask=dask,
-            paths=[*bags, staging],
+            paths=[*bags, staging, *([] if settings.robot is None else [settings.robot])],
         )
         converted = [r.value for r in results if r.value is not None]
         failed = [r for r in results if r.value is None]
@@ -173,14 +173,13 @@ def convert_bag(bag: Path, settings: ConversionSettings, folder: Path) -> Conver
     if not episodes:
         raise DatasetError(f"{where}: no episode is left: {'; '.join(notes) or 'it is empty'}")
     target = Path(tempfile.mkdtemp(prefix=f"{bag.stem}-", dir=folder))
-    sizes, statistics = _write_videos(recording, episodes, own.fps, target)
+    sizes, statistics = write_videos(recording, episodes, own.fps, target)
     description = describe(
         contract,
-        _contract_text(recording, settings),
+        _robot(recording, settings),
         sizes,
         own.fps,
         action_widths(contract),
-        recording.namespace,
     )
     files = []
     for number, rows in enumerate(episodes):
@@ -202,10 +201,13 @@ def _open(bag: Path, settings: ConversionSettings) -> RobotBag:
     return RobotBag(bag, contract, groups=groups, leader=settings.leader)
 
 
-def _contract_text(bag: RobotBag, settings: ConversionSettings) -> str:
-    if settings.robot is None:
-        return bag.episode.contract
-    return settings.robot.read_text(encoding="utf-8")
+def _robot(bag: RobotBag, settings: ConversionSettings) -> dict[str, str]:
+    """Return the content of meta/groot_ros.json."""
+    text, file = bag.episode.contract, bag.episode.contract_file
+    if settings.robot is not None:
+        text, file = settings.robot.read_text(encoding="utf-8"), str(settings.robot.absolute())
+    fingerprint = bag.contract.fingerprint(bag.namespace)
+    return {"contract": text, "contract_file": file, "fingerprint": fingerprint}
 
 
 def _rate(contract: RobotContract, fps: int, bag: Path) -> int:
@@ -218,58 +220,6 @@ def _rate(contract: RobotContract, fps: int, bag: Path) -> int:
             f"{rate:.2f} Hz, which is no integer rate: state one with --fps"
         )
     return round(rate)
-
-
-def _write_videos(
-    bag: RobotBag, episodes: Sequence[EpisodeRows], fps: int, folder: Path
-) -> tuple[dict[str, tuple[int, int]], list[dict[str, Any]]]:
-    """Decode and encode all images in one pass.
-
-    Returns:
-        view -> (height, width), and for each episode camera -> statistics.
-
-    """
-    sizes: dict[str, tuple[int, int]] = {}
-    # view -> index of an image -> episodes that show it, one entry for each of their rows.
-    due: dict[str, dict[int, list[int]]] = {}
-    encoders: dict[tuple[int, str], VideoEncoder] = {}
-    statistics: dict[tuple[int, str], ImageStatistics] = {}
-    sampled: dict[tuple[int, str], set[int]] = {}
-    for view in bag.images:
-        due[view] = {}
-        for number, rows in enumerate(episodes):
-            key = (number, view)
-            path = folder / _video_name(number, view)
-            encoders[key] = VideoEncoder(path, fps)
-            statistics[key] = ImageStatistics()
-            sampled[key] = {int(rows.images[view][row]) for row in sampled_rows(len(rows))}
-            for index in rows.images[view].tolist():
-                due[view].setdefault(index, []).append(number)
-    for view, index, rgb in bag.frames({view: sorted(own) for view, own in due.items()}):
-        height, width = rgb.shape[:2]
-        if sizes.setdefault(view, (height, width)) != (height, width):
-            raise DatasetError(
-                f"bag {bag.path}: camera '{view}' changes its size from {sizes[view][1]} x "
-                f"{sizes[view][0]} to {width} x {height} pixels"
-            )
-        for number in due[view][index]:
-            encoders[number, view].add_frame(rgb)
-        for number in set(due[view][index]):
-            if index in sampled[number, view]:
-                statistics[number, view].add_image(rgb)
-    for encoder in encoders.values():
-        encoder.close()
-    for (number, view), encoder in encoders.items():
-        if problem := verify_video(encoder.path, len(episodes[number]), fps):
-            raise DatasetError(f"bag {bag.path}, camera '{view}': the video {problem}")
-    return sizes, [
-        {f"{IMAGES}{view}": statistics[number, view].result() for view in bag.images}
-        for number in range(len(episodes))
-    ]
-
-
-def _video_name(number: int, view: str) -> str:
-    return f"{number}-{view}.mp4"
 
 
 def _write_rows(
@@ -288,7 +238,9 @@ def _write_rows(
     columns: dict[str, NDArray[Any]] = {
         STATE: rows.state.astype(np.float32),
         ACTION: rows.action.astype(np.float32),
-        STAMP: rows.times_ns,
+        # From the first row of the episode: the grid of the bag is rounded elsewhere, by 1 ns, and
+        # an episode that becomes a bag and an episode again would not have the same stamps.
+        STAMP: rows.times_ns[0] + grid_offsets(len(rows), description.fps),
         INTERVENTION: rows.intervention,
         SUCCESS: success,
         "task_index": np.zeros(len(rows), dtype=np.int64),
@@ -303,7 +255,7 @@ def _write_rows(
         f"bag {bag.path}, {rows.span(bag)}",
         path,
         len(rows),
-        {f"{IMAGES}{view}": folder / _video_name(number, view) for view in bag.images},
+        {f"{IMAGES}{view}": folder / video_name(number, view) for view in bag.images},
         {0: rows.instruction},
         {"outcome": outcome.value, "bag": bag.path.name},
         statistics,

@@ -60,6 +60,8 @@ class Episode:
             DatasetError: the file is missing or damaged.
 
         """
+        if not self.rows.is_file():
+            raise DatasetError(f"{self.rows} is missing")
         try:
             return pq.read_table(self.rows)
         except (OSError, pa.ArrowException) as error:
@@ -191,7 +193,7 @@ class Dataset:
     def instruction_column(self) -> str:
         """Return the column with the index of the instruction."""
         for key, entry in self.description.modality.get("annotation", {}).items():
-            if key == "human.task_description":
+            if key.endswith("task_description"):
                 return str(entry.get("original_key", f"annotation.{key}"))
         return "task_index"
 

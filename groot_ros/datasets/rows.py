@@ -31,7 +31,7 @@ _NO_INSTRUCTION, _NO_NEXT_STATE = "there is no instruction", "there is no state 
 
 @dataclass(frozen=True)
 class RowSettings:
-    """How rows are made.
+    """Settings for making rows.
 
     Attributes:
         fps: rows per second.
@@ -94,6 +94,11 @@ class EpisodeRows:
             self.action[own],
             self.intervention[own],
         )
+
+
+def grid_offsets(count: int, fps: int) -> NDArray[np.int64]:
+    """Return the times of rows after the first one, [count] ns."""
+    return (np.arange(count, dtype=np.int64) * NS_PER_S + fps // 2) // fps
 
 
 def action_widths(contract: RobotContract) -> dict[str, int]:
@@ -173,8 +178,9 @@ def _phase(bag: RobotBag, begin: int, end: int, fps: int) -> NDArray[np.int64]:
 
     def offsets(phase: int) -> NDArray[np.int64]:
         shift = phase * NS_PER_S // (fps * _PHASES)
-        count = max(0, (end - begin - shift) * fps // NS_PER_S) + 1
-        return shift + (np.arange(count, dtype=np.int64) * NS_PER_S + fps // 2) // fps
+        # The last row may be at the very end, to the nanosecond.
+        last = ((end - begin - shift + 1) * fps - fps // 2 - 1) // NS_PER_S
+        return shift + grid_offsets(max(0, last) + 1, fps)
 
     def repeats(phase: int) -> int:
         times = begin + offsets(phase)
@@ -185,7 +191,7 @@ def _phase(bag: RobotBag, begin: int, end: int, fps: int) -> NDArray[np.int64]:
 
 
 class _Grid:
-    """What belongs to each time of the grid."""
+    """Inputs and commands at each time of the grid, and where they are missing."""
 
     def __init__(self, bag: RobotBag, settings: RowSettings, times: NDArray[np.int64]) -> None:
         self._bag = bag
@@ -203,6 +209,7 @@ class _Grid:
                 self._images[view][row] = index
             for joint, position in choice.positions.items():
                 self._positions[joint][row] = position
+        self._extend_gaps()
         self._action = self._actions()
         missing = "there is no command" if settings.action == COMMANDS else _NO_NEXT_STATE
         for row in np.flatnonzero(np.isnan(self._action).any(axis=1)).tolist():
@@ -213,7 +220,7 @@ class _Grid:
                 self._reasons[row] = self._reasons[row] or _NO_INSTRUCTION
 
     def runs(self, notes: list[str]) -> Iterator[tuple[int, int, str]]:
-        """Yield (begin, end, instruction) of rows in sequence; note what lies between them.
+        """Yield (begin, end, instruction) of rows in sequence; note the parts that are left out.
 
         Raises:
             DatasetError: there is a gap, but gaps are an error.
@@ -254,6 +261,13 @@ class _Grid:
             self._action[own],
             self._interventions()[own],
         )
+
+    def _extend_gaps(self) -> None:
+        """Count rows that repeat an image because of the gap that follows them as part of it."""
+        for row in range(len(self._times) - 2, 0, -1):
+            repeats = any(own[row] == own[row - 1] for own in self._images.values())
+            if not self._reasons[row] and self._reasons[row + 1] and repeats:
+                self._reasons[row] = self._reasons[row + 1]
 
     def _actions(self) -> Floats:
         contract = self._bag.contract

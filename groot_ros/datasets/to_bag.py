@@ -39,14 +39,14 @@ _SESSION = "dataset"
 _Event = tuple[int, str, str, dict[str, Any]]
 
 
-def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str = "") -> int:
+def episode_to_bag(dataset: Dataset, number: int, out: Path, robot: Path | None = None) -> int:
     """Write one episode as a bag; return the number of messages.
 
     Args:
         dataset: its groups must be those of the contract.
         number: index of the episode.
         out: directory of the bag; must not exist yet.
-        contract_text: the robot contract, YAML; by default the one in the data set.
+        robot: file of the robot contract; by default the one in the data set.
 
     Raises:
         DatasetError: there is no such episode or no contract, or they do not fit.
@@ -58,10 +58,14 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
             f"{dataset.path} has no episode {number}: it has 0 to {len(dataset.episodes) - 1}"
         )
     episode = dataset.episodes[number]
-    text = contract_text or str(dataset.description.robot.get("contract", ""))
+    stored = dataset.description.robot
+    if robot is None:
+        text, file = str(stored.get("contract", "")), str(stored.get("contract_file", ""))
+    else:
+        text, file = robot.read_text(encoding="utf-8"), str(robot.absolute())
     if not text:
         raise DatasetError(f"{dataset.path} contains no robot contract: give one with --robot")
-    text, contract = _with_rgb8(text)
+    text, contract = _with_rgb8(text, Path(file).parent if file else None)
     for kind, groups in (("state", contract.state_groups), ("action", contract.action_groups)):
         for group in groups:
             dataset.group_slice(kind, group)
@@ -69,6 +73,7 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
     info = EpisodeInfo(
         robot=contract.robot,
         contract=text,
+        contract_file=file,
         fingerprint=contract.fingerprint(),
         instruction=instructions[0],
         outcome=_outcome(episode),
@@ -81,28 +86,28 @@ def episode_to_bag(dataset: Dataset, number: int, out: Path, contract_text: str 
         _interventions(episode, times),
         *(_images(contract, episode, view, times) for view in contract.cameras),
     ]
-    with _Output(out, info) as output:
+    with MessageWriter(out, info) as output:
         for stamp, topic, name, fields in heapq.merge(*streams, key=lambda event: event[0]):
             output.write(topic, name, stamp, fields)
         return sum(output.counts.values())
 
 
-def write_bag(path: Path, folder: Path, number: int, *, contract_text: str = "") -> Path:
+def write_bag(path: Path, folder: Path, number: int, *, robot: Path | None = None) -> Path:
     """Write one episode of the data set at `path` as a bag in `folder`; return its directory."""
     out = folder / f"episode_{number:06d}"
-    episode_to_bag(Dataset(path), number, out, contract_text)
+    episode_to_bag(Dataset(path), number, out, robot)
     return out
 
 
-def _with_rgb8(text: str) -> tuple[str, RobotContract]:
+def _with_rgb8(text: str, folder: Path | None) -> tuple[str, RobotContract]:
     """Return a contract whose cameras have the encoding rgb8, as text and parsed."""
-    contract = parse_contract(yaml.safe_load(text), "contract of the data set")
+    contract = parse_contract(yaml.safe_load(text), "contract of the data set", folder)
     if any(camera.encoding != "rgb8" for camera in contract.cameras.values()):
         value = yaml.safe_load(text)
         for camera in value["cameras"].values():
             camera["encoding"] = "rgb8"
         text = yaml.safe_dump(value, sort_keys=False)
-        contract = parse_contract(value, "contract of the data set")
+        contract = parse_contract(value, "contract of the data set", folder)
     return text, contract
 
 
@@ -214,15 +219,21 @@ def _group(episode: Episode, kind: str, group: str, width: int) -> NDArray[np.fl
     return values
 
 
-class _Output:
-    """A bag whose messages are made from fields by name; fields that are not given are zero."""
+class MessageWriter:
+    """Writes a bag of messages that are given as fields by name; the others are zero or empty.
+
+    Args:
+        path: directory of the bag; must not exist yet.
+        info: description of the recording.
+
+    """
 
     def __init__(self, path: Path, info: EpisodeInfo) -> None:
         self._types = get_typestore(Stores.EMPTY)
         self._definitions = MessageDefinitions()
         self._writer = BagWriter(path, episode=info.started_now(path.name))
 
-    def __enter__(self) -> "_Output":
+    def __enter__(self) -> "MessageWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -234,7 +245,18 @@ class _Output:
         return self._writer.counts
 
     def write(self, topic: str, name: str, stamp_ns: int, fields: Mapping[str, Any]) -> None:
-        """Write a message; times in the fields are ns."""
+        """Write a message.
+
+        Args:
+            topic: its name; with or without the leading slash.
+            name: type, "package/msg/Name".
+            stamp_ns: time of reception.
+            fields: by name; a time, or a header of which only the time is set, as ns.
+
+        Raises:
+            BagError: the type is unknown, or the disk is full.
+
+        """
         topic = topic if topic.startswith("/") else f"/{topic}"
         if topic not in self._writer.counts:
             definition = self._definitions.find(name)

@@ -61,13 +61,13 @@ def _moves(
     values: NDArray[np.float64], contract: RobotContract, joints: Sequence[str]
 ) -> NDArray[np.bool_]:
     limits = [_REST_TRAVEL if contract.joints[j].unit == "m" else _REST_ANGLE for j in joints]
-    travel = np.abs(values[_REST_ROWS:] - values[:-_REST_ROWS])
-    return np.asarray((travel > np.array(limits)).any(axis=1))
+    windows = np.lib.stride_tricks.sliding_window_view(values, _REST_ROWS + 1, axis=0)
+    return np.asarray((np.ptp(windows, axis=-1) > np.array(limits)).any(axis=1))
 
 
 def episode_problem(rows: EpisodeRows, bag: RobotBag, settings: RowSettings) -> str:
     """Return why rows cannot be an episode, or an empty string."""
-    if len(rows) < settings.horizon:
+    if len(rows) < max(2, settings.horizon):
         return f"it has {len(rows)} rows, fewer than the horizon of {settings.horizon}"
     if settings.trim_idle and not _moving(rows, bag.contract).any():
         return "nothing moves (keep it with --keep-idle)"

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from groot_ros.bags.recording import BagInput, RecordedChunk, RobotBag
+from groot_ros.bags.collector import BagInput, RecordedChunk
+from groot_ros.bags.recording import RobotBag
 from groot_ros.core import NS_PER_S, MalformedError, Observation, StampedInput, s_to_ns
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.received import add_image_message, add_joint_state_message

@@ -27,14 +27,17 @@ class CounterIncrease:
         """Return the names in the last reading; none before the first."""
         return (self._last or {}).keys()
 
-    def read(self, values: Mapping[str, int]) -> None:
-        """Take the next reading."""
+    def read(self, values: Mapping[str, int]) -> Counter[str]:
+        """Take the next reading; return name -> increase since the one before."""
+        increase: Counter[str] = Counter()
         if self._last is not None:
             for name, value in values.items():
                 before = self._last.get(name, 0)
                 if value != before:
-                    self.total[name] += value - before if value > before else value
+                    increase[name] = value - before if value > before else value
+        self.total += increase
         self._last = dict(values)
+        return increase
 
 
 @dataclass
@@ -53,16 +56,16 @@ class RunCounts:
     chunks_rejected: CounterIncrease = field(default_factory=CounterIncrease)
     observations_rejected: CounterIncrease = field(default_factory=CounterIncrease)
 
-    def read_executor(self, state: Any) -> None:
-        """Take an ExecutorState message."""
+    def read_executor(self, state: Any) -> Counter[str]:
+        """Take an ExecutorState message; return code -> chunks rejected since the last one."""
         self.chunks.read({"accepted": state.accepted, "underruns": state.underruns})
         pairs = zip(state.joint_names, state.limited_chunks, strict=False)
         self.limited.read({joint: int(count) for joint, count in pairs})
-        self.chunks_rejected.read(_by_code(state.rejections))
+        return self.chunks_rejected.read(_by_code(state.rejections))
 
-    def read_policy(self, status: Any) -> None:
-        """Take a PolicyStatus message."""
-        self.observations_rejected.read(_by_code(status.rejections))
+    def read_policy(self, status: Any) -> Counter[str]:
+        """Take a PolicyStatus message; return code -> observations rejected since the last one."""
+        return self.observations_rejected.read(_by_code(status.rejections))
 
 
 def _by_code(rejections: Iterable[Any]) -> dict[str, int]:

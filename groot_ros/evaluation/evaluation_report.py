@@ -75,7 +75,7 @@ def make_page(result: Mapping[str, Any], curves: bytes, title: str) -> Page:
         label = f" ({policy['label']})" if len(policies) > 1 else ""
         for unit, summary in policy["all_joints"].items():
             worse = summary["hold"] is not None and summary["error"] >= summary["hold"]
-            value = f"{_value(summary['error'])} {unit} {_interval(summary['interval'])}"
+            value = f"{_value(summary['error'])} {unit} ({_interval(summary['interval'])})"
             page.add_fact(f"mean error{label}", value, warn=worse)
     page.add_section(
         "Error over the chunk",

@@ -2,7 +2,7 @@
 """Evaluate policies offline on recorded episodes, one call for each policy and episode."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,12 +12,14 @@ from tqdm import tqdm
 
 from groot_ros import __version__
 from groot_ros.bags.recording import RobotBag
+from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core import PolicyConfig
 from groot_ros.core.share import robot_path
 from groot_ros.evaluation.prediction_errors import compared, joint_errors, over_joints
 from groot_ros.evaluation.predictions import (
     BagRecording,
     EpisodePredictions,
+    Recording,
     Reference,
     predict,
 )
@@ -26,6 +28,7 @@ from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.policy import Policy, load_policy
 from groot_ros.policy.loading import open_checkpoint, set_threads
 from groot_ros.robot import RobotContract, load_contract
+from groot_ros.runtime.device import choose_device
 
 #: Version of the JSON file.
 FORMAT = 1
@@ -35,7 +38,7 @@ _DECIMALS = 9
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated; see the options of `groot-ros evaluate`.
+    """Settings of an evaluation; see the options of `groot-ros evaluate`.
 
     Attributes:
         seeds: of the noise.
@@ -63,8 +66,9 @@ class EvaluationJob:
 
     Attributes:
         name: of the episode in the report, unique.
-        path: bag.
-        robot: name or file of a robot contract; empty = the contract of the bag.
+        path: bag, or data set.
+        episode: number of the episode in a data set; None for a bag.
+        robot: name or file of a robot contract; empty = the contract in the recording.
         shows_progress: whether to show a bar for the episode.
 
     """
@@ -74,6 +78,7 @@ class EvaluationJob:
     config: PolicyConfig
     settings: EvaluationSettings
     robot: str = ""
+    episode: int | None = None
     shows_progress: bool = False
 
 
@@ -96,31 +101,12 @@ def evaluate_episode(job: EvaluationJob) -> EpisodeEvaluation:
         ValueError: the recording or the checkpoint cannot be used; one line.
 
     """
-    settings, config = job.settings, job.config
     contract = load_contract(robot_path(job.robot)) if job.robot else None
-    bag = RobotBag(
-        job.path,
-        contract,
-        **_needs(config, contract),
-        namespace=settings.namespace,
-        leader=settings.leader,
-    )
-    policy = _policy(config, bag.contract)
-    with _bar(job, bag.contents.duration) as bar:
-        predictions = predict(
-            BagRecording(bag, settings.instruction),
-            policy,
-            name=job.name,
-            seeds=settings.seeds,
-            interval=settings.interval,
-            tolerances=SyncTolerances.of_config(config),
-            reference=settings.reference,
-            on_place=lambda since: bar.update(max(since - bar.n, 0.0)),
-        )
-    if settings.reproduce and bag.chunks:
-        predictions.reproduction = reproduce(bag, policy)
+    if job.episode is not None:
+        policy, predictions = _evaluate_dataset(job, job.episode, contract)
+    else:
+        policy, predictions = _evaluate_bag(job, contract)
     facts = {
-        "checkpoint": str(config.checkpoint),
         "checkpoint_hash": policy.checkpoint_hash,
         "embodiment": policy.spec.embodiment,
         "engine": policy.engine.name,
@@ -129,6 +115,57 @@ def evaluate_episode(job: EvaluationJob) -> EpisodeEvaluation:
         "horizon": policy.spec.horizon,
     }
     return EpisodeEvaluation(predictions, facts)
+
+
+def _evaluate_bag(
+    job: EvaluationJob, contract: RobotContract | None
+) -> tuple[Policy, EpisodePredictions]:
+    settings = job.settings
+    bag = RobotBag(
+        job.path,
+        contract,
+        **_needs(job.config, contract),
+        namespace=settings.namespace,
+        leader=settings.leader,
+    )
+    policy = _policy(job.config, bag.contract)
+    recording = BagRecording(bag, settings.instruction)
+    predictions = _predict(job, recording, policy, bag.contents.duration)
+    if settings.reproduce and bag.chunks:
+        predictions.reproduction = reproduce(bag, policy)
+    return policy, predictions
+
+
+def _evaluate_dataset(
+    job: EvaluationJob, number: int, contract: RobotContract | None
+) -> tuple[Policy, EpisodePredictions]:
+    # PyArrow and PyAV are needed for data sets only.
+    from groot_ros.datasets.reader import Dataset
+    from groot_ros.evaluation.dataset_recording import DatasetRecording, dataset_contract
+
+    dataset = Dataset(job.path)
+    contract = contract or dataset_contract(dataset)
+    episode = dataset.episodes[number]
+    recording = DatasetRecording(episode, contract, job.settings.instruction)
+    policy = _policy(job.config, contract)
+    return policy, _predict(job, recording, policy, recording.duration)
+
+
+def _predict(
+    job: EvaluationJob, recording: Recording, policy: Policy, duration: float
+) -> EpisodePredictions:
+    settings = job.settings
+    with _bar(job, duration) as bar:
+        return predict(
+            recording,
+            policy,
+            name=job.name,
+            seeds=settings.seeds,
+            interval=settings.interval,
+            tolerances=SyncTolerances.of_config(job.config),
+            reference=settings.reference,
+            on_place=lambda since: bar.update(max(since - bar.n, 0.0)),
+        )
 
 
 def _needs(config: PolicyConfig, contract: RobotContract | None) -> dict[str, Any]:
@@ -150,13 +187,28 @@ def _policy(config: PolicyConfig, robot: RobotContract) -> Policy:
 
 
 @contextmanager
-def _bar(job: EvaluationJob, seconds: float) -> Any:
+def _bar(job: EvaluationJob, seconds: float) -> "Iterator[tqdm[None]]":
     form = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s"
     disable = None if job.shows_progress else True
     with tqdm(
         total=max(seconds, 0.1), desc=job.name, bar_format=form, leave=False, disable=disable
     ) as bar:
         yield bar
+
+
+def default_jobs(config: PolicyConfig, episodes: int) -> int:
+    """Return how many processes to use: each one loads the model.
+
+    One on a GPU; on the CPU one per core, as far as half of the free memory holds the models.
+    """
+    if episodes == 1 or choose_device(config.device).type != "cpu":
+        return 1
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    files = find_checkpoint(config.checkpoint).glob("*.safetensors")
+    # Weights in bfloat16 may be converted to float32.
+    model = 2 * sum(file.stat().st_size for file in files)
+    fitting = max(1, free // 2 // model) if model else 1
+    return int(min(episodes, len(os.sched_getaffinity(0)), fitting))
 
 
 def threads_per_job(config: PolicyConfig, jobs: int) -> int:

@@ -3,7 +3,7 @@
 
 A page has a title, facts (key figures at the top), notes (what is missing or was repaired) and
 sections. The blocks of a section are made with `table_block`, `figure_block`, `picture_block`,
-`data_block` and `script_block`. Text is escaped, wherever it comes from. Plotly's script is part of
+`data_block` and `asset_block`. All text is escaped. Plotly's script is part of
 the file, and the content security policy of the page forbids the browser to load anything else.
 """
 
@@ -34,12 +34,12 @@ _FIGURE = Markup('<div class="figure">{}</div>')
 _FIGURE_BEGIN = _FIGURE[: _FIGURE.index("{")]
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _TEXT, _GRID = "#1c2733", "#e4e8ec"
-#: Options of every plot; the address is that of a service to which a plot could be sent.
+#: Options of every plot. The buttons are listed because Plotly has one that uploads the plot.
 _CONFIG = {
     "displaylogo": False,
     "responsive": True,
     "plotlyServerURL": "",
-    "modeBarButtonsToRemove": ["select2d", "lasso2d", "sendDataToCloud"],
+    "modeBarButtons": [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d", "toImage"]],
 }
 
 
@@ -131,8 +131,9 @@ def figure_block(figure: go.Figure, name: str) -> Markup:
     figure.update_layout(
         template="plotly_white",
         font={"family": _FONT, "size": 12, "color": _TEXT},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        modebar={"bgcolor": "rgba(255,255,255,0.8)", "color": "#5b6875", "activecolor": _TEXT},
     )
     figure.update_xaxes(gridcolor=_GRID, zerolinecolor=_GRID)
     figure.update_yaxes(gridcolor=_GRID, zerolinecolor=_GRID)
@@ -175,6 +176,6 @@ def data_block(name: str, data: Any) -> Markup:
     return Markup('<script type="application/json" id="{}">{}</script>').format(name, code)
 
 
-def script_block(name: str) -> Markup:
-    """Return one of the scripts in the folder of this module; it runs after the blocks before."""
-    return Markup(f"<script>\n{(_FOLDER / name).read_text(encoding='utf-8')}</script>")
+def asset_block(name: str) -> Markup:
+    """Return one of the HTML files in the folder of this module: styles and scripts of a block."""
+    return Markup((_FOLDER / name).read_text(encoding="utf-8"))

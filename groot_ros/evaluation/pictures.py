@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from groot_ros.evaluation.run_log import RunLog
-from groot_ros.evaluation.run_metrics import chunk_span, commanded_curve, without_chunk
+from groot_ros.evaluation.run_metrics import chunk_span, commanded_curves, without_chunk
+from groot_ros.evaluation.run_records import RunLog
 
 matplotlib.use("Agg")
 
@@ -61,25 +61,25 @@ def joint_curves(
     Changes of the instruction are dashed lines with the instruction above the first joint.
     `limits` are drawn where the motion comes near them, and named in any case.
     """
-    times, commanded = commanded_curve(log)
+    commanded = commanded_curves(log)
     begin, end = chunk_span(log)
     still = without_chunk(log)
-    names = log.timelines[0].joint_names if log.timelines else tuple(log.joints)
+    names = tuple(commanded) if log.timelines else tuple(log.joints)
     figure, axes = plt.subplots(
         len(names), 1, figsize=(11, 1.7 * len(names)), sharex=True, squeeze=False
     )
-    for column, (name, axis) in enumerate(zip(names, axes[:, 0], strict=True)):
+    for name, axis in zip(names, axes[:, 0], strict=True):
         for chunk in log.chunks:
             axis.axvline(chunk.received - begin, color=_CHUNK, linewidth=0.4, alpha=0.6)
         for start, stop in still:
             axis.axvspan(start - begin, stop - begin, color=_CHUNK, linewidth=0, alpha=0.25)
-        if len(times):
+        if name in commanded:
             axis.plot(
-                times - begin,
-                commanded[:, column],
+                commanded[name][:, 0] - begin,
+                commanded[name][:, 1],
                 color=_COMMANDED,
                 linewidth=1.6,
-                label="committed",
+                label="committed" if log.timelines else "commanded",
             )
         if name in log.joints:
             measured = log.joints[name]

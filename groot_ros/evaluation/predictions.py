@@ -38,7 +38,7 @@ class Recording(Protocol):
 
     @property
     def repairs(self) -> Sequence[str]:
-        """What was left out when it was read, one line each; complete after `places`."""
+        """Lines about everything that was left out; complete after `places`."""
 
     def places(
         self, spec: ObservationSpec, tolerances: SyncTolerances, interval: float
@@ -83,7 +83,7 @@ class BagRecording:
 
     @property
     def repairs(self) -> Sequence[str]:
-        """What was left out, one line each."""
+        """Lines about everything that was left out."""
         return self.bag.repairs
 
     def places(

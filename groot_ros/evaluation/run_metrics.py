@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core import ExecutorStatus
-from groot_ros.evaluation.run_log import RunLog
+from groot_ros.evaluation.run_records import NO_CHUNK, ChunkKey, RunLog
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,22 @@ class RunMetrics:
     chunk_age: tuple[float, float, float]
 
 
+@dataclass(frozen=True)
+class Splice:
+    """Start of the motion of a chunk.
+
+    Attributes:
+        joint: the one with the largest discontinuity; empty if the executor did not report it.
+        discontinuity: committed motion minus chunk before blending, rad or m; NaN if unknown.
+
+    """
+
+    time: float
+    chunk: ChunkKey
+    joint: str
+    discontinuity: float
+
+
 def run_metrics(log: RunLog) -> RunMetrics:
     """Compute the metrics of one run; they are empty or NaN where the run has no data."""
     spans = running_spans(log)
@@ -38,7 +54,8 @@ def run_metrics(log: RunLog) -> RunMetrics:
         for stage, seconds in chunk.stages.items():
             stages.setdefault(stage, []).append(seconds)
     ages = _inside(log.chunk_ages, spans)[:, 1]
-    arrivals = np.array([c.received - c.t_obs for c in log.chunks])
+    # The latency of a chunk with stamps of another clock is not known.
+    arrivals = np.array([c.received - c.t_obs for c in log.chunks if not np.isnan(c.t_obs)])
     return RunMetrics(
         travelled={name: _range(_inside(rows, spans)[:, 1]) for name, rows in log.joints.items()},
         stages={s: (_quantile(v, 0.5), _quantile(v, 0.95)) for s, v in stages.items()},
@@ -83,22 +100,57 @@ def chunk_span(log: RunLog) -> tuple[float, float]:
     return log.chunks[0].received, log.chunks[-1].received
 
 
-def commanded_curve(log: RunLog) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return times [M] and positions [M, J] of the committed motion.
+def commanded_curves(log: RunLog) -> dict[str, NDArray[np.float64]]:
+    """Return joint -> [N, 2] of (time, position) that was commanded.
 
-    Each timeline counts until the next one was received.
+    That is the committed motion, each timeline until the next one was received; without an executor
+    the trajectories on the controllers' topics, each until the next one for the joint.
     """
-    times, rows = [], []
-    for i, timeline in enumerate(log.timelines):
-        last = i + 1 == len(log.timelines)
-        end = log.duration if last else log.timelines[i + 1].received
-        due = timeline.start + timeline.dt * np.arange(len(timeline.positions))
-        current = (due >= timeline.received) & (due < end)
-        times.append(due[current])
-        rows.append(timeline.positions[current])
-    if not times:
-        return np.empty(0), np.empty((0, 0))
-    return np.concatenate(times), np.concatenate(rows)
+    if log.timelines:
+        by_joint: dict[str, list[NDArray[np.float64]]] = {}
+        ends = [*(timeline.received for timeline in log.timelines[1:]), log.duration]
+        for timeline, end in zip(log.timelines, ends, strict=True):
+            due = timeline.times
+            current = (due >= timeline.received) & (due < end)
+            for joint, positions in zip(timeline.joint_names, timeline.positions.T, strict=True):
+                rows = np.stack([due[current], positions[current]], axis=1)
+                by_joint.setdefault(joint, []).append(rows)
+        return {joint: np.concatenate(rows) for joint, rows in by_joint.items()}
+    return _trajectory_curves(log)
+
+
+def _trajectory_curves(log: RunLog) -> dict[str, NDArray[np.float64]]:
+    """Return joint -> [N, 2] of the trajectories; each begins where the one before has got to."""
+    sent: dict[str, list[tuple[float, NDArray[np.float64], NDArray[np.float64]]]] = {}
+    for trajectory in log.trajectories:
+        for joint, positions in zip(trajectory.joint_names, trajectory.positions.T, strict=True):
+            sent.setdefault(joint, []).append((trajectory.received, trajectory.times, positions))
+    curves = {}
+    for joint, own in sent.items():
+        position, rows = float(own[0][2][0]), []
+        ends = [*(received for received, _, _ in own[1:]), log.duration]
+        for (received, due, positions), end in zip(own, ends, strict=True):
+            times = np.concatenate([[min(received, due[0])], due])
+            values = np.concatenate([[position], positions])
+            position = float(np.interp(end, times, values))
+            inside = times < end
+            rows.append(np.stack([times[inside], values[inside]], axis=1))
+            rows.append(np.array([[end, position]]))
+        curves[joint] = np.concatenate(rows)
+    return curves
+
+
+def splices(log: RunLog) -> list[Splice]:
+    """Return when the executor continued its motion with another chunk."""
+    reported = {report.chunk: report for report in reversed(log.reports)}
+    found, before = [], NO_CHUNK
+    for timeline in log.timelines:
+        if timeline.chunk[1] and timeline.chunk != before:
+            report = reported.get(timeline.chunk)
+            error = (report.joint, report.discontinuity) if report else ("", float("nan"))
+            found.append(Splice(timeline.received, timeline.chunk, *error))
+        before = timeline.chunk
+    return found
 
 
 def _inside(rows: NDArray[np.float64], spans: list[tuple[float, float]]) -> NDArray[np.float64]:

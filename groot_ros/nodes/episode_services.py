@@ -43,6 +43,7 @@ class EpisodeServices:
         inputs: returns the topics of cameras and joint states.
 
     Attributes:
+        lost: messages that were lost in transport so far.
         outcomes: number of bags that were kept, by their outcome.
         dropped: topic -> number of messages missing in the bags that were kept.
 
@@ -65,6 +66,7 @@ class EpisodeServices:
         self._missing_inputs = missing_inputs
         self._started_ns = 0
         self._discarded = 0
+        self.lost = 0
         self.outcomes: Counter[Outcome] = Counter()
         self.dropped: Counter[str] = Counter()
         self._publisher = node.create_publisher(RecorderState, "recorder_state", qos.LATCHED)
@@ -78,8 +80,15 @@ class EpisodeServices:
         """Close the present bag; its outcome is unknown. Return None if there is none."""
         return self._stop(Outcome.UNKNOWN) if self._recorder.recording else None
 
-    def publish_state(self, lost: int) -> None:
-        """Publish the state; `lost` messages were lost in transport so far."""
+    @property
+    def free_bytes(self) -> int:
+        """Free space on the disk of the bags."""
+        folder = self._folder or self._recorder.path or Path()
+        there = next(p for p in (folder, *folder.absolute().parents) if p.is_dir())
+        return shutil.disk_usage(there).free
+
+    def publish_state(self) -> None:
+        """Publish the state."""
         recorder = self._recorder
         msg = RecorderState(
             status=RecorderState.RECORDING if recorder.recording else RecorderState.WAITING,
@@ -90,9 +99,9 @@ class EpisodeServices:
             messages=sum(recorder.counts.values()),
             bytes=recorder.written_bytes,
             dropped=sum(recorder.dropped.values()),
-            lost=lost,
+            lost=self.lost,
             missing_inputs=self._missing_inputs(),
-            free_bytes=recorder.free_bytes,
+            free_bytes=self.free_bytes,
             successes=self.outcomes[Outcome.SUCCESS],
             failures=self.outcomes[Outcome.FAILURE],
             without_outcome=self.outcomes[Outcome.UNKNOWN],
@@ -143,6 +152,7 @@ class EpisodeServices:
         if instruction:
             response.message += f" ('{instruction}')"
         self._node.get_logger().info(response.message)
+        self.publish_state()
         return response
 
     def _on_stop(
@@ -166,6 +176,7 @@ class EpisodeServices:
             problems.append(f"{NOTHING_RECORDED}: the bag was deleted")
         elif silent:
             problems.append(f"nothing was received on {', '.join(silent)}")
+        self.publish_state()
         response.success = not problems
         response.message = "; ".join([str(stopped), *problems])
         return response
@@ -181,6 +192,7 @@ class EpisodeServices:
         response.success = True
         response.message = f"discarded {path}"
         self._node.get_logger().info(response.message)
+        self.publish_state()
         return response
 
     def _stop(self, outcome: Outcome) -> RecordedBag:

@@ -79,12 +79,12 @@ class PlayerNode(Node):
 
     @property
     def problem(self) -> str:
-        """Why playing ended early; empty if it did not."""
+        """Return why playing ended early; empty if it did not."""
         return self._problem
 
     @property
     def finished(self) -> bool:
-        """Whether playing has ended."""
+        """Return whether playing has ended."""
         return not self._thread.is_alive()
 
     def close(self) -> None:

@@ -84,7 +84,6 @@ class RecorderNode(Node):
         self._subscriptions_by_topic: dict[str, Subscription] = {}
         self._logged_dropped: Counter[str] = Counter()
         self._lost: Counter[str] = Counter()
-        self._lost_in_total = 0
         self._reports = 0
         self._types: dict[str, str] = {}
         self._next_chunk = 0.0
@@ -125,11 +124,10 @@ class RecorderNode(Node):
         for subscription in self._subscriptions_by_topic.values():
             self.destroy_subscription(subscription)
         self._subscriptions_by_topic.clear()
-        self._log_losses(self._recorder.dropped)
         last = self._episodes.close()
         if last is not None:
             self._failed |= bool(last.problem)
-            self._log_losses(last.dropped)
+            self._log_losses(last.dropped, "recording ended early" if last.problem else "")
             empty = {*self._missing, *(t for t, n in last.counts.items() if n == 0)}
             if silent := sorted(empty - self._optional):
                 self.get_logger().warning(f"nothing was received on {', '.join(silent)}")
@@ -206,7 +204,7 @@ class RecorderNode(Node):
         first = event.total_count == event.total_count_change
         if not (first and request is not None and request.latched):
             self._lost[topic] += event.total_count_change
-            self._lost_in_total += event.total_count_change
+            self._episodes.lost += event.total_count_change
 
     def _on_stamped_message(self, topic: str, data: bytes, info: dict[str, Any]) -> None:
         stamp_ns = 0 if self._sim_time else int(info["received_timestamp"])
@@ -249,15 +247,15 @@ class RecorderNode(Node):
             self.get_logger().info(
                 f"{sum(self._recorder.counts.values())} messages, "
                 f"{self._recorder.written_bytes / 1e6:.0f} MB recorded; "
-                f"{self._recorder.free_bytes / 1e9:.1f} GB are free on the disk"
+                f"{self._episodes.free_bytes / 1e9:.1f} GB are free on the disk"
             )
-        self._episodes.publish_state(self._lost_in_total)
+        self._episodes.publish_state()
 
-    def _log_losses(self, dropped: Counter[str]) -> None:
+    def _log_losses(self, dropped: Counter[str], reason: str = "") -> None:
         for topic, count in (dropped - self._logged_dropped).items():
             self.get_logger().error(
-                f"writing cannot keep up: {count} messages of {topic} are NOT in the bag "
-                f"({dropped[topic]} in total)"
+                f"{reason or 'writing cannot keep up'}: {count} messages of {topic} are NOT in "
+                f"the bag ({dropped[topic]} in total)"
             )
         # Of the present bag: a new one starts with none.
         self._logged_dropped = dropped

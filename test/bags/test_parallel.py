@@ -2,17 +2,14 @@
 """Calls for many episodes, in processes and on a real Dask cluster; workers that die."""
 
 import os
-import subprocess
-import sys
-import time
+from collections.abc import Iterator
 from functools import partial
 
 import pytest
+from support.dask_cluster import dask_cluster
 from support.episode_calls import die_always, die_once, square
 
 from groot_ros.bags.parallel import map_episodes
-
-SMALL = ["--no-dashboard", "--nthreads", "1", "--memory-limit", "0"]
 
 
 @pytest.fixture(params=["processes", "dask"])
@@ -24,43 +21,9 @@ def where(request: pytest.FixtureRequest) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory):
-    """Return the address of a Dask scheduler with two workers, each a process."""
-    pytest.importorskip("distributed")
-    folder = tmp_path_factory.mktemp("dask")
-    file = folder / "scheduler.json"
-    environment = {
-        **os.environ,
-        # The workers import `support.episode_calls`.
-        "PYTHONPATH": os.pathsep.join(sys.path),
-        # A call is given up after two dead workers, not four.
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "1",
-    }
-    dask = [sys.executable, "-m", "dask"]
-    scheduler = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-    options = ["--scheduler-file", str(file)]
-    worker = ["worker", *options, *SMALL, "--local-directory", str(folder)]
-    with (folder / "log").open("w") as log:
-        processes = [
-            subprocess.Popen([*dask, *command], env=environment, stdout=log, stderr=log)
-            for command in ([*scheduler, *options], worker, worker)
-        ]
-        try:
-            from distributed import Client
-
-            deadline = time.monotonic() + 60
-            while not file.exists():
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                processes[0].poll()
-                time.sleep(0.05)
-            with Client(scheduler_file=str(file), set_as_default=False) as client:
-                client.wait_for_workers(2, timeout=60)
-                yield client.scheduler.address
-        finally:
-            # The scheduler last: workers that have lost it take long to end.
-            for process in reversed(processes):
-                process.terminate()
-                process.wait(20)
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with dask_cluster(tmp_path_factory.mktemp("dask")) as address:
+        yield address
 
 
 def test_values_keep_the_order_and_failures_are_reported_alone(where, capsys) -> None:

@@ -216,6 +216,19 @@ def test_after_a_damaged_record_reading_continues_at_the_next_one(tmp_path, bag_
     assert (damage.first, damage.bytes) == (begin, 9 + 22 + 21)
 
 
+def test_a_damaged_chunk_header_costs_no_message(tmp_path, bag_file):
+    file = tmp_path / "bag.mcap"
+    file.write_bytes(bag_file)
+    with file.open("rb") as opened:
+        begin = make_reader(opened).get_summary().chunk_indexes[2].chunk_start_offset
+    data = bytearray(bag_file)
+    data[begin + 37 : begin + 41] = b"\xff" * 4  # length of the name of the compression
+    file.write_bytes(data)
+    damage = Damage()
+    assert [stamp for _, stamp, _ in read_messages(file, damage)] == list(range(40))
+    assert (damage.first, damage.bytes) == (begin, 49)
+
+
 def test_many_damaged_bytes_cost_few_messages(tmp_path, string_definition):
     writer = BagWriter(tmp_path / "bag")
     writer.add_topic("/a", string_definition)

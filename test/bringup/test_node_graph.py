@@ -271,8 +271,8 @@ def test_rosbag2_records_the_topics_of_the_namespace_into_an_expanded_path(
         *("ros2", "bag", "record", "--storage", "mcap"),
         *("--output", "/home/o'neil/bags/run1"),
     ]
-    assert command[7] == "--topics"
-    topics = command[8:]
+    assert (command[7], command[9]) == ("--custom-data", "--topics")
+    topics = command[10:]
     assert {"/cell/left/action_chunk", "/cell/left/front/image_raw", "/diagnostics"} < set(topics)
     assert all(topic.startswith("/") for topic in topics)
     assert "/clock" not in topics

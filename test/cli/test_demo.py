@@ -32,7 +32,8 @@ def test_the_demo_moves_the_robot_and_writes_table_pictures_and_bag(tmp_path: Pa
     assert "demo PASSED" in ended.stdout
     for stage in ("snapshot", "preprocess", "backbone", "head", "decode", "publish"):
         assert stage in ended.stdout
-    for file in ("cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log"):
+    files = ("report.html", "cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
+    for file in files:
         assert (tmp_path / "demo" / file).stat().st_size > 0, file
     assert (tmp_path / "demo" / "bag" / "metadata.yaml").is_file()
     # Not a terminal: lines, without a bar that is drawn again and again.

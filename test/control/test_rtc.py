@@ -209,3 +209,35 @@ def test_a_given_number_of_frozen_steps_overrides_delay_and_budget(timeline):
     assert (
         continuation(timeline, frozen_steps=2, mode=RtcMode.OFF).prefix(origin(0.3), 4, 6) is None
     )
+
+
+@pytest.mark.parametrize("mode", [RtcMode.GUIDED, RtcMode.NATIVE])
+@given(
+    at=st.floats(0.12, 0.5), delay=st.integers(1, 8), executed=st.integers(1, 15), new=st.booleans()
+)
+def test_a_recorded_prefix_equals_the_live_one(mode, at, delay, executed, new):
+    bench = Bench()
+    bench.t = 0.1
+    assert bench.give(sway_chunk(0.0)) is None
+    known = bench.updates[-1][1].timeline
+    of = origin(at, new_instruction=new)
+    live = continuation(known, mode=mode).prefix(of, delay, executed)
+    if live is None:
+        return
+    again = continuation(known, mode=mode).recorded_prefix(
+        of.t_obs_ns, live.frozen_steps, live.overlap_steps
+    )
+    assert again is not None
+    assert live.frozen_steps <= live.overlap_steps <= len(live.weight)
+    for name in ("start", "weight", "strength", "clean"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(live, name))
+    for group, values in live.values.items():
+        np.testing.assert_array_equal(again.values[group], values)
+    assert (again.id, again.mode, again.frozen_steps) == (live.id, mode, live.frozen_steps)
+
+
+def test_a_recorded_prefix_needs_a_timeline_that_covers_the_chunk(timeline):
+    assert continuation().recorded_prefix(EPOCH_NS, 2, 4) is None
+    made = continuation(timeline)
+    assert made.recorded_prefix(EPOCH_NS + s_to_ns(60.0), 2, 4) is None
+    assert made.recorded_prefix(EPOCH_NS + s_to_ns(0.2), 2, HORIZON + 1) is None

@@ -9,6 +9,7 @@ import pytest
 from rclpy.serialization import serialize_message
 
 from groot_ros.bags.definitions import MessageDefinitions
+from groot_ros.bags.episode import EpisodeInfo
 from groot_ros.bags.writer import BagWriter
 
 #: (topic, seconds, message).
@@ -16,12 +17,12 @@ Sent: TypeAlias = tuple[str, float, Any]
 
 
 @pytest.fixture
-def bag_of(tmp_path: Path) -> Callable[[Iterable[Sent]], Path]:
-    """Write a bag with these messages."""
+def bag_of(tmp_path: Path) -> Callable[..., Path]:
+    """Write a bag with these messages, and a description of its recording or none."""
     definitions = MessageDefinitions()
 
-    def write(sent: Iterable[Sent]) -> Path:
-        writer = BagWriter(tmp_path / "bag")
+    def write(sent: Iterable[Sent], episode: EpisodeInfo | None = None) -> Path:
+        writer = BagWriter(tmp_path / "bag", episode=episode)
         for topic, seconds, message in sent:
             if topic not in writer.counts:
                 package, name = type(message).__module__.split(".")[0], type(message).__name__

@@ -11,7 +11,8 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 
 from groot_ros.cli.main import main
 from groot_ros.evaluation import pictures, report
-from groot_ros.evaluation.run_log import read_frames, read_run
+from groot_ros.evaluation.camera_frames import FramesAt, read_frames
+from groot_ros.evaluation.run_log import read_run
 from groot_ros.msg import ActionChunk, ActionGroup, ExecutorState, Instruction
 
 ORANGE = (250, 120, 10)
@@ -58,7 +59,9 @@ def joint_state(**positions: float) -> JointState:
 )
 def test_a_camera_is_shown_in_its_colours(bag_of, message, colour) -> None:
     bag = bag_of([("/front", 0.0, message)])
-    (frame,) = read_frames(bag, np.zeros(1)).shown["/front"]
+    frames = FramesAt(np.zeros(1))
+    read_frames(bag, [frames])
+    (frame,) = frames.shown["/front"]
     assert frame.dtype == np.uint8
     assert np.abs(frame.astype(int) - colour).max() <= 2
 
@@ -67,9 +70,10 @@ def test_a_frame_is_the_first_at_or_after_its_time_and_damaged_ones_are_skipped(
     levels = [(t, image("mono8", bytes([10 * t]))) for t in range(6)]
     levels[3][1].data = array("B", b"\0")
     bag = bag_of([("/front", float(t), message) for t, message in levels])
-    frames = read_frames(bag, np.array([0.5, 2.5, 4.5]))
+    frames = FramesAt(np.array([0.5, 2.5, 4.5]))
+    rejected = read_frames(bag, [frames])
     assert [int(f[0, 0, 0]) for f in frames.shown["/front"]] == [10, 40, 50]
-    assert frames.rejected["/front"].startswith("data_short: ")
+    assert rejected["/front"].startswith("data_short: ")
 
 
 def test_a_bag_with_cameras_of_several_encodings_is_reported(bag_of, capsys) -> None:
@@ -85,10 +89,13 @@ def test_a_bag_with_cameras_of_several_encodings_is_reported(bag_of, capsys) -> 
     assert main(["report", str(bag)]) == 0
     out = bag.with_name("bag_report")
     names = sorted(path.name for path in out.iterdir())
-    assert names == ["cameras.png", "joints.png", "run.webp", "table.txt"]
+    assert names == ["cameras.png", "joints.png", "report.html", "run.webp", "table.txt"]
     told = capsys.readouterr()
+    # Not a terminal: one line for each pass over the bag, without a bar that is drawn again.
+    assert told.err.startswith("reading the bag: 3 messages\nreading the images: 9 messages\n")
+    assert "\r" not in told.err
     assert "/depth: an image cannot be shown: unknown_encoding: '16UC1'" in told.err
-    assert told.out.splitlines()[-1] == f"results in {out}/: " + ", ".join(names)
+    assert told.out.splitlines()[-1] == f"results in {out}/: " + ", ".join(report.FILES)
     assert read_run(bag).images == 9
 
 
@@ -117,8 +124,27 @@ def test_files_of_an_earlier_report_are_not_listed(bag_of, tmp_path, capsys) -> 
     (out / "run.webp").write_text("of another run")
     bag = bag_of([("/joint_states", 1.0, joint_state(lift=0.1))])
     assert main(["report", str(bag), "--out", str(out)]) == 0
-    assert capsys.readouterr().out.endswith(f"results in {out}/: joints.png, table.txt\n")
+    assert capsys.readouterr().out.endswith(
+        f"results in {out}/: report.html, joints.png, table.txt\n"
+    )
     assert not (out / "run.webp").exists()
+
+
+def test_an_interrupted_report_leaves_the_earlier_one_as_it_was(
+    bag_of, tmp_path, monkeypatch, capsys
+) -> None:
+    out = tmp_path / "report"
+    bag = bag_of([("/front", t / 10, image("mono8", b"\x4d")) for t in range(9)])
+    assert main(["report", str(bag), "--out", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+
+    def interrupt(_frames, _times, _log, path) -> None:
+        path.write_bytes(b"half of a picture")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "contact_sheet", interrupt)
+    assert main(["report", str(bag), "--out", str(out)]) == 130
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_a_recording_that_does_not_exist_is_said_to_be_missing(tmp_path, capsys) -> None:

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from groot_ros.core import ExecutorStatus as Status
-from groot_ros.evaluation.run_log import Chunk, RunLog, Timeline
 from groot_ros.evaluation.run_metrics import (
-    commanded_curve,
+    commanded_curves,
     run_metrics,
     running_spans,
+    splices,
     without_chunk,
 )
+from groot_ros.evaluation.run_records import Chunk, ExecutorReport, RunLog, Timeline, Trajectory
 
 
 def log_with(statuses: list[tuple[float, Status]], duration: float = 10.0) -> RunLog:
@@ -58,7 +59,7 @@ def test_each_timeline_counts_until_the_next_one_was_received() -> None:
         Timeline(0.0, 0.0, 0.1, ("pan",), rows),
         Timeline(1.0, 0.0, 0.1, ("pan",), rows + 100),
     ]
-    times, positions = commanded_curve(log)
+    times, positions = commanded_curves(log)["pan"].T
     assert positions[times < 1.0 - 1e-9].max() == 9
     assert positions[times >= 1.0 - 1e-9].min() == 110
     assert np.all(np.diff(times) > 0)
@@ -74,3 +75,30 @@ def test_latency_is_measured_from_the_image_to_the_reception_of_the_chunk() -> N
 
 def test_an_empty_run_gives_nan_and_not_an_error() -> None:
     assert np.isnan(run_metrics(log_with([])).latency[0])
+
+
+def test_without_an_executor_each_trajectory_counts_until_the_next_one() -> None:
+    log = log_with([], duration=3.0)
+    # The second one replaces the first half way to 1.0; the third is for another joint.
+    log.trajectories = [
+        Trajectory(0.0, ("pan",), np.array([0.0, 2.0]), np.array([[0.0], [1.0]])),
+        Trajectory(1.0, ("pan",), np.array([2.0]), np.array([[-0.5]])),
+        Trajectory(1.5, ("lift",), np.array([1.5]), np.array([[7.0]])),
+    ]
+    curves = commanded_curves(log)
+    assert np.interp([0.5, 1.0, 1.5, 2.5], *curves["pan"].T).tolist() == [0.25, 0.5, 0.0, -0.5]
+    assert curves["lift"].tolist() == [[1.5, 7.0], [1.5, 7.0], [3.0, 7.0]]
+
+
+def test_a_splice_is_a_timeline_of_another_chunk_with_the_discontinuity_that_was_reported() -> None:
+    log = log_with([])
+    rows = np.zeros((2, 1))
+    keys = [("", 0), ("s", 1), ("s", 1), ("s", 2)]
+    log.timelines = [
+        Timeline(float(i), float(i), 0.1, ("pan",), rows, key) for i, key in enumerate(keys)
+    ]
+    running = (Status.RUNNING, "EXECUTING", "", ("s", 2), "pan", 0.25, False)
+    log.reports = [ExecutorReport(3.1, *running)]
+    first, second = splices(log)
+    assert (first.time, first.chunk, np.isnan(first.discontinuity)) == (1.0, ("s", 1), True)
+    assert (second.time, second.joint, second.discontinuity) == (3.0, "pan", 0.25)

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A model family of another package works in engines, commands and node without code changes."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support import toy_family
+from support.input_bags import so101_inputs
 from support.policy_stage import active, stages
 from support.toy_family import GROUPS, HORIZON, SPEC, TAG, VIEWS, write_toy_checkpoint
 
@@ -13,9 +15,11 @@ from groot_ros.cli.main import main
 from groot_ros.core import Observation, PolicyConfig, Prefix
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.core.messages import chunk_from_msg
+from groot_ros.core.share import robot_path
 from groot_ros.families.registry import family_names, find_family, get_family
 from groot_ros.nodes.policy_node import load as load_in_node
 from groot_ros.policy import Policy, load_policy
+from groot_ros.robot import load_contract
 
 
 @pytest.fixture(autouse=True)
@@ -197,3 +201,18 @@ def test_the_policy_node_refuses_real_time_chunking_that_the_family_cannot_do(
     on = stage(load=load_in_node, checkpoint=checkpoint, embodiment=TAG, **{"rtc.mode": "guided"})
     assert not on.configure()
     on.logs.wait(lambda m: "model family 'toy' cannot continue committed motion" in m.msg)
+
+
+def test_evaluation_gives_each_seed_a_session_of_its_own(checkpoint: Path, tmp_path: Path) -> None:
+    joints = load_contract(robot_path("so101")).joint_names
+    bag = so101_inputs(joints, seconds=2.0).write(tmp_path / "bag")
+    results = []
+    for seeds in ("1", "2"):
+        out = tmp_path / seeds
+        options = ["--embodiment", TAG, "--robot", "so101", "--device", "cpu", "--seeds", seeds]
+        own = ["--checkpoint", str(checkpoint), *options, "--out", str(out)]
+        assert main(["evaluate", str(bag), *own]) == 0
+        result = json.loads((out / "evaluation.json").read_text())
+        results.append(result["policies"][0]["episodes"][0]["chunks"]["predicted"])
+    # The observations of the second seed do not become the history of the first.
+    assert results[0] == results[1]

@@ -82,7 +82,18 @@ LAYERS = {
     ),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
-        {"core", "vision", "robot", "observation", "control.rtc", "policy", "bags"},
+        {
+            "core",
+            "vision",
+            "robot",
+            "checkpoint",
+            "runtime.device",
+            "observation",
+            "control.rtc",
+            "policy",
+            "bags",
+            "datasets",
+        },
     ),
     "training": _layer(
         "demonstrations, the demo checkpoint", {"core", "robot", "policy", "sim"} | _FAMILIES

@@ -15,7 +15,43 @@ from support.tiny_checkpoint import TAG
 FOLDER = Path(__file__).parents[2] / "config/robots"
 
 
-class World:
+class NodeThreads:
+    """Nodes of this process, each spun in a thread of its own."""
+
+    def __init__(self, nodes):
+        self.nodes = tuple(nodes)
+        spinners = [
+            MultiThreadedExecutor(4) if isinstance(node, PolicyNode) else SingleThreadedExecutor()
+            for node in self.nodes
+        ]
+        self.ended = threading.Event()
+        self.threads = [
+            threading.Thread(target=self._spin, args=pair)
+            for pair in zip(spinners, self.nodes, strict=True)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def _spin(self, spinner, node):
+        spinner.add_node(node)
+        while not self.ended.is_set():
+            spinner.spin_once(timeout_sec=0.05)
+        for _ in range(10):  # answers of goals that have ended meanwhile
+            spinner.spin_once(timeout_sec=0.0)
+        spinner.shutdown()
+
+    def end(self):
+        for node in reversed(self.nodes):
+            node.close()
+        self.ended.set()
+        for thread in self.threads:
+            thread.join()
+        for node in self.nodes:
+            node.destroy_node()
+        rclpy.shutdown()
+
+
+class World(NodeThreads):
     """Simulated robot, executor and policy in this process, one thread each.
 
     Args:
@@ -43,37 +79,8 @@ class World:
         rclpy.init(args=["--ros-args", *arguments])
         self.sim, self.executor, self.policy = SimRobotNode(), ExecutorNode(), PolicyNode()
         self.more = [kind() for kind in more]
-        self.nodes = (self.sim, self.executor, self.policy, *self.more)
-        spinners = [
-            MultiThreadedExecutor(4) if node is self.policy else SingleThreadedExecutor()
-            for node in self.nodes
-        ]
-        self.ended = threading.Event()
-        self.threads = [
-            threading.Thread(target=self._spin, args=pair)
-            for pair in zip(spinners, self.nodes, strict=True)
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def _spin(self, spinner, node):
-        spinner.add_node(node)
-        while not self.ended.is_set():
-            spinner.spin_once(timeout_sec=0.05)
-        for _ in range(10):  # answers of goals that have ended meanwhile
-            spinner.spin_once(timeout_sec=0.0)
-        spinner.shutdown()
+        super().__init__((self.sim, self.executor, self.policy, *self.more))
 
     def start(self):
         assert self.executor.autostart()
         assert self.policy.autostart()
-
-    def end(self):
-        for node in reversed(self.nodes):
-            node.close()
-        self.ended.set()
-        for thread in self.threads:
-            thread.join()
-        for node in self.nodes:
-            node.destroy_node()
-        rclpy.shutdown()

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Check that the clock of a recording did not go back, as when a simulation is reset.
+
+Readers sort the messages of a bag by their stamps, which mixes what was recorded before and after a
+reset. The order in which the messages of one topic were written tells it. Only indexes are read.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from mcap.data_stream import ReadDataStream
+from mcap.exceptions import McapError
+from mcap.opcode import Opcode
+from mcap.reader import make_reader
+from mcap.records import MessageIndex
+
+from groot_ros.bags import BagError
+from groot_ros.core import NS_PER_S, ns_to_s
+
+#: Stamps may go back by this much: messages wait in queues of different length.
+_TOLERANCE_NS = NS_PER_S
+
+
+def require_steady_clock(bag: Path) -> None:
+    """Raise BagError if the stamps of a topic go back by more than 1 s.
+
+    Files that are compressed as a whole, and MCAP files without an index, are not checked.
+
+    Args:
+        bag: directory of a bag, or one of its files.
+
+    """
+    files = [bag] if bag.is_file() else [*bag.glob("*.mcap"), *bag.glob("*.db3")]
+    newest: dict[str, int] = {}
+    # run_10 comes after run_9.
+    for file in sorted(files, key=lambda path: (len(path.name), path.name)):
+        stamps = _mcap_stamps(file) if file.suffix == ".mcap" else _sqlite_stamps(file)
+        for topic, stamp in stamps:
+            behind = newest.get(topic, stamp) - stamp
+            if behind > _TOLERANCE_NS:
+                raise BagError(
+                    f"the clock of bag {bag} goes back by {ns_to_s(behind):.3f} s in the messages "
+                    f"of {topic}, as when a simulation is reset: record again, or split the bag "
+                    "there"
+                )
+            newest[topic] = max(newest.get(topic, stamp), stamp)
+
+
+def _mcap_stamps(file: Path) -> Iterator[tuple[str, int]]:
+    """Yield (topic, stamp in ns) in the order of the file, from the indexes of its chunks."""
+    with file.open("rb") as opened:
+        try:
+            summary = make_reader(opened).get_summary()
+            if summary is None:
+                return
+            for chunk in sorted(summary.chunk_indexes, key=lambda index: index.chunk_start_offset):
+                for channel, offset in chunk.message_index_offsets.items():
+                    opened.seek(offset)
+                    stream = ReadDataStream(opened)
+                    if stream.read1() != Opcode.MESSAGE_INDEX:
+                        raise BagError(f"{file} cannot be read: its index is damaged")
+                    stream.read8()
+                    # Writers may sort an index by stamps; the offsets have the order of writing.
+                    entries = sorted(MessageIndex.read(stream).records, key=lambda entry: entry[1])
+                    topic = summary.channels[channel].topic
+                    yield from ((topic, stamp) for stamp, _ in entries)
+        except (McapError, KeyError, ValueError) as error:
+            raise BagError(f"{file} cannot be read: its index is damaged ({error})") from error
+
+
+def _sqlite_stamps(file: Path) -> Iterator[tuple[str, int]]:
+    """Yield (topic, stamp in ns) in the order of writing."""
+    query = "SELECT t.name, m.timestamp FROM messages m JOIN topics t ON t.id = m.topic_id"
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
+            yield from database.execute(f"{query} ORDER BY m.id")
+    except sqlite3.Error as error:
+        raise BagError(f"{file} cannot be read: {error}") from error

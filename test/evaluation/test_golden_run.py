@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Regression test of the demo checkpoint on a recorded run, as users would write their own."""
+
+import json
+from pathlib import Path
+
+import pytest
+from support.record_golden_run import CHUNKS, FOLDER, OPTIONS
+
+from groot_ros.cli.main import main
+
+BAG, GOLDEN = FOLDER / "bag", FOLDER / "golden.json"
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """JSON of one evaluation of the run, compared with the golden one."""
+    out = tmp_path_factory.mktemp("evaluation")
+    arguments = ["--json", str(out / "result.json"), "--out", str(out), "--golden", str(GOLDEN)]
+    assert main(["evaluate", str(BAG), *OPTIONS, *arguments]) == 0
+    return json.loads((out / "result.json").read_text())
+
+
+def evaluate(tmp_path: Path, *more: str) -> int:
+    out = ["--out", str(tmp_path / "out")]
+    return main(["evaluate", str(BAG), *OPTIONS, "--no-reproduction", *out, *more])
+
+
+def test_the_demo_checkpoint_still_predicts_what_it_predicted(result: dict) -> None:
+    (policy,) = result["policies"]
+    summary = policy["all_joints"]["rad"]
+    assert summary["error"] < 0.6 * summary["hold"]
+    low, high = summary["better_than_hold"]
+    assert low < summary["hold"] - summary["error"] < high
+
+
+def test_chunks_of_the_recorded_run_are_reproduced(result: dict) -> None:
+    recorded = result["policies"][0]["episodes"][0]["recorded_chunks"]
+    assert recorded["recorded"] >= CHUNKS
+    assert recorded["not_reproducible"] == {}
+    # On another CPU than that of the recording the last bits differ.
+    if recorded["differing"]:
+        assert recorded["largest_difference"]["value"] < 1e-3
+
+
+def test_two_evaluations_differ_only_in_their_times(result: dict, tmp_path: Path) -> None:
+    file = tmp_path / "again.json"
+    out = ["--out", str(tmp_path / "out"), "--json", str(file)]
+    assert main(["evaluate", str(BAG), *OPTIONS, *out]) == 0
+    again = json.loads(file.read_text())
+    assert again.pop("times") != result.get("times")
+    assert again == {key: value for key, value in result.items() if key != "times"}
+
+
+def test_a_changed_prediction_fails_with_the_joint_and_the_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden = json.loads(GOLDEN.read_text())
+    golden["settings"]["reproduce"] = False
+    episode = golden["policies"][0]["episodes"][0]
+    time = episode["chunks"]["times"][3]
+    episode["chunks"]["predicted"][3][5][episode["joints"].index("elbow_flex")] += 0.25
+    changed = tmp_path / "golden.json"
+    changed.write_text(json.dumps(golden))
+    assert evaluate(tmp_path, "--golden", str(changed)) == 1
+    error = capsys.readouterr().err
+    assert f"1 of {len(episode['chunks']['times'])} chunks differ by more than 0.001" in error
+    assert f"joint 'elbow_flex', step 5 of the chunk at {time:.3f} s of 'bag'" in error
+    assert evaluate(tmp_path, "--golden", str(changed), "--tolerance", "0.3") == 0
+
+
+def test_a_recorded_observation_needs_no_robot_but_the_one_in_the_bag(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = OPTIONS[OPTIONS.index("--checkpoint") + 1]
+    options = ["--checkpoint", checkpoint, "--embodiment", "new_embodiment", "--seed", "0"]
+    out = ["--out", str(tmp_path / "actions.npz")]
+    assert main(["infer", "--bag", str(BAG), "--at", "3", *options, *out]) == 0
+    assert "robot so101" in capsys.readouterr().out
