@@ -208,7 +208,12 @@ def description(robot: str, size: tuple[int, int]) -> Description:
     contract = load_contract(path)
     sizes = {view: (size[1], size[0]) for view in contract.cameras}
     widths = {name: group.min_width for name, group in contract.action_groups.items()}
-    own = describe(contract, path.read_text(encoding="utf-8"), sizes, FPS, widths)
+    source = {
+        "contract": path.read_text(encoding="utf-8"),
+        "contract_file": str(path.absolute()),
+        "fingerprint": contract.fingerprint(),
+    }
+    own = describe(contract, source, sizes, FPS, widths)
     names = ["cube.u", "cube.v", "goal.u", "goal.v"]
     labels: Mapping[str, Any] = {
         f"{LABEL}{view}": {"dtype": "float32", "shape": [4], "names": names} for view in sizes
