@@ -230,7 +230,7 @@ def write_episode(name: str, robot: str, episode: RecordedEpisode, folder: Path)
     columns: dict[str, NDArray[Any]] = {
         STATE: to_model_units(contract, episode.states, is_action=False),
         ACTION: to_model_units(contract, episode.actions, is_action=True),
-        STAMP: np.arange(rows) * s_to_ns(STEP),
+        STAMP: START_NS + np.arange(rows) * s_to_ns(STEP),
         INTERVENTION: np.full(rows, episode.after_policy),
         SUCCESS: success,
         "task_index": np.zeros(rows, dtype=np.int64),

@@ -11,6 +11,9 @@ import pytest
 from groot_ros.core.share import robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.check import check_dataset
+from groot_ros.datasets.from_bags import ConversionSettings, convert_bags
+from groot_ros.datasets.rows import RowSettings
+from groot_ros.datasets.to_bag import write_bag
 from groot_ros.datasets.video import decode_frames
 from groot_ros.robot import load_contract
 from groot_ros.rollout.collect import CollectSettings, collect, simulate_episode
@@ -135,3 +138,13 @@ def test_after_a_policy_the_expert_takes_over_and_only_its_rows_are_recorded():
 def test_an_existing_folder_is_an_error(dataset):
     with pytest.raises(DatasetError, match="already exists"):
         collect(SETTINGS, 1, dataset, jobs=1)
+
+
+def test_recorded_as_messages_in_a_bag_and_converted_the_rows_are_the_same(dataset, tmp_path):
+    bag = write_bag(dataset, tmp_path, 0)
+    settings = ConversionSettings(RowSettings(fps=10, trim_idle=False))
+    convert_bags([bag], tmp_path / "again", settings, jobs=1)
+    direct, converted = rows_of(dataset, 0), rows_of(tmp_path / "again", 0)
+    for column in ("observation.state", "action"):
+        np.testing.assert_allclose(converted[column], direct[column], atol=1e-3)
+    assert converted["next.success"] == direct["next.success"]
