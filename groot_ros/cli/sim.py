@@ -113,6 +113,11 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
             for name, (unit, text) in _SWEEPS.items()
         ),
     )
+    add(
+        "--real-nodes",
+        action="store_true",
+        help="through the nodes over DDS, in real time, instead of in one process",
+    )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_evaluate)
 
@@ -183,7 +188,12 @@ def run_evaluate(args: argparse.Namespace) -> int:
     failed = 0
     for name, settings in conditions.items():
         label = f"{args.task} {name}".strip()
-        evaluation = evaluate(settings, args.episodes, jobs=args.jobs, dask=args.dask, label=label)
+        if args.real_nodes:
+            evaluation = _through_nodes(settings, args.episodes, label)
+        else:
+            evaluation = evaluate(
+                settings, args.episodes, jobs=args.jobs, dask=args.dask, label=label
+            )
         found[name] = to_json(settings, evaluation)
         failed += len(evaluation.failed)
         print(f"{label}: {_summary(evaluation)}", flush=True)
@@ -196,6 +206,14 @@ def run_evaluate(args: argparse.Namespace) -> int:
     if failed:
         print(f"{pluralise(failed, 'episode')} could not be run, see above", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _through_nodes(settings: "EvaluationSettings", episodes: int, label: str) -> "Evaluation":
+    from groot_ros.bridge.isolated_domain import use_isolated_domain
+    from groot_ros.bringup.sim_evaluation import evaluate_nodes
+
+    use_isolated_domain()
+    return evaluate_nodes(settings, episodes, label)
 
 
 def _summary(evaluation: "Evaluation") -> str:

@@ -76,7 +76,7 @@ class EpisodeOutcome:
         wrong_touches: other cubes that the hand touched.
         chunks: chunks that were executed.
         rejections: code -> number of rejected observations and chunks.
-        jerk: root mean square of the arm's commanded jerk, rad/s^3.
+        jerk: root mean square of the arm's commanded jerk, rad/s^3; None if it was not recorded.
         cpu_seconds: processor time.
 
     """
@@ -88,7 +88,7 @@ class EpisodeOutcome:
     wrong_touches: tuple[str, ...]
     chunks: int
     rejections: Mapping[str, int]
-    jerk: float
+    jerk: float | None
     cpu_seconds: float
 
 
@@ -128,6 +128,7 @@ class Evaluation:
     def summary(self) -> dict[str, Any]:
         """Return all figures, for JSON."""
         seconds = [o.seconds for o in self.outcomes if o.seconds is not None]
+        jerks = [o.jerk for o in self.outcomes if o.jerk is not None]
         low, high = wilson_interval(self.successes, len(self.outcomes))
         return {
             "episodes": len(self.outcomes),
@@ -141,7 +142,7 @@ class Evaluation:
                 if seconds
                 else None
             ),
-            "jerk": float(np.median([o.jerk for o in self.outcomes])) if self.outcomes else None,
+            "jerk": float(np.median(jerks)) if jerks else None,
             "cpu_seconds_per_episode": (
                 float(np.mean([o.cpu_seconds for o in self.outcomes])) if self.outcomes else None
             ),

@@ -43,6 +43,7 @@ class SimulatedRobot:
 
     Attributes:
         period_ns: length of the control cycle.
+        observer: called with the arm after each cycle, in the thread that runs the cycles.
 
     """
 
@@ -74,6 +75,7 @@ class SimulatedRobot:
         """
         period = 1.0 / control_rate
         self.period_ns = s_to_ns(period)
+        self.observer: Callable[[SimulatedArm], None] | None = None
         self._arm = SimulatedArm(period, model_of(contract))
         self._rng = np.random.default_rng(seed)
         self._task = default_task(contract.robot) if task is None else task
@@ -209,6 +211,8 @@ class SimulatedRobot:
             self._arm.command(command)
             self._arm.step()
             self._now_ns += self.period_ns
+            if self.observer is not None:
+                self.observer(self._arm)
 
     @property
     def busy(self) -> bool:
