@@ -2,8 +2,8 @@
 """Closed loop in one process: the parts of the nodes around a simulated robot, in simulated time.
 
 Observation buffer, inference loop, executor and controllers are those of the nodes, and are called
-in the order of their data. What is missing is ROS: messages arrive at once, and a chunk arrives
-`delay` after its inference began, however long that takes here.
+in the order of their data. Without ROS, messages arrive immediately, and a chunk arrives `delay`
+after its inference began, however long that takes here.
 """
 
 from collections.abc import Callable, Sequence

@@ -60,7 +60,7 @@ _POLICY_SHARE = 0.6
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """What is collected.
+    """Settings of a collection.
 
     Attributes:
         task: name of the task.
@@ -82,7 +82,7 @@ class CollectSettings:
 
 @dataclass(frozen=True)
 class Collection:
-    """What was collected.
+    """Result of a collection.
 
     Attributes:
         episodes: the episodes of the data set.

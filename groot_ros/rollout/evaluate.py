@@ -40,7 +40,7 @@ _AFTER_SUCCESS = 0.3
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What is evaluated, and how.
+    """Settings of an evaluation.
 
     Attributes:
         task: name of the task.

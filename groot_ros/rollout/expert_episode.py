@@ -70,7 +70,7 @@ class EpisodeRecorder:
         self._actions: list[NDArray[np.float64]] = []
 
     def add_row(self, action: NDArray[np.float64]) -> None:
-        """Record the present images and state with the command [6] that is in force."""
+        """Record the present images and state with the present command [6]."""
         arm = self._arm
         points = np.stack([arm.cubes[self._scene.colour], self._goal])
         aspect = self._renderer.width / self._renderer.height
@@ -123,7 +123,7 @@ def run_expert(
 ) -> None:
     """Let the expert act from the present state until it has succeeded and rested, or time is up.
 
-    The set points of the servos are the command that is in force at first.
+    The first command is the present set points of the servos.
     """
     command = arm.data.ctrl.copy()
     jaw, clean, rested = float(command[5]), command, 0

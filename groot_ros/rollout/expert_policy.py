@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The scripted expert in the place of a policy: it proposes what it would do from now on."""
+"""The scripted expert as a policy: it proposes the motion that it would execute."""
 
 import copy
 from dataclasses import dataclass
@@ -66,7 +66,7 @@ class ExpertPolicy:
     def infer(
         self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
     ) -> ActionChunk:
-        """Return the commands of the next steps, the first of which is in force now."""
+        """Return the present command and those of the next steps."""
         now_ns, robot = self._robot.now_ns, self._robot
         passed = round(ns_to_s(now_ns - self._plan_ns) / STEP)
         expert = copy.copy(self._plan[min(passed, len(self._plan) - 1)])

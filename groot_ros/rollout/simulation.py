@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a process needs for its episodes, made once: simulated robot, renderer, policy."""
+"""Simulated robot, renderer and policy of a process, made once; seeds of episodes."""
 
 import atexit
 from functools import lru_cache

@@ -17,7 +17,7 @@ from groot_ros.sim.table_expert import TRAVEL_HEIGHT
 
 @dataclass(frozen=True)
 class DisturbanceSettings:
-    """How much an episode is disturbed.
+    """Strength of the disturbances of an episode.
 
     Attributes:
         noise: standard deviation of the change of the arm's commands in each step, rad.

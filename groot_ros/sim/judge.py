@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whether an episode at the table succeeds, and which wrong cubes the hand touches."""
+"""Judges of episodes at the table: success, and wrong cubes that the hand touches."""
 
 from abc import ABC, abstractmethod
 

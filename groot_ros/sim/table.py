@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of the tasks: random scenes on it, and which of its objects the hand touches."""
+"""The table of the tasks: random scenes, their appearance, and contacts of the hand."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace

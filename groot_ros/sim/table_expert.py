@@ -35,7 +35,7 @@ DOWN = np.pi / 2
 
 @dataclass(frozen=True)
 class Target:
-    """Where the hand should be.
+    """Target of the hand.
 
     Attributes:
         point: of the expert's site, [3] m.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tasks at the table have in common."""
+"""Interface of the tasks at the table."""
 
 from abc import ABC, abstractmethod
 from dataclasses import replace

@@ -20,7 +20,7 @@ DEFAULT_TASK = "touch"
 
 
 class Task(Protocol):
-    """What a simulated robot needs to know of a task.
+    """Part of a task that a simulated robot uses.
 
     Attributes:
         robot: name of the model that the task is made for.
