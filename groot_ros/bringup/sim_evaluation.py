@@ -5,7 +5,6 @@ Time is real time, so the figures include the latencies of this machine. The fas
 with added delays and other disturbances, is `groot_ros.rollout.evaluate`.
 """
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -16,15 +15,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from std_msgs.msg import String
-from std_srvs.srv import Trigger
 from tqdm import tqdm
 
-from groot_ros.bridge import qos
-from groot_ros.bridge.graph_client import GraphClient, NoAnswerError, ServiceCall
+from groot_ros.bridge.sim_client import SimClient
 from groot_ros.bringup.node_graph import Graph, demo_graph
 from groot_ros.bringup.supervisor import Supervisor
-from groot_ros.msg import ExecutorState
 from groot_ros.rollout.closed_loop import LoopSettings
 from groot_ros.rollout.evaluate import EXPERT, EpisodeOutcome, Evaluation, EvaluationSettings
 from groot_ros.sim.table import ROBOT
@@ -50,13 +45,12 @@ def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "")
     """
     _require_supported(settings)
     with _running(settings) as (supervisor, client):
-        watcher = _Watcher(client)
-        _wait_for_policy(supervisor, watcher, settings.task)
+        _wait_for_policy(supervisor, client, settings.task)
         outcomes = []
         bar = tqdm(total=episodes, desc=label, unit="episode", file=sys.stderr, disable=None)
         with bar:
             for number in range(1, episodes + 1):
-                outcomes.append(_run_episode(supervisor, client, watcher))
+                outcomes.append(_run_episode(supervisor, client))
                 bar.update()
                 if bar.disable:
                     print(f"{label} {number}/{episodes}", file=sys.stderr, flush=True)
@@ -78,40 +72,13 @@ def _require_supported(settings: EvaluationSettings) -> None:
         raise ValueError(f"--real-nodes cannot have {', '.join(missing)}: leave it out")
 
 
-class _Watcher:
-    """The newest state of the episode and the executor."""
-
-    def __init__(self, client: GraphClient) -> None:
-        self.episode: dict[str, Any] = {"index": -1}
-        self.chunks: set[int] = set()
-        self.latched = ""
-        self.rejections: dict[str, int] = {}
-        node = client.node
-        node.create_subscription(String, "sim_robot_node/episode", self._on_episode, qos.LATCHED)
-        node.create_subscription(ExecutorState, "executor_state", self._on_state, qos.LATCHED)
-        self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
-
-    def instruct(self, text: str) -> None:
-        """Publish an instruction; an empty one stops the robot."""
-        self._instruction.publish(String(data=text))
-
-    def _on_episode(self, msg: String) -> None:
-        self.episode = json.loads(msg.data)
-
-    def _on_state(self, msg: ExecutorState) -> None:
-        self.latched = msg.reason if msg.latched else ""
-        self.rejections = {r.code: int(r.count) for r in msg.rejections}
-        if msg.status == ExecutorState.RUNNING:
-            self.chunks.add(int(msg.chunk_id))
-
-
 @contextmanager
-def _running(settings: EvaluationSettings) -> Iterator[tuple[Supervisor, GraphClient]]:
+def _running(settings: EvaluationSettings) -> Iterator[tuple[Supervisor, SimClient]]:
     with TemporaryDirectory() as folder:
         supervisor = Supervisor(_graph(settings, Path(folder)), lambda line: None)
         try:
             supervisor.start()
-            with GraphClient(name="sim_evaluation") as client:
+            with SimClient() as client:
                 yield supervisor, client
         finally:
             supervisor.stop()
@@ -129,12 +96,15 @@ def _graph(settings: EvaluationSettings, folder: Path) -> Graph:
         },
         "executor_node": {"blend_window": loop.executor.blend_window},
     }
+    options = {name: str(value) for name, value in settings.policy_options.items()}
+    if "dtype" in options:
+        # Not a launch argument.
+        parameters["policy_node"]["dtype"] = options.pop("dtype")
     file = folder / "parameters.yaml"
     file.write_text(
         yaml.safe_dump({f"/**/{n}": {"ros__parameters": own} for n, own in parameters.items()}),
         encoding="utf-8",
     )
-    options = {k: str(v) for k, v in settings.policy_options.items() if k != "dtype"}
     values = {
         **options,
         "checkpoint": settings.policy,
@@ -164,57 +134,39 @@ def _wait(supervisor: Supervisor, condition: Callable[[], bool], seconds: float)
     return True
 
 
-def _call(client: GraphClient, service: str) -> Trigger.Response:
-    """Call a service without arguments."""
-    (answer,) = client.call([ServiceCall(service, Trigger, Trigger.Request())], _STOP_TIMEOUT)
-    if isinstance(answer, NoAnswerError):
-        raise RuntimeError(str(answer))
-    return answer
-
-
-def _begin_scene(client: GraphClient) -> str:
-    """Begin the next scene once the arm has stopped; return its instruction."""
-    deadline = time.monotonic() + _STOP_TIMEOUT
-    while not (answer := _call(client, "sim_robot_node/reset")).success:
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"the simulated robot begins no scene: {answer.message}")
-        time.sleep(_POLL)
-    return str(answer.message)
-
-
-def _wait_for_policy(supervisor: Supervisor, watcher: _Watcher, task: str) -> None:
+def _wait_for_policy(supervisor: Supervisor, client: SimClient, task: str) -> None:
     """Wait until a chunk was executed, so that loading the model is in no episode."""
-    watcher.instruct(load_table_task(task).instructions[0])
-    if not _wait(supervisor, lambda: bool(watcher.chunks), _START_TIMEOUT):
+    client.instruct(load_table_task(task).instructions[0])
+    if not _wait(supervisor, lambda: bool(client.chunks), _START_TIMEOUT):
         raise RuntimeError(f"no chunk was executed within {_START_TIMEOUT:.0f} s")
 
 
-def _run_episode(supervisor: Supervisor, client: GraphClient, watcher: _Watcher) -> EpisodeOutcome:
-    watcher.instruct("")
-    before = watcher.episode["index"]
-    instruction = _begin_scene(client)
-    if not _wait(supervisor, lambda: watcher.episode["index"] != before, _STOP_TIMEOUT):
+def _run_episode(supervisor: Supervisor, client: SimClient) -> EpisodeOutcome:
+    client.instruct("")
+    before = client.episode["index"]
+    instruction = client.begin_scene()
+    if not _wait(supervisor, lambda: client.episode["index"] != before, _STOP_TIMEOUT):
         raise RuntimeError("the simulated robot does not publish its episode")
     # The robot was put somewhere else, which may look like one that does not follow.
-    if _wait(supervisor, lambda: bool(watcher.latched), _FAULT_TIME):
-        _call(client, "executor_node/resume")
-    watcher.chunks.clear()
-    rejected = dict(watcher.rejections)
+    if _wait(supervisor, lambda: bool(client.latched), _FAULT_TIME):
+        client.resume()
+    client.chunks.clear()
+    rejected = dict(client.rejections)
     began = time.process_time()
-    watcher.instruct(instruction)
-    allowed = float(watcher.episode["seconds_allowed"]) + _GRACE
-    _wait(supervisor, lambda: bool(watcher.episode["success"]), allowed)
-    episode = watcher.episode
+    client.instruct(instruction)
+    allowed = float(client.episode["seconds_allowed"]) + _GRACE
+    _wait(supervisor, lambda: bool(client.episode["success"]), allowed)
+    episode = client.episode
     return EpisodeOutcome(
         index=int(episode["index"]),
         instruction=instruction,
         success=bool(episode["success"]),
         seconds=episode["seconds"],
         wrong_touches=tuple(episode["wrong_touches"]),
-        chunks=len(watcher.chunks),
+        chunks=len(client.chunks),
         rejections={
             code: count - rejected.get(code, 0)
-            for code, count in watcher.rejections.items()
+            for code, count in client.rejections.items()
             if count > rejected.get(code, 0)
         },
         jerk=None,

@@ -189,7 +189,11 @@ def run_evaluate(args: argparse.Namespace) -> int:
     for name, settings in conditions.items():
         label = f"{args.task} {name}".strip()
         if args.real_nodes:
-            evaluation = _through_nodes(settings, args.episodes, label)
+            try:
+                evaluation = _through_nodes(settings, args.episodes, label)
+            except RuntimeError as error:
+                print(f"groot-ros sim: {error}", file=sys.stderr)
+                return 1
         else:
             evaluation = evaluate(
                 settings, args.episodes, jobs=args.jobs, dask=args.dask, label=label

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.table import HALF_CUBE, Scene
-from groot_ros.sim.table_expert import TRAVEL_HEIGHT
+from groot_ros.sim.table_expert import JAW_OPEN, TRAVEL_HEIGHT
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Disturbance:
             self._drop_due, self._open_steps = False, _DROP_STEPS
         if self._open_steps:
             self._open_steps -= 1
-            changed[5] = 0.6
+            changed[5] = JAW_OPEN
         return changed
 
     def _move_cube(self, arm: SimulatedArm) -> None:

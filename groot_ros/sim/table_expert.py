@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.hand_kinematics import ARM_JOINTS, HandKinematics, HandPose
-from groot_ros.sim.table import MODEL, PAN_AXIS, Scene, Touches
+from groot_ros.sim.table import PAN_AXIS, Scene, Touches
 
 #: Time between two commands of an expert, s.
 STEP = 0.1
@@ -102,8 +102,3 @@ def cube_yaw(arm: SimulatedArm, colour: str) -> float:
     yaw = float(np.arctan2(axis[1], axis[0]))
     radial = radial_yaw(arm.cubes[colour])
     return radial + (yaw - radial + np.pi / 4) % (np.pi / 2) - np.pi / 4
-
-
-def home() -> NDArray[np.float64]:
-    """Return the rest position [6], rad."""
-    return MODEL.home.copy()
