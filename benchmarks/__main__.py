@@ -25,6 +25,7 @@ SLOW = (
     "publisher_conflicts",
     "camera_shift",
     "operator",
+    "delay_and_mode",
     "conversion",
     "offline_evaluation",
     "recording",

@@ -70,7 +70,8 @@ if [[ $(cat "$VENV/.groot_ros_packages" 2>/dev/null) != "$WANT" ]]; then
     quiet_pip install "torch==2.13.0"
   fi
   say "Python packages"
-  quiet_pip install -r requirements/dev.txt -e '.[sim,bags,datasets,dask,train,report,watch,onnx,vima]'
+  quiet_pip install -r requirements/dev.txt \
+    -e '.[sim,gymnasium,bags,datasets,dask,train,report,watch,onnx,vima]'
   printf '%s\n' "$WANT" >"$VENV/.groot_ros_packages"
 fi
 

@@ -30,6 +30,7 @@ from groot_ros.core import NS_PER_S, SimRobotConfig, time_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
 from groot_ros.nodes.sim_controller_states import ControllerStates
+from groot_ros.nodes.sim_episodes import SimEpisodes
 from groot_ros.nodes.sim_grippers import GripperServer
 from groot_ros.robot import load_contract
 from groot_ros.robot.controller import controller_type
@@ -71,6 +72,8 @@ class SimRobotNode(Node):
             seed=parameters.config.seed,
         )
         self._pacer = RealTimePacer(self.robot.period_ns, factor)
+        task, seed = parameters.config.task, parameters.config.seed
+        self._episodes = SimEpisodes(self, self.robot, task, seed) if task else None
         parameters.lock(READ_ONCE)
         self._rejections: dict[str, tuple[int, str]] = {
             c.name: (0, "") for c in contract.controllers
@@ -190,6 +193,8 @@ class SimRobotNode(Node):
                 state.header.stamp = ns_to_time(reading.stamp_ns)
                 publisher.publish(state)
         self._controller_states.publish_due(now_ns)
+        if self._episodes is not None:
+            self._episodes.publish()
         due = [name for name, (_, timer) in self._cameras.items() if timer.due(now_ns)]
         if due:
             if self._publishes_clock:
@@ -275,6 +280,9 @@ class SimRobotNode(Node):
         if self.robot.busy:
             # The controller would immediately drive it back from its home position.
             response.message = "the arm is moving: hold the executor first"
+            return response
+        if self._episodes is not None:
+            response.success, response.message = True, self._episodes.begin_next()
             return response
         self.robot.reset()
         places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self.robot.cubes.items()}

@@ -99,19 +99,23 @@ class SimulatedArm:
         self,
         joints: ArrayLike | None = None,
         cubes: Mapping[str, tuple[float, float, float]] | None = None,
+        objects: Mapping[str, tuple[float, float, float]] | None = None,
     ) -> None:
         """Reset to time 0, at rest.
 
         Args:
             joints: positions [n], clipped to the limits; by default home.
             cubes: colour -> (x, y, yaw) in m and rad; other cubes are put where the model has them.
+            objects: name of the body of another object that moves freely -> (x, y, yaw).
 
         """
         mujoco.mj_resetData(self.model, self.data)
         self._steps = 0
         self.place_joints(self.home if joints is None else joints)
-        for colour, (x, y, yaw) in (cubes or {}).items():
-            start = self._cube_qpos[colour]
+        starts = {self._cube_qpos[colour]: place for colour, place in (cubes or {}).items()}
+        for name, place in (objects or {}).items():
+            starts[int(self.model.jnt_qposadr[self.model.body(name).jntadr[0]])] = place
+        for start, (x, y, yaw) in starts.items():
             height = self.model.qpos0[start + 2]
             pose = [x, y, height, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
             self.data.qpos[start : start + 7] = pose
@@ -128,6 +132,14 @@ class SimulatedArm:
         self.data.ctrl[:] = positions
         for follower, row in robot.mirrored:
             self.data.qpos[follower] = positions[row]
+        mujoco.mj_forward(self.model, self.data)
+
+    def shift_cube(self, colour: str, offset: ArrayLike) -> None:
+        """Move a cube by (x, y), m, at rest; its height and direction stay the same."""
+        start = self._cube_qpos[colour]
+        self.data.qpos[start : start + 2] += np.asarray(offset, dtype=np.float64)
+        dof = int(self.model.jnt_dofadr[self.model.body(f"{colour}_cube").jntadr[0]])
+        self.data.qvel[dof : dof + 6] = 0.0
         mujoco.mj_forward(self.model, self.data)
 
     def command(self, positions: ArrayLike) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.camera import CameraRenderer
-from groot_ros.sim.tasks import Task, load_task
+from groot_ros.sim.tasks.touch import TASK, TouchTask
 
 #: (view -> uint8 RGB [H, W, 3], joints [6] rad, instruction) to commands [steps, 6] rad; row i is
 #: due i * dt after the images.
@@ -46,7 +46,7 @@ def drive(
     dt: float = 1 / 30,
     blend: float = 0.15,
     seed: int = 0,
-    task: Task | None = None,
+    task: TouchTask = TASK,
 ) -> list[Leg]:
     """Run the instructions one after another from home, each for `seconds` s.
 
@@ -64,10 +64,9 @@ def drive(
         blend: s over which a difference is faded out.
         dt: s between the rows of a chunk.
         seed: seed of the cubes' places.
-        task: layout and distances; by default the demo's.
+        task: layout and distances.
 
     """
-    task = load_task() if task is None else task
     arm = SimulatedArm()
     arm.reset(cubes=task.place_cubes(np.random.default_rng(seed)))
     period = 0.004

@@ -2,7 +2,7 @@
 """The simulated robot: its joints, and a controller for each of the contract's."""
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -43,6 +43,7 @@ class SimulatedRobot:
 
     Attributes:
         period_ns: length of the control cycle.
+        observer: called with the arm after each cycle, in the thread that runs the cycles.
 
     """
 
@@ -74,6 +75,7 @@ class SimulatedRobot:
         """
         period = 1.0 / control_rate
         self.period_ns = s_to_ns(period)
+        self.observer: Callable[[SimulatedArm], None] | None = None
         self._arm = SimulatedArm(period, model_of(contract))
         self._rng = np.random.default_rng(seed)
         self._task = default_task(contract.robot) if task is None else task
@@ -98,6 +100,16 @@ class SimulatedRobot:
         for source in contract.sources:
             self._rows(f"source '{source.name}'", source.joints)
         self.reset()
+
+    @property
+    def arm(self) -> SimulatedArm:
+        """The joints and objects; hold `lock` while another thread runs cycles."""
+        return self._arm
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Lock of the state."""
+        return self._lock
 
     @property
     def model(self) -> mujoco.MjModel:
@@ -199,6 +211,8 @@ class SimulatedRobot:
             self._arm.command(command)
             self._arm.step()
             self._now_ns += self.period_ns
+            if self.observer is not None:
+                self.observer(self._arm)
 
     @property
     def busy(self) -> bool:
@@ -206,17 +220,18 @@ class SimulatedRobot:
         with self._lock:
             return any(controller.busy for controller in self._trajectory.values())
 
-    def reset(self) -> None:
+    def reset(self, start: Callable[[SimulatedArm], None] | None = None) -> None:
         """Put the joints home and at rest and the cubes in their next places; controllers hold.
 
-        Time continues; the seed determines the places.
+        Time continues; the seed determines the places. `start` resets the arm in another way.
         """
         with self._lock:
-            self._arm.reset(
-                cubes=self._task.place_cubes(self._rng)
-                if self._task
-                else self._arm.scattered_cubes(self._rng)
-            )
+            if start is not None:
+                start(self._arm)
+            elif self._task:
+                self._task.reset(self._arm, self._rng)
+            else:
+                self._arm.reset(cubes=self._arm.scattered_cubes(self._rng))
             for controllers in (self._trajectory, self._forward, self._grippers, self._digital):
                 for controller in controllers.values():
                     controller.hold()

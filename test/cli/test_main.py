@@ -68,6 +68,7 @@ def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
             "inspect",
             "replay",
             "report",
+            "sim",
             "train",
         ),
         *("say", "stop", "hold", "release", "estop", "resume", "reset", "step", "status", "up"),

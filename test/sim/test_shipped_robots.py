@@ -54,7 +54,7 @@ def move(arm, target, seconds=1.0):
 
 
 def test_the_shipped_robots_are_these():
-    assert ROBOTS == ["arm7", "arm7_suction", "bimanual", "so101", "ur5e_robotiq"]
+    assert ROBOTS == ["arm7", "arm7_suction", "bimanual", "so101", "so101_table", "ur5e_robotiq"]
 
 
 @pytest.mark.parametrize("robot", ROBOTS)
@@ -184,10 +184,10 @@ def test_a_suction_cup_lifts_a_cube_only_while_it_is_on():
 
 
 class UnderHand:
-    """The part of a task that lays out the cubes."""
+    """A task that lays out the cubes."""
 
-    def place_cubes(self, rng):
-        return UNDER_HAND
+    def reset(self, arm, rng):
+        arm.reset(cubes=UNDER_HAND)
 
 
 def drive(robot, joints, seconds=1.0):

@@ -77,7 +77,11 @@ LAYERS = {
     "datasets": _layer(
         "LeRobot data sets, from and to bags", {"core", "robot", "vision", "bags", "observation"}
     ),
-    "sim": _layer("simulated robot, tasks, closed loop", {"core", "robot"}),
+    "sim": _layer("simulated robot, tasks, scripted experts", {"core", "robot"}),
+    "rollout": _layer(
+        "episodes in the simulator: data of experts, success of policies",
+        {"core", "robot", "observation", "control", "policy", "bags", "datasets", "sim"},
+    ),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
         {

@@ -7,21 +7,20 @@ module; nothing else lists it.
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
 from typing import Protocol, cast
 
-import mujoco
 import numpy as np
-from numpy.typing import NDArray
 
-from groot_ros.sim.expert import Expert
+from groot_ros.sim.arm import SimulatedArm
+from groot_ros.sim.table import ROBOT
+from groot_ros.sim.table_task import TableTask
 
 #: The task of the demo and its checkpoint.
 DEFAULT_TASK = "touch"
 
 
 class Task(Protocol):
-    """Instructions, layout of the scene, measure of success and scripted expert of a task.
+    """Part of a task that a simulated robot uses.
 
     Attributes:
         robot: name of the model that the task is made for.
@@ -32,24 +31,8 @@ class Task(Protocol):
     robot: str
     instructions: tuple[str, ...]
 
-    def place_cubes(
-        self, rng: np.random.Generator | None = None
-    ) -> dict[str, tuple[float, float, float]]:
-        """Return colour -> (x, y, yaw) in m and rad; the usual places without `rng`."""
-
-    def distance(
-        self,
-        instruction: str,
-        grasp_point: NDArray[np.float64],
-        cubes: Mapping[str, NDArray[np.float64]],
-    ) -> float:
-        """Return the distance from the grasp point to the target, m; NaN without a target."""
-
-    def succeeded(self, distance: float) -> bool:
-        """Return whether this distance at the end, m, counts as success."""
-
-    def expert(self, model: mujoco.MjModel) -> Expert:
-        """Return the scripted expert for this model."""
+    def reset(self, arm: SimulatedArm, rng: np.random.Generator) -> None:
+        """Reset an arm to the start of a random scene."""
 
 
 def task_names() -> tuple[str, ...]:
@@ -64,7 +47,25 @@ def load_task(name: str = DEFAULT_TASK) -> Task:
     return cast(Task, importlib.import_module(f"{__name__}.{name}").TASK)
 
 
+def table_task_names() -> tuple[str, ...]:
+    """Return the names of the tasks with scenes, an expert and a judge."""
+    return tuple(name for name in task_names() if isinstance(load_task(name), TableTask))
+
+
+def load_table_task(name: str) -> TableTask:
+    """Return a task with scenes, an expert and a judge.
+
+    Raises:
+        ValueError: there is no such task; lists the names.
+
+    """
+    names = table_task_names()
+    if name not in names:
+        raise ValueError(f"there is no task '{name}' with an expert (tasks: {', '.join(names)})")
+    return cast(TableTask, load_task(name))
+
+
 def default_task(robot: str) -> Task | None:
-    """Return the task of a robot's demo; None for a robot that no task is made for."""
-    task = load_task()
+    """Return the task whose scenes a simulated robot has; None for one without a task."""
+    task = load_task("pick_place" if robot == ROBOT else DEFAULT_TASK)
     return task if task.robot == robot else None

@@ -7,6 +7,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.expert import Expert, Goal
 from groot_ros.sim.so101 import CUBE_HALF_SIZE, CUBES, HOME
 
@@ -103,6 +104,10 @@ class TouchTask:
 
     robot = "so101"
     instructions = INSTRUCTIONS
+
+    def reset(self, arm: SimulatedArm, rng: np.random.Generator) -> None:
+        """Reset an arm at home, with the cubes near their usual places."""
+        arm.reset(cubes=place_cubes(rng))
 
     def place_cubes(
         self, rng: np.random.Generator | None = None

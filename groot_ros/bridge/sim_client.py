@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Client of the nodes with a simulated robot that judges: scenes, instructions, outcomes."""
+
+import json
+import time
+from typing import Any
+
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from groot_ros.bridge import qos
+from groot_ros.bridge.graph_client import GraphClient, NoAnswerError, ServiceCall
+from groot_ros.msg import ExecutorState
+
+#: s until a service must answer, and between two tries.
+_ANSWER_TIMEOUT, _RETRY = 5.0, 0.05
+
+
+class SimClient:
+    """Node with its own context and thread; use it as a context manager.
+
+    Attributes:
+        episode: newest state of the episode, see nodes/sim_episodes; {"index": -1} before one.
+        chunks: ids of the chunks that were executed; may be cleared.
+        latched: reason of a stop of the executor that only ~/resume ends; empty without one.
+        rejections: code -> number of chunks that the executor has rejected.
+
+    """
+
+    def __init__(self) -> None:
+        self._client = GraphClient(name="sim_client")
+        self.episode: dict[str, Any] = {"index": -1}
+        self.chunks: set[int] = set()
+        self.latched = ""
+        self.rejections: dict[str, int] = {}
+        node = self._client.node
+        node.create_subscription(String, "sim_robot_node/episode", self._on_episode, qos.LATCHED)
+        node.create_subscription(ExecutorState, "executor_state", self._on_state, qos.LATCHED)
+        self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
+
+    def __enter__(self) -> "SimClient":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.close()
+
+    def instruct(self, text: str) -> None:
+        """Publish an instruction; an empty one stops the robot."""
+        self._instruction.publish(String(data=text))
+
+    def begin_scene(self) -> str:
+        """Begin the next scene once the arm has stopped; return its instruction.
+
+        Raises:
+            RuntimeError: no answer, or the arm does not stop.
+
+        """
+        deadline = time.monotonic() + _ANSWER_TIMEOUT
+        while not (answer := self._call("sim_robot_node/reset")).success:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"the simulated robot begins no scene: {answer.message}")
+            time.sleep(_RETRY)
+        return str(answer.message)
+
+    def resume(self) -> None:
+        """End a latched stop of the executor; RuntimeError without an answer."""
+        self._call("executor_node/resume")
+
+    def _call(self, service: str) -> Any:
+        call = ServiceCall(service, Trigger, Trigger.Request())
+        (answer,) = self._client.call([call], _ANSWER_TIMEOUT)
+        if isinstance(answer, NoAnswerError):
+            raise RuntimeError(str(answer))
+        return answer
+
+    def _on_episode(self, msg: String) -> None:
+        self.episode = json.loads(msg.data)
+
+    def _on_state(self, msg: ExecutorState) -> None:
+        self.latched = msg.reason if msg.latched else ""
+        self.rejections = {r.code: int(r.count) for r in msg.rejections}
+        if msg.status == ExecutorState.RUNNING:
+            self.chunks.add(int(msg.chunk_id))

@@ -1,0 +1,281 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`groot-ros sim`: collect data of scripted experts in the simulator, and judge policies in it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groot_ros.cli import add_actions, add_command, add_parallel_options, pluralise
+from groot_ros.cli.config_options import add_config_options, config_from_options
+from groot_ros.control.settings import ExecutorConfig
+from groot_ros.core import PolicyConfig
+
+if TYPE_CHECKING:
+    from groot_ros.rollout.evaluate import Evaluation, EvaluationSettings
+
+_EXAMPLES = """examples:
+  groot-ros sim collect --task reach --episodes 200 --out ~/data/reach
+  groot-ros sim collect --task reach --episodes 100 --checkpoint ~/reach --out ~/data/round1
+  groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
+  groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
+  groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
+  groot-ros sim evaluate --task push --episodes 10 --checkpoint ~/push --videos out/failures
+
+Scenes of `evaluate` are never scenes of `collect`, whatever the seeds.
+Exit status: 0 done; 1 an episode could not be run; 2 wrong usage.
+"""
+#: Fields of the policy configuration that are options of a checkpoint.
+_CONFIG = ("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype")
+#: What can be swept: name -> (unit, description).
+_SWEEPS = {
+    "delay": ("s", "inference delay"),
+    "dropout": ("", "share of lost camera frames"),
+    "joint-offset": ("rad", "error of the encoders"),
+    "camera-shift": ("m", "distance by which the cameras were moved"),
+}
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """Add the parser of `groot-ros sim`."""
+    parser = add_command(
+        subparsers, "sim", "Collect data in the simulator, and judge policies in it.", _EXAMPLES
+    )
+    actions = add_actions(parser)
+    _add_collect(actions)
+    _add_evaluate(actions)
+
+
+def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "collect",
+        help="record episodes of the scripted expert as a data set",
+        description="Record episodes of the scripted expert as a LeRobot v2.1 data set.",
+    )
+    _add_common(parser, episodes=100)
+    parser.add_argument("--out", type=Path, required=True, help="folder; must not exist yet")
+    parser.add_argument(
+        "--calm", action="store_true", help="no disturbances: noise, moved cubes, dropped cubes"
+    )
+    parser.add_argument(
+        "--checkpoint",
+        default="",
+        metavar="DIR",
+        help="let this policy act first, for a random time; the expert takes over and only its "
+        "rows are recorded",
+    )
+    add_config_options(parser, PolicyConfig, _CONFIG)
+    parser.set_defaults(run=run_collect)
+
+
+def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = actions.add_parser(
+        "evaluate",
+        help="success of a policy in unseen scenes",
+        description="Run a policy in unseen scenes of a task and print its success.",
+    )
+    _add_common(parser, episodes=100)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--checkpoint", default="", metavar="DIR", help="checkpoint to judge")
+    which.add_argument("--policy", choices=("expert",), help="judge the scripted expert instead")
+    add = parser.add_argument
+    add("--json", type=Path, metavar="FILE", help="write all figures and outcomes to a file")
+    add("--videos", type=Path, metavar="DIR", help="write a video of each failure")
+    add("--rate", type=float, default=4.0, metavar="HZ", help="inferences per second (default: 4)")
+    add("--delay", type=float, default=0.0, metavar="S", help="inference delay (default: 0)")
+    add(
+        "--rtc-mode",
+        choices=("off", "native", "guided"),
+        default="off",
+        help="real-time chunking (default: off)",
+    )
+    add(
+        "--blend-window",
+        type=float,
+        default=ExecutorConfig().blend_window,
+        metavar="S",
+        help="time over which chunks are blended; 0 replaces them (default: %(default)s)",
+    )
+    add("--dropout", type=float, default=0.0, metavar="SHARE", help="share of lost camera frames")
+    add("--joint-offset", type=float, default=0.0, metavar="RAD", help="error of the encoders")
+    add("--camera-shift", type=float, default=0.0, metavar="M", help="move the cameras this far")
+    add(
+        "--sweep",
+        action="append",
+        default=[],
+        metavar="NAME=A,B,...",
+        help="evaluate once for each value; "
+        + "; ".join(
+            f"{name} ({text}{f', {unit}' if unit else ''})"
+            for name, (unit, text) in _SWEEPS.items()
+        ),
+    )
+    add(
+        "--real-nodes",
+        action="store_true",
+        help="through the nodes over DDS, in real time, instead of in one process",
+    )
+    add_config_options(parser, PolicyConfig, _CONFIG)
+    parser.set_defaults(run=run_evaluate)
+
+
+def _add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
+    add = parser.add_argument
+    add("--task", required=True, help="reach, push or pick_place")
+    add("--episodes", type=int, default=episodes, metavar="N", help=f"(default: {episodes})")
+    add("--seed", type=int, default=0, metavar="S", help="of the scenes (default: 0)")
+    add("--size", default="128x128", metavar="WxH", help="of the images (default: 128x128)")
+    add_parallel_options(parser)
+
+
+def run_collect(args: argparse.Namespace) -> int:
+    """Collect; return 1 if an episode could not be recorded."""
+    import groot_ros.sim  # noqa: F401 - chooses the rendering backend before mujoco is imported
+    from groot_ros.rollout.collect import CollectSettings, collect
+    from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
+
+    _check_counts(args)
+    settings = CollectSettings(
+        task=args.task,
+        seed=args.seed,
+        size=_size(args.size),
+        disturbances=UNDISTURBED if args.calm else DisturbanceSettings(),
+        checkpoint=args.checkpoint,
+        policy_options=_policy_options(args),
+    )
+    collection = collect(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
+    print(
+        f"{args.out}: {pluralise(len(collection.episodes), 'episode')}, "
+        f"{pluralise(collection.rows, 'row')}; the expert failed in "
+        f"{pluralise(collection.failures, 'scene')}, which others replaced"
+    )
+    return 1 if collection.failed else 0
+
+
+def run_evaluate(args: argparse.Namespace) -> int:
+    """Evaluate; return 1 if an episode could not be run."""
+    import groot_ros.sim  # noqa: F401 - chooses the rendering backend before mujoco is imported
+    from groot_ros.rollout.closed_loop import LoopSettings
+    from groot_ros.rollout.evaluate import EXPERT, EvaluationSettings, evaluate, to_json
+
+    _check_counts(args)
+    if args.rate <= 0:
+        raise ValueError(f"--rate must be positive, not {args.rate:g}")
+    base = EvaluationSettings(
+        task=args.task,
+        policy=args.checkpoint or EXPERT,
+        policy_options=_policy_options(args),
+        seed=args.seed,
+        size=_size(args.size),
+        loop=LoopSettings(
+            rate_hz=args.rate,
+            delay=args.delay,
+            rtc_mode=args.rtc_mode,
+            executor=ExecutorConfig(blend_window=args.blend_window),
+            camera_dropout=args.dropout,
+            joint_offset=args.joint_offset,
+        ),
+        camera_shift=args.camera_shift,
+        videos=args.videos,
+    )
+    conditions = {"": base, **_swept(base, args.sweep)}
+    if args.sweep:
+        del conditions[""]
+    found: dict[str, dict[str, Any]] = {}
+    failed = 0
+    for name, settings in conditions.items():
+        label = f"{args.task} {name}".strip()
+        if args.real_nodes:
+            try:
+                evaluation = _through_nodes(settings, args.episodes, label)
+            except RuntimeError as error:
+                print(f"groot-ros sim: {error}", file=sys.stderr)
+                return 1
+        else:
+            evaluation = evaluate(
+                settings, args.episodes, jobs=args.jobs, dask=args.dask, label=label
+            )
+        found[name] = to_json(settings, evaluation)
+        failed += len(evaluation.failed)
+        print(f"{label}: {_summary(evaluation)}", flush=True)
+    if args.json is not None:
+        whole = found.get("", {"task": args.task, "conditions": found})
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    if args.videos is not None:
+        print(f"videos of failures: {args.videos}")
+    if failed:
+        print(f"{pluralise(failed, 'episode')} could not be run, see above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _through_nodes(settings: "EvaluationSettings", episodes: int, label: str) -> "Evaluation":
+    from groot_ros.bridge.isolated_domain import use_isolated_domain
+    from groot_ros.bringup.sim_evaluation import evaluate_nodes
+
+    use_isolated_domain()
+    return evaluate_nodes(settings, episodes, label)
+
+
+def _summary(evaluation: "Evaluation") -> str:
+    figures = evaluation.summary()
+    low, high = figures["success_interval_95"]
+    seconds = figures["seconds_to_success"]
+    after = f", after {seconds['median']:.1f} s (median)" if seconds else ""
+    return (
+        f"{figures['success_rate']:.0%} of {pluralise(figures['episodes'], 'scene')} "
+        f"(95 %: {low:.0%} to {high:.0%}){after}; another cube touched in "
+        f"{figures['wrong_touch_rate']:.0%}; no chunk in {figures['no_chunk']}"
+    )
+
+
+def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "EvaluationSettings"]:
+    """Return "name=value" -> settings, for each value of each sweep."""
+    conditions = {}
+    for sweep in sweeps:
+        name, _, values = sweep.partition("=")
+        if name not in _SWEEPS or not values:
+            raise ValueError(
+                f"--sweep {sweep}: must be NAME=A,B,... with a NAME of {', '.join(_SWEEPS)}"
+            )
+        for text in values.split(","):
+            try:
+                value = float(text)
+            except ValueError:
+                raise ValueError(f"--sweep {sweep}: '{text}' is not a number") from None
+            changes: Mapping[str, Any] = {
+                "delay": {"delay": value},
+                "dropout": {"camera_dropout": value},
+                "joint-offset": {"joint_offset": value},
+            }.get(name, {})
+            own = replace(base, loop=replace(base.loop, **changes))
+            if name == "camera-shift":
+                own = replace(own, camera_shift=value)
+            conditions[f"{name}={text}"] = own
+    return conditions
+
+
+def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of PolicyConfig that differ from their defaults."""
+    config, default = config_from_options(args, PolicyConfig, _CONFIG), PolicyConfig()
+    given = {name: getattr(config, name) for name in _CONFIG}
+    changed = {name: value for name, value in given.items() if value != getattr(default, name)}
+    # The episodes run in several processes, so that one thread each is fastest.
+    return {**changed, "torch_threads": 1}
+
+
+def _check_counts(args: argparse.Namespace) -> None:
+    if args.episodes < 1:
+        raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must not be negative, not {args.seed}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, such as 128x128, not '{text}'")
+    return int(width), int(height)

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Simulated robot, renderer and policy of a process, made once; seeds of episodes."""
+
+import atexit
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from groot_ros.core import NS_PER_S, PolicyConfig
+from groot_ros.core.share import robot_path
+from groot_ros.observation.spec import ObservationSpec
+from groot_ros.robot import RobotContract, load_contract
+from groot_ros.rollout.closed_loop import LoopPolicy
+from groot_ros.sim.camera import CameraRenderer
+from groot_ros.sim.robot import SimulatedRobot
+
+#: Start of an episode; not 0, which is no valid stamp.
+START_NS = NS_PER_S
+#: Purposes of an episode, part of its seed: no scene that is collected is ever evaluated.
+COLLECTED, EVALUATED = 0, 1
+
+
+def episode_rng(seed: int, index: int, purpose: int, attempt: int = 0) -> np.random.Generator:
+    """Return the random numbers of an episode."""
+    return np.random.default_rng([seed, index, purpose, attempt])
+
+
+@lru_cache(maxsize=2)
+def simulator(
+    robot: str, size: tuple[int, int]
+) -> tuple[RobotContract, SimulatedRobot, CameraRenderer]:
+    """Return contract, simulated robot and renderer of images of (width, height)."""
+    contract = load_contract(robot_path(robot))
+    simulated = SimulatedRobot(contract, START_NS)
+    renderer = CameraRenderer(simulated.model, *size)
+    # While the interpreter ends, the GL context could no longer be freed.
+    atexit.register(renderer.close)
+    return contract, simulated, renderer
+
+
+@lru_cache(maxsize=2)
+def loop_policy(
+    checkpoint: str, robot: str, options: tuple[tuple[str, Any], ...]
+) -> tuple[LoopPolicy, ObservationSpec]:
+    """Load a checkpoint for a robot; `options` are fields of PolicyConfig with their values.
+
+    Raises:
+        ValueError: the checkpoint does not fit the robot, or an option is wrong.
+
+    """
+    from groot_ros.policy import load_policy
+    from groot_ros.policy.loading import set_threads
+
+    config = PolicyConfig(checkpoint=checkpoint, robot=robot, **dict(options))
+    set_threads(config)
+    policy = load_policy(config, robot=load_contract(robot_path(robot)))
+    return policy, ObservationSpec.of_policy(policy.spec)

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`groot-ros sim`: what it prints and writes, and how it reports wrong usage."""
+
+import json
+
+import pytest
+
+from groot_ros.cli.main import main
+
+COMMON = ["--task", "reach", "--size", "32x32", "--jobs", "1"]
+
+
+def test_the_expert_is_evaluated_and_the_figures_are_written(tmp_path, capsys):
+    out = tmp_path / "new" / "reach.json"
+    options = ["--policy", "expert", "--episodes", "2", "--json", str(out)]
+    assert main(["sim", "evaluate", *COMMON, *options]) == 0
+    line = capsys.readouterr().out
+    assert line.startswith("reach: 100% of 2 scenes (95 %: 34% to 100%), after ")
+    assert line.endswith("s (median); another cube touched in 0%; no chunk in 0\n")
+    found = json.loads(out.read_text())
+    assert (found["success_rate"], found["episodes"], found["no_chunk"]) == (1.0, 2, 0)
+
+
+def test_a_sweep_gives_a_line_and_an_entry_for_each_value(tmp_path, capsys):
+    out = tmp_path / "sweep.json"
+    options = ["--policy", "expert", "--episodes", "1", "--json", str(out)]
+    sweeps = ["--sweep", "delay=0,0.4", "--sweep", "dropout=1"]
+    assert main(["sim", "evaluate", *COMMON, *options, *sweeps]) == 0
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "reach delay=0",
+        "reach delay=0.4",
+        "reach dropout=1",
+    ]
+    conditions = json.loads(out.read_text())["conditions"]
+    assert [c["success_rate"] for c in conditions.values()] == [1.0, 1.0, 0.0]
+    assert [c["no_chunk"] for c in conditions.values()] == [0, 0, 1]
+    assert conditions["delay=0.4"]["delay"] == 0.4
+
+
+def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
+    out = tmp_path / "reach"
+    assert main(["sim", "collect", *COMMON, "--episodes", "2", "--out", str(out), "--calm"]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: 2 episodes, ")
+    assert (out / "meta/modality.json").is_file()
+    assert main(["sim", "collect", *COMMON, "--episodes", "1", "--out", str(out)]) == 2
+    assert "already exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--policy", "expert", "--episodes", "0"], "--episodes must be at least 1, not 0"),
+        (["--policy", "expert", "--seed", "-1"], "--seed must not be negative, not -1"),
+        (["--policy", "expert", "--rate", "0"], "--rate must be positive, not 0"),
+        (["--policy", "expert", "--sweep", "wind=1"], "must be NAME=A,B,... with a NAME of delay"),
+        (["--policy", "expert", "--sweep", "delay=a"], "'a' is not a number"),
+        (["--policy", "expert", "--delay", "-1"], "delay must not be negative"),
+        (["--policy", "expert", "--dropout", "2"], "camera_dropout must be from 0 to 1, not 2"),
+    ],
+)
+def test_wrong_values_are_one_line_and_exit_status_2(capsys, options, message):
+    assert main(["sim", "evaluate", *COMMON, *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("size", ["128", "0x10", "axb"])
+def test_a_wrong_size_is_an_error(capsys, size):
+    options = ["--task", "reach", "--size", size, "--policy", "expert"]
+    assert main(["sim", "evaluate", *options]) == 2
+    assert "--size must be WIDTHxHEIGHT in pixels" in capsys.readouterr().err
+
+
+def test_an_unknown_task_lists_the_tasks(capsys):
+    assert main(["sim", "evaluate", "--task", "stack", "--policy", "expert"]) == 2
+    assert "tasks: pick_place, push, reach" in capsys.readouterr().err

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Gymnasium environments: the interface that others expect, and the tasks behind it."""
+
+import numpy as np
+import pytest
+
+gymnasium = pytest.importorskip("gymnasium")
+
+from gymnasium.utils.env_checker import check_env  # noqa: E402
+
+from groot_ros.sim.gymnasium_env import TableEnv  # noqa: E402
+
+
+def test_the_environments_are_registered_and_pass_the_checker_of_gymnasium():
+    env = gymnasium.make("groot_ros/reach-v0", render_mode="rgb_array", size=(32, 32))
+    check_env(env.unwrapped, skip_render_check=True)
+    assert env.reset(seed=1)[0]["front"].shape == (32, 32, 3)
+    assert env.render().shape == (32, 32, 3)
+    env.close()
+
+
+@pytest.mark.parametrize("task", ["reach", "push", "pick_place"])
+def test_the_expert_ends_an_episode_with_reward_1(task):
+    env = TableEnv(task, size=(32, 32))
+    observation, info = env.reset(seed=3)
+    assert info == {"success": False, "wrong_touches": []}
+    assert observation["instruction"] in env.task.instructions
+    expert, rewards, terminated = env.expert(), [], False
+    while not terminated:
+        _, reward, terminated, truncated, info = env.step(env.expert_action(expert))
+        rewards.append(reward)
+        assert not truncated
+    assert rewards == [0.0] * (len(rewards) - 1) + [1.0]
+    assert info["success"]
+    env.close()
+
+
+def test_an_arm_that_stands_still_is_truncated_when_the_time_is_up():
+    env = TableEnv("reach", size=(16, 16))
+    env.reset(seed=0)
+    ends = [env.step(np.full(6, np.nan))[2:4] for _ in range(50)]
+    assert ends == [(False, False)] * 49 + [(False, True)]
+    env.close()
+
+
+def test_a_step_before_reset_and_an_unknown_instruction_are_errors():
+    env = TableEnv("reach", size=(16, 16))
+    with pytest.raises(RuntimeError, match="call reset"):
+        env.step(np.zeros(6))
+    with pytest.raises(ValueError, match="is not an instruction of the task"):
+        env.reset(options={"instruction": "fly"})
+    env.close()
