@@ -22,6 +22,8 @@ from groot_ros.bags.writer import BagWriter
 from groot_ros.core import ns_to_s
 
 _NAME = re.compile(r"episode_(\d+)_")
+#: Whole name of the directory of an episode, unlike those of the reports next to it.
+_DIRECTORY = re.compile(r"episode_\d+_\d+-\d+-\d+_\d+-\d+-\d+")
 
 
 class _Topic(NamedTuple):
@@ -74,7 +76,9 @@ def next_episode(folder: Path, now: datetime) -> tuple[Path, int]:
 def unfinished_episodes(folder: Path) -> list[Path]:
     """Return the episodes whose recording was killed, in the order of their numbers."""
     found = folder.glob("episode_*") if folder.is_dir() else ()
-    return sorted(p for p in found if p.is_dir() and not (p / "metadata.yaml").is_file())
+    return sorted(
+        p for p in found if _DIRECTORY.fullmatch(p.name) and not (p / "metadata.yaml").is_file()
+    )
 
 
 class EpisodeRecorder:

@@ -2,6 +2,9 @@
 """The command `groot-ros`: each module with a function `add_parser` is a verb."""
 
 import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 
 def add_command(
@@ -36,6 +39,25 @@ def add_actions(
 def pluralise(number: int, noun: str) -> str:
     """Return "1 action" or "2,000 actions"."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def without_reports(recordings: Sequence[Path]) -> list[Path]:
+    """Leave out what `groot-ros report` and `evaluate` wrote next to bags; name it on stderr.
+
+    A pattern such as ~/bags/* matches these directories, too. If there is nothing else, all paths
+    are returned.
+    """
+    reports = [
+        path
+        for path in recordings
+        if path.name.endswith(("_report", "_evaluation"))
+        and any((path / name).is_file() for name in ("table.txt", "evaluation.json"))
+    ]
+    if len(reports) == len(recordings):
+        return list(recordings)
+    for path in reports:
+        print(f"groot-ros: left out {path}: a report, not a recording", file=sys.stderr)
+    return [path for path in recordings if path not in reports]
 
 
 def add_parallel_options(parser: argparse.ArgumentParser) -> None:

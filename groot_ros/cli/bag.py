@@ -104,7 +104,7 @@ def run_record(args: argparse.Namespace) -> int:
     if args.duration is not None and not 0 < args.duration < math.inf:
         raise ValueError(f"--duration must be positive and finite, not {args.duration:g}")
     if args.duration is not None and args.episodes is not None:
-        raise ValueError("--duration is of a single bag: it cannot be given with --episodes")
+        raise ValueError("--duration applies to a single bag: omit it with --episodes")
     for topic in args.topics:
         if not is_topic_name(topic):
             raise ValueError(f"--topics: '{topic}' is not a topic name; separate topics by spaces")
@@ -225,13 +225,15 @@ def run_info(args: argparse.Namespace) -> int:
 
 def format_episode(info: "EpisodeInfo") -> str:
     """Return a table of what the bag says about its recording; empty if it says nothing."""
+    from groot_ros.bags.episode import Outcome
+
     rows = {
         "episode": str(info.number) if info.number else "",
         "started": info.started,
         "robot": f"{info.robot} (contract {info.fingerprint})" if info.robot else "",
         "namespace": info.namespace,
         "instruction": info.instruction,
-        "outcome": info.outcome.value if info.number else "",
+        "outcome": info.outcome.value if info.number or info.outcome != Outcome.UNKNOWN else "",
         "checkpoint": info.checkpoint_hash,
         "embodiment": info.embodiment,
         "engine": info.engine,

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groot_ros.cli import add_actions, add_command, add_parallel_options, pluralise
+from groot_ros.cli import add_actions, add_command, add_parallel_options, pluralise, without_reports
 
 if TYPE_CHECKING:
     from groot_ros.datasets.from_bags import Conversion
@@ -41,7 +41,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     to_bag.add_argument("--robot", help="robot contract (default: the one in the data set)")
     add_parallel_options(to_bag)
     to_bag.set_defaults(run=run_to_bag)
-    check = actions.add_parser("check", help="find what a training run would trip over")
+    check = actions.add_parser("check", help="find what would harm a training run")
     check.add_argument("dataset", type=Path, help="data set of LeRobot v2.1")
     check.add_argument("--horizon", type=int, default=16, help="steps of a chunk (default: 16)")
     add_parallel_options(check)
@@ -144,10 +144,13 @@ def run_from_bags(args: argparse.Namespace) -> int:
     robot = None if args.robot is None else robot_path(args.robot).absolute()
     settings = ConversionSettings(rows, robot, args.leader)
     conversion = convert_bags(
-        args.bags, args.out, settings, args.format, jobs=args.jobs, dask=args.dask
+        without_reports(args.bags), args.out, settings, args.format, jobs=args.jobs, dask=args.dask
     )
     print(format_conversion(conversion))
-    print(f"written to {args.out}; next: groot-ros dataset check {args.out}")
+    if args.format == "v2.1":
+        print(f"written to {args.out}; next: groot-ros dataset check {args.out}")
+    else:
+        print(f"written to {args.out} for LeRobot; groot-ros itself reads v2.1 only")
     return 1 if conversion.failed else 0
 
 

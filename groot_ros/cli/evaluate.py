@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groot_ros.cli import add_command, add_parallel_options, pluralise
+from groot_ros.cli import add_command, add_parallel_options, pluralise, without_reports
 from groot_ros.cli.config_options import add_config_options, config_from_options
 from groot_ros.core import PolicyConfig
 
@@ -85,7 +85,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "has some)",
     )
     add("--leader", metavar="TOPIC", help="joint states of a leader arm: they are the commands")
-    add("--namespace", help="namespace of the robot in the bags (default: its only one)")
+    add("--namespace", help="namespace of the robot in the bags (default: the only one there)")
     add("--instruction", help="replaces the instructions of the recordings")
     add(
         "--no-reproduction",
@@ -103,6 +103,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, print the tables and write the report; return 1 if a recording failed."""
+    args.recordings = without_reports(args.recordings)
     _check(args)
     from groot_ros.evaluation.evaluation_report import describe, notes, write_evaluation
     from groot_ros.evaluation.evaluation_report import write_result as write_json
@@ -143,8 +144,12 @@ def run(args: argparse.Namespace) -> int:
     if not comparison.problems:
         print(
             f"equal to {args.golden} within {args.tolerance:g}: "
-            f"{pluralise(comparison.places, 'chunk')}, largest difference "
-            f"{comparison.largest:.2g} at {comparison.where}"
+            f"{pluralise(comparison.places, 'chunk')}, "
+            + (
+                f"largest difference {comparison.largest:.2g} at {comparison.where}"
+                if comparison.largest
+                else "no difference"
+            )
         )
     return 1 if failed or comparison.problems else 0
 

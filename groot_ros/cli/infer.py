@@ -38,6 +38,8 @@ The observation is an npz file: image.<view> uint8 RGB [H, W, 3] or [T, H, W, 3]
 state.<group> [D] or [T, D]; instruction, a text, needed unless --instruction is given. State and
 actions are in the checkpoint's own units, or with --robot in rad and m. With --robot a warning
 names the joints whose actions leave the limits of the robot contract.
+Bags of `groot-ros bag record` contain the robot contract and, if a policy was running, the
+embodiment.
 """
 
 #: Fields of the policy configuration that are options.
@@ -72,14 +74,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         PolicyConfig,
         _CONFIG,
         options={"torch_threads": "threads", "num_inference_steps": "steps"},
-        required=("checkpoint", "embodiment"),
+        defaults={"embodiment": ""},
+        required=("checkpoint",),
     )
     add = parser.add_argument
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--observation", type=Path, metavar="FILE.npz", help="see below")
     source.add_argument("--bag", type=Path, metavar="DIR", help="bag of a run")
     add("--at", type=float, default=0.0, metavar="S", help="s from the start of --bag (default: 0)")
-    add("--namespace", help="namespace of the robot in the bag (default: its only one)")
+    add("--namespace", help="namespace of the robot in the bag (default: the only one there)")
     add("--save-observation", type=Path, metavar="FILE.npz", help="save what --bag gave")
     add("--instruction", help="task for the robot (default: the file's own instruction)")
     add("--sample", type=int, metavar="ROW", help="row to use of a file that holds a batch")
@@ -99,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     ):
         if not 0 <= value <= most:
             raise ValueError(f"{option} must be from 0 to {most}, not {value}")
+    args.embodiment = args.embodiment or _recorded_embodiment(args.bag)
     config = config_from_options(args, PolicyConfig, _CONFIG)
     if args.seed is not None and not 0 <= args.seed < 2**63:
         raise ValueError(f"--seed must be from 0 to 2**63 - 1, not {args.seed}")
@@ -135,6 +139,7 @@ def run(args: argparse.Namespace) -> int:
         )
         if args.save_observation is not None:
             save_observation(observation, args.save_observation)
+            print(f"observation saved in {args.save_observation}")
     try:
         chunks = [policy.infer(observation, seed=args.seed) for _ in range(args.runs)]
     except InferenceError as error:
@@ -155,8 +160,25 @@ def run(args: argparse.Namespace) -> int:
         print(f"\n{format_group(group, first, chunk.dt)}")
     print(f"\n{format_stages(chunks, loading)}")
     save(chunk, out)
-    print(f"\nsaved in {out}")
+    print(f"\nactions saved in {out}")
     return 0
+
+
+def _recorded_embodiment(bag: Path | None) -> str:
+    """Return the embodiment of the chunks in the bag.
+
+    Raises:
+        ValueError: there is no bag, or it has no chunks.
+
+    """
+    if bag is None:
+        raise ValueError("--embodiment is required with --observation")
+    from groot_ros.bags.episode import read_episode
+
+    embodiment = read_episode(bag).embodiment
+    if not embodiment:
+        raise ValueError(f"--embodiment is required: {bag} does not name one")
+    return embodiment
 
 
 def load(config: PolicyConfig, robot: "RobotContract | None" = None) -> "Policy":

@@ -30,7 +30,7 @@ def add_source_options(parser: argparse.ArgumentParser, count: int) -> None:
         help="npz file (one observation or a batch), or a directory of them",
     )
     add("--bag", type=Path, metavar="DIR", help="bag of a run; requires --robot")
-    add("--namespace", help="namespace of the robot in the bag (default: its only one)")
+    add("--namespace", help="namespace of the robot in the bag (default: the only one there)")
     add("--instruction", help="replaces the instruction of the file or bag")
     add(
         "--count",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Find what a training run would trip over, or silently learn, each with what to do about it."""
+"""Find what would harm a training run, each with what to do about it."""
 
 import json
 from collections.abc import Iterator

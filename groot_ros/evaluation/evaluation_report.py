@@ -165,9 +165,9 @@ def _error_table(policy: Mapping[str, Any]) -> Table:
 def _explanation(policy: Mapping[str, Any]) -> str:
     steps = next(iter(policy["joints"].values()))
     text = (
-        "error: mean absolute error over all places, steps and seeds; hold, repeat: the same of a "
-        "policy that holds the observed position, or repeats the last command; seeds: standard "
-        "deviation of the prediction over the seeds"
+        "error: mean absolute error over all observations, steps and seeds; hold, repeat: the same "
+        "of a policy that holds the observed position, or repeats the last command; seeds: "
+        "standard deviation of the prediction over the seeds"
     )
     if missing := steps["steps_without_reference"]:
         text += f"; {missing} steps lie beyond the end of their recording and are not compared"
@@ -186,12 +186,14 @@ def _comparison_table(comparison: Mapping[str, Any]) -> Table:
 def _largest(comparison: Mapping[str, Any]) -> str:
     worst = comparison["largest"]
     if worst is None:
-        return "There is no place at which both have a chunk."
+        return "There is no observation for which both have a chunk."
     where = f"joint '{worst['joint']}', step {worst['step']} of the chunk at {worst['time']:.3f} s"
-    return (
-        f"{comparison['places']} places; negative: the second one is better. The chunks differ "
-        f"most at {where} of '{worst['episode']}': {worst['value']:.6f}."
+    difference = (
+        f"The chunks differ most at {where} of '{worst['episode']}': {worst['value']:.6f}."
+        if worst["value"]
+        else "All chunks are equal."
     )
+    return f"{comparison['places']} observations; negative: the second one is better. {difference}"
 
 
 def _episode_table(policies: Sequence[Mapping[str, Any]]) -> Table:

@@ -87,6 +87,14 @@ def test_what_the_bag_says_about_its_recording_is_shown(tmp_path, capsys):
     assert f"robot        so101 (contract {info.fingerprint})" in lines
 
 
+@pytest.mark.parametrize(("outcome", "shown"), [(Outcome.FAILURE, True), (Outcome.UNKNOWN, False)])
+def test_a_bag_without_a_number_shows_the_outcome_that_it_has(tmp_path, capsys, outcome, shown):
+    info = replace(describe_recording(robot_path("so101")), outcome=outcome)
+    BagWriter(tmp_path / "bag", episode=info).close()
+    assert main(["bag", "info", str(tmp_path / "bag")]) == 0
+    assert ("outcome" in capsys.readouterr().out) is shown
+
+
 def test_a_missing_bag_is_one_line_and_status_2(tmp_path, capsys):
     assert main(["bag", "info", str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err == f"groot-ros bag: there is no bag at {tmp_path}/none\n"

@@ -81,6 +81,18 @@ def test_actions_from_the_state_come_with_a_warning(bags, tmp_path, capsys):
     assert "a weak grip is learnt" in capsys.readouterr().err
 
 
+def test_a_report_next_to_the_bags_is_left_out_and_named(bags, tmp_path, capsys):
+    report = tmp_path / "run0_report"
+    report.mkdir()
+    (report / "table.txt").touch()
+    given = (bags / "run0", report, tmp_path / "v3", "--robot", "so101", "--jobs", 1)
+    assert run("from-bags", *given, "--format", "v3.0") == 0
+    printed = capsys.readouterr()
+    assert f"left out {report}: a report, not a recording" in printed.err
+    assert f"written to {tmp_path / 'v3'} for LeRobot; groot-ros itself reads v2.1" in printed.out
+    assert "groot-ros dataset check" not in printed.out
+
+
 @pytest.mark.parametrize(
     ("words", "problem"),
     [

@@ -95,7 +95,7 @@ def test_wrong_usage_is_status_2(capsys, arguments, problem):
 
 def test_a_duration_is_of_a_single_bag(tmp_path, capsys):
     assert main(["bag", "record", "--episodes", str(tmp_path), "--duration", "3"]) == 2
-    assert "--duration is of a single bag" in capsys.readouterr().err
+    assert "--duration applies to a single bag" in capsys.readouterr().err
 
 
 @pytest.mark.ros

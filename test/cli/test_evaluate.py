@@ -148,6 +148,17 @@ def test_a_second_checkpoint_and_engine_are_compared_with_the_first(
     assert len({policy["checkpoint_hash"] for policy in result["policies"]}) == 2
 
 
+def test_the_report_of_an_evaluation_is_not_evaluated(
+    tmp_path: Path, checkpoints: list[str], bags: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "run1_evaluation")
+    given = (bags[0], "--out", out, "--jobs", "1", "--no-reproduction")
+    assert evaluate(checkpoints[0], *given) == 0
+    assert evaluate(checkpoints[0], out, *given) == 0
+    assert f"left out {out}: a report, not a recording" in capsys.readouterr().err
+    assert evaluate(checkpoints[0], out, "--jobs", "1", "--out", str(tmp_path / "other")) != 0
+
+
 def test_a_damaged_recording_costs_no_other_one(
     tmp_path: Path, checkpoints: list[str], bags: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 """Regression test of the demo checkpoint on a recorded run, as users would write their own."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,19 @@ def test_two_evaluations_differ_only_in_their_times(result: dict, tmp_path: Path
     assert again == {key: value for key, value in result.items() if key != "times"}
 
 
+def test_two_policies_with_equal_chunks_are_said_to_be_equal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = shutil.copytree(OPTIONS[OPTIONS.index("--checkpoint") + 1], tmp_path / "copy")
+    first, second = tmp_path / "golden.json", tmp_path / "out"
+    assert evaluate(tmp_path, "--checkpoint", str(copy), "--json", str(first)) == 0
+    assert "observations; negative: the second one is better. All chunks are equal." in (
+        capsys.readouterr().out
+    )
+    assert evaluate(second, "--checkpoint", str(copy), "--golden", str(first)) == 0
+    assert "chunks, no difference" in capsys.readouterr().out
+
+
 def test_a_changed_prediction_fails_with_the_joint_and_the_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -69,11 +83,17 @@ def test_a_changed_prediction_fails_with_the_joint_and_the_place(
     assert evaluate(tmp_path, "--golden", str(changed), "--tolerance", "0.3") == 0
 
 
-def test_a_recorded_observation_needs_no_robot_but_the_one_in_the_bag(
+def test_a_recorded_observation_needs_neither_robot_nor_embodiment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = OPTIONS[OPTIONS.index("--checkpoint") + 1]
-    options = ["--checkpoint", checkpoint, "--embodiment", "new_embodiment", "--seed", "0"]
-    out = ["--out", str(tmp_path / "actions.npz")]
+    options = ["--checkpoint", checkpoint, "--seed", "0"]
+    seen = tmp_path / "seen.npz"
+    out = ["--out", str(tmp_path / "actions.npz"), "--save-observation", str(seen)]
     assert main(["infer", "--bag", str(BAG), "--at", "3", *options, *out]) == 0
-    assert "robot so101" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "embodiment new_embodiment, robot so101" in printed
+    assert f"observation saved in {seen}" in printed
+    assert seen.exists()
+    assert main(["infer", "--observation", str(seen), *options]) == 2
+    assert "--embodiment is required with --observation" in capsys.readouterr().err

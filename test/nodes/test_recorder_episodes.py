@@ -207,7 +207,11 @@ def test_the_episode_of_a_recorder_that_ends_is_kept_without_an_outcome(stage):
 def test_an_episode_whose_recorder_was_killed_is_named_at_the_next_start(stage, tmp_path, capfd):
     killed = tmp_path / "demos" / "episode_0004_2026-01-01_00-00-00"
     killed.mkdir(parents=True)
+    report = killed.with_name("episode_0003_2026-01-01_00-00-00_report")
+    report.mkdir()
     on = stage("-p", "topics:=[said]")
     on.publisher(String, "said")
-    assert f"groot-ros bag recover {killed}" in capfd.readouterr().err
+    error = capfd.readouterr().err
+    assert f"groot-ros bag recover {killed}" in error
+    assert str(report) not in error
     assert on.start().episode == 5
