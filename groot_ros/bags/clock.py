@@ -15,6 +15,7 @@ from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.reader import make_reader
 from mcap.records import MessageIndex
+from rosbags.rosbag2 import Reader
 
 from groot_ros.bags import BagError
 from groot_ros.core import NS_PER_S, ns_to_s
@@ -23,19 +24,19 @@ from groot_ros.core import NS_PER_S, ns_to_s
 _TOLERANCE_NS = NS_PER_S
 
 
-def require_steady_clock(bag: Path) -> None:
+def require_steady_clock(bag: Path, reader: Reader) -> None:
     """Raise BagError if the stamps of a topic go back by more than 1 s.
 
-    Files that are compressed as a whole, and MCAP files without an index, are not checked.
+    MCAP files without an index are not checked: `rosbags` rejects one whose messages are not in the
+    order of their stamps.
 
     Args:
-        bag: directory of a bag, or one of its files.
+        bag: directory of a bag, or one of its files; for messages.
+        reader: open reader of the bag.
 
     """
-    files = [bag] if bag.is_file() else [*bag.glob("*.mcap"), *bag.glob("*.db3")]
     newest: dict[str, int] = {}
-    # run_10 comes after run_9.
-    for file in sorted(files, key=lambda path: (len(path.name), path.name)):
+    for file in _files(reader):
         stamps = _mcap_stamps(file) if file.suffix == ".mcap" else _sqlite_stamps(file)
         for topic, stamp in stamps:
             behind = newest.get(topic, stamp) - stamp
@@ -46,6 +47,12 @@ def require_steady_clock(bag: Path) -> None:
                     "there"
                 )
             newest[topic] = max(newest.get(topic, stamp), stamp)
+
+
+def _files(reader: Reader) -> list[Path]:
+    """Return the files in the order of recording, as decompressed if each is compressed."""
+    storages = getattr(reader.storage, "storages", [reader.storage])
+    return [Path(str(storage.path)) for storage in storages]
 
 
 def _mcap_stamps(file: Path) -> Iterator[tuple[str, int]]:

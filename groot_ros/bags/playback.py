@@ -16,6 +16,7 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2
 from rosbags.rosbag2 import Reader, ReaderError
 
 from groot_ros.bags import BagError
+from groot_ros.bags.clock import require_steady_clock
 from groot_ros.bags.contents import unreadable_bag
 from groot_ros.bags.qos import Request
 from groot_ros.core import ns_to_s, s_to_ns
@@ -65,8 +66,8 @@ class Playback:
         end_ns: stamp of the last message of the bag.
 
     Raises:
-        BagError: the bag cannot be read, has no message after the start, lacks a topic, or a topic
-            is never played.
+        BagError: the bag cannot be read, its clock was reset, it has no message after the start,
+            it lacks a topic, or a topic is never played.
 
     """
 
@@ -80,6 +81,7 @@ class Playback:
         except _UNREADABLE as error:
             raise unreadable_bag(bag, error) from error
         try:
+            require_steady_clock(bag, self._reader)
             self._connections = self._selected(topics)
             self.topics = tuple(map(_played, self._connections))
             self.start_ns = self._reader.start_time + s_to_ns(start_offset)

@@ -17,6 +17,7 @@ from rosbags.rosbag2 import Reader
 from rosbags.typesys.store import Typestore
 
 from groot_ros.bags import BagError
+from groot_ros.bags.clock import require_steady_clock
 from groot_ros.bags.collector import (
     NODE_TOPICS,
     BagInput,
@@ -78,7 +79,7 @@ class RobotBag:
 
     Raises:
         BagError: the bag cannot be read, has no contract, lacks a topic or has one of another
-            type.
+            type, or its clock was reset.
 
     """
 
@@ -121,6 +122,8 @@ class RobotBag:
         with open_bag(path) as (reader, types):
             self.namespace = self._find_namespace(reader, namespace)
             self._require_types(reader, types)
+            # `rosbags` sorts by stamps, which would mix what was recorded before and after.
+            require_steady_clock(path, reader)
         self.images: Mapping[str, ImageStream] = {}
         self.joints = JointSamples({}, {})
         self.leader: JointSamples | None = None
