@@ -12,9 +12,10 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from support.input_bags import START, image, joint_state, message, so101_inputs, trajectory
 
 from groot_ros.bags import BagError
-from groot_ros.bags.commands import EXECUTOR, LEADER
+from groot_ros.bags.commands import EXECUTOR, LEADER, CommandCollector
 from groot_ros.bags.recording import RobotBag
 from groot_ros.bags.streams import JointSamples, interpolate
+from groot_ros.core import MalformedError
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
 
@@ -159,6 +160,38 @@ def test_a_trajectory_is_in_force_from_its_reception_and_begins_at_the_previous_
     assert commands.since("elbow_flex") == ns(0.5)
     at = commands.at("elbow_flex", times(0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.9))
     np.testing.assert_allclose(at, [np.nan, 1.0, 1.25, 1.5, 0.75, 0.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("points", "why"),
+    [
+        ([(0.4, [9.0] * 5), (0.2, [9.0] * 5)], "the times of its points do not increase"),
+        ([(0.2, [9.0] * 4)], "point 0 has 4 positions for 5 joints"),
+        ([(0.2, [9.0] * 5), (0.4, [])], "point 1 has 0 positions for 5 joints"),
+        ([(0.2, [9.0, 9.0, np.nan, 9.0, 9.0])], "a position of point 0 is not finite"),
+    ],
+)
+def test_a_trajectory_that_the_controller_rejects_is_no_command_and_is_reported(
+    tmp_path: Path, points: list, why: str
+) -> None:
+    sent = so101_inputs(JOINTS, seconds=1.0)
+    topic = "/arm_controller/joint_trajectory"
+    sent.add(topic, ns(0.2), trajectory(0, ARM, [(0.0, [1.0] * 5)]))
+    sent.add(topic, ns(0.5), trajectory(0, ARM, points))
+    bag = RobotBag(sent.write(tmp_path / "bag"), SO101).read()
+    np.testing.assert_allclose(bag.commands.at("wrist_roll", times(0.3, 0.6, 0.9)), 1.0)
+    (repair,) = bag.repairs
+    assert repair.startswith("command: left out 1 malformed messages, ")
+    assert why in repair
+
+
+@pytest.mark.parametrize("values", [[1.0] * 4, [1.0] * 6, [1.0, np.inf, 1.0, 1.0, 1.0]])
+def test_positions_that_the_controller_rejects_are_no_command(values: list[float]) -> None:
+    collector = CommandCollector(SO101)
+    collector.add_positions("arm/commands", ARM, [0.5] * 5, ns(0.1))
+    with pytest.raises(MalformedError):
+        collector.add_positions("arm/commands", ARM, values, ns(0.2))
+    np.testing.assert_allclose(collector.commands().at(ARM[0], times(0.1, 0.3)), 0.5)
 
 
 def test_a_leader_takes_precedence_over_controllers(tmp_path: Path) -> None:
