@@ -6,6 +6,7 @@ reset. The order in which the messages of one topic were written tells it. Only 
 """
 
 import sqlite3
+import struct
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -73,7 +74,7 @@ def _mcap_stamps(file: Path) -> Iterator[tuple[str, int]]:
                     entries = sorted(MessageIndex.read(stream).records, key=lambda entry: entry[1])
                     topic = summary.channels[channel].topic
                     yield from ((topic, stamp) for stamp, _ in entries)
-        except (McapError, KeyError, ValueError) as error:
+        except (McapError, KeyError, ValueError, struct.error) as error:
             raise BagError(f"{file} cannot be read: its index is damaged ({error})") from error
 
 

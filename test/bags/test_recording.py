@@ -13,6 +13,7 @@ from support.input_bags import START, image, joint_state, message, so101_inputs,
 
 from groot_ros.bags import BagError
 from groot_ros.bags.commands import EXECUTOR, LEADER, CommandCollector
+from groot_ros.bags.playback import Playback
 from groot_ros.bags.recording import RobotBag
 from groot_ros.bags.streams import JointSamples, interpolate
 from groot_ros.core import MalformedError
@@ -144,6 +145,35 @@ def test_a_truncated_bag_is_an_error_that_names_the_remedy(tmp_path: Path) -> No
     file.write_bytes(file.read_bytes()[:-4000])
     with pytest.raises(BagError, match="groot-ros bag recover"):
         RobotBag(path, SO101)
+
+
+def damaged(path: Path, of_message: bytes, plugin: StoragePlugin, mode: CompressionMode) -> Path:
+    """Write a bag whose bytes after these are overwritten."""
+    bag = so101_inputs(JOINTS, seconds=1.0).write(path, plugin=plugin, compression=mode)
+    file = next(f for f in bag.iterdir() if f.suffix != ".yaml")
+    data = file.read_bytes()
+    # Behind the beginning of the last one.
+    at = data.rindex(of_message) + 6
+    file.write_bytes(data[:at] + b"\xff" * 24 + data[at + 24 :])
+    return bag
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mode", "of_message"),
+    [
+        (StoragePlugin.MCAP, CompressionMode.STORAGE, b"\x28\xb5\x2f\xfd"),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE, b"\x28\xb5\x2f\xfd"),
+        (StoragePlugin.MCAP, CompressionMode.NONE, b"sensor_msgs/msg/JointState"),
+    ],
+)
+def test_damaged_data_is_one_clear_line(tmp_path: Path, plugin, mode, of_message) -> None:
+    bag = damaged(tmp_path / "bag", of_message, plugin, mode)
+    for read in (
+        lambda: RobotBag(bag, SO101).read(),
+        lambda: list(Playback(bag, ["/joint_states", "/front/image_raw"]).messages()),
+    ):
+        with pytest.raises(BagError, match=r"^bag .*/bag cannot be read: \S.*$"):
+            read()
 
 
 def test_a_trajectory_is_in_force_from_its_reception_and_begins_at_the_previous_command(
