@@ -83,6 +83,10 @@ def _sqlite_stamps(file: Path) -> Iterator[tuple[str, int]]:
     query = "SELECT t.name, m.timestamp FROM messages m JOIN topics t ON t.id = m.topic_id"
     try:
         with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
-            yield from database.execute(f"{query} ORDER BY m.id")
+            for topic, stamp in database.execute(f"{query} ORDER BY m.id"):
+                # SQLite stores any type in any column.
+                if not isinstance(stamp, int):
+                    raise BagError(f"{file} cannot be read: a stamp is {stamp!r:.40}")
+                yield str(topic), stamp
     except sqlite3.Error as error:
         raise BagError(f"{file} cannot be read: {error}") from error

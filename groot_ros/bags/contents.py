@@ -30,7 +30,7 @@ UNREADABLE = (
     apsw.Error,
     AssertionError,
     EOFError,
-    IndexError,
+    LookupError,
     MemoryError,
     OSError,
     OverflowError,

@@ -8,6 +8,7 @@ twice for the same episode, and must write its output so that this does no harm.
 """
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ Value = TypeVar("Value")
 
 #: s to wait for an answer of the scheduler; between two looks whether it still has workers.
 CONNECT_TIMEOUT, _LOOK_EVERY = 10, 15
+#: s without any worker of the cluster after which the remaining episodes are given up.
+WORKERS_TIMEOUT = 120
 #: Errors whose text is meant for users; of others the traceback is shown as well.
 _EXPECTED = (ValueError, OSError)
 
@@ -200,17 +203,28 @@ def _as_completed(
 
     # Not pure: a second call for the same item is a new one, not the remembered result.
     pending = {client.submit(call, *own, pure=False): own for own in arguments}
-    warned = False
+    alone_since: float | None = None
     try:
         while pending:
             done: set[Future] = set()
+            look_every = min(_LOOK_EVERY, WORKERS_TIMEOUT)
             with suppress(TimeoutError):
-                done, _ = wait(list(pending), timeout=_LOOK_EVERY, return_when="FIRST_COMPLETED")
+                done, _ = wait(list(pending), timeout=look_every, return_when="FIRST_COMPLETED")
             for future in done:
                 yield pending.pop(future), future
-            if not done and not warned and not client.scheduler_info()["workers"]:
-                warned = True
-                tqdm.write(f"{address} has lost all workers: waiting for one", sys.stderr)
+            if done or client.scheduler_info()["workers"]:
+                alone_since = None
+            elif alone_since is None:
+                alone_since = time.monotonic()
+                tqdm.write(
+                    f"{address} has lost all workers: waiting {WORKERS_TIMEOUT} s for one",
+                    sys.stderr,
+                )
+            elif time.monotonic() - alone_since >= WORKERS_TIMEOUT:
+                while pending:
+                    future, own = pending.popitem()
+                    client.cancel([future])
+                    yield own, future
     finally:
         client.cancel(list(pending))
 
@@ -227,6 +241,8 @@ def _cluster_error(future: "Future") -> str:
         return "every worker that was given it died (out of memory?)"
     if future.status == "error":
         return _one_line(future.exception())
+    if future.status in ("pending", "cancelled") and not future.client.scheduler_info()["workers"]:
+        return f"the cluster had no worker for {WORKERS_TIMEOUT} s: start one, and call again"
     return f"the scheduler has lost it ({future.status}): was it stopped?"
 
 
