@@ -177,16 +177,16 @@ def _on_cluster(
         arguments = [(index, names[index], item) for index, item in enumerate(items)]
         killed = []
         for own, future in _as_completed(client, address, call, arguments):
-            if future.status == "finished":
+            if future is not None and future.status == "finished":
                 yield future.result()
-            elif _is_killed(future):
+            elif future is not None and _is_killed(future):
                 killed.append(own)
             else:
                 yield own[0], EpisodeResult(own[1], error=_cluster_error(future))
         # Episodes that waited on a dead worker are suspected as well as the one that killed it.
         for suspect in killed:
             for (index, name, _), future in _as_completed(client, address, call, [suspect]):
-                if future.status == "finished":
+                if future is not None and future.status == "finished":
                     yield future.result()
                 else:
                     yield index, EpisodeResult(name, error=_cluster_error(future))
@@ -197,8 +197,11 @@ def _as_completed(
     address: str,
     call: _Call[Item, Value],
     arguments: Sequence[tuple[int, str, Item]],
-) -> "Iterator[tuple[tuple[int, str, Item], Future]]":
-    """Call with each of these arguments; yield them with their future, whatever became of it."""
+) -> "Iterator[tuple[tuple[int, str, Item], Future | None]]":
+    """Call with each of these arguments; yield them with their future, whatever became of it.
+
+    The future is None if the call was given up, because the cluster has no workers any more.
+    """
     from distributed import wait
 
     # Not pure: a second call for the same item is a new one, not the remembered result.
@@ -221,10 +224,9 @@ def _as_completed(
                     sys.stderr,
                 )
             elif time.monotonic() - alone_since >= WORKERS_TIMEOUT:
-                while pending:
-                    future, own = pending.popitem()
-                    client.cancel([future])
-                    yield own, future
+                for own in pending.values():
+                    yield own, None
+                return
     finally:
         client.cancel(list(pending))
 
@@ -235,14 +237,14 @@ def _is_killed(future: "Future") -> bool:
     return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
-def _cluster_error(future: "Future") -> str:
+def _cluster_error(future: "Future | None") -> str:
     """Return why a call has no result: its workers died, or the scheduler did."""
+    if future is None:
+        return f"the cluster had no worker for {WORKERS_TIMEOUT} s: start one, then try again"
     if _is_killed(future):
         return "every worker that was given it died (out of memory?)"
     if future.status == "error":
         return _one_line(future.exception())
-    if future.status in ("pending", "cancelled") and not future.client.scheduler_info()["workers"]:
-        return f"the cluster had no worker for {WORKERS_TIMEOUT} s: start one, and call again"
     return f"the scheduler has lost it ({future.status}): was it stopped?"
 
 
