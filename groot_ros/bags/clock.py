@@ -19,10 +19,8 @@ from mcap.records import MessageIndex
 from rosbags.rosbag2 import Reader
 
 from groot_ros.bags import BagError
-from groot_ros.core import NS_PER_S, ns_to_s
-
-#: Stamps may go back by this much: messages wait in queues of different length.
-_TOLERANCE_NS = NS_PER_S
+from groot_ros.bags.streams import RESET_STEP_NS
+from groot_ros.core import ns_to_s
 
 
 def require_steady_clock(bag: Path, reader: Reader) -> None:
@@ -41,7 +39,7 @@ def require_steady_clock(bag: Path, reader: Reader) -> None:
         stamps = _mcap_stamps(file) if file.suffix == ".mcap" else _sqlite_stamps(file)
         for topic, stamp in stamps:
             behind = newest.get(topic, stamp) - stamp
-            if behind > _TOLERANCE_NS:
+            if behind > RESET_STEP_NS:
                 raise BagError(
                     f"the clock of bag {bag} goes back by {ns_to_s(behind):.3f} s in the messages "
                     f"of {topic}, as when a simulation is reset: record again, or split the bag "

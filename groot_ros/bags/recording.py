@@ -16,7 +16,7 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys.store import Typestore
 
-from groot_ros.bags import BagError
+from groot_ros.bags import COMPRESSED, IMAGE, JOINT_STATE, BagError
 from groot_ros.bags.clock import require_steady_clock
 from groot_ros.bags.collector import (
     NODE_TOPICS,
@@ -43,8 +43,6 @@ from groot_ros.core import (
 from groot_ros.robot import Camera, RobotContract
 from groot_ros.vision.compressed import checked_decoder
 
-_IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_JOINTS = "sensor_msgs/msg/JointState"
 _TRAJECTORY, _POSITIONS = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
 
 
@@ -266,11 +264,11 @@ class RobotBag:
     def _require_types(self, reader: Reader, types: Typestore) -> None:
         expected: dict[str, tuple[str, str]] = {}
         for view, camera in self._cameras.items():
-            kind = _COMPRESSED if camera.compressed else _IMAGE
+            kind = COMPRESSED if camera.compressed else IMAGE
             what = f"camera '{view}' (encoding {camera.encoding})"
             expected[full_topic(self.namespace, camera.topic)] = (kind, what)
         for topic in [*self._sources, *([] if self._leader is None else [self._leader])]:
-            expected[full_topic(self.namespace, topic)] = (_JOINTS, "joint states")
+            expected[full_topic(self.namespace, topic)] = (JOINT_STATE, "joint states")
         for connection in reader.connections:
             topic = full_topic("", connection.topic)
             if topic not in expected:
@@ -278,7 +276,7 @@ class RobotBag:
             kind, what = expected[topic]
             if connection.msgtype != kind:
                 hint = ""
-                if {connection.msgtype, kind} == {_IMAGE, _COMPRESSED}:
+                if {connection.msgtype, kind} == {IMAGE, COMPRESSED}:
                     hint = ": correct 'encoding' in the robot contract"
                 raise self._error(
                     f"topic {topic} has {connection.msgtype}, expected {kind} for {what}{hint}"
