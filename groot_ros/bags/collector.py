@@ -39,6 +39,9 @@ NODE_TOPICS = {
     "instruction": "std_msgs/msg/String",
 }
 
+#: Stamps of one clock are received with delays that differ by less than this.
+_SAME_CLOCK_NS = NS_PER_S
+
 
 @dataclass(frozen=True)
 class BagInput:
@@ -103,6 +106,8 @@ class StreamCollector:
         self._start_ns = start_ns
         self._order = {v: OrderedStamps(f"camera '{v}'") for v in cameras}
         self._images = {v: _Stamps() for v in cameras}
+        #: Stream -> least ns from a stamp to its reception.
+        self._delays: dict[str, int] = {}
         self._sources = {s.topic: s for s in contract.sources}
         self.joints = _JointCollector(path, contract)
         self.leader = _JointCollector(path, contract)
@@ -178,6 +183,19 @@ class StreamCollector:
             count, _ = self._malformed.get(kind, (0, ""))
             self._malformed[kind] = (count + 1, str(error))
 
+    def require_one_clock(self) -> None:
+        """Raise BagError if streams have stamps of different clocks, which cannot be combined."""
+        if not self._delays:
+            return
+        late, early = (choose(self._delays, key=self._delays.__getitem__) for choose in (max, min))
+        difference = self._delays[late] - self._delays[early]
+        if difference > _SAME_CLOCK_NS:
+            raise BagError(
+                f"bag {self._path}: the stamps of {late} are {ns_to_s(difference):.3f} s behind "
+                f"those of {early}, measured at their reception: synchronise the clocks, or set "
+                "'stamp: arrival' in the robot contract"
+            )
+
     def image_streams(self) -> dict[str, ImageStream]:
         """Return view -> its images."""
         return {
@@ -219,6 +237,8 @@ class StreamCollector:
             raise BagError(
                 f"{what} does not stamp its messages: set 'stamp: arrival' in the robot contract"
             )
+        delay = item.received_ns - item.header_ns
+        self._delays[what] = min(self._delays.get(what, delay), delay)
         return item.header_ns
 
 

@@ -149,8 +149,8 @@ class RobotBag:
         Instructions, chunks and timelines up to an input are in their lists when it is yielded.
 
         Raises:
-            BagError: damaged file, a clock that was reset, a camera whose messages are not what
-                the contract states, joint states of another robot.
+            BagError: damaged file, a clock that was reset, stamps of different clocks, a camera
+                whose messages are not what the contract states, joint states of another robot.
 
         """
         with open_bag(self.path) as (reader, types):
@@ -179,6 +179,7 @@ class RobotBag:
                 else:
                     message = decode(types, raw, connection.msgtype)
                     collector.add_message(kind, name, message, received_ns)
+        collector.require_one_clock()
         self.images = collector.image_streams()
         self.joints = collector.joints.samples()
         if self._leader is not None:

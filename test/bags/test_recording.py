@@ -100,6 +100,19 @@ def test_a_clock_that_was_reset_is_an_error_with_its_place(tmp_path: Path) -> No
         RobotBag(sent.write(tmp_path / "bag"), SO101).read()
 
 
+def test_a_camera_whose_clock_is_not_synchronised_is_an_error(tmp_path: Path) -> None:
+    sent = so101_inputs(JOINTS, seconds=4.0)
+    for at, (received, topic, content) in enumerate(sent.sent):
+        if topic == "/wrist/image_raw":
+            late = image(received - 1_000_000 - 1_500_000_000, 0)
+            sent.sent[at] = (received, topic, late)
+    bag = RobotBag(sent.write(tmp_path / "bag"), SO101)
+    with pytest.raises(
+        BagError, match=r"camera 'wrist' are 1\.500 s behind those of .*synchronise"
+    ):
+        bag.read()
+
+
 def test_a_missing_topic_is_an_error_that_names_the_recorded_ones(tmp_path: Path) -> None:
     sent = so101_inputs(JOINTS, seconds=0.2)
     sent.sent = [each for each in sent.sent if each[1] != "/wrist/image_raw"]
