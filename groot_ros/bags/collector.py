@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
 from groot_ros.bags import BagError
@@ -39,6 +40,8 @@ NODE_TOPICS = {
     "instruction": "std_msgs/msg/String",
 }
 
+#: Encoding and stamp at the beginning of a message with a header.
+_HEADER_BYTES = 12
 #: Stamps of one clock are received with delays that differ by less than this.
 _SAME_CLOCK_NS = NS_PER_S
 
@@ -317,7 +320,14 @@ class _Stamps:
 
 
 def stamp_in_header(raw: bytes | memoryview) -> int:
-    """Return the stamp of a serialised message that begins with a std_msgs/Header, ns."""
+    """Return the stamp of a serialised message that begins with a std_msgs/Header, ns.
+
+    Raises:
+        SerdeError: the message is too short for one.
+
+    """
+    if len(raw) < _HEADER_BYTES:
+        raise SerdeError(f"a message of {len(raw)} bytes has no header")
     order = "<" if raw[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", raw, 4)
     return int(seconds) * NS_PER_S + int(nanoseconds)

@@ -120,6 +120,9 @@ def unreadable_bag(path: Path, error: Exception) -> BagError:
     elif path.is_file():
         return BagError(f"{path} is not a bag: give the directory of a bag, or an .mcap file")
     problem = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, SerdeError):
+        # The records are intact, so copying them does not help.
+        advice = ": its recorder or another program wrote messages that are damaged"
     return BagError(f"bag {path} cannot be read: {problem}{advice}")
 
 

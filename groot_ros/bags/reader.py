@@ -71,7 +71,7 @@ def decode(types: Typestore, raw: bytes | memoryview, msgtype: str) -> Any:
     read = definition.deserialize_cdr_le if raw[1] else definition.deserialize_cdr_be
     try:
         message, _ = read(raw[4:], 0, definition.cls, types)
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, SerdeError) as error:
         raise SerdeError(f"a message is not of the type {msgtype}: {error}") from error
     return message
 

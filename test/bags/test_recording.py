@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rosbags.rosbag2 import CompressionMode, StoragePlugin
-from support.input_bags import START, image, joint_state, message, so101_inputs, trajectory
+from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
+from support.input_bags import START, TYPES, image, joint_state, message, so101_inputs, trajectory
 
 from groot_ros.bags import BagError
 from groot_ros.bags.commands import EXECUTOR, LEADER, CommandCollector
 from groot_ros.bags.playback import Playback
+from groot_ros.bags.reader import open_bag
 from groot_ros.bags.recording import RobotBag
 from groot_ros.bags.streams import JointSamples, interpolate
 from groot_ros.core import MalformedError
@@ -102,7 +103,7 @@ def test_a_clock_that_was_reset_is_an_error_with_its_place(tmp_path: Path) -> No
 
 def test_a_camera_whose_clock_is_not_synchronised_is_an_error(tmp_path: Path) -> None:
     sent = so101_inputs(JOINTS, seconds=4.0)
-    for at, (received, topic, content) in enumerate(sent.sent):
+    for at, (received, topic, _) in enumerate(sent.sent):
         if topic == "/wrist/image_raw":
             late = image(received - 1_000_000 - 1_500_000_000, 0)
             sent.sent[at] = (received, topic, late)
@@ -187,6 +188,24 @@ def test_damaged_data_is_one_clear_line(tmp_path: Path, plugin, mode, of_message
     ):
         with pytest.raises(BagError, match=r"^bag .*/bag cannot be read: \S.*$"):
             read()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\0\1\0\0", b"\0\1\0\0" + b"\xff" * 40])
+def test_a_message_that_is_not_of_its_type_is_one_clear_line(tmp_path: Path, raw: bytes) -> None:
+    path = so101_inputs(JOINTS, seconds=1.0).write(tmp_path / "bag")
+    with Writer(tmp_path / "odd", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        with open_bag(path) as (reader, _):
+            topics = {
+                c.id: writer.add_connection(c.topic, c.msgtype, typestore=TYPES)
+                for c in reader.connections
+            }
+            for connection, stamp, data in reader.messages():
+                writer.write(topics[connection.id], stamp, data)
+                if connection.topic == "/joint_states":
+                    joints = connection.id
+        writer.write(topics[joints], ns(1.0), raw)
+    with pytest.raises(BagError, match=r"cannot be read: a message .* wrote messages that are"):
+        RobotBag(tmp_path / "odd", SO101).read()
 
 
 def test_a_trajectory_is_in_force_from_its_reception_and_begins_at_the_previous_command(
