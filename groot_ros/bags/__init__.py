@@ -13,6 +13,10 @@ _NODE_TOPICS = (
     "executor_state",
 )
 
+#: Types of cameras and of joint states.
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+JOINT_STATE = "sensor_msgs/msg/JointState"
+
 #: Begins the recorder's line about an empty bag.
 NOTHING_RECORDED = "nothing was recorded"
 
@@ -30,10 +34,15 @@ def controller_states(contract: RobotContract) -> tuple[str, ...]:
     )
 
 
+def input_types(contract: RobotContract) -> dict[str, str]:
+    """Return topic -> message type of what the policy observes: cameras and joint states."""
+    cameras = {c.topic: COMPRESSED if c.compressed else IMAGE for c in contract.cameras.values()}
+    return cameras | {source.topic: JOINT_STATE for source in contract.sources}
+
+
 def input_topics(contract: RobotContract) -> tuple[str, ...]:
     """Return the topics that the policy observes: cameras and joint states, without duplicates."""
-    cameras = (camera.topic for camera in contract.cameras.values())
-    return tuple(dict.fromkeys([*cameras, *(source.topic for source in contract.sources)]))
+    return tuple(input_types(contract))
 
 
 def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:

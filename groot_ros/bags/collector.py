@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
 from groot_ros.bags import BagError
@@ -38,6 +39,11 @@ NODE_TOPICS = {
     "active_instruction": "groot_ros/msg/Instruction",
     "instruction": "std_msgs/msg/String",
 }
+
+#: Encoding and stamp at the beginning of a message with a header.
+_HEADER_BYTES = 12
+#: Stamps of one clock are received with delays that differ by less than this.
+_SAME_CLOCK_NS = NS_PER_S
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,8 @@ class StreamCollector:
         self._start_ns = start_ns
         self._order = {v: OrderedStamps(f"camera '{v}'") for v in cameras}
         self._images = {v: _Stamps() for v in cameras}
+        #: Stream -> least ns from a stamp to its reception.
+        self._delays: dict[str, int] = {}
         self._sources = {s.topic: s for s in contract.sources}
         self.joints = _JointCollector(path, contract)
         self.leader = _JointCollector(path, contract)
@@ -178,6 +186,19 @@ class StreamCollector:
             count, _ = self._malformed.get(kind, (0, ""))
             self._malformed[kind] = (count + 1, str(error))
 
+    def require_one_clock(self) -> None:
+        """Raise BagError if streams have stamps of different clocks, which cannot be combined."""
+        if not self._delays:
+            return
+        late, early = (choose(self._delays, key=self._delays.__getitem__) for choose in (max, min))
+        difference = self._delays[late] - self._delays[early]
+        if difference > _SAME_CLOCK_NS:
+            raise BagError(
+                f"bag {self._path}: the stamps of {late} are {ns_to_s(difference):.3f} s behind "
+                f"those of {early}, measured at their reception: synchronise the clocks, or set "
+                "'stamp: arrival' in the robot contract"
+            )
+
     def image_streams(self) -> dict[str, ImageStream]:
         """Return view -> its images."""
         return {
@@ -219,6 +240,8 @@ class StreamCollector:
             raise BagError(
                 f"{what} does not stamp its messages: set 'stamp: arrival' in the robot contract"
             )
+        delay = item.received_ns - item.header_ns
+        self._delays[what] = min(self._delays.get(what, delay), delay)
         return item.header_ns
 
 
@@ -297,7 +320,14 @@ class _Stamps:
 
 
 def stamp_in_header(raw: bytes | memoryview) -> int:
-    """Return the stamp of a serialised message that begins with a std_msgs/Header, ns."""
+    """Return the stamp of a serialised message that begins with a std_msgs/Header, ns.
+
+    Raises:
+        SerdeError: the message is too short for one.
+
+    """
+    if len(raw) < _HEADER_BYTES:
+        raise SerdeError(f"a message of {len(raw)} bytes has no header")
     order = "<" if raw[1] & 1 else ">"
     seconds, nanoseconds = struct.unpack_from(f"{order}iI", raw, 4)
     return int(seconds) * NS_PER_S + int(nanoseconds)

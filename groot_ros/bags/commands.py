@@ -7,13 +7,14 @@ an executor that moved the robot, and the messages on the controllers' topics.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.bags.streams import JointSamples, interpolate
-from groot_ros.core import NS_PER_S, CommittedTimeline, time_to_ns
+from groot_ros.core import NS_PER_S, CommittedTimeline, MalformedError, time_to_ns
 from groot_ros.robot import RobotContract
 
 
@@ -123,9 +124,25 @@ class CommandCollector:
         """Add a trajectory_msgs/JointTrajectory.
 
         Like the controller, it begins at its reception, where the previous command is then.
+
+        Raises:
+            MalformedError: the controller rejects it as well: a position is missing or not finite,
+                or the points are not in the order of their times.
+
         """
+        names = message.joint_names
+        for number, point in enumerate(message.points):
+            if len(point.positions) != len(names):
+                raise MalformedError(
+                    "bad_trajectory",
+                    f"point {number} has {len(point.positions)} positions for {len(names)} joints",
+                )
+            if not np.isfinite(point.positions).all():
+                raise MalformedError("not_finite", f"a position of point {number} is not finite")
         start = time_to_ns(message.header.stamp) or received_ns
         offsets = [time_to_ns(p.time_from_start) for p in message.points]
+        if any(after <= before for before, after in pairwise(offsets)):
+            raise MalformedError("bad_trajectory", "the times of its points do not increase")
         for column, joint in enumerate(message.joint_names):
             if joint not in self._joints or not offsets:
                 continue
@@ -140,8 +157,20 @@ class CommandCollector:
     def add_positions(
         self, topic: str, joints: Sequence[str], values: Sequence[float], received_ns: int
     ) -> None:
-        """Add target positions without a stamp, as of a forward_command_controller."""
-        for joint, value in zip(joints, values, strict=False):
+        """Add target positions without a stamp, as of a forward_command_controller.
+
+        Raises:
+            MalformedError: the controller rejects them as well: there is not one for each joint, or
+                one is not finite.
+
+        """
+        if len(values) != len(joints):
+            raise MalformedError(
+                "bad_positions", f"it has {len(values)} positions for {len(joints)} joints"
+            )
+        if not np.isfinite(values).all():
+            raise MalformedError("not_finite", "a position is not finite")
+        for joint, value in zip(joints, values, strict=True):
             self._add(joint, topic, received_ns, [received_ns], [float(value)])
 
     def commands(self, leader: JointSamples | None = None) -> Commands:

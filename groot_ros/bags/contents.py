@@ -2,15 +2,43 @@
 """Topics, counts and time span of a bag."""
 
 import struct
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import apsw
 from mcap.writer import MCAP0_MAGIC
 from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.serde import SerdeError
 
 from groot_ros.bags import BagError
 from groot_ros.bags.recovery import mcap_file, read_messages
 from groot_ros.core import ns_to_s
+
+if sys.version_info >= (3, 14):
+    from compression.zstd import ZstdError
+else:
+    from backports.zstd import ZstdError
+
+#: What rosbags, and the packages that it reads with, raise for a damaged bag: a file that ends
+#: early, impossible lengths, texts that are none, compressed data that is damaged (LZ4: the
+#: RuntimeError).
+UNREADABLE = (
+    ReaderError,
+    SerdeError,
+    ZstdError,
+    apsw.Error,
+    AssertionError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    UnicodeDecodeError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True)
@@ -75,8 +103,7 @@ def read_contents(path: Path) -> BagContents:
             # rosbags' end is one past the last message.
             end_ns = reader.end_time - 1
             return BagContents(path, _sorted(topics), reader.start_time, end_ns, _size(path))
-    # rosbags raises the others for a file that ends early or contains impossible lengths.
-    except (ReaderError, TypeError, OverflowError, struct.error, AssertionError) as error:
+    except UNREADABLE as error:
         raise unreadable_bag(path, error) from error
 
 
@@ -92,7 +119,11 @@ def unreadable_bag(path: Path, error: Exception) -> BagError:
             return BagError(f"bag {path} was not closed properly{advice}")
     elif path.is_file():
         return BagError(f"{path} is not a bag: give the directory of a bag, or an .mcap file")
-    return BagError(f"bag {path} cannot be read: {' '.join(str(error).split())}{advice}")
+    problem = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, SerdeError):
+        # The records are intact, so copying them does not help.
+        advice = ": its recorder or another program wrote messages that are damaged"
+    return BagError(f"bag {path} cannot be read: {problem}{advice}")
 
 
 def _has_magic(file: Path, position: int) -> bool:

@@ -8,6 +8,7 @@ twice for the same episode, and must write its output so that this does no harm.
 """
 
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ Value = TypeVar("Value")
 
 #: s to wait for an answer of the scheduler; between two looks whether it still has workers.
 CONNECT_TIMEOUT, _LOOK_EVERY = 10, 15
+#: s without any worker of the cluster after which the remaining episodes are given up.
+WORKERS_TIMEOUT = 120
 #: Errors whose text is meant for users; of others the traceback is shown as well.
 _EXPECTED = (ValueError, OSError)
 
@@ -174,16 +177,16 @@ def _on_cluster(
         arguments = [(index, names[index], item) for index, item in enumerate(items)]
         killed = []
         for own, future in _as_completed(client, address, call, arguments):
-            if future.status == "finished":
+            if future is not None and future.status == "finished":
                 yield future.result()
-            elif _is_killed(future):
+            elif future is not None and _is_killed(future):
                 killed.append(own)
             else:
                 yield own[0], EpisodeResult(own[1], error=_cluster_error(future))
         # Episodes that waited on a dead worker are suspected as well as the one that killed it.
         for suspect in killed:
             for (index, name, _), future in _as_completed(client, address, call, [suspect]):
-                if future.status == "finished":
+                if future is not None and future.status == "finished":
                     yield future.result()
                 else:
                     yield index, EpisodeResult(name, error=_cluster_error(future))
@@ -194,23 +197,36 @@ def _as_completed(
     address: str,
     call: _Call[Item, Value],
     arguments: Sequence[tuple[int, str, Item]],
-) -> "Iterator[tuple[tuple[int, str, Item], Future]]":
-    """Call with each of these arguments; yield them with their future, whatever became of it."""
+) -> "Iterator[tuple[tuple[int, str, Item], Future | None]]":
+    """Call with each of these arguments; yield them with their future, whatever became of it.
+
+    The future is None if the call was given up, because the cluster has no workers any more.
+    """
     from distributed import wait
 
     # Not pure: a second call for the same item is a new one, not the remembered result.
     pending = {client.submit(call, *own, pure=False): own for own in arguments}
-    warned = False
+    alone_since: float | None = None
     try:
         while pending:
             done: set[Future] = set()
+            look_every = min(_LOOK_EVERY, WORKERS_TIMEOUT)
             with suppress(TimeoutError):
-                done, _ = wait(list(pending), timeout=_LOOK_EVERY, return_when="FIRST_COMPLETED")
+                done, _ = wait(list(pending), timeout=look_every, return_when="FIRST_COMPLETED")
             for future in done:
                 yield pending.pop(future), future
-            if not done and not warned and not client.scheduler_info()["workers"]:
-                warned = True
-                tqdm.write(f"{address} has lost all workers: waiting for one", sys.stderr)
+            if done or client.scheduler_info()["workers"]:
+                alone_since = None
+            elif alone_since is None:
+                alone_since = time.monotonic()
+                tqdm.write(
+                    f"{address} has lost all workers: waiting {WORKERS_TIMEOUT} s for one",
+                    sys.stderr,
+                )
+            elif time.monotonic() - alone_since >= WORKERS_TIMEOUT:
+                for own in pending.values():
+                    yield own, None
+                return
     finally:
         client.cancel(list(pending))
 
@@ -221,8 +237,10 @@ def _is_killed(future: "Future") -> bool:
     return future.status == "error" and isinstance(future.exception(), KilledWorker)
 
 
-def _cluster_error(future: "Future") -> str:
+def _cluster_error(future: "Future | None") -> str:
     """Return why a call has no result: its workers died, or the scheduler did."""
+    if future is None:
+        return f"the cluster had no worker for {WORKERS_TIMEOUT} s: start one, then try again"
     if _is_killed(future):
         return "every worker that was given it died (out of memory?)"
     if future.status == "error":

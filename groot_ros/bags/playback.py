@@ -6,17 +6,17 @@ on the network of a robot they could move it, and they would appear next to thos
 test.
 """
 
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from rosbags.interfaces import Connection, ConnectionExtRosbag2
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 
 from groot_ros.bags import BagError
-from groot_ros.bags.contents import unreadable_bag
+from groot_ros.bags.clock import require_steady_clock
+from groot_ros.bags.contents import UNREADABLE, unreadable_bag
 from groot_ros.bags.qos import Request
 from groot_ros.core import ns_to_s, s_to_ns
 
@@ -29,8 +29,6 @@ _COMMAND_TYPES = (
 _OWN_PACKAGE = "groot_ros/msg/"
 #: Last part of the names of topics that are never played.
 _NEVER = ("instruction", "clock")
-#: What rosbags raises for a bag that is damaged.
-_UNREADABLE = (ReaderError, TypeError, OverflowError, struct.error, AssertionError, OSError)
 
 
 @dataclass(frozen=True)
@@ -65,8 +63,8 @@ class Playback:
         end_ns: stamp of the last message of the bag.
 
     Raises:
-        BagError: the bag cannot be read, has no message after the start, lacks a topic, or a topic
-            is never played.
+        BagError: the bag cannot be read, its clock was reset, it has no message after the start,
+            it lacks a topic, or a topic is never played.
 
     """
 
@@ -77,9 +75,10 @@ class Playback:
         try:
             self._reader = Reader(bag)
             self._reader.open()
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise unreadable_bag(bag, error) from error
         try:
+            require_steady_clock(bag, self._reader)
             self._connections = self._selected(topics)
             self.topics = tuple(map(_played, self._connections))
             self.start_ns = self._reader.start_time + s_to_ns(start_offset)
@@ -133,7 +132,7 @@ class Playback:
                 self._connections, start=self.start_ns
             ):
                 yield connection.topic, stamp_ns, bytes(data)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise unreadable_bag(self._bag, error) from error
 
     def _selected(self, topics: Sequence[str]) -> list[Connection]:

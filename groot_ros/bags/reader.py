@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Connection
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from groot_ros.bags import BagError
-from groot_ros.bags.contents import unreadable_bag
+from groot_ros.bags.contents import UNREADABLE, unreadable_bag
 from groot_ros.bags.definitions import MessageDefinitions
 
 #: MESSAGE_VERSION of this package's messages that are read.
@@ -50,8 +50,7 @@ def open_bag(bag: Path) -> Iterator[tuple[Reader, Typestore]]:
             for connection in reader.connections:
                 _register(types, connection)
             yield reader, types
-    # rosbags raises the last three for a file that ends early or contains impossible lengths.
-    except (ReaderError, SerdeError, TypeError, OverflowError, struct.error) as error:
+    except UNREADABLE as error:
         raise unreadable_bag(bag, error) from error
 
 
@@ -72,7 +71,7 @@ def decode(types: Typestore, raw: bytes | memoryview, msgtype: str) -> Any:
     read = definition.deserialize_cdr_le if raw[1] else definition.deserialize_cdr_be
     try:
         message, _ = read(raw[4:], 0, definition.cls, types)
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, SerdeError) as error:
         raise SerdeError(f"a message is not of the type {msgtype}: {error}") from error
     return message
 

@@ -16,7 +16,8 @@ from rosbags.interfaces import Connection
 from rosbags.rosbag2 import Reader
 from rosbags.typesys.store import Typestore
 
-from groot_ros.bags import BagError
+from groot_ros.bags import COMPRESSED, IMAGE, JOINT_STATE, BagError
+from groot_ros.bags.clock import require_steady_clock
 from groot_ros.bags.collector import (
     NODE_TOPICS,
     BagInput,
@@ -42,8 +43,6 @@ from groot_ros.core import (
 from groot_ros.robot import Camera, RobotContract
 from groot_ros.vision.compressed import checked_decoder
 
-_IMAGE, _COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
-_JOINTS = "sensor_msgs/msg/JointState"
 _TRAJECTORY, _POSITIONS = "trajectory_msgs/msg/JointTrajectory", "std_msgs/msg/Float64MultiArray"
 
 
@@ -78,7 +77,7 @@ class RobotBag:
 
     Raises:
         BagError: the bag cannot be read, has no contract, lacks a topic or has one of another
-            type.
+            type, or its clock was reset.
 
     """
 
@@ -121,6 +120,8 @@ class RobotBag:
         with open_bag(path) as (reader, types):
             self.namespace = self._find_namespace(reader, namespace)
             self._require_types(reader, types)
+            # `rosbags` sorts by stamps, which would mix what was recorded before and after.
+            require_steady_clock(path, reader)
         self.images: Mapping[str, ImageStream] = {}
         self.joints = JointSamples({}, {})
         self.leader: JointSamples | None = None
@@ -148,8 +149,8 @@ class RobotBag:
         Instructions, chunks and timelines up to an input are in their lists when it is yielded.
 
         Raises:
-            BagError: damaged file, a clock that was reset, a camera whose messages are not what
-                the contract states, joint states of another robot.
+            BagError: damaged file, a clock that was reset, stamps of different clocks, a camera
+                whose messages are not what the contract states, joint states of another robot.
 
         """
         with open_bag(self.path) as (reader, types):
@@ -178,6 +179,7 @@ class RobotBag:
                 else:
                     message = decode(types, raw, connection.msgtype)
                     collector.add_message(kind, name, message, received_ns)
+        collector.require_one_clock()
         self.images = collector.image_streams()
         self.joints = collector.joints.samples()
         if self._leader is not None:
@@ -263,11 +265,11 @@ class RobotBag:
     def _require_types(self, reader: Reader, types: Typestore) -> None:
         expected: dict[str, tuple[str, str]] = {}
         for view, camera in self._cameras.items():
-            kind = _COMPRESSED if camera.compressed else _IMAGE
+            kind = COMPRESSED if camera.compressed else IMAGE
             what = f"camera '{view}' (encoding {camera.encoding})"
             expected[full_topic(self.namespace, camera.topic)] = (kind, what)
         for topic in [*self._sources, *([] if self._leader is None else [self._leader])]:
-            expected[full_topic(self.namespace, topic)] = (_JOINTS, "joint states")
+            expected[full_topic(self.namespace, topic)] = (JOINT_STATE, "joint states")
         for connection in reader.connections:
             topic = full_topic("", connection.topic)
             if topic not in expected:
@@ -275,7 +277,7 @@ class RobotBag:
             kind, what = expected[topic]
             if connection.msgtype != kind:
                 hint = ""
-                if {connection.msgtype, kind} == {_IMAGE, _COMPRESSED}:
+                if {connection.msgtype, kind} == {IMAGE, COMPRESSED}:
                     hint = ": correct 'encoding' in the robot contract"
                 raise self._error(
                     f"topic {topic} has {connection.msgtype}, expected {kind} for {what}{hint}"

@@ -13,7 +13,8 @@ from groot_ros.core import NS_PER_S, ns_to_s
 from groot_ros.robot import Camera
 
 #: A stamp further behind the newest one of its stream than this comes from a clock that was reset.
-#: Less than that is jitter, and the sample is left out, as in the live buffers.
+#: Less than that is jitter, or messages waited in queues of different length: the sample is left
+#: out, as in the live buffers.
 RESET_STEP_NS = NS_PER_S
 
 

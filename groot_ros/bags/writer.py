@@ -5,6 +5,7 @@ The package `mcap` writes the file, `rosbags` the metadata.yaml.
 """
 
 import os
+import re
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -31,6 +32,14 @@ COMPRESSIONS = {"none": CompressionType.NONE, "zstd": CompressionType.ZSTD}
 def metadata_version() -> Literal[8, 9]:
     """Return the version of metadata.yaml: 8 on Humble, which cannot parse the QoS of 9, else 9."""
     return 8 if os.environ.get("ROS_DISTRO") == "humble" else 9
+
+
+def _with_distribution(metadata: str) -> str:
+    """Return rosbag2's metadata with the ROS distribution that runs; `rosbags` states itself."""
+    distribution = os.environ.get("ROS_DISTRO", "")
+    if not distribution.isidentifier():
+        return metadata
+    return re.sub(r"(?m)^( *ros_distro: )rosbags$", rf"\g<1>{distribution}", metadata)
 
 
 class McapStorage:
@@ -86,7 +95,7 @@ class McapStorage:
 
     def close(self, version: int, metadata: str) -> None:
         """Write index and metadata; `metadata` is the YAML text of rosbag2's metadata."""
-        self.add_metadata("rosbag2", {"serialized_metadata": metadata})
+        self.add_metadata("rosbag2", {"serialized_metadata": _with_distribution(metadata)})
         self._mcap.finish()
         self._file.close()
 
@@ -243,8 +252,16 @@ class BagWriter:
                 self._storage.add_metadata(EPISODE_KEY, metadata_record(self.episode))
                 self._writer.set_custom_data(EPISODE_KEY, self.episode.to_custom_data())
             self._writer.close()
+            self._state_distribution()
         except OSError as error:
             raise self._abort(error) from error
+
+    def _state_distribution(self) -> None:
+        """Replace metadata.yaml by one with the ROS distribution."""
+        file = self.path / "metadata.yaml"
+        part = file.with_suffix(".yaml.tmp")
+        part.write_text(_with_distribution(file.read_text(encoding="utf-8")), encoding="utf-8")
+        part.replace(file)
 
     def discard(self) -> None:
         """Close the bag if necessary, and delete it."""

@@ -124,6 +124,8 @@ def run_from_bags(args: argparse.Namespace) -> int:
     from groot_ros.datasets.rows import FROM_STATE, RowSettings
 
     _require_positive(args, "horizon")
+    if not 0.0 <= args.max_duplicates <= 1.0:
+        raise ValueError(f"--max-duplicates must be from 0 to 1, not {args.max_duplicates:g}")
     if args.fps < 0:
         raise ValueError(f"--fps must be positive, not {args.fps}")
     if args.action == FROM_STATE:

@@ -26,6 +26,13 @@ _EXAMPLES = """examples:
 
 #: Verbs of one module; all others are in the module of their name.
 _SHARED_MODULES = {verb: "operator" for verb in operator.VERBS}
+#: Package that may be missing -> extra of this package that installs it.
+_EXTRAS = {
+    **dict.fromkeys(("rosbags", "mcap", "joblib"), "bags"),
+    **dict.fromkeys(("av", "pyarrow"), "datasets"),
+    **dict.fromkeys(("dask", "distributed"), "dask"),
+    **dict.fromkeys(("matplotlib", "jinja2", "plotly"), "report"),
+}
 
 
 def verb_names() -> tuple[str, ...]:
@@ -81,12 +88,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"groot-ros {args.verb}: {printable_lines(str(error))}", file=sys.stderr)
         return 2
     except ImportError as error:
-        if not _is_of_ros(error.name or ""):
+        module = error.name or ""
+        if isinstance(error, ModuleNotFoundError) and module in _EXTRAS:
+            problem = (
+                f"this needs the Python package {module}: pip install "
+                f"'groot_ros[{_EXTRAS[module]}]'"
+            )
+        elif _is_of_ros(module):
+            problem = f"ROS 2 is not there ({error}): source it, then try again"
+        else:
             raise
-        print(
-            f"groot-ros {args.verb}: ROS 2 is not there ({error}): source it, then try again",
-            file=sys.stderr,
-        )
+        print(f"groot-ros {args.verb}: {problem}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

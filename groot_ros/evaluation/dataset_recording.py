@@ -8,7 +8,6 @@ node's choice of images does not apply: it was made when the data set was writte
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 
 from groot_ros.core import NS_PER_S, Observation, ns_to_s
@@ -18,7 +17,6 @@ from groot_ros.evaluation.bag_observations import Place
 from groot_ros.evaluation.predictions import MOTION, Reference
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import RobotContract
-from groot_ros.robot.contract import parse_contract
 
 Array = NDArray[np.float64]
 
@@ -36,10 +34,10 @@ def dataset_contract(dataset: Dataset) -> RobotContract:
         DatasetError: it has none.
 
     """
-    text = str(dataset.description.robot.get("contract", ""))
-    if not text:
+    contract = dataset.description.robot_contract()
+    if contract is None:
         raise DatasetError(f"{dataset.path} contains no robot contract: give one with --robot")
-    return parse_contract(yaml.safe_load(text), f"contract in {dataset.path}")
+    return contract
 
 
 class DatasetRecording:

@@ -58,7 +58,7 @@ def read_run(bag: Path) -> RunLog:
         require_version(bag, reader, types)
         if not reader.message_count:
             raise BagError(f"bag {bag} has no messages")
-        require_steady_clock(bag)
+        require_steady_clock(bag, reader)
         log = RunLog(reader.start_time, ns_to_s(reader.duration))
         collector = _Collector(log)
         for connection in reader.connections:

@@ -21,12 +21,13 @@ from groot_ros.bags import (
     BagError,
     controller_states,
     graph_topics,
-    input_topics,
+    input_types,
 )
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.episode import describe_recording
 from groot_ros.bags.episode_recorder import EpisodeRecorder
 from groot_ros.bags.qos import Request, offered_qos
+from groot_ros.bags.streams import RESET_STEP_NS
 from groot_ros.bridge.messages import message_class
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
 from groot_ros.bridge.rclpy_patches import (
@@ -34,7 +35,7 @@ from groot_ros.bridge.rclpy_patches import (
     QoSMessageLostInfo,
     SubscriptionEventCallbacks,
 )
-from groot_ros.core import RecorderConfig, is_blank
+from groot_ros.core import RecorderConfig, is_blank, ns_to_s
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk, Instruction
 from groot_ros.nodes.episode_services import EpisodeServices
@@ -74,11 +75,16 @@ class RecorderNode(Node):
         self._optional: set[str] = set()
         #: Topics without which an episode is of no use.
         self._inputs = {self.resolve_topic_name(name) for name in names}
+        #: Topic -> type that the robot contract expects.
+        self._expected: dict[str, str] = {}
         if contract is not None and not names:
             robot = load_contract(contract)
             names = [*graph_topics(robot, use_sim_time=self._sim_time)]
             self._optional = {self.resolve_topic_name(n) for n in controller_states(robot)}
-            self._inputs = {self.resolve_topic_name(n) for n in input_topics(robot)}
+            self._expected = {
+                self.resolve_topic_name(n): kind for n, kind in input_types(robot).items()
+            }
+            self._inputs = set(self._expected)
         self._missing = {self.resolve_topic_name(name): None for name in names}
         self._requests: dict[str, Request] = {}
         self._subscriptions_by_topic: dict[str, Subscription] = {}
@@ -102,8 +108,10 @@ class RecorderNode(Node):
             output if config.episodes else None,
             config.instruction,
             lambda: self._inputs,
-            lambda: sorted(self._inputs.intersection(self._missing)),
+            self._missing_inputs,
         )
+        #: Latest stamp in the bag of this path.
+        self._newest: tuple[Path | None, int] = (None, 0)
         self._failed = False
         if not config.episodes:
             self._episodes.start_bag(output)
@@ -111,13 +119,23 @@ class RecorderNode(Node):
 
     @property
     def failed(self) -> bool:
-        """Return whether received messages are missing in the bags, or none was recorded."""
+        """Return whether messages are missing in the bags, or a bag is useless or empty."""
         return self._failed or bool(self._episodes.dropped) or self._recorder.problem is not None
 
     @property
     def counts(self) -> dict[str, int]:
         """Return topic -> number of messages written so far into the present or the last bag."""
         return self._recorder.counts
+
+    def _missing_inputs(self) -> list[str]:
+        """Return the inputs that nobody publishes, or not as the contract expects."""
+        missing = self._inputs.intersection(self._missing)
+        wrong = {
+            f"{topic} as {kind}"
+            for topic, kind in self._expected.items()
+            if self._types.get(topic, kind) != kind
+        }
+        return sorted(missing | wrong)
 
     def close(self) -> None:
         """Write the queued messages, close the bag and log what it contains."""
@@ -171,6 +189,13 @@ class RecorderNode(Node):
             self.get_logger().error(f"{topic} is NOT recorded: {error}")
         else:
             self.get_logger().info(f"recording {topic} [{types[0]}]")
+            expected = self._expected.get(topic, types[0])
+            if types[0] != expected:
+                self.get_logger().error(
+                    f"{topic} has the type {types[0]}, but the robot contract expects {expected}: "
+                    "the bag can neither be evaluated nor converted; correct the driver or the "
+                    "contract"
+                )
 
     def _subscribe(self, topic: str, type_name: str, offers: Sequence[Qos]) -> None:
         request = Request.matching(offers)
@@ -216,6 +241,7 @@ class RecorderNode(Node):
         self._record(topic, int(self.get_clock().now().nanoseconds), data)
 
     def _record(self, topic: str, stamp_ns: int, data: bytes) -> None:
+        self._check_clock(stamp_ns)
         self._recorder.offer(topic, stamp_ns, data)
         if self._recorder.recording and self._types[topic] in _DESCRIBING:
             try:
@@ -223,6 +249,21 @@ class RecorderNode(Node):
             except RuntimeError as error:
                 # Its publisher has another version of the message.
                 self.get_logger().warning(f"{topic} cannot be decoded: {error}", once=True)
+
+    def _check_clock(self, stamp_ns: int) -> None:
+        """Log that the clock was reset while a bag is recorded, which makes it useless."""
+        bag, newest_ns = self._newest
+        if not self._recorder.recording or bag != self._recorder.path:
+            newest_ns = 0
+        if newest_ns - stamp_ns > RESET_STEP_NS:
+            self._failed = True
+            self.get_logger().error(
+                f"the clock went back by {ns_to_s(newest_ns - stamp_ns):.3f} s, as when a "
+                f"simulation is reset: {self._recorder.path} can neither be evaluated, converted "
+                "nor played; record again, and end a recording before a reset"
+            )
+            newest_ns = 0
+        self._newest = (self._recorder.path, max(newest_ns, stamp_ns))
 
     def _describe(self, type_name: str, data: bytes) -> None:
         """Note instruction and checkpoint in the description of the bag."""

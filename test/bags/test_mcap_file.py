@@ -125,8 +125,11 @@ def test_an_unknown_compression_is_rejected_before_anything_is_created(tmp_path)
     assert not (tmp_path / "bag").exists()
 
 
-def test_topics_and_metadata_are_those_that_rosbags_writes(tmp_path, definitions, make_offer):
-    """rosbags' metadata.yaml has been read by rosbag2 itself."""
+def test_topics_and_metadata_are_those_that_rosbags_writes(
+    tmp_path, definitions, make_offer, monkeypatch
+):
+    """rosbags' metadata.yaml has been read by rosbag2 itself; it states another distribution."""
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
     writer = BagWriter(tmp_path / "ours" / "bag")
     with Writer(
         tmp_path / "theirs" / "bag", version=9, storage_plugin=StoragePlugin.MCAP
@@ -146,7 +149,8 @@ def test_topics_and_metadata_are_those_that_rosbags_writes(tmp_path, definitions
     writer.close()
     bags = [tmp_path / who / "bag" for who in ("ours", "theirs")]
     ours, theirs = ((bag / "metadata.yaml").read_bytes() for bag in bags)
-    assert ours == theirs
+    assert theirs.count(b"ros_distro: rosbags\n") == 1
+    assert ours == theirs.replace(b"ros_distro: rosbags\n", b"ros_distro: jazzy\n")
     summaries = []
     for bag in bags:
         with (bag / "bag.mcap").open("rb") as file:

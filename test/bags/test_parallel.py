@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 from support.dask_cluster import dask_cluster
-from support.episode_calls import die_always, die_once, square
+from support.episode_calls import die_always, die_once, end_worker, square
 
 from groot_ros.bags.parallel import map_episodes
 
@@ -71,3 +71,15 @@ def test_an_address_without_a_scheduler_is_reported_with_what_to_start(monkeypat
     monkeypatch.setattr("groot_ros.bags.parallel.CONNECT_TIMEOUT", 1)
     with pytest.raises(ValueError, match=r"no Dask scheduler at 'tcp://127.0.0.1:9'.*dask sched"):
         map_episodes(square, [1], dask="tcp://127.0.0.1:9")
+
+
+def test_a_cluster_that_lost_all_workers_ends_the_command_with_a_clear_error(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setattr("groot_ros.bags.parallel.WORKERS_TIMEOUT", 1)
+    with dask_cluster(tmp_path, workers=1) as address:
+        results = map_episodes(end_worker, range(3), dask=address)
+    assert [result.error for result in results] == [
+        "the cluster had no worker for 1 s: start one, then try again"
+    ] * 3
+    assert f"{address} has lost all workers: waiting 1 s for one" in capsys.readouterr().err

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rosbags.rosbag2 import CompressionMode, StoragePlugin
-from support.input_bags import START, image, joint_state, message, so101_inputs, trajectory
+from rosbags.rosbag2 import CompressionMode, StoragePlugin, Writer
+from support.input_bags import START, TYPES, image, joint_state, message, so101_inputs, trajectory
 
 from groot_ros.bags import BagError
-from groot_ros.bags.commands import EXECUTOR, LEADER
+from groot_ros.bags.commands import EXECUTOR, LEADER, CommandCollector
+from groot_ros.bags.playback import Playback
+from groot_ros.bags.reader import open_bag
 from groot_ros.bags.recording import RobotBag
 from groot_ros.bags.streams import JointSamples, interpolate
+from groot_ros.core import MalformedError
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
 
@@ -98,6 +101,19 @@ def test_a_clock_that_was_reset_is_an_error_with_its_place(tmp_path: Path) -> No
         RobotBag(sent.write(tmp_path / "bag"), SO101).read()
 
 
+def test_a_camera_whose_clock_is_not_synchronised_is_an_error(tmp_path: Path) -> None:
+    sent = so101_inputs(JOINTS, seconds=4.0)
+    for at, (received, topic, _) in enumerate(sent.sent):
+        if topic == "/wrist/image_raw":
+            late = image(received - 1_000_000 - 1_500_000_000, 0)
+            sent.sent[at] = (received, topic, late)
+    bag = RobotBag(sent.write(tmp_path / "bag"), SO101)
+    with pytest.raises(
+        BagError, match=r"camera 'wrist' are 1\.500 s behind those of .*synchronise"
+    ):
+        bag.read()
+
+
 def test_a_missing_topic_is_an_error_that_names_the_recorded_ones(tmp_path: Path) -> None:
     sent = so101_inputs(JOINTS, seconds=0.2)
     sent.sent = [each for each in sent.sent if each[1] != "/wrist/image_raw"]
@@ -145,6 +161,53 @@ def test_a_truncated_bag_is_an_error_that_names_the_remedy(tmp_path: Path) -> No
         RobotBag(path, SO101)
 
 
+def damaged(path: Path, of_message: bytes, plugin: StoragePlugin, mode: CompressionMode) -> Path:
+    """Write a bag whose bytes after these are overwritten."""
+    bag = so101_inputs(JOINTS, seconds=1.0).write(path, plugin=plugin, compression=mode)
+    file = next(f for f in bag.iterdir() if f.suffix != ".yaml")
+    data = file.read_bytes()
+    # Behind the beginning of the last one.
+    at = data.rindex(of_message) + 6
+    file.write_bytes(data[:at] + b"\xff" * 24 + data[at + 24 :])
+    return bag
+
+
+@pytest.mark.parametrize(
+    ("plugin", "mode", "of_message"),
+    [
+        (StoragePlugin.MCAP, CompressionMode.STORAGE, b"\x28\xb5\x2f\xfd"),
+        (StoragePlugin.SQLITE3, CompressionMode.MESSAGE, b"\x28\xb5\x2f\xfd"),
+        (StoragePlugin.MCAP, CompressionMode.NONE, b"sensor_msgs/msg/JointState"),
+    ],
+)
+def test_damaged_data_is_one_clear_line(tmp_path: Path, plugin, mode, of_message) -> None:
+    bag = damaged(tmp_path / "bag", of_message, plugin, mode)
+    for read in (
+        lambda: RobotBag(bag, SO101).read(),
+        lambda: list(Playback(bag, ["/joint_states", "/front/image_raw"]).messages()),
+    ):
+        with pytest.raises(BagError, match=r"^bag .*/bag cannot be read: \S.*$"):
+            read()
+
+
+@pytest.mark.parametrize("raw", [b"", b"\0\1\0\0", b"\0\1\0\0" + b"\xff" * 40])
+def test_a_message_that_is_not_of_its_type_is_one_clear_line(tmp_path: Path, raw: bytes) -> None:
+    path = so101_inputs(JOINTS, seconds=1.0).write(tmp_path / "bag")
+    with Writer(tmp_path / "odd", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        with open_bag(path) as (reader, _):
+            topics = {
+                c.id: writer.add_connection(c.topic, c.msgtype, typestore=TYPES)
+                for c in reader.connections
+            }
+            for connection, stamp, data in reader.messages():
+                writer.write(topics[connection.id], stamp, data)
+                if connection.topic == "/joint_states":
+                    joints = connection.id
+        writer.write(topics[joints], ns(1.0), raw)
+    with pytest.raises(BagError, match=r"cannot be read: a message .* wrote messages that are"):
+        RobotBag(tmp_path / "odd", SO101).read()
+
+
 def test_a_trajectory_is_in_force_from_its_reception_and_begins_at_the_previous_command(
     tmp_path: Path,
 ) -> None:
@@ -159,6 +222,38 @@ def test_a_trajectory_is_in_force_from_its_reception_and_begins_at_the_previous_
     assert commands.since("elbow_flex") == ns(0.5)
     at = commands.at("elbow_flex", times(0.4, 0.5, 0.6, 0.7, 0.85, 1.0, 1.9))
     np.testing.assert_allclose(at, [np.nan, 1.0, 1.25, 1.5, 0.75, 0.0, 0.0], atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("points", "why"),
+    [
+        ([(0.4, [9.0] * 5), (0.2, [9.0] * 5)], "the times of its points do not increase"),
+        ([(0.2, [9.0] * 4)], "point 0 has 4 positions for 5 joints"),
+        ([(0.2, [9.0] * 5), (0.4, [])], "point 1 has 0 positions for 5 joints"),
+        ([(0.2, [9.0, 9.0, np.nan, 9.0, 9.0])], "a position of point 0 is not finite"),
+    ],
+)
+def test_a_trajectory_that_the_controller_rejects_is_no_command_and_is_reported(
+    tmp_path: Path, points: list, why: str
+) -> None:
+    sent = so101_inputs(JOINTS, seconds=1.0)
+    topic = "/arm_controller/joint_trajectory"
+    sent.add(topic, ns(0.2), trajectory(0, ARM, [(0.0, [1.0] * 5)]))
+    sent.add(topic, ns(0.5), trajectory(0, ARM, points))
+    bag = RobotBag(sent.write(tmp_path / "bag"), SO101).read()
+    np.testing.assert_allclose(bag.commands.at("wrist_roll", times(0.3, 0.6, 0.9)), 1.0)
+    (repair,) = bag.repairs
+    assert repair.startswith("command: left out 1 malformed messages, ")
+    assert why in repair
+
+
+@pytest.mark.parametrize("values", [[1.0] * 4, [1.0] * 6, [1.0, np.inf, 1.0, 1.0, 1.0]])
+def test_positions_that_the_controller_rejects_are_no_command(values: list[float]) -> None:
+    collector = CommandCollector(SO101)
+    collector.add_positions("arm/commands", ARM, [0.5] * 5, ns(0.1))
+    with pytest.raises(MalformedError):
+        collector.add_positions("arm/commands", ARM, values, ns(0.2))
+    np.testing.assert_allclose(collector.commands().at(ARM[0], times(0.1, 0.3)), 0.5)
 
 
 def test_a_leader_takes_precedence_over_controllers(tmp_path: Path) -> None:

@@ -94,6 +94,21 @@ def test_the_version_follows_the_running_distribution(monkeypatch):
     assert metadata_version() == 9
 
 
+@pytest.mark.parametrize(("running", "stated"), [("jazzy", "jazzy"), ("", "rosbags")])
+def test_the_metadata_state_the_running_distribution(write_bag, monkeypatch, running, stated):
+    monkeypatch.setenv("ROS_DISTRO", running)
+    bag = write_bag(version=9)
+    information = yaml.safe_load((bag / "metadata.yaml").read_text())
+    assert information["rosbag2_bagfile_information"]["ros_distro"] == stated
+    with (bag / "bag.mcap").open("rb") as file:
+        (text,) = [
+            m.metadata["serialized_metadata"]
+            for m in make_reader(file).iter_metadata()
+            if m.name == "rosbag2"
+        ]
+    assert yaml.safe_load(text)["ros_distro"] == stated
+
+
 def test_another_mcap_reader_decodes_the_messages_from_the_schema_in_the_file(write_bag):
     with (write_bag() / "bag.mcap").open("rb") as file:
         reader = make_reader(file, validate_crcs=True, decoder_factories=[DecoderFactory()])

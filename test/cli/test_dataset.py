@@ -104,6 +104,7 @@ def test_a_report_next_to_the_bags_is_left_out_and_named(bags, tmp_path, capsys)
         (("split", "DATA", "a", "b", "--share", "1.5"), "the share must be between 0 and 1"),
         (("split", "DATA", "a", "b", "--episodes", "x"), "episodes must look like 0-9,12, not 'x'"),
         (("split", "DATA", "a", "b", "--episodes", "0-2"), "one of the two data sets would be"),
+        (("from-bags", "bag", "out", "--max-duplicates", "nan"), "must be from 0 to 1, not nan"),
         (("split", "DATA", "a", "b", "--episodes", "9"), "has no episode 9: it has 0 to 2"),
     ],
 )

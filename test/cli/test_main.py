@@ -51,6 +51,44 @@ def test_the_list_of_verbs_needs_neither_ros_nor_a_package_of_an_extra() -> None
     assert all(verb in shown.stdout for verb in verb_names())
 
 
+@pytest.mark.parametrize(
+    ("missing", "extra", "words"),
+    [
+        ("pyarrow", "datasets", ("evaluate", "DATA", "--checkpoint", "nowhere")),
+        ("rosbags", "bags", ("evaluate", "BAG", "--checkpoint", "nowhere")),
+        ("mcap", "bags", ("bag", "info", "BAG")),
+    ],
+)
+def test_a_missing_package_is_one_line_that_names_the_extra(
+    tmp_path, missing, extra, words
+) -> None:
+    (tmp_path / "DATA" / "meta").mkdir(parents=True)
+    (tmp_path / "DATA" / "meta" / "info.json").write_text("{}")
+    (tmp_path / "BAG").mkdir()
+    code = (
+        "import sys\n"
+        "class NotInstalled:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == '{missing}':\n"
+        "            raise ModuleNotFoundError(f'No module named {name}', name=name)\n"
+        "sys.meta_path.insert(0, NotInstalled())\n"
+        f"from groot_ros.cli.main import main; sys.exit(main({list(words)}))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    shown = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert shown.returncode == 2, shown.stderr
+    assert shown.stderr == (
+        f"groot-ros {words[0]}: this needs the Python package {missing}: "
+        f"pip install 'groot_ros[{extra}]'\n"
+    )
+
+
 def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
     assert set(verb_names()) == {
         *(

@@ -119,8 +119,9 @@ def test_v3_states_where_each_episode_is(made, v3) -> None:
     assert "total_chunks" not in info
 
 
-def test_v3_joins_the_frames_of_v21_without_encoding_them_again(made, v3) -> None:
-    (joined,) = (v3 / "videos" / CAMERAS[0]).rglob("*.mp4")
+def test_v3_joins_the_frames_of_v21_without_encoding_them_again(made, tmp_path) -> None:
+    merge_datasets([made.path], tmp_path / "v3", "v3.0")
+    (joined,) = (tmp_path / "v3" / "videos" / CAMERAS[0]).rglob("*.mp4")
     with av.open(str(joined)) as container:
         frames = [
             (f.pts * f.time_base, f.to_ndarray(format="rgb24")) for f in container.decode(video=0)

@@ -23,6 +23,9 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Int32, String
 from support.policy_stage import wait_until
 
+from groot_ros.bags import BagError
+from groot_ros.bags.clock import require_steady_clock
+from groot_ros.bags.reader import open_bag
 from groot_ros.bags.recovery import recover
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_to_msg
@@ -238,6 +241,47 @@ def test_with_a_followed_clock_stamps_are_of_that_clock(stage):
     stage.spin_until(written)
     ((_, stamp_ns, _),) = stage.close()
     assert stamp_ns == 42 * 10**9
+
+
+def test_a_clock_that_is_reset_while_recording_is_an_error_and_the_bag_is_rejected(stage, capfd):
+    stage = stage("-p", "use_sim_time:=true", "-p", "topics:=[instruction]")
+    node = stage.publisher
+    texts = node.create_publisher(String, "instruction", 10)
+    clock = node.create_publisher(Clock, "/clock", 10)
+    message = Clock()
+
+    def set_to(seconds: int) -> None:
+        def followed() -> bool:
+            message.clock.sec = seconds
+            clock.publish(message)
+            return stage.recorder.get_clock().now().nanoseconds == seconds * 10**9
+
+        stage.spin_until(followed)
+
+    set_to(42)
+    stage.spin_until_connected(texts)
+    for number, seconds in enumerate((42, 43, 2)):
+        set_to(seconds)
+        texts.publish(String(data="x"))
+        stage.spin_until(lambda n=number: stage.written.get("/instruction") == n + 1)
+    assert len(stage.close()) == 3
+    assert stage.recorder.failed
+    assert (
+        "the clock went back by 41.000 s, as when a simulation is reset" in capfd.readouterr().err
+    )
+    with open_bag(stage.bag) as (reader, _), pytest.raises(BagError, match=r"back by 41\.000 s"):
+        require_steady_clock(stage.bag, reader)
+
+
+def test_a_camera_of_another_type_than_in_the_contract_is_an_error(stage, capfd):
+    stage = stage("-p", f"robot:={SO101}")
+    wrong = stage.publisher.create_publisher(String, "front/image_raw", 1)
+    stage.spin_until_connected(wrong)
+    stage.close()
+    assert (
+        "/front/image_raw has the type std_msgs/msg/String, but the robot contract expects "
+        "sensor_msgs/msg/Image: the bag can neither be evaluated nor converted"
+    ) in capfd.readouterr().err
 
 
 def test_topics_without_messages_are_named_at_the_end(stage, capfd):
