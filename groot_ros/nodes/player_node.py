@@ -113,7 +113,8 @@ class PlayerNode(Node):
             self._policy_active.set()
 
     def _end_with_thread(self) -> None:
-        if self.finished:
+        # After close() the process ends without it.
+        if self.finished and not self._ending.is_set():
             raise SystemExit(1 if self._problem else 0)
 
     def _run(self) -> None:
