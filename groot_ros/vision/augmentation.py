@@ -7,13 +7,18 @@ Pillow does the work, so single grey levels differ from OpenCV's.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageEnhance
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 #: Changes an image, uint8 RGB [H, W, 3], without changing its size.
 ImageChange = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+#: The same with Pillow's images.
+_Step: TypeAlias = "Callable[[Image.Image], Image.Image]"
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,10 @@ class Augmentation:
 
         The rotation comes first, then the colour changes in a random order.
         """
-        changes: list[Callable[[Image.Image], Image.Image]] = []
+        # Imported here, as a model that is not trained needs no Pillow.
+        from PIL import Image
+
+        changes: list[_Step] = []
         if self.rotation:
             angle = float(rng.uniform(-self.rotation, self.rotation))
             changes.append(lambda image: image.rotate(angle, Image.Resampling.BILINEAR))
@@ -72,7 +80,9 @@ class Augmentation:
         return change
 
 
-def _colour_change(name: str, amount: float) -> Callable[[Image.Image], Image.Image]:
+def _colour_change(name: str, amount: float) -> _Step:
+    from PIL import ImageEnhance
+
     if name == "hue":
         return lambda image: _turn_hue(image, amount)
     enhancer = {
@@ -83,8 +93,10 @@ def _colour_change(name: str, amount: float) -> Callable[[Image.Image], Image.Im
     return lambda image: enhancer(image).enhance(1.0 + amount)
 
 
-def _turn_hue(image: Image.Image, share: float) -> Image.Image:
+def _turn_hue(image: "Image.Image", share: float) -> "Image.Image":
     """Turn the hue by a share of a full turn."""
+    from PIL import Image
+
     hue, saturation, value = image.convert("HSV").split()
     turned = (np.asarray(hue, dtype=np.int16) + round(share * 255)) % 256
     parts = (Image.fromarray(turned.astype(np.uint8)), saturation, value)
