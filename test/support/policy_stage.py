@@ -159,6 +159,11 @@ class Robot:
         for publisher in old:
             self.node.destroy_publisher(publisher)
 
+    def reaches(self, topics: set[str]) -> bool:
+        """Return whether a node receives what is published on those of these topics it has."""
+        publishers = (*self._cameras.values(), self._joints)
+        return all(p.get_subscription_count() for p in publishers if p.topic_name in topics)
+
     def publish(self) -> None:
         now = self.node.get_clock().now().nanoseconds
         if "joints" not in self.silent:
@@ -288,6 +293,8 @@ class PolicyStage:
 
     def bring_up(self) -> None:
         assert self.configure(), self.state()
+        inputs = {subscription.topic_name for subscription in self.node.subscriptions}
+        wait_until(lambda: self.robot.reaches(inputs), "the node receives from the robot")
         assert self.activate(), self.state()
         assert self.state() == State.PRIMARY_STATE_ACTIVE
 
