@@ -15,11 +15,13 @@ demo: setup      ## run the nodes with a simulated robot for 20 s; a page, pictu
 	@$(IN_ENV) groot-ros demo --out out/demo
 
 # Two tests at a time. Tests of nodes mostly wait, and run apart from those that need the processor.
+# They depend on DDS discovery and on the load of the machine, so one that fails is run once more;
+# the summary counts it as rerun.
 PYTEST := python -m pytest -n 2 --dist loadfile
 
 test: setup      ## lint, type check and all tests
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy && \
-	$(PYTEST) -m "not ros" && $(PYTEST) -m ros
+	$(PYTEST) -m "not ros" && $(PYTEST) -m ros --reruns 1
 
 interop: setup   ## data sets read by LeRobot's own code, which is installed into .venv-interop
 	@if bash scripts/interop.sh; then $(IN_ENV) python -m pytest -m network test/interop; \

@@ -65,7 +65,7 @@ def graph(tmp_path_factory):
 
 
 def watch(world):
-    """Receive messages until every topic has some, and all nodes have reported diagnostics."""
+    """Receive messages until every topic has some, and the nodes have reported all they can."""
     node = rclpy.create_node("watcher", use_global_arguments=False)
     received = {topic: [] for topic in WATCHED}
     for topic, (kind, profile) in WATCHED.items():
@@ -76,8 +76,12 @@ def watch(world):
     def names():
         return {status.name for msg in received["/diagnostics"] for status in msg.status}
 
+    def reported():
+        stages = any(msg.stages for msg in received["policy_status"])
+        return stages and names() >= STATUS_NAMES and all(received.values())
+
     deadline = node.get_clock().now().nanoseconds + 60 * 10**9
-    while not (names() >= STATUS_NAMES and all(received.values())):
+    while not reported():
         assert node.get_clock().now().nanoseconds < deadline, (names(), received.keys())
         spinner.spin_once(timeout_sec=0.1)
     found = SimpleNamespace(
