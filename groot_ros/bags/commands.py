@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Commands in force: what the robot was told to do at a time, from the topics of a bag.
+"""Active commands: what the robot was told to do at a time, from the topics of a bag.
 
 Three sources are possible, in this order: the joint states of a leader arm, the committed motion of
 an executor that moved the robot, and the messages on the controllers' topics.
@@ -20,7 +20,7 @@ from groot_ros.robot import RobotContract
 
 @dataclass(frozen=True)
 class Segment:
-    """Motion that one message commanded, in force from `begin_ns` until the next message.
+    """Motion that one message commanded, active from `begin_ns` until the next message.
 
     Attributes:
         begin_ns: when it came into force.
@@ -40,7 +40,7 @@ class Segment:
 
 
 class Commands:
-    """Commands in force of each joint.
+    """Active commands of each joint.
 
     Args:
         segments: joint -> motion by message, in the order of their times.
@@ -112,7 +112,7 @@ class CommandCollector:
         self._topics: dict[str, str] = {}
 
     def add_timeline(self, timeline: CommittedTimeline, received_ns: int) -> None:
-        """Add committed motion; in force from its reception on."""
+        """Add committed motion; active from its reception on."""
         rows = np.round(np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S))
         stamps = timeline.start_ns + rows.astype(np.int64)
         for column, joint in enumerate(timeline.joint_names):

@@ -66,7 +66,7 @@ class RobotBag:
         images: view -> its images.
         joints: measured positions.
         leader: positions of the leader arm; None without one.
-        commands: commands in force.
+        commands: active commands.
         instructions: (ns, text) of each change of the instruction that was followed.
         interventions: (ns, whether a human commands the robot) of each change that an executor
             reported.

@@ -82,7 +82,7 @@ def _add_from_bags(actions: "argparse._SubParsersAction[argparse.ArgumentParser]
         "--action",
         choices=("commands", "from-state"),
         default="commands",
-        help="commands in force (default), or the state of the next row, which learns a weak grip",
+        help="active commands (default), or the state of the next row, which learns a weak grip",
     )
     parser.add_argument("--leader", metavar="TOPIC", help="joint states of a leader arm: commands")
     parser.add_argument("--task", default="", help="instruction of all rows (default: as recorded)")

@@ -198,7 +198,7 @@ class RecorderConfig:
         "", "Directory of the bag, which must not exist yet; with episodes, folder of their bags"
     )
     episodes: bool = parameter(
-        False, "Wait for the service start_episode, and record each episode into a bag of its own"
+        False, "Wait for the service start_episode, and record each episode into a separate bag"
     )
     instruction: str = parameter(
         "", "What the robot is to do, for the description of the bags; '' = what a policy follows"

@@ -3,7 +3,7 @@
 
 Rows lie on a fixed grid of header time. Images and states are chosen by the code of the live node
 (`groot_ros.observation`), so that a policy is trained on what it will see. The action of a row is
-the command in force at its time. Nothing is filled in: where an input is missing, the episode ends.
+the active command at its time. Nothing is filled in: where an input is missing, the episode ends.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """An episode of a LeRobot data set as a recording: its rows are the observations and the commands.
 
-Row k is the observation at k / fps, and its action is the command in force at that time. The live
+Row k is the observation at k / fps, and its action is the active command at that time. The live
 node's choice of images does not apply: it was made when the data set was written.
 """
 
@@ -132,7 +132,7 @@ class DatasetRecording:
         return np.where(inside, values[np.clip(rows, 0, len(values) - 1)], np.nan)
 
     def last_action(self, joint: str, times_ns: NDArray[np.int64]) -> Array:
-        """Return the command in force at these times, [T]."""
+        """Return the active command at these times, [T]."""
         if joint not in self._action_columns():
             return np.full(len(times_ns), np.nan)
         return self.reference(joint, _ACTION, times_ns)

@@ -2,7 +2,7 @@
 """Predictions of a policy at the places of a recording, and what the robot did after them.
 
 The predicted position of a joint at step i of a chunk is compared with the recorded one at the time
-at which that step is due: the command in force, or the measured position of joints that nobody
+at which that step is due: the active command, or the measured position of joints that nobody
 commanded.
 """
 
@@ -57,7 +57,7 @@ class Recording(Protocol):
         """Return the recorded position of a joint at these times, [T]; NaN where there is none."""
 
     def last_action(self, joint: str, times_ns: NDArray[np.int64]) -> Array:
-        """Return the command in force at these times, [T]; NaN where there is none."""
+        """Return the active command at these times, [T]; NaN where there is none."""
 
 
 MOTION = "measured position"
@@ -111,7 +111,7 @@ class BagRecording:
         return np.where(inside, samples.at(joint, times_ns), np.nan)
 
     def last_action(self, joint: str, times_ns: NDArray[np.int64]) -> Array:
-        """Return the command in force at these times, [T]."""
+        """Return the active command at these times, [T]."""
         if joint not in self.bag.commands.sources:
             return np.full(len(times_ns), np.nan)
         return self.bag.commands.at(joint, times_ns)
@@ -133,7 +133,7 @@ class EpisodePredictions:
         predicted: [P, S, H, J].
         recorded: [P, H, J], NaN where nothing is recorded.
         hold: [P, J], position at the observation.
-        repeat: [P, J], command in force at the observation; NaN without one.
+        repeat: [P, J], active command at the observation; NaN without one.
         missing: reason -> intervals without a chunk.
         repairs: what was left out of the recording.
         reproduction: of the chunks in the bag; None for a data set.

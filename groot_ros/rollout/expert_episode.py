@@ -34,7 +34,7 @@ class RecordedEpisode:
         instruction: what the robot was told.
         images: view -> uint8 RGB [N, H, W, 3].
         states: measured joint positions [N, 6], rad.
-        actions: commands in force [N, 6], rad; those of the expert, without disturbances.
+        actions: active commands [N, 6], rad; those of the expert, without disturbances.
         labels: view -> [N, 4]: u, v of the named cube, then of where it should end, as shares of
             the image; outside 0 to 1 where they are out of view.
         succeeded: whether the judge was satisfied.

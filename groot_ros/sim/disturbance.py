@@ -81,7 +81,7 @@ class Disturbance:
         return changed
 
     def _move_cube(self, arm: SimulatedArm) -> None:
-        """Move the cube sideways, away from the other objects if there is room."""
+        """Move the cube sideways, away from the other objects if possible."""
         places = self._scene.others()
         cube = arm.cubes[self._scene.colour]
         for _ in range(10):

@@ -158,7 +158,7 @@ def random_scene(
 ) -> Scene:
     """Draw a scene for an instruction about one cube.
 
-    The jaws have room to open around the named cube. `accept` is asked before the arm and the
+    The jaws can open around the named cube. `accept` is asked before the arm and the
     appearance are drawn.
     """
     while True:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is played of a bag, of this package's recorder and of others."""
+"""Topics of a bag that are played, of bags of this package and of other recorders."""
 
 import pytest
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer

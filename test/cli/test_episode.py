@@ -107,7 +107,7 @@ def test_without_a_recorder_the_verb_says_so_with_status_3(ros_domain, capsys):
 
 
 class Terminal:
-    """`groot-ros bag record --episodes` in a terminal of its own."""
+    """`groot-ros bag record --episodes` in a separate terminal."""
 
     def __init__(self, *arguments: str) -> None:
         self._master, slave = os.openpty()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes over real DDS: services start, stop and discard them; each is a bag of its own."""
+"""Episodes over real DDS: services start, stop and discard them; each is a separate bag."""
 
 from pathlib import Path
 

@@ -52,7 +52,7 @@ def dask_cluster(folder: Path, workers: int = 2) -> Iterator[str]:
                         env=environment,
                         stdout=log,
                         stderr=log,
-                        # A group of its own, for the process that each worker starts.
+                        # A separate group, for the process that each worker starts.
                         start_new_session=True,
                         preexec_fn=_end_with_parent,
                     )

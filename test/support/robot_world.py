@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parents[2] / "config/robots"
 
 
 class NodeThreads:
-    """Nodes of this process, each spun in a thread of its own."""
+    """Nodes of this process, each spun in a separate thread."""
 
     def __init__(self, nodes):
         self.nodes = tuple(nodes)

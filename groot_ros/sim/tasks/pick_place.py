@@ -34,12 +34,12 @@ _CLOSING, _OPENING = 0.5, 0.3
 _HELD = 0.022
 #: A cube in the bowl: its centre is below this height, m.
 _BOWL_HEIGHT = 0.035
-#: s for which the cube must lie in the bowl, out of the hand, to count.
+#: s for which the cube must be in the bowl, out of the hand, to count.
 _SETTLED = 0.2
 
 
 def is_in_bowl(arm: SimulatedArm, scene: Scene) -> bool:
-    """Return whether the named cube lies in the bowl."""
+    """Return whether the named cube is in the bowl."""
     cube = arm.cubes[scene.colour]
     inside = np.linalg.norm(cube[:2] - scene.bowl) < BOWL_RADIUS
     return bool(inside and cube[2] < _BOWL_HEIGHT)
@@ -116,7 +116,7 @@ class PickPlaceExpert(TableExpert):
 
 
 class PickPlaceJudge(Judge):
-    """Success: the named cube lies in the bowl and the hand does not touch it."""
+    """Success: the named cube is in the bowl and the hand does not touch it."""
 
     def __init__(self, model: mujoco.MjModel, scene: Scene) -> None:
         super().__init__(model, scene)
