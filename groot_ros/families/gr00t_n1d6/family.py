@@ -125,9 +125,11 @@ class Gr00tN1d6Family(Gr00tFamily):
 
     def small_trainer(self, layout: DataLayout, seed: int) -> "SmallTrainer":
         """See `families.family.Family.small_trainer`."""
-        from groot_ros.families.gr00t_n1d6.small_training import SmallTrainer, small_network
+        from groot_ros.families.gr00t_n1d6.small_checkpoint import small_network
+        from groot_ros.families.gr00t_n1d6.small_training import SmallTrainer
 
-        return SmallTrainer(make_config(small_network(layout), layout, embodiment_row=0), seed)
+        network = small_network(layout, width=64, text_layers=3)
+        return SmallTrainer(make_config(network, layout, embodiment_row=0), seed)
 
     def benchmark_case(self) -> "type[BenchmarkCase]":
         """See `families.gr00t.family.Gr00tFamily.benchmark_case`."""

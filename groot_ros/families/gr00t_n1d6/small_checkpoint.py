@@ -2,6 +2,7 @@
 """A GR00T N1.6 of a few million parameters, with random weights that train well on a CPU."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,17 +19,24 @@ from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.siglip2 import VisionConfig
 from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX, VOCAB_SIZE
 
-#: Width of all parts.
-_WIDTH = 128
+#: Width of all parts, and layers of the language tower: about three million parameters.
+_WIDTH, _TEXT_LAYERS = 128, 4
 #: Smaller side of the images, px: 112 gives 4 x 5 image tokens for a camera of 4:3.
 _EDGE = 112
 
 
-def small_network(layout: DataLayout) -> Gr00tN1d6Config:
-    """Return a network of about three million parameters."""
+def small_network(layout: DataLayout, width: int, text_layers: int) -> Gr00tN1d6Config:
+    """Return a small network; an image of 112 x 140 gives 20 tokens.
+
+    Args:
+        layout: of the data.
+        width: of all parts.
+        text_layers: layers of the language tower.
+
+    """
     vision = VisionConfig(
-        hidden_size=_WIDTH,
-        intermediate_size=2 * _WIDTH,
+        hidden_size=width,
+        intermediate_size=2 * width,
         num_hidden_layers=3,
         num_attention_heads=4,
         num_patches=64,
@@ -38,31 +46,29 @@ def small_network(layout: DataLayout) -> Gr00tN1d6Config:
     )
     text = TextConfig(
         vocab_size=VOCAB_SIZE,
-        hidden_size=_WIDTH,
-        intermediate_size=2 * _WIDTH,
-        num_hidden_layers=4,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=text_layers,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=_WIDTH // 4,
+        head_dim=width // 4,
     )
     return Gr00tN1d6Config(
         eagle=EagleConfig(vision, text, image_token_index=IMAGE_TOKEN_INDEX),
         select_layer=text.num_hidden_layers,
-        backbone_embedding_dim=_WIDTH,
+        backbone_embedding_dim=width,
         max_state_dim=columns(layout.state_groups),
         max_action_dim=columns(layout.action_groups),
         action_horizon=layout.horizon,
-        hidden_size=_WIDTH,
-        input_embedding_dim=_WIDTH,
+        hidden_size=width,
+        input_embedding_dim=width,
         max_seq_len=max(32, layout.horizon),
         max_num_embodiments=1,
-        tune_llm=True,
-        tune_visual=True,
         dit=DiTConfig(
             num_layers=6,
             num_attention_heads=4,
-            attention_head_dim=_WIDTH // 4,
-            output_dim=_WIDTH,
+            attention_head_dim=width // 4,
+            output_dim=width,
             dropout=0.0,
         ),
     )
@@ -72,7 +78,8 @@ def write_small_checkpoint(layout: DataLayout, seed: int, out: Path) -> Path:
     """See `families.family.Family.small_checkpoint`."""
     if layout.image_edge is None:
         layout = DataLayout(**{**vars(layout), "image_edge": _EDGE})
-    config = make_config(small_network(layout), layout, embodiment_row=0)
+    network = replace(small_network(layout, _WIDTH, _TEXT_LAYERS), tune_llm=True, tune_visual=True)
+    config = make_config(network, layout, embodiment_row=0)
     model = Gr00tN1d6.build(config.network, seed=seed)
     initialise(model, seed)
     write_config(config, out)

@@ -20,72 +20,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from groot_ros.core.program import Progress
-from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.image_pipeline import ImagePipeline
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6, build_model
 from groot_ros.families.gr00t_n1d6.new_checkpoint import CheckpointConfig
 from groot_ros.families.gr00t_n1d6.processor import Processor
 from groot_ros.families.gr00t_n1d6.processor_config import save_processor
-from groot_ros.families.gr00t_n1d6.small_checkpoint import columns, initialise
+from groot_ros.families.gr00t_n1d6.small_checkpoint import initialise
 from groot_ros.families.gr00t_n1d6.training import flow_matching_loss
 from groot_ros.families.gr00t_n1d6.weights import save_model
-from groot_ros.families.training import DataLayout, Demonstrations
-from groot_ros.layers.dit import DiTConfig
+from groot_ros.families.training import Demonstrations
 from groot_ros.layers.eagle import BackboneOutput
 from groot_ros.layers.patches import normalise_pixels
-from groot_ros.layers.qwen3 import TextConfig
-from groot_ros.layers.siglip2 import VisionConfig
 from groot_ros.processing.tokenizer import (
-    IMAGE_TOKEN_INDEX,
-    VOCAB_SIZE,
     TextTokenizer,
     write_byte_tokenizer,
 )
-
-#: Widths of the language tower, the vision tower and the action head.
-_TEXT, _VISION, _DIT = 64, 64, 64
-
-
-def small_network(layout: DataLayout) -> Gr00tN1d6Config:
-    """Return a network of under a million parameters; an image of 112 x 140 gives 20 tokens."""
-    vision = VisionConfig(
-        hidden_size=_VISION,
-        intermediate_size=2 * _VISION,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_patches=64,
-        use_rope=False,
-        use_windows_attn=False,
-        full_attention_indexes=(),
-    )
-    text = TextConfig(
-        vocab_size=VOCAB_SIZE,
-        hidden_size=_TEXT,
-        intermediate_size=2 * _TEXT,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        head_dim=_TEXT // 4,
-    )
-    return Gr00tN1d6Config(
-        eagle=EagleConfig(vision, text, image_token_index=IMAGE_TOKEN_INDEX),
-        select_layer=text.num_hidden_layers,
-        backbone_embedding_dim=_TEXT,
-        max_state_dim=columns(layout.state_groups),
-        max_action_dim=columns(layout.action_groups),
-        action_horizon=layout.horizon,
-        hidden_size=_DIT,
-        input_embedding_dim=_DIT,
-        max_seq_len=32,
-        max_num_embodiments=1,
-        dit=DiTConfig(
-            num_layers=6,
-            num_attention_heads=4,
-            attention_head_dim=_DIT // 4,
-            output_dim=_DIT,
-            dropout=0.0,
-        ),
-    )
 
 
 class SmallTrainer:
