@@ -8,6 +8,7 @@ import pytest
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from std_srvs.srv import SetBool, Trigger
+from support.policy_stage import TIMEOUT
 
 from groot_ros.core import ExecutorState, ExecutorStatus, ReasonCode
 from groot_ros.nodes.operator_services import OperatorServices, motion_outlook
@@ -57,7 +58,9 @@ def test_an_emergency_stop_is_carried_out_after_a_resume_that_waited_with_it(ros
         futures.append(calls.call_async(request or kind.Request()))
     # Both have arrived before the node looks.
     time.sleep(0.5)
+    end = time.monotonic() + TIMEOUT
     while not all(future.done() for future in futures):
+        assert time.monotonic() < end, "a service has not answered"
         answering.spin_once(timeout_sec=0.05)
         asking.spin_once(timeout_sec=0.05)
     carried_out = [call[0] for call in control.mock_calls if call[0] in ("estop", "resume")]
