@@ -31,6 +31,7 @@ class DataLayout:
         statistics: "state", "action" or "relative_action" -> group -> statistic -> values.
         image_edge: smaller side of the model's input images in pixels; None = the family's
             default.
+        instructions: texts of the data; a new small checkpoint has a token for each of their words.
 
     """
 
@@ -42,6 +43,7 @@ class DataLayout:
     relative: frozenset[str] = frozenset()
     statistics: Mapping[str, Any] = field(default_factory=dict)
     image_edge: int | None = None
+    instructions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Qwen2 byte-level BPE tokenizer, built from the files in a directory.
 
-`write_byte_tokenizer` writes the same files for a small tokenizer with one token per byte.
+`write_byte_tokenizer` writes the same files for a small tokenizer with one token per byte, and
+`write_word_tokenizer` for one that also has the words of some texts.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from groot_ros.core.config_reader import CheckpointError, Fields
 # Imported where it is used, as `ros2 launch` looks for checkpoints in a Python without tokenizers.
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
+    from tokenizers.models import Model
 
 #: Special tokens of the vision-language models that GR00T builds on.
 IMAGE_START, IMAGE_TOKEN, IMAGE_END = "<img>", "<IMG_CONTEXT>", "</img>"
@@ -24,6 +26,8 @@ VOCAB_SIZE = 256 + len(SPECIAL_TOKENS)
 #: `image_token_index` of a model that uses the byte tokenizer.
 IMAGE_TOKEN_INDEX = 256 + SPECIAL_TOKENS.index(IMAGE_TOKEN)
 
+#: Merges that `write_word_tokenizer` learns at most.
+_MERGES = 768
 #: Expression that splits text before the merges, from Qwen2.
 _SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
@@ -89,15 +93,7 @@ class TextTokenizer:
 
 
 def _from_vocabulary(directory: Path) -> "Tokenizer":
-    from tokenizers import (
-        AddedToken,
-        Regex,
-        Tokenizer,
-        decoders,
-        models,
-        normalizers,
-        pre_tokenizers,
-    )
+    from tokenizers import AddedToken, models
 
     vocab = Fields.read(directory / "vocab.json")
     _require_numbered(vocab)
@@ -108,15 +104,7 @@ def _from_vocabulary(directory: Path) -> "Tokenizer":
         raise CheckpointError(
             f"{directory / 'merges.txt'}: does not fit vocab.json: {error}"
         ) from error
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.NFC()
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer = _with_qwen2_splits(model)
     ordered = sorted(added.value, key=lambda token: added.integer(token))
     tokenizer.add_special_tokens(
         [AddedToken(token, normalized=False, special=True) for token in ordered]
@@ -128,6 +116,21 @@ def _from_vocabulary(directory: Path) -> "Tokenizer":
                 f"must have id {tokenizer.token_to_id(token)}: added ids must continue the "
                 f"{len(vocab.value)} ids of vocab.json without a gap",
             )
+    return tokenizer
+
+
+def _with_qwen2_splits(model: "Model") -> "Tokenizer":
+    from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers
+
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(_SPLIT), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
     return tokenizer
 
 
@@ -155,13 +158,31 @@ def _require_distinct(ids: Mapping[str, int], where: Path) -> None:
 
 def write_byte_tokenizer(directory: Path) -> None:
     """Write vocab.json with the 256 byte tokens, an empty merges.txt, and the special tokens."""
-    from tokenizers import pre_tokenizers
+    write_word_tokenizer(directory, ())
 
+
+def write_word_tokenizer(directory: Path, texts: Iterable[str]) -> None:
+    """Write a tokenizer that has a token for each byte and for each word of the texts.
+
+    A word is what Qwen2 splits a text into, such as " cube". At most 768 merges are learned: of a
+    larger vocabulary, rare words remain in parts.
+    """
+    from tokenizers import models, pre_tokenizers, trainers
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokenizer = _with_qwen2_splits(models.BPE())
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) + _MERGES,
+        min_frequency=1,
+        initial_alphabet=alphabet,
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sorted(set(texts)), trainer)
     directory.mkdir(parents=True, exist_ok=True)
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    vocab = {letter: number for number, letter in enumerate(letters)}
-    added = {token: 256 + number for number, token in enumerate(SPECIAL_TOKENS)}
+    tokenizer.model.save(str(directory))
+    # The library writes the vocabulary in one line.
+    vocab = json.loads((directory / "vocab.json").read_text(encoding="utf-8"))
+    added = {token: len(vocab) + number for number, token in enumerate(SPECIAL_TOKENS)}
     for name, value in (("vocab.json", vocab), ("added_tokens.json", added)):
         text = json.dumps(value, ensure_ascii=False, indent=1)
         (directory / name).write_text(text + "\n", encoding="utf-8")
-    (directory / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")

@@ -82,6 +82,8 @@ def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) 
         raise ValueError(
             f"statistics is keep, but {settings.checkpoint} has none of '{settings.embodiment}'"
         )
+    texts = {text for recording in recordings for text in recording.instructions}
+    layout = replace(layout, instructions=tuple(sorted(texts)))
     base = out / "base"
     if write:
         new = small and _new_small(family, layout, settings, out)

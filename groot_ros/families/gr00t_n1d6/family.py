@@ -18,6 +18,7 @@ from groot_ros.families.gr00t_n1d6.new_checkpoint import (
     write_config,
 )
 from groot_ros.families.training import DataLayout
+from groot_ros.processing.tokenizer import write_byte_tokenizer
 from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Gr00tN1d6Family(Gr00tFamily):
     def write_config(self, config: CheckpointConfig, out: Path) -> None:
         """See `families.family.Family.write_config`."""
         write_config(config, out)
+        write_byte_tokenizer(out)
 
     def trainer(
         self,

@@ -15,7 +15,7 @@ from groot_ros.processing.modality import (
     ModalityConfig,
     Representation,
 )
-from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX, write_byte_tokenizer
+from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX
 
 #: Columns and steps of the published model.
 _COLUMNS, _HORIZON = 128, 50
@@ -93,10 +93,9 @@ def make_config(
 
 
 def write_config(config: CheckpointConfig, out: Path) -> None:
-    """Write all files of a checkpoint except its weights, with the byte tokenizer."""
+    """Write all files of a checkpoint except its weights and its tokenizer."""
     out.mkdir(parents=True, exist_ok=True)
     save_processor(config.processor, config.statistics, out)
-    write_byte_tokenizer(out)
     for name, value in (
         ("config.json", config.network.to_json()),
         ("eagle_config.json", config.network.eagle.to_json()),

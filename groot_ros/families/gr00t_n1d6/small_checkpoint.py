@@ -12,12 +12,18 @@ from groot_ros.families.gr00t.weights import save_model
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
 from groot_ros.families.gr00t_n1d6.new_checkpoint import make_config, write_config
+from groot_ros.families.gr00t_n1d6.processor import build_prompt, formalise
 from groot_ros.families.training import DataLayout
 from groot_ros.layers.category_specific import CategoryLinear
 from groot_ros.layers.dit import DiTConfig
 from groot_ros.layers.qwen3 import TextConfig
 from groot_ros.layers.siglip2 import VisionConfig
-from groot_ros.processing.tokenizer import IMAGE_TOKEN_INDEX, VOCAB_SIZE
+from groot_ros.processing.tokenizer import (
+    IMAGE_TOKEN_INDEX,
+    VOCAB_SIZE,
+    TextTokenizer,
+    write_word_tokenizer,
+)
 
 #: Width of all parts, and layers of the language tower: about three million parameters.
 _WIDTH, _TEXT_LAYERS = 128, 4
@@ -77,8 +83,14 @@ def small_network(layout: DataLayout, width: int, text_layers: int) -> Gr00tN1d6
 def write_small_checkpoint(layout: DataLayout, seed: int, out: Path) -> Path:
     """See `families.family.Family.small_checkpoint`."""
     if layout.image_edge is None:
-        layout = DataLayout(**{**vars(layout), "image_edge": _EDGE})
-    network = replace(small_network(layout, _WIDTH, _TEXT_LAYERS), tune_llm=True, tune_visual=True)
+        layout = replace(layout, image_edge=_EDGE)
+    views = [1] * len(layout.views)
+    write_word_tokenizer(out, [build_prompt(formalise(t), views) for t in layout.instructions])
+    tokenizer = TextTokenizer.load(out)
+    network = small_network(layout, _WIDTH, _TEXT_LAYERS)
+    text = replace(network.eagle.text, vocab_size=tokenizer.rows)
+    eagle = replace(network.eagle, text=text, image_token_index=tokenizer.image_id)
+    network = replace(network, eagle=eagle, tune_llm=True, tune_visual=True)
     config = make_config(network, layout, embodiment_row=0)
     model = Gr00tN1d6.build(config.network, seed=seed)
     initialise(model, seed)
