@@ -19,6 +19,7 @@ from groot_ros.processing.tokenizer import (
     VOCAB_SIZE,
     TextTokenizer,
     write_byte_tokenizer,
+    write_word_tokenizer,
 )
 
 
@@ -70,6 +71,32 @@ def test_a_tokenizer_json_is_read_if_present(directory: Path, tmp_path: Path) ->
     assert has_tokenizer(tmp_path)
     text = "pick up<img><IMG_CONTEXT></img>"
     assert TextTokenizer.load(tmp_path).encode(text) == TextTokenizer.load(directory).encode(text)
+
+
+def test_each_word_of_the_given_texts_is_one_token_and_other_words_are_still_read(
+    tmp_path: Path,
+) -> None:
+    texts = ["put the red cube into the bowl", "push the red cube to the left"]
+    write_word_tokenizer(tmp_path, [f"{text}<img></img>" for text in texts])
+    tokenizer = TextTokenizer.load(tmp_path)
+    assert [len(tokenizer.encode(text)) for text in texts] == [7, 7]
+    assert tokenizer.encode(texts[0])[1:4] == tokenizer.encode(texts[1])[1:4]
+    unseen = "müde 日本 <IMG_CONTEXT> cubes"
+    assert tokenizer.decode(tokenizer.encode(unseen)) == unseen
+    assert tokenizer.image_id in tokenizer.encode(unseen)
+    assert (
+        tokenizer.rows
+        == tokenizer.size
+        == len(json.loads((tmp_path / "vocab.json").read_text())) + 6
+    )
+
+
+def test_the_same_texts_give_the_same_tokenizer_in_any_order(tmp_path: Path) -> None:
+    texts = ["touch the red cube", "touch the blue cube", "put the red cube into the bowl"]
+    write_word_tokenizer(tmp_path / "one", texts)
+    write_word_tokenizer(tmp_path / "other", [*reversed(texts), texts[0]])
+    for name in ("vocab.json", "merges.txt", "added_tokens.json"):
+        assert (tmp_path / "one" / name).read_text() == (tmp_path / "other" / name).read_text()
 
 
 def test_ids_of_added_tokens_with_a_gap_are_rejected(tmp_path: Path) -> None:
