@@ -2,8 +2,8 @@
 """Auxiliary loss of small networks: locate the named things in each image, in training only.
 
 A network that starts from random weights learns from the actions alone only slowly where in an
-image the named object is. The read-out is a linear layer on the image tokens of the backbone; it is
-no part of the checkpoint.
+image the named object is, and to tell it to the action head. The read-out consists of linear layers
+on the backbone's features; it is no part of the checkpoint.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,18 @@ from torch import Tensor, nn
 
 
 class LocationReadout(nn.Module):
-    """Predicts for each thing a score and an offset per image token."""
+    """Predicts where things are, from the image tokens and from the last token.
 
-    def __init__(self, width: int, things: int, seed: int) -> None:
-        """Build the layer.
+    From each image token it predicts for each thing a score and an offset. From the last token, the
+    only one that has seen the instruction and all images, it predicts the positions themselves.
+    """
+
+    def __init__(self, width: int, images: int, things: int, seed: int) -> None:
+        """Build the layers.
 
         Args:
             width: width of the features.
+            images: number of images per sample.
             things: number of things per image.
             seed: seed of the weights.
 
@@ -30,11 +35,14 @@ class LocationReadout(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.output = nn.Linear(width, 3 * things)
+            self.summary = nn.Linear(width, images * things * 2)
 
     def loss(
         self, features: Tensor, image_mask: Tensor, labels: Tensor, grids: Sequence[tuple[int, int]]
     ) -> Tensor:
-        """Return the cross-entropy of the cell, plus the error within it in cells.
+        """Return the cross-entropy of the cell, plus two errors in cells: within it, and the last.
+
+        The errors are smooth L1 norms. "Last" is the position from the last token.
 
         Args:
             features: [B, S, C].
@@ -47,6 +55,7 @@ class LocationReadout(nn.Module):
         sizes = [rows * columns for rows, columns in grids]
         tokens = features[image_mask].reshape(batch, sum(sizes), -1)
         predicted = self.output(tokens.float()).reshape(batch, -1, self.things, 3)
+        positions = self.summary(features[:, -1].float()).reshape(labels.shape)
         total = features.new_zeros((), dtype=torch.float32)
         count = 0
         for image, (part, (rows, columns)) in enumerate(
@@ -65,6 +74,8 @@ class LocationReadout(nn.Module):
             chosen = F.cross_entropy(scores, target[:, 0][visible], reduction="sum")
             inside = cells - cells.floor() - 0.5
             offset = F.smooth_l1_loss(own[..., 1:][visible], inside[visible], reduction="sum")
-            total = total + chosen + offset
+            last = positions[:, image] * scale
+            summary = F.smooth_l1_loss(last[visible], cells[visible], reduction="sum")
+            total = total + chosen + offset + summary
             count += int(visible.sum())
         return total / max(1, count)

@@ -139,8 +139,8 @@ class TrainingRun:
             return None
         batch = self.trainer.collate([self.trainer.training_sample(*self.samples.at(0))])
         width = self.trainer.encode(batch)["features"].shape[-1]
-        things = batch.labels.shape[2]
-        return LocationReadout(width, things, self.settings.seed)
+        images, things = batch.labels.shape[1:3]
+        return LocationReadout(width, images, things, self.settings.seed)
 
     def close(self) -> None:
         """Finish the files of the metrics."""

@@ -178,7 +178,7 @@ def test_labels_follow_the_crop(tmp_path: Path) -> None:
 
 def test_the_readout_learns_where_a_thing_is() -> None:
     torch.manual_seed(0)
-    readout = LocationReadout(8, things=1, seed=0)
+    readout = LocationReadout(8, images=1, things=1, seed=0)
     # One token is unlike the others, at row 1 and column 2 of 2 x 3.
     features = torch.zeros(4, 6, 8)
     features[:, 5] = torch.randn(8)
