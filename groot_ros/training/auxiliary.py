@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 
 class LocationReadout(nn.Module):
-    """Predicts where things are, from the image tokens and from the last token.
+    """Predicts where things are.
 
-    From each image token it predicts for each thing a score and an offset. From the last token, the
-    only one that has seen the instruction and all images, it predicts the positions themselves.
+    From each image token it predicts for each thing a score and an offset. From the first image
+    token on, it predicts the positions of all things from every token, as the action head attends
+    to all of them. Attention is causal, so only the last token has seen the instruction and all
+    images; it counts as much as the others together.
     """
 
     def __init__(self, width: int, images: int, things: int, seed: int) -> None:
@@ -40,9 +42,9 @@ class LocationReadout(nn.Module):
     def loss(
         self, features: Tensor, image_mask: Tensor, labels: Tensor, grids: Sequence[tuple[int, int]]
     ) -> Tensor:
-        """Return the cross-entropy of the cell, plus two errors in cells: within it, and the last.
+        """Return the cross-entropy of the cell, plus the errors within it and of the positions.
 
-        The errors are smooth L1 norms. "Last" is the position from the last token.
+        The errors are smooth L1 norms in cells.
 
         Args:
             features: [B, S, C].
@@ -55,7 +57,8 @@ class LocationReadout(nn.Module):
         sizes = [rows * columns for rows, columns in grids]
         tokens = features[image_mask].reshape(batch, sum(sizes), -1)
         predicted = self.output(tokens.float()).reshape(batch, -1, self.things, 3)
-        positions = self.summary(features[:, -1].float()).reshape(labels.shape)
+        behind = image_mask.cumsum(1) > 0
+        positions = self.summary(features.float()).reshape(*features.shape[:2], *labels.shape[1:])
         total = features.new_zeros((), dtype=torch.float32)
         count = 0
         for image, (part, (rows, columns)) in enumerate(
@@ -74,8 +77,10 @@ class LocationReadout(nn.Module):
             chosen = F.cross_entropy(scores, target[:, 0][visible], reduction="sum")
             inside = cells - cells.floor() - 0.5
             offset = F.smooth_l1_loss(own[..., 1:][visible], inside[visible], reduction="sum")
-            last = positions[:, image] * scale
-            summary = F.smooth_l1_loss(last[visible], cells[visible], reduction="sum")
+            found = positions[:, :, image] * scale
+            errors = F.smooth_l1_loss(found, cells[:, None].expand_as(found), reduction="none")
+            mean = (errors * behind[..., None, None]).sum(1) / behind.sum(1)[:, None, None]
+            summary = (mean + errors[:, -1])[visible].sum()
             total = total + chosen + offset + summary
             count += int(visible.sum())
         return total / max(1, count)
