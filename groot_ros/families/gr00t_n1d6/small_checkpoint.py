@@ -11,7 +11,7 @@ from torch import nn
 from groot_ros.families.gr00t.weights import save_model
 from groot_ros.families.gr00t_n1d6.config import EagleConfig, Gr00tN1d6Config
 from groot_ros.families.gr00t_n1d6.network import Gr00tN1d6
-from groot_ros.families.gr00t_n1d6.new_checkpoint import make_config, write_config
+from groot_ros.families.gr00t_n1d6.new_checkpoint import CheckpointConfig, make_config, write_config
 from groot_ros.families.gr00t_n1d6.processor import build_prompt, formalise
 from groot_ros.families.training import DataLayout
 from groot_ros.layers.category_specific import CategoryLinear
@@ -91,12 +91,24 @@ def write_small_checkpoint(layout: DataLayout, seed: int, out: Path) -> Path:
     text = replace(network.eagle.text, vocab_size=tokenizer.rows)
     eagle = replace(network.eagle, text=text, image_token_index=tokenizer.image_id)
     network = replace(network, eagle=eagle, tune_llm=True, tune_visual=True)
-    config = make_config(network, layout, embodiment_row=0)
+    config = _with_unit_deviation(make_config(network, layout, embodiment_row=0), layout)
     model = Gr00tN1d6.build(config.network, seed=seed)
     initialise(model, seed)
     write_config(config, out)
     save_model(model, out)
     return out
+
+
+def _with_unit_deviation(config: CheckpointConfig, layout: DataLayout) -> CheckpointConfig:
+    """Normalise relative actions by their mean and deviation.
+
+    Most offsets are much smaller than the largest one. Scaled by their range, they would be small
+    against the noise of flow matching, of which a small network leaves some in its actions.
+    """
+    own = config.processor.embodiments[layout.embodiment]
+    action = replace(own.action, mean_std_embedding_keys=tuple(sorted(layout.relative)))
+    embodiments = {layout.embodiment: replace(own, action=action)}
+    return replace(config, processor=replace(config.processor, embodiments=embodiments))
 
 
 @torch.no_grad()
