@@ -103,12 +103,14 @@ def _with_unit_deviation(config: CheckpointConfig, layout: DataLayout) -> Checkp
     """Normalise relative actions by their mean and deviation.
 
     Most offsets are much smaller than the largest one. Scaled by their range, they would be small
-    against the noise of flow matching, of which a small network leaves some in its actions.
+    against the noise of flow matching, of which a small network leaves some in its actions. As in
+    the reference, outliers would be clipped to one deviation, so they are not clipped.
     """
     own = config.processor.embodiments[layout.embodiment]
     action = replace(own.action, mean_std_embedding_keys=tuple(sorted(layout.relative)))
     embodiments = {layout.embodiment: replace(own, action=action)}
-    return replace(config, processor=replace(config.processor, embodiments=embodiments))
+    processor = replace(config.processor, embodiments=embodiments, clip_outliers=False)
+    return replace(config, processor=processor)
 
 
 @torch.no_grad()
