@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+#: Size of an image in deviations of the normalised features.
+_SPAN = 6.0
+
 
 class LocationReadout(nn.Module):
     """Predicts where things are.
@@ -19,7 +22,9 @@ class LocationReadout(nn.Module):
     From each image token it predicts for each thing a score and an offset. From the first image
     token on, it predicts the positions of all things from every token, as the action head attends
     to all of them. Attention is causal, so only the last token has seen the instruction and all
-    images; it counts as much as the others together.
+    images; it counts as much as the others together. The layer of the positions is orthogonal and
+    not trained: the positions must be a visible part of the normalised features, or the action
+    head would find them late.
     """
 
     def __init__(self, width: int, images: int, things: int, seed: int) -> None:
@@ -37,7 +42,9 @@ class LocationReadout(nn.Module):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.output = nn.Linear(width, 3 * things)
-            self.summary = nn.Linear(width, images * things * 2)
+            self.summary = nn.Linear(width, images * things * 2, bias=False)
+            nn.init.orthogonal_(self.summary.weight)
+        self.summary.requires_grad_(False)
 
     def loss(
         self, features: Tensor, image_mask: Tensor, labels: Tensor, grids: Sequence[tuple[int, int]]
@@ -58,7 +65,9 @@ class LocationReadout(nn.Module):
         tokens = features[image_mask].reshape(batch, sum(sizes), -1)
         predicted = self.output(tokens.float()).reshape(batch, -1, self.things, 3)
         behind = image_mask.cumsum(1) > 0
-        positions = self.summary(features.float()).reshape(*features.shape[:2], *labels.shape[1:])
+        normal = F.layer_norm(features.float(), features.shape[-1:])
+        positions = self.summary(normal).reshape(*features.shape[:2], *labels.shape[1:])
+        positions = 0.5 + positions / _SPAN
         total = features.new_zeros((), dtype=torch.float32)
         count = 0
         for image, (part, (rows, columns)) in enumerate(

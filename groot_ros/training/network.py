@@ -99,7 +99,8 @@ class Network:
         self.module = LossModule(trainer, readout, settings.auxiliary)
         self.parameters = dict(own)
         if readout is not None:
-            self.parameters |= {f"{_READOUT}{n}": p for n, p in readout.named_parameters()}
+            own = {n: p for n, p in readout.named_parameters() if p.requires_grad}
+            self.parameters |= {f"{_READOUT}{n}": p for n, p in own.items()}
 
     def optimiser(self, settings: TrainSettings) -> torch.optim.AdamW:
         """Return AdamW; biases and norms have no weight decay."""

@@ -180,14 +180,15 @@ def test_the_readout_learns_where_a_thing_is() -> None:
     torch.manual_seed(0)
     readout = LocationReadout(8, images=1, things=1, seed=0)
     # One token is unlike the others, at row 1 and column 2 of 2 x 3.
-    features = torch.zeros(4, 6, 8)
-    features[:, 5] = torch.randn(8)
+    tokens = torch.zeros(4, 6, 8)
+    tokens[:, 5] = torch.randn(8)
+    backbone = torch.nn.Linear(8, 8)
     labels = torch.tensor([2.6 / 3, 1.3 / 2]).expand(4, 1, 1, 2)
     mask = torch.ones(4, 6, dtype=torch.bool)
-    optimiser = torch.optim.Adam(readout.parameters(), lr=0.1)
+    optimiser = torch.optim.Adam([*readout.parameters(), *backbone.parameters()], lr=0.1)
     losses = []
     for _ in range(80):
-        loss = readout.loss(features, mask, labels, [(2, 3)])
+        loss = readout.loss(backbone(tokens), mask, labels, [(2, 3)])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -195,7 +196,7 @@ def test_the_readout_learns_where_a_thing_is() -> None:
     assert losses[0] > 1.5
     assert losses[-1] < 0.02
     nowhere = torch.full((4, 1, 1, 2), float("nan"))
-    assert float(readout.loss(features, mask, nowhere, [(2, 3)])) == 0.0
+    assert float(readout.loss(backbone(tokens), mask, nowhere, [(2, 3)])) == 0.0
 
 
 def test_the_learning_rate_rises_and_falls_to_zero() -> None:
