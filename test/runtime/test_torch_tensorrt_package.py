@@ -93,17 +93,11 @@ DRY_RUN = """
 import no_gpu
 import torch
 from pathlib import Path
-from support.tiny_staged_model import staged_model
 from groot_ros.core.program import Range
 from groot_ros.runtime.torch_tensorrt.compiling import CompiledSegment, compiler_settings
 from groot_ros.runtime.torch_tensorrt.options import CompileOptions
 
-program = staged_model()
-profile = {
-    "views": Range(1, 2, 2), "patches": Range(16, 16, 36), "cells": Range(4, 4, 9),
-    "tokens": Range(9, 14, 64), "text_tokens": Range(1, 6, 32), "image_tokens": Range(8, 8, 17),
-    "states": Range(1, 1, 1),
-}
+MODEL
 options = CompileOptions(program.spec.names, fp32_accumulation=True)
 settings = compiler_settings(options, torch.float32, "math", Path("unused"))
 for name in program.spec.names:
@@ -116,11 +110,34 @@ print("VERSION", no_gpu.torch_tensorrt.__version__)
 """
 
 
+#: Family -> code that sets the staged model and its profile, in place of MODEL in `DRY_RUN`.
+MODELS = {
+    "gr00t_n1d6": """
+from support.tiny_staged_model import staged_model
+
+program = staged_model()
+profile = {
+    "views": Range(1, 2, 2), "patches": Range(16, 16, 36), "cells": Range(4, 4, 9),
+    "tokens": Range(9, 14, 64), "text_tokens": Range(1, 6, 32), "image_tokens": Range(8, 8, 17),
+    "states": Range(1, 1, 1),
+}
+""",
+    "gr00t_n1d5": """
+from groot_ros.families.gr00t_n1d5.program import StagedModel
+from support.tiny_n1d5 import BIMANUAL, tiny_model
+
+program = StagedModel.convert(tiny_model(BIMANUAL))
+profile = {"views": Range(1, 2, 2), "tokens": Range(9, 14, 64)}
+""",
+}
+
+
 @pytest.mark.skipif(
     not torch.__version__.startswith("2.13."), reason="Torch-TensorRT 2.13 needs torch 2.13"
 )
-def test_every_operation_of_the_segments_is_converted_into_one_engine_each() -> None:
-    done = run_with_package(package("2.13.0"), DRY_RUN)
+@pytest.mark.parametrize("family", MODELS)
+def test_every_operation_of_the_segments_is_converted_into_one_engine_each(family: str) -> None:
+    done = run_with_package(package("2.13.0"), DRY_RUN.replace("MODEL", MODELS[family]))
     assert done.returncode == 0, done.stderr[-2000:]
     assert "VERSION 2.13.0" in done.stdout
     assert done.stdout.count("SEGMENT ") == 4
