@@ -2,8 +2,8 @@
 """Success of a policy in unseen scenes of a task."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,10 @@ from groot_ros.robot import RobotContract
 from groot_ros.rollout.closed_loop import ClosedLoop, LoopPolicy, LoopSettings
 from groot_ros.rollout.expert_policy import ExpertPolicy
 from groot_ros.rollout.simulation import (
-    EVALUATED,
     START_NS,
-    episode_rng,
+    evaluation_scene,
     loop_policy,
+    noise_seed,
     simulator,
 )
 from groot_ros.sim.camera import CameraRenderer
@@ -193,53 +193,67 @@ def evaluate(
     )
 
 
-def scene_of(task: TableTask, settings: EvaluationSettings, index: int) -> Scene:
-    """Return the scene of an episode, with the cameras where the settings put them."""
-    rng = episode_rng(settings.seed, index, EVALUATED)
-    scene = task.scene(rng)
-    if not settings.camera_shift:
-        return scene
-    shift = {}
-    for camera, own in scene.look.shift.items():
-        direction = rng.normal(size=3)
-        shift[camera] = own + settings.camera_shift * direction / np.linalg.norm(direction)
-    return replace(scene, look=replace(scene.look, shift=shift))
-
-
 def run_episode(index: int, settings: EvaluationSettings) -> EpisodeOutcome:
     """Run one episode in the closed loop."""
-    began = time.process_time()
     task = load_table_task(settings.task)
     contract, robot, renderer = simulator(task.robot, settings.size)
-    scene = scene_of(task, settings, index)
+    scene = evaluation_scene(task, settings.seed, index, settings.camera_shift)
     robot.jump_to(START_NS)
     robot.reset(scene.apply)
-    judge = task.judge(robot.model, scene)
     policy, spec = policy_for(settings, task, scene, robot, contract)
     policy.reset()
-    seed = int(episode_rng(settings.seed, index, EVALUATED, 1).integers(2**31))
+    seed = noise_seed(settings.seed, index)
     loop = ClosedLoop(
         robot, renderer, contract, policy, spec, scene.instruction, settings.loop, seed
     )
+    return judged(
+        index, settings, task, scene, robot, loop.cycle, lambda: (loop.chunks, loop.rejections)
+    )
+
+
+def judged(
+    index: int,
+    settings: EvaluationSettings,
+    task: TableTask,
+    scene: Scene,
+    robot: SimulatedRobot,
+    cycle: Callable[[], None],
+    counts: Callable[[], tuple[int, Mapping[str, int]]],
+) -> EpisodeOutcome:
+    """Run an episode until its time is up, or shortly after its success, and judge it.
+
+    Args:
+        index: number of the episode.
+        settings: of the evaluation.
+        task: the task.
+        scene: the scene, in which the robot is.
+        robot: the robot at the start of the episode.
+        cycle: runs one control period.
+        counts: returns the number of executed chunks, and code -> number of rejections.
+
+    """
+    began, start_ns = time.process_time(), robot.now_ns
+    judge = task.judge(robot.model, scene)
     video = _Video(settings, robot, index)
     commands = []
-    for cycle in range(round(task.seconds * 1e9 / robot.period_ns)):
-        loop.cycle()
+    for number in range(round(task.seconds * 1e9 / robot.period_ns)):
+        cycle()
         judge.observe(robot.arm)
         commands.append(robot.arm.data.ctrl[:5].copy())
-        video.add_frame(cycle)
+        video.add_frame(number)
         done = judge.succeeded_after
-        if done is not None and ns_to_s(robot.now_ns - START_NS) > done + _AFTER_SUCCESS:
+        if done is not None and ns_to_s(robot.now_ns - start_ns) > done + _AFTER_SUCCESS:
             break
     video.close(keep=not judge.succeeded)
+    chunks, rejections = counts()
     return EpisodeOutcome(
         index=index,
         instruction=scene.instruction,
         success=judge.succeeded,
         seconds=judge.succeeded_after,
         wrong_touches=tuple(sorted(judge.wrong_touches)),
-        chunks=loop.chunks,
-        rejections=dict(loop.rejections),
+        chunks=chunks,
+        rejections=dict(rejections),
         jerk=rms_jerk(np.array(commands), ns_to_s(robot.period_ns)),
         cpu_seconds=time.process_time() - began,
     )

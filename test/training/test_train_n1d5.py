@@ -133,10 +133,10 @@ def test_merged_lora_computes_the_same_as_the_adapter_and_changes_nothing_else(
 
 @pytest.mark.slow
 def test_a_tiny_checkpoint_learns_a_tiny_data_set(folder: Path, tmp_path: Path) -> None:
-    options = "--steps 100 --batch-size 8 --learning-rate 1e-2 --evaluate-every 100"
-    run(folder, tmp_path / "out", f"{STILL} {options}")
+    write_training_data(tmp_path / "data", episodes=3, places=1)
+    options = "--steps 120 --batch-size 8 --learning-rate 1e-2 --evaluate-every 20"
+    run(folder, tmp_path / "out", f"{STILL} {options} --data {tmp_path / 'data'}")
     losses = metrics(tmp_path / "out", "loss/train")
-    assert np.mean(losses[-10:]) < 0.5 * np.mean(losses[:3])
-    (error,) = metrics(tmp_path / "out", "error/mean")
-    (hold,) = metrics(tmp_path / "out", "error/hold")
-    assert error < hold
+    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
+    errors = metrics(tmp_path / "out", "error/mean")
+    assert errors[-1] < 0.5 * errors[0]
