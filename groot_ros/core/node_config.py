@@ -198,7 +198,11 @@ class SimRobotConfig:
         maximum=1.0,
     )
     joint_offset: float = parameter(
-        0.0, "Error of the joints' encoders, grippers excepted", unit="rad", minimum=-1.0, maximum=1.0
+        0.0,
+        "Error of the joints' encoders, grippers excepted",
+        unit="rad",
+        minimum=-1.0,
+        maximum=1.0,
     )
 
     def __post_init__(self) -> None:

@@ -37,7 +37,9 @@ class SimEpisodes:
 
     """
 
-    def __init__(self, node: Node, robot: SimulatedRobot, task: str, seed: int, shift: float) -> None:
+    def __init__(
+        self, node: Node, robot: SimulatedRobot, task: str, seed: int, shift: float
+    ) -> None:
         self._task = load_table_task(task)
         self._robot = robot
         self._seed, self._camera_shift = seed, shift

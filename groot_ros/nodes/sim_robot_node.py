@@ -81,7 +81,10 @@ class SimRobotNode(Node):
         task, seed = parameters.config.task, parameters.config.seed
         shift = parameters.config.camera_shift
         self._episodes = SimEpisodes(self, self.robot, task, seed, shift) if task else None
-        self._dropout, self._lost_frames = parameters.config.camera_dropout, np.random.default_rng(seed)
+        self._dropout, self._lost_frames = (
+            parameters.config.camera_dropout,
+            np.random.default_rng(seed),
+        )
         parameters.lock(READ_ONCE)
         self._rejections: dict[str, tuple[int, str]] = {
             c.name: (0, "") for c in contract.controllers

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
 from groot_ros.core import ns_to_s
@@ -234,17 +235,23 @@ def judged(
     """
     began, start_ns = time.process_time(), robot.now_ns
     judge = task.judge(robot.model, scene)
-    video = _Video(settings, robot, index)
+    renderer = video = None
+    if settings.videos is not None:
+        renderer = CameraRenderer(robot.model, *_VIDEO_SIZE)
+        video = FailureVideo(settings, index)
     commands = []
-    for number in range(round(task.seconds * 1e9 / robot.period_ns)):
+    for _ in range(round(task.seconds * 1e9 / robot.period_ns)):
         cycle()
         judge.observe(robot.arm)
         commands.append(robot.arm.data.ctrl[:5].copy())
-        video.add_frame(number)
+        if video is not None and renderer is not None:
+            video.add_frame(robot.now_ns, partial(renderer.render, robot.scene, "front"))
         done = judge.succeeded_after
         if done is not None and ns_to_s(robot.now_ns - start_ns) > done + _AFTER_SUCCESS:
             break
-    video.close(keep=not judge.succeeded)
+    if video is not None and renderer is not None:
+        video.close(keep=not judge.succeeded)
+        renderer.close()
     chunks, rejections = counts()
     return EpisodeOutcome(
         index=index,
@@ -283,28 +290,31 @@ def rms_jerk(positions: np.ndarray, period: float) -> float:
     return float(np.sqrt(np.mean((np.diff(coarse, 3, axis=0) / (step * period) ** 3) ** 2)))
 
 
-class _Video:
-    """Video of the front camera, kept only for failures."""
+class FailureVideo:
+    """Video of an episode, kept only if it failed.
 
-    def __init__(self, settings: EvaluationSettings, robot: SimulatedRobot, index: int) -> None:
-        self._robot = robot
-        self._encoder: VideoEncoder | None = None
-        if settings.videos is not None:
-            settings.videos.mkdir(parents=True, exist_ok=True)
-            name = f"{settings.task}_{settings.seed}_{index:04d}.mp4"
-            self._encoder = VideoEncoder(settings.videos / name, _VIDEO_FPS)
-            self._renderer = CameraRenderer(robot.model, *_VIDEO_SIZE)
-            self._every = round(1e9 / _VIDEO_FPS / robot.period_ns)
+    Args:
+        settings: with a folder for videos.
+        index: number of the episode.
 
-    def add_frame(self, cycle: int) -> None:
-        if self._encoder is not None and cycle % self._every == 0:
-            self._encoder.add_frame(self._renderer.render(self._robot.scene, "front"))
+    """
+
+    def __init__(self, settings: EvaluationSettings, index: int) -> None:
+        assert settings.videos is not None
+        settings.videos.mkdir(parents=True, exist_ok=True)
+        name = f"{settings.task}_{settings.seed}_{index:04d}.mp4"
+        self._encoder = VideoEncoder(settings.videos / name, _VIDEO_FPS)
+        self._next_ns = 0
+
+    def add_frame(self, stamp_ns: int, render: Callable[[], NDArray[np.uint8]]) -> None:
+        """Add a frame if the time of the next one has come; `render` returns RGB [H, W, 3]."""
+        if stamp_ns >= self._next_ns:
+            self._next_ns = max(self._next_ns, stamp_ns) + round(1e9 / _VIDEO_FPS)
+            self._encoder.add_frame(render())
 
     def close(self, *, keep: bool) -> None:
-        if self._encoder is None:
-            return
+        """End the video, and delete it unless it is to be kept."""
         self._encoder.close()
-        self._renderer.close()
         if not keep:
             self._encoder.path.unlink()
 

@@ -46,7 +46,16 @@ def run(folder: Path, out: Path, options: str) -> None:
     """Run `groot-ros train` in this process."""
     command = ["train", "--data", str(folder / "data"), "--checkpoint", str(folder / "base")]
     command += ["--out", str(out), "--frame-cache", str(folder / "frames"), "--device", "cpu"]
-    command += "--batch-size 4 --validation-samples 4 --log-every 1 --threads 1".split()
+    command += [
+        "--batch-size",
+        "4",
+        "--validation-samples",
+        "4",
+        "--log-every",
+        "1",
+        "--threads",
+        "1",
+    ]
     assert main([*command, *options.split()]) == 0
 
 
