@@ -122,8 +122,7 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
     add(
         "--lockstep",
         action="store_true",
-        help="with --real-nodes: simulated time waits for the nodes, so that the load of the machine "
-        "changes nothing",
+        help="with --real-nodes: simulated time waits for the nodes, whatever the machine's load",
     )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_evaluate)

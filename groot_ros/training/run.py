@@ -68,7 +68,7 @@ def _silent(line: str) -> None:
 
 
 def _claim(out: Path, settings: TrainSettings) -> None:
-    """Check that the directory has no results, or those of the run to resume; store the settings."""
+    """Check that there are no results, or those of the run to resume, and store the settings."""
     stored = out / SETTINGS_FILE
     if settings.resume:
         read_progress(out / "state")

@@ -35,7 +35,7 @@ def test_the_scenes_are_those_of_the_closed_loop_and_chunks_are_executed(ros_dom
 @pytest.mark.ros
 @pytest.mark.slow
 def test_in_lockstep_the_outcomes_are_those_of_the_closed_loop(ros_domain, tmp_path):
-    loop = LoopSettings(delay=0.2, camera_dropout=0.3, joint_offset=0.05)
+    loop = LoopSettings(delay=0.2, camera_dropout=0.3, joint_offset=-0.02)
     videos = tmp_path / "nodes"
     settings = replace(SETTINGS, loop=loop, camera_shift=0.02, videos=videos)
     (outcome,) = evaluate_lockstep(settings, 1).outcomes

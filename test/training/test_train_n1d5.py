@@ -143,7 +143,7 @@ def test_merged_lora_computes_the_same_as_the_adapter_and_changes_nothing_else(
 @pytest.mark.slow
 def test_a_tiny_checkpoint_learns_a_tiny_data_set(folder: Path, tmp_path: Path) -> None:
     write_training_data(tmp_path / "data", episodes=3, places=1)
-    options = "--steps 120 --batch-size 8 --learning-rate 1e-2 --evaluate-every 20"
+    options = "--steps 60 --batch-size 8 --learning-rate 2e-2 --evaluate-every 10"
     run(folder, tmp_path / "out", f"{STILL} {options} --data {tmp_path / 'data'}")
     losses = metrics(tmp_path / "out", "loss/train")
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
