@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success of a policy in unseen scenes of a task."""
 
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ from groot_ros.rollout.simulation import (
     simulator,
 )
 from groot_ros.sim.camera import CameraRenderer
+from groot_ros.sim.clock import PeriodicTimer
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.table import Scene
 from groot_ros.sim.table_task import TableTask
@@ -291,7 +293,7 @@ def rms_jerk(positions: np.ndarray, period: float) -> float:
 
 
 class FailureVideo:
-    """Video of an episode, kept only if it failed.
+    """Video of an episode, kept only if it failed; frames may come from another thread.
 
     Args:
         settings: with a folder for videos.
@@ -304,19 +306,25 @@ class FailureVideo:
         settings.videos.mkdir(parents=True, exist_ok=True)
         name = f"{settings.task}_{settings.seed}_{index:04d}.mp4"
         self._encoder = VideoEncoder(settings.videos / name, _VIDEO_FPS)
-        self._next_ns = 0
+        self._timer: PeriodicTimer | None = None
+        self._lock = threading.Lock()
+        self._closed = False
 
     def add_frame(self, stamp_ns: int, render: Callable[[], NDArray[np.uint8]]) -> None:
         """Add a frame if the time of the next one has come; `render` returns RGB [H, W, 3]."""
-        if stamp_ns >= self._next_ns:
-            self._next_ns = max(self._next_ns, stamp_ns) + round(1e9 / _VIDEO_FPS)
-            self._encoder.add_frame(render())
+        with self._lock:
+            if self._timer is None:
+                self._timer = PeriodicTimer(_VIDEO_FPS, stamp_ns)
+            if self._timer.due(stamp_ns) and not self._closed:
+                self._encoder.add_frame(render())
 
     def close(self, *, keep: bool) -> None:
         """End the video, and delete it unless it is to be kept."""
-        self._encoder.close()
-        if not keep:
-            self._encoder.path.unlink()
+        with self._lock:
+            self._closed = True
+            self._encoder.close()
+            if not keep:
+                self._encoder.path.unlink()
 
 
 def to_json(settings: EvaluationSettings, evaluation: Evaluation) -> dict[str, Any]:
