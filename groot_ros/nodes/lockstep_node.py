@@ -41,7 +41,7 @@ from groot_ros.sim.tasks import load_table_task
 #: timers, so that these are due at the start as well.
 _BEFORE_NS = NS_PER_S
 #: s within which the nodes must have found each other.
-_DISCOVERY_TIMEOUT = 10.0
+_DISCOVERY_TIMEOUT = 60.0
 
 
 class Lockstep:

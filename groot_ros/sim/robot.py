@@ -175,18 +175,13 @@ class SimulatedRobot:
             report = self._trajectory[controller].report
             if report is None or not self.encoder_error:
                 return report
-            errors = self._errors(self._trajectory[controller].joints).tolist()
+            joints = self._trajectory[controller].joints
+            errors = dict(zip(joints, self._errors(joints).tolist(), strict=True))
             return replace(
                 report,
-                **{
-                    name: {
-                        joint: position + error
-                        for (joint, position), error in zip(
-                            getattr(report, name).items(), errors, strict=True
-                        )
-                    }
-                    for name in ("reference", "feedback", "output")
-                },
+                reference={j: at + errors[j] for j, at in report.reference.items()},
+                feedback={j: at + errors[j] for j, at in report.feedback.items()},
+                output={j: at + errors[j] for j, at in report.output.items()},
             )
 
     def accept_values(self, controller: str, values: Sequence[float]) -> None:
