@@ -138,14 +138,3 @@ def test_merged_lora_computes_the_same_as_the_adapter_and_changes_nothing_else(
     stored = load_file(whole / "adapter" / "last" / "adapter_model.safetensors")
     assert len(stored) == 2 * len(transformer)
     assert not any(re.search(r"backbone", name) for name in stored)
-
-
-@pytest.mark.slow
-def test_a_tiny_checkpoint_learns_a_tiny_data_set(folder: Path, tmp_path: Path) -> None:
-    write_training_data(tmp_path / "data", episodes=3, places=1)
-    options = "--steps 60 --batch-size 8 --learning-rate 2e-2 --evaluate-every 10"
-    run(folder, tmp_path / "out", f"{STILL} {options} --data {tmp_path / 'data'}")
-    losses = metrics(tmp_path / "out", "loss/train")
-    assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:3])
-    errors = metrics(tmp_path / "out", "error/mean")
-    assert errors[-1] < 0.5 * errors[0]
