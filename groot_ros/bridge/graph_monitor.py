@@ -150,6 +150,7 @@ class GraphMonitor:
         topics: full names.
         born_ns: when the node was created, on the monotonic clock; discovery began then.
         discovery_timeout: s after which all other publishers are assumed to be discovered.
+        clock_timeout: s of real time for which /clock may stand still.
 
     Attributes:
         discovered_ns: when discovery is complete, on the monotonic clock.
@@ -158,13 +159,20 @@ class GraphMonitor:
     """
 
     def __init__(
-        self, node: Node, topics: Sequence[str], *, born_ns: int, discovery_timeout: float
+        self,
+        node: Node,
+        topics: Sequence[str],
+        *,
+        born_ns: int,
+        discovery_timeout: float,
+        clock_timeout: float = 1.0,
     ) -> None:
         self._node = node
         self._topics = tuple(topics)
         self.discovered_ns = born_ns + s_to_ns(discovery_timeout)
         self.publisher_conflicts = PublisherConflicts(node.get_fully_qualified_name())
-        self._clock = ClockStall()
+        self._clock_timeout_ns = s_to_ns(clock_timeout)
+        self._clock = ClockStall(self._clock_timeout_ns)
         self._clock_problem = ""
         self._jumps = ClockJumps()
         self._reported = ""
@@ -185,7 +193,7 @@ class GraphMonitor:
         others = self._check_publishers()
         if not others:
             self.publisher_conflicts.begin(time.monotonic_ns())
-            self._clock, self._clock_problem = ClockStall(), ""
+            self._clock, self._clock_problem = ClockStall(self._clock_timeout_ns), ""
             self._jumps = ClockJumps()
         return others
 

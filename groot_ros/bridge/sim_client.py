@@ -3,13 +3,18 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from sensor_msgs.msg import Image
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.graph_client import GraphClient, NoAnswerError, ServiceCall
+from groot_ros.core import time_to_ns
 from groot_ros.msg import ExecutorState
 
 #: s until a service must answer, and between two tries.
@@ -24,10 +29,15 @@ class SimClient:
         chunks: ids of the chunks that were executed; may be cleared.
         latched: reason of a stop of the executor that only ~/resume ends; empty without one.
         rejections: code -> number of chunks that the executor has rejected.
+        on_frame: called with the stamp in ns of each image of `camera`, and a function that returns
+            it as RGB [H, W, 3]; None = images are dropped.
+
+    Args:
+        camera: topic of images, rgb8; empty = none.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, camera: str = "") -> None:
         self._client = GraphClient(name="sim_client")
         self.episode: dict[str, Any] = {"index": -1}
         self.chunks: set[int] = set()
@@ -36,6 +46,9 @@ class SimClient:
         node = self._client.node
         node.create_subscription(String, "sim_robot_node/episode", self._on_episode, qos.LATCHED)
         node.create_subscription(ExecutorState, "executor_state", self._on_state, qos.LATCHED)
+        self.on_frame: Callable[[int, Callable[[], NDArray[np.uint8]]], None] | None = None
+        if camera:
+            node.create_subscription(Image, camera, self._on_image, qos.SENSOR)
         self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
 
     def __enter__(self) -> "SimClient":
@@ -72,6 +85,11 @@ class SimClient:
         if isinstance(answer, NoAnswerError):
             raise RuntimeError(str(answer))
         return answer
+
+    def _on_image(self, msg: Image) -> None:
+        if (receive := self.on_frame) is not None:
+            image = np.frombuffer(msg.data, np.uint8).reshape(msg.height, msg.width, 3)
+            receive(time_to_ns(msg.header.stamp), lambda: image)
 
     def _on_episode(self, msg: String) -> None:
         self.episode = json.loads(msg.data)

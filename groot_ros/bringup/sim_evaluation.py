@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Success of a policy in the simulator through the real nodes: three processes over DDS.
+"""Success of a policy in the simulator through the real nodes over DDS.
 
-Time is real time, so the figures include the latencies of this machine. The fast way, and the one
-with added delays and other disturbances, is `groot_ros.rollout.evaluate`.
+Either three processes in real time, so that the figures include the latencies of this machine, or
+in lockstep: one process whose simulated time waits for the nodes, which gives the same motion as
+`groot_ros.rollout.evaluate`, the fast way without nodes.
 """
 
+import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +20,17 @@ import yaml
 from tqdm import tqdm
 
 from groot_ros.bridge.sim_client import SimClient
-from groot_ros.bringup.node_graph import Graph, demo_graph
+from groot_ros.bringup.node_graph import Graph, NodeProcess, demo_graph
 from groot_ros.bringup.supervisor import Supervisor
-from groot_ros.rollout.closed_loop import LoopSettings
-from groot_ros.rollout.evaluate import EXPERT, EpisodeOutcome, Evaluation, EvaluationSettings
+from groot_ros.core.share import robot_path
+from groot_ros.robot import load_contract
+from groot_ros.rollout.evaluate import (
+    EXPERT,
+    EpisodeOutcome,
+    Evaluation,
+    EvaluationSettings,
+    FailureVideo,
+)
 from groot_ros.sim.table import ROBOT
 from groot_ros.sim.tasks import load_table_task
 
@@ -29,6 +38,8 @@ from groot_ros.sim.tasks import load_table_task
 _START_TIMEOUT, _POLL = 120.0, 0.05
 #: s that an episode may take longer than the task allows, for the way of the messages.
 _GRACE = 1.0
+#: s of real time that one period of a lockstep may take, and between looks at its outcomes.
+_LOCKSTEP_TIMEOUT, _LOCKSTEP_POLL = 3600.0, 0.2
 #: s after which a motion that was stopped has ended.
 _STOP_TIMEOUT = 5.0
 #: s within which the executor latches a robot that does not follow.
@@ -36,90 +47,177 @@ _FAULT_TIME = 0.8
 
 
 def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "") -> Evaluation:
-    """Run episodes through the nodes and return their outcomes.
+    """Run episodes through the nodes in real time and return their outcomes.
 
     Raises:
-        ValueError: the settings ask for something that only the closed loop in one process has.
+        ValueError: the policy is the expert.
         RuntimeError: a node died or does not answer.
 
     """
-    _require_supported(settings)
+    _require_checkpoint(settings)
     with _running(settings) as (supervisor, client):
         _wait_for_policy(supervisor, client, settings.task)
-        outcomes = []
-        bar = tqdm(total=episodes, desc=label, unit="episode", file=sys.stderr, disable=None)
-        with bar:
-            for number in range(1, episodes + 1):
-                outcomes.append(_run_episode(supervisor, client))
-                bar.update()
-                if bar.disable:
-                    print(f"{label} {number}/{episodes}", file=sys.stderr, flush=True)
+        outcomes: list[EpisodeOutcome] = []
+        with _Progress(label, episodes) as progress:
+            for _ in range(episodes):
+                outcomes.append(_run_episode(supervisor, client, settings))
+                progress.show(len(outcomes))
     return Evaluation(outcomes)
 
 
-def _require_supported(settings: EvaluationSettings) -> None:
-    loop, plain = settings.loop, LoopSettings()
+def evaluate_lockstep(settings: EvaluationSettings, episodes: int, label: str = "") -> Evaluation:
+    """Run episodes through the nodes in simulated time that waits for them.
+
+    Raises:
+        ValueError: the policy is the expert.
+        RuntimeError: the process of the nodes failed.
+
+    """
+    _require_checkpoint(settings)
+    with TemporaryDirectory() as folder:
+        output = Path(folder) / "outcomes.jsonl"
+        graph = _lockstep_graph(settings, episodes, Path(folder), output)
+        supervisor = Supervisor(graph, lambda line: None)
+        try:
+            supervisor.start()
+            with _Progress(label, episodes) as progress:
+                while (ended := supervisor.dead()) is None:
+                    progress.show(len(_read_outcomes(output)))
+                    time.sleep(_LOCKSTEP_POLL)
+                progress.show(len(_read_outcomes(output)))
+        finally:
+            supervisor.stop()
+        if ended.process.returncode:
+            raise RuntimeError(supervisor.exit_report(ended))
+        return Evaluation(_read_outcomes(output))
+
+
+def _require_checkpoint(settings: EvaluationSettings) -> None:
     if settings.policy == EXPERT:
         raise ValueError("--real-nodes needs a checkpoint: the expert is no policy node")
-    wanted = {
-        "a delay": loop.delay != plain.delay,
-        "lost frames": loop.camera_dropout != plain.camera_dropout,
-        "an encoder error": loop.joint_offset != plain.joint_offset,
-        "moved cameras": bool(settings.camera_shift),
-        "videos": settings.videos is not None,
-    }
-    if missing := [name for name, is_wanted in wanted.items() if is_wanted]:
-        raise ValueError(f"--real-nodes cannot have {', '.join(missing)}: leave it out")
+
+
+class _Progress:
+    """Bar of the episodes on a terminal, else a line for each."""
+
+    def __init__(self, label: str, episodes: int) -> None:
+        self._label, self._episodes = label, episodes
+        self._bar = tqdm(total=episodes, desc=label, unit="episode", file=sys.stderr, disable=None)
+        self._shown = 0
+
+    def __enter__(self) -> "_Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int) -> None:
+        """Show the number of episodes that are done."""
+        if done > self._shown:
+            self._bar.update(done - self._shown)
+            self._shown = done
+            if self._bar.disable:
+                print(f"{self._label} {done}/{self._episodes}", file=sys.stderr, flush=True)
 
 
 @contextmanager
 def _running(settings: EvaluationSettings) -> Iterator[tuple[Supervisor, SimClient]]:
-    with TemporaryDirectory() as folder:
-        supervisor = Supervisor(_graph(settings, Path(folder)), lambda line: None)
-        try:
-            supervisor.start()
-            with SimClient() as client:
-                yield supervisor, client
-        finally:
-            supervisor.stop()
+    supervisor = Supervisor(_graph(settings), lambda line: None)
+    camera = ""
+    if settings.videos is not None:
+        camera = load_contract(robot_path(ROBOT)).cameras["front"].topic
+    try:
+        supervisor.start()
+        with SimClient(camera) as client:
+            yield supervisor, client
+    finally:
+        supervisor.stop()
 
 
-def _graph(settings: EvaluationSettings, folder: Path) -> Graph:
-    loop = settings.loop
-    width, height = settings.size
-    parameters: dict[str, dict[str, Any]] = {
-        "policy_node": {"rate_hz": loop.rate_hz, "rtc.mode": loop.rtc_mode},
-        "sim_robot_node": {
-            "task": settings.task,
-            "image_width": width,
-            "image_height": height,
-        },
-        "executor_node": {"blend_window": loop.executor.blend_window},
-    }
-    options = {name: str(value) for name, value in settings.policy_options.items()}
-    if "dtype" in options:
-        # Not a launch argument.
-        parameters["policy_node"]["dtype"] = options.pop("dtype")
-    file = folder / "parameters.yaml"
-    file.write_text(
-        yaml.safe_dump({f"/**/{n}": {"ros__parameters": own} for n, own in parameters.items()}),
-        encoding="utf-8",
+def _graph(settings: EvaluationSettings) -> Graph:
+    graph, parameters = _nodes(settings, use_sim_time=False)
+    processes = tuple(
+        replace(process, parameters=parameters[process.executable]) for process in graph.processes
     )
+    return replace(graph, processes=processes)
+
+
+def _lockstep_graph(
+    settings: EvaluationSettings, episodes: int, folder: Path, output: Path
+) -> Graph:
+    graph, parameters = _nodes(settings, use_sim_time=True)
+    # Real time has no meaning here, and there is no other graph in the domain.
+    parameters["executor_node"] |= {"discovery_timeout": 0.0, "clock_timeout": _LOCKSTEP_TIMEOUT}
+    parameters["lockstep_node"] = {
+        "task": settings.task,
+        "seed": settings.seed,
+        "episodes": episodes,
+        "camera_shift": settings.camera_shift,
+        "videos": "" if settings.videos is None else str(settings.videos),
+        "output": str(output),
+    }
+    environment = {
+        name: value for process in graph.processes for name, value in process.environment.items()
+    }
+    process = NodeProcess(
+        "lockstep_node",
+        stop_order=0,
+        parameter_files=(_write_parameters(folder / "lockstep.yaml", parameters),),
+        environment=environment,
+    )
+    return replace(graph, processes=(process,))
+
+
+def _nodes(
+    settings: EvaluationSettings, *, use_sim_time: bool
+) -> tuple[Graph, dict[str, dict[str, Any]]]:
+    """Return the graph of policy, executor and simulated robot, and the parameters of each."""
+    loop = settings.loop
+    options = {name: str(value) for name, value in settings.policy_options.items()}
+    # Not a launch argument.
+    dtype = {"dtype": options.pop("dtype")} if "dtype" in options else {}
     values = {
         **options,
         "checkpoint": settings.policy,
         "robot": ROBOT,
-        "params_file": str(file),
+        "use_sim_time": str(use_sim_time).lower(),
     }
     graph = demo_graph(values, seed=settings.seed)
-    robot = parameters.pop("sim_robot_node")
-    processes = tuple(
-        replace(process, parameters={**process.parameters, **robot})
-        if process.executable == "sim_robot_node"
-        else process
-        for process in graph.processes
+    width, height = settings.size
+    own: dict[str, dict[str, Any]] = {
+        "policy_node": {
+            "rate_hz": loop.rate_hz,
+            "rtc.mode": loop.rtc_mode,
+            "added_delay": loop.delay,
+            **dtype,
+        },
+        "executor_node": {"blend_window": loop.executor.blend_window},
+        "sim_robot_node": {
+            "task": settings.task,
+            "image_width": width,
+            "image_height": height,
+            "camera_dropout": loop.camera_dropout,
+            "camera_shift": settings.camera_shift,
+            "joint_offset": loop.joint_offset,
+        },
+    }
+    return graph, {p.executable: {**p.parameters, **own[p.executable]} for p in graph.processes}
+
+
+def _write_parameters(file: Path, parameters: Mapping[str, Mapping[str, Any]]) -> Path:
+    text = yaml.safe_dump(
+        {f"/**/{name}": {"ros__parameters": dict(own)} for name, own in parameters.items()}
     )
-    return replace(graph, processes=processes)
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def _read_outcomes(file: Path) -> list[EpisodeOutcome]:
+    """Return the outcomes of the lines that are complete."""
+    if not file.is_file():
+        return []
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    return [EpisodeOutcome(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
 def _wait(supervisor: Supervisor, condition: Callable[[], bool], seconds: float) -> bool:
@@ -141,7 +239,9 @@ def _wait_for_policy(supervisor: Supervisor, client: SimClient, task: str) -> No
         raise RuntimeError(f"no chunk was executed within {_START_TIMEOUT:.0f} s")
 
 
-def _run_episode(supervisor: Supervisor, client: SimClient) -> EpisodeOutcome:
+def _run_episode(
+    supervisor: Supervisor, client: SimClient, settings: EvaluationSettings
+) -> EpisodeOutcome:
     client.instruct("")
     before = client.episode["index"]
     instruction = client.begin_scene()
@@ -153,10 +253,17 @@ def _run_episode(supervisor: Supervisor, client: SimClient) -> EpisodeOutcome:
     client.chunks.clear()
     rejected = dict(client.rejections)
     began = time.process_time()
+    video = None
+    if settings.videos is not None:
+        video = FailureVideo(settings, int(client.episode["index"]))
+        client.on_frame = video.add_frame
     client.instruct(instruction)
     allowed = float(client.episode["seconds_allowed"]) + _GRACE
     _wait(supervisor, lambda: bool(client.episode["success"]), allowed)
     episode = client.episode
+    if video is not None:
+        client.on_frame = None
+        video.close(keep=not episode["success"])
     return EpisodeOutcome(
         index=int(episode["index"]),
         instruction=instruction,

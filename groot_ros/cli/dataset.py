@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   groot-ros dataset from-bags ~/bags/run* ~/data/cubes
+  groot-ros dataset from-bags ~/bags/run* ~/data/good --outcome success
   groot-ros dataset from-bags ~/bags/teleop* ~/data/teleop --leader leader/joint_states
   groot-ros dataset from-bags ~/bags/run* ~/data/cubes_v3 --format v3.0 --dask tcp://host:8786
   groot-ros dataset check ~/data/cubes
@@ -99,6 +100,11 @@ def _add_from_bags(actions: "argparse._SubParsersAction[argparse.ArgumentParser]
         metavar="SHARE",
         help="largest share of rows that repeat an image (default: 0.1)",
     )
+    parser.add_argument(
+        "--outcome",
+        choices=("success", "failure", "unknown"),
+        help="convert only bags that the operator judged so (default: all)",
+    )
     parser.add_argument("--keep-idle", action="store_true", help="keep rest at start and end")
     parser.add_argument(
         "--on-gap",
@@ -119,6 +125,7 @@ def _add_format(parser: argparse.ArgumentParser) -> None:
 def run_from_bags(args: argparse.Namespace) -> int:
     """Convert; return 1 if a bag could not be converted."""
     _require_packages()
+    from groot_ros.bags.episode import Outcome
     from groot_ros.core.share import robot_path
     from groot_ros.datasets.from_bags import ConversionSettings, convert_bags
     from groot_ros.datasets.rows import FROM_STATE, RowSettings
@@ -144,7 +151,8 @@ def run_from_bags(args: argparse.Namespace) -> int:
         split_at_gaps=args.on_gap == "split",
     )
     robot = None if args.robot is None else robot_path(args.robot).absolute()
-    settings = ConversionSettings(rows, robot, args.leader)
+    outcome = None if args.outcome is None else Outcome(args.outcome)
+    settings = ConversionSettings(rows, robot, args.leader, outcome)
     conversion = convert_bags(
         without_reports(args.bags), args.out, settings, args.format, jobs=args.jobs, dask=args.dask
     )

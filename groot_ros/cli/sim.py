@@ -23,6 +23,7 @@ _EXAMPLES = """examples:
   groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
   groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
+  groot-ros sim evaluate --task reach --episodes 5 --checkpoint ~/reach --real-nodes --lockstep
   groot-ros sim evaluate --task push --episodes 10 --checkpoint ~/push --videos out/failures
 
 Scenes of `evaluate` are never scenes of `collect`, whatever the seeds.
@@ -118,6 +119,11 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="through the nodes over DDS, in real time, instead of in one process",
     )
+    add(
+        "--lockstep",
+        action="store_true",
+        help="with --real-nodes: simulated time waits for the nodes, whatever the machine's load",
+    )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_evaluate)
 
@@ -162,6 +168,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from groot_ros.rollout.evaluate import EXPERT, EvaluationSettings, evaluate, to_json
 
     _check_counts(args)
+    if args.lockstep and not args.real_nodes:
+        raise ValueError("--lockstep is a way to run the nodes: add --real-nodes")
     if args.rate <= 0:
         raise ValueError(f"--rate must be positive, not {args.rate:g}")
     base = EvaluationSettings(
@@ -190,7 +198,7 @@ def run_evaluate(args: argparse.Namespace) -> int:
         label = f"{args.task} {name}".strip()
         if args.real_nodes:
             try:
-                evaluation = _through_nodes(settings, args.episodes, label)
+                evaluation = _through_nodes(settings, args.episodes, label, args.lockstep)
             except RuntimeError as error:
                 print(f"groot-ros sim: {error}", file=sys.stderr)
                 return 1
@@ -212,12 +220,14 @@ def run_evaluate(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _through_nodes(settings: "EvaluationSettings", episodes: int, label: str) -> "Evaluation":
+def _through_nodes(
+    settings: "EvaluationSettings", episodes: int, label: str, lockstep: bool
+) -> "Evaluation":
     from groot_ros.bridge.isolated_domain import use_isolated_domain
-    from groot_ros.bringup.sim_evaluation import evaluate_nodes
+    from groot_ros.bringup.sim_evaluation import evaluate_lockstep, evaluate_nodes
 
     use_isolated_domain()
-    return evaluate_nodes(settings, episodes, label)
+    return (evaluate_lockstep if lockstep else evaluate_nodes)(settings, episodes, label)
 
 
 def _summary(evaluation: "Evaluation") -> str:

@@ -125,6 +125,13 @@ class ExecutorConfig:
         "After a restart of the policy, or of the robot, motion needs ~/resume",
         live=True,
     )
+    clock_timeout: float = parameter(
+        1.0,
+        "A /clock that stands still for this long, in real time, stops the robot",
+        unit="s",
+        minimum=0.1,
+        maximum=86400.0,
+    )
     discovery_timeout: float = parameter(
         5.0,
         "Nothing is commanded for this long after the start: another executor may be running",

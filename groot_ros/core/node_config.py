@@ -138,6 +138,13 @@ class PolicyConfig:
         choices=("warn", "refuse", "off"),
     )
     noise_seed: int = parameter(-1, "Seed of the denoising noise; -1 = a new one each time")
+    added_delay: float = parameter(
+        0.0,
+        "Time by which each inference is prolonged, to find out how much a task tolerates",
+        unit="s",
+        minimum=0.0,
+        maximum=10.0,
+    )
 
     def __post_init__(self) -> None:
         check(self)
@@ -180,6 +187,45 @@ class SimRobotConfig:
     )
     publish_clock: bool = parameter(False, "Publish /clock instead of following real time")
     real_time_factor: float = parameter(1.0, "Speed of /clock", minimum=0.01, maximum=100.0)
+    camera_dropout: float = parameter(
+        0.0, "Share of the camera frames that are lost", minimum=0.0, maximum=1.0
+    )
+    camera_shift: float = parameter(
+        0.0,
+        "Distance by which the cameras of a task's scenes are moved",
+        unit="m",
+        minimum=0.0,
+        maximum=1.0,
+    )
+    joint_offset: float = parameter(
+        0.0,
+        "Error of the joints' encoders, grippers excepted",
+        unit="rad",
+        minimum=-1.0,
+        maximum=1.0,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
+class LockstepConfig:
+    """Configuration of an evaluation in which simulated time waits for the nodes.
+
+    Raises:
+        ValueError: a value is out of range; names the parameter.
+
+    """
+
+    task: str = parameter("", "Task whose scenes are run")
+    seed: int = parameter(0, "Seed of the scenes", minimum=0, maximum=2**31 - 1)
+    episodes: int = parameter(1, "Number of scenes", minimum=1, maximum=1_000_000)
+    camera_shift: float = parameter(
+        0.0, "Distance by which the cameras are moved", unit="m", minimum=0.0, maximum=1.0
+    )
+    videos: str = parameter("", "Directory for videos of failures; '' = none")
+    output: str = parameter("", "File of the outcomes, a line of JSON each")
 
     def __post_init__(self) -> None:
         check(self)

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from groot_ros.bags import BagError
 from groot_ros.bags.episode import Outcome, read_episode
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
 from groot_ros.bags.recording import RobotBag
@@ -55,12 +56,14 @@ class ConversionSettings:
         rows: fps 0 = one row per action_dt of the contract.
         robot: file of the robot contract; None = the contract in each bag.
         leader: topic with the joint states of a leader arm; None = none.
+        outcome: bags with another outcome are left out; None = all are converted.
 
     """
 
     rows: RowSettings = field(default_factory=lambda: RowSettings(fps=0))
     robot: Path | None = None
     leader: str | None = None
+    outcome: Outcome | None = None
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,7 @@ def convert_bags(
         DatasetError: `out` exists, no bag could be converted, or the bags differ in their robot.
 
     """
+    bags, left_out = _with_outcome(bags, settings.outcome)
     with new_folder(out) as folder:
         staging = folder / "staging"
         staging.mkdir()
@@ -140,10 +144,32 @@ def convert_bags(
                     "different data sets"
                 )
         episodes = [episode for own in converted for episode in own.episodes]
-        notes = [note for own in converted for note in own.notes]
+        notes = [*left_out, *(note for own in converted for note in own.notes)]
         write_dataset(folder, first, episodes, layout)
         shutil.rmtree(staging)
     return Conversion(first, episodes, notes, failed)
+
+
+def _with_outcome(
+    bags: Sequence[Path], outcome: Outcome | None
+) -> tuple[Sequence[Path], list[str]]:
+    """Return the bags with this outcome, and a line for each of the others."""
+    if outcome is None:
+        return bags, []
+    chosen, left_out = [], []
+    for bag in bags:
+        try:
+            own = read_episode(bag).outcome
+        except BagError:
+            # The conversion reports what is wrong with it.
+            own = outcome
+        if own is outcome:
+            chosen.append(bag)
+        else:
+            left_out.append(f"bag {bag}: left out, its outcome is {own.value}")
+    if not chosen:
+        raise DatasetError(f"none of the {len(bags)} bags has the outcome {outcome.value}")
+    return chosen, left_out
 
 
 def convert_bag(bag: Path, settings: ConversionSettings, folder: Path) -> ConvertedBag:

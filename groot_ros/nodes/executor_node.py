@@ -115,6 +115,7 @@ class ExecutorNode(ManagedNode):
             ],
             born_ns=self._born_ns,
             discovery_timeout=self._settings.config.discovery_timeout,
+            clock_timeout=self._settings.config.clock_timeout,
         )
         self.inputs = ExecutorInputs(self, control, self._publish, self._reports.log_rejection)
         self.inputs.open(contract)

@@ -56,6 +56,7 @@ from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
 from groot_ros.nodes.policy_inputs import PolicyInputs
 from groot_ros.nodes.policy_setup import (
+    DelayedPolicy,
     checked,
     continuation_of,
     load,
@@ -78,6 +79,8 @@ if TYPE_CHECKING:
 _STATUS_PERIOD = 0.5
 #: s between reports on /diagnostics.
 _DIAGNOSTICS_PERIOD = 1.0
+#: s between looks at an inference that is waited for.
+_IDLE_POLL = 0.002
 #: Time in which the same reason is logged only once, ns.
 _QUIET_NS = 5 * NS_PER_S
 #: Time in which a warning about the same input is logged only once, ns.
@@ -110,6 +113,7 @@ class PolicyNode(ManagedNode):
         self._policy: Policy | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
+        self._delayed: DelayedPolicy | None = None
         self._worker: Worker | None = None
         self._inputs: PolicyInputs | None = None
         self._timelines: Subscription | None = None
@@ -236,8 +240,10 @@ class PolicyNode(ManagedNode):
         )
         self._cameras.start()
         seed = self._settings.config.noise_seed
+        delay = self._settings.config.added_delay
+        self._delayed = DelayedPolicy(self._policy, delay, self._now) if delay else None
         self._inference = Inference(
-            self._policy,
+            self._delayed or self._policy,
             self._buffer,
             self._instructions,
             self._now,
@@ -257,6 +263,8 @@ class PolicyNode(ManagedNode):
 
     def stop(self) -> None:
         """End the session, then wait for the inference in progress."""
+        if self._delayed is not None:
+            self._delayed.end()
         if self._inference is not None:
             self._inference.end()
         if self._worker is not None:
@@ -288,6 +296,16 @@ class PolicyNode(ManagedNode):
     def instruction(self) -> Instruction:
         """Return the newest instruction."""
         return self._instructions.current
+
+    def wait_until_idle(self) -> None:
+        """Wait for the inference in progress, so that simulated time can wait for its chunk.
+
+        With `added_delay` an inference itself waits for time to pass, which ends this wait.
+        """
+        worker, delayed = self._worker, self._delayed
+        while worker is not None and not worker.wait_until_idle(_IDLE_POLL):
+            if delayed is not None and delayed.waiting:
+                return
 
     def _now(self) -> int:
         return int(self.get_clock().now().nanoseconds)

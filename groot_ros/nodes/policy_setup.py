@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Make what the policy node needs from its configuration and the loaded policy."""
 
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from groot_ros.checks import Context
 from groot_ros.control.rtc import Continuation
-from groot_ros.core import PolicyConfig, RtcMode
+from groot_ros.core import ActionChunk, Observation, PolicyConfig, Prefix, RtcMode, s_to_ns
 from groot_ros.core.share import robot_path
+from groot_ros.observation.inference import InferringPolicy
 from groot_ros.robot import RobotContract
 
 if TYPE_CHECKING:
@@ -47,3 +50,47 @@ def continuation_of(
     frozen = config.rtc_frozen_steps
     mode = RtcMode[config.rtc_mode.upper()]
     return Continuation.of_policy(mode, policy, contract, None if frozen < 0 else frozen)
+
+
+#: s between looks at the clock, which may be a simulated one.
+_CLOCK_POLL = 0.001
+
+
+class DelayedPolicy:
+    """A policy whose inferences take longer.
+
+    Args:
+        policy: infers.
+        delay: time by which each inference is prolonged, s of `clock`.
+        clock: returns ROS time, ns.
+
+    """
+
+    def __init__(self, policy: InferringPolicy, delay: float, clock: Callable[[], int]) -> None:
+        self._policy, self._delay_ns, self._clock = policy, s_to_ns(delay), clock
+        self._until_ns = 0
+        self._ended = threading.Event()
+
+    @property
+    def waiting(self) -> bool:
+        """Return whether an inference waits for time to pass."""
+        return self._clock() < self._until_ns
+
+    def infer(
+        self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
+    ) -> ActionChunk:
+        """Infer, then wait."""
+        chunk = self._policy.infer(observation, prefix, seed)
+        self._until_ns = self._clock() + self._delay_ns
+        while self.waiting and not self._ended.wait(_CLOCK_POLL):
+            pass
+        self._until_ns = 0
+        return chunk
+
+    def reset(self) -> None:
+        """Begin a new session."""
+        self._policy.reset()
+
+    def end(self) -> None:
+        """End the wait of an inference in progress."""
+        self._ended.set()

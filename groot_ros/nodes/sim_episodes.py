@@ -12,7 +12,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 
 from groot_ros.bridge import qos
-from groot_ros.rollout.simulation import EVALUATED, episode_rng
+from groot_ros.rollout.simulation import evaluation_scene
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.judge import Judge
 from groot_ros.sim.robot import SimulatedRobot
@@ -30,16 +30,19 @@ class SimEpisodes:
         robot: the simulation.
         task: name of the task.
         seed: of the scenes, as of `groot-ros sim evaluate`.
+        shift: distance by which the cameras are moved, m.
 
     Raises:
         ValueError: there is no such task, or it is made for another robot.
 
     """
 
-    def __init__(self, node: Node, robot: SimulatedRobot, task: str, seed: int) -> None:
+    def __init__(
+        self, node: Node, robot: SimulatedRobot, task: str, seed: int, shift: float
+    ) -> None:
         self._task = load_table_task(task)
         self._robot = robot
-        self._seed = seed
+        self._seed, self._camera_shift = seed, shift
         self._index = -1
         self._judge: Judge | None = None
         self._lock = threading.Lock()
@@ -50,7 +53,7 @@ class SimEpisodes:
         """Put robot and objects where the next scene has them; return its instruction."""
         with self._lock:
             self._index += 1
-            scene = self._task.scene(episode_rng(self._seed, self._index, EVALUATED))
+            scene = evaluation_scene(self._task, self._seed, self._index, self._camera_shift)
             self._robot.observer = None
             self._robot.reset(scene.apply)
             self._judge = self._task.judge(self._robot.model, scene)

@@ -48,15 +48,20 @@ _SIM_START_NS = NS_PER_S
 class SimRobotNode(Node):
     """Run the robot in a separate thread, in real time or as the source of /clock.
 
+    Args:
+        stepped: the caller runs the control periods, instead of a thread; needs publish_clock.
+
     Attributes:
         robot: the simulation.
         publisher_conflicts: other publishers of /clock.
 
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, stepped: bool = False) -> None:
         super().__init__("sim_robot_node")
         parameters = Parameters(self, SimRobotConfig)
+        if stepped and not parameters.config.publish_clock:
+            raise ValueError("a stepped robot is the source of /clock: set publish_clock to true")
         contract = load_contract(robot_path(parameters.config.robot))
         self._robot_name = contract.robot
         self._publishes_clock = parameters.config.publish_clock
@@ -72,8 +77,14 @@ class SimRobotNode(Node):
             seed=parameters.config.seed,
         )
         self._pacer = RealTimePacer(self.robot.period_ns, factor)
+        self.robot.encoder_error = parameters.config.joint_offset
         task, seed = parameters.config.task, parameters.config.seed
-        self._episodes = SimEpisodes(self, self.robot, task, seed) if task else None
+        shift = parameters.config.camera_shift
+        self._episodes = SimEpisodes(self, self.robot, task, seed, shift) if task else None
+        self._dropout, self._lost_frames = (
+            parameters.config.camera_dropout,
+            np.random.default_rng(seed),
+        )
         parameters.lock(READ_ONCE)
         self._rejections: dict[str, tuple[int, str]] = {
             c.name: (0, "") for c in contract.controllers
@@ -133,7 +144,8 @@ class SimRobotNode(Node):
 
         self._stop = threading.Event()
         self._physics = threading.Thread(target=self._run_physics, name="physics", daemon=True)
-        self._physics.start()
+        if not stepped:
+            self._physics.start()
         self.get_logger().info(
             f"simulates {contract.robot} with {len(self.robot.joints)} joints, cameras "
             f"{', '.join(contract.cameras)}, controllers "
@@ -143,7 +155,8 @@ class SimRobotNode(Node):
     def close(self) -> None:
         """Stop both threads; nothing is published afterwards, and no goal is answered."""
         self._stop.set()
-        self._physics.join()
+        if self._physics.is_alive():
+            self._physics.join()
         self._frames.close()
         for gripper in self._grippers:
             gripper.destroy()
@@ -152,26 +165,41 @@ class SimRobotNode(Node):
     def _run_physics(self) -> None:
         try:
             if not self._publishes_clock:
-                self._restart_at(self._wall.now().nanoseconds)
+                self.restart_at(self._wall.now().nanoseconds)
             while not self._stop.is_set():
                 cycles, jump_ns = self._pacer.due(self._wall.now().nanoseconds)
                 if jump_ns and not self._publishes_clock:
                     self.get_logger().warning(
                         f"the clock jumped by {jump_ns / NS_PER_S:.3f} s: the robot holds"
                     )
-                    self._restart_at(self.robot.now_ns + jump_ns)
+                    self.restart_at(self.robot.now_ns + jump_ns)
                 for _ in range(cycles):
                     self.robot.cycle()
                     self._publish_due()
-                if cycles and self._clock_publisher is not None:
-                    self._clock_publisher.publish(ClockMsg(clock=ns_to_time(self.robot.now_ns)))
+                if cycles:
+                    self.publish_clock(self.robot.now_ns)
                 self._stop.wait(self._pacer.wait(self._wall.now().nanoseconds))
         except Exception as error:
             self.get_logger().fatal(f"the simulation ended: {type(error).__name__}: {error}")
             self.context.try_shutdown()
             raise
 
-    def _restart_at(self, now_ns: int) -> None:
+    def seed_lost_frames(self, seed: int) -> None:
+        """Set the seed of the frames that are lost from now on."""
+        self._lost_frames = np.random.default_rng(seed)
+
+    def publish_inputs(self) -> None:
+        """Publish the joint states and images that are due, rendered before it returns."""
+        self._publish_due()
+        self._frames.finish()
+
+    def publish_clock(self, now_ns: int) -> None:
+        """Publish /clock if the node is its source."""
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(ClockMsg(clock=ns_to_time(now_ns)))
+
+    def restart_at(self, now_ns: int) -> None:
+        """Continue at another time, from which all periods count."""
         self.robot.jump_to(now_ns)
         for _, _, timer in self._joint_states:
             timer.restart(now_ns)
@@ -196,6 +224,8 @@ class SimRobotNode(Node):
         if self._episodes is not None:
             self._episodes.publish()
         due = [name for name, (_, timer) in self._cameras.items() if timer.due(now_ns)]
+        if self._dropout:
+            due = [name for name in due if self._lost_frames.random() >= self._dropout]
         if due:
             if self._publishes_clock:
                 # Render every frame, however fast simulated time runs. Waiting for the former

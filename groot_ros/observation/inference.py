@@ -182,25 +182,36 @@ class Worker:
         with self._state:
             if not self._busy:
                 self._due = True
-                self._state.notify()
+                self._state.notify_all()
 
     def request(self) -> None:
         """Run the job now, or once more as soon as the run in progress ends."""
         with self._state:
             self._due = True
-            self._state.notify()
+            self._state.notify_all()
+
+    def wait_until_idle(self, timeout: float) -> bool:
+        """Wait until no run is in progress or pending; return whether that came within `timeout` s.
+
+        For simulated time that waits for the inference.
+        """
+        with self._state:
+            return self._state.wait_for(
+                lambda: self._ended or not (self._busy or self._due), timeout
+            )
 
     def stop(self) -> None:
         """Start no further run and wait for the one in progress; may be called twice."""
         with self._state:
             self._ended = True
-            self._state.notify()
+            self._state.notify_all()
         self._thread.join()
 
     def _run(self) -> None:
         while True:
             with self._state:
                 self._busy = False
+                self._state.notify_all()
                 self._state.wait_for(lambda: self._due or self._ended)
                 if self._ended:
                     return

@@ -6,12 +6,11 @@ in the order of their data. Without ROS, messages arrive immediately, and a chun
 after its inference began, however long that takes here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from groot_ros.control import Executor, ExecutorConfig, Update
 from groot_ros.control.rtc import ChunkPolicy, Continuation
@@ -49,7 +48,7 @@ class LoopSettings:
         executor: configuration of the executor.
         joint_state_rate: joint states per second.
         camera_dropout: probability that a frame of a camera is lost.
-        joint_offset: error of the arm's encoders, rad: the arm is this much below what it measures.
+        joint_offset: error of the arm's encoders, rad; see SimulatedRobot.encoder_error.
 
     Raises:
         ValueError: a value is out of range.
@@ -123,6 +122,7 @@ class ClosedLoop:
         seed: int,
     ) -> None:
         self._robot, self._renderer, self._contract = robot, renderer, contract
+        robot.encoder_error = settings.joint_offset
         self._settings = settings
         self._rng = np.random.default_rng(seed)
         self._policy = policy
@@ -182,17 +182,10 @@ class ClosedLoop:
             self._send(self._executor.update(now))
         self._robot.cycle()
 
-    def _offset(self, joints: Sequence[str]) -> NDArray[np.float64]:
-        """Return the error of the encoders of these joints, rad; grippers have none."""
-        grippers = {
-            name for name, joint in self._contract.joints.items() if joint.gripper is not None
-        }
-        return np.array([0.0 if j in grippers else self._settings.joint_offset for j in joints])
-
     def _take_joint_states(self, now_ns: int) -> None:
         for source in self._contract.sources:
             reading = self._robot.reading(source.joints)
-            positions = (reading.positions + self._offset(source.joints)).tolist()
+            positions = reading.positions.tolist()
             names = list(source.joints)
             self._buffer.add_joint_state(source.topic, now_ns, now_ns, names, positions)
             self._executor.observe(now_ns, names, positions, reading.velocities.tolist())
@@ -239,11 +232,10 @@ class ClosedLoop:
         if update is None:
             return
         for trajectory in update.trajectories:
-            positions = trajectory.positions - self._offset(trajectory.joint_names)
             points = [
                 TrajectoryPoint(int(offset), p.tolist(), v.tolist())
                 for offset, p, v in zip(
-                    trajectory.offsets_ns, positions, trajectory.velocities, strict=True
+                    trajectory.offsets_ns, trajectory.positions, trajectory.velocities, strict=True
                 )
             ]
             message = TrajectoryMessage(trajectory.stamp_ns, trajectory.joint_names, points)

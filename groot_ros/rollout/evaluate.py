@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Success of a policy in unseen scenes of a task."""
 
+import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from groot_ros.bags.parallel import EpisodeResult, map_episodes
 from groot_ros.core import ns_to_s
@@ -18,13 +20,14 @@ from groot_ros.robot import RobotContract
 from groot_ros.rollout.closed_loop import ClosedLoop, LoopPolicy, LoopSettings
 from groot_ros.rollout.expert_policy import ExpertPolicy
 from groot_ros.rollout.simulation import (
-    EVALUATED,
     START_NS,
-    episode_rng,
+    evaluation_scene,
     loop_policy,
+    noise_seed,
     simulator,
 )
 from groot_ros.sim.camera import CameraRenderer
+from groot_ros.sim.clock import PeriodicTimer
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.table import Scene
 from groot_ros.sim.table_task import TableTask
@@ -193,53 +196,73 @@ def evaluate(
     )
 
 
-def scene_of(task: TableTask, settings: EvaluationSettings, index: int) -> Scene:
-    """Return the scene of an episode, with the cameras where the settings put them."""
-    rng = episode_rng(settings.seed, index, EVALUATED)
-    scene = task.scene(rng)
-    if not settings.camera_shift:
-        return scene
-    shift = {}
-    for camera, own in scene.look.shift.items():
-        direction = rng.normal(size=3)
-        shift[camera] = own + settings.camera_shift * direction / np.linalg.norm(direction)
-    return replace(scene, look=replace(scene.look, shift=shift))
-
-
 def run_episode(index: int, settings: EvaluationSettings) -> EpisodeOutcome:
     """Run one episode in the closed loop."""
-    began = time.process_time()
     task = load_table_task(settings.task)
     contract, robot, renderer = simulator(task.robot, settings.size)
-    scene = scene_of(task, settings, index)
+    scene = evaluation_scene(task, settings.seed, index, settings.camera_shift)
     robot.jump_to(START_NS)
     robot.reset(scene.apply)
-    judge = task.judge(robot.model, scene)
     policy, spec = policy_for(settings, task, scene, robot, contract)
     policy.reset()
-    seed = int(episode_rng(settings.seed, index, EVALUATED, 1).integers(2**31))
+    seed = noise_seed(settings.seed, index)
     loop = ClosedLoop(
         robot, renderer, contract, policy, spec, scene.instruction, settings.loop, seed
     )
-    video = _Video(settings, robot, index)
+    return judged(
+        index, settings, task, scene, robot, loop.cycle, lambda: (loop.chunks, loop.rejections)
+    )
+
+
+def judged(
+    index: int,
+    settings: EvaluationSettings,
+    task: TableTask,
+    scene: Scene,
+    robot: SimulatedRobot,
+    cycle: Callable[[], None],
+    counts: Callable[[], tuple[int, Mapping[str, int]]],
+) -> EpisodeOutcome:
+    """Run an episode until its time is up, or shortly after its success, and judge it.
+
+    Args:
+        index: number of the episode.
+        settings: of the evaluation.
+        task: the task.
+        scene: the scene, in which the robot is.
+        robot: the robot at the start of the episode.
+        cycle: runs one control period.
+        counts: returns the number of executed chunks, and code -> number of rejections.
+
+    """
+    began, start_ns = time.process_time(), robot.now_ns
+    judge = task.judge(robot.model, scene)
+    renderer = video = None
+    if settings.videos is not None:
+        renderer = CameraRenderer(robot.model, *_VIDEO_SIZE)
+        video = FailureVideo(settings, index)
     commands = []
-    for cycle in range(round(task.seconds * 1e9 / robot.period_ns)):
-        loop.cycle()
+    for _ in range(round(task.seconds * 1e9 / robot.period_ns)):
+        cycle()
         judge.observe(robot.arm)
         commands.append(robot.arm.data.ctrl[:5].copy())
-        video.add_frame(cycle)
+        if video is not None and renderer is not None:
+            video.add_frame(robot.now_ns, partial(renderer.render, robot.scene, "front"))
         done = judge.succeeded_after
-        if done is not None and ns_to_s(robot.now_ns - START_NS) > done + _AFTER_SUCCESS:
+        if done is not None and ns_to_s(robot.now_ns - start_ns) > done + _AFTER_SUCCESS:
             break
-    video.close(keep=not judge.succeeded)
+    if video is not None and renderer is not None:
+        video.close(keep=not judge.succeeded)
+        renderer.close()
+    chunks, rejections = counts()
     return EpisodeOutcome(
         index=index,
         instruction=scene.instruction,
         success=judge.succeeded,
         seconds=judge.succeeded_after,
         wrong_touches=tuple(sorted(judge.wrong_touches)),
-        chunks=loop.chunks,
-        rejections=dict(loop.rejections),
+        chunks=chunks,
+        rejections=dict(rejections),
         jerk=rms_jerk(np.array(commands), ns_to_s(robot.period_ns)),
         cpu_seconds=time.process_time() - began,
     )
@@ -269,30 +292,39 @@ def rms_jerk(positions: np.ndarray, period: float) -> float:
     return float(np.sqrt(np.mean((np.diff(coarse, 3, axis=0) / (step * period) ** 3) ** 2)))
 
 
-class _Video:
-    """Video of the front camera, kept only for failures."""
+class FailureVideo:
+    """Video of an episode, kept only if it failed; frames may come from another thread.
 
-    def __init__(self, settings: EvaluationSettings, robot: SimulatedRobot, index: int) -> None:
-        self._robot = robot
-        self._encoder: VideoEncoder | None = None
-        if settings.videos is not None:
-            settings.videos.mkdir(parents=True, exist_ok=True)
-            name = f"{settings.task}_{settings.seed}_{index:04d}.mp4"
-            self._encoder = VideoEncoder(settings.videos / name, _VIDEO_FPS)
-            self._renderer = CameraRenderer(robot.model, *_VIDEO_SIZE)
-            self._every = round(1e9 / _VIDEO_FPS / robot.period_ns)
+    Args:
+        settings: with a folder for videos.
+        index: number of the episode.
 
-    def add_frame(self, cycle: int) -> None:
-        if self._encoder is not None and cycle % self._every == 0:
-            self._encoder.add_frame(self._renderer.render(self._robot.scene, "front"))
+    """
+
+    def __init__(self, settings: EvaluationSettings, index: int) -> None:
+        assert settings.videos is not None
+        settings.videos.mkdir(parents=True, exist_ok=True)
+        name = f"{settings.task}_{settings.seed}_{index:04d}.mp4"
+        self._encoder = VideoEncoder(settings.videos / name, _VIDEO_FPS)
+        self._timer: PeriodicTimer | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def add_frame(self, stamp_ns: int, render: Callable[[], NDArray[np.uint8]]) -> None:
+        """Add a frame if the time of the next one has come; `render` returns RGB [H, W, 3]."""
+        with self._lock:
+            if self._timer is None:
+                self._timer = PeriodicTimer(_VIDEO_FPS, stamp_ns)
+            if self._timer.due(stamp_ns) and not self._closed:
+                self._encoder.add_frame(render())
 
     def close(self, *, keep: bool) -> None:
-        if self._encoder is None:
-            return
-        self._encoder.close()
-        self._renderer.close()
-        if not keep:
-            self._encoder.path.unlink()
+        """End the video, and delete it unless it is to be kept."""
+        with self._lock:
+            self._closed = True
+            self._encoder.close()
+            if not keep:
+                self._encoder.path.unlink()
 
 
 def to_json(settings: EvaluationSettings, evaluation: Evaluation) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 """Simulated robot, renderer and policy of a process, made once; seeds of episodes."""
 
 import atexit
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -14,6 +15,8 @@ from groot_ros.robot import RobotContract, load_contract
 from groot_ros.rollout.closed_loop import LoopPolicy
 from groot_ros.sim.camera import CameraRenderer
 from groot_ros.sim.robot import SimulatedRobot
+from groot_ros.sim.table import Scene
+from groot_ros.sim.table_task import TableTask
 
 #: Start of an episode; not 0, which is no valid stamp.
 START_NS = NS_PER_S
@@ -24,6 +27,32 @@ COLLECTED, EVALUATED = 0, 1
 def episode_rng(seed: int, index: int, purpose: int, attempt: int = 0) -> np.random.Generator:
     """Return the random numbers of an episode."""
     return np.random.default_rng([seed, index, purpose, attempt])
+
+
+def evaluation_scene(task: TableTask, seed: int, index: int, camera_shift: float = 0.0) -> Scene:
+    """Return the scene of an evaluated episode.
+
+    Args:
+        task: the task.
+        seed: scene i is the same for the same seed, and never one that was collected.
+        index: number of the episode.
+        camera_shift: distance by which each camera is moved in a direction of the scene, m.
+
+    """
+    rng = episode_rng(seed, index, EVALUATED)
+    scene = task.scene(rng)
+    if not camera_shift:
+        return scene
+    shift = {}
+    for camera, own in scene.look.shift.items():
+        direction = rng.normal(size=3)
+        shift[camera] = own + camera_shift * direction / np.linalg.norm(direction)
+    return replace(scene, look=replace(scene.look, shift=shift))
+
+
+def noise_seed(seed: int, index: int) -> int:
+    """Return the seed of a policy's noise, and of lost frames, in an evaluated episode."""
+    return int(episode_rng(seed, index, EVALUATED, 1).integers(2**31))
 
 
 @lru_cache(maxsize=2)

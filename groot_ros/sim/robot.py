@@ -3,7 +3,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mujoco
 import numpy as np
@@ -44,6 +44,8 @@ class SimulatedRobot:
     Attributes:
         period_ns: length of the control cycle.
         observer: called with the arm after each cycle, in the thread that runs the cycles.
+        encoder_error: what each joint measures minus where it is, rad; grippers have none. The
+            controllers use what is measured, so they move the joints this much too low.
 
     """
 
@@ -76,6 +78,8 @@ class SimulatedRobot:
         period = 1.0 / control_rate
         self.period_ns = s_to_ns(period)
         self.observer: Callable[[SimulatedArm], None] | None = None
+        self.encoder_error = 0.0
+        self._exact = {name for name, joint in contract.joints.items() if joint.gripper is not None}
         self._arm = SimulatedArm(period, model_of(contract))
         self._rng = np.random.default_rng(seed)
         self._task = default_task(contract.robot) if task is None else task
@@ -146,20 +150,39 @@ class SimulatedRobot:
             return JointReading(
                 self._now_ns,
                 tuple(joints),
-                arm.positions[rows],
+                arm.positions[rows] + self._errors(joints),
                 arm.velocities[rows],
                 arm.efforts[rows],
             )
 
     def accept_trajectory(self, controller: str, message: TrajectoryMessage) -> None:
         """Pass a message to a joint_trajectory_controller; raises TrajectoryRejected."""
+        if self.encoder_error:
+            errors = self._errors(message.joint_names)
+            points = [
+                replace(point, positions=(np.asarray(point.positions) - errors).tolist())
+                if len(point.positions) == len(errors)
+                else point
+                for point in message.points
+            ]
+            message = replace(message, points=points)
         with self._lock:
             self._trajectory[controller].accept(message, self._now_ns)
 
     def controller_report(self, controller: str) -> ControllerReport | None:
         """Return the report of a joint_trajectory_controller; None before its first cycle."""
         with self._lock:
-            return self._trajectory[controller].report
+            report = self._trajectory[controller].report
+            if report is None or not self.encoder_error:
+                return report
+            joints = self._trajectory[controller].joints
+            errors = dict(zip(joints, self._errors(joints).tolist(), strict=True))
+            return replace(
+                report,
+                reference={j: at + errors[j] for j, at in report.reference.items()},
+                feedback={j: at + errors[j] for j, at in report.feedback.items()},
+                output={j: at + errors[j] for j, at in report.output.items()},
+            )
 
     def accept_values(self, controller: str, values: Sequence[float]) -> None:
         """Pass a command to a forward_command_controller; ValueError for a wrong size."""
@@ -242,6 +265,9 @@ class SimulatedRobot:
             self._now_ns = now_ns
             for controller in self._trajectory.values():
                 controller.hold()
+
+    def _errors(self, joints: Sequence[str]) -> NDArray[np.float64]:
+        return np.array([0.0 if joint in self._exact else self.encoder_error for joint in joints])
 
     def _rows(self, what: str, joints: Sequence[str]) -> list[int]:
         """Return the rows of these joints in the model; ValueError names one that it lacks."""

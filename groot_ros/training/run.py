@@ -3,6 +3,7 @@
 
 import contextlib
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,11 @@ from groot_ros.training.setup import Prepared, prepare
 from groot_ros.training.state import read_progress
 
 SETTINGS_FILE = "train.json"
+#: What a run writes before its first result: a run that fails there, as by a setting that does not
+#: fit the data, or is interrupted while frames are decoded, can be started again.
+_BEFORE_RESULTS = frozenset(
+    {SETTINGS_FILE, "base", "new", "frames", "features", "metrics.jsonl", "tensorboard"}
+)
 
 
 def train(settings: TrainSettings) -> Result:
@@ -62,20 +68,32 @@ def _silent(line: str) -> None:
 
 
 def _claim(out: Path, settings: TrainSettings) -> None:
-    """Check that the directory is new, or of the run to resume, and store the settings."""
+    """Check that there are no results, or those of the run to resume, and store the settings."""
     stored = out / SETTINGS_FILE
     if settings.resume:
         read_progress(out / "state")
         known = json.loads(stored.read_text(encoding="utf-8"))
         if difference := settings.difference(known):
             raise ValueError(f"{out} cannot be resumed: {difference}")
-    elif out.exists() and any(out.iterdir()):
+        return
+    if out.exists() and any(out.iterdir()) and not _without_results(out):
         raise ValueError(
             f"{out} is not empty: choose another --out, or continue its run with --resume"
         )
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        stored.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
+    out.mkdir(parents=True, exist_ok=True)
+    for entry in out.iterdir():
+        # Decoded frames are known by the facts of their videos, so they can be used again.
+        if entry.is_dir() and entry.name != "frames":
+            shutil.rmtree(entry)
+        elif entry.is_file():
+            entry.unlink()
+    stored.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
+
+
+def _without_results(out: Path) -> bool:
+    """Return whether the directory is of a run that ended before it had any result."""
+    found = {entry.name for entry in out.iterdir()}
+    return SETTINGS_FILE in found and found <= _BEFORE_RESULTS
 
 
 def _say_memory(settings: TrainSettings, prepared: Prepared, precision: str, first: bool) -> None:

@@ -12,7 +12,7 @@ from support.dask_cluster import dask_cluster
 from support.robot_bags import SO101
 
 from groot_ros.bags import BagError
-from groot_ros.bags.episode import read_episode
+from groot_ros.bags.episode import Outcome, read_episode
 from groot_ros.core.share import robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.combine import merge_datasets
@@ -62,7 +62,12 @@ def test_a_human_intervention_and_the_outcome_survive(made, copy, tmp_path: Path
     meta.write_text(f"{head}\n{last.replace('unknown', 'success')}\n")
     bag = write_bag(copy, tmp_path, 2)
     assert read_episode(bag).outcome.value == "success"
-    convert_bags([bag], tmp_path / "again", AGAIN, jobs=1)
+    other = write_bag(made.path, tmp_path, 0)
+    wanted = replace(AGAIN, outcome=Outcome.SUCCESS)
+    conversion = convert_bags([other, bag], tmp_path / "again", wanted, jobs=1)
+    assert conversion.notes[0] == f"bag {other}: left out, its outcome is unknown"
+    with pytest.raises(DatasetError, match="none of the 1 bags has the outcome success"):
+        convert_bags([other], tmp_path / "none", wanted, jobs=1)
     episode = Dataset(tmp_path / "again").episodes[0]
     assert episode.column("intervention").tolist() == human
     assert episode.column("next.success").tolist() == success

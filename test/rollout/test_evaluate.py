@@ -15,11 +15,15 @@ from groot_ros.rollout.evaluate import (
     evaluate,
     rms_jerk,
     run_episode,
-    scene_of,
     to_json,
     wilson_interval,
 )
-from groot_ros.rollout.simulation import COLLECTED, EVALUATED, episode_rng
+from groot_ros.rollout.simulation import (
+    COLLECTED,
+    EVALUATED,
+    episode_rng,
+    evaluation_scene,
+)
 from groot_ros.sim.tasks import load_table_task
 
 REACH = EvaluationSettings("reach", size=(32, 32))
@@ -80,7 +84,7 @@ def test_without_blending_the_motion_is_less_smooth():
 
 def test_scenes_are_unseen_and_moved_cameras_leave_them_the_same():
     task = load_table_task("reach")
-    scene, moved = scene_of(task, REACH, 3), scene_of(task, replace(REACH, camera_shift=0.05), 3)
+    scene, moved = (evaluation_scene(task, REACH.seed, 3, shift) for shift in (0.0, 0.05))
     assert scene.cubes == moved.cubes
     assert scene.instruction == moved.instruction
     for camera, shift in moved.look.shift.items():

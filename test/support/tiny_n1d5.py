@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A random GR00T N1.5 checkpoint in NVIDIA's layout, small enough to be written in every test."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -75,10 +76,12 @@ def write_tiny_n1d5(
     bimanual: BimanualConfig | None = None,
     views: tuple[str, ...] = ("front", "wrist"),
     statistics: dict | None = None,
+    groups: Mapping[str, int] | None = None,
     **changes,
 ) -> Path:
-    """Write all files of a checkpoint for two arms; return the directory."""
-    layout = DataLayout(TAG, views, ARMS, ARMS, HORIZON, statistics=statistics or {})
+    """Write all files of a checkpoint for two arms, or for `groups`; return the directory."""
+    groups = groups or ARMS
+    layout = DataLayout(TAG, views, groups, groups, HORIZON, statistics=statistics or {})
     model = tiny_model(bimanual, **changes)
     write_config(make_config(model.config, layout), directory)
     save_model(model, directory)

@@ -284,6 +284,17 @@ def test_an_output_directory_that_is_not_empty_is_refused(settings: TrainSetting
         train(settings)
 
 
+def test_a_run_that_failed_before_its_first_result_can_be_started_again(
+    settings: TrainSettings,
+) -> None:
+    with pytest.raises(ValueError, match="cache_features"):
+        train(replace(settings, cache_features=True, tune_llm="on", tune_visual="off"))
+    assert (Path(settings.out) / "train.json").is_file()
+    assert train(replace(settings, steps=1)).finished
+    with pytest.raises(ValueError, match="is not empty"):
+        train(settings)
+
+
 def test_a_run_is_resumed_only_with_the_same_settings(settings: TrainSettings) -> None:
     train(replace(settings, leg_minutes=1e-9))
     with pytest.raises(ValueError, match=r"batch_size is 8, but the run began with 4"):
