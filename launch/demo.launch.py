@@ -7,9 +7,10 @@ groot-ros say touch the green cube
 
 from launch import LaunchDescription
 
+from groot_ros.bringup.arguments import DEMO_ARGUMENTS
 from groot_ros.bringup.launch_description import describe
 from groot_ros.bringup.node_graph import demo_graph
 
 
 def generate_launch_description() -> LaunchDescription:
-    return describe(demo_graph)
+    return describe(demo_graph, DEMO_ARGUMENTS)

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,6 +19,8 @@ from tqdm import tqdm
 from groot_ros.bridge.sim_client import SimClient
 from groot_ros.bringup.node_graph import Graph, demo_graph
 from groot_ros.bringup.supervisor import Supervisor
+from groot_ros.core.share import robot_path
+from groot_ros.robot import load_contract
 from groot_ros.rollout.closed_loop import LoopSettings
 from groot_ros.rollout.evaluate import EXPERT, EpisodeOutcome, Evaluation, EvaluationSettings
 from groot_ros.sim.table import ROBOT
@@ -27,7 +28,7 @@ from groot_ros.sim.tasks import load_table_task
 
 #: s until the nodes answer, which includes loading the model, and between looks at their state.
 _START_TIMEOUT, _POLL = 120.0, 0.05
-#: s that an episode may take longer than the task allows, for the way of the messages.
+#: s that a scene may take longer than the task allows, for the way of the messages.
 _GRACE = 1.0
 #: s after which a motion that was stopped has ended.
 _STOP_TIMEOUT = 5.0
@@ -44,13 +45,13 @@ def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "")
 
     """
     _require_supported(settings)
-    with _running(settings) as (supervisor, client):
-        _wait_for_policy(supervisor, client, settings.task)
+    with _running(settings) as runner:
+        runner.wait_for_policy(load_table_task(settings.task).instructions[0])
         outcomes = []
         bar = tqdm(total=episodes, desc=label, unit="episode", file=sys.stderr, disable=None)
         with bar:
             for number in range(1, episodes + 1):
-                outcomes.append(_run_episode(supervisor, client))
+                outcomes.append(runner.run_scene())
                 bar.update()
                 if bar.disable:
                     print(f"{label} {number}/{episodes}", file=sys.stderr, flush=True)
@@ -73,13 +74,13 @@ def _require_supported(settings: EvaluationSettings) -> None:
 
 
 @contextmanager
-def _running(settings: EvaluationSettings) -> Iterator[tuple[Supervisor, SimClient]]:
+def _running(settings: EvaluationSettings) -> Iterator["SceneRunner"]:
     with TemporaryDirectory() as folder:
         supervisor = Supervisor(_graph(settings, Path(folder)), lambda line: None)
         try:
             supervisor.start()
-            with SimClient() as client:
-                yield supervisor, client
+            with SimClient(load_contract(robot_path(ROBOT))) as client:
+                yield SceneRunner(supervisor, client)
         finally:
             supervisor.stop()
 
@@ -89,11 +90,6 @@ def _graph(settings: EvaluationSettings, folder: Path) -> Graph:
     width, height = settings.size
     parameters: dict[str, dict[str, Any]] = {
         "policy_node": {"rate_hz": loop.rate_hz, "rtc.mode": loop.rtc_mode},
-        "sim_robot_node": {
-            "task": settings.task,
-            "image_width": width,
-            "image_height": height,
-        },
         "executor_node": {"blend_window": loop.executor.blend_window},
     }
     options = {name: str(value) for name, value in settings.policy_options.items()}
@@ -111,64 +107,101 @@ def _graph(settings: EvaluationSettings, folder: Path) -> Graph:
         "robot": ROBOT,
         "params_file": str(file),
     }
-    graph = demo_graph(values, seed=settings.seed)
-    robot = parameters.pop("sim_robot_node")
-    processes = tuple(
-        replace(process, parameters={**process.parameters, **robot})
-        if process.executable == "sim_robot_node"
-        else process
-        for process in graph.processes
-    )
-    return replace(graph, processes=processes)
+    simulation = {"task": settings.task, "image_width": width, "image_height": height}
+    return demo_graph(values, seed=settings.seed, simulation=simulation)
 
 
-def _wait(supervisor: Supervisor, condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until the condition holds, for at most so long; return whether it does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if (dead := supervisor.dead()) is not None:
-            raise RuntimeError(supervisor.exit_report(dead))
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+class SceneRunner:
+    """Runs scenes of a simulated robot that judges, through running nodes.
 
+    Args:
+        supervisor: of the nodes.
+        client: of the nodes.
+        watch: called while it waits, about 20 times per second; may raise to end the waiting.
 
-def _wait_for_policy(supervisor: Supervisor, client: SimClient, task: str) -> None:
-    """Wait until a chunk was executed, so that loading the model is in no episode."""
-    client.instruct(load_table_task(task).instructions[0])
-    if not _wait(supervisor, lambda: bool(client.chunks), _START_TIMEOUT):
-        raise RuntimeError(f"no chunk was executed within {_START_TIMEOUT:.0f} s")
+    """
 
+    def __init__(
+        self, supervisor: Supervisor, client: SimClient, watch: Callable[[], None] = lambda: None
+    ) -> None:
+        self._supervisor, self._client, self._watch = supervisor, client, watch
 
-def _run_episode(supervisor: Supervisor, client: SimClient) -> EpisodeOutcome:
-    client.instruct("")
-    before = client.episode["index"]
-    instruction = client.begin_scene()
-    if not _wait(supervisor, lambda: client.episode["index"] != before, _STOP_TIMEOUT):
-        raise RuntimeError("the simulated robot does not publish its episode")
-    # The robot was put somewhere else, which may look like one that does not follow.
-    if _wait(supervisor, lambda: bool(client.latched), _FAULT_TIME):
-        client.resume()
-    client.chunks.clear()
-    rejected = dict(client.rejections)
-    began = time.process_time()
-    client.instruct(instruction)
-    allowed = float(client.episode["seconds_allowed"]) + _GRACE
-    _wait(supervisor, lambda: bool(client.episode["success"]), allowed)
-    episode = client.episode
-    return EpisodeOutcome(
-        index=int(episode["index"]),
-        instruction=instruction,
-        success=bool(episode["success"]),
-        seconds=episode["seconds"],
-        wrong_touches=tuple(episode["wrong_touches"]),
-        chunks=len(client.chunks),
-        rejections={
-            code: count - rejected.get(code, 0)
-            for code, count in client.rejections.items()
-            if count > rejected.get(code, 0)
-        },
-        jerk=None,
-        cpu_seconds=time.process_time() - began,
-    )
+    def wait_for_policy(self, instruction: str, timeout: float = _START_TIMEOUT) -> None:
+        """Wait until a chunk for this instruction was executed: loading the model is in no scene.
+
+        Raises:
+            RuntimeError: a node died, or there is no such chunk within `timeout` s.
+
+        """
+        client = self._client
+        client.instruct(instruction)
+        if not self._wait(lambda: bool(client.chunks), timeout):
+            reasons = client.snapshot().policy_rejections
+            counts = ", ".join(f"{reason} x{count}" for reason, count in reasons.items())
+            raise RuntimeError(
+                f"no chunk was executed within {timeout:.0f} s; "
+                f"rejections of the policy: {counts or 'none'}"
+            )
+
+    def run_scene(self, begun: Callable[[str], None] = lambda instruction: None) -> EpisodeOutcome:
+        """Begin the next scene and run it until it succeeds or its time is over.
+
+        Args:
+            begun: called with the instruction before it is given.
+
+        Raises:
+            RuntimeError: a node died or does not answer.
+
+        """
+        client = self._client
+        client.instruct("")
+        before = client.episode["index"]
+        instruction = client.begin_scene()
+        if not self._wait(lambda: client.episode["index"] != before, _STOP_TIMEOUT):
+            raise RuntimeError("the simulated robot does not publish its episode")
+        # The robot was put somewhere else, which may look like one that does not follow.
+        if self._wait(lambda: bool(client.latched), _FAULT_TIME):
+            client.resume()
+        client.chunks.clear()
+        client.restart_travel()
+        rejected = dict(client.rejections)
+        began = time.process_time()
+        begun(instruction)
+        given = time.monotonic()
+        client.instruct(instruction)
+        allowed = float(client.episode["seconds_allowed"]) + _GRACE
+        self._wait(lambda: bool(client.episode["success"]), allowed)
+        seconds = time.monotonic() - given
+        episode = client.episode
+        return EpisodeOutcome(
+            index=int(episode["index"]),
+            instruction=instruction,
+            success=bool(episode["success"]),
+            # Not that of the judge, whose clock runs since the scene began.
+            seconds=seconds if episode["success"] else None,
+            wrong_touches=tuple(episode["wrong_touches"]),
+            chunks=len(client.chunks),
+            rejections={
+                code: count - rejected.get(code, 0)
+                for code, count in client.rejections.items()
+                if count > rejected.get(code, 0)
+            },
+            jerk=None,
+            cpu_seconds=time.process_time() - began,
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let the nodes run on."""
+        self._wait(lambda: False, seconds)
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until the condition holds, for at most so long; return whether it does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if (dead := self._supervisor.dead()) is not None:
+                raise RuntimeError(self._supervisor.exit_report(dead))
+            if time.monotonic() > deadline:
+                return False
+            self._watch()
+            time.sleep(_POLL)
+        return True
