@@ -59,8 +59,8 @@ _EXAMPLES = f"""examples:
   groot-ros demo --cut arm_controller/joint_trajectory   # fails: the robot gets no commands
   groot-ros demo --robot arm7 --checkpoint ~/ckpt --seconds 60
 
-The demo of {DEMO_ROBOT} passes if chunks were executed in each scene and limits held. An instruction
-that was not fulfilled is in the table, and does not make it fail: no policy is perfect.
+The demo of {DEMO_ROBOT} passes if chunks were executed in each scene and limits held. An
+instruction that was not fulfilled is in the table, and does not make it fail: no policy is perfect.
 The demo does not reach your robot: it runs in a ROS_DOMAIN_ID that is unused on this machine.
 """
 

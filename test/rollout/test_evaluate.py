@@ -3,12 +3,12 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from groot_ros.control import ExecutorConfig
+from groot_ros.core.share import demo_checkpoint
 from groot_ros.rollout.closed_loop import LoopSettings
 from groot_ros.rollout.evaluate import (
     EvaluationSettings,
@@ -23,7 +23,7 @@ from groot_ros.rollout.simulation import COLLECTED, EVALUATED, episode_rng
 from groot_ros.sim.tasks import load_table_task
 
 REACH = EvaluationSettings("reach", size=(32, 32))
-DEMO = str(Path(__file__).parents[2] / "checkpoints/so101_demo")
+DEMO = str(demo_checkpoint())
 
 
 def test_the_expert_succeeds_through_the_executor_with_a_delay_of_200_ms():
