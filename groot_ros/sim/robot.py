@@ -23,7 +23,8 @@ from groot_ros.sim.controllers import (
     TrajectoryController,
 )
 from groot_ros.sim.model import model_of
-from groot_ros.sim.tasks import Task, default_task
+from groot_ros.sim.table_task import TableTask
+from groot_ros.sim.tasks import default_task
 from groot_ros.sim.trajectory import TrajectoryMessage
 
 
@@ -55,7 +56,7 @@ class SimulatedRobot:
         distro: Distro = "jazzy",
         control_rate: float = 250.0,
         seed: int = 0,
-        task: Task | None = None,
+        task: TableTask | None = None,
     ) -> None:
         """Create the robot at rest at home.
 
