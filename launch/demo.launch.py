@@ -2,7 +2,7 @@
 """Start the simulated robot with policy and executor; uses the shipped checkpoint.
 
 ros2 launch groot_ros demo.launch.py
-groot-ros say touch the green cube
+groot-ros say push the green cube to the left
 """
 
 from launch import LaunchDescription
