@@ -11,7 +11,7 @@ setup:           ## install the dependencies and build the messages; fast if not
 	@bash scripts/setup.sh
 	@bash scripts/test_interfaces.sh
 
-demo: setup      ## run the nodes with a simulated robot for 20 s; a page, pictures and a bag in out/demo
+demo: setup      ## three instructions to a simulated robot; a page, pictures and a bag in out/demo
 	@$(IN_ENV) groot-ros demo --out out/demo
 
 # Two tests at a time. Tests of nodes mostly wait, and run apart from those that need the processor.

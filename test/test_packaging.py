@@ -94,7 +94,7 @@ def test_a_wheel_contains_the_data_files_and_needs_no_ament(tmp_path: Path) -> N
     assert ran.stdout.splitlines() == [
         str(share),
         "True",
-        str(share / "checkpoints" / "so101_demo"),
+        str(share / "checkpoints" / "so101_table"),
         "ActionChunk.msg",
         "diagnostics.yaml executor.yaml fastdds.xml fastdds_commands.xml groot_ros.rviz "
         "policy.yaml",

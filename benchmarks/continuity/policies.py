@@ -4,11 +4,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.continuity.record import RECORDING
 from groot_ros.control.curve import Curve, knot_velocities
 from groot_ros.core.share import robot_path
 from groot_ros.observation.inference_stats import step_budget
@@ -17,6 +17,7 @@ from groot_ros.robot.contract import parse_contract
 
 Array = NDArray[np.float64]
 
+RECORDING = Path(__file__).parent / "recorded_chunks.npz"
 #: s: period of the control loop.
 PERIOD = 0.004
 HORIZON, DT = 16, 1 / 30

@@ -188,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     runs = every_method(recorded(), DISTRO, [Stream(seed=seed) for seed in seeds[:3]])
     show(f"{DISTRO}, recorded from the simulator, latency 100 +- 40 ms, servo lag 50 ms", runs)
-    title = "chunks of the demo checkpoint, latency 100 ± 40 ms, servo lag 50 ms"
+    title = "recorded chunks, latency 100 ± 40 ms, servo lag 50 ms"
     firsts = {name: each[0] for name, each in runs.items()}
     draw(firsts, options.pictures / "continuity_recorded.png", title, (3.0, 6.0))
     show(

@@ -68,6 +68,11 @@ class Operator:
         """Publish the (latched) instruction; an empty one is a bounded stop."""
         self._instruction.publish(String(data=instruction))
 
+    def restart_travel(self) -> None:
+        """Measure `travelled` from now on."""
+        with self._lock:
+            self._range.clear()
+
     def snapshot(self) -> Snapshot:
         """Return a copy of what was received so far."""
         with self._lock:

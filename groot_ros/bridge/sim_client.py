@@ -13,16 +13,18 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from groot_ros.bridge import qos
-from groot_ros.bridge.graph_client import GraphClient, NoAnswerError, ServiceCall
+from groot_ros.bridge.graph_client import NoAnswerError, ServiceCall
+from groot_ros.bridge.operator import Operator
 from groot_ros.core import time_to_ns
 from groot_ros.msg import ExecutorState
+from groot_ros.robot import RobotContract
 
 #: s until a service must answer, and between two tries.
 _ANSWER_TIMEOUT, _RETRY = 5.0, 0.05
 
 
-class SimClient:
-    """Node with its own context and thread; use it as a context manager.
+class SimClient(Operator):
+    """Operator of a robot that judges; use it as a context manager.
 
     Attributes:
         episode: newest state of the episode, see nodes/sim_episodes; {"index": -1} before one.
@@ -37,29 +39,21 @@ class SimClient:
 
     """
 
-    def __init__(self, camera: str = "") -> None:
-        self._client = GraphClient(name="sim_client")
+    def __init__(self, contract: RobotContract, namespace: str = "", camera: str = "") -> None:
+        super().__init__(contract, namespace)
         self.episode: dict[str, Any] = {"index": -1}
         self.chunks: set[int] = set()
         self.latched = ""
         self.rejections: dict[str, int] = {}
         node = self._client.node
         node.create_subscription(String, "sim_robot_node/episode", self._on_episode, qos.LATCHED)
-        node.create_subscription(ExecutorState, "executor_state", self._on_state, qos.LATCHED)
+        node.create_subscription(ExecutorState, "executor_state", self._on_execution, qos.LATCHED)
         self.on_frame: Callable[[int, Callable[[], NDArray[np.uint8]]], None] | None = None
         if camera:
             node.create_subscription(Image, camera, self._on_image, qos.SENSOR)
-        self._instruction = node.create_publisher(String, "instruction", qos.LATCHED)
 
     def __enter__(self) -> "SimClient":
         return self
-
-    def __exit__(self, *_: object) -> None:
-        self._client.close()
-
-    def instruct(self, text: str) -> None:
-        """Publish an instruction; an empty one stops the robot."""
-        self._instruction.publish(String(data=text))
 
     def begin_scene(self) -> str:
         """Begin the next scene once the arm has stopped; return its instruction.
@@ -94,7 +88,7 @@ class SimClient:
     def _on_episode(self, msg: String) -> None:
         self.episode = json.loads(msg.data)
 
-    def _on_state(self, msg: ExecutorState) -> None:
+    def _on_execution(self, msg: ExecutorState) -> None:
         self.latched = msg.reason if msg.latched else ""
         self.rejections = {r.code: int(r.count) for r in msg.rejections}
         if msg.status == ExecutorState.RUNNING:

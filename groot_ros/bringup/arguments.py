@@ -14,6 +14,7 @@ from pathlib import Path
 
 from groot_ros.core import PolicyConfig
 from groot_ros.core.config import parameters_of
+from groot_ros.core.share import DEMO_ROBOT
 
 _LOGGER = logging.getLogger("groot_ros.bringup")
 
@@ -87,6 +88,11 @@ ARGUMENTS = (
     Argument(
         "torch_threads", "auto", "CPU threads of torch; auto = all cores, one for a small model"
     ),
+)
+
+#: Arguments of launch/demo.launch.py and `groot-ros demo`.
+DEMO_ARGUMENTS = tuple(
+    replace(a, default=DEMO_ROBOT) if a.name == "robot" else a for a in ARGUMENTS
 )
 
 #: Arguments of launch/record.launch.py.

@@ -2,7 +2,7 @@
 """Conversion of a node graph to a launch description: the only module that imports launch."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from ament_index_python.packages import get_packages_with_prefixes
@@ -40,19 +40,22 @@ from groot_ros.bringup.node_graph import (
 from groot_ros.bringup.replay import replay_graph, rosbag2_play_command
 
 
-def describe(make_graph: Callable[[Mapping[str, str]], Graph]) -> LaunchDescription:
-    """Return a description that declares ARGUMENTS and starts a graph.
+def describe(
+    make_graph: Callable[[Mapping[str, str]], Graph], arguments: Sequence[Argument] = ARGUMENTS
+) -> LaunchDescription:
+    """Return a description that declares arguments and starts a graph.
 
     Args:
         make_graph: builds the graph from argument name -> value; it raises ValueError for a wrong
             value, which launch reports.
+        arguments: the arguments.
 
     """
 
     def start(context: LaunchContext) -> list[SetEnvironmentVariable | ExecuteProcess]:
-        return _started(make_graph(_values(ARGUMENTS, context)))
+        return _started(make_graph(_values(arguments, context)))
 
-    return LaunchDescription([*_declared(ARGUMENTS), OpaqueFunction(function=start)])
+    return LaunchDescription([*_declared(arguments), OpaqueFunction(function=start)])
 
 
 def describe_recording() -> LaunchDescription:

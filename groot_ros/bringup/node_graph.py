@@ -14,6 +14,7 @@ from typing import Any
 from groot_ros.bags import graph_topics
 from groot_ros.bags.episode import EPISODE_KEY, describe_recording
 from groot_ros.bringup.arguments import (
+    DEMO_ARGUMENTS,
     RECORD_ARGUMENTS,
     absolute_namespace,
     cpu_list,
@@ -23,11 +24,15 @@ from groot_ros.bringup.arguments import (
     resolve,
     whole_number,
 )
-from groot_ros.core.share import dds_profile, robot_path, share_directory
+from groot_ros.core.share import DEMO_ROBOT, dds_profile, demo_checkpoint, robot_path
 from groot_ros.robot import load_contract
 
-#: Camera size of the demo when it is recorded: 20 s of raw images stay below 300 MB.
+#: Camera size of a recorded demo: 20 s of raw images stay below 300 MB.
 _RECORDED_IMAGES = {"image_width": 320, "image_height": 240}
+#: Camera size of the robot at the table: square, as in the data of the shipped checkpoint.
+_TABLE_IMAGES = {"image_width": 192, "image_height": 192}
+#: Topic on which the simulated robot states what was achieved.
+EPISODE_TOPIC = "sim_robot_node/episode"
 
 
 @dataclass(frozen=True)
@@ -84,11 +89,6 @@ class Graph:
         return [*arguments, "--log-level", self.log_level]
 
 
-def demo_checkpoint() -> Path:
-    """Return the directory of the shipped checkpoint, trained only for the simulated robot."""
-    return share_directory() / "checkpoints" / "so101_demo"
-
-
 def policy_graph(values: Mapping[str, str]) -> Graph:
     """Return the graph of policy and executor.
 
@@ -141,19 +141,27 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
     return Graph((policy, executor), namespace, values["log_level"], _shared_environment())
 
 
-def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Graph:
+def demo_graph(
+    values: Mapping[str, str],
+    *,
+    bag: str = "",
+    seed: int = 0,
+    simulation: Mapping[str, Any] | None = None,
+) -> Graph:
     """Return the policy graph with a simulated robot.
 
     Args:
-        values: as for policy_graph; without a checkpoint the shipped one is used.
+        values: as for policy_graph, with the defaults of DEMO_ARGUMENTS; without a checkpoint the
+            shipped one is used.
         bag: directory in which a recorder writes a bag; empty = no recorder.
-        seed: seed of the cube positions.
+        seed: seed of the scenes.
+        simulation: further parameters of the simulated robot.
 
     Raises:
         ValueError: as policy_graph.
 
     """
-    values = {**default_values(), **values}
+    values = {**default_values(DEMO_ARGUMENTS), **values}
     checkpoint = values["checkpoint"] or str(demo_checkpoint())
     graph = policy_graph({**values, "checkpoint": checkpoint})
     policy, *others = graph.processes
@@ -162,13 +170,17 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
     parameters = {**policy.parameters, "camera_shift_action": "off"}
     processes = (replace(policy, parameters=parameters), *others)
     sim_time = values["use_sim_time"] == "true"
+    contract = load_contract(Path(robot))
     images = _RECORDED_IMAGES if bag else {}
+    if contract.robot == DEMO_ROBOT:
+        images = _TABLE_IMAGES
+    own = {**images, **(simulation or {})}
     extra = [
         NodeProcess(
             "sim_robot_node",
             stop_order=2,
             # The simulated robot publishes /clock, so it does not use sim time itself.
-            parameters={"robot": robot, "seed": seed, "publish_clock": sim_time, **images},
+            parameters={"robot": robot, "seed": seed, "publish_clock": sim_time, **own},
             environment={
                 "OMP_NUM_THREADS": "1",
                 "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa"),
@@ -176,7 +188,11 @@ def demo_graph(values: Mapping[str, str], *, bag: str = "", seed: int = 0) -> Gr
         )
     ]
     if bag:
-        extra.append(recorder_process({"robot": robot, "output": bag, "use_sim_time": sim_time}))
+        topics = graph_topics(contract, use_sim_time=sim_time)
+        recorded = {"robot": robot, "output": bag, "use_sim_time": sim_time}
+        if own.get("task"):
+            recorded["topics"] = [*topics, EPISODE_TOPIC]
+        extra.append(recorder_process(recorded))
     return Graph((*processes, *extra), graph.namespace, graph.log_level, graph.environment)
 
 

@@ -36,7 +36,7 @@ from groot_ros.sim.tasks import load_table_task
 
 #: s until the nodes answer, which includes loading the model, and between looks at their state.
 _START_TIMEOUT, _POLL = 120.0, 0.05
-#: s that an episode may take longer than the task allows, for the way of the messages.
+#: s that a scene may take longer than the task allows, for the way of the messages.
 _GRACE = 1.0
 #: s of real time that one period of a lockstep may take, and between looks at its outcomes.
 _LOCKSTEP_TIMEOUT, _LOCKSTEP_POLL = 3600.0, 0.2
@@ -55,12 +55,12 @@ def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "")
 
     """
     _require_checkpoint(settings)
-    with _running(settings) as (supervisor, client):
-        _wait_for_policy(supervisor, client, settings.task)
+    with _running(settings) as runner:
+        runner.wait_for_policy(load_table_task(settings.task).instructions[0])
         outcomes: list[EpisodeOutcome] = []
         with _Progress(label, episodes) as progress:
             for _ in range(episodes):
-                outcomes.append(_run_episode(supervisor, client, settings))
+                outcomes.append(runner.run_scene(settings))
                 progress.show(len(outcomes))
     return Evaluation(outcomes)
 
@@ -121,15 +121,14 @@ class _Progress:
 
 
 @contextmanager
-def _running(settings: EvaluationSettings) -> Iterator[tuple[Supervisor, SimClient]]:
+def _running(settings: EvaluationSettings) -> Iterator["SceneRunner"]:
+    contract = load_contract(robot_path(ROBOT))
+    camera = "" if settings.videos is None else contract.cameras["front"].topic
     supervisor = Supervisor(_graph(settings), lambda line: None)
-    camera = ""
-    if settings.videos is not None:
-        camera = load_contract(robot_path(ROBOT)).cameras["front"].topic
     try:
         supervisor.start()
-        with SimClient(camera) as client:
-            yield supervisor, client
+        with SimClient(contract, camera=camera) as client:
+            yield SceneRunner(supervisor, client)
     finally:
         supervisor.stop()
 
@@ -220,62 +219,109 @@ def _read_outcomes(file: Path) -> list[EpisodeOutcome]:
     return [EpisodeOutcome(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
-def _wait(supervisor: Supervisor, condition: Callable[[], bool], seconds: float) -> bool:
-    """Wait until the condition holds, for at most so long; return whether it does."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if (dead := supervisor.dead()) is not None:
-            raise RuntimeError(supervisor.exit_report(dead))
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+class SceneRunner:
+    """Runs scenes of a simulated robot that judges, through running nodes.
 
+    Args:
+        supervisor: of the nodes.
+        client: of the nodes.
+        watch: called while it waits, about 20 times per second; may raise to end the waiting.
 
-def _wait_for_policy(supervisor: Supervisor, client: SimClient, task: str) -> None:
-    """Wait until a chunk was executed, so that loading the model is in no episode."""
-    client.instruct(load_table_task(task).instructions[0])
-    if not _wait(supervisor, lambda: bool(client.chunks), _START_TIMEOUT):
-        raise RuntimeError(f"no chunk was executed within {_START_TIMEOUT:.0f} s")
+    """
 
+    def __init__(
+        self, supervisor: Supervisor, client: SimClient, watch: Callable[[], None] = lambda: None
+    ) -> None:
+        self._supervisor, self._client, self._watch = supervisor, client, watch
 
-def _run_episode(
-    supervisor: Supervisor, client: SimClient, settings: EvaluationSettings
-) -> EpisodeOutcome:
-    client.instruct("")
-    before = client.episode["index"]
-    instruction = client.begin_scene()
-    if not _wait(supervisor, lambda: client.episode["index"] != before, _STOP_TIMEOUT):
-        raise RuntimeError("the simulated robot does not publish its episode")
-    # The robot was put somewhere else, which may look like one that does not follow.
-    if _wait(supervisor, lambda: bool(client.latched), _FAULT_TIME):
-        client.resume()
-    client.chunks.clear()
-    rejected = dict(client.rejections)
-    began = time.process_time()
-    video = None
-    if settings.videos is not None:
-        video = FailureVideo(settings, int(client.episode["index"]))
-        client.on_frame = video.add_frame
-    client.instruct(instruction)
-    allowed = float(client.episode["seconds_allowed"]) + _GRACE
-    _wait(supervisor, lambda: bool(client.episode["success"]), allowed)
-    episode = client.episode
-    if video is not None:
-        client.on_frame = None
-        video.close(keep=not episode["success"])
-    return EpisodeOutcome(
-        index=int(episode["index"]),
-        instruction=instruction,
-        success=bool(episode["success"]),
-        seconds=episode["seconds"],
-        wrong_touches=tuple(episode["wrong_touches"]),
-        chunks=len(client.chunks),
-        rejections={
-            code: count - rejected.get(code, 0)
-            for code, count in client.rejections.items()
-            if count > rejected.get(code, 0)
-        },
-        jerk=None,
-        cpu_seconds=time.process_time() - began,
-    )
+    def wait_for_policy(self, instruction: str, timeout: float = _START_TIMEOUT) -> None:
+        """Wait until a chunk for this instruction was executed: loading the model is in no scene.
+
+        Raises:
+            RuntimeError: a node died, or there is no such chunk within `timeout` s.
+
+        """
+        client = self._client
+        client.instruct(instruction)
+        if not self._wait(lambda: bool(client.chunks), timeout):
+            reasons = client.snapshot().policy_rejections
+            counts = ", ".join(f"{reason} x{count}" for reason, count in reasons.items())
+            raise RuntimeError(
+                f"no chunk was executed within {timeout:.0f} s; "
+                f"rejections of the policy: {counts or 'none'}"
+            )
+
+    def run_scene(
+        self,
+        settings: EvaluationSettings | None = None,
+        begun: Callable[[str], None] = lambda instruction: None,
+    ) -> EpisodeOutcome:
+        """Begin the next scene and run it until it succeeds or its time is over.
+
+        Args:
+            settings: where the videos of failures go; None = no videos.
+            begun: called with the instruction before it is given.
+
+        Raises:
+            RuntimeError: a node died or does not answer.
+
+        """
+        client = self._client
+        client.instruct("")
+        before = client.episode["index"]
+        instruction = client.begin_scene()
+        if not self._wait(lambda: client.episode["index"] != before, _STOP_TIMEOUT):
+            raise RuntimeError("the simulated robot does not publish its episode")
+        # The robot was put somewhere else, which may look like one that does not follow.
+        if self._wait(lambda: bool(client.latched), _FAULT_TIME):
+            client.resume()
+        client.chunks.clear()
+        client.restart_travel()
+        rejected = dict(client.rejections)
+        began = time.process_time()
+        video = None
+        if settings is not None and settings.videos is not None:
+            video = FailureVideo(settings, int(client.episode["index"]))
+            client.on_frame = video.add_frame
+        begun(instruction)
+        given = time.monotonic()
+        client.instruct(instruction)
+        allowed = float(client.episode["seconds_allowed"]) + _GRACE
+        self._wait(lambda: bool(client.episode["success"]), allowed)
+        seconds = time.monotonic() - given
+        episode = client.episode
+        if video is not None:
+            client.on_frame = None
+            video.close(keep=not episode["success"])
+        return EpisodeOutcome(
+            index=int(episode["index"]),
+            instruction=instruction,
+            success=bool(episode["success"]),
+            # Not that of the judge, whose clock runs since the scene began.
+            seconds=seconds if episode["success"] else None,
+            wrong_touches=tuple(episode["wrong_touches"]),
+            chunks=len(client.chunks),
+            rejections={
+                code: count - rejected.get(code, 0)
+                for code, count in client.rejections.items()
+                if count > rejected.get(code, 0)
+            },
+            jerk=None,
+            cpu_seconds=time.process_time() - began,
+        )
+
+    def wait(self, seconds: float) -> None:
+        """Let the nodes run on."""
+        self._wait(lambda: False, seconds)
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        """Wait until the condition holds, for at most so long; return whether it does."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if (dead := self._supervisor.dead()) is not None:
+                raise RuntimeError(self._supervisor.exit_report(dead))
+            if time.monotonic() > deadline:
+                return False
+            self._watch()
+            time.sleep(_POLL)
+        return True

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`groot-ros demo`: run the nodes over DDS with a simulated robot and check that it moves."""
+"""`groot-ros demo`: run the nodes over DDS with a simulated robot and check that it moves.
+
+The robot of the shipped checkpoint is told what to do in one scene of each task, and judged. Other
+robots have no tasks: they get instructions for some seconds.
+"""
 
 import argparse
 import itertools
@@ -7,75 +11,116 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
 from groot_ros.bridge.isolated_domain import use_isolated_domain
+from groot_ros.bringup.arguments import DEMO_ARGUMENTS
 from groot_ros.bringup.node_graph import demo_graph
-from groot_ros.bringup.supervisor import Running, ShutdownSignal, Supervisor
+from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor
 from groot_ros.cli import add_command
 from groot_ros.cli.report import position_limits
 from groot_ros.cli.up import add_launch_options, launch_values
-from groot_ros.core.share import robot_path
-from groot_ros.robot import load_contract
+from groot_ros.core.share import DEMO_ROBOT, robot_path
+from groot_ros.robot import RobotContract, load_contract
 
 if TYPE_CHECKING:
     from groot_ros.bridge.operator import Operator, Snapshot
+    from groot_ros.evaluation.run_metrics import RunMetrics
+    from groot_ros.rollout.evaluate import EpisodeOutcome
 
+#: Tasks whose scenes take turns.
+TASKS = ("reach", "push", "pick_place")
+#: Instructions of a robot without tasks, s for each, and s in total.
 INSTRUCTIONS = ("touch the red cube", "touch the blue cube", "touch the green cube")
-#: s per instruction.
-INSTRUCTION_SECONDS = 5.0
+INSTRUCTION_SECONDS, SECONDS = 5.0, 20.0
 #: s until the first chunk must have been executed; includes loading the model.
 STARTUP_TIMEOUT = 90.0
 #: s between checks of the processes.
 _POLL_PERIOD = 0.2
 #: s between lines about the progress where the output is not a terminal.
 _LINE_PERIOD = 4.0
+#: s that are shown after an instruction was fulfilled.
+_AFTER_SUCCESS = 0.7
 #: The demo passes if at least this many joints travelled this far (rad, measured).
 MIN_MOVED_JOINTS, MIN_TRAVEL = 3, 0.5
+#: Rounding of a position and a speed in a message, relative to 1.
+_TOLERANCE = 1e-3
 
 _RESULTS = ("report.html", "cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
-_BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s {postfix}"
-_EXAMPLES = """examples:
-  groot-ros demo                         # 20 s, results under out/demo
-  groot-ros demo --seconds 60 --out /tmp/demo
+_BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} {postfix}"
+_EXAMPLES = f"""examples:
+  groot-ros demo                         # three scenes, results under out/demo
+  groot-ros demo --scenes 9 --seed 5 --out /tmp/demo
   groot-ros demo --cut arm_controller/joint_trajectory   # fails: the robot gets no commands
+  groot-ros demo --robot arm7 --checkpoint ~/ckpt --seconds 60
 
+The demo of {DEMO_ROBOT} passes if chunks were executed in each scene and limits held. An
+instruction that was not fulfilled is in the table, and does not make it fail: no policy is perfect.
 The demo does not reach your robot: it runs in a ROS_DOMAIN_ID that is unused on this machine.
 """
+
+
+@dataclass(frozen=True)
+class Drive:
+    """What was done.
+
+    Attributes:
+        travelled: joint -> largest range of its measured position in one scene, rad or m; None =
+            that of the whole recording counts.
+        scenes: outcomes of the scenes.
+        stopped: why the executor stopped the robot until ~/resume; empty if it did not.
+
+    """
+
+    travelled: dict[str, float] | None = None
+    scenes: Sequence["EpisodeOutcome"] = ()
+    stopped: str = ""
+
+
+class _Stopped(Exception):  # noqa: N818 - not an error: an end signal was received
+    """Ends the waiting for a scene."""
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """Add the parser of `groot-ros demo`."""
     description = "Run simulator, policy, executor and recorder as four processes over DDS."
     parser = add_command(subparsers, "demo", description, _EXAMPLES)
-    parser.add_argument("--seconds", type=float, default=20.0, help="duration (default: 20)")
+    parser.add_argument(
+        "--scenes",
+        type=int,
+        metavar="N",
+        help=f"scenes of {DEMO_ROBOT}, of {', '.join(TASKS)} in turn (default: {len(TASKS)})",
+    )
+    parser.add_argument(
+        "--seconds", type=float, help=f"duration for other robots (default: {SECONDS:g})"
+    )
     parser.add_argument(
         "--out", type=Path, default=Path("out/demo"), help="output directory (default: out/demo)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the cube positions (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default: 0)")
     parser.add_argument(
         "--cut", metavar="TOPIC", help="disconnect this command topic of the executor"
     )
     parser.add_argument("--verbose", action="store_true", help="print the output of the nodes")
-    add_launch_options(parser)
+    add_launch_options(parser, DEMO_ARGUMENTS)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the demo; return 0 if the robot moved, 1 if not, 128 + n after signal n."""
-    if not 1.0 <= args.seconds <= 3600.0:
-        raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
+    """Run the demo; return 0 if it passed, 1 if not, 128 + n after signal n."""
+    contract = load_contract(robot_path(args.robot))
+    _check(args, contract)
     use_isolated_domain()
-    topics = [c.topic for c in load_contract(robot_path(args.robot)).controllers if c.has_topic]
-    if args.cut and args.cut not in topics:
-        raise ValueError(
-            f"--cut {args.cut} is not a command topic of the robot; use one of {', '.join(topics)}"
-        )
     bag = args.out / "bag"
-    graph = demo_graph(launch_values(args), bag=str(bag.resolve()), seed=args.seed)
+    simulation = {"task": ",".join(TASKS)} if contract.robot == DEMO_ROBOT else {}
+    graph = demo_graph(
+        launch_values(args), bag=str(bag.resolve()), seed=args.seed, simulation=simulation
+    )
     clear_results(args.out)
     with (args.out / "nodes.log").open("w", encoding="utf-8") as log:
 
@@ -87,14 +132,44 @@ def run(args: argparse.Namespace) -> int:
         remaps = {"executor_node": [f"{args.cut}:={args.cut}_cut"]} if args.cut else {}
         supervisor = Supervisor(graph, show, remaps)
         with ShutdownSignal() as shutdown:
-            problem = _run(supervisor, shutdown, str(graph.processes[0].parameters["robot"]), args)
+            try:
+                supervisor.start()
+                print(
+                    "starting simulator, policy, executor and recorder "
+                    f"(ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}) ...",
+                    flush=True,
+                )
+                drive = _run_scenes if simulation else _drive
+                done = drive(supervisor, shutdown, contract, args)
+            except RuntimeError as problem:
+                print(f"\ndemo FAILED: {problem}", file=sys.stderr)
+                print(f"(all output: {args.out}/nodes.log)", file=sys.stderr)
+                return 1
+            except _Stopped:
+                pass
+            finally:
+                supervisor.stop()
     if shutdown.received:
         print(f"\n{shutdown}", file=sys.stderr)
         return 128 + shutdown.number
-    if problem:
-        print(f"\ndemo FAILED: {problem}\n(all output: {args.out}/nodes.log)", file=sys.stderr)
-        return 1
-    return _report(bag, args.out, args.robot)
+    return _report(bag, args, contract, done)
+
+
+def _check(args: argparse.Namespace, contract: RobotContract) -> None:
+    """Raise ValueError for options that are wrong or do not belong to the robot."""
+    if args.seconds is not None and not 1.0 <= args.seconds <= 3600.0:
+        raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
+    if args.scenes is not None and not 1 <= args.scenes <= 1000:
+        raise ValueError(f"--scenes must be from 1 to 1000, not {args.scenes}")
+    if contract.robot == DEMO_ROBOT and args.seconds is not None:
+        raise ValueError(f"--seconds is for other robots: give --scenes for {DEMO_ROBOT}")
+    if contract.robot != DEMO_ROBOT and args.scenes is not None:
+        raise ValueError(f"--scenes is for {DEMO_ROBOT}: give --seconds for {contract.robot}")
+    topics = [c.topic for c in contract.controllers if c.has_topic]
+    if args.cut and args.cut not in topics:
+        raise ValueError(
+            f"--cut {args.cut} is not a command topic of the robot; use one of {', '.join(topics)}"
+        )
 
 
 def clear_results(out: Path) -> None:
@@ -106,41 +181,90 @@ def clear_results(out: Path) -> None:
         shutil.rmtree(out / "bag")
 
 
-def _run(
-    supervisor: Supervisor, shutdown: ShutdownSignal, robot: str, args: argparse.Namespace
-) -> str:
-    """Run the demo and stop the processes in order in all cases; return the problem or ""."""
-    try:
-        supervisor.start()
-        return _drive(supervisor, shutdown, robot, args)
-    finally:
-        supervisor.stop()
+def _run_scenes(
+    supervisor: Supervisor,
+    shutdown: ShutdownSignal,
+    contract: RobotContract,
+    args: argparse.Namespace,
+) -> Drive:
+    """Run one scene after another.
+
+    Raises:
+        RuntimeError: a node died, does not answer, or no chunk was executed.
+        _Stopped: after an end signal.
+
+    """
+    import groot_ros.sim  # noqa: F401 - chooses the rendering backend before mujoco is imported
+    from groot_ros.bridge.sim_client import SimClient
+    from groot_ros.bringup.sim_evaluation import SceneRunner
+
+    count = len(TASKS) if args.scenes is None else args.scenes
+    scenes: list[EpisodeOutcome] = []
+    travelled: dict[str, float] = {}
+    stopped = ""
+    # disable=None: no bar where the output is not a terminal; lines are printed instead.
+    with (
+        SimClient(contract, args.namespace) as client,
+        tqdm(
+            total=count, bar_format=_BAR, file=sys.stdout, ncols=110, unit="scenes", disable=None
+        ) as progress,
+    ):
+        instruction = ""
+
+        def watch() -> None:
+            if shutdown.received:
+                raise _Stopped
+            if instruction and not progress.disable:
+                progress.set_postfix_str(f"{instruction}: {_progress(client.snapshot())}")
+
+        def begin(text: str) -> None:
+            nonlocal instruction
+            instruction = text
+
+        runner = SceneRunner(supervisor, client, watch)
+        runner.wait_for_policy(INSTRUCTIONS[0], STARTUP_TIMEOUT)
+        for _ in range(count):
+            scenes.append(runner.run_scene(begun=begin))
+            runner.wait(_AFTER_SUCCESS)
+            progress.update()
+            tqdm.write(f"{instruction}: {_verdict(scenes[-1])}", file=sys.stdout)
+            sys.stdout.flush()
+            for joint, way in client.snapshot().travelled.items():
+                travelled[joint] = max(way, travelled.get(joint, 0.0))
+            stopped = stopped or client.latched
+    return Drive(travelled, scenes, stopped)
 
 
 def _drive(
-    supervisor: Supervisor, shutdown: ShutdownSignal, robot: str, args: argparse.Namespace
-) -> str:
-    """Give instructions for args.seconds; return the problem or ""."""
+    supervisor: Supervisor,
+    shutdown: ShutdownSignal,
+    contract: RobotContract,
+    args: argparse.Namespace,
+) -> Drive:
+    """Give instructions for args.seconds; raises as `_run_scenes`."""
     from groot_ros.bridge.operator import Operator
 
-    with Operator(load_contract(robot), args.namespace) as operator:
-        domain = os.environ["ROS_DOMAIN_ID"]
-        print(
-            f"starting simulator, policy, executor and recorder (ROS_DOMAIN_ID={domain}) ...",
-            flush=True,
-        )
+    with Operator(contract, args.namespace) as operator:
         instructions = itertools.cycle(INSTRUCTIONS)
         operator.instruct(next(instructions))
         deadline = time.monotonic() + STARTUP_TIMEOUT
         while not operator.running.wait(_POLL_PERIOD):
-            if shutdown.received:
-                return ""
-            dead = supervisor.dead()
-            if dead is not None:
-                return supervisor.exit_report(dead)
+            _check_running(supervisor, shutdown)
             if time.monotonic() > deadline:
-                return _not_running(operator.snapshot().policy_rejections)
-        return _watch(supervisor, shutdown, operator, instructions, args.seconds)
+                raise RuntimeError(
+                    f"no chunk was executed within {STARTUP_TIMEOUT:.0f} s; "
+                    f"rejections of the policy: {_counts(operator.snapshot().policy_rejections)}"
+                )
+        seconds = SECONDS if args.seconds is None else args.seconds
+        _watch(supervisor, shutdown, operator, instructions, seconds)
+    return Drive()
+
+
+def _check_running(supervisor: Supervisor, shutdown: ShutdownSignal) -> None:
+    if shutdown.received:
+        raise _Stopped
+    if (dead := supervisor.dead()) is not None:
+        raise RuntimeError(supervisor.exit_report(dead))
 
 
 def _watch(
@@ -149,17 +273,16 @@ def _watch(
     operator: "Operator",
     instructions: "itertools.cycle[str]",
     seconds: float,
-) -> str:
+) -> None:
     begin = time.monotonic()
     next_instruction = begin + INSTRUCTION_SECONDS
-    dead: Running | None = None
     next_line = begin + _LINE_PERIOD
-    # disable=None: no bar where the output is not a terminal; lines are printed instead.
-    with tqdm(total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110, disable=None) as progress:
-        while dead is None and time.monotonic() - begin < seconds:
-            if shutdown.wait(_POLL_PERIOD):
-                break
-            dead = supervisor.dead()
+    with tqdm(
+        total=seconds, bar_format=_BAR, file=sys.stdout, ncols=110, unit="s", disable=None
+    ) as progress:
+        while time.monotonic() - begin < seconds:
+            shutdown.wait(_POLL_PERIOD)
+            _check_running(supervisor, shutdown)
             now = time.monotonic()
             if next_instruction <= now < begin + seconds - _POLL_PERIOD:
                 operator.instruct(next(instructions))
@@ -175,7 +298,6 @@ def _watch(
                 )
     if reason := operator.snapshot().latched_stop:
         print(f"warning: the executor stopped the robot: {reason}", file=sys.stderr)
-    return "" if dead is None else supervisor.exit_report(dead)
 
 
 def _progress(seen: "Snapshot") -> str:
@@ -186,26 +308,89 @@ def _progress(seen: "Snapshot") -> str:
     )
 
 
-def _report(bag: Path, out: Path, robot: str) -> int:
+def _verdict(scene: "EpisodeOutcome") -> str:
+    return "not fulfilled" if scene.seconds is None else f"fulfilled after {scene.seconds:.1f} s"
+
+
+def scene_table(scenes: Sequence["EpisodeOutcome"]) -> str:
+    """Return one row per scene: whether the robot did what it was told, and how."""
+    from groot_ros.evaluation.table import format_table
+
+    def row(scene: "EpisodeOutcome") -> list[str]:
+        return [
+            scene.instruction,
+            "yes" if scene.success else "no",
+            "-" if scene.seconds is None else f"{scene.seconds:.1f} s",
+            str(scene.chunks),
+            str(sum(scene.rejections.values())),
+            ", ".join(scene.wrong_touches) or "-",
+        ]
+
+    header = ["instruction", "fulfilled", "after", "chunks", "rejected", "other cubes touched"]
+    return format_table(header, [row(scene) for scene in scenes])
+
+
+def _report(bag: Path, args: argparse.Namespace, contract: RobotContract, done: Drive) -> int:
     from groot_ros.evaluation.report import write_report
 
-    run = write_report(bag, out, position_limits(robot))
-    moved = [j for j, travel in run.travelled.items() if travel >= MIN_TRAVEL]
-    print(f"\nresults in {out}/: " + ", ".join([*_RESULTS, "bag/"]))
-    if len(moved) < MIN_MOVED_JOINTS:
-        print(
-            f"demo FAILED: only {len(moved)} joints travelled {MIN_TRAVEL} rad "
-            f"({MIN_MOVED_JOINTS} are required): check that the robot receives the commands",
-            file=sys.stderr,
-        )
+    run = write_report(bag, args.out, position_limits(args.robot))
+    if done.scenes:
+        table = scene_table(done.scenes)
+        print(f"\n{table}")
+        with (args.out / "table.txt").open("a", encoding="utf-8") as file:
+            file.write(f"\n{table}\n")
+    print(f"\nresults in {args.out}/: " + ", ".join([*_RESULTS, "bag/"]))
+    travelled = run.travelled if done.travelled is None else done.travelled
+    problem = f"the executor stopped the robot: {done.stopped}" if done.stopped else ""
+    if problem := problem or find_problem(done.scenes, travelled, run, contract):
+        print(f"demo FAILED: {problem}", file=sys.stderr)
         return 1
-    print(f"demo PASSED: {len(moved)} joints travelled more than {MIN_TRAVEL} rad")
+    moved = sum(way >= MIN_TRAVEL for way in travelled.values())
+    text = f"demo PASSED: {moved} joints travelled more than {MIN_TRAVEL} rad"
+    if done.scenes:
+        fulfilled = sum(scene.success for scene in done.scenes)
+        text += f", limits held; {fulfilled} of {len(done.scenes)} instructions fulfilled"
+    print(text)
     return 0
 
 
-def _not_running(rejections: dict[str, int]) -> str:
-    reasons = ", ".join(f"{reason} x{count}" for reason, count in rejections.items())
-    return (
-        f"no chunk was executed within {STARTUP_TIMEOUT:.0f} s; "
-        f"rejections of the policy: {reasons or 'none'}"
-    )
+def find_problem(
+    scenes: Sequence["EpisodeOutcome"],
+    travelled: dict[str, float],
+    run: "RunMetrics",
+    contract: RobotContract,
+) -> str:
+    """Return why the demo failed; empty if it passed.
+
+    Args:
+        scenes: outcomes; empty for a robot without tasks.
+        travelled: joint -> range of its measured position, rad or m.
+        run: metrics of the recording.
+        contract: has the limits.
+
+    """
+    for scene in scenes:
+        if not scene.chunks:
+            reasons = _counts(scene.rejections)
+            return f"'{scene.instruction}': no chunk was executed; rejected chunks: {reasons}"
+    # Only here, as targets of suction cups and some grippers jump.
+    for name, commanded in run.commanded.items() if scenes else ():
+        limits = contract.joints[name].limits
+        inside = limits.lower - _TOLERANCE <= commanded.low
+        inside = inside and commanded.high <= limits.upper + _TOLERANCE
+        if not inside or commanded.speed > limits.velocity * (1.0 + _TOLERANCE):
+            return (
+                f"the motion of '{name}' left its limits: {commanded.low:.3f} to "
+                f"{commanded.high:.3f} at up to {commanded.speed:.2f} per s"
+            )
+    moved = sum(way >= MIN_TRAVEL for way in travelled.values())
+    if moved < MIN_MOVED_JOINTS:
+        return (
+            f"only {moved} joints travelled {MIN_TRAVEL} rad ({MIN_MOVED_JOINTS} are required): "
+            "check that the robot receives the commands"
+        )
+    return ""
+
+
+def _counts(rejections: Mapping[str, int]) -> str:
+    return ", ".join(f"{code} x{count}" for code, count in rejections.items()) or "none"

@@ -10,7 +10,14 @@ from groot_ros.bringup.arguments import ARGUMENTS, RENAMED, Argument
 from groot_ros.bringup.node_graph import demo_graph, policy_graph
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor, wait_until_stopped
 from groot_ros.cli import add_command
+from groot_ros.core.share import DEMO_ROBOT
 
+#: Instructions of the tasks that the demo checkpoint is trained for.
+_KNOWN = (
+    "touch the red|green|blue cube",
+    "push the red|green|blue cube to the left|right",
+    "put the red|green|blue cube into the bowl",
+)
 #: End of the log line of a policy that was activated.
 _ACTIVE = "[policy_node]: active"
 
@@ -29,7 +36,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     description = "Start the policy and the executor as supervised processes."
     parser = add_command(subparsers, "up", description, _EXAMPLES)
     add_launch_options(parser)
-    parser.add_argument("--sim", action="store_true", help="also start the simulated robot")
+    # Which default it has depends on --sim.
+    parser.set_defaults(robot=None)
+    parser.add_argument(
+        "--sim",
+        action="store_true",
+        help=f"also start the simulated robot; --robot then defaults to {DEMO_ROBOT}",
+    )
     parser.add_argument(
         "--keep-going",
         action="store_true",
@@ -66,9 +79,10 @@ def _choice(argument: Argument, value: str) -> str:
 def launch_values(
     args: argparse.Namespace, arguments: Sequence[Argument] = ARGUMENTS
 ) -> dict[str, str]:
-    """Return launch argument name -> value, from the parsed options."""
+    """Return launch argument name -> value of the parsed options that have one."""
     names = [*(a.name for a in arguments), *RENAMED]
-    return {name: getattr(args, name) for name in names if hasattr(args, name)}
+    given = {name: getattr(args, name, None) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -78,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
     """
     values = launch_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
-    hints = instruction_hints(graph.namespace, simulated=args.sim, checkpoint=args.checkpoint)
+    hints = instruction_hints(graph.namespace, shipped=args.sim and not args.checkpoint)
 
     def show(line: str) -> None:
         print(line, flush=True)
@@ -108,18 +122,13 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
-def instruction_hints(namespace: str, *, simulated: bool, checkpoint: str) -> list[str]:
-    """Return the lines that say how to give an instruction."""
+def instruction_hints(namespace: str, *, shipped: bool) -> list[str]:
+    """Return the lines that say how to give an instruction; `shipped`: to the demo checkpoint."""
     option = f" --namespace {namespace}" if namespace else ""
-    known: tuple[str, ...] = ()
-    if simulated and not checkpoint:
-        from groot_ros.sim.tasks.touch import INSTRUCTIONS
-
-        known = INSTRUCTIONS
-    example = known[0] if known else "pick up the cube"
+    example = "touch the red cube" if shipped else "pick up the cube"
     hints = [f"give an instruction in another shell: groot-ros say {example}{option}"]
-    if known:
-        hints.append(f"instructions that the demo checkpoint knows: {', '.join(known)}")
+    if shipped:
+        hints.append(f"instructions that the demo checkpoint knows: {'; '.join(_KNOWN)}")
     return hints
 
 

@@ -160,9 +160,11 @@ class SimRobotConfig:
     """
 
     robot: str = parameter("", ROBOT_DESCRIPTION)
-    seed: int = parameter(0, "Seed of the cube positions", minimum=0, maximum=2**31 - 1)
+    seed: int = parameter(0, "Seed of the scenes", minimum=0, maximum=2**31 - 1)
     task: str = parameter(
-        "", "Task that is judged: ~/reset begins its next scene, ~/episode states the outcome"
+        "",
+        "Tasks that are judged, separated by commas: ~/reset begins a scene of the next one, "
+        "~/episode states the outcome",
     )
     image_width: int = parameter(640, "Camera image width", unit="px", minimum=16, maximum=4096)
     image_height: int = parameter(480, "Camera image height", unit="px", minimum=16, maximum=4096)

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
+#: Robot contract of the tasks in the simulator; the shipped checkpoint is trained for it.
+DEMO_ROBOT = "so101_table"
 
 
 def share_directory(package: Path = _PACKAGE) -> Path:
@@ -35,6 +37,11 @@ def share_directory(package: Path = _PACKAGE) -> Path:
             "nor installed from a wheel, and groot_ros is not in the ament index; "
             "source the setup file of the workspace"
         ) from error
+
+
+def demo_checkpoint() -> Path:
+    """Return the directory of the shipped checkpoint, trained only for the simulated robot."""
+    return share_directory() / "checkpoints" / DEMO_ROBOT
 
 
 def dds_profile(file: str = "fastdds.xml") -> dict[str, str]:

@@ -21,7 +21,7 @@ from groot_ros.robot import ContractError, RobotContract
 
 _SHEET_COLUMNS = 6
 _ANIMATION_FPS = 8.0
-_ANIMATION_SECONDS = 20.0
+_ANIMATION_SECONDS = 30.0
 
 PAGE = "report.html"
 #: Files of a report; one that the recording has no data for is left out.

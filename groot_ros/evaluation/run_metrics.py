@@ -13,11 +13,21 @@ from groot_ros.evaluation.run_records import NO_CHUNK, ChunkKey, RunLog
 
 
 @dataclass(frozen=True)
+class CommandedRange:
+    """Lowest and highest commanded position of a joint, rad or m, and highest speed, per s."""
+
+    low: float
+    high: float
+    speed: float
+
+
+@dataclass(frozen=True)
 class RunMetrics:
     """Summary of a run.
 
     Attributes:
         travelled: joint -> range of its measured position while the executor executed chunks.
+        commanded: joint -> range of the committed motion; empty without an executor.
         stages: stage -> (p50, p95) in s, over all chunks.
         latency: (p50, p95) from t_obs to the chunk's arrival, s.
         chunk_age: (p50, p95, max) while RUNNING, s.
@@ -25,6 +35,7 @@ class RunMetrics:
     """
 
     travelled: dict[str, float]
+    commanded: dict[str, CommandedRange]
     stages: dict[str, tuple[float, float]]
     latency: tuple[float, float]
     chunk_age: tuple[float, float, float]
@@ -58,10 +69,28 @@ def run_metrics(log: RunLog) -> RunMetrics:
     arrivals = np.array([c.received - c.t_obs for c in log.chunks if not np.isnan(c.t_obs)])
     return RunMetrics(
         travelled={name: _range(_inside(rows, spans)[:, 1]) for name, rows in log.joints.items()},
+        commanded=commanded_ranges(log),
         stages={s: (_quantile(v, 0.5), _quantile(v, 0.95)) for s, v in stages.items()},
         latency=(_quantile(arrivals, 0.5), _quantile(arrivals, 0.95)),
         chunk_age=(_quantile(ages, 0.5), _quantile(ages, 0.95), _quantile(ages, 1.0)),
     )
+
+
+def commanded_ranges(log: RunLog) -> dict[str, CommandedRange]:
+    """Return joint -> range of the committed motion, with the speed between its points."""
+    ranges: dict[str, CommandedRange] = {}
+    for timeline in log.timelines:
+        steps = np.abs(np.diff(timeline.positions, axis=0)) / np.diff(timeline.times)[:, None]
+        speeds = steps.max(axis=0) if len(steps) else np.zeros(len(timeline.joint_names))
+        for i, joint in enumerate(timeline.joint_names):
+            own = timeline.positions[:, i]
+            before = ranges.get(joint, CommandedRange(np.inf, -np.inf, 0.0))
+            ranges[joint] = CommandedRange(
+                min(before.low, float(own.min())),
+                max(before.high, float(own.max())),
+                max(before.speed, float(speeds[i])),
+            )
+    return ranges
 
 
 def running_spans(

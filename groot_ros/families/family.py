@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from groot_ros.core import Groups, Observation, Prefix
 from groot_ros.core.program import Binding, ModelInputs, Program, ProgramSource, Range
-from groot_ros.families.training import DataLayout, SmallTrainer, Trainer
+from groot_ros.families.training import DataLayout, Trainer
 from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -414,9 +414,6 @@ class Family(Protocol):
 
     def small_checkpoint(self, layout: DataLayout, seed: int, out: Path) -> Path:
         """Write a checkpoint of a few million parameters with random weights, to be trained."""
-
-    def small_trainer(self, layout: DataLayout, seed: int) -> SmallTrainer:
-        """Return the trainer of a small network with random weights for this data."""
 
     def benchmark(
         self, stage: str, horizon: int, device: "torch.device", dtype: "torch.dtype"

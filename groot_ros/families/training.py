@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Interface for training checkpoints of a family: data, trainers, demonstrations."""
+"""Interface for training checkpoints of a family: data and trainers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core import Groups
-from groot_ros.core.program import Progress
 from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -169,49 +168,3 @@ class Trainer(Protocol):
             changed: name -> values of the changed parameters; None = the trained ones of the model.
 
         """
-
-
-@dataclass(frozen=True)
-class Demonstrations:
-    """Rendered demonstrations: N states, each with the same I instructions.
-
-    Attributes:
-        images: uint8 [N, views, 3, h, w], from `SmallTrainer.transform`.
-        state: group -> [N, D].
-        action: group -> [N, I, H, D].
-        instructions: I texts.
-        goals: [N, I, K], goal of each instruction.
-        cells: float32 [N, image tokens, C], description of the content of each image token.
-
-    """
-
-    images: NDArray[np.uint8]
-    state: Groups
-    action: Groups
-    instructions: tuple[str, ...]
-    goals: NDArray[np.float64]
-    cells: NDArray[np.float32]
-
-
-class SmallTrainer(Protocol):
-    """Trainer of a small network of the family, from random weights on a CPU in minutes."""
-
-    @property
-    def cell(self) -> int:
-        """Return the side of one image token in pixels."""
-
-    def transform(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert a frame [H, W, 3] to the model's input image [3, h, w]."""
-
-    def train_backbone(
-        self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
-    ) -> None:
-        """Train the backbone to locate goals; `report` receives the loss of each step."""
-
-    def train_head(
-        self, data: Demonstrations, steps: int, generator: "torch.Generator", report: Progress
-    ) -> None:
-        """Train the action head on the backbone's features; `report` receives each loss."""
-
-    def save(self, path: Path) -> None:
-        """Write the checkpoint directory."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes of a task in the simulated robot: scenes one after another, each with its judge.
+"""Episodes of tasks in the simulated robot: scenes one after another, each with its judge.
 
 `sim_robot_node/episode` (std_msgs/String, JSON) states the present scene and what was achieved:
 keys index, instruction, seconds_allowed, success, seconds, wrong_touches.
@@ -23,27 +23,28 @@ EPISODE_TOPIC = "~/episode"
 
 
 class SimEpisodes:
-    """Evaluation scenes of a task; `begin_next` starts the next one.
+    """Evaluation scenes of tasks; `begin_next` starts the next one.
 
     Args:
         node: publisher of the state.
         robot: the simulation.
-        task: name of the task.
+        tasks: names of the tasks, which take turns, separated by commas.
         seed: of the scenes, as of `groot-ros sim evaluate`.
         shift: distance by which the cameras are moved, m.
 
     Raises:
-        ValueError: there is no such task, or it is made for another robot.
+        ValueError: there is no such task.
 
     """
 
     def __init__(
-        self, node: Node, robot: SimulatedRobot, task: str, seed: int, shift: float
+        self, node: Node, robot: SimulatedRobot, tasks: str, seed: int, shift: float
     ) -> None:
-        self._task = load_table_task(task)
+        self._tasks = [load_table_task(name.strip()) for name in tasks.split(",")]
         self._robot = robot
         self._seed, self._camera_shift = seed, shift
         self._index = -1
+        self._seconds_allowed = 0.0
         self._judge: Judge | None = None
         self._lock = threading.Lock()
         self._publisher = node.create_publisher(String, EPISODE_TOPIC, qos.LATCHED)
@@ -53,10 +54,12 @@ class SimEpisodes:
         """Put robot and objects where the next scene has them; return its instruction."""
         with self._lock:
             self._index += 1
-            scene = evaluation_scene(self._task, self._seed, self._index, self._camera_shift)
+            task = self._tasks[self._index % len(self._tasks)]
+            scene = evaluation_scene(task, self._seed, self._index, self._camera_shift)
             self._robot.observer = None
             self._robot.reset(scene.apply)
-            self._judge = self._task.judge(self._robot.model, scene)
+            self._seconds_allowed = task.seconds
+            self._judge = task.judge(self._robot.model, scene)
             self._robot.observer = self._observe
         self.publish()
         return scene.instruction
@@ -70,7 +73,7 @@ class SimEpisodes:
             state = {
                 "index": self._index,
                 "instruction": judge.scene.instruction,
-                "seconds_allowed": self._task.seconds,
+                "seconds_allowed": self._seconds_allowed,
                 "success": judge.succeeded,
                 "seconds": judge.succeeded_after,
                 "wrong_touches": sorted(judge.wrong_touches),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The simulated robots: physics, controllers, cameras, tasks and a scripted expert.
+"""The simulated robots: physics, controllers, cameras, tasks and scripted experts.
 
 MuJoCo reads MUJOCO_GL once, when it is first imported: the rendering backend is chosen before.
 """
@@ -42,12 +42,8 @@ choose_rendering_backend()
 
 from groot_ros.sim.arm import SimulatedArm  # noqa: E402
 from groot_ros.sim.camera import CameraRenderer  # noqa: E402
-from groot_ros.sim.so101 import CUBES, HOME, JOINTS  # noqa: E402
 
 __all__ = [
-    "CUBES",
-    "HOME",
-    "JOINTS",
     "CameraRenderer",
     "SimulatedArm",
     "choose_rendering_backend",

@@ -23,7 +23,7 @@ from groot_ros.sim.controllers import (
     TrajectoryController,
 )
 from groot_ros.sim.model import model_of
-from groot_ros.sim.tasks import Task, default_task
+from groot_ros.sim.tasks import default_task
 from groot_ros.sim.trajectory import TrajectoryMessage
 
 
@@ -57,7 +57,6 @@ class SimulatedRobot:
         distro: Distro = "jazzy",
         control_rate: float = 250.0,
         seed: int = 0,
-        task: Task | None = None,
     ) -> None:
         """Create the robot at rest at home.
 
@@ -66,9 +65,8 @@ class SimulatedRobot:
             start_ns: time of the initial state.
             distro: ROS distribution whose controllers are simulated.
             control_rate: rate of the control cycle, Hz.
-            seed: seed of the cubes' places.
-            task: task that defines the layout of the cubes; by default the robot's, or the
-                model's layout for a robot without a task.
+            seed: seed of the cubes' places: those of the robot's task, or near those of the
+                model for a robot without a task.
 
         Raises:
             ValueError: there is no such model, or the contract names a joint that it does not
@@ -82,7 +80,7 @@ class SimulatedRobot:
         self._exact = {name for name, joint in contract.joints.items() if joint.gripper is not None}
         self._arm = SimulatedArm(period, model_of(contract))
         self._rng = np.random.default_rng(seed)
-        self._task = default_task(contract.robot) if task is None else task
+        self._task = default_task(contract.robot)
         self._lock = threading.Lock()
         self._now_ns = start_ns
         self._trajectory: dict[str, TrajectoryController] = {}

@@ -8,12 +8,13 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core.share import DEMO_ROBOT
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.hand_kinematics import ARM_JOINTS, HandKinematics, HandPose
 from groot_ros.sim.model import RobotModel, shipped_model
 
 #: Name of the robot contract and of the model.
-ROBOT = "so101_table"
+ROBOT = DEMO_ROBOT
 MODEL = RobotModel.load(shipped_model(ROBOT))
 COLOURS = MODEL.cubes
 #: Half the edge of a cube, m.

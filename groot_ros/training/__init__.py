@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Training of the demo checkpoint: demonstrations, training run and check in closed loop."""
+"""`groot-ros train`: data, training loop, checkpoints and curves."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A healthy run gives no warning: chunks of the demo's policy, executed at 100 Hz.
+"""A healthy run gives no warning: chunks of a policy, executed at 100 Hz.
 
 Regression pinned: a warning about limits throughout the demo, which hid all others.
 """
@@ -18,7 +18,7 @@ from groot_ros.robot import load_contract
 
 pytestmark = pytest.mark.slow
 
-RECORDED = Path(__file__).parents[2] / "benchmarks" / "continuity" / "so101_demo.npz"
+RECORDED = Path(__file__).parents[2] / "benchmarks" / "continuity" / "recorded_chunks.npz"
 CONTRACT = load_contract(robot_path("so101"))
 TICK_NS, CHUNK_TICKS, DIAGNOSIS_TICKS = s_to_ns(0.01), 20, 100
 #: From the observation to the arrival of its chunk, ns.

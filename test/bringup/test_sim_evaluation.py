@@ -2,17 +2,17 @@
 """`groot-ros sim evaluate --real-nodes`: the same scenes through the nodes over DDS."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from groot_ros.bringup.sim_evaluation import evaluate_lockstep, evaluate_nodes
+from groot_ros.core.share import demo_checkpoint
 from groot_ros.rollout.closed_loop import LoopSettings
 from groot_ros.rollout.evaluate import EvaluationSettings, run_episode
 from groot_ros.rollout.simulation import evaluation_scene
 from groot_ros.sim.tasks import load_table_task
 
-DEMO = str(Path(__file__).parents[2] / "checkpoints/so101_demo")
+DEMO = str(demo_checkpoint())
 SETTINGS = EvaluationSettings(
     "reach", policy=DEMO, policy_options={"torch_threads": 1}, seed=3, size=(64, 48)
 )

@@ -4,19 +4,25 @@
 Regressions pinned: a demo that passes although the robot does not move.
 """
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from groot_ros.bags.reader import open_bag
-from groot_ros.cli.demo import clear_results
+from groot_ros.cli.demo import clear_results, find_problem, scene_table
 from groot_ros.core import ExecutorStatus
+from groot_ros.core.share import DEMO_ROBOT, robot_path
 from groot_ros.evaluation.run_log import read_run
+from groot_ros.evaluation.run_metrics import CommandedRange, RunMetrics
+from groot_ros.robot import load_contract
+from groot_ros.rollout.evaluate import EpisodeOutcome
 
 
 def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -26,20 +32,40 @@ def run_demo(out: Path, *options: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.ros
-def test_the_demo_moves_the_robot_and_writes_table_pictures_and_bag(tmp_path: Path) -> None:
-    ended = run_demo(tmp_path / "demo", "--seconds", "12")
+def test_the_demo_gives_one_instruction_of_each_task_and_writes_table_pictures_and_bag(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "demo"
+    ended = run_demo(out)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "demo PASSED" in ended.stdout
     for stage in ("snapshot", "preprocess", "backbone", "head", "decode", "publish"):
         assert stage in ended.stdout
     files = ("report.html", "cameras.png", "joints.png", "run.webp", "table.txt", "nodes.log")
     for file in files:
-        assert (tmp_path / "demo" / file).stat().st_size > 0, file
-    assert (tmp_path / "demo" / "bag" / "metadata.yaml").is_file()
+        assert (out / file).stat().st_size > 0, file
+    assert (out / "bag" / "metadata.yaml").is_file()
     # Not a terminal: lines, without a bar that is drawn again and again.
     assert "\r" not in ended.stdout + ended.stderr
-    assert re.search(r"^4 of 12 s: \d+ chunks, the last \d+ ms old, ", ended.stdout, re.MULTILINE)
-    assert_all_were_ok(tmp_path / "demo" / "bag")
+    told = re.findall(r"^(.*): (?:not fulfilled|fulfilled after .* s)$", ended.stdout, re.MULTILINE)
+    assert [words.split()[0] for words in told] == ["touch", "push", "put"]
+    table = (out / "table.txt").read_text()
+    for instruction in told:
+        assert re.search(rf"^{instruction} +(yes|no) ", table, re.MULTILINE), table
+    stated = judged(out / "bag")
+    assert list(stated.values()) == told
+    assert_all_were_ok(out / "bag")
+
+
+def judged(bag: Path) -> dict[int, str]:
+    """Return index -> instruction of the scenes that the simulated robot has judged."""
+    with open_bag(bag) as (reader, types):
+        connections = [c for c in reader.connections if c.topic == "/sim_robot_node/episode"]
+        messages = (
+            json.loads(types.deserialize_cdr(raw, connection.msgtype).data)
+            for connection, _, raw in reader.messages(connections=connections)
+        )
+        return {state["index"]: state["instruction"] for state in messages}
 
 
 def assert_all_were_ok(bag: Path) -> None:
@@ -75,10 +101,70 @@ def assert_all_were_ok(bag: Path) -> None:
 
 @pytest.mark.ros
 def test_the_demo_fails_when_the_command_topic_is_cut(tmp_path: Path) -> None:
-    cut = ["--cut", "arm_controller/joint_trajectory"]
-    ended = run_demo(tmp_path / "demo", "--seconds", "4", *cut)
+    cut = ["--cut", "arm_controller/joint_trajectory", "--scenes", "1"]
+    ended = run_demo(tmp_path / "demo", *cut)
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "demo FAILED: only 0 joints travelled" in ended.stderr
+    assert "demo FAILED: " in ended.stderr
+    assert "demo PASSED" not in ended.stdout
+
+
+@pytest.mark.ros
+def test_a_robot_without_tasks_gets_instructions_for_some_seconds(tmp_path: Path) -> None:
+    ended = run_demo(tmp_path / "demo", "--robot", "so101", "--seconds", "4")
+    assert re.search(r"^4 of 4 s: \d+ chunks, the last \d+ ms old, ", ended.stdout, re.MULTILINE)
+    assert "fulfilled" not in ended.stdout
+
+
+CONTRACT = load_contract(robot_path(DEMO_ROBOT))
+MOVED = dict.fromkeys(CONTRACT.joint_names, 0.6)
+
+
+def scene(chunks: int = 9, **changes: Any) -> EpisodeOutcome:
+    given = {"rejections": {}, "success": True, "seconds": 2.14, "wrong_touches": ()}
+    text = "touch the red cube"
+    return EpisodeOutcome(
+        index=0, instruction=text, chunks=chunks, jerk=None, cpu_seconds=0.0, **{**given, **changes}
+    )
+
+
+def metrics(**commanded: CommandedRange) -> RunMetrics:
+    return RunMetrics({}, commanded, {}, (0.0, 0.0), (0.0, 0.0, 0.0))
+
+
+def test_an_instruction_that_was_not_fulfilled_does_not_make_the_demo_fail() -> None:
+    scenes = [scene(), scene(success=False, seconds=None, wrong_touches=("blue",))]
+    limits = CONTRACT.joints["elbow_flex"].limits
+    inside = CommandedRange(limits.lower, limits.upper, limits.velocity)
+    assert find_problem(scenes, MOVED, metrics(elbow_flex=inside), CONTRACT) == ""
+    assert [line.split()[4:] for line in scene_table(scenes).splitlines()[2:]] == [
+        ["yes", "2.1", "s", "9", "0", "-"],
+        ["no", "-", "9", "0", "blue"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scenes", "travelled", "commanded", "problem"),
+    [
+        (
+            [scene(chunks=0, rejections={"too_old": 4})],
+            MOVED,
+            {},
+            "'touch the red cube': no chunk was executed; rejected chunks: too_old x4",
+        ),
+        ([scene()], {**MOVED, **dict.fromkeys(CONTRACT.joint_names[:4], 0.4)}, {}, "only 2 joints"),
+        ([scene()], MOVED, {"elbow_flex": (-1.7, 0.0, 1.0)}, "'elbow_flex' left its limits: -1.7"),
+        ([scene()], MOVED, {"elbow_flex": (0.0, 1.7, 1.0)}, "left its limits: 0.000 to 1.700"),
+        ([scene()], MOVED, {"elbow_flex": (0.0, 0.1, 3.1)}, "at up to 3.10 per s"),
+    ],
+)
+def test_the_demo_fails_without_chunks_without_motion_and_beyond_limits(
+    scenes: list[EpisodeOutcome],
+    travelled: dict[str, float],
+    commanded: dict[str, tuple[float, float, float]],
+    problem: str,
+) -> None:
+    run = metrics(**{name: CommandedRange(*values) for name, values in commanded.items()})
+    assert problem in find_problem(scenes, travelled, run, CONTRACT)
 
 
 @pytest.mark.ros

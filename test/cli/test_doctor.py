@@ -14,7 +14,7 @@ from groot_ros.checks.machine_facts import Machine
 from groot_ros.cli import doctor
 from groot_ros.cli.main import main
 from groot_ros.core.live_graph import LiveGraph
-from groot_ros.core.share import share_directory
+from groot_ros.core.share import demo_checkpoint
 
 HEALTHY = Machine(
     variables={"ROS_DISTRO": "jazzy"},
@@ -148,7 +148,7 @@ def test_a_running_policy_gives_robot_and_parameters_and_its_faults_are_found(st
     on.robot.silent.add("wrist")
     on.bring_up()
     namespace = on.node.get_namespace()
-    checkpoint = str(share_directory() / "checkpoints" / "so101_demo")
+    checkpoint = str(demo_checkpoint())
     context = doctor.gather(options(namespace=namespace, checkpoint=checkpoint))
     graph = context.graph
     assert isinstance(graph, LiveGraph)

@@ -6,11 +6,13 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 
 from groot_ros.bringup.arguments import resolve
+from groot_ros.bringup.node_graph import demo_graph, policy_graph
 from groot_ros.cli import operator
 from groot_ros.cli.main import main, make_parser, verb_names
 from groot_ros.cli.up import instruction_hints, launch_values
@@ -158,9 +160,41 @@ def test_report_rejects_a_directory_that_is_not_a_bag(
     assert "is not a bag: it has no metadata.yaml" in capsys.readouterr().err
 
 
-def test_a_demo_of_zero_seconds_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--seconds", "0"]) == 2
-    assert "--seconds must be from 1 to 3600" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (["--seconds", "0"], "--seconds must be from 1 to 3600"),
+        (["--scenes", "0"], "--scenes must be from 1 to 1000"),
+        (["--seconds", "5"], "--seconds is for other robots: give --scenes for so101_table"),
+        (["--robot", "arm7", "--scenes", "3"], "--scenes is for so101_table: give --seconds"),
+        (["--cut", "joint_states"], "--cut joint_states is not a command topic of the robot"),
+    ],
+)
+def test_a_demo_with_wrong_options_is_rejected(
+    options: list[str], problem: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["demo", *options]) == 2
+    assert problem in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "robot"),
+    [
+        (["up"], "so101"),
+        (["up", "--sim"], "so101_table"),
+        (["up", "--sim", "--robot", "so101"], "so101"),
+        (["demo"], "so101_table"),
+        (["demo", "--robot", "arm7"], "arm7"),
+    ],
+)
+def test_the_robot_at_the_table_is_the_default_of_the_simulator_only(
+    options: list[str], robot: str, tmp_path: Path
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    values = launch_values(make_parser(options[:1]).parse_args(options))
+    is_policy = options == ["up"]
+    graph = (policy_graph if is_policy else demo_graph)({**values, "checkpoint": str(tmp_path)})
+    assert {Path(str(p.parameters["robot"])).stem for p in graph.processes} == {robot}
 
 
 @pytest.mark.parametrize("command", [[], ["bag"], ["contract"], ["engine"]])
@@ -238,9 +272,8 @@ def test_a_timeout_that_is_no_time_is_rejected(capsys: pytest.CaptureFixture[str
 
 
 def test_up_names_the_command_that_gives_an_instruction() -> None:
-    (line,) = instruction_hints("left", simulated=False, checkpoint="my_checkpoint")
+    (line,) = instruction_hints("left", shipped=False)
     assert line.endswith("groot-ros say pick up the cube --namespace left")
-    line, known = instruction_hints("", simulated=True, checkpoint="")
+    line, known = instruction_hints("", shipped=True)
     assert line.endswith("groot-ros say touch the red cube")
-    assert known.endswith("touch the red cube, touch the green cube, touch the blue cube, go home")
-    assert len(instruction_hints("", simulated=True, checkpoint="my_checkpoint")) == 1
+    assert known.endswith("put the red|green|blue cube into the bowl")

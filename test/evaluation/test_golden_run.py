@@ -92,7 +92,7 @@ def test_a_recorded_observation_needs_neither_robot_nor_embodiment(
     out = ["--out", str(tmp_path / "actions.npz"), "--save-observation", str(seen)]
     assert main(["infer", "--bag", str(BAG), "--at", "3", *options, *out]) == 0
     printed = capsys.readouterr().out
-    assert "embodiment new_embodiment, robot so101" in printed
+    assert "embodiment new_embodiment, robot so101_table" in printed
     assert f"observation saved in {seen}" in printed
     assert seen.exists()
     assert main(["infer", "--observation", str(seen), *options]) == 2

@@ -11,6 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from support.policy_stage import SO101
+from support.so101 import HOME, JOINTS
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import chunk_to_msg
@@ -21,7 +22,6 @@ from groot_ros.nodes.guarded import GuardedNode
 from groot_ros.nodes.sim_robot_node import SimRobotNode
 from groot_ros.robot import load_contract
 from groot_ros.robot.controller import controller_type
-from groot_ros.sim import HOME, JOINTS
 
 pytestmark = pytest.mark.ros
 

@@ -15,13 +15,13 @@ from rclpy.executors import SingleThreadedExecutor
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_srvs.srv import Trigger
+from support.so101 import HOME, JOINTS
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import time_to_ns
 from groot_ros.nodes.sim_robot_node import SimRobotNode
-from groot_ros.sim import HOME, JOINTS
 
 pytestmark = pytest.mark.ros
 

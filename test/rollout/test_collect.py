@@ -2,13 +2,12 @@
 """Collected data sets: what the expert did, in the units of the checkpoint, repeatable."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from groot_ros.core.share import robot_path
+from groot_ros.core.share import demo_checkpoint, robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.check import check_dataset
 from groot_ros.datasets.from_bags import ConversionSettings, convert_bags
@@ -22,7 +21,7 @@ from groot_ros.sim.tasks import load_table_task
 
 CONTRACT = load_contract(robot_path("so101_table"))
 SETTINGS = CollectSettings("pick_place", seed=2, size=(64, 48))
-DEMO = str(Path(__file__).parents[2] / "checkpoints/so101_demo")
+DEMO = str(demo_checkpoint())
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,12 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from groot_ros.control import ExecutorConfig
+from groot_ros.core.share import demo_checkpoint
 from groot_ros.rollout.closed_loop import LoopSettings
 from groot_ros.rollout.evaluate import (
     EvaluationSettings,
@@ -27,7 +27,7 @@ from groot_ros.rollout.simulation import (
 from groot_ros.sim.tasks import load_table_task
 
 REACH = EvaluationSettings("reach", size=(32, 32))
-DEMO = str(Path(__file__).parents[2] / "checkpoints/so101_demo")
+DEMO = str(demo_checkpoint())
 
 
 def test_the_expert_succeeds_through_the_executor_with_a_delay_of_200_ms():
@@ -150,5 +150,5 @@ def test_the_jerk_of_a_cubic_is_its_third_derivative():
 def test_no_episodes_and_an_unknown_task_are_errors():
     with pytest.raises(ValueError, match="must be positive, not 0"):
         evaluate(REACH, 0)
-    with pytest.raises(ValueError, match="no task 'stack' with an expert"):
+    with pytest.raises(ValueError, match="no simulator task 'stack'"):
         evaluate(replace(REACH, task="stack"), 1)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.so101 import CUBES, HOME, JOINTS
 
 from groot_ros.robot import load_contract
-from groot_ros.sim import CUBES, HOME, JOINTS, SimulatedArm
-from groot_ros.sim.tasks.touch import place_cubes
+from groot_ros.sim import SimulatedArm
 
 CONTRACT = Path(__file__).parents[2] / "config/robots/so101.yaml"
 
@@ -81,7 +81,7 @@ def test_a_command_that_is_not_finite_moves_nothing_and_leaves_the_other_joints(
 
 
 def test_the_cubes_stay_where_they_are_placed(arm):
-    places = place_cubes(np.random.default_rng(3))
+    places = arm.scattered_cubes(np.random.default_rng(3))
     arm.reset(cubes=places)
     run(arm, 1.0)
     for colour in CUBES:
@@ -91,7 +91,7 @@ def test_the_cubes_stay_where_they_are_placed(arm):
 
 def test_a_reset_repeats_the_motion_bit_for_bit(arm):
     def swing():
-        arm.reset(cubes=place_cubes())
+        arm.reset()
         arm.command(HOME + 0.2)
         run(arm, 0.2)
         return arm.positions

@@ -5,17 +5,15 @@ import threading
 
 import numpy as np
 import pytest
+from support.so101 import CUBES
 
-from groot_ros.sim import CUBES, CameraRenderer, SimulatedArm
+from groot_ros.sim import CameraRenderer, SimulatedArm
 from groot_ros.sim.camera import FrameThread
-from groot_ros.sim.tasks.touch import place_cubes
 
 
 @pytest.fixture(scope="module")
 def arm():
-    arm = SimulatedArm()
-    arm.reset(cubes=place_cubes())
-    return arm
+    return SimulatedArm()
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.so101 import CUBES, HOME, JOINTS
 
 from groot_ros.robot import load_contract
-from groot_ros.sim import CUBES, HOME, JOINTS
+from groot_ros.sim import SimulatedArm
 from groot_ros.sim.robot import SimulatedRobot
-from groot_ros.sim.tasks.touch import place_cubes
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 
 CONTRACT = load_contract(Path(__file__).parents[2] / "config/robots/so101.yaml")
@@ -97,7 +97,8 @@ def test_a_reset_goes_home_drops_the_trajectory_and_moves_the_cubes(robot):
 def test_the_seed_determines_the_places_of_the_cubes():
     for seed in (0, 7):
         robot = SimulatedRobot(CONTRACT, START, seed=seed)
-        for colour, (x, y, _) in place_cubes(np.random.default_rng(seed)).items():
+        places = SimulatedArm().scattered_cubes(np.random.default_rng(seed))
+        for colour, (x, y, _) in places.items():
             np.testing.assert_allclose(robot.cubes[colour][:2], [x, y], atol=1e-9)
 
 

@@ -183,11 +183,11 @@ def test_a_suction_cup_lifts_a_cube_only_while_it_is_on():
     assert arm.cubes["red"][2] == pytest.approx(0.02, abs=0.003)
 
 
-class UnderHand:
-    """A task that lays out the cubes."""
-
-    def reset(self, arm, rng):
-        arm.reset(cubes=UNDER_HAND)
+def under_hand(robot):
+    """Return the simulated robot with the cubes within reach."""
+    simulated = SimulatedRobot(contract(robot), 1)
+    simulated.reset(lambda arm: arm.reset(cubes=UNDER_HAND))
+    return simulated
 
 
 def drive(robot, joints, seconds=1.0):
@@ -200,7 +200,7 @@ def drive(robot, joints, seconds=1.0):
 
 
 def test_through_its_controllers_a_suction_cup_picks_a_cube_and_drops_it():
-    robot = SimulatedRobot(contract("arm7_suction"), 1, task=UnderHand())
+    robot = under_hand("arm7_suction")
     drive(robot, OVER_CUBE[0.04], 2.0)
     robot.accept_flag("hand_controller", True)
     drive(robot, OVER_CUBE[0.16])
@@ -211,7 +211,7 @@ def test_through_its_controllers_a_suction_cup_picks_a_cube_and_drops_it():
 
 
 def test_through_its_controllers_a_gripper_stalls_on_a_cube_and_lifts_it():
-    robot = SimulatedRobot(contract("arm7"), 1, task=UnderHand())
+    robot = under_hand("arm7")
     drive(robot, OVER_CUBE[0.02], 2.0)
     robot.accept_goal("hand_controller", CLOSED)
     drive(robot, OVER_CUBE[0.02], 2.0)

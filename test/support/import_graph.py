@@ -98,8 +98,8 @@ LAYERS = {
         },
     ),
     "training": _layer(
-        "`groot-ros train`; the demo checkpoint",
-        {"core", "robot", "vision", "checkpoint", "policy", "datasets", "sim"} | _FAMILIES,
+        "`groot-ros train`",
+        {"core", "robot", "vision", "checkpoint", "datasets"} | _FAMILIES,
     ),
     "bridge": _layer(
         "messages, QoS, parameters, diagnostics, graph monitoring, controllers",

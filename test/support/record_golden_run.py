@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Record the run of test/data/golden_run with the real nodes, and evaluate it once.
 
-`python test/support/record_golden_run.py` replaces the bag and golden.json. Run it when the demo
-checkpoint or a message has changed on purpose, and say so in the commit.
+    . ./env.sh && python test/support/record_golden_run.py
+
+replaces the bag and golden.json. Run it when the demo checkpoint or a message has changed on
+purpose, and say so in the commit.
 """
 
 import json
@@ -10,13 +12,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from groot_ros.core.share import DEMO_ROBOT, demo_checkpoint, robot_path
+
 ROOT = Path(__file__).parents[2]
-CHECKPOINT = ROOT / "checkpoints" / "so101_demo"
 FOLDER = ROOT / "test" / "data" / "golden_run"
 #: Options of the evaluation, in the test as well.
 OPTIONS = (
     "--checkpoint",
-    str(CHECKPOINT),
+    str(demo_checkpoint()),
     "--embodiment",
     "new_embodiment",
     "--engine",
@@ -38,18 +41,18 @@ def record(bag: Path) -> None:
     from support.robot_world import World
 
     # The bag contains the path of the contract: one that says nothing about this machine.
-    robot = Path("/tmp/groot_ros_golden_run/so101.yaml")
-    robot.parent.mkdir(exist_ok=True)
-    shutil.copy(ROOT / "config" / "robots" / "so101.yaml", robot)
+    robot = Path(f"/tmp/groot_ros_golden_run/{DEMO_ROBOT}.yaml")
+    shutil.rmtree(robot.parent, ignore_errors=True)
+    shutil.copytree(robot_path(DEMO_ROBOT).parent, robot.parent)
     world = World(
         robot.with_suffix(""),
-        CHECKPOINT,
+        demo_checkpoint(),
         RecorderNode,
         output=bag,
         compression="zstd",
         instruction="touch the red cube",
         image_width=128,
-        image_height=96,
+        image_height=128,
         rate_hz=5.0,
     )
     (recorder,) = world.more

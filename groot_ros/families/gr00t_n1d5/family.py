@@ -16,7 +16,7 @@ from groot_ros.families.gr00t_n1d5.new_checkpoint import (
     published_config,
     write_config,
 )
-from groot_ros.families.training import DataLayout, SmallTrainer
+from groot_ros.families.training import DataLayout
 from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -119,10 +119,6 @@ class Gr00tN1d5Family(Gr00tFamily):
     def small_checkpoint(self, layout: DataLayout, seed: int, out: Path) -> Path:
         """Raise ValueError: a new small checkpoint is of GR00T N1.6."""
         raise ValueError("GR00T N1.5 has no small checkpoint: use --family gr00t_n1d6")
-
-    def small_trainer(self, layout: DataLayout, seed: int) -> SmallTrainer:
-        """Raise ValueError, as the demo checkpoint is of GR00T N1.6."""
-        raise ValueError("GR00T N1.5 has no small trainer: train the demo checkpoint as gr00t_n1d6")
 
     def benchmark_case(self) -> "type[BenchmarkCase]":
         """See `families.gr00t.family.Gr00tFamily.benchmark_case`."""

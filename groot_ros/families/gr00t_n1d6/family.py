@@ -13,7 +13,6 @@ from groot_ros.families.gr00t_n1d6.checkpoint import Gr00tN1d6Checkpoint, open_c
 from groot_ros.families.gr00t_n1d6.config import MODEL_TYPE
 from groot_ros.families.gr00t_n1d6.new_checkpoint import (
     CheckpointConfig,
-    make_config,
     published_config,
     write_config,
 )
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     import torch
 
     from groot_ros.families.gr00t_n1d6.benchmark import BenchmarkCase
-    from groot_ros.families.gr00t_n1d6.small_training import SmallTrainer
     from groot_ros.families.gr00t_n1d6.training import Trainer
 
 
@@ -124,14 +122,6 @@ class Gr00tN1d6Family(Gr00tFamily):
         from groot_ros.families.gr00t_n1d6.small_checkpoint import write_small_checkpoint
 
         return write_small_checkpoint(layout, seed, out)
-
-    def small_trainer(self, layout: DataLayout, seed: int) -> "SmallTrainer":
-        """See `families.family.Family.small_trainer`."""
-        from groot_ros.families.gr00t_n1d6.small_checkpoint import small_network
-        from groot_ros.families.gr00t_n1d6.small_training import SmallTrainer
-
-        network = small_network(layout, width=64, text_layers=3)
-        return SmallTrainer(make_config(network, layout, embodiment_row=0), seed)
 
     def benchmark_case(self) -> "type[BenchmarkCase]":
         """See `families.gr00t.family.Gr00tFamily.benchmark_case`."""

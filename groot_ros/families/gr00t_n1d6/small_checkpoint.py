@@ -31,15 +31,9 @@ _WIDTH, _TEXT_LAYERS = 128, 4
 _EDGE = 112
 
 
-def small_network(layout: DataLayout, width: int, text_layers: int) -> Gr00tN1d6Config:
-    """Return a small network; an image of 112 x 140 gives 20 tokens.
-
-    Args:
-        layout: of the data.
-        width: of all parts.
-        text_layers: layers of the language tower.
-
-    """
+def small_network(layout: DataLayout) -> Gr00tN1d6Config:
+    """Return a small network; an image of 112 x 140 gives 20 tokens."""
+    width = _WIDTH
     vision = VisionConfig(
         hidden_size=width,
         intermediate_size=2 * width,
@@ -54,7 +48,7 @@ def small_network(layout: DataLayout, width: int, text_layers: int) -> Gr00tN1d6
         vocab_size=VOCAB_SIZE,
         hidden_size=width,
         intermediate_size=2 * width,
-        num_hidden_layers=text_layers,
+        num_hidden_layers=_TEXT_LAYERS,
         num_attention_heads=4,
         num_key_value_heads=2,
         head_dim=width // 4,
@@ -87,7 +81,7 @@ def write_small_checkpoint(layout: DataLayout, seed: int, out: Path) -> Path:
     views = [1] * len(layout.views)
     write_word_tokenizer(out, [build_prompt(formalise(t), views) for t in layout.instructions])
     tokenizer = TextTokenizer.load(out)
-    network = small_network(layout, _WIDTH, _TEXT_LAYERS)
+    network = small_network(layout)
     text = replace(network.eagle.text, vocab_size=tokenizer.rows)
     eagle = replace(network.eagle, text=text, image_token_index=tokenizer.image_id)
     network = replace(network, eagle=eagle, tune_llm=True, tune_visual=True)

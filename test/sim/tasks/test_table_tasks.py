@@ -56,7 +56,8 @@ def run(task, scene, arm, expert=None, seconds=None, spoil=lambda step, arm: Non
 def test_the_tasks_with_experts_are_these_and_the_scenes_of_the_robot_are_theirs():
     assert table_task_names() == TASKS
     assert default_task(ROBOT) is load_table_task("pick_place")
-    with pytest.raises(ValueError, match=r"no task 'touch' with an expert \(tasks: pick_place, p"):
+    assert default_task("so101") is None
+    with pytest.raises(ValueError, match=r"no simulator task 'touch' \(tasks: pick_place, push, r"):
         load_table_task("touch")
 
 
