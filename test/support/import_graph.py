@@ -83,7 +83,7 @@ LAYERS = {
     "sim": _layer("simulated robot, tasks, scripted experts", {"core", "robot"}),
     "rollout": _layer(
         "episodes in the simulator: data of experts, success of policies",
-        {"core", "robot", "observation", "control", "policy", "bags", "datasets", "sim"},
+        {"core", "robot", "vision", "observation", "control", "policy", "bags", "datasets", "sim"},
     ),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
