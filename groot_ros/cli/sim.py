@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   groot-ros sim collect --task reach --episodes 200 --out ~/data/reach
   groot-ros sim collect --task reach --episodes 100 --checkpoint ~/reach --out ~/data/round1
+  groot-ros sim collect --task vima/put_into --episodes 5000 --out ~/data/put_into
   groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
   groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
@@ -53,7 +54,8 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = actions.add_parser(
         "collect",
         help="record episodes of the scripted expert as a data set",
-        description="Record episodes of the scripted expert as a LeRobot v2.1 data set.",
+        description="Record episodes of the scripted expert: as a LeRobot v2.1 data set, or for "
+        "tasks vima/... as one npz file per episode.",
     )
     _add_common(parser, episodes=100)
     parser.add_argument("--out", type=Path, required=True, help="folder; must not exist yet")
@@ -66,6 +68,11 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
         metavar="DIR",
         help="let this policy act first, for a random time; the expert takes over and only its "
         "rows are recorded",
+    )
+    parser.add_argument(
+        "--images",
+        action="store_true",
+        help="tasks vima/...: write the images as well as the objects that are cut out of them",
     )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_collect)
@@ -124,10 +131,18 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def _add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
     add = parser.add_argument
-    add("--task", required=True, help="reach, push or pick_place")
+    add(
+        "--task",
+        required=True,
+        help="reach, push, pick_place or vima/...: see `docs/how-to/simulator.md`",
+    )
     add("--episodes", type=int, default=episodes, metavar="N", help=f"(default: {episodes})")
     add("--seed", type=int, default=0, metavar="S", help="of the scenes (default: 0)")
-    add("--size", default="128x128", metavar="WxH", help="of the images (default: 128x128)")
+    add(
+        "--size",
+        metavar="WxH",
+        help="of the images (default: 128x128; those of vima/... always have 256x128)",
+    )
     add_parallel_options(parser)
 
 
@@ -138,6 +153,8 @@ def run_collect(args: argparse.Namespace) -> int:
     from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
 
     _check_counts(args)
+    if _is_prompt_task(args):
+        return _collect_prompts(args)
     settings = CollectSettings(
         task=args.task,
         seed=args.seed,
@@ -151,6 +168,20 @@ def run_collect(args: argparse.Namespace) -> int:
         f"{args.out}: {pluralise(len(collection.episodes), 'episode')}, "
         f"{pluralise(collection.rows, 'row')}; the expert failed in "
         f"{pluralise(collection.failures, 'scene')}, which others replaced"
+    )
+    return 1 if collection.failed else 0
+
+
+def _collect_prompts(args: argparse.Namespace) -> int:
+    from groot_ros.rollout.prompt_collect import PromptCollectSettings, collect_prompts
+
+    _reject(args, "calm", "checkpoint", "size")
+    settings = PromptCollectSettings(args.task, args.seed, args.images)
+    collection = collect_prompts(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
+    print(
+        f"{args.out}: {pluralise(collection.episodes, 'episode')}, "
+        f"{pluralise(collection.steps, 'action')}; {pluralise(collection.failures, 'scene')}, in "
+        "which the expert failed or a view hid an object, were replaced"
     )
     return 1 if collection.failed else 0
 
@@ -267,6 +298,20 @@ def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
     return {**changed, "torch_threads": 1}
 
 
+def _is_prompt_task(args: argparse.Namespace) -> bool:
+    """Return whether the prompts of the task have pictures."""
+    from groot_ros.sim.tasks import prompt_task_names
+
+    return args.task in prompt_task_names()
+
+
+def _reject(args: argparse.Namespace, *names: str) -> None:
+    """Raise ValueError if an option is given that the task does not have."""
+    for name in names:
+        if getattr(args, name):
+            raise ValueError(f"--{name.replace('_', '-')}: task {args.task} has no such option")
+
+
 def _check_counts(args: argparse.Namespace) -> None:
     if args.episodes < 1:
         raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
@@ -274,7 +319,9 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise ValueError(f"--seed must not be negative, not {args.seed}")
 
 
-def _size(text: str) -> tuple[int, int]:
+def _size(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 128, 128
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, such as 128x128, not '{text}'")

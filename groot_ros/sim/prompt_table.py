@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The table of the tasks with prompts: objects in the physics, what pictures show, and moves.
 
-Objects that a scene does not use float where the model has them, behind the wall, and are not drawn;
-nor is the arm, as in VIMA's training data.
+Objects that a scene does not use float where the model has them, behind the wall, and are not
+drawn; nor is the arm, as in VIMA's training data.
 """
 
 from collections.abc import Mapping
