@@ -65,7 +65,8 @@ class CameraRenderer:
             numbers, kinds = np.moveaxis(self._renderer.render(), -1, 0)
         finally:
             self._renderer.disable_segmentation_rendering()
-        is_geom = kinds == mujoco.mjtObj.mjOBJ_GEOM
+        # An enumerator would be compared with each pixel in Python.
+        is_geom = kinds == int(mujoco.mjtObj.mjOBJ_GEOM)
         return np.where(is_geom, labels[np.where(is_geom, numbers, 0)], np.uint16(0))
 
     def _show(self, scene: ArrayLike, camera: str) -> None:

@@ -11,8 +11,9 @@ from groot_ros.sim.table import Place
 
 #: Area of the table, m: VIMA's.
 TABLE_X, TABLE_Y = (0.25, 0.75), (-0.5, 0.5)
-#: Largest distance of an object from the base of the arm: within reach with the cup down, m.
-REACH = 0.74
+#: Distances of objects from the axis of the base, m: the arm reaches these with the cup down and
+#: lifts them by 16 cm.
+REACH = (0.32, 0.74)
 #: Smallest free space between two objects, m.
 _GAP = 0.015
 #: Tries to place an object before the scene is drawn again.
@@ -129,7 +130,7 @@ def draw_places(
         for _ in range(_TRIES):
             x = float(rng.uniform(TABLE_X[0] + radius, TABLE_X[1] - radius))
             y = float(rng.uniform(TABLE_Y[0] + radius, TABLE_Y[1] - radius))
-            if np.hypot(x, y) < REACH and all(
+            if REACH[0] < np.hypot(x, y) < REACH[1] and all(
                 np.hypot(x - other[0], y - other[1]) > radius + room + _GAP for other, room in taken
             ):
                 break
