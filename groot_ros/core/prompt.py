@@ -89,9 +89,7 @@ def placeholder_problem(text: str, pictures: Iterable[str]) -> str:
     if missing:
         problem = f"placeholder {{{missing[0]}}} has no picture"
     elif unused:
-        problem = (
-            f"picture '{unused[0]}' is given, but the text has no placeholder {{{unused[0]}}}"
-        )
+        problem = f"picture '{unused[0]}' is given, but the text has no placeholder {{{unused[0]}}}"
     elif set(PLACEHOLDER.sub("", text)) & set("{}"):
         problem = (
             "a brace belongs to no placeholder; write {name} with letters, digits and underscores"

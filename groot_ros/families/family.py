@@ -36,6 +36,10 @@ class PolicySpec:
         sampling_steps: default number of denoising steps; 1 without sampling.
         supports_prefix: True if a chunk can continue committed motion (real-time chunking).
         stateful: True if an inference depends on earlier ones of the session.
+        labels: True if each image needs labels of the objects that it shows.
+        pictures: True if prompts may contain pictures.
+        action: "chunk" of joint positions, or "pick_place": two poses on a table, which a primitive
+            of the robot turns into motion. Its chunks have `horizon` steps.
         sources: field of this record -> file and key that it was read from, for messages.
         ranges: training ranges of its groups, as far as they are known.
 
@@ -55,6 +59,9 @@ class PolicySpec:
     sampling_steps: int = 1
     supports_prefix: bool = False
     stateful: bool = False
+    labels: bool = False
+    pictures: bool = False
+    action: Literal["chunk", "pick_place"] = "chunk"
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     ranges: "tuple[GroupRange, ...]" = field(default=(), compare=False)
 

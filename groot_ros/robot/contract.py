@@ -226,7 +226,9 @@ def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotC
         folder / root.name("urdf") if root.has("urdf") else None,
     )
     root.finish()
-    _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])
+    cameras = contract.cameras.values()
+    topics = [*(c.topic for c in cameras), *(c.labels.topic for c in cameras if c.labels)]
+    _check_distinct(root, "cameras", "topic", topics)
     _check_distinct(root, "inputs", "topic", [s.topic for s in contract.sources])
     return contract
 

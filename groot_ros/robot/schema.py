@@ -14,7 +14,7 @@ from groot_ros.core.share import share_directory
 from groot_ros.robot.contract import MAX_ACTION_DT, MAX_JOINTS, MIN_ACTION_DT, VERSION
 from groot_ros.robot.controller import INTERPOLATIONS, controller_type, controller_types
 from groot_ros.robot.fields import TOPIC_NAME, ContractError
-from groot_ros.robot.inputs import MAX_LATENCY, MOUNTS, STAMPS
+from groot_ros.robot.inputs import LABEL_ENCODINGS, MAX_LATENCY, MOUNTS, STAMPS
 from groot_ros.robot.joint import (
     ACCELERATION_RANGE,
     JERK_RANGE,
@@ -179,6 +179,9 @@ def _camera() -> _Schema:
             "latency": _LATENCY,
             "rate": {"type": "number", "exclusiveMinimum": 0},
             "mount": {"enum": list(MOUNTS)},
+            "labels": _object(
+                {"topic": _TOPIC, "encoding": {"enum": list(LABEL_ENCODINGS)}}, "topic"
+            ),
         },
         "topic rate",
     )
