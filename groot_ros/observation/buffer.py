@@ -210,8 +210,8 @@ class ObservationBuffer:
         Raises:
             Rejected: no_instruction, missing_image, stale_image, skewed_images,
                 missing_history, missing_joint_state, missing_joint, stale_joint_state,
-                image_too_small, image_size_changed, missing_labels, stale_labels. Instead of an input that is missing or too
-                old, the reason why its newest message was rejected.
+                image_too_small, image_size_changed, missing_labels, stale_labels. Instead of an
+                input that is missing or too old, the reason why its newest message was rejected.
             MalformedError: a frame or labels cannot be decoded.
 
         """
