@@ -27,6 +27,7 @@ from groot_ros.robot.joint import (
 )
 from groot_ros.robot.outputs import MAP_TYPES, MAX_COLUMNS
 from groot_ros.robot.speed_scaling import TYPES
+from groot_ros.robot.table import HEIGHT_RANGE, MAX_DISTANCE, MIN_APPROACH, TOOL_AXES
 from groot_ros.vision.encodings import ENCODING_NAMES
 
 _Schema = dict[str, Any]
@@ -74,6 +75,7 @@ def contract_schema() -> _Schema:
                     },
                     "topic",
                 ),
+                "table": _table(),
                 "controllers": {
                     "type": "array",
                     "minItems": 1,
@@ -184,6 +186,28 @@ def _camera() -> _Schema:
             ),
         },
         "topic rate",
+    )
+
+
+def _table() -> _Schema:
+    far = _between((-MAX_DISTANCE, MAX_DISTANCE))
+    edges: _Schema = {"type": "array", "items": far, "minItems": 2, "maxItems": 2}
+    height = _between(HEIGHT_RANGE)
+    return _object(
+        {
+            "frame": _NAME,
+            "x": edges,
+            "y": edges,
+            "height": far,
+            "tool": _NAME,
+            "tool_axis": {"enum": list(TOOL_AXES)},
+            "symmetric": {"type": "boolean"},
+            "approach": _between((MIN_APPROACH, HEIGHT_RANGE[1])),
+            "pick_height": height,
+            "place_height": height,
+            "push_height": height,
+        },
+        "x y tool approach pick_height",
     )
 
 
