@@ -37,7 +37,10 @@ def _layer(holds: str, may_import: set[str]) -> Layer:
 
 LAYERS = {
     "core": _layer("records exchanged between packages, programs, configuration, time", set()),
-    "vision": _layer("camera encodings, decoding, resampling, shift of a camera", {"core"}),
+    "vision": _layer(
+        "camera encodings, decoding, resampling, shift of a camera, objects by their labels",
+        {"core"},
+    ),
     "robot": _layer(
         "robot contract: joints, controllers, cameras, units, limits", {"core", "vision.encodings"}
     ),

@@ -22,8 +22,8 @@ from groot_ros.families.vima.config import END_EFFECTORS
 from groot_ros.families.vima.controller import History, PromptMemory
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.object_encoder import ObjectTensors
-from groot_ros.families.vima.objects import Objects, stack
 from groot_ros.families.vima.prompt import MultimodalPrompt, PromptTokenizer, PromptTokens
+from groot_ros.vision.objects import Objects, stack
 
 
 def load(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.core.prompt import PLACEHOLDER, placeholder_problem
-from groot_ros.families.vima.objects import Objects, stack
+from groot_ros.vision.objects import Objects, stack
 
 # Imported where it is used, as tests of other parts run without it.
 if TYPE_CHECKING:
