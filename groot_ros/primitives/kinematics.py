@@ -4,7 +4,6 @@
 from collections.abc import Iterator, Sequence
 
 import mink
-import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
