@@ -60,6 +60,10 @@ LAYERS = {
         "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
+    "primitives": _layer(
+        "inverse kinematics; poses of a tool to joint paths: pick and place, push",
+        {"core", "robot"},
+    ),
     "checks": _layer(
         "one list of checks for `inspect`, `doctor` and configure",
         {
@@ -83,7 +87,18 @@ LAYERS = {
     "sim": _layer("simulated robot, tasks, scripted experts", {"core", "robot"}),
     "rollout": _layer(
         "episodes in the simulator: data of experts, success of policies",
-        {"core", "robot", "vision", "observation", "control", "policy", "bags", "datasets", "sim"},
+        {
+            "core",
+            "robot",
+            "vision",
+            "observation",
+            "control",
+            "primitives",
+            "policy",
+            "bags",
+            "datasets",
+            "sim",
+        },
     ),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
@@ -124,6 +139,7 @@ WITHOUT_TORCH = {
     "processing",
     "observation",
     "control",
+    "primitives",
     "checks",
     "bridge",
     "bags",
