@@ -3,6 +3,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 import mujoco
@@ -12,7 +13,6 @@ from groot_ros.sim.model import RobotModel, shipped_model
 
 #: Name of the robot contract and of the model.
 ROBOT = "arm7_suction_table"
-MODEL = RobotModel.load(shipped_model(ROBOT))
 #: What a suction cup picks up, and what it is put into.
 SHAPES = ("block", "bar", "round", "triangle", "cross", "letter_l", "letter_t", "star")
 CONTAINERS = ("bowl", "pan", "crate", "ring", "plate")
@@ -82,9 +82,11 @@ def choose_item(
     return free[int(rng.integers(len(free)))]
 
 
-def _radius(shape: str) -> float:
-    """Return the radius of the circle around a body's axis that contains it, m."""
-    model, body = MODEL.mujoco, MODEL.mujoco.body(COPIES[0] + shape)
+@cache
+def radius(shape: str) -> float:
+    """Return the radius of the circle around the axis of a body that contains it, m."""
+    model = _model()
+    body = model.body(COPIES[0] + shape)
     farthest = 0.0
     for geom in range(body.geomadr[0], body.geomadr[0] + body.geomnum[0]):
         centre, half = model.geom_aabb[geom, :3], model.geom_aabb[geom, 3:]
@@ -96,5 +98,6 @@ def _radius(shape: str) -> float:
     return farthest
 
 
-#: Shape -> radius that it needs on the table, m.
-RADIUS = {shape: _radius(shape) for shape in (*SHAPES, *CONTAINERS)}
+@cache
+def _model() -> mujoco.MjModel:
+    return RobotModel.load(shipped_model(ROBOT)).mujoco

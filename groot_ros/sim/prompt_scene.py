@@ -3,14 +3,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
-from groot_ros.sim.prompt_objects import COPIES, RADIUS, Item, Level
+from groot_ros.core.share import robot_path
+from groot_ros.robot import Table, load_contract
+from groot_ros.sim.prompt_objects import COPIES, ROBOT, Item, Level, radius
 from groot_ros.sim.table import Place
 
-#: Area of the table, m: VIMA's.
-TABLE_X, TABLE_Y = (0.25, 0.75), (-0.5, 0.5)
 #: Distances of objects from the axis of the base, m: the arm reaches these with the cup down and
 #: lifts them by 16 cm.
 REACH = (0.32, 0.74)
@@ -76,6 +77,14 @@ class PromptScene:
         return {label: numbers[name] for name, label in self.labels[picture].items()}
 
 
+@cache
+def table_area() -> Table:
+    """Return the table of the robot contract."""
+    contract = load_contract(robot_path(ROBOT))
+    assert contract.table is not None, f"the contract {ROBOT} ships with a table"
+    return contract.table
+
+
 def make_scene(
     rng: np.random.Generator,
     *,
@@ -123,19 +132,20 @@ def draw_places(
         occupied: places that have to stay free, and the objects that stand there.
 
     """
-    taken = [(place, RADIUS[item.shape]) for place, item in occupied]
+    area = table_area()
+    taken = [(place, radius(item.shape)) for place, item in occupied]
     places: dict[str, Place] = {}
     for name, item in items.items():
-        radius = RADIUS[item.shape]
+        own = radius(item.shape)
         for _ in range(_TRIES):
-            x = float(rng.uniform(TABLE_X[0] + radius, TABLE_X[1] - radius))
-            y = float(rng.uniform(TABLE_Y[0] + radius, TABLE_Y[1] - radius))
+            x = float(rng.uniform(area.x[0] + own, area.x[1] - own))
+            y = float(rng.uniform(area.y[0] + own, area.y[1] - own))
             if REACH[0] < np.hypot(x, y) < REACH[1] and all(
-                np.hypot(x - other[0], y - other[1]) > radius + room + _GAP for other, room in taken
+                np.hypot(x - other[0], y - other[1]) > own + room + _GAP for other, room in taken
             ):
                 break
         else:
             return None
         places[name] = (x, y, random_yaw(rng))
-        taken.append((places[name], radius))
+        taken.append((places[name], own))
     return places
