@@ -25,12 +25,30 @@ _EXAMPLES = """examples:
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
   groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
   groot-ros sim evaluate --task push --episodes 10 --checkpoint ~/push --videos out/failures
+  groot-ros sim evaluate --task vima/rotate --level combination --episodes 100 --checkpoint ~/vima
 
 Scenes of `evaluate` are never scenes of `collect`, whatever the seeds.
 Exit status: 0 done; 1 an episode could not be run; 2 wrong usage.
 """
 #: Fields of the policy configuration that are options of a checkpoint.
 _CONFIG = ("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype")
+#: Options of policies whose actions are chunks, and their defaults.
+_CHUNKS_ONLY = {
+    "size": None,
+    "calm": False,
+    "videos": None,
+    "rate": 4.0,
+    "delay": 0.0,
+    "rtc_mode": "off",
+    "blend_window": ExecutorConfig().blend_window,
+    "dropout": 0.0,
+    "joint_offset": 0.0,
+    "camera_shift": 0.0,
+    "sweep": [],
+    "real_nodes": False,
+}
+#: Options of the tasks vima/..., and their defaults.
+_PROMPTS_ONLY = {"images": False, "level": None, "no_arm": False}
 #: What can be swept: name -> (unit, description).
 _SWEEPS = {
     "delay": ("s", "inference delay"),
@@ -125,6 +143,16 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="through the nodes over DDS, in real time, instead of in one process",
     )
+    add(
+        "--level",
+        choices=("placement", "combination"),
+        help="tasks vima/...: unseen placements (default), or also shapes with unseen textures",
+    )
+    add(
+        "--no-arm",
+        action="store_true",
+        help="tasks vima/...: put objects where the arm would put them, which is faster",
+    )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_evaluate)
 
@@ -155,6 +183,7 @@ def run_collect(args: argparse.Namespace) -> int:
     _check_counts(args)
     if _is_prompt_task(args):
         return _collect_prompts(args)
+    _reject(args, _PROMPTS_ONLY)
     settings = CollectSettings(
         task=args.task,
         seed=args.seed,
@@ -175,7 +204,7 @@ def run_collect(args: argparse.Namespace) -> int:
 def _collect_prompts(args: argparse.Namespace) -> int:
     from groot_ros.rollout.prompt_collect import PromptCollectSettings, collect_prompts
 
-    _reject(args, "calm", "checkpoint", "size")
+    _reject(args, {**_CHUNKS_ONLY, "checkpoint": ""})
     settings = PromptCollectSettings(args.task, args.seed, args.images)
     collection = collect_prompts(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
     print(
@@ -193,6 +222,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from groot_ros.rollout.evaluate import EXPERT, EvaluationSettings, evaluate, to_json
 
     _check_counts(args)
+    if _is_prompt_task(args):
+        return _evaluate_prompts(args)
+    _reject(args, _PROMPTS_ONLY)
     if args.rate <= 0:
         raise ValueError(f"--rate must be positive, not {args.rate:g}")
     base = EvaluationSettings(
@@ -232,12 +264,49 @@ def run_evaluate(args: argparse.Namespace) -> int:
         found[name] = to_json(settings, evaluation)
         failed += len(evaluation.failed)
         print(f"{label}: {_summary(evaluation)}", flush=True)
-    if args.json is not None:
-        whole = found.get("", {"task": args.task, "conditions": found})
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    _write_json(args, found.get("", {"task": args.task, "conditions": found}))
     if args.videos is not None:
         print(f"videos of failures: {args.videos}")
+    return _exit_status(failed)
+
+
+def _evaluate_prompts(args: argparse.Namespace) -> int:
+    from groot_ros.rollout.evaluate import EXPERT
+    from groot_ros.rollout.prompt_evaluate import (
+        PromptEvaluationSettings,
+        evaluate_prompts,
+        prompts_to_json,
+    )
+
+    _reject(args, _CHUNKS_ONLY)
+    settings = PromptEvaluationSettings(
+        task=args.task,
+        policy=args.checkpoint or EXPERT,
+        assets=args.backbone_assets,
+        level=args.level or "placement",
+        seed=args.seed,
+        with_arm=not args.no_arm,
+    )
+    evaluation = evaluate_prompts(settings, args.episodes, jobs=args.jobs, dask=args.dask)
+    figures = evaluation.summary()
+    low, high = figures["success_interval_95"]
+    rejected = sum(bool(outcome.rejections) for outcome in evaluation.outcomes)
+    print(
+        f"{args.task}, {settings.level}: {figures['success_rate']:.0%} of "
+        f"{pluralise(figures['episodes'], 'scene')} (95 %: {low:.0%} to {high:.0%}); an action was "
+        f"rejected in {rejected}; another object moved in {figures['wrong_touch_rate']:.0%}"
+    )
+    _write_json(args, prompts_to_json(settings, evaluation))
+    return _exit_status(len(evaluation.failed))
+
+
+def _write_json(args: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _exit_status(failed: int) -> int:
     if failed:
         print(f"{pluralise(failed, 'episode')} could not be run, see above", file=sys.stderr)
     return 1 if failed else 0
@@ -305,10 +374,10 @@ def _is_prompt_task(args: argparse.Namespace) -> bool:
     return args.task in prompt_task_names()
 
 
-def _reject(args: argparse.Namespace, *names: str) -> None:
-    """Raise ValueError if an option is given that the task does not have."""
-    for name in names:
-        if getattr(args, name):
+def _reject(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
+    """Raise ValueError if an option that the task does not have is not at its default."""
+    for name, default in options.items():
+        if getattr(args, name, default) != default:
             raise ValueError(f"--{name.replace('_', '-')}: task {args.task} has no such option")
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import ToolPose
 from groot_ros.sim.prompt_scene import table_area
 from groot_ros.sim.table import Place
 
@@ -47,6 +48,12 @@ def from_bins(bins: Mapping[str, NDArray[np.int64]]) -> tuple[Place, Place]:
         x, y = low + bins[part] / np.array(BINS[part]) * size
         poses.append((float(x), float(y), yaw_of(bins[f"{name}_rotation"] / 25.0 - 1.0)))
     return poses[0], poses[1]
+
+
+def tool_pose(place: Place, height: float) -> ToolPose:
+    """Return the pose of a tool that points down, at a height over the table, m."""
+    x, y, yaw = place
+    return ToolPose((x, y, height), (0.0, 0.0, float(np.sin(yaw / 2)), float(np.cos(yaw / 2))))
 
 
 def yaw_of(rotation: NDArray[np.float64]) -> float:

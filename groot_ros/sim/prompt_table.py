@@ -11,6 +11,7 @@ import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.core import ns_to_s
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.prompt_objects import CONTAINERS, COPIES, SHAPES
 from groot_ros.sim.prompt_scene import TABLE, Move, PromptScene
@@ -24,8 +25,8 @@ _ABOVE = 0.5
 _LIFT, _DEEPEST = 0.004, 0.0005
 #: Most time until everything rests, s, and the speed that counts as rest, m/s or rad/s.
 _SETTLING, _REST = 1.5, 0.02
-#: Steps of the physics between two looks whether everything rests.
-_LOOK_EVERY = 50
+#: Time between two looks whether everything rests, s.
+_LOOK_EVERY = 0.1
 
 #: An object is in a container within this distance of its axis and height of its bottom, m.
 IN_CONTAINER, BELOW_RIM = 0.060, 0.060
@@ -98,15 +99,6 @@ class PromptTable:
                 return name
         return None
 
-    def surface(self, x: float, y: float) -> float:
-        """Return the height of the topmost surface at a point of the table, m."""
-        above, down = np.array([x, y, _ABOVE]), np.array([0.0, 0.0, -1.0])
-        model, data = self.arm.model, self.arm.data
-        distance = mujoco.mj_ray(
-            model, data, above, down, self._drawn, 1, -1, np.zeros(1, np.int32)
-        )
-        return _ABOVE - distance if distance >= 0 else 0.0
-
     def carry(self, pick: Place, place: Place) -> str | None:
         """Move the object at a pose to another pose without the arm, and let everything settle.
 
@@ -140,13 +132,15 @@ class PromptTable:
 
     def settle(self) -> None:
         """Let time pass until all objects rest, or for 1.5 s."""
-        model, data = self.arm.model, self.arm.data
         rows = [self._dofs[b] + i for b in self.scene.bodies.values() for i in range(6)]
-        for _ in range(round(_SETTLING / model.opt.timestep / _LOOK_EVERY)):
-            mujoco.mj_step(model, data, nstep=_LOOK_EVERY)
-            if np.abs(data.qvel[rows]).max() < _REST:
-                break
-        mujoco.mj_forward(model, data)
+        start, looked = self.arm.time_ns, self.arm.time_ns
+        while ns_to_s(self.arm.time_ns - start) < _SETTLING:
+            self.arm.step()
+            if ns_to_s(self.arm.time_ns - looked) >= _LOOK_EVERY:
+                looked = self.arm.time_ns
+                if np.abs(self.arm.data.qvel[rows]).max() < _REST:
+                    break
+        mujoco.mj_forward(self.arm.model, self.arm.data)
 
     @property
     def succeeded(self) -> bool:
@@ -166,7 +160,7 @@ class PromptTable:
         to = start[:2] if move.to is None else move.to
         off = (yaw - start[2] - move.turn + np.pi) % (2 * np.pi) - np.pi
         near = bool(np.hypot(x - to[0], y - to[1]) < NEAR)
-        return near and (not move.turn or abs(off) < TURNED)
+        return near and bool(not move.turn or abs(off) < TURNED)
 
     def displaced(self) -> set[str]:
         """Return the objects that should have stayed where they were and did not."""

@@ -98,6 +98,8 @@ LAYERS = {
             "bags",
             "datasets",
             "sim",
+            "families.family",
+            "families.registry",
         },
     ),
     "evaluation": _layer(
