@@ -105,5 +105,5 @@ def test_the_second_of_two_moves_does_not_count_without_the_first(tmp_path):
 
 def test_a_policy_with_chunks_is_rejected_before_anything_runs():
     demo = replace(ROTATE, policy="checkpoints/so101_demo")
-    with pytest.raises(CheckpointError, match="tasks vima/... need poses on a table"):
+    with pytest.raises(CheckpointError, match=r"tasks vima/\.\.\. need poses on a table"):
         evaluate_prompts(demo, 1, jobs=1)
