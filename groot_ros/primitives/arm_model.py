@@ -117,7 +117,7 @@ class ArmModel:
         x, y, z, w = pose.rotation
         return mink.SE3.from_rotation_and_translation(
             mink.SO3(np.array([w, x, y, z])) @ _POINTING_DOWN[self.table.tool_axis],
-            np.array(pose.position) + (0.0, 0.0, self.table.height),
+            np.add(pose.position, (0.0, 0.0, self.table.height)),
         )
 
     def in_table_frame(self, world: mink.SE3) -> ToolPose:

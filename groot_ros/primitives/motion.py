@@ -42,14 +42,14 @@ class MotionSettings:
         acceleration: share of its acceleration limits that is used. The rest is a reserve for the
             executor, which blends chunks.
         tool_speed: largest speed of the tool on straight lines, m/s.
-        dwell: time that the tool waits after its gripper or valve was switched, s.
+        dwell: time that the tool waits before and after its gripper or valve is switched, s.
 
     """
 
     speed: float = 0.7
     acceleration: float = 0.5
     tool_speed: float = 0.25
-    dwell: float = 0.3
+    dwell: float = 0.25
 
 
 def plan_pick_place(
@@ -68,7 +68,8 @@ def plan_pick_place(
         kinematics: the arm.
         start: positions of all joints of `kinematics.joints`, rad or m; more are ignored. The arm
             is at rest there.
-        pick, place: poses of the tool in the table frame.
+        pick: pose of the tool in the table frame at which it picks the object up.
+        place: pose at which it puts the object down.
         settings: speeds and waiting times.
 
     Returns:
@@ -188,6 +189,8 @@ class _Planner:
 
     def grip(self, *, closed: bool) -> None:
         """Close or open the gripper at rest, and wait."""
+        # The arm lags behind its command, and the goal of a gripper action is sent ahead of time.
+        self.path.wait(self._settings.dwell)
         name = self._kinematics.gripper
         ends = self._kinematics.contract.joints[name].gripper if name else None
         if name is None or ends is None:
@@ -268,7 +271,7 @@ def _yaws(kinematics: ArmKinematics, first: ToolPose, second: ToolPose) -> Itera
             natural = kinematics.pose(kinematics.solve(pose, any_yaw=True))
         except UnreachableError:
             continue
-        x, y, z, w = (_rotation(pose).inv() * _rotation(natural)).as_quat()
+        _, _, z, w = (_rotation(pose).inv() * _rotation(natural)).as_quat()
         suits += cmath.exp(2j * math.atan2(z, w))
     middle = cmath.phase(suits) if abs(suits) > 1e-3 else 0.0
     yield from (middle + yaw for yaw in _YAWS)
