@@ -69,6 +69,7 @@ LAYERS = {
             "vision",
             "observation",
             "control.settings",
+            "primitives",
             "policy",
             "families.family",
         },
