@@ -127,7 +127,9 @@ class PathBuilder:
         count = max(2, math.ceil(duration / ROW_SPACING))
         u = np.arange(1, count + 1) / count
         self._times += (self._times[-1] + duration * u).tolist()
-        self._rows += [*way(_SHARE(u[:-1])), points[-1]]
+        rows = np.concatenate([way(_SHARE(u[:-1])), points[-1:]])
+        # Joints that stay are not moved by rounding.
+        self._rows += list(np.where(np.ptp(points, axis=0) > 0.0, rows, points[0]))
 
     def build(self) -> JointPath:
         """Return the path."""

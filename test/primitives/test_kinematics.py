@@ -40,7 +40,7 @@ def assert_same(a: ToolPose, b: ToolPose, position: float = 1e-4, angle: float =
     assert turned.magnitude() < angle
 
 
-@settings(max_examples=40, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, derandomize=True)
 @given(POSES)
 def test_a_solution_has_the_pose_and_keeps_the_limits(cup, contract, pose):
     q = cup.solve(pose)

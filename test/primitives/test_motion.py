@@ -68,7 +68,7 @@ def assert_within_limits(path: JointPath, contract: RobotContract, share: Motion
     assert acceleration.max() <= share.acceleration * 1.05
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=15, deadline=None, derandomize=True)
 @given(PLACES, PLACES, TURNS, STARTS)
 def test_a_path_passes_both_poses_within_the_limits_from_the_exact_start(
     cup, contract, pick, place, turn, offsets
