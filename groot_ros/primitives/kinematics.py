@@ -18,9 +18,9 @@ Array = NDArray[np.float64]
 POSITION_TOLERANCE, ROTATION_TOLERANCE = 1e-5, 1e-4
 #: Distance from the position limits of the contract that solutions keep, rad or m.
 LIMIT_MARGIN = 0.01
-#: Largest step of a joint between two way points 1 cm or 2 degrees apart, rad or m: a larger one is a
-#: jump to another posture.
-MAX_JUMP = 0.35
+#: Largest step of a joint between two way points 1 cm or 2 degrees apart, rad or m: a larger one
+#: leads to another posture, or past a singular one.
+MAX_JUMP = 0.2
 _ITERATIONS = 80
 #: Iterations without progress after which a pose counts as out of reach.
 _STALLED = 12
@@ -203,7 +203,8 @@ class ArmKinematics:
                 )
             except mink.NoSolutionFound:
                 break
-            configuration.integrate_inplace(step, min(1.0, _MAX_STEP / np.abs(step).max()))
+            longest = max(float(np.abs(step).max()), _MAX_STEP)
+            configuration.integrate_inplace(step, _MAX_STEP / longest)
         raise self._unreachable(pose, distance, angle)
 
     def _unreachable(self, pose: ToolPose, distance: float, angle: float) -> UnreachableError:

@@ -7,7 +7,7 @@ robots; near the table the tool moves on straight lines of space.
 
 import cmath
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -42,14 +42,14 @@ class MotionSettings:
         acceleration: share of its acceleration limits that is used. The rest is a reserve for the
             executor, which blends chunks.
         tool_speed: largest speed of the tool on straight lines, m/s.
-        dwell: time that the tool waits after its gripper or valve was switched, s.
+        dwell: time that the tool waits before and after its gripper or valve is switched, s.
 
     """
 
     speed: float = 0.7
     acceleration: float = 0.5
     tool_speed: float = 0.25
-    dwell: float = 0.3
+    dwell: float = 0.25
 
 
 def plan_pick_place(
@@ -62,13 +62,14 @@ def plan_pick_place(
     """Plan to pick an object up at one pose and to put it down at another.
 
     The tool travels at the approach height of the table, moves straight down and up at both poses,
-    closes its gripper (or opens its valve) at the first one and opens it at the second one.
+    closes its gripper (or switches its suction on) at the first one and opens it at the second one.
 
     Args:
         kinematics: the arm.
         start: positions of all joints of `kinematics.joints`, rad or m; more are ignored. The arm
             is at rest there.
-        pick, place: poses of the tool in the table frame.
+        pick: pose of the tool in the table frame at which it picks the object up.
+        place: pose at which it puts the object down.
         settings: speeds and waiting times.
 
     Returns:
@@ -104,7 +105,7 @@ def plan_push(
     Args and Raises are those of plan_pick_place.
 
     Returns:
-        A path of `kinematics.joints`, with the marks "above_begin", "begin", "end".
+        A path of `kinematics.joints`, with the marks "above_begin", "begin", "end", "above_end".
 
     """
 
@@ -118,7 +119,7 @@ def plan_push(
 
 
 class _Planner:
-    """One action in the making: a path that grows, and the arm at its end."""
+    """Plans one action step by step, from the end of the path so far."""
 
     def __init__(
         self, kinematics: ArmKinematics, start: Mapping[str, float], settings: MotionSettings
@@ -188,6 +189,8 @@ class _Planner:
 
     def grip(self, *, closed: bool) -> None:
         """Close or open the gripper at rest, and wait."""
+        # The arm lags behind its command, and the goal of a gripper action is sent ahead of time.
+        self.path.wait(self._settings.dwell)
         name = self._kinematics.gripper
         ends = self._kinematics.contract.joints[name].gripper if name else None
         if name is None or ends is None:
@@ -234,7 +237,7 @@ def _first_possible(
             _check_bounds(kinematics, pose)
     first, second = poses.values()
     failure: UnreachableError | None = None
-    for yaw in _yaws(kinematics, first, second):
+    for yaw in _yaws(kinematics, poses):
         planner = _Planner(kinematics, start, settings or MotionSettings())
         try:
             plan(planner, _turned(first, yaw), _turned(second, yaw))
@@ -256,22 +259,19 @@ def _check_bounds(kinematics: ArmKinematics, pose: ToolPose) -> None:
             )
 
 
-def _yaws(kinematics: ArmKinematics, first: ToolPose, second: ToolPose) -> Iterator[float]:
-    """Yield the turns of the tool about its axis to try, rad; 0 if it may not be turned."""
+def _yaws(kinematics: ArmKinematics, poses: Mapping[str, ToolPose]) -> Sequence[float]:
+    """Return the turns of the tool about its axis to try, rad; only 0 if it may not be turned."""
     if not kinematics.table.symmetric:
-        yield 0.0
-        return
+        return (0.0,)
     # The mean of the turns that suit the arm best at each pose.
     suits = 0.0 + 0.0j
-    for pose in (first, second):
-        try:
+    for name, pose in poses.items():
+        with _named(name):
             natural = kinematics.pose(kinematics.solve(pose, any_yaw=True))
-        except UnreachableError:
-            continue
-        x, y, z, w = (_rotation(pose).inv() * _rotation(natural)).as_quat()
+        _, _, z, w = (_rotation(pose).inv() * _rotation(natural)).as_quat()
         suits += cmath.exp(2j * math.atan2(z, w))
     middle = cmath.phase(suits) if abs(suits) > 1e-3 else 0.0
-    yield from (middle + yaw for yaw in _YAWS)
+    return tuple(middle + yaw for yaw in _YAWS)
 
 
 def _turned(pose: ToolPose, yaw: float) -> ToolPose:
