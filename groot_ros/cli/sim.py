@@ -5,7 +5,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -380,7 +380,14 @@ def _is_prompt_task(args: argparse.Namespace) -> bool:
 
 
 def _reject(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
-    """Raise ValueError if an option that the task does not have is not at its default."""
+    """Raise ValueError if an option that the task does not have is not at its default.
+
+    Of the policy configuration, the tasks with prompts have `backbone_assets` only.
+    """
+    if options is not _PROMPTS_ONLY:
+        policy = {field.name: field.default for field in fields(PolicyConfig)}
+        others = [name for name in _CONFIG if name != "backbone_assets"]
+        options = {**options, **{name: policy[name] for name in others}}
     for name, default in options.items():
         if getattr(args, name, default) != default:
             raise ValueError(f"--{name.replace('_', '-')}: task {args.task} has no such option")

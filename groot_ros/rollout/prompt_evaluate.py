@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from groot_ros.bags.parallel import map_episodes
-from groot_ros.core import ToolPose, ns_to_s
+from groot_ros.core import PolicyConfig, ToolPose, ns_to_s
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.core.prompt import PromptImage
 from groot_ros.families.family import PickPlaceModel, TablePose, UnusableObjectsError
@@ -186,7 +186,9 @@ def _expert_action(table: PromptTable, step: int) -> tuple[ToolPose, ToolPose]:
 
 def _open(checkpoint: str, assets: str) -> Any:
     path = Path(checkpoint).expanduser()
-    opened = find_family(path).open(path, embodiment="", assets=assets or None)
+    # VIMA has no embodiments; a checkpoint that needs one is rejected below.
+    embodiment = PolicyConfig().embodiment
+    opened = find_family(path).open(path, embodiment=embodiment, assets=assets or None)
     if opened.spec.action != "pick_place":
         raise CheckpointError(
             f"{checkpoint}: its actions are {opened.spec.action}s, but tasks vima/... need poses "

@@ -107,6 +107,7 @@ def test_the_expert_of_a_task_with_prompts_is_evaluated_on_a_level(tmp_path, cap
         ("vima/rotate", "--rate=8"),
         ("vima/rotate", "--size=64x64"),
         ("vima/rotate", "--sweep=delay=1"),
+        ("vima/rotate", "--engine=reference"),
         ("reach", "--level=placement"),
         ("reach", "--no-arm"),
     ],
