@@ -21,6 +21,7 @@ from groot_ros.rollout.pose_bins import BINS, from_bins, to_bins
 from groot_ros.rollout.prompt_episode import (
     END_EFFECTOR,
     VIEWS,
+    HiddenObjectError,
     identities,
     objects_of,
     prompt_table,
@@ -170,8 +171,7 @@ def _episode(
             carried = table.carry(*from_bins(actions[-1]))
             if carried != move.name or not table.fulfilled(move):
                 return None
-    except ValueError:
-        # A view hides an object of the scene, as the rim of a container may.
+    except HiddenObjectError:
         return None
     if not table.succeeded:
         return None

@@ -36,14 +36,21 @@ def take_pictures(picture: str = TABLE) -> dict[str, View]:
     }
 
 
+class HiddenObjectError(Exception):
+    """A view does not show an object of the scene, as the rim of a container may hide it."""
+
+
 def objects_of(views: dict[str, View], picture: str = TABLE) -> Objects:
-    """Return the objects that all views show.
+    """Return the objects of a picture.
 
     Raises:
-        ValueError: a view does not show an object of the scene.
+        HiddenObjectError: a view does not show one of them.
 
     """
-    return find_objects(views, sorted(prompt_table().scene.labels[picture].values()))
+    try:
+        return find_objects(views, sorted(prompt_table().scene.labels[picture].values()))
+    except ValueError as error:
+        raise HiddenObjectError(str(error)) from error
 
 
 def identities(objects: Objects, picture: str = TABLE) -> NDArray[np.int64]:

@@ -44,7 +44,7 @@ def move_with_arm(table: PromptTable, pick: ToolPose, place: ToolPose) -> None:
 
 
 def move_without_arm(table: PromptTable, pick: ToolPose, place: ToolPose) -> None:
-    """Put the object where it would be moved to; it falls from just above what is there."""
+    """Put the object where it would be moved to; it falls from just above the surface."""
     x, y, _ = pick.position
     to_x, to_y, _ = place.position
     turned = yaw_of(np.array(pick.rotation)), yaw_of(np.array(place.rotation))

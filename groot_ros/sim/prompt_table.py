@@ -102,8 +102,8 @@ class PromptTable:
     def carry(self, pick: Place, place: Place) -> str | None:
         """Move the object at a pose to another pose without the arm, and let everything settle.
 
-        It moves rigidly with a tool that goes from `pick` to `place`, and is let go as low as it
-        touches nothing.
+        It moves rigidly with a tool that goes from `pick` to `place`, and falls from the lowest
+        height at which it touches nothing.
 
         Returns:
             The name of the object; None if there is nothing at `pick`, and nothing moves then.
