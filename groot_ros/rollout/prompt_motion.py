@@ -2,7 +2,6 @@
 """Execution of pick-and-place actions at the simulated table: by the arm, or without it."""
 
 from functools import lru_cache
-from typing import Protocol
 
 import numpy as np
 
@@ -15,20 +14,15 @@ from groot_ros.sim.prompt_objects import ROBOT
 from groot_ros.sim.prompt_table import PromptTable
 
 
-class Execute(Protocol):
-    """Executes one action on a table."""
-
-    def __call__(self, table: PromptTable, pick: ToolPose, place: ToolPose) -> None:
-        """Move what is at `pick` to `place`, and wait until everything rests.
-
-        Raises:
-            UnreachableError: the arm cannot do this; nothing has moved.
-
-        """
-
-
 def move_with_arm(table: PromptTable, pick: ToolPose, place: ToolPose) -> None:
-    """Drive the arm along the path of the primitive; its suction cup holds what it touches."""
+    """Drive the arm along the path of the primitive, and wait until everything rests.
+
+    The suction cup holds what it touches.
+
+    Raises:
+        UnreachableError: the arm cannot do this; nothing has moved.
+
+    """
     arm = table.arm
     start = dict(zip(arm.joints, arm.positions, strict=True))
     path = plan_pick_place(_kinematics(), start, pick, place)
