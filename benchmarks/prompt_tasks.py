@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +58,9 @@ def draw(path: Path) -> None:
     figure = plt.figure(figsize=(9.0, 1.85 * len(names)), layout="constrained")
     table = prompt_table()
     with CameraRenderer(table.arm.model, *_SIZE) as renderer:
-        for seed, (name, part) in enumerate(zip(names, figure.subfigures(len(names)), strict=True)):
+        # A column of two or more parts is an array.
+        parts: Any = figure.subfigures(len(names))
+        for seed, (name, part) in enumerate(zip(names, parts, strict=True)):
             scene = load_prompt_task(name).scene(np.random.default_rng(seed))
             table.reset(scene)
             part.suptitle(f"{name}: {scene.text}", fontsize=9, x=0.01, ha="left")

@@ -33,7 +33,7 @@ Exit status: 0 done; 1 an episode could not be run; 2 wrong usage.
 #: Fields of the policy configuration that are options of a checkpoint.
 _CONFIG = ("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype")
 #: Options of policies whose actions are chunks, and their defaults.
-_CHUNKS_ONLY = {
+_CHUNKS_ONLY: Mapping[str, Any] = {
     "size": None,
     "calm": False,
     "videos": None,
@@ -48,7 +48,7 @@ _CHUNKS_ONLY = {
     "real_nodes": False,
 }
 #: Options of the tasks vima/..., and their defaults.
-_PROMPTS_ONLY = {"images": False, "level": None, "no_arm": False}
+_PROMPTS_ONLY: Mapping[str, Any] = {"images": False, "level": None, "no_arm": False}
 #: What can be swept: name -> (unit, description).
 _SWEEPS = {
     "delay": ("s", "inference delay"),

@@ -146,7 +146,8 @@ def record_prompt_episode(
     for attempt in range(_ATTEMPTS):
         arrays = _episode(index, attempt, settings)
         if arrays is not None:
-            np.savez_compressed(folder / f"episode_{index:06d}.npz", **arrays)
+            path = folder / f"episode_{index:06d}.npz"
+            np.savez_compressed(path, allow_pickle=False, **arrays)  # type: ignore[arg-type]
             return len(arrays["actions.pose0_position"]), attempt
     raise DatasetError(f"the expert failed in each of {_ATTEMPTS} scenes")
 
