@@ -16,7 +16,7 @@ Array = NDArray[np.float64]
 
 #: Key frame whose `ctrl` is the rest position, as in the simulator.
 _HOME_KEY = "home"
-_MOVING_JOINTS = (mujoco.mjtJoint.mjJNT_HINGE, mujoco.mjtJoint.mjJNT_SLIDE)
+_MOVING_JOINTS = (int(mujoco.mjtJoint.mjJNT_HINGE), int(mujoco.mjtJoint.mjJNT_SLIDE))
 #: Range that searches begin in for a joint without limits, rad.
 _ENDLESS = (-np.pi, np.pi)
 #: Axis of the tool that points -> rotation of the tool's frame in the table frame while it points
@@ -39,7 +39,8 @@ class ArmModel:
         arm: names of the joints between base and tool.
         qpos: index of their positions, [n].
         home: their rest position [n], else the middle of their limits.
-        search_range: their lower and upper positions [n, 2], finite.
+        limits: their lower and upper positions [n, 2], infinite for an endless joint.
+        search_range: the same, finite.
         parts: geoms that the arm moves.
 
     """
@@ -51,6 +52,7 @@ class ArmModel:
     arm: tuple[str, ...]
     qpos: NDArray[np.intp]
     home: Array
+    limits: Array
     search_range: Array
     parts: NDArray[np.intp]
 
@@ -105,6 +107,7 @@ class ArmModel:
             names,
             model.jnt_qposadr[joints],
             np.clip(home, *search_range.T),
+            np.where(limited, search_range, (-np.inf, np.inf)),
             search_range,
             parts,
         )
@@ -114,7 +117,7 @@ class ArmModel:
         x, y, z, w = pose.rotation
         return mink.SE3.from_rotation_and_translation(
             mink.SO3(np.array([w, x, y, z])) @ _POINTING_DOWN[self.table.tool_axis],
-            np.array(pose.position) + (0.0, 0.0, self.table.height),
+            np.add(pose.position, (0.0, 0.0, self.table.height)),
         )
 
     def in_table_frame(self, world: mink.SE3) -> ToolPose:

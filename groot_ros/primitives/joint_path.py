@@ -91,6 +91,8 @@ class PathBuilder:
 
     def wait(self, seconds: float) -> None:
         """Stay where the path ends so far."""
+        if seconds <= 0.0:
+            return
         self._times.append(self._times[-1] + seconds)
         self._rows.append(self.end)
 
