@@ -41,11 +41,39 @@ class CameraRenderer:
 
         """
         self._check_thread("render")
+        self._show(scene, camera)
+        return self._renderer.render()
+
+    def render_labels(
+        self, scene: ArrayLike, camera: str, labels: NDArray[np.uint16]
+    ) -> NDArray[np.uint16]:
+        """Return the label of what each pixel shows, [height, width]; 0 where nothing is drawn.
+
+        Args:
+            scene: SimulatedArm.scene.
+            camera: name of the camera.
+            labels: label of each geom of the model, [ngeom].
+
+        Raises:
+            RuntimeError: as `render`.
+
+        """
+        self._check_thread("render_labels")
+        self._show(scene, camera)
+        self._renderer.enable_segmentation_rendering()
+        try:
+            numbers, kinds = np.moveaxis(self._renderer.render(), -1, 0)
+        finally:
+            self._renderer.disable_segmentation_rendering()
+        # An enumerator would be compared with each pixel in Python.
+        is_geom = kinds == int(mujoco.mjtObj.mjOBJ_GEOM)
+        return np.where(is_geom, labels[np.where(is_geom, numbers, 0)], np.uint16(0))
+
+    def _show(self, scene: ArrayLike, camera: str) -> None:
         self._data.qpos[:] = scene
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera)
-        return self._renderer.render()
 
     def close(self) -> None:
         """Free the GL context; later calls do nothing."""

@@ -90,6 +90,7 @@ LAYERS = {
         {
             "core",
             "robot",
+            "vision",
             "observation",
             "control",
             "primitives",
@@ -97,6 +98,8 @@ LAYERS = {
             "bags",
             "datasets",
             "sim",
+            "families.family",
+            "families.registry",
         },
     ),
     "evaluation": _layer(

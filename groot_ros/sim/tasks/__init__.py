@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Simulator tasks: one module each, found by its name.
 
-A task is a module of this package with an object `TASK` that provides `Task`. Adding one adds a
-module; nothing else lists it.
+A task is a module of this package, or of a package in it, with an object `TASK` that provides
+`Task`: "push", "vima/rotate". Adding one adds a module; nothing else lists it.
 """
 
 import importlib
@@ -12,6 +12,8 @@ from typing import Protocol, cast
 import numpy as np
 
 from groot_ros.sim.arm import SimulatedArm
+from groot_ros.sim.prompt_objects import ROBOT as PROMPT_ROBOT
+from groot_ros.sim.prompt_task import PromptTask
 from groot_ros.sim.table import ROBOT
 from groot_ros.sim.table_task import TableTask
 
@@ -37,14 +39,16 @@ class Task(Protocol):
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks."""
-    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__)))
+    modules = pkgutil.walk_packages(__path__, prefix=f"{__name__}.")
+    found = (module.name.removeprefix(f"{__name__}.") for module in modules if not module.ispkg)
+    return tuple(sorted(name.replace(".", "/") for name in found))
 
 
 def load_task(name: str = DEFAULT_TASK) -> Task:
     """Return a task by name; ValueError lists the names for an unknown one."""
     if name not in task_names():
         raise ValueError(f"there is no simulator task '{name}' (tasks: {', '.join(task_names())})")
-    return cast(Task, importlib.import_module(f"{__name__}.{name}").TASK)
+    return cast(Task, importlib.import_module(f"{__name__}.{name.replace('/', '.')}").TASK)
 
 
 def table_task_names() -> tuple[str, ...]:
@@ -65,7 +69,26 @@ def load_table_task(name: str) -> TableTask:
     return cast(TableTask, load_task(name))
 
 
+def prompt_task_names() -> tuple[str, ...]:
+    """Return the names of the tasks with prompts of words and pictures."""
+    return tuple(name for name in task_names() if isinstance(load_task(name), PromptTask))
+
+
+def load_prompt_task(name: str) -> PromptTask:
+    """Return a task with prompts of words and pictures.
+
+    Raises:
+        ValueError: there is no such task; lists the names.
+
+    """
+    names = prompt_task_names()
+    if name not in names:
+        raise ValueError(f"there is no task '{name}' with pictures (tasks: {', '.join(names)})")
+    return cast(PromptTask, load_task(name))
+
+
 def default_task(robot: str) -> Task | None:
     """Return the task whose scenes a simulated robot has; None for one without a task."""
-    task = load_task("pick_place" if robot == ROBOT else DEFAULT_TASK)
+    names = {ROBOT: "pick_place", PROMPT_ROBOT: "vima/put_into"}
+    task = load_task(names.get(robot, DEFAULT_TASK))
     return task if task.robot == robot else None
