@@ -42,6 +42,7 @@ from groot_ros.core.observation import (
     is_blank,
 )
 from groot_ros.core.time import NS_PER_S, ns_to_s, other_clock_hint, s_to_ns, time_to_ns
+from groot_ros.core.tool_pose import ToolPose
 
 __all__ = [
     "CHUNK_DT",
@@ -70,6 +71,7 @@ __all__ = [
     "RtcMode",
     "SimRobotConfig",
     "StampedInput",
+    "ToolPose",
     "group_width",
     "instruction_problem",
     "is_blank",

@@ -11,7 +11,7 @@ from typing import Protocol
 from groot_ros.core import ActionChunk, ChunkOrigin, MalformedError, Observation, Prefix
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.inference_stats import InferenceStats
-from groot_ros.observation.instruction import InstructionBox
+from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import Rejected
 
 
@@ -32,8 +32,7 @@ class _Request:
     """Episode and instruction of an inference; the chunk is dropped if they have changed."""
 
     episode: int
-    instruction_id: int
-    instruction: str
+    instruction: Instruction
 
 
 class Inference:
@@ -86,11 +85,15 @@ class Inference:
         """Run one inference; publish its chunk or report one rejection."""
         began = perf_counter()
         request = self._request()
+        instruction = request.instruction
         try:
-            observation = self._buffer.snapshot(self._clock(), request.instruction)
+            observation = self._buffer.snapshot(self._clock(), instruction.text)
         except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
             return
+        observation = replace(
+            observation, pictures=instruction.pictures, instruction_id=instruction.id
+        )
         snapshot_seconds = perf_counter() - began
         try:
             # Reset here, because the policy may be used in this thread only.
@@ -102,10 +105,14 @@ class Inference:
                     observation.stamp_ns,
                     self.session,
                     request.episode,
-                    new_instruction=request.instruction_id != self._last_instruction_id,
+                    new_instruction=instruction.id != self._last_instruction_id,
                 )
             )
             chunk = self._policy.infer(observation, prefix, self._seed)
+        # The policy may not be able to act on this observation, as with a pose out of reach.
+        except Rejected as rejection:
+            self._reject(rejection.reason, rejection.detail)
+            return
         # Any error of the model costs this chunk only; the next observation is tried as usual.
         except Exception as error:
             self._reject("inference_error", f"{type(error).__name__}: {error}")
@@ -116,7 +123,7 @@ class Inference:
                 self._reject("superseded", "reset, stopped or given an instruction while inferring")
                 return
             self._chunks += 1
-            self._last_instruction_id = request.instruction_id
+            self._last_instruction_id = instruction.id
             stage_seconds = {
                 "snapshot": snapshot_seconds,
                 **chunk.stage_seconds,
@@ -129,8 +136,8 @@ class Inference:
                     session=self.session,
                     episode=request.episode,
                     id=self._chunks,
-                    instruction_id=request.instruction_id,
-                    instruction=request.instruction,
+                    instruction_id=instruction.id,
+                    instruction=instruction.text,
                     inputs=observation.inputs,
                     stage_seconds=stage_seconds,
                 )
@@ -151,8 +158,7 @@ class Inference:
             self._ended = True
 
     def _request(self) -> _Request:
-        instruction = self._instructions.current
-        return _Request(self.episode, instruction.id, instruction.text)
+        return _Request(self.episode, self._instructions.current)
 
 
 class Worker:

@@ -37,7 +37,10 @@ def _layer(holds: str, may_import: set[str]) -> Layer:
 
 LAYERS = {
     "core": _layer("records exchanged between packages, programs, configuration, time", set()),
-    "vision": _layer("camera encodings, decoding, resampling, shift of a camera", {"core"}),
+    "vision": _layer(
+        "camera encodings, decoding, resampling, shift of a camera, objects by their labels",
+        {"core"},
+    ),
     "robot": _layer(
         "robot contract: joints, controllers, cameras, units, limits", {"core", "vision.encodings"}
     ),
@@ -57,6 +60,10 @@ LAYERS = {
         "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
+    "primitives": _layer(
+        "inverse kinematics; poses of a tool to joint paths: pick and place, push",
+        {"core", "robot"},
+    ),
     "checks": _layer(
         "one list of checks for `inspect`, `doctor` and configure",
         {
@@ -80,7 +87,17 @@ LAYERS = {
     "sim": _layer("simulated robot, tasks, scripted experts", {"core", "robot"}),
     "rollout": _layer(
         "episodes in the simulator: data of experts, success of policies",
-        {"core", "robot", "observation", "control", "policy", "bags", "datasets", "sim"},
+        {
+            "core",
+            "robot",
+            "observation",
+            "control",
+            "primitives",
+            "policy",
+            "bags",
+            "datasets",
+            "sim",
+        },
     ),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
@@ -121,6 +138,7 @@ WITHOUT_TORCH = {
     "processing",
     "observation",
     "control",
+    "primitives",
     "checks",
     "bridge",
     "bags",

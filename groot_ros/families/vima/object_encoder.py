@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from groot_ros.families.vima.config import MlpConfig, ObjectConfig
-from groot_ros.families.vima.objects import BOX_UNITS, Objects
 from groot_ros.families.vima.perceptron import perceptron
 from groot_ros.layers.attention import attention
+from groot_ros.vision.objects import BOX_UNITS, Objects
 
 #: Mean and standard deviation of the training images, on a scale of 0 to 1.
 IMAGE_MEAN = (0.3471, 0.3429, 0.3383)
