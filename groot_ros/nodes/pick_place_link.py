@@ -8,7 +8,7 @@ from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.core import CommittedTimeline, ToolPose, time_to_ns
 from groot_ros.msg import ExecutorState
-from groot_ros.policy.path_stream import ExecutorReport
+from groot_ros.policy.path_stream import ExecutionReport
 from groot_ros.policy.pick_place import PickPlacePolicy
 
 #: Topic with the two poses of the newest action, for views.
@@ -50,7 +50,7 @@ class PickPlaceLink:
         elif msg.latched:
             stop = "executor_stopped"
         self._policy.record_executor(
-            ExecutorReport(
+            ExecutionReport(
                 time_to_ns(msg.header.stamp),
                 msg.status == ExecutorState.RUNNING,
                 stop,

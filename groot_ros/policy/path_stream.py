@@ -20,7 +20,7 @@ _PICKUP_TIME = 2.0
 
 
 @dataclass(frozen=True)
-class ExecutorReport:
+class ExecutionReport:
     """State of the executor, as far as it matters to a path.
 
     Attributes:
@@ -72,7 +72,7 @@ class PathStream:
         """Return the positions of a chunk that starts at the last observation, [steps, joints]."""
         return self.path.sample(self._at, dt, steps)
 
-    def interruption(self, report: ExecutorReport | None, now_ns: int) -> str:
+    def interruption(self, report: ExecutionReport | None, now_ns: int) -> str:
         """Return why the executor does not execute this path, or an empty string.
 
         Without a report nothing is known, so there is no interruption.

@@ -30,7 +30,7 @@ from groot_ros.families.family import (
     UnusableObjectsError,
 )
 from groot_ros.policy.arm_planner import MotionPlanner
-from groot_ros.policy.path_stream import ExecutorReport, PathStream, committed_start
+from groot_ros.policy.path_stream import ExecutionReport, PathStream, committed_start
 from groot_ros.policy.robot_columns import joint_group
 from groot_ros.robot import RobotContract
 
@@ -93,7 +93,7 @@ class PickPlacePolicy:
         # The model is used by the inference, and for prompts by services.
         self._lock = Lock()
         self._timeline: CommittedTimeline | None = None
-        self._report: ExecutorReport | None = None
+        self._report: ExecutionReport | None = None
         self._task: int | None = None
         self._session: PickPlaceSession | None = None
         self._stream: PathStream | None = None
@@ -102,7 +102,7 @@ class PickPlacePolicy:
         """Store the newest timeline of the executor; from any thread."""
         self._timeline = timeline
 
-    def record_executor(self, report: ExecutorReport) -> None:
+    def record_executor(self, report: ExecutionReport) -> None:
         """Store the newest report of the executor; from any thread."""
         self._report = report
 

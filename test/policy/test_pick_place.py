@@ -11,7 +11,7 @@ from support.table_robot import SPEC, VIEWS, LinePlanner, PosesModel, table_robo
 
 from groot_ros.core import CommittedTimeline, NoChunkError, Observation, s_to_ns
 from groot_ros.core.prompt import ALL_VIEWS, PromptImage
-from groot_ros.policy.path_stream import ExecutorReport, PathStream
+from groot_ros.policy.path_stream import ExecutionReport, PathStream
 from groot_ros.policy.pick_place import SETTLING_TIME, START_DELAY, PickPlacePolicy
 
 ROBOT = table_robot()
@@ -66,7 +66,7 @@ class Setting:
         return error.value
 
     def report(self, *, running: bool = True, stop: str = "", scaling: float = 1.0) -> None:
-        self.policy.record_executor(ExecutorReport(self.now, running, stop, "because", scaling))
+        self.policy.record_executor(ExecutionReport(self.now, running, stop, "because", scaling))
 
 
 def values(chunk) -> dict[str, np.ndarray]:
