@@ -29,6 +29,7 @@ SLOW = (
     "conversion",
     "offline_evaluation",
     "recording",
+    "motion_planning",
 )
 #: Not part of `--all`: needs a GPU.
 SEPARATE = ("gpu",)

@@ -140,10 +140,9 @@ def _compile(path: Path) -> tuple[mujoco.MjModel, dict[str, float]]:
     """Return the model without loose objects, and the rest positions of its joints by name."""
     try:
         spec = mujoco.MjSpec.from_file(str(path))
-        # A URDF's tool is often a link at a fixed joint, which must not be merged into its parent.
-        spec.compiler.fusestatic = False
-        whole = spec.compile()
-        rest = _rest_positions(whole)
+        if "<robot" in path.read_text(encoding="utf-8", errors="replace"):
+            _complete_urdf(spec)
+        rest = _rest_positions(spec.compile())
         for key in list(spec.keys):
             spec.delete(key)
         for body in list(spec.bodies):
@@ -153,6 +152,20 @@ def _compile(path: Path) -> tuple[mujoco.MjModel, dict[str, float]]:
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{path}: is not a model of MuJoCo: {reason}") from error
+
+
+def _complete_urdf(spec: mujoco.MjSpec) -> None:
+    """Let a URDF compile for kinematics."""
+    # The tool is often a link at a fixed joint, which must not be merged into its parent.
+    spec.compiler.fusestatic = False
+    # Masses do not matter here, and many links have none.
+    spec.compiler.boundmass, spec.compiler.boundinertia = 1e-3, 1e-6
+    # Their files are in other packages (package://).
+    for geom in list(spec.geoms):
+        if geom.type == mujoco.mjtGeom.mjGEOM_MESH:
+            spec.delete(geom)
+    for mesh in list(spec.meshes):
+        spec.delete(mesh)
 
 
 def _rest_positions(model: mujoco.MjModel) -> dict[str, float]:

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Joint positions over time, and the timing that keeps the limits of the joints."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.polynomial import Polynomial
 from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import make_interp_spline
 
 from groot_ros.robot import Joint
 
@@ -14,8 +17,12 @@ Array = NDArray[np.float64]
 #: Time between the rows of a path, s. A line between two rows is less than 0.2 mrad from the curve
 #: at 15 rad/s^2.
 ROW_SPACING = 0.01
-#: Largest magnitudes of the first and second derivative of `minimum_jerk`.
-PEAK_SPEED, PEAK_ACCELERATION = 1.875, 5.7735
+#: Largest speed on the way from 0 to 1 in 1 s, with the least jerk.
+PEAK_SPEED = 1.875
+#: This way: 10 u^3 - 15 u^4 + 6 u^5.
+_SHARE = Polynomial([0.0, 0.0, 0.0, 10.0, -15.0, 6.0])
+#: Motion that is none, rad or m.
+_STANDSTILL = 1e-9
 
 
 @dataclass(frozen=True)
@@ -47,12 +54,6 @@ class JointPath:
         """
         t = t0 + dt * np.arange(steps)
         return np.stack([np.interp(t, self.times, column) for column in self.positions.T], axis=1)
-
-
-def minimum_jerk(u: ArrayLike) -> Array:
-    """Return how far a motion from 0 to 1 has come at u in [0, 1]; at rest at both ends."""
-    u = np.asarray(u, dtype=np.float64)
-    return u**3 * (10.0 + u * (6.0 * u - 15.0))
 
 
 class PathBuilder:
@@ -99,39 +100,36 @@ class PathBuilder:
     def move(self, through: ArrayLike, shortest: float = 0.0) -> None:
         """Move from the end of the path to the last of these positions, at rest there.
 
+        The way is a smooth curve through all of them; the timing has the least jerk.
+
         Args:
             through: [M, N], evenly spaced way points; one is a straight line in joint space.
             shortest: least duration, s.
 
         """
-        from scipy.interpolate import CubicSpline
-
         points = np.concatenate([self._rows[-1][None], np.asarray(through, dtype=np.float64)])
-        if np.ptp(points, axis=0).max() < 1e-9:
+        if np.ptp(points, axis=0).max() < _STANDSTILL:
             self.wait(shortest)
             return
-        if len(points) < 4:
-            share = np.linspace(0.0, 1.0, 5)
-            old = np.linspace(0.0, 1.0, len(points))
-            points = np.stack([np.interp(share, old, column) for column in points.T], axis=1)
-        curve = CubicSpline(np.linspace(0.0, 1.0, len(points)), points)
+        knots = np.linspace(0.0, 1.0, len(points))
+        way = make_interp_spline(knots, points, k=min(3, len(points) - 1))
+        # From s = 0 at u = 0 to s = 1 at u = 1, with two derivatives.
         u = np.linspace(0.0, 1.0, 4 * len(points) + 21)
-        s = minimum_jerk(u)
-        ds = 30.0 * u**2 * (1.0 - u) ** 2
-        dds = 60.0 * u * (1.0 - u) * (1.0 - 2.0 * u)
-        velocity = curve(s, 1) * ds[:, None]
-        acceleration = curve(s, 2) * ds[:, None] ** 2 + curve(s, 1) * dds[:, None]
+        s, ds, dds = _SHARE(u), _SHARE.deriv()(u), _SHARE.deriv(2)(u)
+        slope, bend = way(s, 1), (way(s, 2) if len(points) > 2 else 0.0)
+        velocity = slope * ds[:, None]
+        acceleration = slope * dds[:, None] + bend * ds[:, None] ** 2
         duration = max(
             shortest,
             float((np.abs(velocity) / self._velocity).max()),
             float(np.sqrt((np.abs(acceleration) / self._acceleration).max())),
         )
-        count = max(2, int(np.ceil(duration / ROW_SPACING)))
+        count = max(2, math.ceil(duration / ROW_SPACING))
         u = np.arange(1, count + 1) / count
         self._times += (self._times[-1] + duration * u).tolist()
-        rows = curve(minimum_jerk(u))
-        rows[-1] = points[-1]
-        self._rows += list(rows)
+        rows = np.concatenate([way(_SHARE(u[:-1])), points[-1:]])
+        # Joints that stay are not moved by rounding.
+        self._rows += list(np.where(np.ptp(points, axis=0) > 0.0, rows, points[0]))
 
     def build(self) -> JointPath:
         """Return the path."""

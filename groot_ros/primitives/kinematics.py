@@ -203,7 +203,8 @@ class ArmKinematics:
                 )
             except mink.NoSolutionFound:
                 break
-            configuration.integrate_inplace(step, min(1.0, _MAX_STEP / np.abs(step).max()))
+            longest = max(float(np.abs(step).max()), _MAX_STEP)
+            configuration.integrate_inplace(step, _MAX_STEP / longest)
         raise self._unreachable(pose, distance, angle)
 
     def _unreachable(self, pose: ToolPose, distance: float, angle: float) -> UnreachableError:

@@ -7,7 +7,7 @@ robots; near the table the tool moves on straight lines of space.
 
 import cmath
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -237,7 +237,7 @@ def _first_possible(
             _check_bounds(kinematics, pose)
     first, second = poses.values()
     failure: UnreachableError | None = None
-    for yaw in _yaws(kinematics, first, second):
+    for yaw in _yaws(kinematics, poses):
         planner = _Planner(kinematics, start, settings or MotionSettings())
         try:
             plan(planner, _turned(first, yaw), _turned(second, yaw))
@@ -259,22 +259,19 @@ def _check_bounds(kinematics: ArmKinematics, pose: ToolPose) -> None:
             )
 
 
-def _yaws(kinematics: ArmKinematics, first: ToolPose, second: ToolPose) -> Iterator[float]:
-    """Yield the turns of the tool about its axis to try, rad; 0 if it may not be turned."""
+def _yaws(kinematics: ArmKinematics, poses: Mapping[str, ToolPose]) -> Sequence[float]:
+    """Return the turns of the tool about its axis to try, rad; only 0 if it may not be turned."""
     if not kinematics.table.symmetric:
-        yield 0.0
-        return
+        return (0.0,)
     # The mean of the turns that suit the arm best at each pose.
     suits = 0.0 + 0.0j
-    for pose in (first, second):
-        try:
+    for name, pose in poses.items():
+        with _named(name):
             natural = kinematics.pose(kinematics.solve(pose, any_yaw=True))
-        except UnreachableError:
-            continue
         _, _, z, w = (_rotation(pose).inv() * _rotation(natural)).as_quat()
         suits += cmath.exp(2j * math.atan2(z, w))
     middle = cmath.phase(suits) if abs(suits) > 1e-3 else 0.0
-    yield from (middle + yaw for yaw in _YAWS)
+    return tuple(middle + yaw for yaw in _YAWS)
 
 
 def _turned(pose: ToolPose, yaw: float) -> ToolPose:

@@ -72,6 +72,7 @@ LAYERS = {
             "vision",
             "observation",
             "control.settings",
+            "primitives",
             "policy",
             "families.family",
         },
