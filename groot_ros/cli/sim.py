@@ -368,9 +368,14 @@ def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _is_prompt_task(args: argparse.Namespace) -> bool:
-    """Return whether the prompts of the task have pictures."""
-    from groot_ros.sim.tasks import prompt_task_names
+    """Return whether the prompts of the task have pictures; ValueError if there is no such task."""
+    from groot_ros.sim.tasks import prompt_task_names, table_task_names
 
+    names = (*table_task_names(), *prompt_task_names())
+    if args.task not in names:
+        raise ValueError(
+            f"there is no task '{args.task}' with an expert (tasks: {', '.join(names)})"
+        )
     return args.task in prompt_task_names()
 
 

@@ -58,8 +58,8 @@ def tool_pose(place: Place, height: float) -> ToolPose:
 
 def yaw_of(rotation: NDArray[np.float64]) -> float:
     """Return the angle about the vertical of a quaternion x, y, z, w, rad."""
-    x, y, z, w = rotation
-    return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z) / (rotation @ rotation)))
+    x, y, z, w = rotation / np.linalg.norm(rotation)
+    return float(np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z)))
 
 
 def _area() -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -27,6 +27,7 @@ from groot_ros.rollout.prompt_episode import (
     take_pictures,
 )
 from groot_ros.rollout.simulation import COLLECTED, episode_rng
+from groot_ros.sim.prompt_scene import table_area
 from groot_ros.sim.prompt_task import oracle
 from groot_ros.sim.tasks import load_prompt_task
 from groot_ros.vision.objects import Objects, View
@@ -118,6 +119,7 @@ def collect_prompts(
             "words": list(task.words),
             "views": list(VIEWS),
             "bins": {part: list(bins) for part, bins in BINS.items()},
+            "table": {"x": list(table_area().x), "y": list(table_area().y)},
         }
         (folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n", encoding="utf-8")
     return PromptCollection(

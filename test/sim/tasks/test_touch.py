@@ -48,7 +48,11 @@ def test_the_distance_at_the_touch_point_is_the_touch_height():
 
 
 def test_the_registry_finds_the_task_by_the_name_of_its_module():
-    assert task_names() == ("pick_place", "push", "reach", "touch")
+    assert task_names() == (
+        *("pick_place", "push", "reach", "touch"),
+        *("vima/put_into", "vima/rearrange", "vima/rotate"),
+        *("vima/texture_of_scene", "vima/two_moves"),
+    )
     assert load_task("touch") is load_task()
     assert load_task().instructions == INSTRUCTIONS
 
@@ -60,7 +64,8 @@ def test_it_is_the_task_of_the_so101_and_of_no_other_robot():
 
 def test_an_unknown_task_is_an_error_that_lists_the_tasks():
     with pytest.raises(
-        ValueError, match=r"no simulator task 'stack' \(tasks: pick_place, push, reach, touch\)"
+        ValueError,
+        match=r"no simulator task 'stack' \(tasks: pick_place, push, reach, touch, vima/put_into,",
     ):
         load_task("stack")
 
