@@ -109,7 +109,7 @@ class Trainer:
         return network.action_decoder(predicted), crops
 
     def _cross_entropy(self, scores: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Return the mean over the coordinates of all steps."""
+        """Return the mean over the coordinates of all steps; 0 = the target distribution."""
         values = []
         for part in PARTS:
             split = scores[part][batch.counts].split(self.model.config.bins[part], dim=-1)
@@ -118,7 +118,8 @@ class Trainer:
             ):
                 bins = torch.arange(own.shape[-1], device=own.device)
                 offset = (bins - recorded[:, None]) / _TARGET_WIDTH
-                values.append(F.cross_entropy(own, (-0.5 * offset**2).softmax(-1)))
+                target = (-0.5 * offset**2).softmax(-1)
+                values.append(F.kl_div(own.log_softmax(-1), target, reduction="batchmean"))
         return torch.stack(values).mean()
 
     @torch.no_grad()
