@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.tiny_vima import tiny_config
 from support.vima_data import BINS, IDENTITY, VIEWS, WORDS, write_vima_data
@@ -120,6 +120,7 @@ def test_a_step_is_predicted_from_the_recorded_steps_before_it_only(
             ),
         ),
         actions={part: bins[:1] for part, bins in episode.actions.items()},
+        identities=None,
     )
     assert loss(first, True) == pytest.approx(loss(episode, True, False), rel=1e-5)
     actions = {part: bins.copy() for part, bins in episode.actions.items()}
@@ -128,21 +129,20 @@ def test_a_step_is_predicted_from_the_recorded_steps_before_it_only(
     assert abs(loss(other, False, True) - loss(episode, False, True)) > 1e-3
 
 
-def test_the_auxiliary_loss_falls_to_zero_as_crops_of_the_same_thing_become_alike(
+def test_the_auxiliary_loss_teaches_which_things_of_the_prompt_are_on_the_table(
     trainer: Trainer, data: VimaData
 ) -> None:
     trainer.parameter_groups({})
     batch = trainer.collate([trainer.training_sample(episode) for episode in data.episodes])
-    assert {view: len(m.targets) for view, m in batch.matches.items()} == dict.fromkeys(VIEWS, 14)
-    optimiser = torch.optim.Adam(trainer.model.obj_encoder.parameters(), 1e-2)
+    optimiser = torch.optim.Adam(trainer.model.parameters(), 1e-2)
     losses = []
     for _ in range(40):
         optimiser.zero_grad()
         losses.append(trainer.loss(batch)["auxiliary"])
         losses[-1].backward()
         optimiser.step()
-    assert float(losses[0].detach()) > 0.5
-    assert float(losses[-1].detach()) < 0.1
+    assert float(losses[0].detach()) > 1.0
+    assert float(losses[-1].detach()) < 0.3
 
 
 def test_without_identities_there_is_no_auxiliary_loss(trainer: Trainer, tmp_path: Path) -> None:
@@ -341,6 +341,7 @@ def test_an_episode_counts_as_placed_if_all_its_actions_are_within_the_tolerance
     assert found.metrics()["share/turn"] == 0.5
 
 
+@settings(deadline=None)
 @given(st.floats(-180, 180), st.floats(-180, 180), st.floats(-180, 180))
 def test_only_the_turn_from_pick_to_place_counts(pick: float, turn: float, error: float) -> None:
     def turned(first: float, second: float) -> PickPlace:
