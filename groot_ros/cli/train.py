@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`groot-ros train`: fine-tune a GR00T checkpoint, or train a small one, on a LeRobot data set."""
+"""`groot-ros train`: fine-tune a GR00T checkpoint, or train a small GR00T or VIMA."""
 
 import argparse
 from pathlib import Path
@@ -14,6 +14,8 @@ _EXAMPLES = """examples:
   groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach
   groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach \\
       --resume --leg-minutes 40
+  groot-ros train --recipe config/training/vima_small.yaml --data ~/sets/put_into ~/sets/rotate \\
+      --out ~/runs/vima
   accelerate launch --multi_gpu --num_processes 4 -m groot_ros.cli train --data ~/sets/pick \\
       --checkpoint ~/GR00T-N1.6-3B --out ~/runs/pick
 """
@@ -26,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = add_command(
         subparsers,
         "train",
-        "Fine-tune a GR00T checkpoint, or train a small one, on data sets in LeRobot's format.",
+        "Fine-tune a GR00T checkpoint, or train a small GR00T or VIMA.",
         _EXAMPLES,
     )
     parser.add_argument(
