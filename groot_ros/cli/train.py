@@ -48,11 +48,14 @@ def run(args: argparse.Namespace) -> int:
     settings = make_settings({} if args.recipe is None else read_recipe(args.recipe), given)
     try:
         from groot_ros.training.run import train
+
+        result = train(settings)
     except ImportError as error:
+        if not error.name:  # a family names the extra that installs its package
+            raise ValueError(str(error)) from error
         raise ValueError(
             f"training needs the package '{error.name}': pip install 'groot_ros[train]'"
         ) from error
-    result = train(settings)
     if result.first_process:
         print(_summary(settings.out, result.step, settings.steps, result.finished))
     return 0

@@ -2,6 +2,7 @@
 """Training runs of VIMA on drawn things."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_a_small_network_learns_eight_episodes_to_identical_bins(
     command = ["train", "--family", "vima", "--checkpoint", "small", "--data", *map(str, data)]
     options = {
         "out": out,
-        "steps": 120,
+        "steps": 70,
         "batch-size": 8,
         "learning-rate": 2e-3,
         "warmup": 0.1,
@@ -174,6 +175,15 @@ def test_a_checkpoint_of_other_bins_is_refused(settings: TrainSettings, tmp_path
     save_network(random_network(tiny_config(), seed=0), other, word_tokenizer(WORDS))
     with pytest.raises(ValueError, match=r"other: bins are .* those of the data are"):
         train(replace(settings, checkpoint=str(other)))
+
+
+def test_without_transformers_the_error_names_the_extra(
+    data: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    command = ["train", "--family", "vima", "--checkpoint", "small", "--data", str(data[0])]
+    assert main([*command, "--out", str(tmp_path / "out"), "--device", "cpu"]) == 2
+    assert "needs the package transformers" in capsys.readouterr().err
 
 
 def test_data_of_another_format_are_refused(settings: TrainSettings, tmp_path: Path) -> None:
