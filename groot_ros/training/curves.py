@@ -52,7 +52,7 @@ def draw_curves(entries: list[dict[str, Any]], path: Path, unit: str) -> None:
     Args:
         entries: as `Metrics.entries`.
         path: PNG file.
-        unit: unit of the errors.
+        unit: unit of the errors, as it follows their name; "" = unknown.
 
     """
     matplotlib.use("Agg", force=False)
@@ -60,7 +60,7 @@ def draw_curves(entries: list[dict[str, Any]], path: Path, unit: str) -> None:
 
     # Errors of single joints are in TensorBoard only.
     names = sorted({name for entry in entries for name in entry})
-    panels = {"loss": "loss", "error": f"held-out error [{unit}]", "share": "share of episodes"}
+    panels = {"loss": "loss", "error": f"held-out error{unit}", "share": "share of episodes"}
     shown = {p: [n for n in names if n.startswith(f"{p}/")] for p in panels}
     shown = {panel: own for panel, own in shown.items() if own or panel != "share"}
     figure = Figure(figsize=(8, 3 * len(shown)), layout="constrained")

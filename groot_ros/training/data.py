@@ -221,12 +221,14 @@ class SampleOrder:
         return int(_order(self.seed, epoch, len(self))[position])
 
     def evenly_spaced(self, count: int) -> list[int]:
-        """Return up to `count` samples, spread over all episodes."""
-        return (
-            np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round())
-            .astype(int)
-            .tolist()
-        )
+        """Return the rows of up to `count` samples, spread over all episodes."""
+        return evenly_spaced(len(self), count)
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Return up to `count` of the numbers below `total`, evenly spaced."""
+    numbers = np.linspace(0, total - 1, min(count, total)).round()
+    return np.unique(numbers).astype(int).tolist()
 
 
 @dataclass(frozen=True)

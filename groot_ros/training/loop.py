@@ -121,7 +121,8 @@ class TrainingRun:
                 self._draw_curves(self.metrics)
 
     def _draw_curves(self, metrics: Metrics) -> None:
-        unit = self.error.unit if self.error else "rad"
+        # A leg that has not validated yet does not know the unit.
+        unit = f" [{self.error.unit}]" if self.error else ""
         draw_curves(metrics.entries, self.out / "curves.png", unit)
 
     def run(self) -> Result:

@@ -19,7 +19,7 @@ from groot_ros.families.training import (
 )
 from groot_ros.robot import RobotContract
 from groot_ros.training.auxiliary import LocationReadout
-from groot_ros.training.data import FrameStore, Recording, SampleOrder, Samples
+from groot_ros.training.data import FrameStore, Recording, SampleOrder, Samples, evenly_spaced
 from groot_ros.training.open_loop import OpenLoopError, open_loop_error
 from groot_ros.training.settings import TrainSettings
 from groot_ros.vision.augmentation import Augmentation
@@ -174,5 +174,7 @@ class EpisodeData(SampleOrder):
 
     def held_out_error(self) -> HeldOutError | None:
         """See `RunData.held_out_error`."""
-        episodes = self.held_out[: self.validation_samples]
-        return self.trainer.held_out_error(episodes) if episodes else None
+        if not self.held_out:
+            return None
+        rows = evenly_spaced(len(self.held_out), self.validation_samples)
+        return self.trainer.held_out_error([self.held_out[row] for row in rows])

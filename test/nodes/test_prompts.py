@@ -9,7 +9,7 @@ import yaml
 from geometry_msgs.msg import PoseArray
 from sensor_msgs.msg import Image
 from support.policy_stage import SO101, Inbox, PolicyStage, active, stages
-from support.table_robot import SPEC, LinePlanner, PosesModel, table_robot
+from support.table_robot import SPEC, TABLE, LinePlanner, PosesModel, table_robot
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
@@ -37,10 +37,11 @@ def robot_file(tmp_path):
     for view, camera in contract["cameras"].items():
         camera["labels"] = {"topic": f"{view}/labels", "encoding": "mono8"}
     contract["table"] = {
-        "x": [0.2, 0.6],
-        "y": [-0.3, 0.3],
-        "tool": "hand",
-        "approach": 0.2,
+        "x": list(TABLE.x),
+        "y": list(TABLE.y),
+        "tool": TABLE.tool,
+        "tool_axis": TABLE.tool_axis,
+        "approach": TABLE.approach,
         "pick_height": 0.02,
     }
     contract["model"] = str(SO101.parent / contract.get("model", "models/so101.xml"))
@@ -101,7 +102,7 @@ def test_a_prompt_of_the_service_moves_the_robot_and_its_poses_are_published(
     assert {i.name for i in chunk.inputs} >= {"front", "wrist"}
     poses = table.poses.wait()
     assert poses.header.frame_id == "table"
-    assert [round(p.position.x, 3) for p in poses.poses] == [0.21, 0.21]
+    assert [round(p.position.x, 3) for p in poses.poses] == [0.16, 0.16]
     later = table.on.chunks.wait(lambda m: m.id == 10)
     assert later.groups[0].values[0] > 0.25
     np.testing.assert_array_equal(table.model.sessions[-1].pictures["0"][""].image, CUP)
@@ -182,7 +183,7 @@ def test_an_action_out_of_reach_is_in_the_status_with_pose_and_reason(stage, rob
     table.planner.unreachable = True
     send(table.on, "put {0}", PICTURES)
     status = table.on.rejected("unreachable_pose")
-    assert "pick pose x 0.210, y -0.300, z 0.020 m" in status.action_rejection
+    assert "pick pose x 0.160, y -0.080, z 0.020 m" in status.action_rejection
     assert "joint_2 is at its limit" in status.action_rejection
     assert len(table.on.chunks) == 0
 

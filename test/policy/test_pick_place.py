@@ -194,7 +194,7 @@ def test_a_pose_out_of_reach_rejects_the_whole_action_with_pose_and_reason() -> 
     on.planner.unreachable = True
     error = on.refused()
     assert error.reason == "unreachable_pose"
-    assert error.detail.startswith("pick pose x 0.210, y -0.300, z 0.020 m")
+    assert error.detail.startswith("pick pose x 0.160, y -0.080, z 0.020 m")
     assert "joint_2 is at its limit" in error.detail
     assert on.policy.action_rejection == error.detail
     assert (on.model.sessions[-1].taken_back, on.actions) == (1, [])

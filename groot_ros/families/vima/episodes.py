@@ -197,12 +197,11 @@ def read_episode(
         objects,
         {part: reader.bins(part, steps, bins[part]) for part in PARTS},
         reader.end_effector(),
-        reader.identities(_OBJECTS, objects.mask[views[0]].shape),
+        reader.identities(_OBJECTS, objects),
         {
             name: found
             for name, picture in pictures.items()
-            if (found := reader.identities(f"{_PROMPT}{name}.", picture.mask[views[0]].shape))
-            is not None
+            if (found := reader.identities(f"{_PROMPT}{name}.", picture)) is not None
         },
         bounds or TableBounds(),
     )
@@ -282,10 +281,13 @@ class _Arrays:
             raise self.error("end_effector", f"must be {' or '.join(END_EFFECTORS)}, not '{name}'")
         return END_EFFECTORS.index(name)
 
-    def identities(self, prefix: str, shape: tuple[int, ...]) -> NDArray[np.int64] | None:
+    def identities(self, prefix: str, objects: Objects) -> NDArray[np.int64] | None:
+        """Return which things the slots show; None if not stated, or if views differ in slots."""
         name = f"{prefix}ids"
-        if name not in self.found:
+        first, *others = (objects.mask[view] for view in objects.views)
+        if name not in self.found or not all(np.array_equal(first, mask) for mask in others):
             return None
+        shape = first.shape
         values = self.found[name]
         if values.shape != shape or values.dtype.kind not in "iu":
             raise self.error(name, f"must be whole numbers {list(shape)}, not {list(values.shape)}")

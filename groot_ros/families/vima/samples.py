@@ -31,7 +31,7 @@ class Sample:
         objects: objects of all steps [T, N, ...].
         end_effector: row of the end effector's table.
         actions: part -> bins, int64 [T, 2] or [T, 4].
-        identities: int64 [N], what each slot of the first step shows; 0 = unknown or padding.
+        identities: int64 [T, N], what each slot shows; 0 = unknown or padding.
         prompt_identities: int64 [P, N], the same of the pictures.
 
     """
@@ -42,22 +42,6 @@ class Sample:
     actions: Mapping[str, NDArray[np.int64]]
     identities: NDArray[np.int64]
     prompt_identities: NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class Matches:
-    """Objects of prompts that the first step shows as well, in one view; K of them.
-
-    Attributes:
-        anchors: int64 [K], row of the object in the prompt.
-        candidates: int64 [K, N], rows of all objects of the first step; -1 = padding.
-        targets: int64 [K], which candidate is the same thing.
-
-    """
-
-    anchors: Tensor
-    candidates: Tensor
-    targets: Tensor
 
 
 @dataclass(frozen=True)
@@ -75,7 +59,9 @@ class Batch:
         end_effector: int64 [B, T].
         actions: part -> bins, int64 [B, T, 2] or [B, T, 4].
         counts: bool [B, T], False after the end of a shorter episode.
-        matches: view -> objects of the prompts that the first step shows as well.
+        identities: int64 [B, T, Q], what each slot shows, in the order of `slots`; 0 = unknown or
+            padding.
+        picture_identities: int64 [P, R], the same for pictures.
 
     """
 
@@ -89,7 +75,8 @@ class Batch:
     end_effector: Tensor
     actions: Mapping[str, Tensor]
     counts: Tensor
-    matches: Mapping[str, Matches]
+    identities: Tensor
+    picture_identities: Tensor
 
 
 def make_sample(
@@ -104,14 +91,15 @@ def make_sample(
     if rng is not None:
         shown = _changed(shown, (augmentation or Augmentation()).draw(rng), rng)
     objects, pictures = shown[0], None if pictures is None else shown[1]
-    slots = objects.mask[objects.views[0]].shape[1]
-    first = np.zeros(slots, np.int64) if episode.identities is None else episode.identities[0]
+    known = episode.identities
+    if known is None:
+        known = np.zeros(objects.mask[objects.views[0]].shape, np.int64)
     return Sample(
         replace(prompt, pictures=pictures),
         objects,
         episode.end_effector,
         episode.actions,
-        first,
+        known,
         _picture_identities(episode, pictures),
     )
 
@@ -219,6 +207,7 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
     width = max(own.shape[1] for own in tokens)
     slots = np.full((len(samples), length, width), store.padding)
     visible = np.zeros(slots.shape, bool)
+    identities = np.zeros(slots.shape, np.int64)
     counts = np.zeros((len(samples), length), bool)
     bins = {
         part: np.zeros((len(samples), length, samples[0].actions[part].shape[1]), np.int64)
@@ -227,13 +216,15 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
     for row, (sample, own) in enumerate(zip(samples, tokens, strict=True)):
         time = slice(len(own))
         shown = np.concatenate([sample.objects.mask[view] for view in views], axis=1)
-        for target, values in ((slots, own), (visible, shown)):
+        known = np.tile(sample.identities, len(views))
+        for target, values in ((slots, own), (visible, shown), (identities, known)):
             target[row, time, 0] = values[:, 0]
             target[row, time, 1 - own.shape[1] :] = values[:, 1:]
         counts[row, time] = True
         for part in PARTS:
             bins[part][row, time] = sample.actions[part]
     picture_slots = _padded([row for rows in pictures for row in store.tokens(rows)], store.padding)
+    known = [np.tile(row, len(views)) for sample in samples for row in sample.prompt_identities]
 
     def to_device(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
@@ -250,11 +241,8 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
         to_device(np.repeat(tools[:, None], length, axis=1)),
         {part: to_device(values) for part, values in bins.items()},
         to_device(counts),
-        {
-            view: matches
-            for view in views
-            if (matches := _matches(samples, steps, pictures, view, device)) is not None
-        },
+        to_device(identities),
+        to_device(_padded(known, 0)),
     )
 
 
@@ -265,29 +253,3 @@ def _padded(rows: Sequence[NDArray[np.int64]], value: int) -> NDArray[np.int64]:
     for number, row in enumerate(rows):
         padded[number, : len(row)] = row
     return padded
-
-
-def _matches(
-    samples: Sequence[Sample],
-    steps: Sequence[Mapping[str, NDArray[np.int64]]],
-    pictures: Sequence[Mapping[str, NDArray[np.int64]]],
-    view: str,
-    device: torch.device,
-) -> Matches | None:
-    """Return the objects of the prompts that the first step shows as well; None = no such."""
-    anchors, candidates, targets = [], [], []
-    for sample, own, shown in zip(samples, steps, pictures, strict=True):
-        for rows, numbers in zip(shown[view], sample.prompt_identities, strict=True):
-            for row, number in zip(rows, numbers, strict=True):
-                places = np.flatnonzero(sample.identities == number) if number > 0 else ()
-                if row >= 0 and len(places) == 1:
-                    anchors.append(int(row))
-                    candidates.append(np.where(sample.objects.mask[view][0], own[view][0], -1))
-                    targets.append(int(places[0]))
-    if not anchors:
-        return None
-    return Matches(
-        torch.tensor(anchors, device=device),
-        torch.from_numpy(_padded(candidates, -1)).to(device),
-        torch.tensor(targets, device=device),
-    )

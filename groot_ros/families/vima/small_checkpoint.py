@@ -9,6 +9,7 @@ from torch import nn
 
 from groot_ros.families.vima.checkpoint import random_network, save_network
 from groot_ros.families.vima.config import MlpConfig, ObjectConfig, PromptConfig, VimaConfig
+from groot_ros.families.vima.controller import Projection
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.prompt import word_tokenizer
 
@@ -73,8 +74,24 @@ def write_small_checkpoint(
 
 @torch.no_grad()
 def initialise(network: Vima, seed: int) -> None:
-    """Set small position embeddings, which would otherwise hide what the tokens say."""
+    """Initialise linear layers with unit gain and zero bias, and position embeddings small.
+
+    The default values of torch halve the signal in every layer of a perceptron, so that the boxes
+    would hardly be seen next to the crops. Position embeddings of unit size would hide the tokens.
+    T5 keeps its own initial values.
+    """
     generator = torch.Generator().manual_seed(seed)
+    for name, module in network.named_modules():
+        if name.startswith("t5_prompt_encoder.") or not isinstance(module, nn.Linear | Projection):
+            continue
+        nn.init.xavier_uniform_(module.weight, generator=generator)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    for module in network.modules():
+        if isinstance(module, nn.Sequential):
+            # The layers of a perceptron with ReLU after them.
+            for layer in [m for m in module if isinstance(m, nn.Linear)][:-1]:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
     controller = network.xattn_gpt
     for table in (controller.positions_embed, controller.xattn_positions_embed):
         nn.init.normal_(table.weight, std=0.02, generator=generator)

@@ -5,6 +5,7 @@ All steps are predicted in one pass, each from the recorded steps before it (tea
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from torch import Tensor
 from groot_ros.families.vima.actions import pick_place
 from groot_ros.families.vima.checkpoint import empty_network, save_network
 from groot_ros.families.vima.config import PARTS
+from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory
 from groot_ros.families.vima.episodes import VimaEpisode
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.placement import PlacementError, placement_error
 from groot_ros.families.vima.prompt import PromptTokenizer
 from groot_ros.families.vima.prompt_encoder import interleave
-from groot_ros.families.vima.samples import Batch, Matches, Sample, collate, make_sample
+from groot_ros.families.vima.samples import Batch, Sample, collate, make_sample
 from groot_ros.vision.augmentation import Augmentation
 
 #: Standard deviation of the target around the recorded bin, in bins: a neighbouring bin is almost
@@ -31,6 +33,24 @@ _TARGET_WIDTH = 0.7
 _SIMILARITY_SCALE = 10.0
 #: Episodes of one forward pass of a validation.
 _VALIDATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Results of a forward pass.
+
+    Attributes:
+        scores: part of the action -> scores [B, T, sum of its bins].
+        crops: features of all crops in the order of `Batch.slots`, and a row of zeros.
+        observations: tokens of the objects [B, T, Q, C].
+        memory: encoded prompts.
+
+    """
+
+    scores: Mapping[str, Tensor]
+    crops: Tensor
+    observations: Tensor
+    memory: PromptMemory
 
 
 class Trainer:
@@ -80,24 +100,54 @@ class Trainer:
         draws: Mapping[str, Tensor] | None = None,
         encoded: Mapping[str, Tensor] | None = None,
     ) -> dict[str, Tensor]:
-        """Return "loss", and "auxiliary" if things in the prompts are known to be on the table.
+        """Return "loss", and "auxiliary" where it is known which things the prompts show.
 
-        The auxiliary loss is the cross-entropy of the object whose crop is most similar to the one
-        in the prompt. See `families.training.Trainer.loss`.
+        The auxiliary loss has two parts: the crop of a thing in a prompt is most similar to the
+        crops of this thing on the table, and the first layer of the controller attends from a thing
+        on the table to this thing in the prompt. Without it a network finds only slowly what the
+        pictures of a prompt are for. See `families.training.Trainer.loss`.
         """
-        scores, crops = self._forward(batch)
-        losses = {"loss": self._cross_entropy(scores, batch)}
-        parts = [_similarity_loss(crops[view], m) for view, m in batch.matches.items()]
-        if parts:
-            losses["auxiliary"] = torch.stack(parts).mean()
+        passed = self._forward(batch)
+        losses = {"loss": self._cross_entropy(passed.scores, batch)}
+        # Words are 0, as everything unknown.
+        words = torch.zeros(len(batch.words), 1, device=self._device)
+        pictures = batch.picture_identities[..., None].float()
+        named, _ = interleave(batch.items, words, pictures, batch.picture_visible)
+        named = named[..., 0].round().long()
+        shown = batch.identities.flatten(1)
+        same = (named[:, :, None] == shown[:, None]) & (named[:, :, None] > 0)
+        same &= batch.visible.flatten(1)[:, None]
+        if bool(same.any()):
+            crops, picture_crops = passed.crops[batch.slots], passed.crops[batch.picture_slots]
+            empty = picture_crops.new_zeros(len(batch.words), picture_crops.shape[-1])
+            asked, _ = interleave(batch.items, empty, picture_crops, batch.picture_visible)
+            similar = F.normalize(asked, dim=-1) @ F.normalize(crops.flatten(1, 2), dim=-1).mT
+            similar = (_SIMILARITY_SCALE * similar).masked_fill(
+                ~batch.visible.flatten(1)[:, None], float("-inf")
+            )
+            pointed = self._prompt_attention(passed).flatten(1, 2)
+            losses["auxiliary"] = _share_loss(similar.softmax(-1), same) + _share_loss(
+                pointed, same.mT
+            )
         return losses
 
-    def _forward(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Return part -> scores [B, T, sum of its bins], and view -> features of all crops."""
+    def _prompt_attention(self, passed: "_Pass") -> Tensor:
+        """Return the attention of the first layer to the prompt, mean over its heads, [B, T, Q, S].
+
+        Positions in the history are left out: what a thing is does not depend on them.
+        """
+        layer = self.model.xattn_gpt.xattns[0]
+        assert isinstance(layer, CrossAttentionLayer)
+        query = layer.query(layer.layernorm(passed.observations)).unflatten(-1, (layer.heads, -1))
+        key, _ = passed.memory.layers[0]
+        scores = torch.einsum("btqhd,bhsd->bhtqs", query, key) * key.shape[-1] ** -0.5
+        scores = scores.masked_fill(~passed.memory.mask[:, None, None, None], float("-inf"))
+        return scores.softmax(-1).mean(dim=1)
+
+    def _forward(self, batch: Batch) -> "_Pass":
         network, encoder = self.model, self.model.obj_encoder
-        crops = encoder.crop_features(batch.objects)
-        tokens = encoder.tokens(crops, batch.objects)
-        tokens = torch.cat([tokens, tokens.new_zeros(1, tokens.shape[1])])
+        features = encoder.crop_features(batch.objects)
+        tokens = _with_padding(encoder.tokens(features, batch.objects))
         pictures = network.prompt_obj_post_layer(tokens[batch.picture_slots])
         words = network.prompt_embedding(batch.words)
         prompt, mask = interleave(batch.items, words, pictures, batch.picture_visible)
@@ -106,10 +156,11 @@ class Trainer:
         before = {part: bins[:, :-1] for part, bins in batch.actions.items()}
         actions = network.action_tokens(before) if batch.counts.shape[1] > 1 else None
         predicted, _ = network.predict(observations, batch.visible, actions, memory)
-        return network.action_decoder(predicted), crops
+        crops = _with_padding(torch.cat([features[view] for view in encoder.views]))
+        return _Pass(network.action_decoder(predicted), crops, observations, memory)
 
     def _cross_entropy(self, scores: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        """Return the mean over the coordinates of all steps."""
+        """Return the mean over the coordinates of all steps; 0 = the target distribution."""
         values = []
         for part in PARTS:
             split = scores[part][batch.counts].split(self.model.config.bins[part], dim=-1)
@@ -118,7 +169,8 @@ class Trainer:
             ):
                 bins = torch.arange(own.shape[-1], device=own.device)
                 offset = (bins - recorded[:, None]) / _TARGET_WIDTH
-                values.append(F.cross_entropy(own, (-0.5 * offset**2).softmax(-1)))
+                target = (-0.5 * offset**2).softmax(-1)
+                values.append(F.kl_div(own.log_softmax(-1), target, reduction="batchmean"))
         return torch.stack(values).mean()
 
     @torch.no_grad()
@@ -129,7 +181,7 @@ class Trainer:
         for begin in range(0, len(episodes), _VALIDATION_BATCH):
             part = episodes[begin : begin + _VALIDATION_BATCH]
             batch = self.collate([self.training_sample(episode) for episode in part])
-            scores, _ = self._forward(batch)
+            scores = self._forward(batch).scores
             losses += [float(self._cross_entropy(scores, batch))] * len(part)
             chosen = self.model.action_decoder.most_likely(scores)
             for row, episode in enumerate(part):
@@ -169,9 +221,16 @@ class Trainer:
         return self.model.obs_fusion_layer.weight.device
 
 
-def _similarity_loss(features: Tensor, matches: Matches) -> Tensor:
-    """Return the cross-entropy of the matching object among all objects of the first step."""
-    normed = F.normalize(features, dim=-1)
-    similar = (normed[matches.anchors][:, None] * normed[matches.candidates]).sum(-1)
-    scores = (_SIMILARITY_SCALE * similar).masked_fill(matches.candidates < 0, float("-inf"))
-    return F.cross_entropy(scores, matches.targets)
+def _with_padding(rows: Tensor) -> Tensor:
+    """Append a row of zeros, which padded slots refer to."""
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+
+
+def _share_loss(shares: Tensor, right: Tensor) -> Tensor:
+    """Return minus the logarithm of the share [B, R, C] that falls to the right columns.
+
+    Rows without a right column do not count.
+    """
+    counted = right.any(-1)
+    share = (shares * right).sum(-1)[counted]
+    return -share.clamp(min=1e-9).log().mean()
