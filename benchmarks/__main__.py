@@ -26,6 +26,7 @@ SLOW = (
     "camera_shift",
     "operator",
     "delay_and_mode",
+    "prompt_tasks",
     "conversion",
     "offline_evaluation",
     "recording",

@@ -62,7 +62,7 @@ def plan_pick_place(
     """Plan to pick an object up at one pose and to put it down at another.
 
     The tool travels at the approach height of the table, moves straight down and up at both poses,
-    closes its gripper (or opens its valve) at the first one and opens it at the second one.
+    closes its gripper (or switches its suction on) at the first one and opens it at the second one.
 
     Args:
         kinematics: the arm.
@@ -105,7 +105,7 @@ def plan_push(
     Args and Raises are those of plan_pick_place.
 
     Returns:
-        A path of `kinematics.joints`, with the marks "above_begin", "begin", "end".
+        A path of `kinematics.joints`, with the marks "above_begin", "begin", "end", "above_end".
 
     """
 
@@ -119,7 +119,7 @@ def plan_push(
 
 
 class _Planner:
-    """One action in the making: a path that grows, and the arm at its end."""
+    """Plans one action step by step, from the end of the path so far."""
 
     def __init__(
         self, kinematics: ArmKinematics, start: Mapping[str, float], settings: MotionSettings

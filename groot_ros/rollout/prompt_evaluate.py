@@ -27,7 +27,7 @@ from groot_ros.sim.prompt_task import oracle
 from groot_ros.sim.tasks import load_prompt_task
 
 #: Reasons why an action is not executed, as codes of `rejections`.
-UNUSABLE_OBJECTS, NO_ACTION, UNREACHABLE = "unusable_objects", "no_action", "unreachable"
+UNUSABLE_OBJECTS, NO_ACTION, UNREACHABLE = "unusable_objects", "no_action", "unreachable_pose"
 
 #: Returns the next pick and place on a table; ValueError if there is none.
 _Act = Callable[[PromptTable], tuple[ToolPose, ToolPose]]

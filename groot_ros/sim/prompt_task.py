@@ -91,9 +91,14 @@ def oracle(table: PromptTable, step: int) -> tuple[Place, Place]:
     return (x, y, 0.0), (goal[0], goal[1], turn)
 
 
-def named_object(rng: np.random.Generator, level: Level, others: Sequence[Item] = ()) -> Item:
+def named_object(
+    rng: np.random.Generator,
+    level: Level,
+    others: Sequence[Item] = (),
+    shapes: Sequence[str] = SHAPES,
+) -> Item:
     """Draw an object that the prompt names."""
-    return choose_item(rng, items(SHAPES, held_out=level == "combination"), others)
+    return choose_item(rng, items(shapes, held_out=level == "combination"), others)
 
 
 def named_container(rng: np.random.Generator, level: Level, others: Sequence[Item] = ()) -> Item:

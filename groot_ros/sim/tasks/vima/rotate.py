@@ -3,12 +3,15 @@
 
 import numpy as np
 
-from groot_ros.sim.prompt_objects import Level
+from groot_ros.sim.prompt_objects import SHAPES, Level
 from groot_ros.sim.prompt_scene import Move, PromptScene, draw_places, make_scene, single
 from groot_ros.sim.prompt_task import PromptTask, add_distractors, named_object
 
 #: Angles in degrees, counterclockwise seen from above.
 ANGLES = (30, 60, 90, 120, 150)
+
+#: A turn of the round object would not be seen.
+_TURNABLE = tuple(shape for shape in SHAPES if shape != "round")
 
 
 class RotateTask(PromptTask):
@@ -19,7 +22,8 @@ class RotateTask(PromptTask):
     def draw(self, rng: np.random.Generator, level: Level) -> PromptScene | None:
         """Draw a scene."""
         angle = int(rng.integers(len(ANGLES)))
-        items = add_distractors(rng, {"dragged_obj": named_object(rng, level)}, (1, 3))
+        named = named_object(rng, level, shapes=_TURNABLE)
+        items = add_distractors(rng, {"dragged_obj": named}, (1, 3))
         places = draw_places(rng, items)
         if places is None:
             return None
