@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from groot_ros.families.vima.actions import PickPlace
+from groot_ros.families.vima.actions import Parts, PickPlace, TableBounds, pick_place
+from groot_ros.families.vima.config import ROTATIONS
 
 #: Largest error of a position, m, and of the turn from pick to place, rad, of a correct action.
 POSITION_TOLERANCE = 0.015
@@ -77,30 +78,52 @@ def _turn(action: PickPlace) -> NDArray[np.float64]:
     return np.array([*vector, second @ first])
 
 
-def is_correct(predicted: PickPlace, recorded: PickPlace) -> bool:
-    """Tell whether an action is within the tolerances."""
-    return (
-        max(distances(predicted, recorded)) <= POSITION_TOLERANCE
-        and turn_error(predicted, recorded) <= ROTATION_TOLERANCE
-    )
+@dataclass(frozen=True)
+class StepError:
+    """Error of one predicted action.
+
+    Attributes:
+        correct: within the tolerances.
+        distances: of the two positions, m.
+
+    """
+
+    correct: bool
+    distances: tuple[float, float]
+
+
+def compare(predicted: PickPlace, recorded: PickPlace) -> StepError:
+    """Return the error of an action."""
+    apart = distances(predicted, recorded)
+    turned = turn_error(predicted, recorded)
+    return StepError(max(apart) <= POSITION_TOLERANCE and turned <= ROTATION_TOLERANCE, apart)
+
+
+def step_error(
+    predicted: Parts, recorded: Parts, bins: Mapping[str, tuple[int, ...]], bounds: TableBounds
+) -> StepError:
+    """Return the error of an action that is given in bins; see `actions.pick_place`."""
+    expected = pick_place(recorded, bins, bounds)
+    try:
+        return compare(pick_place(predicted, bins, bounds), expected)
+    except ValueError:
+        # A rotation without direction, which a session rejects.
+        turned = {part: recorded[part] for part in ROTATIONS}
+        found = pick_place({**predicted, **turned}, bins, bounds)
+        return StepError(False, distances(found, expected))
 
 
 def placement_error(
-    episodes: Sequence[tuple[str, Sequence[tuple[PickPlace, PickPlace]]]], loss: float
+    episodes: Sequence[tuple[str, Sequence[StepError]]], loss: float
 ) -> PlacementError:
-    """Return the error of episodes, given as the task and the (predicted, recorded) actions."""
-    correct = [all(is_correct(*pair) for pair in actions) for _, actions in episodes]
-    tasks = sorted({task for task, _ in episodes})
+    """Return the error of episodes, given as the task and the errors of all steps."""
+    correct: dict[str, list[bool]] = {}
+    for task, errors in episodes:
+        correct.setdefault(task, []).append(all(error.correct for error in errors))
+    apart = [error.distances for _, errors in episodes for error in errors]
     return PlacementError(
-        float(np.mean(correct)),
-        float(
-            np.mean([d for _, actions in episodes for pair in actions for d in distances(*pair)])
-        ),
+        float(np.mean([value for values in correct.values() for value in values])),
+        float(np.mean(apart)),
         loss,
-        {
-            task: float(
-                np.mean([c for c, (t, _) in zip(correct, episodes, strict=True) if t == task])
-            )
-            for task in tasks
-        },
+        {task: float(np.mean(values)) for task, values in sorted(correct.items())},
     )

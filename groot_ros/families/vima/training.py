@@ -14,13 +14,12 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from groot_ros.families.vima.actions import pick_place
 from groot_ros.families.vima.checkpoint import empty_network, save_network
 from groot_ros.families.vima.config import PARTS
 from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory
 from groot_ros.families.vima.episodes import VimaEpisode
 from groot_ros.families.vima.network import Vima
-from groot_ros.families.vima.placement import PlacementError, placement_error
+from groot_ros.families.vima.placement import PlacementError, placement_error, step_error
 from groot_ros.families.vima.prompt import PromptTokenizer
 from groot_ros.families.vima.prompt_encoder import interleave
 from groot_ros.families.vima.samples import Batch, Sample, collate, make_sample
@@ -109,26 +108,22 @@ class Trainer:
         """
         passed = self._forward(batch)
         losses = {"loss": self._cross_entropy(passed.scores, batch)}
-        # Words are 0, as everything unknown.
-        words = torch.zeros(len(batch.words), 1, device=self._device)
-        pictures = batch.picture_identities[..., None].float()
-        named, _ = interleave(batch.items, words, pictures, batch.picture_visible)
-        named = named[..., 0].round().long()
-        shown = batch.identities.flatten(1)
-        same = (named[:, :, None] == shown[:, None]) & (named[:, :, None] > 0)
-        same &= batch.visible.flatten(1)[:, None]
+        # Identity and crop of every item of the prompts; words are 0, as everything unknown.
+        crops = passed.crops[batch.picture_slots]
+        known = torch.cat([batch.picture_identities[..., None].to(crops), crops], dim=-1)
+        words = known.new_zeros(len(batch.words), known.shape[-1])
+        items, _ = interleave(batch.items, words, known, batch.picture_visible)
+        named, asked = items[..., 0].round().long(), items[..., 1:]
+        visible = batch.visible.flatten(1)[:, None]
+        same = (named[:, :, None] == batch.identities.flatten(1)[:, None]) & visible
+        same &= named[:, :, None] > 0
         if bool(same.any()):
-            crops, picture_crops = passed.crops[batch.slots], passed.crops[batch.picture_slots]
-            empty = picture_crops.new_zeros(len(batch.words), picture_crops.shape[-1])
-            asked, _ = interleave(batch.items, empty, picture_crops, batch.picture_visible)
-            similar = F.normalize(asked, dim=-1) @ F.normalize(crops.flatten(1, 2), dim=-1).mT
-            similar = (_SIMILARITY_SCALE * similar).masked_fill(
-                ~batch.visible.flatten(1)[:, None], float("-inf")
-            )
+            shown = passed.crops[batch.slots].flatten(1, 2)
+            similar = F.normalize(asked, dim=-1) @ F.normalize(shown, dim=-1).mT
+            similar = (_SIMILARITY_SCALE * similar).masked_fill(~visible, float("-inf"))
             pointed = self._prompt_attention(passed).flatten(1, 2)
-            losses["auxiliary"] = _share_loss(similar.softmax(-1), same) + _share_loss(
-                pointed, same.mT
-            )
+            recognised = _share_loss(similar.softmax(-1), same)
+            losses["auxiliary"] = recognised + _share_loss(pointed, same.mT)
         return losses
 
     def _prompt_attention(self, passed: "_Pass") -> Tensor:
@@ -185,16 +180,14 @@ class Trainer:
             losses += [float(self._cross_entropy(scores, batch))] * len(part)
             chosen = self.model.action_decoder.most_likely(scores)
             for row, episode in enumerate(part):
-                actions = [
-                    tuple(
-                        pick_place(
-                            {name: values[name][row, step] for name in PARTS}, bins, episode.bounds
-                        )
+                errors = []
+                for step in range(episode.steps):
+                    predicted, recorded = (
+                        {name: values[name][row, step] for name in PARTS}
                         for values in (chosen, batch.actions)
                     )
-                    for step in range(episode.steps)
-                ]
-                found.append((episode.task, actions))
+                    errors.append(step_error(predicted, recorded, bins, episode.bounds))
+                found.append((episode.task, errors))
         return placement_error(found, float(np.mean(losses)))
 
     def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -21,7 +21,14 @@ from groot_ros.families.vima.actions import PickPlace, TableBounds, TablePose, p
 from groot_ros.families.vima.checkpoint import random_network
 from groot_ros.families.vima.config import PARTS
 from groot_ros.families.vima.episodes import VimaData, VimaEpisode, read_data
-from groot_ros.families.vima.placement import distances, placement_error, turn_error
+from groot_ros.families.vima.placement import (
+    StepError,
+    compare,
+    distances,
+    placement_error,
+    step_error,
+    turn_error,
+)
 from groot_ros.families.vima.policy import VimaPolicy
 from groot_ros.families.vima.prompt import word_tokenizer
 from groot_ros.families.vima.training import Trainer
@@ -326,10 +333,10 @@ def test_an_episode_counts_as_placed_if_all_its_actions_are_within_the_tolerance
     right, near, far = action(20, 30), action(21, 31), action(22, 30)
     found = placement_error(
         [
-            ("put", [(near, right), (right, right)]),
-            ("put", [(right, right), (far, right)]),
-            ("turn", [(action(20, 30, 9), right)]),
-            ("turn", [(action(20, 30, 11), right)]),
+            ("put", [compare(near, right), compare(right, right)]),
+            ("put", [compare(right, right), compare(far, right)]),
+            ("turn", [compare(action(20, 30, 9), right)]),
+            ("turn", [compare(action(20, 30, 11), right)]),
         ],
         loss=0.5,
     )
@@ -339,6 +346,18 @@ def test_an_episode_counts_as_placed_if_all_its_actions_are_within_the_tolerance
     assert found.position == pytest.approx((0.01 * math.sqrt(2) + 0.02) / 12)
     assert "50.0 % of the held-out episodes placed within 1.5 cm" in str(found)
     assert found.metrics()["share/turn"] == 0.5
+
+
+def test_a_rotation_without_direction_is_wrong_and_its_positions_count() -> None:
+    right = {
+        "pose0_position": torch.tensor([10, 20]),
+        "pose0_rotation": torch.tensor(IDENTITY),
+        "pose1_position": torch.tensor([20, 30]),
+        "pose1_rotation": torch.tensor(IDENTITY),
+    }
+    found = {**right, "pose1_rotation": torch.tensor([25] * 4)}
+    assert step_error(right, right, BINS, TableBounds()) == StepError(True, (0.0, 0.0))
+    assert step_error(found, right, BINS, TableBounds()) == StepError(False, (0.0, 0.0))
 
 
 @settings(deadline=None)
