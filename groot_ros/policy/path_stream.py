@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Streaming of a planned path as chunks, and what the executor says about its execution."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,14 +64,48 @@ class PathStream:
         """Return the time from the last observation to the end of the path, s; negative after."""
         return self.path.duration - self._at
 
-    def advance(self, stamp_ns: int, speed_scaling: float) -> None:
-        """Let the time since the last observation pass, at the rate of the motion."""
-        self._at += max(0.0, ns_to_s(stamp_ns - self._stamp_ns)) * speed_scaling
+    def advance(self, stamp_ns: int, report: ExecutionReport | None) -> None:
+        """Let the time since the last observation pass, at the rate of the motion.
+
+        The path does not begin before the executor executes its chunks, which hold the start until
+        then: otherwise it would be joined in the middle.
+        """
+        passed = max(0.0, ns_to_s(stamp_ns - self._stamp_ns))
         self._stamp_ns = stamp_ns
+        if report is None:
+            self._at += passed
+        elif self._executed:
+            self._at += passed * report.speed_scaling
+        else:
+            self._at = min(self._at + passed, 0.0)
 
     def sample(self, dt: float, steps: int) -> NDArray[np.float64]:
         """Return the positions of a chunk that starts at the last observation, [steps, joints]."""
         return self.path.sample(self._at, dt, steps)
+
+    def deviation(self, timeline: CommittedTimeline | None, joints: Collection[str]) -> float:
+        """Return the largest distance of the committed motion from the path now, rad or m.
+
+        Args:
+            timeline: newest timeline of the executor; 0 is returned unless it covers the last
+                observation.
+            joints: joints to compare.
+
+        """
+        if timeline is None or not self._executed:
+            return 0.0
+        if not timeline.start_ns <= self._stamp_ns <= timeline.end_ns:
+            return 0.0
+        rows = timeline.start_ns + np.arange(len(timeline.positions)) * (timeline.dt * NS_PER_S)
+        planned = dict(zip(self.path.joints, self.sample(1.0, 1)[0], strict=True))
+        return max(
+            (
+                abs(float(np.interp(self._stamp_ns, rows, column)) - planned[name])
+                for name, column in zip(timeline.joint_names, timeline.positions.T, strict=True)
+                if name in joints and name in planned
+            ),
+            default=0.0,
+        )
 
     def interruption(self, report: ExecutionReport | None, now_ns: int) -> str:
         """Return why the executor does not execute this path, or an empty string.

@@ -40,6 +40,8 @@ SETTLING_TIME = 0.4
 START_DELAY = 0.1
 #: rad or m between committed and measured positions above which the committed ones are old.
 _START_TOLERANCE = 0.2
+#: rad or m between the committed motion and the path above which the executor has left it.
+_PATH_TOLERANCE = 0.3
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class PickPlacePolicy:
         self.clock: Callable[[], int] = time.time_ns
         self._model, self._planner, self._robot = model, planner, robot
         self._low, self._high = zip(planner.table.x, planner.table.y, strict=True)
+        self._arm = frozenset(n for n, joint in robot.joints.items() if joint.gripper is None)
         # The model is used by the inference, and for prompts by services.
         self._lock = Lock()
         self._timeline: CommittedTimeline | None = None
@@ -193,14 +196,15 @@ class PickPlacePolicy:
         report = self._report
         if self._stream is not None:
             why = self._stream.interruption(report, self.clock())
+            self._stream.advance(observation.stamp_ns, report)
+            distance = self._stream.deviation(self._timeline, self._arm)
+            if not why and distance > _PATH_TOLERANCE:
+                why = f"the committed motion is {distance:.2f} rad or m away from the path"
             if why and self._stream.remaining > 0 and self._session is not None:
                 self._session.take_back()
                 self.action_rejection = f"not finished: {why}"
             if why:
                 self._stream = None
-            else:
-                scaling = 1.0 if report is None else report.speed_scaling
-                self._stream.advance(observation.stamp_ns, scaling)
         if report is not None and report.stop:
             raise NoChunkError(report.stop, f"the executor accepts no chunks: {report.reason}")
 

@@ -120,7 +120,10 @@ def test_the_path_advances_as_the_robot_does_whatever_its_speed_scaling(
         LinePlanner(JOINTS).plan(dict.fromkeys(JOINTS, 0.0), _action()), BEGIN, BEGIN
     )
     for number, scale in enumerate(scales, start=1):
-        stream.advance(BEGIN + number * s_to_ns(PERIOD), scale)
+        now = BEGIN + number * s_to_ns(PERIOD)
+        report = ExecutionReport(now, True, speed_scaling=scale)
+        assert stream.interruption(report, now) == ""
+        stream.advance(now, report)
     assert stream.remaining == pytest.approx(2.0 - PERIOD * sum(scales))
     at = min(PERIOD * sum(scales), 2.0)
     np.testing.assert_allclose(stream.sample(0.1, 1)[0], 0.15 * at, atol=1e-9)
@@ -165,6 +168,32 @@ def test_a_motion_that_the_executor_ends_is_taken_back_and_one_that_it_never_beg
         other.tick()
     assert other.model.sessions[-1].taken_back == 1
     assert 2.0 <= (other.now - BEGIN) / 1e9 < 3.0
+
+
+def test_a_path_begins_when_the_executor_executes_its_chunks() -> None:
+    on = Setting()
+    for _ in range(4):
+        on.report(running=False)
+        for own in values(on.tick()).values():
+            # Steps after the start of the path are of the future, which may not come.
+            assert own[0] == 0.25
+    on.report()
+    on.tick()
+    assert len(on.planner.starts) == 1
+    on.report()
+    speed = 0.3 / 2.0
+    assert values(on.tick())["elbow_flex"][0] == pytest.approx(0.25 + speed * 2 * PERIOD)
+
+
+def test_a_motion_that_leaves_the_path_is_planned_again() -> None:
+    on = Setting()
+    for _ in range(3):
+        on.tick()
+        on.report()
+    on.policy.set_timeline(timeline(on, 1.6))
+    assert on.refused().reason == "still_moving"
+    assert "rad or m away from the path" in on.policy.action_rejection
+    assert on.model.sessions[-1].taken_back == 1
 
 
 def test_a_stop_after_the_end_of_the_motion_takes_nothing_back() -> None:
