@@ -36,9 +36,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = add_command(subparsers, "prompt", description, _EXAMPLES + EXIT_STATUS)
     add = parser.add_argument
     add("--text", required=True, help="words and placeholders, such as {0}")
-    named = {"action": "append", "default": [], "metavar": "NAME[:VIEW]=FILE"}
-    add("--image", help="picture of a placeholder, png or jpeg", **named)
-    add("--mask", help="ids of the objects in this image", **named)
+    named = "NAME[:VIEW]=FILE"
+    text = "picture of a placeholder, png or jpeg"
+    add("--image", action="append", default=[], metavar=named, help=text)
+    text = "ids of the objects in this image"
+    add("--mask", action="append", default=[], metavar=named, help=text)
     add_graph_options(parser)
     parser.set_defaults(run=run)
 
