@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from groot_ros.core import Groups, Observation, Prefix
 from groot_ros.core.program import Binding, ModelInputs, Program, ProgramSource, Range
 from groot_ros.core.prompt import Pictures
-from groot_ros.families.training import DataLayout, SmallTrainer, Trainer
+from groot_ros.families.training import DataLayout, FamilyData, SmallTrainer, Trainer
 from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -476,6 +476,14 @@ class Family(Protocol):
     def random_checkpoint(self, config: Any, seed: int, out: Path, **options: Any) -> Path:
         """Write a complete checkpoint with random weights and return its path."""
 
+    def read_data(self, paths: Sequence[Path]) -> FamilyData | None:
+        """Read training data in a form of the family; None = it trains on LeRobot data sets.
+
+        Raises:
+            ConfigError: data are missing, damaged or do not fit each other.
+
+        """
+
     def trainer(
         self,
         path: Path,
@@ -484,7 +492,7 @@ class Family(Protocol):
         device: "torch.device",
         dtype: "torch.dtype | None" = None,
     ) -> Trainer:
-        """Open a checkpoint for training.
+        """Open a checkpoint for training, on LeRobot data sets as a `ChunkTrainer`.
 
         Args:
             path: directory.

@@ -8,7 +8,14 @@ from threading import Condition, Lock, Thread
 from time import perf_counter
 from typing import Protocol
 
-from groot_ros.core import ActionChunk, ChunkOrigin, MalformedError, Observation, Prefix
+from groot_ros.core import (
+    ActionChunk,
+    ChunkOrigin,
+    MalformedError,
+    NoChunkError,
+    Observation,
+    Prefix,
+)
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.inference_stats import InferenceStats
 from groot_ros.observation.instruction import Instruction, InstructionBox
@@ -21,7 +28,12 @@ class InferringPolicy(Protocol):
     def infer(
         self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
     ) -> ActionChunk:
-        """Return a chunk; session, ids and inputs are filled in by Inference."""
+        """Return a chunk; session, ids and inputs are filled in by Inference.
+
+        Raises:
+            NoChunkError: there is none for this observation.
+
+        """
 
     def reset(self) -> None:
         """Forget earlier observations."""
@@ -109,9 +121,8 @@ class Inference:
                 )
             )
             chunk = self._policy.infer(observation, prefix, self._seed)
-        # The policy may not be able to act on this observation, as with a pose out of reach.
-        except Rejected as rejection:
-            self._reject(rejection.reason, rejection.detail)
+        except NoChunkError as refusal:
+            self._reject(refusal.reason, refusal.detail)
             return
         # Any error of the model costs this chunk only; the next observation is tried as usual.
         except Exception as error:

@@ -54,7 +54,7 @@ LAYERS = {
     "runtime": _layer("engines, their files, validation, selection", {"core", "checkpoint"}),
     "policy": _layer(
         "`load_policy(...)`, `Policy.infer(observation)`",
-        {"core", "robot", "checkpoint", "runtime"} | _FAMILIES,
+        {"core", "robot", "checkpoint", "runtime", "primitives"} | _FAMILIES,
     ),
     "observation": _layer(
         "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}

@@ -9,6 +9,7 @@ from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core.config_reader import CheckpointError, Fields
 from groot_ros.families.family import CheckpointSummary, EmbodimentSummary, WeightGroup
 from groot_ros.families.vima.config import MODEL_TYPE, VimaConfig
+from groot_ros.families.vima.family_training import VimaTraining
 
 if TYPE_CHECKING:
     from groot_ros.families.vima.table_policy import VimaCheckpoint
@@ -23,7 +24,7 @@ _PARTS = {
 }
 
 
-class VimaFamily:
+class VimaFamily(VimaTraining):
     """See `families.family.Family`."""
 
     name = MODEL_TYPE
