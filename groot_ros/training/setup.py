@@ -12,7 +12,7 @@ from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core.share import robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.reader import Dataset
-from groot_ros.families.family import EmbodimentSummary, Family, PolicySpec
+from groot_ros.families.family import Checkpoint, EmbodimentSummary, Family, PolicySpec
 from groot_ros.families.registry import find_family, get_family
 from groot_ros.families.training import DataLayout, EpisodeTrainer
 from groot_ros.robot import RobotContract, load_contract
@@ -120,12 +120,13 @@ def _prepare_recordings(
             augmentation=settings.augmentation,
             assets=settings.backbone_assets or None,
         )
-    processor = family.open(base, embodiment=settings.embodiment).processor
+    # A family that trains on LeRobot data sets predicts chunks.
+    opened = cast(Checkpoint, family.open(base, embodiment=settings.embodiment))
     frames = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
     return Prepared(
         family,
         base,
-        RecordedEpisodes(layout, trained, held_out, robot, processor, settings, frames),
+        RecordedEpisodes(layout, trained, held_out, robot, opened.processor, settings, frames),
     )
 
 
