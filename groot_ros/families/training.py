@@ -203,14 +203,11 @@ class EpisodeTrainer(Trainer, Protocol):
 
 
 class FamilyData(Protocol):
-    """Training data in a form of the family, instead of LeRobot data sets.
+    """Training data in a form of the family, instead of LeRobot data sets."""
 
-    Attributes:
-        episodes: episodes, each of which is one sample of an `EpisodeTrainer`.
-
-    """
-
-    episodes: Sequence[Any]
+    @property
+    def episodes(self) -> Sequence[Any]:
+        """Return the episodes, each of which is one sample of an `EpisodeTrainer`."""
 
     def write_checkpoint(self, source: Path | None, seed: int, out: Path) -> None:
         """Write the checkpoint that training on these data starts from.

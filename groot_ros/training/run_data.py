@@ -26,12 +26,7 @@ from groot_ros.vision.augmentation import Augmentation
 
 
 class RunData(Protocol):
-    """Samples of a run, and the error of its network on held-out ones.
-
-    Attributes:
-        order: numbers and order of the samples.
-
-    """
+    """Samples of a run, and the error of its network on held-out ones."""
 
     @property
     def order(self) -> SampleOrder:

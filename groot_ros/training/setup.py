@@ -120,13 +120,13 @@ def _prepare_recordings(
             augmentation=settings.augmentation,
             assets=settings.backbone_assets or None,
         )
-    opened = cast("Checkpoint", family.open(base, embodiment=settings.embodiment))
-    processor = opened.processor
+    # A family that trains on LeRobot data sets predicts chunks.
+    opened = cast(Checkpoint, family.open(base, embodiment=settings.embodiment))
     frames = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
     return Prepared(
         family,
         base,
-        RecordedEpisodes(layout, trained, held_out, robot, processor, settings, frames),
+        RecordedEpisodes(layout, trained, held_out, robot, opened.processor, settings, frames),
     )
 
 
