@@ -209,7 +209,7 @@ class ArmKinematics:
 
     def _unreachable(self, pose: ToolPose, distance: float, angle: float) -> UnreachableError:
         q = self._configuration.q[self._model.qpos]
-        near = (np.abs(q[:, None] - self._within) < 1e-3).any(axis=1)
+        near = np.any(np.abs(q[:, None] - self._within) < 1e-3, axis=1).tolist()
         stopped = [name for name, at_limit in zip(self.arm, near, strict=True) if at_limit]
         why = f", with {', '.join(stopped)} at the limit" if stopped else ""
         return UnreachableError(

@@ -84,7 +84,8 @@ class VimaFamily(VimaTraining):
 
         found = find_checkpoint(path)
         config, shapes = read_shapes(found)
-        notes, problem = (), ""
+        notes: tuple[str, ...] = ()
+        problem = ""
         try:
             notes = (f"the tokenizer is {_tokenizer(found, assets)}",)
         except CheckpointError as error:

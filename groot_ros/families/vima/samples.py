@@ -224,7 +224,7 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
         for part in PARTS:
             bins[part][row, time] = sample.actions[part]
     picture_slots = _padded([row for rows in pictures for row in store.tokens(rows)], store.padding)
-    known = [np.tile(row, len(views)) for sample in samples for row in sample.prompt_identities]
+    named = [np.tile(row, len(views)) for sample in samples for row in sample.prompt_identities]
 
     def to_device(array: NDArray[Any]) -> Tensor:
         return torch.from_numpy(array).to(device)
@@ -242,7 +242,7 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
         {part: to_device(values) for part, values in bins.items()},
         to_device(counts),
         to_device(identities),
-        to_device(_padded(known, 0)),
+        to_device(_padded(named, 0)),
     )
 
 
