@@ -97,7 +97,7 @@ def _content(path: Path) -> tuple[Mapping[str, Any], Path, _Tensors]:
             raise CheckpointError(
                 f"{path}: has no '{key}'; a VIMA checkpoint is a dictionary of cfg and state_dict"
             )
-    tensors: dict[str, tuple[Callable[[], Tensor], tuple[int, ...]]] = {
+    tensors: _Tensors = {
         n.removeprefix(_PREFIX): (partial(_same, t), tuple(t.shape))
         for n, t in content["state_dict"].items()
     }
