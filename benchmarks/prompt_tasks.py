@@ -86,7 +86,7 @@ def draw(path: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the benchmark and print one table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks prompt_tasks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.prompt_tasks", description=__doc__)
     parser.add_argument("--episodes", type=int, default=20)
     parser.add_argument("--picture", type=Path, help="draw one scene of each task instead")
     args = parser.parse_args(arguments)
