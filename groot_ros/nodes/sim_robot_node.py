@@ -197,7 +197,7 @@ class SimRobotNode(Node):
             raise
 
     def seed_lost_frames(self, seed: int) -> None:
-        """Set the seed of the frames that are lost from now on."""
+        """Set the seed of the frames that are lost afterwards."""
         self._lost_frames = np.random.default_rng(seed)
 
     def publish_inputs(self) -> None:

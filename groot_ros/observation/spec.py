@@ -29,7 +29,7 @@ class _PolicySpec(Protocol):
 
     @property
     def labels(self) -> bool:
-        """Whether each image comes with labels of its objects."""
+        """Return whether each image comes with labels of its objects."""
 
 
 @dataclass(frozen=True)

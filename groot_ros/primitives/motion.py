@@ -35,7 +35,7 @@ _YAWS = tuple(math.radians(d) for d in (0, 45, -45, 90, -90, 135, -135, 180))
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """How fast the primitives move.
+    """Speeds of the primitives.
 
     Attributes:
         speed: share of the contract's velocity limits that is used.

@@ -53,7 +53,7 @@ class Table:
     push_height: float
 
     def contains(self, x: float, y: float) -> bool:
-        """Return whether a point of the table frame lies in the area."""
+        """Return whether a point of the table frame is in the area."""
         return self.x[0] <= x <= self.x[1] and self.y[0] <= y <= self.y[1]
 
 

@@ -85,6 +85,6 @@ def test_streamed_as_chunks_the_cup_lifts_a_cube_and_puts_it_down_turned_within_
     assert where[2] == pytest.approx(0.02, abs=0.002)
     matrix = robot.arm.data.body("red_cube").xmat.reshape(3, 3)
     assert np.arctan2(matrix[1, 0], matrix[0, 0]) == pytest.approx(turn, abs=np.deg2rad(3.0))
-    # The cup has let go and is over the cube again.
+    # The cup is off and over the cube again.
     assert robot.arm.grasp_point[2] == pytest.approx(contract.table.approach, abs=0.005)
     assert s_to_ns(path.duration) < robot.now_ns - START_NS
