@@ -26,9 +26,11 @@ SLOW = (
     "camera_shift",
     "operator",
     "delay_and_mode",
+    "prompt_tasks",
     "conversion",
     "offline_evaluation",
     "recording",
+    "motion_planning",
 )
 #: Not part of `--all`: needs a GPU.
 SEPARATE = ("gpu",)

@@ -54,7 +54,8 @@ def measure(runs: int, against: str | None) -> dict[str, list[tuple[float, float
         directory = Path(folder)
         layout = data_layout(HORIZON)
         family.write_config(family.published_config(layout), directory)
-        processor = family.open(directory, embodiment=layout.embodiment).processor
+        checkpoint: Any = family.open(directory, embodiment=layout.embodiment)
+        processor = checkpoint.processor
         other = None
         if against is not None:
             module, factory = against.split(":")

@@ -281,6 +281,9 @@ class PolicyDiagnosis:
         if msg.instruction_rejection:
             text = f"the newest instruction is not followed: {msg.instruction_rejection}"
             findings.append(Finding(DiagnosticStatus.WARN, text))
+        if msg.action_rejection:
+            text = f"the last action was not executed: {msg.action_rejection}"
+            findings.append(Finding(DiagnosticStatus.WARN, text))
         if active:
             findings += [Finding(DiagnosticStatus.ERROR, missing)] if missing else []
             # The delay is 0 until the first chunk.

@@ -9,7 +9,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from groot_ros.bridge.graph_client import GraphClient, NoAnswerError, ServiceCall
 from groot_ros.core import is_blank
-from groot_ros.srv import SetInstruction
+from groot_ros.core.prompt import Pictures
+from groot_ros.srv import SetInstruction, SetPrompt
 
 POLICY, EXECUTOR = "policy_node", "executor_node"
 
@@ -100,6 +101,18 @@ COMMANDS = {
 }
 
 
+def prompt_command(pictures: Pictures) -> Command:
+    """Return the command that gives a prompt with these pictures."""
+    # Imported here: a stop does not wait for the decoders of images.
+    from groot_ros.bridge.prompt_messages import prompt_to_msg
+
+    def calls(text: str) -> list[list[ServiceCall]]:
+        request = SetPrompt.Request(prompt=prompt_to_msg(text, pictures))
+        return [[ServiceCall(f"{POLICY}/set_prompt", SetPrompt, request, repeatable=False)]]
+
+    return Command(calls)
+
+
 def run_command(
     client: GraphClient, command: Command, text: str = "", timeout: float = 3.0
 ) -> tuple[Outcome, list[Reply]]:
@@ -108,7 +121,7 @@ def run_command(
     Args:
         client: in the namespace of the robot.
         command: one of COMMANDS.
-        text: the instruction of `say`.
+        text: the instruction of `say`, or the text of a prompt.
         timeout: s until a service must be discovered, and from then until it must answer.
 
     """

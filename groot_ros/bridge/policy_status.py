@@ -56,6 +56,7 @@ def policy_status(
     inputs: Sequence[InputHealth],
     rejections: Mapping[str, int],
     camera_shifts: Sequence[CameraShift] = (),
+    action_rejection: str = "",
 ) -> PolicyStatus:
     """Return the message.
 
@@ -71,6 +72,7 @@ def policy_status(
         inputs: state of cameras and joint state sources.
         rejections: rejection code -> count.
         camera_shifts: results of the check at activation.
+        action_rejection: why the last pick-and-place action was not executed; "" if it is.
 
     """
     msg = PolicyStatus(
@@ -106,6 +108,7 @@ def policy_status(
         memory_bytes=loaded.memory_bytes,
         rejections=rejection_counts(rejections),
         camera_shifts=list(camera_shifts),
+        action_rejection=action_rejection,
     )
     msg.header.stamp = ns_to_time(now_ns)
     return msg

@@ -60,6 +60,7 @@ class PolicyReport:
         inference_delay: steps from t_obs until a chunk can act; 0 = not measured yet.
         execution_horizon: steps executed of each chunk, of `horizon`.
         rejections: code -> count.
+        action_rejection: why the last pick-and-place action was not executed; empty if it was.
 
     """
 
@@ -81,6 +82,7 @@ class PolicyReport:
     horizon: int
     within_budget: bool
     rejections: dict[str, int]
+    action_rejection: str = ""
 
 
 @dataclass(frozen=True)
@@ -276,6 +278,7 @@ def policy_report(msg: PolicyStatus, age: float) -> PolicyReport:
         instruction_id=msg.instruction_id,
         instruction_rejection=msg.instruction_rejection,
         instruction_mismatch=msg.instruction_mismatch,
+        action_rejection=msg.action_rejection,
         engine=msg.engine,
         device=msg.device,
         memory_bytes=msg.memory_bytes,

@@ -3,12 +3,12 @@
 
 from collections.abc import Iterator
 
-from groot_ros.checks.check import Check, Problem, Severity
+from groot_ros.checks.check import Check, NotApplicable, Problem, Severity
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import CHUNK_DT, CHUNK_STEPS, PolicyConfig
 from groot_ros.families.family import PolicySpec
 from groot_ros.observation.spec import history_problem
-from groot_ros.policy.robot_columns import missing_counterparts
+from groot_ros.policy.robot_columns import commanded, missing_counterparts
 from groot_ros.robot import RobotContract
 
 
@@ -36,13 +36,9 @@ def _counterparts(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
 def _uncommanded_joints(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
     if missing_counterparts(spec, robot):
         return
-    commanded = {
-        joint
-        for group in robot.action_groups.keys() & spec.action_groups.keys()
-        for joint in robot.action_groups[group].joints
-    }
+    moved = {joint for name in commanded(spec, robot) for joint in robot.action_groups[name].joints}
     for i, controller in enumerate(robot.controllers):
-        missing = [joint for joint in controller.joints if joint not in commanded]
+        missing = [joint for joint in controller.joints if joint not in moved]
         if missing:
             yield Problem(
                 f"controllers[{i}].joints",
@@ -52,6 +48,8 @@ def _uncommanded_joints(spec: PolicySpec, robot: RobotContract) -> Iterator[Prob
 
 
 def _pose_groups(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
+    if spec.action == "pick_place":
+        raise NotApplicable("a primitive turns its poses into joint positions")
     for group, space in spec.action_space.items():
         mapped = robot.action_groups.get(group)
         if space == "pose" and (mapped is None or mapped.maps):
@@ -60,6 +58,24 @@ def _pose_groups(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
                 f"has group '{group}', the pose of an end effector; the executor rejects chunks "
                 "with poses (unsupported_kind)",
             )
+
+
+def _table(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
+    if spec.action != "pick_place":
+        raise NotApplicable("the checkpoint commands joints, not poses on a table")
+    if robot.table is None:
+        yield Problem("", f"has no 'table', on which model family '{spec.family}' gives poses")
+    if robot.model is None and robot.urdf is None:
+        yield Problem("", "has neither 'model' nor 'urdf', by which poses become joint positions")
+
+
+def _labels(spec: PolicySpec, robot: RobotContract) -> Iterator[Problem]:
+    if not spec.labels:
+        raise NotApplicable("the checkpoint needs no labels of objects")
+    for view in spec.views:
+        camera = robot.cameras.get(view)
+        if camera is not None and camera.labels is None:
+            yield Problem(f"cameras.{view}", "has no 'labels', which say what each pixel shows")
 
 
 def _chunk_steps(spec: PolicySpec) -> Iterator[Problem]:
@@ -164,6 +180,24 @@ CHECKS = (
         "robot contract",
         ("spec", "robot"),
         _pose_groups,
+    ),
+    Check(
+        "table",
+        _ERROR,
+        "robot",
+        "a checkpoint whose actions are poses with the table of the robot contract",
+        "add it, as docs/how-to/vima.md describes",
+        ("spec", "robot"),
+        _table,
+    ),
+    Check(
+        "labels",
+        _ERROR,
+        "robot",
+        "a checkpoint that needs the objects in its images with the cameras' labels",
+        "add the topic on which your segmentation publishes, as docs/how-to/vima.md describes",
+        ("spec", "robot"),
+        _labels,
     ),
     Check(
         "chunk_steps",

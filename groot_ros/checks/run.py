@@ -10,6 +10,7 @@ from groot_ros.checks import (
     live_range,
     machine,
     ros_environment,
+    table,
     trained_range,
 )
 from groot_ros.checks.check import CheckError, Context, Finding, Severity, Verdict
@@ -18,6 +19,7 @@ from groot_ros.checks.check import CheckError, Context, Finding, Severity, Verdi
 #: `groot-ros doctor` has the facts for.
 CHECKS = (
     *fit.CHECKS,
+    *table.CHECKS,
     *trained_range.CHECKS,
     *input_rates.CHECKS,
     *chunk_timing.CHECKS,

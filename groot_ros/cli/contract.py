@@ -162,6 +162,12 @@ def _check(args: argparse.Namespace) -> int:
     for source in robot.sources:
         joints = pluralise(len(source.joints), "joint")
         print(f"source {source.name}: {source.topic}, {joints}, {_timing(source)}")
+    if (table := robot.table) is not None:
+        area = ", ".join(
+            f"{axis} {low:g} to {high:g} m"
+            for axis, (low, high) in (("x", table.x), ("y", table.y))
+        )
+        print(f"table {table.frame}: {area}, surface at {table.height:g} m, tool {table.tool}")
     return 1 if any(finding.severity is Severity.ERROR for finding in found) else 0
 
 

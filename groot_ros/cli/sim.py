@@ -5,7 +5,7 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,17 +20,37 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   groot-ros sim collect --task reach --episodes 200 --out ~/data/reach
   groot-ros sim collect --task reach --episodes 100 --checkpoint ~/reach --out ~/data/round1
+  groot-ros sim collect --task vima/put_into --episodes 5000 --out ~/data/put_into
   groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
   groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
   groot-ros sim evaluate --task reach --episodes 5 --checkpoint ~/reach --real-nodes --lockstep
   groot-ros sim evaluate --task push --episodes 10 --checkpoint ~/push --videos out/failures
+  groot-ros sim evaluate --task vima/rotate --level combination --episodes 100 --checkpoint ~/vima
 
 Scenes of `evaluate` are never scenes of `collect`, whatever the seeds.
 Exit status: 0 done; 1 an episode could not be run; 2 wrong usage.
 """
 #: Fields of the policy configuration that are options of a checkpoint.
 _CONFIG = ("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype")
+#: Options of policies whose actions are chunks, and their defaults.
+_CHUNKS_ONLY: Mapping[str, Any] = {
+    "size": None,
+    "calm": False,
+    "videos": None,
+    "rate": 4.0,
+    "delay": 0.0,
+    "rtc_mode": "off",
+    "blend_window": ExecutorConfig().blend_window,
+    "dropout": 0.0,
+    "joint_offset": 0.0,
+    "camera_shift": 0.0,
+    "sweep": [],
+    "real_nodes": False,
+    "lockstep": False,
+}
+#: Options of the tasks vima/..., and their defaults.
+_PROMPTS_ONLY: Mapping[str, Any] = {"images": False, "level": None, "no_arm": False}
 #: What can be swept: name -> (unit, description).
 _SWEEPS = {
     "delay": ("s", "inference delay"),
@@ -54,7 +74,8 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = actions.add_parser(
         "collect",
         help="record episodes of the scripted expert as a data set",
-        description="Record episodes of the scripted expert as a LeRobot v2.1 data set.",
+        description="Record episodes of the scripted expert: as a LeRobot v2.1 data set, or for "
+        "tasks vima/... as one npz file per episode.",
     )
     _add_common(parser, episodes=100)
     parser.add_argument("--out", type=Path, required=True, help="folder; must not exist yet")
@@ -67,6 +88,11 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
         metavar="DIR",
         help="let this policy act first, for a random time; the expert takes over and only its "
         "rows are recorded",
+    )
+    parser.add_argument(
+        "--images",
+        action="store_true",
+        help="tasks vima/...: write the images as well as the objects that are cut out of them",
     )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_collect)
@@ -124,16 +150,34 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="with --real-nodes: simulated time waits for the nodes, whatever the machine's load",
     )
+    add(
+        "--level",
+        choices=("placement", "combination"),
+        help="tasks vima/...: unseen placements (default), or also shapes with unseen textures",
+    )
+    add(
+        "--no-arm",
+        action="store_true",
+        help="tasks vima/...: put objects where the arm would put them, which is faster",
+    )
     add_config_options(parser, PolicyConfig, _CONFIG)
     parser.set_defaults(run=run_evaluate)
 
 
 def _add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
     add = parser.add_argument
-    add("--task", required=True, help="reach, push or pick_place")
+    add(
+        "--task",
+        required=True,
+        help="reach, push, pick_place or vima/...: see `docs/how-to/simulator.md`",
+    )
     add("--episodes", type=int, default=episodes, metavar="N", help=f"(default: {episodes})")
     add("--seed", type=int, default=0, metavar="S", help="of the scenes (default: 0)")
-    add("--size", default="128x128", metavar="WxH", help="of the images (default: 128x128)")
+    add(
+        "--size",
+        metavar="WxH",
+        help="of the images (default: 128x128; those of vima/... always have 256x128)",
+    )
     add_parallel_options(parser)
 
 
@@ -144,6 +188,9 @@ def run_collect(args: argparse.Namespace) -> int:
     from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
 
     _check_counts(args)
+    if _is_prompt_task(args):
+        return _collect_prompts(args)
+    _reject(args, _PROMPTS_ONLY)
     settings = CollectSettings(
         task=args.task,
         seed=args.seed,
@@ -161,6 +208,20 @@ def run_collect(args: argparse.Namespace) -> int:
     return 1 if collection.failed else 0
 
 
+def _collect_prompts(args: argparse.Namespace) -> int:
+    from groot_ros.rollout.prompt_collect import PromptCollectSettings, collect_prompts
+
+    _reject(args, {**_CHUNKS_ONLY, "checkpoint": ""})
+    settings = PromptCollectSettings(args.task, args.seed, args.images)
+    collection = collect_prompts(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
+    print(
+        f"{args.out}: {pluralise(collection.episodes, 'episode')}, "
+        f"{pluralise(collection.steps, 'action')}; {pluralise(collection.failures, 'scene')}, in "
+        "which the expert failed or a view hid an object, were replaced"
+    )
+    return 1 if collection.failed else 0
+
+
 def run_evaluate(args: argparse.Namespace) -> int:
     """Evaluate; return 1 if an episode could not be run."""
     import groot_ros.sim  # noqa: F401 - chooses the rendering backend before mujoco is imported
@@ -168,6 +229,9 @@ def run_evaluate(args: argparse.Namespace) -> int:
     from groot_ros.rollout.evaluate import EXPERT, EvaluationSettings, evaluate, to_json
 
     _check_counts(args)
+    if _is_prompt_task(args):
+        return _evaluate_prompts(args)
+    _reject(args, _PROMPTS_ONLY)
     if args.lockstep and not args.real_nodes:
         raise ValueError("--lockstep is a way to run the nodes: add --real-nodes")
     if args.rate <= 0:
@@ -209,12 +273,49 @@ def run_evaluate(args: argparse.Namespace) -> int:
         found[name] = to_json(settings, evaluation)
         failed += len(evaluation.failed)
         print(f"{label}: {_summary(evaluation)}", flush=True)
-    if args.json is not None:
-        whole = found.get("", {"task": args.task, "conditions": found})
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf-8")
+    _write_json(args, found.get("", {"task": args.task, "conditions": found}))
     if args.videos is not None:
         print(f"videos of failures: {args.videos}")
+    return _exit_status(failed)
+
+
+def _evaluate_prompts(args: argparse.Namespace) -> int:
+    from groot_ros.rollout.evaluate import EXPERT
+    from groot_ros.rollout.prompt_evaluate import (
+        PromptEvaluationSettings,
+        evaluate_prompts,
+        prompts_to_json,
+    )
+
+    _reject(args, _CHUNKS_ONLY)
+    settings = PromptEvaluationSettings(
+        task=args.task,
+        policy=args.checkpoint or EXPERT,
+        assets=args.backbone_assets,
+        level=args.level or "placement",
+        seed=args.seed,
+        with_arm=not args.no_arm,
+    )
+    evaluation = evaluate_prompts(settings, args.episodes, jobs=args.jobs, dask=args.dask)
+    figures = evaluation.summary()
+    low, high = figures["success_interval_95"]
+    rejected = sum(bool(outcome.rejections) for outcome in evaluation.outcomes)
+    print(
+        f"{args.task}, {settings.level}: {figures['success_rate']:.0%} of "
+        f"{pluralise(figures['episodes'], 'scene')} (95 %: {low:.0%} to {high:.0%}); an action was "
+        f"rejected in {rejected}; another object moved in {figures['wrong_touch_rate']:.0%}"
+    )
+    _write_json(args, prompts_to_json(settings, evaluation))
+    return _exit_status(len(evaluation.failed))
+
+
+def _write_json(args: argparse.Namespace, figures: Mapping[str, Any]) -> None:
+    if args.json is not None:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+
+
+def _exit_status(failed: int) -> int:
     if failed:
         print(f"{pluralise(failed, 'episode')} could not be run, see above", file=sys.stderr)
     return 1 if failed else 0
@@ -277,6 +378,32 @@ def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
     return {**changed, "torch_threads": 1}
 
 
+def _is_prompt_task(args: argparse.Namespace) -> bool:
+    """Return whether the prompts of the task have pictures; ValueError if there is no such task."""
+    from groot_ros.sim.tasks import prompt_task_names, table_task_names
+
+    names = (*table_task_names(), *prompt_task_names())
+    if args.task not in names:
+        raise ValueError(
+            f"there is no task '{args.task}' with an expert (tasks: {', '.join(names)})"
+        )
+    return args.task in prompt_task_names()
+
+
+def _reject(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
+    """Raise ValueError if an option that the task does not have is not at its default.
+
+    Of the policy configuration, the tasks with prompts have `backbone_assets` only.
+    """
+    if options is not _PROMPTS_ONLY:
+        policy = {field.name: field.default for field in fields(PolicyConfig)}
+        others = [name for name in _CONFIG if name != "backbone_assets"]
+        options = {**options, **{name: policy[name] for name in others}}
+    for name, default in options.items():
+        if getattr(args, name, default) != default:
+            raise ValueError(f"--{name.replace('_', '-')}: task {args.task} has no such option")
+
+
 def _check_counts(args: argparse.Namespace) -> None:
     if args.episodes < 1:
         raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
@@ -284,7 +411,9 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise ValueError(f"--seed must not be negative, not {args.seed}")
 
 
-def _size(text: str) -> tuple[int, int]:
+def _size(text: str | None) -> tuple[int, int]:
+    if text is None:
+        return 128, 128
     width, _, height = text.partition("x")
     if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
         raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, such as 128x128, not '{text}'")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`groot-ros train`: fine-tune a GR00T checkpoint, or train a small one, on a LeRobot data set."""
+"""`groot-ros train`: fine-tune a GR00T checkpoint, or train a small GR00T or VIMA."""
 
 import argparse
 from pathlib import Path
@@ -14,6 +14,8 @@ _EXAMPLES = """examples:
   groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach
   groot-ros train --recipe config/training/small.yaml --data ~/sets/reach --out ~/runs/reach \\
       --resume --leg-minutes 40
+  groot-ros train --recipe config/training/vima_small.yaml --data ~/sets/put_into ~/sets/rotate \\
+      --out ~/runs/vima
   accelerate launch --multi_gpu --num_processes 4 -m groot_ros.cli train --data ~/sets/pick \\
       --checkpoint ~/GR00T-N1.6-3B --out ~/runs/pick
 """
@@ -26,7 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
     parser = add_command(
         subparsers,
         "train",
-        "Fine-tune a GR00T checkpoint, or train a small one, on data sets in LeRobot's format.",
+        "Fine-tune a GR00T checkpoint, or train a small GR00T or VIMA.",
         _EXAMPLES,
     )
     parser.add_argument(
@@ -46,11 +48,14 @@ def run(args: argparse.Namespace) -> int:
     settings = make_settings({} if args.recipe is None else read_recipe(args.recipe), given)
     try:
         from groot_ros.training.run import train
+
+        result = train(settings)
     except ImportError as error:
+        if not error.name:  # a family names the extra that installs its package
+            raise ValueError(str(error)) from error
         raise ValueError(
             f"training needs the package '{error.name}': pip install 'groot_ros[train]'"
         ) from error
-    result = train(settings)
     if result.first_process:
         print(_summary(settings.out, result.step, settings.steps, result.finished))
     return 0

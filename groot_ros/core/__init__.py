@@ -12,6 +12,7 @@ from groot_ros.core.chunk import (
     ActionGroup,
     ActionKind,
     ChunkOrigin,
+    NoChunkError,
     Prefix,
     RtcMode,
     group_width,
@@ -42,6 +43,7 @@ from groot_ros.core.observation import (
     is_blank,
 )
 from groot_ros.core.time import NS_PER_S, ns_to_s, other_clock_hint, s_to_ns, time_to_ns
+from groot_ros.core.tool_pose import ToolPose
 
 __all__ = [
     "CHUNK_DT",
@@ -61,6 +63,7 @@ __all__ = [
     "ExecutorStatus",
     "Groups",
     "MalformedError",
+    "NoChunkError",
     "Observation",
     "PlayerConfig",
     "PolicyConfig",
@@ -70,6 +73,7 @@ __all__ = [
     "RtcMode",
     "SimRobotConfig",
     "StampedInput",
+    "ToolPose",
     "group_width",
     "instruction_problem",
     "is_blank",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from groot_ros.core.invariants import MalformedError, frozen_float_array, require, require_unique
 from groot_ros.core.observation import StampedInput
+from groot_ros.core.printable import MAX_MESSAGE, printable
 from groot_ros.core.time import s_to_ns
 
 #: Columns of a pose: x, y, z and the first two rows of the rotation matrix.
@@ -19,6 +20,21 @@ CHUNK_DT = (0.001, 1.0)
 #: Accepted range of the number of steps: far more than any policy proposes, but few enough to plan
 #: within a tick.
 CHUNK_STEPS = (2, 1000)
+
+
+class NoChunkError(Exception):
+    """A policy gives no chunk for an observation, for a reason that is no fault of its code.
+
+    Attributes:
+        reason: short snake_case code, stable, for counting.
+        detail: one line for people.
+
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason = reason
+        self.detail = printable(detail, MAX_MESSAGE)
+        super().__init__(f"{reason}: {self.detail}")
 
 
 class ActionKind(IntEnum):

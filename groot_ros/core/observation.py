@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core.invariants import frozen_float_array, require
+from groot_ros.core.prompt import Pictures
 
 #: Characters of an instruction; a limit because each token adds to the cost of every chunk.
 MAX_INSTRUCTION_LENGTH = 2000
@@ -42,6 +43,10 @@ class Observation:
             the units, else the checkpoint's own units.
         instruction: the task, as text.
         inputs: every frame and joint state used, so that the observation can be rebuilt offline.
+        labels: view -> object of each pixel [T, H, W], 0 = background; empty unless the policy
+            needs them.
+        pictures: pictures of the placeholders in `instruction`.
+        instruction_id: number of the instruction; equal numbers are the same task.
 
     """
 
@@ -50,6 +55,9 @@ class Observation:
     state: Mapping[str, NDArray[np.float64]]
     instruction: str
     inputs: tuple[StampedInput, ...] = field(default=())
+    labels: Mapping[str, NDArray[np.integer]] = field(default_factory=dict)
+    pictures: Pictures = field(default_factory=dict)
+    instruction_id: int = 0
 
     def __post_init__(self) -> None:
         for view, frames in self.images.items():
@@ -60,6 +68,14 @@ class Observation:
                 f"not {frames.dtype} {list(frames.shape)}",
             )
             require(frames.size > 0, "bad_image", f"image '{view}' is empty: {list(frames.shape)}")
+        for view, labels in self.labels.items():
+            size = self.images[view].shape[:3] if view in self.images else ()
+            require(
+                labels.dtype.kind in "iu" and labels.shape == size,
+                "bad_labels",
+                f"labels of '{view}' must be whole numbers {list(size)} as its image, not "
+                f"{labels.dtype} {list(labels.shape)}",
+            )
         state = {}
         for group, values in self.state.items():
             state[group] = frozen_float_array(values, f"state '{group}'")

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from groot_ros.core import Groups, Observation, Prefix
 from groot_ros.core.program import Binding, ModelInputs, Program, ProgramSource, Range
-from groot_ros.families.training import DataLayout, Trainer
+from groot_ros.core.prompt import Pictures
+from groot_ros.families.training import DataLayout, FamilyData, Trainer
 from groot_ros.vision.augmentation import Augmentation
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ class PolicySpec:
         sampling_steps: default number of denoising steps; 1 without sampling.
         supports_prefix: True if a chunk can continue committed motion (real-time chunking).
         stateful: True if an inference depends on earlier ones of the session.
+        labels: True if each image needs labels of the objects that it shows.
+        pictures: True if prompts may contain pictures.
+        action: "chunk" of joint positions, or "pick_place": two poses on a table, which a primitive
+            of the robot turns into motion. Its chunks have `horizon` steps.
         sources: field of this record -> file and key that it was read from, for messages.
         ranges: training ranges of its groups, as far as they are known.
 
@@ -55,6 +60,9 @@ class PolicySpec:
     sampling_steps: int = 1
     supports_prefix: bool = False
     stateful: bool = False
+    labels: bool = False
+    pictures: bool = False
+    action: Literal["chunk", "pick_place"] = "chunk"
     sources: Mapping[str, str] = field(default_factory=dict, compare=False)
     ranges: "tuple[GroupRange, ...]" = field(default=(), compare=False)
 
@@ -164,6 +172,119 @@ class Checkpoint(ProgramSource, Protocol):
 
     def sizes(self, inputs: ModelInputs) -> dict[str, list[int]]:
         """Return the sizes of free dimensions that the inputs of one observation need."""
+
+
+class TablePose(Protocol):
+    """Pose on a table."""
+
+    @property
+    def x(self) -> float:
+        """Position along the table's x axis, m."""
+
+    @property
+    def y(self) -> float:
+        """Position along the table's y axis, m."""
+
+    @property
+    def rotation(self) -> tuple[float, float, float, float]:
+        """Unit quaternion x, y, z, w."""
+
+
+class PickPlace(Protocol):
+    """Action on a table: where an object is picked up, or a push begins, and where it ends."""
+
+    @property
+    def pick(self) -> TablePose:
+        """First pose."""
+
+    @property
+    def place(self) -> TablePose:
+        """Second pose."""
+
+
+class PickPlaceSession(Protocol):
+    """One prompt, and the actions so far."""
+
+    def step(
+        self,
+        images: Mapping[str, NDArray[np.uint8]],
+        labels: Mapping[str, NDArray[np.integer]],
+        tool: str,
+    ) -> PickPlace:
+        """Return the next action; it counts as executed unless it is taken back.
+
+        Args:
+            images: view -> RGB [H, W, 3].
+            labels: view -> object of each pixel [H, W], 0 = background.
+            tool: "suction" or "spatula".
+
+        Raises:
+            UnusableObjectsError: the labels do not show the same objects in all views.
+            ValueError: there is no action, for example because the history is full.
+
+        """
+
+    def take_back(self) -> None:
+        """Forget the last action, which was not executed."""
+
+
+class PickPlaceModel(Protocol):
+    """Network whose actions are two poses on a table.
+
+    Attributes:
+        memory_bytes: memory of its weights.
+
+    """
+
+    memory_bytes: int
+
+    def session(
+        self, text: str, pictures: Pictures, low: tuple[float, float], high: tuple[float, float]
+    ) -> PickPlaceSession:
+        """Begin a task.
+
+        Args:
+            text: words and placeholders.
+            pictures: pictures of the placeholders.
+            low: corner of the table's area with the smallest x and y, m.
+            high: opposite corner.
+
+        Raises:
+            ValueError: the prompt cannot be resolved; one line.
+
+        """
+
+    def warm_up(self, low: tuple[float, float], high: tuple[float, float]) -> None:
+        """Run a step on drawn objects, so that the first real one is not slow."""
+
+
+class PickPlaceCheckpoint(Protocol):
+    """Checkpoint of a family whose actions are two poses on a table.
+
+    Attributes:
+        path: directory or file.
+        spec: inputs and outputs, with `action` "pick_place".
+
+    """
+
+    path: Path
+    spec: PolicySpec
+
+    def digest(self) -> str:
+        """Return a hex digest of the files that determine what the policy does."""
+
+    def load(self, device: "torch.device") -> PickPlaceModel:
+        """Load the weights, in float32.
+
+        Raises:
+            CheckpointError: they are damaged or do not fit the configuration.
+            ImportError: a package is missing; the message names the extra that installs it.
+
+        """
+
+
+class UnusableObjectsError(ValueError):
+    """The labels of an observation do not show the same objects in all views."""
 
 
 @dataclass(frozen=True)
@@ -314,7 +435,7 @@ class Family(Protocol):
         embodiment: str,
         assets: str | Path | None = None,
         base: str | Path | None = None,
-    ) -> Checkpoint:
+    ) -> "Checkpoint | PickPlaceCheckpoint":
         """Read and check everything except the weights.
 
         Args:
@@ -355,6 +476,14 @@ class Family(Protocol):
     def random_checkpoint(self, config: Any, seed: int, out: Path, **options: Any) -> Path:
         """Write a complete checkpoint with random weights and return its path."""
 
+    def read_data(self, paths: Sequence[Path]) -> FamilyData | None:
+        """Read training data in a form of the family; None = it trains on LeRobot data sets.
+
+        Raises:
+            ConfigError: data are missing, damaged or do not fit each other.
+
+        """
+
     def trainer(
         self,
         path: Path,
@@ -363,7 +492,7 @@ class Family(Protocol):
         device: "torch.device",
         dtype: "torch.dtype | None" = None,
     ) -> Trainer:
-        """Open a checkpoint for training.
+        """Open a checkpoint for training, on LeRobot data sets as a `ChunkTrainer`.
 
         Args:
             path: directory.

@@ -18,6 +18,7 @@ from groot_ros.families.family import Family
 BUILTIN = {
     "gr00t_n1d5": "groot_ros.families.gr00t_n1d5",
     "gr00t_n1d6": "groot_ros.families.gr00t_n1d6",
+    "vima": "groot_ros.families.vima",
 }
 #: Family of the demo checkpoint and of the benchmarks.
 DEFAULT = "gr00t_n1d6"

@@ -66,10 +66,23 @@ class Episode:
     labels: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-class Trainer(Protocol):
-    """Trainer of a network for one embodiment.
+class HeldOutError(Protocol):
+    """Error on held-out episodes; `str` gives it as one line."""
 
-    Only this embodiment's rows of the category-specific weights are in memory.
+    @property
+    def unit(self) -> str:
+        """Return the unit of the curves `error/...`."""
+
+    @property
+    def minimised(self) -> float:
+        """Return the value that is smallest for the best checkpoint."""
+
+    def metrics(self) -> dict[str, float]:
+        """Return the values by the name of their curve: `error/...`, `loss/...`, `share/...`."""
+
+
+class Trainer(Protocol):
+    """Trainer of a network.
 
     Attributes:
         model: the network whose parameters are trained.
@@ -78,12 +91,9 @@ class Trainer(Protocol):
 
     model: "nn.Module"
 
-    def prepare_frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Convert a frame [H, W, 3] to the smallest one that gives the same samples."""
-
     def training_sample(
         self,
-        episode: Episode,
+        episode: Any,
         index: int,
         rng: np.random.Generator | None = None,
         augmentation: Augmentation | None = None,
@@ -91,7 +101,7 @@ class Trainer(Protocol):
         """Return the sample at time step `index`.
 
         Args:
-            episode: its frames may come from `prepare_frame`.
+            episode: an `Episode`, or one of `FamilyData`.
             index: time step.
             rng: draws the image augmentation; None = the images of inference.
             augmentation: ranges of the augmentation; None = only the position of the crop.
@@ -114,9 +124,6 @@ class Trainer(Protocol):
 
         """
 
-    def encode(self, batch: Any) -> "dict[str, Tensor]":
-        """Return the outputs of the backbone, [B, S, ...] each, "features" among them."""
-
     def loss(
         self,
         batch: Any,
@@ -127,27 +134,19 @@ class Trainer(Protocol):
     ) -> dict[str, "Tensor"]:
         """Return the loss of a batch as "loss", and its parts by name.
 
+        A part "auxiliary" is not included in "loss"; the run adds it with the weight of its
+        settings.
+
         Args:
             batch: from `collate`.
             generator: CPU generator of random values that `draws` does not have.
             draws: from `draw`.
-            encoded: from `encode`; None = computed.
+            encoded: outputs of the backbone, for a `ChunkTrainer`; None = computed.
 
         """
 
     def counted_values(self, batch: Any, draws: "Mapping[str, Tensor]") -> int:
         """Return the number of action values whose error counts."""
-
-    def without_images(self, sample: Any) -> Any:
-        """Return a sample whose images are dropped, for batches with given features."""
-
-    def image_grids(self, batch: Any) -> list[tuple[int, int]]:
-        """Return rows and columns of image tokens of each image of the first sample."""
-
-    def predict(
-        self, batch: Any, noise: "Tensor", encoded: "Mapping[str, Tensor] | None" = None
-    ) -> "Tensor":
-        """Return normalised action chunks [B, H, A], denoised from `noise`, of the same shape."""
 
     def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Freeze and unfreeze parts, and return the parameter groups for an optimiser.
@@ -166,5 +165,58 @@ class Trainer(Protocol):
         Args:
             path: directory to create.
             changed: name -> values of the changed parameters; None = the trained ones of the model.
+
+        """
+
+
+class ChunkTrainer(Trainer, Protocol):
+    """Trainer of a network that predicts chunks from camera frames, for one embodiment.
+
+    Its episodes are `Episode` records of LeRobot data sets. Only the rows of this embodiment of the
+    category-specific weights are in memory.
+    """
+
+    def prepare_frame(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Convert a frame [H, W, 3] to the smallest one that gives the same samples."""
+
+    def encode(self, batch: Any) -> "dict[str, Tensor]":
+        """Return the outputs of the backbone, [B, S, ...] each, "features" among them."""
+
+    def without_images(self, sample: Any) -> Any:
+        """Return a sample whose images are dropped, for batches with given features."""
+
+    def image_grids(self, batch: Any) -> list[tuple[int, int]]:
+        """Return rows and columns of image tokens of each image of the first sample."""
+
+    def predict(
+        self, batch: Any, noise: "Tensor", encoded: "Mapping[str, Tensor] | None" = None
+    ) -> "Tensor":
+        """Return normalised action chunks [B, H, A], denoised from `noise`, of the same shape."""
+
+
+class EpisodeTrainer(Trainer, Protocol):
+    """Trainer of a network on episodes of `FamilyData`, each of which is one sample."""
+
+    def held_out_error(self, episodes: Sequence[Any]) -> HeldOutError:
+        """Return the error on episodes, with the model in its present mode."""
+
+
+class FamilyData(Protocol):
+    """Training data in a form of the family, instead of LeRobot data sets."""
+
+    @property
+    def episodes(self) -> Sequence[Any]:
+        """Return the episodes, each of which is one sample of an `EpisodeTrainer`."""
+
+    def write_checkpoint(self, source: Path | None, seed: int, out: Path) -> None:
+        """Write the checkpoint that training on these data starts from.
+
+        Args:
+            source: checkpoint; None = a new one of a few million parameters.
+            seed: seed of the weights of a new one.
+            out: directory to create.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged, or the data do not fit it.
 
         """

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions for the policy from topic and service, and the topic that says which one it follows.
+"""Instructions for the policy from topics and services, and the topic that says which it follows.
 
-Messages of `instruction` are checked, because any node can publish there: a bag that is played, or
-a second operator, must not move the robot. An empty instruction, which stops, is always followed.
+A prompt of words and pictures is an instruction with pictures. Messages of the topics are checked,
+because any node can publish there: a bag that is played, or a second operator, must not move the
+robot. An empty instruction, which stops, is always followed.
 """
 
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
+from typing import TypeAlias
 
 from rclpy.callback_groups import CallbackGroup, MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
@@ -19,28 +19,20 @@ from std_msgs.msg import String
 
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInstructions
-from groot_ros.bridge.graph_monitor import UNKNOWN_NODE, is_bag_player, publishers_of
 from groot_ros.bridge.messages import ns_to_time
-from groot_ros.core import NS_PER_S, instruction_problem, is_blank, ns_to_s
-from groot_ros.msg import Instruction
+from groot_ros.bridge.prompt_messages import pictures_from_msg
+from groot_ros.core import MalformedError, instruction_problem, is_blank
+from groot_ros.core.prompt import NO_PICTURES, Pictures
+from groot_ros.msg import Instruction, MultimodalPrompt
+from groot_ros.nodes.publisher_gate import PublisherGate
 from groot_ros.observation.instruction import InstructionBox
-from groot_ros.srv import SetInstruction
+from groot_ros.srv import SetInstruction, SetPrompt
 
-#: Longest time that an instruction waits until the node of its publisher is known, ns.
-_NAMING_NS = 3 * NS_PER_S
-#: s between two looks at the publishers of the topic.
+#: Text and pictures.
+_Given: TypeAlias = tuple[str, Pictures]
+
+#: s between two looks at the publishers of the topics.
 _GRAPH_PERIOD = 0.1
-#: Time after which nothing of a bag player that has ended can still be on its way, ns.
-_PLAYER_MEMORY_NS = 2 * NS_PER_S
-
-
-@dataclass(frozen=True)
-class _Waiting:
-    """An instruction whose publisher is not yet known, and the publishers when it arrived."""
-
-    text: str
-    publishers: int
-    since_ns: int
 
 
 def subscribe_instruction(
@@ -82,8 +74,9 @@ class InstructionChannel:
         on_change: called after each new instruction.
         reject: called with (reason, detail) for each instruction that is not followed.
         session: returns the session of the policy, empty while it is not active.
-        accepts_topic: returns whether instructions on the topic are followed.
-        group: callback group of the service.
+        accepts_topic: returns whether instructions on the topics are followed.
+        problem: returns why the policy cannot follow a text with these pictures, or "".
+        group: callback group of the services.
 
     Attributes:
         rejection: why the newest instruction is not followed; empty if it is.
@@ -98,6 +91,7 @@ class InstructionChannel:
         reject: Callable[[str, str], None],
         session: Callable[[], str],
         accepts_topic: Callable[[], bool],
+        problem: Callable[[str, Pictures], str],
         group: CallbackGroup,
     ) -> None:
         self._node = node
@@ -107,23 +101,35 @@ class InstructionChannel:
         self.rejection = ""
         self._session = session
         self._accepts_topic = accepts_topic
+        self._problem = problem
         self._lock = Lock()
-        self._waiting: _Waiting | None = None
-        #: Names of the bag players that were last seen on the topic, and when.
-        self._players: tuple[str, int] = ("", 0)
         self._publisher = node.create_publisher(
             Instruction,
             "active_instruction",
             qos.LATCHED,
             event_callbacks=rclpy_patches.NO_PUBLISHER_EVENTS,
         )
-        self._topic = node.resolve_topic_name("instruction")
+        follow = partial(self._follow, source=Instruction.SOURCE_TOPIC)
+        self._gates = {
+            name: PublisherGate[_Given](
+                node, node.resolve_topic_name(name), f"set_{name}", follow, self._reject
+            )
+            for name in ("instruction", "prompt")
+        }
         own = MutuallyExclusiveCallbackGroup()
         # A conflict shows in the order of the messages, so each subscription has its own check.
         subscribe_instruction(
             node,
             (self._on_topic_of(node), self._on_topic_of(node)),
             own,
+        )
+        node.create_subscription(
+            MultimodalPrompt,
+            "prompt",
+            self._on_prompt,
+            qos.LATCHED,
+            callback_group=own,
+            event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
         node.create_timer(
             _GRAPH_PERIOD,
@@ -133,6 +139,9 @@ class InstructionChannel:
         )
         node.create_service(
             SetInstruction, "~/set_instruction", self._on_service, callback_group=group
+        )
+        node.create_service(
+            SetPrompt, "~/set_prompt", self._on_prompt_service, callback_group=group
         )
 
     def publish(self) -> None:
@@ -147,106 +156,130 @@ class InstructionChannel:
         msg.header.stamp = ns_to_time(int(self._node.get_clock().now().nanoseconds))
         self._publisher.publish(msg)
 
+    def check_present(self) -> None:
+        """Stop if the policy, which was loaded since, cannot follow the present instruction."""
+        current = self._box.current
+        if not current.stops and (problem := self._problem(current.text, current.pictures)):
+            self._set("", current.source)
+            self._reject("bad_prompt", problem)
+
     def _on_topic_of(self, node: Node) -> Callable[..., None]:
-        check = CompetingInstructions(node, self._topic)
+        check = CompetingInstructions(node, self._gates["instruction"].topic)
         return rclpy_patches.with_publication_number(partial(self._on_topic, check))
 
     def _on_topic(self, check: CompetingInstructions, msg: String, number: int | None) -> None:
         conflict = check.check_instruction(msg.data, number)
         problem = instruction_problem(msg.data)
         if is_blank(msg.data):
-            self._waiting = None
-            self._set(msg.data, Instruction.SOURCE_TOPIC)
+            self._stop(Instruction.SOURCE_TOPIC)
             return
         if problem:
             self._reject("bad_instruction", problem)
             return
-        if not self._accepts_topic():
-            self._reject(
-                "instruction_topic_off",
-                f"'{msg.data}' on '{self._topic}': accept_instruction_topic is false, use the "
-                "service set_instruction",
-            )
+        if not self._accepts("instruction", msg.data):
             return
         if conflict:
-            self._waiting = None
-            self._set("", Instruction.SOURCE_CONFLICT)
+            self._stop(Instruction.SOURCE_CONFLICT)
             self._reject(COMPETING_PUBLISHERS, conflict)
             return
-        names = self._publishers()
-        self._waiting = _Waiting(msg.data, len(names), time.monotonic_ns())
-        self._follow_if_known(names)
+        self._gates["instruction"].admit((msg.data, NO_PICTURES), msg.data)
 
-    def _publishers(self) -> list[str]:
-        """Return the nodes that publish on the topic; remember bag players."""
-        names = publishers_of(self._node, self._topic)
-        if players := sorted({name for name in names if is_bag_player(name)}):
-            self._players = ", ".join(players), time.monotonic_ns()
-        return names
+    def _on_prompt(self, msg: MultimodalPrompt) -> None:
+        if is_blank(msg.text):
+            self._stop(Instruction.SOURCE_TOPIC)
+            return
+        try:
+            pictures = pictures_from_msg(msg)
+        except MalformedError as error:
+            self._reject(error.reason, error.detail)
+            return
+        if self._accepts("prompt", msg.text):
+            self._gates["prompt"].admit((msg.text, pictures), msg.text)
+
+    def _accepts(self, name: str, text: str) -> bool:
+        """Return whether the topics are followed; reject the instruction if they are not."""
+        if self._accepts_topic():
+            return True
+        self._reject(
+            "instruction_topic_off",
+            f"'{text}' on '{self._gates[name].topic}': accept_instruction_topic is false, use the "
+            f"service set_{name}",
+        )
+        return False
+
+    def _stop(self, source: str) -> None:
+        """Follow an empty instruction, and nothing that was received before it."""
+        for gate in self._gates.values():
+            gate.drop()
+        self._set("", source)
 
     def _on_graph_period(self) -> None:
-        names = self._publishers()
-        if self._waiting is not None:
-            self._follow_if_known(names)
+        for gate in self._gates.values():
+            gate.update()
 
-    def _follow_if_known(self, names: list[str]) -> None:
-        """Follow the waiting instruction, reject it, or wait until its publisher is known."""
-        waiting = self._waiting
-        if waiting is None:
-            return
-        sim_time = bool(self._node.get_parameter("use_sim_time").value)
-        now = time.monotonic_ns()
-        players, seen_ns = self._players
-        if now - seen_ns > _PLAYER_MEMORY_NS:
-            players = ""
-        unknown = UNKNOWN_NODE in names or len(names) < max(1, waiting.publishers)
-        if sim_time or not (players or unknown):
-            self._waiting = None
-            self._set(waiting.text, Instruction.SOURCE_TOPIC)
-        elif players:
-            self._waiting = None
-            self._reject(
-                "played_instruction",
-                f"'{waiting.text}' on '{self._topic}' while {players} plays a bag there: play "
-                "it on another ROS_DOMAIN_ID, or set use_sim_time",
-            )
-        elif now - waiting.since_ns > _NAMING_NS:
-            self._waiting = None
-            self._reject(
-                "unknown_publisher",
-                f"'{waiting.text}' on '{self._topic}': its publisher did not become known within "
-                f"{ns_to_s(_NAMING_NS):g} s: send it again, or use the service set_instruction",
-            )
+    def _follow(self, given: _Given, source: str) -> None:
+        text, pictures = given
+        if problem := self._problem(text, pictures):
+            self._reject("bad_prompt", problem)
+        else:
+            self._set(text, source, pictures)
 
     def _on_service(
         self, request: SetInstruction.Request, response: SetInstruction.Response
     ) -> SetInstruction.Response:
-        if problem := instruction_problem(request.instruction):
-            self._reject("bad_instruction", problem)
+        problem, reason = instruction_problem(request.instruction), "bad_instruction"
+        if not problem and not is_blank(request.instruction):
+            problem, reason = self._problem(request.instruction, NO_PICTURES), "bad_prompt"
+        if problem:
+            self._reject(reason, problem)
             response.message = problem
             response.instruction_id = self._box.current.id
             return response
-        if not self._set(request.instruction, Instruction.SOURCE_SERVICE):
+        response.success = True
+        response.message, response.instruction_id = self._serve(request.instruction, NO_PICTURES)
+        return response
+
+    def _on_prompt_service(
+        self, request: SetPrompt.Request, response: SetPrompt.Response
+    ) -> SetPrompt.Response:
+        text, pictures, problem = request.prompt.text, NO_PICTURES, ""
+        if not is_blank(text):
+            try:
+                pictures = pictures_from_msg(request.prompt)
+                problem = self._problem(text, pictures)
+            except MalformedError as error:
+                problem = error.detail
+        if problem:
+            self._reject("bad_prompt", problem)
+            response.message = problem
+            response.instruction_id = self._box.current.id
+            return response
+        response.success = True
+        response.message, response.instruction_id = self._serve(text, pictures)
+        return response
+
+    def _serve(self, text: str, pictures: Pictures) -> tuple[str, int]:
+        """Follow an instruction of a service; return what to answer, and its number."""
+        if not self._set(text, Instruction.SOURCE_SERVICE, pictures):
             # An executor that was stopped by itself follows it again.
             with self._lock:
                 self.publish()
         current = self._box.current
-        response.success = True
-        response.message = "stopped: the instruction is empty" if current.stops else current.text
-        response.instruction_id = current.id
-        return response
+        answer = "stopped: the instruction is empty" if current.stops else current.text
+        return answer, current.id
 
     def _reject(self, reason: str, detail: str) -> None:
         self.rejection = f"{reason}: {detail}"
         self._report_rejection(reason, detail)
 
-    def _set(self, text: str, source: str) -> bool:
+    def _set(self, text: str, source: str, pictures: Pictures = NO_PICTURES) -> bool:
         """Follow an instruction; return False if it is the present one."""
         self.rejection = ""
         with self._lock:
-            if not self._box.set(text, source):
+            if not self._box.set(text, source, pictures):
                 return False
-            self._node.get_logger().info(f"instruction {self._box.current.id}: '{text}'")
+            shown = f" with pictures of {', '.join(sorted(pictures))}" if pictures else ""
+            self._node.get_logger().info(f"instruction {self._box.current.id}: '{text}'{shown}")
             self.publish()
         self._on_change()
         return True

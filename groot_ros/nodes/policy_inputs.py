@@ -13,10 +13,17 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInput
 from groot_ros.bridge.live_graph import InputTopic, MissingInputs
+from groot_ros.bridge.messages import message_class
 from groot_ros.core import MalformedError
 from groot_ros.observation.buffer import ObservationBuffer
-from groot_ros.observation.received import add_image_message, add_joint_state_message
+from groot_ros.observation.received import (
+    add_image_message,
+    add_joint_state_message,
+    add_labels_message,
+)
 from groot_ros.observation.rejections import Rejected
+from groot_ros.robot.inputs import Labels
+from groot_ros.vision.labels import DETECTIONS
 
 #: Called with (reason, detail).
 OnRejected: TypeAlias = Callable[[str, str], None]
@@ -35,6 +42,9 @@ class PolicyInputs:
         for view, camera in buffer.cameras.items():
             topic = node.resolve_topic_name(camera.topic)
             self._competing[view] = CompetingInput(node, topic, (view,), camera.rate)
+        for view, labels in buffer.labels.items():
+            topic, rate = node.resolve_topic_name(labels.topic), buffer.cameras[view].rate
+            self._competing[labels.topic] = CompetingInput(node, topic, (labels.topic,), rate)
         for source in buffer.sources:
             topic = node.resolve_topic_name(source.topic)
             self._competing[source.topic] = CompetingInput(node, topic, source.joints, source.rate)
@@ -50,6 +60,17 @@ class PolicyInputs:
                 event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
             )
             for view, camera in buffer.cameras.items()
+        ]
+        self._subscriptions += [
+            node.create_subscription(
+                message_class(labels_type(labels)),
+                labels.topic,
+                numbered(partial(self._on_labels, view)),
+                qos.SENSOR,
+                callback_group=group,
+                event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
+            )
+            for view, labels in buffer.labels.items()
         ]
         self._subscriptions += [
             node.create_subscription(
@@ -91,6 +112,19 @@ class PolicyInputs:
         except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
 
+    def _on_labels(self, view: str, msg: Any, number: int | None) -> None:
+        arrival = self._now()
+        if arrival == 0:
+            return
+        self._buffer.record_labels(view, arrival)
+        topic = self._buffer.labels[view].topic
+        if self._is_contested(topic, (topic,), number):
+            return
+        try:
+            add_labels_message(self._buffer, view, msg, arrival)
+        except (Rejected, MalformedError) as rejection:
+            self._reject(rejection.reason, rejection.detail)
+
     def _on_joint_state(self, topic: str, msg: JointState, number: int | None) -> None:
         arrival = self._now()
         if arrival == 0:
@@ -123,9 +157,20 @@ def _topics(node: Node, buffer: ObservationBuffer) -> dict[str, InputTopic]:
         )
         for view, camera in buffer.cameras.items()
     }
-    return cameras | {
+    labels = {
+        labels.topic: InputTopic(node.resolve_topic_name(labels.topic), labels_type(labels))
+        for labels in buffer.labels.values()
+    }
+    joints = {
         source.topic: InputTopic(
             node.resolve_topic_name(source.topic), "sensor_msgs/msg/JointState"
         )
         for source in buffer.sources
     }
+    return cameras | labels | joints
+
+
+def labels_type(labels: Labels) -> str:
+    """Return the message type of labels, such as "sensor_msgs/msg/Image"."""
+    detections = labels.encoding == DETECTIONS
+    return "vision_msgs/msg/Detection2DArray" if detections else "sensor_msgs/msg/Image"

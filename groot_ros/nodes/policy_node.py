@@ -45,6 +45,7 @@ from groot_ros.core import (
     time_to_ns,
 )
 from groot_ros.core.messages import timeline_from_msg
+from groot_ros.core.prompt import Pictures
 from groot_ros.core.share import robot_path
 from groot_ros.msg import ActionChunk as ActionChunkMsg
 from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
@@ -54,12 +55,15 @@ from groot_ros.msg import PolicyStatus
 from groot_ros.nodes.camera_watch import CameraWatch
 from groot_ros.nodes.instruction_channel import InstructionChannel
 from groot_ros.nodes.lifecycle import ManagedNode, SetupError
+from groot_ros.nodes.pick_place_link import PickPlaceLink
 from groot_ros.nodes.policy_inputs import PolicyInputs
 from groot_ros.nodes.policy_setup import (
     DelayedPolicy,
     checked,
     continuation_of,
     load,
+    observation_spec,
+    prompt_problem,
     set_threads,
 )
 from groot_ros.nodes.run import run
@@ -68,7 +72,8 @@ from groot_ros.observation.inference import Inference, Worker
 from groot_ros.observation.inference_stats import InferenceStats, StepBudget
 from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import EXPECTED_REJECTIONS, RejectionCounts
-from groot_ros.observation.spec import ObservationSpec, SyncTolerances
+from groot_ros.observation.spec import SyncTolerances
+from groot_ros.policy.pick_place import PickPlacePolicy
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.vision.camera_check import CameraResult, CameraStatus
 
@@ -93,11 +98,11 @@ class PolicyNode(ManagedNode):
     """Wiring of the policy: observation/ assembles observations and runs the inference.
 
     Args:
-        load_policy: has the signature of groot_ros.policy.load_policy.
+        load_policy: has the signature of groot_ros.policy.loading.load_robot_policy.
 
     """
 
-    def __init__(self, load_policy: Callable[..., "Policy"] = load) -> None:
+    def __init__(self, load_policy: Callable[..., "Policy | PickPlacePolicy"] = load) -> None:
         super().__init__("policy_node")
         self._load_policy = load_policy
         self._settings = Parameters(self, PolicyConfig)
@@ -110,7 +115,8 @@ class PolicyNode(ManagedNode):
         self._contract: RobotContract | None = None
         self._cameras: CameraWatch | None = None
         self._joint_names: tuple[str, ...] = ()
-        self._policy: Policy | None = None
+        self._policy: Policy | PickPlacePolicy | None = None
+        self._link: PickPlaceLink | None = None
         self._buffer: ObservationBuffer | None = None
         self._inference: Inference | None = None
         self._delayed: DelayedPolicy | None = None
@@ -138,6 +144,7 @@ class PolicyNode(ManagedNode):
             self._reject,
             lambda: self._session,
             lambda: self._settings.config.accept_instruction_topic,
+            self._prompt_problem,
             own,
         )
         self.create_service(Trigger, "~/reset", self._on_reset, callback_group=own)
@@ -190,12 +197,14 @@ class PolicyNode(ManagedNode):
         )
         self._buffer = ObservationBuffer(
             contract,
-            ObservationSpec.of_policy(policy.spec),
+            observation_spec(policy.spec, contract),
             SyncTolerances.of_config(settings.config),
             self._warn_of_input,
         )
         self._inputs = PolicyInputs(self, self._buffer, self._reject, self._input_group)
         self._continuation = continuation_of(settings.config, policy, contract)
+        if isinstance(policy, PickPlacePolicy) and contract.table is not None:
+            self._link = PickPlaceLink(self, policy, contract.table.frame)
         self._timelines = self.create_subscription(
             CommittedTimelineMsg,
             "committed_timeline",
@@ -212,10 +221,13 @@ class PolicyNode(ManagedNode):
             callback_group=self._input_group,
             event_callbacks=rclpy_patches.NO_SUBSCRIPTION_EVENTS,
         )
+        self._channel.check_present()
         self._publish_status(State.PRIMARY_STATE_INACTIVE)
         self._channel.publish()
 
-    def _check(self, contract: RobotContract, policy: "Policy", latency: float) -> None:
+    def _check(
+        self, contract: RobotContract, policy: "Policy | PickPlacePolicy", latency: float
+    ) -> None:
         """Log the warnings of all checks; raise SetupError for an error."""
         try:
             warnings = require(checked(self._settings.config, contract, policy.spec, latency))
@@ -286,6 +298,9 @@ class PolicyNode(ManagedNode):
                 self.destroy_subscription(subscription)
         self._timelines = self._states = None
         self._inference = self._buffer = self._continuation = self._cameras = None
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
         policy, self._policy = self._policy, None
         if policy is not None:
             policy.close()
@@ -311,13 +326,17 @@ class PolicyNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _on_timeline(self, msg: CommittedTimelineMsg) -> None:
-        continuation = self._continuation
+        continuation, link = self._continuation, self._link
         if continuation is None:
             return
         try:
-            continuation.set_timeline(timeline_from_msg(msg))
+            timeline = timeline_from_msg(msg)
         except MalformedError as error:
             self._reject(error.reason, f"committed timeline: {error.detail}")
+            return
+        continuation.set_timeline(timeline)
+        if link is not None:
+            link.set_timeline(timeline)
 
     def _on_executor_state(self, msg: ExecutorStateMsg) -> None:
         mismatch, own, now = self._mismatch, self._instructions.current, time.monotonic_ns()
@@ -326,6 +345,12 @@ class PolicyNode(ManagedNode):
         mismatch.record_executor(held, now)
         if new := mismatch.update(now):
             self.get_logger().warning(new)
+        if (link := self._link) is not None:
+            link.on_executor_state(msg)
+
+    def _prompt_problem(self, text: str, pictures: Pictures) -> str:
+        policy = self._policy
+        return "" if policy is None else prompt_problem(policy, text, pictures)
 
     def _prefix_for(self, origin: ChunkOrigin) -> Prefix | None:
         policy, inference, continuation = self._policy, self._inference, self._continuation
@@ -334,7 +359,7 @@ class PolicyNode(ManagedNode):
         budget = self._budget(policy, inference)
         return continuation.prefix(origin, budget.inference_delay, budget.execution_horizon)
 
-    def _budget(self, policy: "Policy", inference: Inference) -> StepBudget:
+    def _budget(self, policy: "Policy | PickPlacePolicy", inference: Inference) -> StepBudget:
         rate = self._settings.config.rate_hz
         return inference.stats.budget(rate, policy.dt, policy.spec.horizon, self._now())
 
@@ -456,6 +481,7 @@ class PolicyNode(ManagedNode):
             () if buffer is None else buffer.inputs(now),
             self._rejections.as_dict(),
             () if cameras is None else cameras.messages,
+            "" if self._link is None else self._link.action_rejection,
         )
 
 

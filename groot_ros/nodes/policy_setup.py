@@ -3,13 +3,17 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from groot_ros.checks import Context
 from groot_ros.control.rtc import Continuation
 from groot_ros.core import ActionChunk, Observation, PolicyConfig, Prefix, RtcMode, s_to_ns
+from groot_ros.core.prompt import Pictures
 from groot_ros.core.share import robot_path
 from groot_ros.observation.inference import InferringPolicy
+from groot_ros.observation.spec import ObservationSpec
+from groot_ros.policy.pick_place import PickPlacePolicy
 from groot_ros.robot import RobotContract
 
 if TYPE_CHECKING:
@@ -17,11 +21,35 @@ if TYPE_CHECKING:
     from groot_ros.policy import Policy
 
 
-def load(config: PolicyConfig, **options: Any) -> "Policy":
-    """Call `groot_ros.policy.load_policy`; imported late, as the node answers while torch loads."""
-    from groot_ros.policy import load_policy
+def load(config: PolicyConfig, **options: Any) -> "Policy | PickPlacePolicy":
+    """Call `load_robot_policy`; it is imported late, as the node answers while torch loads."""
+    from groot_ros.policy.loading import load_robot_policy
 
-    return load_policy(config, **options)
+    return load_robot_policy(config, **options)
+
+
+def observation_spec(spec: "PolicySpec", contract: RobotContract) -> ObservationSpec:
+    """Return what the policy observes.
+
+    A policy with a planned motion needs the positions of all joints, whatever its model reads.
+    """
+    observed = ObservationSpec.of_policy(spec)
+    if spec.action == "pick_place":
+        observed = replace(observed, groups=tuple(contract.state_groups))
+    return observed
+
+
+def prompt_problem(policy: "Policy | PickPlacePolicy", text: str, pictures: Pictures) -> str:
+    """Return why a policy cannot follow a text with these pictures, or an empty string."""
+    if isinstance(policy, PickPlacePolicy):
+        return policy.prompt_problem(text, pictures)
+    if pictures and not policy.spec.pictures:
+        names = ", ".join(f"{{{name}}}" for name in sorted(pictures))
+        return (
+            f"model family '{policy.spec.family}' takes texts only, but the prompt has pictures of "
+            f"{names}: give a text with groot-ros say"
+        )
+    return ""
 
 
 def checked(
@@ -44,7 +72,7 @@ def set_threads(config: PolicyConfig) -> int:
 
 
 def continuation_of(
-    config: PolicyConfig, policy: "Policy", contract: RobotContract
+    config: PolicyConfig, policy: "Policy | PickPlacePolicy", contract: RobotContract
 ) -> Continuation:
     """Return how chunks of this policy continue committed motion."""
     frozen = config.rtc_frozen_steps

@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rosgraph_msgs.msg import Clock as ClockMsg
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Bool, Float64MultiArray, String
@@ -26,6 +27,7 @@ from groot_ros.bridge.graph_monitor import PublisherConflicts, publishers_of
 from groot_ros.bridge.gripper_action import GripperActionType
 from groot_ros.bridge.messages import ns_to_time
 from groot_ros.bridge.parameters import READ_ONCE, Parameters
+from groot_ros.bridge.prompt_messages import image_msg
 from groot_ros.core import NS_PER_S, SimRobotConfig, time_to_ns
 from groot_ros.core.share import robot_path
 from groot_ros.nodes.run import run
@@ -40,6 +42,7 @@ from groot_ros.sim.controllers import Distro
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 from groot_ros.sim.urdf import contract_urdf
+from groot_ros.vision.labels import DETECTIONS
 
 #: Start of /clock, not 0, because a trajectory with a zero stamp starts immediately.
 _SIM_START_NS = NS_PER_S
@@ -114,6 +117,15 @@ class SimRobotNode(Node):
             tuple(contract.cameras),
             (parameters.config.image_width, parameters.config.image_height),
             self._publish_image,
+            {
+                name: partial(
+                    self._publish_labels,
+                    self.create_publisher(Image, camera.labels.topic, qos.DRIVER),
+                    camera.labels.encoding,
+                )
+                for name, camera in contract.cameras.items()
+                if camera.labels is not None and camera.labels.encoding != DETECTIONS
+            },
         )
         self._grippers = []
         for controller in contract.controllers:
@@ -185,7 +197,7 @@ class SimRobotNode(Node):
             raise
 
     def seed_lost_frames(self, seed: int) -> None:
-        """Set the seed of the frames that are lost from now on."""
+        """Set the seed of the frames that are lost afterwards."""
         self._lost_frames = np.random.default_rng(seed)
 
     def publish_inputs(self) -> None:
@@ -232,6 +244,19 @@ class SimRobotNode(Node):
                 # frames only, so that /clock does not stand still while this one is rendered.
                 self._frames.finish()
             self._frames.offer(now_ns, self.robot.scene, due)
+
+    def _publish_labels(
+        self,
+        publisher: Publisher,
+        encoding: str,
+        camera: str,
+        stamp_ns: int,
+        labels: NDArray[np.uint16],
+    ) -> None:
+        msg = image_msg(labels.astype(np.uint8 if encoding == "mono8" else np.uint16), encoding)
+        msg.header.stamp = ns_to_time(stamp_ns)
+        msg.header.frame_id = camera
+        publisher.publish(msg)
 
     def _publish_image(self, camera: str, stamp_ns: int, image: NDArray[np.uint8]) -> None:
         height, width, _ = image.shape

@@ -31,6 +31,8 @@ from groot_ros.observation.joint_buffer import JointBuffer
 from groot_ros.observation.rejections import Rejected
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import Camera, JointStateSource, RobotContract
+from groot_ros.robot.inputs import Labels
+from groot_ros.vision.labels import LabelDecoder
 
 
 class ObservationBuffer:
@@ -45,9 +47,11 @@ class ObservationBuffer:
     Attributes:
         cameras: view -> camera, for the views of the spec.
         sources: the joint state topics and joints that the groups of the spec need.
+        labels: view -> labels of its images, if the spec needs them.
 
     Raises:
         KeyError: the spec names a view or a group that the contract does not have.
+        ValueError: a camera has no labels, which the spec needs.
 
     """
 
@@ -65,13 +69,17 @@ class ObservationBuffer:
         self._groups = {name: contract.state_groups[name] for name in spec.groups}
         joints = {joint for own in self._groups.values() for joint in own}
         self.cameras: Mapping[str, Camera] = {v: contract.cameras[v] for v in spec.views}
+        self.labels: Mapping[str, Labels] = _labels(self.cameras) if spec.labels else {}
         self.sources: Sequence[JointStateSource] = _by_topic(
             replace(s, joints=tuple(j for j in s.joints if j in joints))
             for s in contract.sources
             if joints.intersection(s.joints)
         )
         self._source_of = {s.topic: s for s in self.sources}
-        self._images = ImageBuffer(self.cameras, spec.image_deltas, self._dt_ns, tolerances)
+        self._images = ImageBuffer(
+            self.cameras, spec.image_deltas, self._dt_ns, tolerances, self.labels
+        )
+        self._view_of_labels = {labels.topic: view for view, labels in self.labels.items()}
         self._sizes = FrameSizes()
         self._joints = JointBuffer(
             self.sources,
@@ -80,6 +88,10 @@ class ObservationBuffer:
             [j for j in joints if contract.joints[j].kind == "continuous"],
         )
         self._meters = {name: InputMeter(name, c.rate) for name, c in self.cameras.items()}
+        self._meters |= {
+            labels.topic: InputMeter(labels.topic, self.cameras[view].rate)
+            for view, labels in self.labels.items()
+        }
         self._meters |= {s.topic: InputMeter(s.topic, s.rate) for s in self.sources}
         self._contents = {v: ImageContent(v, colour=c.colour) for v, c in self.cameras.items()}
         #: Why the newest message of an input was rejected.
@@ -109,6 +121,11 @@ class ObservationBuffer:
         if warning:
             self._warn(view, warning)
 
+    def record_labels(self, view: str, arrival_ns: int) -> None:
+        """Record the arrival of labels, valid or not; add_labels() does not."""
+        with self._lock:
+            self._meters[self.labels[view].topic].record_arrival(arrival_ns)
+
     def record_rejection(self, name: str, reason: str, detail: str) -> None:
         """Record why the newest message of a camera or topic was rejected before add_...().
 
@@ -123,6 +140,8 @@ class ObservationBuffer:
             self._rejected[name] = Rejected(reason, detail)
             if name in self.cameras:
                 self._images.drop_view(name)
+            elif name in self._view_of_labels:
+                self._images.drop_labels(self._view_of_labels[name])
             else:
                 self._joints.drop_topic(name)
 
@@ -143,6 +162,20 @@ class ObservationBuffer:
             self._meters[view].record_usable(stamp)
         if reset:
             self._warn_reset(view, f"camera '{view}'")
+
+    def add_labels(self, view: str, header_ns: int, arrival_ns: int, decode: LabelDecoder) -> None:
+        """Add the labels of the image with the same stamp; they are decoded as the image is.
+
+        Raises:
+            Rejected: zero_stamp, future_stamp, out_of_order.
+
+        """
+        topic = self.labels[view].topic
+        with self._lock, self._noting_rejection(topic):
+            self._check_stamp(f"'{topic}'", header_ns, arrival_ns)
+            stamp = header_ns - self.cameras[view].latency_ns
+            self._images.add_labels(view, stamp, decode)
+            self._meters[topic].record_usable(stamp)
 
     def add_joint_state(
         self,
@@ -177,9 +210,9 @@ class ObservationBuffer:
         Raises:
             Rejected: no_instruction, missing_image, stale_image, skewed_images,
                 missing_history, missing_joint_state, missing_joint, stale_joint_state,
-                image_too_small, image_size_changed. Instead of an input that is missing or too
-                old, the reason why its newest message was rejected.
-            MalformedError: a frame cannot be decoded.
+                image_too_small, image_size_changed, missing_labels, stale_labels. Instead of an
+                input that is missing or too old, the reason why its newest message was rejected.
+            MalformedError: a frame or labels cannot be decoded.
 
         """
         if is_blank(instruction):
@@ -193,10 +226,12 @@ class ObservationBuffer:
             except Rejected as rejection:
                 raise self._cause(rejection, now_ns) from None
             frames = {v: [self._images.pixels(v, s) for s in own] for v, own in stamps.items()}
+            decoders = {v: self._images.labels(v, stamps[v][-1]) for v in self.labels}
         images = {view: self._sizes.stack(view, own) for view, own in frames.items()}
         for view, own in images.items():
             if warning := self._contents[view].check_pixels(own[-1]):
                 self._warn(view, warning)
+        labels = {v: decode(images[v].shape[1:3])[None] for v, decode in decoders.items()}
         return Observation(
             stamp_ns=t_obs,
             images=images,
@@ -206,6 +241,7 @@ class ObservationBuffer:
                 *(StampedInput(view, s) for view, own in stamps.items() for s in own),
                 *state_inputs,
             ),
+            labels=labels,
         )
 
     def newest_frame(self, view: str) -> tuple[Pixels, dict[str, float]] | None:
@@ -315,3 +351,11 @@ def _by_topic(sources: Iterable[JointStateSource]) -> list[JointStateSource]:
         joints = source.joints if first is None else (*first.joints, *source.joints)
         merged[source.topic] = replace(first or source, joints=joints)
     return list(merged.values())
+
+
+def _labels(cameras: Mapping[str, Camera]) -> dict[str, Labels]:
+    """Return view -> labels; ValueError names a camera without."""
+    found = {view: camera.labels for view, camera in cameras.items() if camera.labels}
+    if missing := sorted(cameras.keys() - found.keys()):
+        raise ValueError(f"camera '{missing[0]}' has no 'labels' in the robot contract")
+    return found

@@ -2,8 +2,9 @@
 """Recent camera frames, and the choice of the frames that form one observation."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from math import ceil
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from groot_ros.observation.history import History
 from groot_ros.observation.rejections import Rejected
 from groot_ros.observation.spec import SyncTolerances
 from groot_ros.robot import Camera
+from groot_ros.vision.labels import LabelDecoder
 
 #: Decodes a frame on demand: uint8 RGB [H, W, 3], or raises MalformedError.
 Pixels = Callable[[], NDArray[np.uint8]]
@@ -55,6 +57,7 @@ class ImageBuffer:
         cameras: view -> camera, for the views of the policy.
         deltas: image history in steps of `dt_ns` relative to t_obs, ascending, the last one 0.
         tolerances: determine how long frames are kept.
+        labelled: views whose newest frame is used only with labels of the same stamp.
 
     """
 
@@ -64,6 +67,7 @@ class ImageBuffer:
         deltas: Sequence[int],
         dt_ns: int,
         tolerances: SyncTolerances,
+        labelled: Collection[str] = (),
     ) -> None:
         self._cameras = cameras
         self._deltas = deltas
@@ -72,11 +76,17 @@ class ImageBuffer:
             view: History[Pixels](*self._bounds(camera, tolerances))
             for view, camera in cameras.items()
         }
+        self._labels = {
+            view: History[LabelDecoder](*self._bounds(cameras[view], tolerances))
+            for view in labelled
+        }
 
     def set_tolerances(self, tolerances: SyncTolerances) -> None:
         """Keep frames for as long as the new tolerances can use them."""
         for view, frames in self._frames.items():
             frames.span_ns, frames.capacity = self._bounds(self._cameras[view], tolerances)
+        for view, labels in self._labels.items():
+            labels.span_ns, labels.capacity = self._bounds(self._cameras[view], tolerances)
 
     def add_frame(self, view: str, stamp_ns: int, pixels: Pixels) -> bool:
         """Add a frame of one camera with its time of exposure.
@@ -99,6 +109,22 @@ class ImageBuffer:
             )
         return reset
 
+    def add_labels(self, view: str, stamp_ns: int, decode: LabelDecoder) -> None:
+        """Add the labels of the frame with this stamp, which may arrive before or after it.
+
+        Raises:
+            Rejected: out_of_order.
+
+        """
+        labels = self._labels[view]
+        if not labels.append(stamp_ns, decode):
+            behind = ns_to_s(labels.newest - stamp_ns)
+            raise Rejected(
+                "out_of_order",
+                f"the labels of camera '{view}' repeat the stamp of the last ones, or are behind "
+                f"them by {behind:.3f} s",
+            )
+
     def select(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, list[int]]:
         """Select the frames of one observation.
 
@@ -107,7 +133,8 @@ class ImageBuffer:
             the last stamps.
 
         Raises:
-            Rejected: missing_image, stale_image, skewed_images, missing_history.
+            Rejected: missing_image, stale_image, skewed_images, missing_history, missing_labels,
+                stale_labels.
 
         """
         latest = self._select_latest(now_ns, tolerances)
@@ -121,6 +148,10 @@ class ImageBuffer:
         """Return the frame with exactly this stamp."""
         return self._frames[view].at(stamp_ns)
 
+    def labels(self, view: str, stamp_ns: int) -> LabelDecoder:
+        """Return the labels with exactly this stamp."""
+        return self._labels[view].at(stamp_ns)
+
     def newest(self, view: str) -> int | None:
         """Return the stamp of the newest frame of one camera, ns; None without one."""
         frames = self._frames[view]
@@ -130,15 +161,22 @@ class ImageBuffer:
         """Drop all frames of one camera."""
         self._frames[view].clear()
 
+    def drop_labels(self, view: str) -> None:
+        """Drop all labels of one camera."""
+        self._labels[view].clear()
+
     def drop_after(self, stamp_ns: int) -> None:
         """Drop the frames that are newer than this."""
-        for frames in self._frames.values():
-            frames.drop_after(stamp_ns)
+        for history in self._histories():
+            history.drop_after(stamp_ns)
 
     def clear(self) -> None:
         """Drop all frames."""
-        for frames in self._frames.values():
-            frames.clear()
+        for history in self._histories():
+            history.clear()
+
+    def _histories(self) -> tuple[History[Any], ...]:
+        return (*self._frames.values(), *self._labels.values())
 
     def _select_latest(self, now_ns: int, tolerances: SyncTolerances) -> dict[str, int]:
         ages = {}
@@ -157,7 +195,8 @@ class ImageBuffer:
                 f"(max_image_age {limit:g} s){other_clock_hint(ages[oldest])}",
                 oldest,
             )
-        chosen = synchronised_frames({v: f.stamps for v, f in self._frames.items()}, s_to_ns(skew))
+        stamps = {view: self._usable(view, now_ns, limit) for view in self._frames}
+        chosen = synchronised_frames(stamps, s_to_ns(skew))
         if chosen is None or now_ns - min(chosen.values()) > s_to_ns(limit):
             newest = min(ages, key=lambda view: ages[view])
             raise Rejected(
@@ -168,6 +207,34 @@ class ImageBuffer:
                 oldest,
             )
         return chosen
+
+    def _usable(self, view: str, now_ns: int, limit: float) -> Sequence[int]:
+        """Return the stamps of the frames of a view, only those with labels if it needs them."""
+        stamps = self._frames[view].stamps
+        if view not in self._labels:
+            return stamps
+        labels = self._cameras[view].labels
+        topic = "" if labels is None else labels.topic
+        if not self._labels[view]:
+            detail = f"nothing received from the labels of camera '{view}' on '{topic}'"
+            raise Rejected("missing_labels", detail, topic)
+        labelled = sorted(set(stamps).intersection(self._labels[view].stamps))
+        if not labelled:
+            raise Rejected(
+                "missing_labels",
+                f"no image of camera '{view}' has the stamp of labels on '{topic}': stamp them as "
+                "the image that they belong to",
+                topic,
+            )
+        age = ns_to_s(now_ns - labelled[-1])
+        if age > limit:
+            raise Rejected(
+                "stale_labels",
+                f"the newest labels of camera '{view}' on '{topic}' are {age:.3f} s old "
+                f"(max_image_age {limit:g} s)",
+                topic,
+            )
+        return labelled
 
     def _select_earlier(self, view: str, t_obs: int, tolerance: float) -> list[int]:
         stamps = []

@@ -8,10 +8,17 @@ from threading import Condition, Lock, Thread
 from time import perf_counter
 from typing import Protocol
 
-from groot_ros.core import ActionChunk, ChunkOrigin, MalformedError, Observation, Prefix
+from groot_ros.core import (
+    ActionChunk,
+    ChunkOrigin,
+    MalformedError,
+    NoChunkError,
+    Observation,
+    Prefix,
+)
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.inference_stats import InferenceStats
-from groot_ros.observation.instruction import InstructionBox
+from groot_ros.observation.instruction import Instruction, InstructionBox
 from groot_ros.observation.rejections import Rejected
 
 
@@ -21,7 +28,12 @@ class InferringPolicy(Protocol):
     def infer(
         self, observation: Observation, prefix: Prefix | None = None, seed: int | None = None
     ) -> ActionChunk:
-        """Return a chunk; session, ids and inputs are filled in by Inference."""
+        """Return a chunk; session, ids and inputs are filled in by Inference.
+
+        Raises:
+            NoChunkError: there is none for this observation.
+
+        """
 
     def reset(self) -> None:
         """Forget earlier observations."""
@@ -32,8 +44,7 @@ class _Request:
     """Episode and instruction of an inference; the chunk is dropped if they have changed."""
 
     episode: int
-    instruction_id: int
-    instruction: str
+    instruction: Instruction
 
 
 class Inference:
@@ -86,11 +97,15 @@ class Inference:
         """Run one inference; publish its chunk or report one rejection."""
         began = perf_counter()
         request = self._request()
+        instruction = request.instruction
         try:
-            observation = self._buffer.snapshot(self._clock(), request.instruction)
+            observation = self._buffer.snapshot(self._clock(), instruction.text)
         except (Rejected, MalformedError) as rejection:
             self._reject(rejection.reason, rejection.detail)
             return
+        observation = replace(
+            observation, pictures=instruction.pictures, instruction_id=instruction.id
+        )
         snapshot_seconds = perf_counter() - began
         try:
             # Reset here, because the policy may be used in this thread only.
@@ -102,10 +117,13 @@ class Inference:
                     observation.stamp_ns,
                     self.session,
                     request.episode,
-                    new_instruction=request.instruction_id != self._last_instruction_id,
+                    new_instruction=instruction.id != self._last_instruction_id,
                 )
             )
             chunk = self._policy.infer(observation, prefix, self._seed)
+        except NoChunkError as refusal:
+            self._reject(refusal.reason, refusal.detail)
+            return
         # Any error of the model costs this chunk only; the next observation is tried as usual.
         except Exception as error:
             self._reject("inference_error", f"{type(error).__name__}: {error}")
@@ -116,7 +134,7 @@ class Inference:
                 self._reject("superseded", "reset, stopped or given an instruction while inferring")
                 return
             self._chunks += 1
-            self._last_instruction_id = request.instruction_id
+            self._last_instruction_id = instruction.id
             stage_seconds = {
                 "snapshot": snapshot_seconds,
                 **chunk.stage_seconds,
@@ -129,8 +147,8 @@ class Inference:
                     session=self.session,
                     episode=request.episode,
                     id=self._chunks,
-                    instruction_id=request.instruction_id,
-                    instruction=request.instruction,
+                    instruction_id=instruction.id,
+                    instruction=instruction.text,
                     inputs=observation.inputs,
                     stage_seconds=stage_seconds,
                 )
@@ -151,8 +169,7 @@ class Inference:
             self._ended = True
 
     def _request(self) -> _Request:
-        instruction = self._instructions.current
-        return _Request(self.episode, instruction.id, instruction.text)
+        return _Request(self.episode, self._instructions.current)
 
 
 class Worker:

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The newest instruction for the policy, from parameter, topic or service."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 from groot_ros.core import is_blank
+from groot_ros.core.prompt import NO_PICTURES, Pictures, same_pictures
 
 
 @dataclass(frozen=True)
@@ -13,12 +14,14 @@ class Instruction:
 
     Attributes:
         source: who gave it, one of SOURCE_* of the message Instruction.
+        pictures: pictures of the placeholders in the text.
 
     """
 
     id: int = 0
     text: str = ""
     source: str = ""
+    pictures: Pictures = field(default_factory=dict, compare=False)
 
     @property
     def stops(self) -> bool:
@@ -38,16 +41,18 @@ class InstructionBox:
         """Return the newest instruction."""
         return self._current
 
-    def set(self, text: str, source: str = "") -> bool:
-        """Set the instruction; return False if it is unchanged.
+    def set(self, text: str, source: str = "", pictures: Pictures = NO_PICTURES) -> bool:
+        """Set the instruction; return False if text and pictures are unchanged.
 
         A text without a visible character is replaced by the empty one.
         """
         text = "" if is_blank(text) else text
         with self._lock:
-            if self._current.id > 0 and text == self._current.text:
+            current = self._current
+            unchanged = text == current.text and same_pictures(pictures, current.pictures)
+            if current.id > 0 and unchanged:
                 return False
-            self._current = Instruction(self._current.id + 1, text, source)
+            self._current = Instruction(current.id + 1, text, source, pictures)
             return True
 
     def set_if_unset(self, text: str, source: str = "") -> None:

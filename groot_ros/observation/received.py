@@ -10,6 +10,7 @@ from typing import Any
 from groot_ros.core import MalformedError, time_to_ns
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.vision.compressed import checked_decoder
+from groot_ros.vision.labels import checked_labels
 
 
 def add_image_message(buffer: ObservationBuffer, view: str, message: Any, arrival_ns: int) -> None:
@@ -33,6 +34,30 @@ def add_image_message(buffer: ObservationBuffer, view: str, message: Any, arriva
         buffer.record_rejection(view, error.reason, detail)
         raise MalformedError(error.reason, detail) from error
     buffer.add_frame(view, time_to_ns(message.header.stamp), arrival_ns, decode)
+
+
+def add_labels_message(buffer: ObservationBuffer, view: str, message: Any, arrival_ns: int) -> None:
+    """Check the labels of an image and add them; they are decoded only with their image.
+
+    Args:
+        buffer: knows the encoding of the labels.
+        view: name of the camera.
+        message: sensor_msgs/Image, or Detection2DArray if the contract states detections.
+        arrival_ns: ROS time of its arrival.
+
+    Raises:
+        MalformedError: as `checked_labels`; the buffer remembers it as well.
+        Rejected: as `ObservationBuffer.add_labels`.
+
+    """
+    topic, encoding = buffer.labels[view].topic, buffer.labels[view].encoding
+    try:
+        decode = checked_labels(message, encoding)
+    except MalformedError as error:
+        detail = f"labels of camera '{view}' on '{topic}': {error.detail}"
+        buffer.record_rejection(topic, error.reason, detail)
+        raise MalformedError(error.reason, detail) from error
+    buffer.add_labels(view, time_to_ns(message.header.stamp), arrival_ns, decode)
 
 
 def add_joint_state_message(

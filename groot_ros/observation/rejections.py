@@ -20,6 +20,8 @@ EXPECTED_REJECTIONS = frozenset(
         "old_episode",
         "no_instruction",
         "superseded",
+        "still_moving",
+        "executor_stopped",
     }
 )
 #: Reasons for which no observation is wanted, so none was rejected; they are only logged.

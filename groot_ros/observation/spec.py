@@ -27,6 +27,10 @@ class _PolicySpec(Protocol):
     def state_history(self) -> tuple[int, ...]:
         """Steps of the state relative to the observation."""
 
+    @property
+    def labels(self) -> bool:
+        """Return whether each image comes with labels of its objects."""
+
 
 @dataclass(frozen=True)
 class ObservationSpec:
@@ -37,9 +41,11 @@ class ObservationSpec:
         groups: state groups of the robot contract.
         image_deltas, state_deltas: steps of action_dt relative to t_obs, ascending and at most
             0; the last one of the images is 0.
+        labels: whether each image comes with labels of its objects.
 
     Raises:
-        ValueError: the deltas are not ascending, or the last one is not allowed.
+        ValueError: the deltas are not ascending, the last one is not allowed, or earlier images
+            would need labels.
 
     """
 
@@ -47,17 +53,24 @@ class ObservationSpec:
     groups: tuple[str, ...]
     image_deltas: tuple[int, ...] = (0,)
     state_deltas: tuple[int, ...] = (0,)
+    labels: bool = False
 
     def __post_init__(self) -> None:
         for deltas, ends_now in ((self.image_deltas, True), (self.state_deltas, False)):
             if problem := history_problem(deltas, ends_now=ends_now):
                 raise ValueError(f"history {problem}")
+        if self.labels and len(self.image_deltas) > 1:
+            raise ValueError(f"labels are of the newest image only, not of {self.image_deltas}")
 
     @classmethod
     def of_policy(cls, spec: _PolicySpec) -> "ObservationSpec":
         """Return the contents of an observation for a policy of this specification."""
         return cls(
-            tuple(spec.views), tuple(spec.state_groups), spec.image_history, spec.state_history
+            tuple(spec.views),
+            tuple(spec.state_groups),
+            spec.image_history,
+            spec.state_history,
+            spec.labels,
         )
 
 

@@ -4,18 +4,27 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core import PolicyConfig
-from groot_ros.families.family import Checkpoint, PolicySpec
+from groot_ros.core.config_reader import CheckpointError
+from groot_ros.families.family import Checkpoint, PickPlaceCheckpoint, PolicySpec
 from groot_ros.families.registry import find_family
+from groot_ros.policy.arm_planner import ArmPlanner
+from groot_ros.policy.pick_place import PickPlacePolicy
 from groot_ros.policy.policy import DEFAULT_ACTION_DT, Policy
 from groot_ros.policy.robot_columns import require_counterparts
 from groot_ros.robot import RobotContract
 from groot_ros.runtime import AUTO
-from groot_ros.runtime.device import choose_device, choose_dtype, default_threads
+from groot_ros.runtime.device import (
+    choose_device,
+    choose_dtype,
+    default_threads,
+    describe_device,
+)
 from groot_ros.runtime.engine import Engine
 from groot_ros.runtime.engine_benchmarks import seconds_here
 from groot_ros.runtime.engines import (
@@ -51,10 +60,16 @@ def open_checkpoint(
         check: see `SpecCheck`.
 
     Raises:
-        CheckpointError: the checkpoint is invalid or does not fit the robot; the one-line message
-            names what and where.
+        CheckpointError: the checkpoint is invalid, does not fit the robot, or its actions are
+            poses; the one-line message names what and where.
 
     """
+    return _require_chunks(_open(config, robot, check))
+
+
+def _open(
+    config: PolicyConfig, robot: RobotContract | None, check: SpecCheck | None
+) -> Checkpoint | PickPlaceCheckpoint:
     path = find_checkpoint(config.checkpoint)
     checkpoint = find_family(path).open(
         path,
@@ -67,6 +82,15 @@ def open_checkpoint(
     if robot is not None:
         require_counterparts(checkpoint.spec, robot)
     return checkpoint
+
+
+def _require_chunks(checkpoint: Checkpoint | PickPlaceCheckpoint) -> Checkpoint:
+    if checkpoint.spec.action != "chunk":
+        raise CheckpointError(
+            f"{checkpoint.path}: actions of model family '{checkpoint.spec.family}' are poses on a "
+            "table, which only the policy node and the simulator turn into motion"
+        )
+    return cast("Checkpoint", checkpoint)
 
 
 def set_threads(config: PolicyConfig) -> int:
@@ -106,10 +130,58 @@ def load_policy(
 
     """
     progress("config", 0.0)
-    device = choose_device(config.device)
+    device = _device_of(config)
+    checkpoint = open_checkpoint(config, robot, check)
+    return _load_chunk_policy(checkpoint, config, device, robot, action_dt, progress)
+
+
+def load_robot_policy(
+    config: PolicyConfig,
+    *,
+    robot: RobotContract,
+    progress: LoadProgress = lambda stage, fraction: None,
+    check: SpecCheck | None = None,
+) -> Policy | PickPlacePolicy:
+    """Load a checkpoint of any family for a robot; arguments and errors as in `load_policy`."""
+    progress("config", 0.0)
+    device = _device_of(config)
+    checkpoint = _open(config, robot, check)
+    if checkpoint.spec.action == "chunk":
+        opened = _require_chunks(checkpoint)
+        return _load_chunk_policy(opened, config, device, robot, DEFAULT_ACTION_DT, progress)
+    family = checkpoint.spec.family
+    if config.engine not in (AUTO, "torch") or config.engine_directory:
+        raise ValueError(
+            f"model family '{family}' runs in torch only: set engine to auto, and no "
+            "engine_directory"
+        )
+    progress("config", 1.0)
+    planner = ArmPlanner(robot)
+    progress("weights", 0.0)
+    try:
+        model = cast("PickPlaceCheckpoint", checkpoint).load(device)
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+    progress("weights", 1.0)
+    return PickPlacePolicy(
+        checkpoint.spec, model, planner, robot, checkpoint.digest(), describe_device(device)
+    )
+
+
+def _device_of(config: PolicyConfig) -> torch.device:
     if config.engine != AUTO:
         get_engine(config.engine)
-    checkpoint = open_checkpoint(config, robot, check)
+    return choose_device(config.device)
+
+
+def _load_chunk_policy(
+    checkpoint: Checkpoint,
+    config: PolicyConfig,
+    device: torch.device,
+    robot: RobotContract | None,
+    action_dt: float,
+    progress: LoadProgress,
+) -> Policy:
     digest = checkpoint.digest()
     steps = config.num_inference_steps or checkpoint.spec.sampling_steps
     # Checked before the weights are read, which takes long.

@@ -137,15 +137,20 @@ class RobotColumns:
             names = tuple(f"{name}_{column}" for column in range(values.shape[1]))
             units = ("1",) * len(names)
             return ActionGroup(ActionKind.JOINT_POSITION, name, names, units, values)
-        joints = [self._robot.joints[joint] for joint in self._robot.action_groups[name].joints]
-        grippers = all(joint.gripper is not None for joint in joints)
-        return ActionGroup(
-            ActionKind.GRIPPER if grippers else ActionKind.JOINT_POSITION,
-            name,
-            tuple(joint.name for joint in joints),
-            tuple(joint.unit for joint in joints),
-            self._robot.action_to_si(name, values),
-        )
+        return joint_group(self._robot, name, self._robot.action_to_si(name, values))
+
+
+def joint_group(robot: RobotContract, name: str, targets: Array) -> ActionGroup:
+    """Return an action group of the contract with the targets of its joints [K, J], rad and m."""
+    joints = [robot.joints[joint] for joint in robot.action_groups[name].joints]
+    grippers = all(joint.gripper is not None for joint in joints)
+    return ActionGroup(
+        ActionKind.GRIPPER if grippers else ActionKind.JOINT_POSITION,
+        name,
+        tuple(joint.name for joint in joints),
+        tuple(joint.unit for joint in joints),
+        targets,
+    )
 
 
 def _check_width(name: str, values: Array, joints: Sequence[str]) -> None:
@@ -195,16 +200,20 @@ def missing_counterparts(spec: PolicySpec, robot: RobotContract) -> list[str]:
     return problems
 
 
+def commanded(spec: PolicySpec, robot: RobotContract) -> set[str]:
+    """Return the action groups of the contract that a policy commands."""
+    if spec.action == "pick_place":
+        # The robot's own motion carries the tool between the poses.
+        return set(robot.action_groups)
+    return set(spec.action_groups.keys() & robot.action_groups.keys())
+
+
 def unused_parts(spec: PolicySpec, robot: RobotContract) -> list[str]:
     """Return a phrase for each camera or joint of the contract that the checkpoint does not use.
 
     Joints that the checkpoint reads and no controller moves are in use.
     """
-    moved = {
-        joint
-        for name in spec.action_groups.keys() & robot.action_groups.keys()
-        for joint in robot.action_groups[name].joints
-    }
+    moved = {joint for name in commanded(spec, robot) for joint in robot.action_groups[name].joints}
     read = {
         joint
         for name in spec.state_groups.keys() & robot.state_groups.keys()

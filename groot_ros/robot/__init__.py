@@ -7,6 +7,7 @@ from groot_ros.robot.fields import ContractError
 from groot_ros.robot.inputs import Camera, JointStateSource
 from groot_ros.robot.joint import Joint, JointLimits, UnitMap
 from groot_ros.robot.outputs import ActionGroupMap
+from groot_ros.robot.table import Table
 
 __all__ = [
     "ActionGroupMap",
@@ -17,6 +18,7 @@ __all__ = [
     "JointLimits",
     "JointStateSource",
     "RobotContract",
+    "Table",
     "UnitMap",
     "load_contract",
 ]

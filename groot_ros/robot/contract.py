@@ -25,6 +25,7 @@ from groot_ros.robot.limit_sources import (
 )
 from groot_ros.robot.outputs import ActionGroupMap, read_outputs
 from groot_ros.robot.speed_scaling import SpeedScalingTopic, read_speed_scaling
+from groot_ros.robot.table import Table, read_table
 
 #: Newest version of the format.
 VERSION = 2
@@ -48,9 +49,11 @@ class RobotContract:
         sources: where joints are measured; a joint in at most one.
         controllers: a joint in at most one.
         warnings: what the user should change, one line each.
-        model: file of the robot's kinematics, for the simulator; None if not stated.
+        model: file of the robot's kinematics, for the simulator and for motion to poses; None if
+            not stated.
         speed_scaling: where the robot reports its speed scaling; None if nowhere.
         urdf: file with joint limits, also shown by views; None if not stated.
+        table: area for policies whose actions are poses; None if not stated.
 
     """
 
@@ -66,6 +69,7 @@ class RobotContract:
     model: Path | None = None
     speed_scaling: SpeedScalingTopic | None = None
     urdf: Path | None = None
+    table: Table | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -224,9 +228,12 @@ def _parse(root: Fields, folder: Path, warnings: tuple[str, ...] = ()) -> RobotC
         _model_file(root.name("model"), folder) if root.has("model") else None,
         read_speed_scaling(root),
         folder / root.name("urdf") if root.has("urdf") else None,
+        read_table(root),
     )
     root.finish()
-    _check_distinct(root, "cameras", "topic", [c.topic for c in contract.cameras.values()])
+    cameras = contract.cameras.values()
+    topics = [*(c.topic for c in cameras), *(c.labels.topic for c in cameras if c.labels)]
+    _check_distinct(root, "cameras", "topic", topics)
     _check_distinct(root, "inputs", "topic", [s.topic for s in contract.sources])
     return contract
 

@@ -15,9 +15,24 @@ Stamp = Literal["header", "arrival"]
 Mount = Literal["fixed", "arm"]
 
 STAMPS: tuple[Stamp, ...] = ("header", "arrival")
+#: Encodings of label images (sensor_msgs/Image); "detections" is vision_msgs/Detection2DArray.
+LABEL_ENCODINGS = ("mono8", "mono16", "detections")
 MOUNTS: tuple[Mount, ...] = ("fixed", "arm")
 #: Longest time from a measurement or an exposure to its stamp, s.
 MAX_LATENCY = 10.0
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Topic with the object of each pixel of a camera's images, stamped as the image.
+
+    Attributes:
+        encoding: one of LABEL_ENCODINGS.
+
+    """
+
+    topic: str
+    encoding: str
 
 
 @dataclass(frozen=True)
@@ -31,6 +46,7 @@ class Camera:
         latency_ns: time from exposure to stamp, subtracted from the stamp.
         rate: expected frame rate, Hz.
         mount: whether the camera stands still or moves with the joints of the robot.
+        labels: where the objects in its images are labelled; None if nowhere.
 
     """
 
@@ -41,6 +57,7 @@ class Camera:
     latency_ns: int
     rate: float
     mount: Mount = "fixed"
+    labels: Labels | None = None
 
     @property
     def compressed(self) -> bool:
@@ -97,9 +114,24 @@ def read_camera(name: str, section: Fields) -> Camera:
         latency_ns=_read_latency(section),
         rate=section.number("rate", above=0.0),
         mount=section.choice("mount", MOUNTS, "fixed"),
+        labels=_read_labels(section) if section.has("labels") else None,
     )
+    if camera.labels is not None and camera.stamp == "arrival":
+        raise section.error(
+            "labels",
+            "needs 'stamp: header': labels belong to the image with the same stamp",
+        )
     section.finish()
     return camera
+
+
+def _read_labels(camera: Fields) -> Labels:
+    section = camera.section("labels")
+    labels = Labels(
+        read_topic(section, "topic"), section.choice("encoding", LABEL_ENCODINGS, "mono16")
+    )
+    section.finish()
+    return labels
 
 
 def read_inputs(section: Fields, joints: Mapping[str, Joint], commanded: Sequence[str]) -> Inputs:

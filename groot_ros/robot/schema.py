@@ -14,7 +14,7 @@ from groot_ros.core.share import share_directory
 from groot_ros.robot.contract import MAX_ACTION_DT, MAX_JOINTS, MIN_ACTION_DT, VERSION
 from groot_ros.robot.controller import INTERPOLATIONS, controller_type, controller_types
 from groot_ros.robot.fields import TOPIC_NAME, ContractError
-from groot_ros.robot.inputs import MAX_LATENCY, MOUNTS, STAMPS
+from groot_ros.robot.inputs import LABEL_ENCODINGS, MAX_LATENCY, MOUNTS, STAMPS
 from groot_ros.robot.joint import (
     ACCELERATION_RANGE,
     JERK_RANGE,
@@ -27,6 +27,7 @@ from groot_ros.robot.joint import (
 )
 from groot_ros.robot.outputs import MAP_TYPES, MAX_COLUMNS
 from groot_ros.robot.speed_scaling import TYPES
+from groot_ros.robot.table import HEIGHT_RANGE, MAX_DISTANCE, MIN_APPROACH, TOOL_AXES
 from groot_ros.vision.encodings import ENCODING_NAMES
 
 _Schema = dict[str, Any]
@@ -74,6 +75,7 @@ def contract_schema() -> _Schema:
                     },
                     "topic",
                 ),
+                "table": _table(),
                 "controllers": {
                     "type": "array",
                     "minItems": 1,
@@ -179,8 +181,33 @@ def _camera() -> _Schema:
             "latency": _LATENCY,
             "rate": {"type": "number", "exclusiveMinimum": 0},
             "mount": {"enum": list(MOUNTS)},
+            "labels": _object(
+                {"topic": _TOPIC, "encoding": {"enum": list(LABEL_ENCODINGS)}}, "topic"
+            ),
         },
         "topic rate",
+    )
+
+
+def _table() -> _Schema:
+    far = _between((-MAX_DISTANCE, MAX_DISTANCE))
+    edges: _Schema = {"type": "array", "items": far, "minItems": 2, "maxItems": 2}
+    height = _between(HEIGHT_RANGE)
+    return _object(
+        {
+            "frame": _NAME,
+            "x": edges,
+            "y": edges,
+            "height": far,
+            "tool": _NAME,
+            "tool_axis": {"enum": list(TOOL_AXES)},
+            "symmetric": {"type": "boolean"},
+            "approach": _between((MIN_APPROACH, HEIGHT_RANGE[1])),
+            "pick_height": height,
+            "place_height": height,
+            "push_height": height,
+        },
+        "x y tool approach pick_height",
     )
 
 

@@ -2,7 +2,7 @@
 """Camera images of the scene without a display, and a thread that renders them."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import mujoco
@@ -11,6 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 
 #: Receives (camera, stamp in ns, uint8 RGB [height, width, 3]) in the rendering thread.
 FrameSink = Callable[[str, int, NDArray[np.uint8]], None]
+#: Receives (camera, stamp in ns, labels [height, width]) in the rendering thread.
+LabelSink = Callable[[str, int, NDArray[np.uint16]], None]
+#: Largest group of geoms that are drawn.
+_DRAWN_GROUPS = 2
+
+
+def object_labels(model: mujoco.MjModel) -> NDArray[np.uint16]:
+    """Return the label of each geom: a number from 1 for each loose object that is drawn, else 0.
+
+    A loose object is a body that a free joint moves.
+    """
+    labels = np.zeros(model.ngeom, np.uint16)
+    loose = np.flatnonzero(model.jnt_type == mujoco.mjtJoint.mjJNT_FREE)
+    for number, body in enumerate(model.jnt_bodyid[loose], start=1):
+        labels[model.body_rootid[model.geom_bodyid] == body] = number
+    labels[model.geom_group > _DRAWN_GROUPS] = 0
+    return labels
 
 
 class CameraRenderer:
@@ -41,11 +58,39 @@ class CameraRenderer:
 
         """
         self._check_thread("render")
+        self._show(scene, camera)
+        return self._renderer.render()
+
+    def render_labels(
+        self, scene: ArrayLike, camera: str, labels: NDArray[np.uint16]
+    ) -> NDArray[np.uint16]:
+        """Return the label of what each pixel shows, [height, width]; 0 where nothing is drawn.
+
+        Args:
+            scene: SimulatedArm.scene.
+            camera: name of the camera.
+            labels: label of each geom of the model, [ngeom].
+
+        Raises:
+            RuntimeError: as `render`.
+
+        """
+        self._check_thread("render_labels")
+        self._show(scene, camera)
+        self._renderer.enable_segmentation_rendering()
+        try:
+            numbers, kinds = np.moveaxis(self._renderer.render(), -1, 0)
+        finally:
+            self._renderer.disable_segmentation_rendering()
+        # An enumerator would be compared with each pixel in Python.
+        is_geom = kinds == int(mujoco.mjtObj.mjOBJ_GEOM)
+        return np.where(is_geom, labels[np.where(is_geom, numbers, 0)], np.uint16(0))
+
+    def _show(self, scene: ArrayLike, camera: str) -> None:
         self._data.qpos[:] = scene
         mujoco.mj_kinematics(self._model, self._data)
         mujoco.mj_camlight(self._model, self._data)
         self._renderer.update_scene(self._data, camera)
-        return self._renderer.render()
 
     def close(self) -> None:
         """Free the GL context; later calls do nothing."""
@@ -82,8 +127,16 @@ class FrameThread:
         cameras: Sequence[str],
         size: tuple[int, int],
         sink: FrameSink,
+        label_sinks: Mapping[str, LabelSink] | None = None,
     ) -> None:
-        """Start the thread; `size` is (width, height).
+        """Start the thread.
+
+        Args:
+            model: the model.
+            cameras: names of its cameras.
+            size: (width, height) of the images.
+            sink: receives each image.
+            label_sinks: camera -> receives the labels of its loose objects, after each image.
 
         Raises:
             ValueError: the model has no camera of that name.
@@ -97,6 +150,7 @@ class FrameThread:
                     f"the simulated robot has no camera '{camera}' (it has: {', '.join(known)})"
                 )
         self._model, self._size, self._sink = model, size, sink
+        self._label_sinks = dict(label_sinks or {})
         self._wake = threading.Condition()
         self._waiting: _Request | None = None
         self._rendering = False
@@ -140,7 +194,12 @@ class FrameThread:
                 self._ready.set()
                 while (request := self._next()) is not None:
                     for camera in request.cameras:
-                        self._sink(camera, request.stamp_ns, renderer.render(request.scene, camera))
+                        scene, stamp = request.scene, request.stamp_ns
+                        self._sink(camera, stamp, renderer.render(scene, camera))
+                        if (sink := self._label_sinks.get(camera)) is not None:
+                            # Which objects are drawn changes with the scene.
+                            labels = object_labels(self._model)
+                            sink(camera, stamp, renderer.render_labels(scene, camera, labels))
         except BaseException as error:
             self._error = error
         finally:

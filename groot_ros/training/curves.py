@@ -47,32 +47,32 @@ class Metrics:
 
 
 def draw_curves(entries: list[dict[str, Any]], path: Path, unit: str) -> None:
-    """Write a picture of the losses and of the open-loop error.
+    """Write a picture of the losses and of the errors on held-out episodes.
 
     Args:
         entries: as `Metrics.entries`.
         path: PNG file.
-        unit: unit of the open-loop error.
+        unit: unit of the errors, as it follows their name; "" = unknown.
 
     """
     matplotlib.use("Agg", force=False)
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 6), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True)
-    for axis, names in (
-        (top, ("loss/train", "loss/auxiliary", "loss/held_out")),
-        (bottom, ("error/mean", "error/first_step", "error/last_step", "error/hold")),
-    ):
-        for name in names:
+    # Errors of single joints are in TensorBoard only.
+    names = sorted({name for entry in entries for name in entry})
+    panels = {"loss": "loss", "error": f"held-out error{unit}", "share": "share of episodes"}
+    shown = {p: [n for n in names if n.startswith(f"{p}/")] for p in panels}
+    shown = {panel: own for panel, own in shown.items() if own or panel != "share"}
+    figure = Figure(figsize=(8, 3 * len(shown)), layout="constrained")
+    axes = figure.subplots(len(shown), 1, sharex=True)
+    for axis, (panel, own) in zip(axes, shown.items(), strict=True):
+        for name in own:
             points = [(e["step"], e[name]) for e in entries if name in e]
-            if points:
-                axis.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker=".")
-        axis.set_yscale("log")
+            axis.plot(*zip(*points, strict=True), label=name.replace("_", " "), marker=".")
+        axis.set_yscale("linear" if panel == "share" else "log")
+        axis.set_ylabel(panels[panel])
         axis.grid(alpha=0.3)
-        if axis.get_legend_handles_labels()[0]:
+        if own:
             axis.legend()
-    top.set_ylabel("loss")
-    bottom.set_ylabel(f"open-loop error [{unit}]")
-    bottom.set_xlabel("step")
+    axes[-1].set_xlabel("step")
     figure.savefig(path, dpi=100)

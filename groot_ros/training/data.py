@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,12 +125,12 @@ def _labels(stored: StoredEpisode, view: str) -> NDArray[np.float32]:
     return values.reshape(len(values), -1, 2)
 
 
-def split(recordings: Sequence[Recording], share: float, seed: int) -> tuple[list[int], list[int]]:
+def split(episodes: Sequence[Any], share: float, seed: int) -> tuple[list[int], list[int]]:
     """Return the numbers of the trained and of the held-out episodes.
 
     At least one episode is held out unless the share is 0 or there is only one episode.
     """
-    count = len(recordings)
+    count = len(episodes)
     held = 0 if share == 0 or count < 2 else min(count - 1, max(1, round(share * count)))
     order = np.random.default_rng([seed, 1]).permutation(count)
     return sorted(order[held:].tolist()), sorted(order[:held].tolist())
@@ -200,9 +201,39 @@ def _order(seed: int, epoch: int, count: int) -> NDArray[np.int64]:
     return np.random.default_rng([seed, 2, epoch]).permutation(count)
 
 
+class SampleOrder:
+    """Random order, without end, of a number of samples.
+
+    Attributes:
+        seed: seed of the order.
+
+    """
+
+    seed: int
+
+    def __len__(self) -> int:
+        """Return the number of samples."""
+        raise NotImplementedError
+
+    def index(self, number: int) -> int:
+        """Return the row of sample `number` of the run; each epoch has another order."""
+        epoch, position = divmod(number, len(self))
+        return int(_order(self.seed, epoch, len(self))[position])
+
+    def evenly_spaced(self, count: int) -> list[int]:
+        """Return the rows of up to `count` samples, spread over all episodes."""
+        return evenly_spaced(len(self), count)
+
+
+def evenly_spaced(total: int, count: int) -> list[int]:
+    """Return up to `count` of the numbers below `total`, evenly spaced."""
+    numbers = np.linspace(0, total - 1, min(count, total)).round()
+    return np.unique(numbers).astype(int).tolist()
+
+
 @dataclass(frozen=True)
-class Samples:
-    """All samples of some episodes, in a random order without end.
+class Samples(SampleOrder):
+    """All samples of some episodes.
 
     Attributes:
         episodes: the episodes.
@@ -255,11 +286,6 @@ class Samples:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def index(self, number: int) -> int:
-        """Return the row of sample `number` of the run; each epoch has another order."""
-        epoch, position = divmod(number, len(self.rows))
-        return int(_order(self.seed, epoch, len(self.rows))[position])
-
     def at(self, index: int) -> tuple[Episode, int]:
         """Return the episode, with the instruction of the row, and the time step of a sample."""
         number, row = self.rows[index].tolist()
@@ -268,12 +294,4 @@ class Samples:
         return (
             Episode(episode.images, episode.state, episode.action, text, episode.labels),
             row,
-        )
-
-    def evenly_spaced(self, count: int) -> list[int]:
-        """Return up to `count` samples, spread over all episodes."""
-        return (
-            np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round())
-            .astype(int)
-            .tolist()
         )

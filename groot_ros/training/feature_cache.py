@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
-from groot_ros.families.training import Trainer
+from groot_ros.families.training import ChunkTrainer
 from groot_ros.training.data import Samples
 
 _BATCH = 16
@@ -27,7 +27,7 @@ class FeatureCache:
 
     @classmethod
     @torch.no_grad()
-    def write(cls, folder: Path, trainer: Trainer, samples: Samples) -> None:
+    def write(cls, folder: Path, trainer: ChunkTrainer, samples: Samples) -> None:
         """Compute the features of all samples; an interrupted run computes them again."""
         folder.mkdir(parents=True, exist_ok=True)
         features, image, lengths = [], [], []

@@ -16,15 +16,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from groot_ros.families.family import Processor
-from groot_ros.families.training import Trainer
-from groot_ros.training.auxiliary import LocationReadout
+from groot_ros.families.training import HeldOutError
 from groot_ros.training.curves import Metrics, draw_curves
-from groot_ros.training.data import FrameStore, Samples
 from groot_ros.training.feature_cache import FeatureCache
 from groot_ros.training.memory import activation_bytes
 from groot_ros.training.network import Network, rate_share
-from groot_ros.training.open_loop import OpenLoopError, open_loop_error
+from groot_ros.training.run_data import RecordedData, RunData
 from groot_ros.training.settings import TrainSettings
 from groot_ros.training.setup import Prepared
 from groot_ros.training.state import (
@@ -43,15 +40,15 @@ class Result:
     Attributes:
         step: steps that are done.
         finished: True if these are all steps.
-        error: last open-loop error; None without held-out episodes.
-        best: best open-loop error so far, NaN if none.
+        error: last error on held-out episodes; None without them.
+        best: smallest error so far, NaN if none.
         first_process: False in all processes but one.
 
     """
 
     step: int
     finished: bool
-    error: OpenLoopError | None
+    error: HeldOutError | None
     best: float
     first_process: bool = True
 
@@ -59,18 +56,14 @@ class Result:
 class _SampleReader:
     """Data set of torch's loader: encodes sample `number` of the run."""
 
-    def __init__(
-        self, samples: Samples, trainer: Trainer, settings: TrainSettings, images: bool
-    ) -> None:
-        self._samples, self._trainer, self._images = samples, trainer, images
-        self._augmentation, self._seed = settings.augmentation, settings.seed
+    def __init__(self, data: RunData, settings: TrainSettings) -> None:
+        self._data, self._augmentation, self._seed = data, settings.augmentation, settings.seed
 
     def __getitem__(self, number: int) -> tuple[int, Any]:
-        index = self._samples.index(number)
         rng = np.random.default_rng([self._seed, 3, number])
         random = None if self._augmentation.off else rng
-        sample = self._trainer.training_sample(*self._samples.at(index), random, self._augmentation)
-        return number, sample if self._images else self._trainer.without_images(sample)
+        index = self._data.order.index(number)
+        return number, self._data.sample(index, random, self._augmentation)
 
 
 class TrainingRun:
@@ -80,29 +73,16 @@ class TrainingRun:
         self, settings: TrainSettings, accelerator: Accelerator, prepared: Prepared, out: Path
     ) -> None:
         self.settings, self.accelerator, self.out = settings, accelerator, out
-        self.prepared, self.first = prepared, accelerator.is_main_process
+        self.first = accelerator.is_main_process
         self.begin = time.monotonic()
-        layout = prepared.layout
         frozen = torch.bfloat16 if accelerator.mixed_precision == "bf16" else torch.float32
         self.trainer = prepared.family.trainer(
             prepared.base, embodiment=settings.embodiment, device=accelerator.device, dtype=frozen
         )
-        opened = prepared.family.open(prepared.base, embodiment=settings.embodiment)
-        self.processor: Processor = opened.processor
-        folder = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
-        # The size that a frame gets stands for the conversion.
-        key = str(self.trainer.prepare_frame(np.zeros((97, 131, 3), np.uint8)).shape)
-        store = FrameStore(folder, layout.views, self.trainer.prepare_frame, key)
         with accelerator.main_process_first():
-            store.fill([*prepared.trained, *prepared.held_out])
-        self.samples = Samples.of(prepared.trained, store, layout, settings.padding, settings.seed)
-        self.held_out = (
-            Samples.of(prepared.held_out, store, layout, "mask", settings.seed)
-            if prepared.held_out
-            else None
-        )
+            self.data = prepared.open_data(self.trainer)
         self.network = Network(
-            self.trainer, settings, self._readout(), prepared.family.lora_targets
+            self.trainer, settings, self.data.readout(), prepared.family.lora_targets
         )
         self.network.module.to(accelerator.device)
         self.optimiser = self.network.optimiser(settings)
@@ -110,10 +90,10 @@ class TrainingRun:
         self.step, self.best = 0, float("nan")
         if settings.resume:
             progress = read_progress(out / "state")
-            if progress["samples"] != len(self.samples):
+            if progress["samples"] != len(self.data.order):
                 raise ValueError(
-                    f"{out} cannot be resumed: the data have {len(self.samples)} samples, the run "
-                    f"began with {progress['samples']}"
+                    f"{out} cannot be resumed: the data have {len(self.data.order)} samples, the "
+                    f"run began with {progress['samples']}"
                 )
             load_state(out / "state", self.network.parameters, self.optimiser, self.average)
             self.step, self.best = progress["step"], float(progress["best"] or "nan")
@@ -121,34 +101,29 @@ class TrainingRun:
         self.module, prepared_optimiser = accelerator.prepare(self.network.module, self.optimiser)
         self.stepper = prepared_optimiser
         self.metrics = Metrics(out, self.step) if self.first else None
-        self.error: OpenLoopError | None = None
+        self.error: HeldOutError | None = None
         self._stop = False
 
     def _feature_cache(self) -> FeatureCache:
-        folder = self.out / "features"
+        folder, data = self.out / "features", self.data
+        assert isinstance(data, RecordedData), "the settings are refused for other data"
         with self.accelerator.main_process_first():
             if self.first:
                 with self.network.evaluating():
-                    FeatureCache.write(folder, self.trainer, self.samples)
+                    FeatureCache.write(folder, data.trainer, data.order)
         return FeatureCache(folder)
-
-    @torch.no_grad()
-    def _readout(self) -> LocationReadout | None:
-        """Return the layer of the auxiliary loss, as wide as the features."""
-        if not self.settings.auxiliary:
-            return None
-        batch = self.trainer.collate([self.trainer.training_sample(*self.samples.at(0))])
-        width = self.trainer.encode(batch)["features"].shape[-1]
-        images, things = batch.labels.shape[1:3]
-        return LocationReadout(width, images, things, self.settings.seed)
 
     def close(self) -> None:
         """Finish the files of the metrics."""
         if self.metrics is not None:
             self.metrics.close()
             if self.metrics.entries:
-                unit = self.error.unit if self.error else "rad"
-                draw_curves(self.metrics.entries, self.out / "curves.png", unit)
+                self._draw_curves(self.metrics)
+
+    def _draw_curves(self, metrics: Metrics) -> None:
+        # A leg that has not validated yet does not know the unit.
+        unit = f" [{self.error.unit}]" if self.error else ""
+        draw_curves(metrics.entries, self.out / "curves.png", unit)
 
     def run(self) -> Result:
         """Run the steps."""
@@ -181,7 +156,7 @@ class TrainingRun:
             begin = step * settings.batch_size + accelerator.process_index * share
             own = list(range(begin, begin + share))
             numbers += [own[i : i + size] for i in range(0, share, size)]
-        reader = _SampleReader(self.samples, self.trainer, settings, self.cache is None)
+        reader = _SampleReader(self.data, settings)
         loader: DataLoader[Any] = DataLoader(
             reader,  # type: ignore[arg-type]
             batch_sampler=numbers,
@@ -210,7 +185,7 @@ class TrainingRun:
         sums: dict[str, Tensor] = {}
         for number, (given, count) in enumerate(zip(inputs, counts, strict=True)):
             if number == 0 and self.step == 0 and self.first:
-                self._say_activations(given)
+                self._say_activations(given, len(micro_batches[0][0]))
             torch.manual_seed(_derived(settings.seed, self.step, number, accelerator))
             last = number == len(inputs) - 1
             synchronised = contextlib.nullcontext() if last else accelerator.no_sync(self.module)
@@ -240,14 +215,14 @@ class TrainingRun:
         draws = self.trainer.draw(batch, rngs, self.settings.max_delay)
         encoded = None
         if self.cache is not None:
-            indices = [self.samples.index(number) for number in numbers]
+            indices = [self.data.order.index(number) for number in numbers]
             encoded = self.cache.encoded(indices, self.accelerator.device)
         return batch, draws, encoded
 
-    def _say_activations(self, given: Any) -> None:
+    def _say_activations(self, given: Any, samples: int) -> None:
         with self.accelerator.autocast():
             size = activation_bytes(lambda: self.network.module(*given)["loss"])
-        print(f"  {'activations':18} {size / 1e9:8.2f} GB for {len(given[0].state)} samples")
+        print(f"  {'activations':18} {size / 1e9:8.2f} GB for {samples} samples")
 
     def _log(self, losses: Mapping[str, Tensor], bar: "tqdm[Any]") -> None:
         mean = {n: float(self.accelerator.reduce(v, "sum")) for n, v in losses.items()}
@@ -262,28 +237,18 @@ class TrainingRun:
             print(f"step {self.step}: loss {mean['loss']:.4f}, {seconds:.0f} s", flush=True)
 
     def _evaluate(self) -> None:
-        """Compute the open-loop error with the averaged weights, and keep the best ones."""
-        if self.held_out is None or not self.first or self.metrics is None:
+        """Compute the error on held-out episodes with the averaged weights; keep the best ones."""
+        if not self.first or self.metrics is None:
             return
         with self._averaged(), self.network.evaluating(), self.accelerator.autocast():
-            error = open_loop_error(
-                self.trainer,
-                self.processor,
-                self.held_out,
-                self.prepared.layout,
-                self.prepared.robot,
-                self.settings.validation_samples,
-            )
+            error = self.data.held_out_error()
+        if error is None:
+            return
         self.error = error
         self.metrics.record(self.step, error.metrics())
-        tqdm.write(
-            f"step {self.step}: open-loop error {error.mean:.4f} {error.unit} (first step of a "
-            f"chunk {error.first_step:.4f}, last {error.last_step:.4f}; holding still "
-            f"{error.hold:.4f})",
-            file=sys.stdout,
-        )
-        if not error.mean >= self.best:
-            self.best = error.mean
+        tqdm.write(f"step {self.step}: {error}", file=sys.stdout)
+        if not error.minimised >= self.best:
+            self.best = error.minimised
             self._save_checkpoint("best")
 
     def _save(self) -> None:
@@ -292,13 +257,12 @@ class TrainingRun:
             return
         self._save_checkpoint("last")
         best = None if np.isnan(self.best) else self.best
-        progress = {"step": self.step, "best": best, "samples": len(self.samples)}
+        progress = {"step": self.step, "best": best, "samples": len(self.data.order)}
         save_state(
             self.out / "state", self.network.parameters, self.optimiser, self.average, progress
         )
-        unit = self.error.unit if self.error else "rad"
         if self.metrics.entries:
-            draw_curves(self.metrics.entries, self.out / "curves.png", unit)
+            self._draw_curves(self.metrics)
 
     def _save_checkpoint(self, name: str) -> None:
         values: Mapping[str, Tensor] = self.network.parameters

@@ -4,12 +4,12 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
 
-from groot_ros.families.training import Trainer
+from groot_ros.families.training import ChunkTrainer, Trainer
 from groot_ros.training.auxiliary import LocationReadout
 from groot_ros.training.settings import TrainSettings
 
@@ -33,15 +33,18 @@ class LossModule(nn.Module):
         self, batch: Any, draws: Mapping[str, Tensor], encoded: Mapping[str, Tensor] | None
     ) -> dict[str, Tensor]:
         """Return "loss", and its parts by name."""
-        trainer = self._trainer
-        if self.readout is None:
-            return trainer.loss(batch, draws=draws, encoded=encoded)
-        encoded = trainer.encode(batch)
-        losses = dict(trainer.loss(batch, draws=draws, encoded=encoded))
-        extra = self.readout.loss(
-            encoded["features"], encoded["image_mask"], batch.labels, trainer.image_grids(batch)
-        )
-        return {**losses, "loss": losses["loss"] + self._weight * extra, "auxiliary": extra}
+        if self.readout is not None:
+            encoded = cast(ChunkTrainer, self._trainer).encode(batch)
+        losses = dict(self._trainer.loss(batch, draws=draws, encoded=encoded))
+        if self.readout is not None:
+            assert encoded is not None
+            grids = cast(ChunkTrainer, self._trainer).image_grids(batch)
+            losses["auxiliary"] = self.readout.loss(
+                encoded["features"], encoded["image_mask"], batch.labels, grids
+            )
+        if "auxiliary" in losses:
+            losses["loss"] = losses["loss"] + self._weight * losses["auxiliary"]
+        return losses
 
 
 class Network:

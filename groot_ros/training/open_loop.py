@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from groot_ros.families.family import Processor
-from groot_ros.families.training import DataLayout, Trainer
+from groot_ros.families.training import ChunkTrainer, DataLayout
 from groot_ros.robot import RobotContract
 from groot_ros.training.data import Samples
 
@@ -21,7 +21,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OpenLoopError:
-    """Mean absolute error of predicted actions on held-out samples.
+    """Mean absolute error of predicted actions on held-out samples; a `HeldOutError`.
 
     Attributes:
         joints: joint (or group and column) -> error.
@@ -41,6 +41,17 @@ class OpenLoopError:
     hold: float
     loss: float
 
+    @property
+    def minimised(self) -> float:
+        """See `families.training.HeldOutError.minimised`."""
+        return self.mean
+
+    def __str__(self) -> str:
+        return (
+            f"open-loop error {self.mean:.4f} {self.unit} (first step of a chunk "
+            f"{self.first_step:.4f}, last {self.last_step:.4f}; holding still {self.hold:.4f})"
+        )
+
     def metrics(self) -> dict[str, float]:
         """Return the values by the name of their curve."""
         named = {
@@ -56,7 +67,7 @@ class OpenLoopError:
 
 @torch.no_grad()
 def open_loop_error(
-    trainer: Trainer,
+    trainer: ChunkTrainer,
     processor: Processor,
     samples: Samples,
     layout: DataLayout,

@@ -14,6 +14,13 @@ from groot_ros.vision.augmentation import Augmentation
 #: Value of `checkpoint` that starts from a new small network.
 SMALL = "small"
 _SWITCH = ("checkpoint", "on", "off")
+#: Settings that describe LeRobot data or a network that predicts chunks.
+_CHUNKS_ONLY = (
+    *("robot", "views", "horizon", "relative", "statistics", "padding"),
+    *("tune_llm", "tune_visual", "tune_projector", "tune_diffusion_model", "tune_vlln"),
+    *("tune_top_llm_layers", "lora_rank", "state_dropout", "max_delay", "rotation"),
+    *("cache_features", "frame_cache"),
+)
 #: Settings that may differ when a run is resumed.
 _FREE = ("out", "resume", "leg_minutes", "log_every", "workers", "threads", "frame_cache")
 
@@ -27,7 +34,10 @@ class TrainSettings:
 
     """
 
-    data: tuple[str, ...] = parameter((), "Data sets: directories in LeRobot's format v2.1")
+    data: tuple[str, ...] = parameter(
+        (),
+        "Data sets: directories in LeRobot's format v2.1; of `sim collect` for family vima",
+    )
     checkpoint: str = parameter(
         "", f"Checkpoint to start from; '{SMALL}' = a new small one with random weights"
     )
@@ -111,7 +121,10 @@ class TrainSettings:
         0, "Training-time real-time chunking: up to so many leading steps are given", minimum=0
     )
     auxiliary: float = parameter(
-        0.0, "Weight of the auxiliary loss: columns label.<view> located in each image", minimum=0.0
+        0.0,
+        "Weight of the auxiliary loss: columns label.<view> located in each image; for vima, "
+        "things of the prompt recognised on the table",
+        minimum=0.0,
     )
     crop: str = parameter("random", "Position of the crop of images", choices=("random", "centre"))
     brightness: float = parameter(0.3, "Range of the random brightness", minimum=0.0, maximum=1.0)
@@ -192,6 +205,13 @@ class TrainSettings:
         if self.lora_rank:
             named["tune_diffusion_model"] = False
         return named
+
+    def refuse_chunk_settings(self, family: str) -> None:
+        """Raise ValueError if a setting is given that a family without chunks does not have."""
+        for declared in parameters_of(TrainSettings):
+            name = declared.field_name
+            if name in _CHUNKS_ONLY and getattr(self, name) != declared.default:
+                raise ValueError(f"{name} has no meaning for family {family}: leave it out")
 
     def to_json(self) -> dict[str, Any]:
         """Return all settings, to be stored with a run."""

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -11,11 +12,12 @@ from groot_ros.checkpoint.locate import find_checkpoint
 from groot_ros.core.share import robot_path
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.reader import Dataset
-from groot_ros.families.family import EmbodimentSummary, Family, PolicySpec
+from groot_ros.families.family import Checkpoint, EmbodimentSummary, Family, PolicySpec
 from groot_ros.families.registry import find_family, get_family
-from groot_ros.families.training import DataLayout
+from groot_ros.families.training import DataLayout, EpisodeTrainer
 from groot_ros.robot import RobotContract, load_contract
-from groot_ros.training.data import Recording, open_datasets, read_recordings, split
+from groot_ros.training.data import open_datasets, read_recordings, split
+from groot_ros.training.run_data import EpisodeData, OpenData, RecordedEpisodes
 from groot_ros.training.settings import SMALL, TrainSettings
 from groot_ros.training.statistics import compare, data_statistics, outliers
 
@@ -27,23 +29,18 @@ _HORIZON = 16
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data, base checkpoint and robot of a run.
+    """Data and base checkpoint of a run.
 
     Attributes:
         family: family of the checkpoint.
         base: directory with the checkpoint's files for these data, and links to its weights.
-        layout: layout of the data.
-        trained, held_out: episodes.
-        robot: contract, for errors in rad; None = unknown.
+        open_data: opens the data for a trainer of the base checkpoint.
 
     """
 
     family: Family
     base: Path
-    layout: DataLayout
-    trained: Sequence[Recording]
-    held_out: Sequence[Recording]
-    robot: RobotContract | None
+    open_data: OpenData
 
 
 def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) -> Prepared:
@@ -56,13 +53,41 @@ def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) 
         write: False if another process has written the files.
 
     Raises:
-        DatasetError, CheckpointError, ContractError: something is missing, damaged or does not
-            fit; one line.
+        DatasetError, ConfigError, CheckpointError, ContractError: something is missing, damaged or
+            does not fit; one line.
 
     """
-    datasets = open_datasets(settings.data)
     small = settings.checkpoint == SMALL
     family = get_family(settings.family) if small else find_family(_source(settings))
+    data = family.read_data([Path(path).expanduser() for path in settings.data])
+    if data is None:
+        return _prepare_recordings(settings, family, out, say, write)
+    settings.refuse_chunk_settings(family.name)
+    base = out / "base"
+    if write and not base.is_dir():
+        data.write_checkpoint(None if small else _source(settings), settings.seed, base)
+    parts = split(data.episodes, settings.held_out, settings.seed)
+    trained, held_out = ([data.episodes[i] for i in part] for part in parts)
+    say(f"{len(trained)} episodes are trained, {len(held_out)} are held out")
+    return Prepared(
+        family,
+        base,
+        lambda trainer: EpisodeData(
+            trained,
+            held_out,
+            cast(EpisodeTrainer, trainer),
+            settings.seed,
+            settings.validation_samples,
+        ),
+    )
+
+
+def _prepare_recordings(
+    settings: TrainSettings, family: Family, out: Path, say: Print, write: bool
+) -> Prepared:
+    """Prepare a run on LeRobot data sets."""
+    datasets = open_datasets(settings.data)
+    small = settings.checkpoint == SMALL
     known = None if small else _embodiment(family, settings)
     layout = _layout(settings, datasets, known.spec if known else None, known)
     recordings = read_recordings(datasets, layout, labels=settings.auxiliary > 0)
@@ -95,7 +120,14 @@ def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) 
             augmentation=settings.augmentation,
             assets=settings.backbone_assets or None,
         )
-    return Prepared(family, base, layout, trained, held_out, robot)
+    # A family that trains on LeRobot data sets predicts chunks.
+    opened = cast(Checkpoint, family.open(base, embodiment=settings.embodiment))
+    frames = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
+    return Prepared(
+        family,
+        base,
+        RecordedEpisodes(layout, trained, held_out, robot, opened.processor, settings, frames),
+    )
 
 
 def _source(settings: TrainSettings) -> Path:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.table_robot import table_robot
 
 from groot_ros.checks import CHECKS, CheckError, Context, Severity, find_problems, require
 from groot_ros.checks.chunk_timing import chunk_timing
@@ -97,6 +98,31 @@ def test_image_steps_that_an_observation_cannot_have_name_file_and_key(
     text = found(known(so101, spec=replace(SPEC, image_history=deltas)))["image_history"]
     assert text.startswith(f"/ckpt/processor_config.json: 'video.delta_indices' is {list(deltas)}")
     assert "they must ascend and end at 0" in text
+
+
+POSES = replace(
+    SPEC,
+    family="vima",
+    state_groups={},
+    action_groups={"pick": 7, "place": 7},
+    action_space={"pick": "pose", "place": "pose"},
+    labels=True,
+    pictures=True,
+    action="pick_place",
+    supports_prefix=False,
+)
+
+
+def test_poses_on_a_table_need_a_table_a_model_and_labels_in_the_contract(
+    so101: RobotContract,
+) -> None:
+    bare = found(known(replace(so101, model=None, urdf=None), spec=POSES))
+    assert bare.keys() == {"table", "labels"}
+    assert bare["table"].startswith("/arm.yaml: has no 'table', on which model family 'vima' gives")
+    assert bare["labels"].startswith("/arm.yaml: 'cameras.front' has no 'labels'")
+    assert not found(known(table_robot(), spec=POSES))
+    # The other families do not need them.
+    assert not found(known(so101))
 
 
 def test_state_steps_may_end_before_the_observation_but_not_after_it(so101: RobotContract) -> None:

@@ -106,6 +106,7 @@ def test_a_module_with_add_parser_is_a_verb_and_others_are_not() -> None:
             "foxglove",
             "infer",
             "inspect",
+            "prompt",
             "replay",
             "report",
             "sim",

@@ -75,3 +75,44 @@ def test_a_wrong_size_is_an_error(capsys, size):
 def test_an_unknown_task_lists_the_tasks(capsys):
     assert main(["sim", "evaluate", "--task", "stack", "--policy", "expert"]) == 2
     assert "tasks: pick_place, push, reach" in capsys.readouterr().err
+
+
+PROMPTS = ["--task", "vima/rotate", "--jobs", "1"]
+
+
+def test_data_of_a_task_with_prompts_are_collected_as_npz_files(tmp_path, capsys):
+    out = tmp_path / "rotate"
+    assert main(["sim", "collect", *PROMPTS, "--episodes", "2", "--out", str(out)]) == 0
+    assert capsys.readouterr().out.startswith(f"{out}: 2 episodes, 2 actions; 0 scenes, in which")
+    assert len(list(out.glob("episode_*.npz"))) == 2
+
+
+def test_the_expert_of_a_task_with_prompts_is_evaluated_on_a_level(tmp_path, capsys):
+    out = tmp_path / "rotate.json"
+    options = ["--policy", "expert", "--episodes", "2", "--no-arm", "--json", str(out)]
+    assert main(["sim", "evaluate", *PROMPTS, *options, "--level", "combination"]) == 0
+    assert capsys.readouterr().out == (
+        "vima/rotate, combination: 100% of 2 scenes (95 %: 34% to 100%); an action was rejected in "
+        "0; another object moved in 0%\n"
+    )
+    found = json.loads(out.read_text())
+    assert (found["success_rate"], found["level"], found["with_arm"]) == (1.0, "combination", False)
+    assert found["success_interval_95"][0] == pytest.approx(0.342, abs=0.001)
+    assert len(found["outcomes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("task", "option"),
+    [
+        ("vima/rotate", "--rate=8"),
+        ("vima/rotate", "--size=64x64"),
+        ("vima/rotate", "--sweep=delay=1"),
+        ("vima/rotate", "--engine=reference"),
+        ("reach", "--level=placement"),
+        ("reach", "--no-arm"),
+    ],
+)
+def test_an_option_that_the_task_does_not_have_is_an_error(capsys, task, option):
+    assert main(["sim", "evaluate", "--task", task, "--policy", "expert", option]) == 2
+    name = option.partition("=")[0]
+    assert capsys.readouterr().err == f"groot-ros sim: {name}: task {task} has no such option\n"

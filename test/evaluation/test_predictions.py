@@ -36,6 +36,7 @@ class KnownPolicy:
 
     spec = SimpleNamespace(
         views=("front", "wrist"),
+        labels=(),
         state_groups={"single_arm": 5, "gripper": 1},
         image_history=(0,),
         state_history=(0,),

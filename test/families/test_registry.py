@@ -84,7 +84,8 @@ def test_an_unknown_checkpoint_is_an_error_with_all_that_was_looked_for(
     assert message.startswith(problem.format(path=tmp_path))
     looked_for = (
         "gr00t_n1d5: config.json with 'model_type' gr00t_n1_5 or 'type' groot; "
-        "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6; other: other.bin"
+        "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6; "
+        "vima: config.json with 'model_type' vima, or a .ckpt file; other: other.bin"
     )
     assert message.endswith(f"looked for {looked_for}")
 

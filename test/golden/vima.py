@@ -18,8 +18,8 @@ from groot_ros.families.vima.config import PARTS
 from groot_ros.families.vima.controller import PromptMemory
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.object_encoder import ObjectTensors
-from groot_ros.families.vima.objects import View, find_objects
 from groot_ros.families.vima.prompt import PICTURE
+from groot_ros.vision.objects import View, find_objects
 
 FILES = ("config.json", "state_dict.safetensors", "inputs.safetensors", "outputs.safetensors")
 RAW = "raw_views.safetensors"

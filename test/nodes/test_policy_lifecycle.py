@@ -103,7 +103,8 @@ def test_a_bad_checkpoint_fails_configure_with_the_reason_and_leaves_the_node_us
     log = on.logs.wait(lambda m: m.msg.startswith("configure failed"))
     expected = (
         "gr00t_n1d5: config.json with 'model_type' gr00t_n1_5 or 'type' groot; "
-        "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6"
+        "gr00t_n1d6: config.json with 'model_type' Gr00tN1d6; "
+        "vima: config.json with 'model_type' vima, or a .ckpt file"
     )
     assert log.msg == (
         f"configure failed: {tmp_path}: no model family recognises it; looked for {expected}"

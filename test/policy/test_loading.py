@@ -141,7 +141,8 @@ def test_a_tokenizer_with_more_ids_than_embedding_rows_is_rejected(tmp_path: Pat
 def test_an_unknown_model_type_is_reported_before_missing_assets(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gr00t_n9"}))
     with pytest.raises(
-        CheckpointError, match=r"'gr00t_n9': no model family recognises it; .*Gr00tN1d6$"
+        CheckpointError,
+        match=r"'gr00t_n9': no model family recognises it; .*Gr00tN1d6; vima: .* file$",
     ):
         load(tmp_path)
 

@@ -62,10 +62,12 @@ def entries_of(section: str, value) -> list:
     if section == "inputs":
         state = [entry for group in value["inputs"]["state"].values() for entry in group]
         return [*value["inputs"]["sources"].values(), *state]
+    if section == "table":
+        return [value["table"]]
     return list(value[section].values() if section in NAMED else value[section])
 
 
-SECTIONS = ["joints", "inputs", "outputs", "cameras", "controllers"]
+SECTIONS = ["joints", "inputs", "outputs", "cameras", "table", "controllers"]
 
 
 @pytest.mark.parametrize("section", SECTIONS)

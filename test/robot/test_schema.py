@@ -69,6 +69,10 @@ WRONG = [
     ("outputs/arm/1/map/type", "max"),
     ("ignore", ["legs"]),
     ("cameras/front/encoding", "rgb16"),
+    ("table/x", [0.2]),
+    ("table/tool_axis", "y"),
+    ("table/approach", 2.0),
+    ("table/symmetric", "cup"),
     ("controllers/0/interpolation", "spline"),
 ]
 
@@ -95,6 +99,7 @@ def test_schema_and_reader_reject_the_same_values(tmp_path, place, value):
         "outputs/arm/1",
         "outputs/arm/1/map",
         "cameras/front",
+        "table",
         "controllers/0",
     ],
 )

@@ -29,6 +29,20 @@ def pixels_of(image, colour):
     return (strong > 90) & (strong > 1.6 * image[..., others].max(axis=-1))
 
 
+def test_labels_are_where_the_image_shows_the_labelled_bodies(arm, renderer):
+    labels = np.zeros(arm.model.ngeom, np.uint16)
+    for number, colour in enumerate(CUBES, start=300):
+        labels[arm.model.body(f"{colour}_cube").geomadr[0]] = number
+    found = renderer.render_labels(arm.scene, "front", labels)
+    assert found.shape == (240, 320)
+    assert found.dtype == np.uint16
+    assert set(np.unique(found)) == {0, 300, 301, 302}
+    image = renderer.render(arm.scene, "front")
+    for number, colour in enumerate(CUBES, start=300):
+        shown, labelled = pixels_of(image, colour), found == number
+        assert (shown & labelled).sum() > 0.8 * labelled.sum()
+
+
 def test_an_image_is_rgb_of_the_requested_size(arm, renderer):
     image = renderer.render(arm.scene, "front")
     assert image.shape == (240, 320, 3)

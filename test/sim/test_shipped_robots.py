@@ -54,7 +54,15 @@ def move(arm, target, seconds=1.0):
 
 
 def test_the_shipped_robots_are_these():
-    assert ROBOTS == ["arm7", "arm7_suction", "bimanual", "so101", "so101_table", "ur5e_robotiq"]
+    assert ROBOTS == [
+        "arm7",
+        "arm7_suction",
+        "arm7_suction_table",
+        "bimanual",
+        "so101",
+        "so101_table",
+        "ur5e_robotiq",
+    ]
 
 
 @pytest.mark.parametrize("robot", ROBOTS)

@@ -37,7 +37,10 @@ def _layer(holds: str, may_import: set[str]) -> Layer:
 
 LAYERS = {
     "core": _layer("records exchanged between packages, programs, configuration, time", set()),
-    "vision": _layer("camera encodings, decoding, resampling, shift of a camera", {"core"}),
+    "vision": _layer(
+        "camera encodings, decoding, resampling, shift of a camera, objects by their labels",
+        {"core"},
+    ),
     "robot": _layer(
         "robot contract: joints, controllers, cameras, units, limits", {"core", "vision.encodings"}
     ),
@@ -51,12 +54,16 @@ LAYERS = {
     "runtime": _layer("engines, their files, validation, selection", {"core", "checkpoint"}),
     "policy": _layer(
         "`load_policy(...)`, `Policy.infer(observation)`",
-        {"core", "robot", "checkpoint", "runtime"} | _FAMILIES,
+        {"core", "robot", "checkpoint", "runtime", "primitives"} | _FAMILIES,
     ),
     "observation": _layer(
         "buffers, synchronisation, input health, inference loop", {"core", "robot", "vision"}
     ),
     "control": _layer("chunks to bounded motion", {"core", "robot"}),
+    "primitives": _layer(
+        "inverse kinematics; poses of a tool to joint paths: pick and place, push",
+        {"core", "robot"},
+    ),
     "checks": _layer(
         "one list of checks for `inspect`, `doctor` and configure",
         {
@@ -65,6 +72,7 @@ LAYERS = {
             "vision",
             "observation",
             "control.settings",
+            "primitives",
             "policy",
             "families.family",
         },
@@ -80,7 +88,20 @@ LAYERS = {
     "sim": _layer("simulated robot, tasks, scripted experts", {"core", "robot"}),
     "rollout": _layer(
         "episodes in the simulator: data of experts, success of policies",
-        {"core", "robot", "observation", "control", "policy", "bags", "datasets", "sim"},
+        {
+            "core",
+            "robot",
+            "vision",
+            "observation",
+            "control",
+            "primitives",
+            "policy",
+            "bags",
+            "datasets",
+            "sim",
+            "families.family",
+            "families.registry",
+        },
     ),
     "evaluation": _layer(
         "recorded runs: reports, offline evaluation of policies",
@@ -121,6 +142,7 @@ WITHOUT_TORCH = {
     "processing",
     "observation",
     "control",
+    "primitives",
     "checks",
     "bridge",
     "bags",

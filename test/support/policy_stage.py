@@ -134,14 +134,18 @@ class Inbox:
 
 
 class Robot:
-    """Two small cameras and a joint state, every 20 ms; tests change what they publish."""
+    """Two small cameras and a joint state, every 20 ms; tests change what they publish.
 
-    def __init__(self, images) -> None:
+    Labels have the stamp of their image.
+    """
+
+    def __init__(self, images, labels) -> None:
         self.node = rclpy.create_node("robot")
         self.silent: set[str] = set()
         self.offset_ns = {"front": 0, "wrist": 0, "joints": 0}
         self.joints = dict.fromkeys(JOINTS, 0.25)
         self.image = {"front": rgb_image(10), "wrist": rgb_image(20), **images}
+        self.labels = dict(labels)
         self._start_drivers()
         self.node.create_timer(0.02, self.publish)
 
@@ -151,17 +155,21 @@ class Robot:
             for view, image in self.image.items()
         }
         self._joints = self.node.create_publisher(JointState, "joint_states", qos.DRIVER)
+        self._labels = {
+            view: self.node.create_publisher(Image, f"{view}/labels", qos.DRIVER)
+            for view in self.labels
+        }
 
     def restart_drivers(self) -> None:
         """End the publishers and start new ones; the robot must be silent meanwhile."""
-        old = (*self._cameras.values(), self._joints)
+        old = (*self._cameras.values(), *self._labels.values(), self._joints)
         self._start_drivers()
         for publisher in old:
             self.node.destroy_publisher(publisher)
 
     def reaches(self, topics: set[str]) -> bool:
         """Return whether a node receives what is published on those of these topics it has."""
-        publishers = (*self._cameras.values(), self._joints)
+        publishers = (*self._cameras.values(), *self._labels.values(), self._joints)
         return all(p.get_subscription_count() for p in publishers if p.topic_name in topics)
 
     def publish(self) -> None:
@@ -174,6 +182,9 @@ class Robot:
             if view not in self.silent:
                 self.image[view].header.stamp = ns_to_time(now + self.offset_ns[view])
                 publisher.publish(self.image[view])
+                if view in self._labels:
+                    self.labels[view].header.stamp = self.image[view].header.stamp
+                    self._labels[view].publish(self.labels[view])
 
 
 def topic_of(view: str, image) -> str:
@@ -190,7 +201,7 @@ def rgb_image(value: int) -> Image:
 class PolicyStage:
     """The node under test, the robot and an observer, spun in a separate thread."""
 
-    def __init__(self, *, load, images=None, robot=SO101, **parameters) -> None:
+    def __init__(self, *, load, images=None, labels=None, robot=SO101, **parameters) -> None:
         given = {
             "checkpoint": "scripted",
             "robot": robot,
@@ -204,7 +215,7 @@ class PolicyStage:
         namespace = f"stage_{next(_STAGES)}"
         rclpy.init(args=["--ros-args", "-r", f"__ns:=/{namespace}", *arguments])
         self.node = PolicyNode(load)
-        self.robot = Robot(images or {})
+        self.robot = Robot(images or {}, labels or {})
         self.chunks, self.statuses, self.instructions, self.logs = (Inbox() for _ in range(4))
         self._observer = rclpy.create_node("observer")
         group = ReentrantCallbackGroup()

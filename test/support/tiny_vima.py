@@ -7,9 +7,9 @@ import numpy as np
 
 from groot_ros.families.vima.checkpoint import random_network
 from groot_ros.families.vima.config import MlpConfig, ObjectConfig, PromptConfig, VimaConfig
-from groot_ros.families.vima.objects import Objects, View, find_objects
 from groot_ros.families.vima.policy import VimaPolicy
 from groot_ros.families.vima.prompt import MultimodalPrompt, PromptTokenizer, word_tokenizer
+from groot_ros.vision.objects import Objects, View, find_objects
 
 WORDS = ("put", "the", "into", "rotate", "this", ".")
 TEXT = "put the {dragged_obj} into the {base_obj}."

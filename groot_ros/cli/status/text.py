@@ -56,6 +56,8 @@ def _nodes(status: "RobotStatus") -> list[str]:
         lines.append(f"instruction {policy.instruction_id}: {text}")
         if policy.instruction_rejection:
             lines.append(f"the newest instruction is not followed: {policy.instruction_rejection}")
+        if policy.action_rejection:
+            lines.append(f"the last action was not executed: {policy.action_rejection}")
     for report in (policy, executor):
         if report is not None and report.instruction_mismatch:
             lines.append(report.instruction_mismatch)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Common part of the GR00T families; torch is imported only where it is needed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -46,6 +46,9 @@ class Gr00tFamily:
         except CheckpointError:
             return False
         return any(f.get(key, "") == value for key, value in self.types.items())
+
+    def read_data(self, paths: Sequence[Path]) -> None:
+        """See `families.family.Family.read_data`; GR00T trains on LeRobot data sets."""
 
     def published_config(self, layout: DataLayout) -> Any:
         """Return the configuration of published size, with the byte tokenizer's ids."""

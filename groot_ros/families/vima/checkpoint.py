@@ -14,7 +14,8 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -54,20 +55,63 @@ def load_network(path: Path, device: torch.device | str = "cpu") -> Vima:
         ImportError: transformers is not installed.
 
     """
+    stated, where, tensors = _content(path)
+    return network_of(stated, {name: read() for name, (read, _) in tensors.items()}, where, device)
+
+
+def read_shapes(path: Path) -> tuple[VimaConfig, dict[str, tuple[int, ...]]]:
+    """Return the configuration of a checkpoint, and the shapes of its tensors by name.
+
+    Of a directory only the headers of the weight files are read.
+
+    Raises:
+        CheckpointError: a file is missing or malformed, or tensors do not fit the configuration.
+
+    """
+    stated, where, tensors = _content(path)
+    shapes = {name: shape for name, (_, shape) in tensors.items()}
+    config = _config_of(stated, shapes, where)
+    expected = {name: tuple(t.shape) for name, t in _weights(empty_network(config)).items()}
+    _require_fitting(where, expected, shapes)
+    return config, {name: shapes[name] for name in expected}
+
+
+#: Reads a tensor, and its shape.
+_Tensors = dict[str, tuple[Callable[[], Tensor], tuple[int, ...]]]
+
+
+def _content(path: Path) -> tuple[Mapping[str, Any], Path, _Tensors]:
+    """Return the stated configuration, the file to name in errors, and the tensors by name."""
     if path.is_dir():
         stated = Fields.read(path / "config.json")
         stated.expect("model_type", MODEL_TYPE, None)
         entries = index_checkpoint(path)
-        tensors = {name: entry.read() for name, entry in entries.items()}
-        return network_of(stated.value, tensors, path / "config.json", device)
+        return (
+            stated.value,
+            path / "config.json",
+            {name: (entry.read, entry.shape) for name, entry in entries.items()},
+        )
     content = _unpickled(path)
     for key in ("cfg", "state_dict"):
         if not isinstance(content, Mapping) or not isinstance(content.get(key), Mapping):
             raise CheckpointError(
                 f"{path}: has no '{key}'; a VIMA checkpoint is a dictionary of cfg and state_dict"
             )
-    tensors = {n.removeprefix(_PREFIX): t for n, t in content["state_dict"].items()}
-    return network_of(content["cfg"], tensors, path, device)
+    tensors: _Tensors = {
+        n.removeprefix(_PREFIX): (partial(_same, t), tuple(t.shape))
+        for n, t in content["state_dict"].items()
+    }
+    return content["cfg"], path, tensors
+
+
+def _same(tensor: Tensor) -> Tensor:
+    return tensor
+
+
+def _config_of(
+    stated: Mapping[str, Any], shapes: Mapping[str, tuple[int, ...]], where: Path
+) -> VimaConfig:
+    return VimaConfig.parse(Fields(merged(sizes_in_weights(shapes), stated), str(where)))
 
 
 def network_of(
@@ -89,8 +133,7 @@ def network_of(
 
     """
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    config = VimaConfig.parse(Fields(merged(sizes_in_weights(shapes), stated), str(where)))
-    network = empty_network(config)
+    network = empty_network(_config_of(stated, shapes, where))
     expected = {name: tuple(t.shape) for name, t in _weights(network).items()}
     _require_fitting(where, expected, shapes)
     state = network.state_dict()

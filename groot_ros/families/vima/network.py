@@ -82,7 +82,10 @@ class Vima(nn.Module):
             [B, T, Q, embed_dim]; Q is the number of slots of all views.
 
         """
-        tokens = self.obj_encoder(objects)
+        return self.with_end_effector(self.obj_encoder(objects), end_effector)
+
+    def with_end_effector(self, tokens: Tensor, end_effector: Tensor) -> Tensor:
+        """Add the end effector [B, T] to tokens of objects [B, T, Q, embed_dim]."""
         tool = self.end_effector_encoder(end_effector)[:, :, None].expand(*tokens.shape[:3], -1)
         return self.obs_fusion_layer(torch.cat([tokens, tool], dim=-1))
 

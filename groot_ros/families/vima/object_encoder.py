@@ -9,9 +9,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from groot_ros.families.vima.config import MlpConfig, ObjectConfig
-from groot_ros.families.vima.objects import BOX_UNITS, Objects
 from groot_ros.families.vima.perceptron import perceptron
 from groot_ros.layers.attention import attention
+from groot_ros.vision.objects import BOX_UNITS, Objects
 
 #: Mean and standard deviation of the training images, on a scale of 0 to 1.
 IMAGE_MEAN = (0.3471, 0.3429, 0.3383)
@@ -156,10 +156,17 @@ class ObjectEncoder(nn.Module):
 
     def forward(self, objects: ObjectTensors) -> Tensor:
         """Return tokens [..., Q, width], Q being the slots of all views together."""
+        return self.tokens(self.crop_features(objects), objects)
+
+    def crop_features(self, objects: ObjectTensors) -> dict[str, Tensor]:
+        """Return the features of all crops, view -> [..., N, vit_output_dim]."""
+        return {view: self.cropped_img_encoder(objects.crops[view]) for view in self.views}
+
+    def tokens(self, crops: Mapping[str, Tensor], objects: ObjectTensors) -> Tensor:
+        """Combine the features of the crops with the boxes; see `forward`."""
         tokens = []
         for view in self.views:
-            crops = self.cropped_img_encoder(objects.crops[view])
-            boxes = objects.boxes[view].to(crops.dtype) / crops.new_tensor(BOX_UNITS)
-            features = torch.cat([crops, self.bbox_mlp[view](boxes)], dim=-1)
+            boxes = objects.boxes[view].to(crops[view].dtype) / crops[view].new_tensor(BOX_UNITS)
+            features = torch.cat([crops[view], self.bbox_mlp[view](boxes)], dim=-1)
             tokens.append(self.pre_transformer_layer[view](features))
         return torch.cat(tokens, dim=-2)

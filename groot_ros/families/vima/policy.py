@@ -22,8 +22,8 @@ from groot_ros.families.vima.config import END_EFFECTORS
 from groot_ros.families.vima.controller import History, PromptMemory
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.object_encoder import ObjectTensors
-from groot_ros.families.vima.objects import Objects, stack
 from groot_ros.families.vima.prompt import MultimodalPrompt, PromptTokenizer, PromptTokens
+from groot_ros.vision.objects import Objects, stack
 
 
 def load(
@@ -151,6 +151,8 @@ class Session:
         self.prompt, self.bounds, self.steps = prompt, bounds, 0
         self._policy = policy
         self._past: _Past | None = None
+        #: What `take_back` returns to; empty if there is nothing to take back.
+        self._before: tuple[_Past | None, ...] = ()
 
     @torch.inference_mode()
     def step(self, objects: Objects, end_effector: str | int) -> PickPlace:
@@ -190,9 +192,23 @@ class Session:
         bins = {
             part: torch.tensor([[values]], device=device) for part, values in chosen.bins.items()
         }
+        self._before = (past,)
         self._past = _Past(history, network.action_tokens(bins), slots)
         self.steps += 1
         return chosen
+
+    def take_back(self) -> None:
+        """Forget the last step, whose action was not executed.
+
+        Raises:
+            ValueError: there is no step, or it was taken back before.
+
+        """
+        if not self._before:
+            raise ValueError("no step to take back")
+        (self._past,) = self._before
+        self._before = ()
+        self.steps -= 1
 
     def _row(self, end_effector: str | int) -> int:
         rows = self._policy.network.config.end_effectors[0]

@@ -5,7 +5,6 @@ A placeholder in the text, such as {dragged_obj}, stands for a picture: one obje
 of a scene.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from groot_ros.core.config_reader import CheckpointError
-from groot_ros.families.vima.objects import Objects, stack
+from groot_ros.core.prompt import PLACEHOLDER, placeholder_problem
+from groot_ros.vision.objects import Objects, stack
 
 # Imported where it is used, as tests of other parts run without it.
 if TYPE_CHECKING:
@@ -35,8 +35,6 @@ PLACEHOLDERS = (
     *("ring", "hanoi_stand"),
     *(f"{which}_scene_{n}" for n in range(1, 4) for which in ("start", "end")),
 )
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_TOUCHING = re.compile(r"\w\{|\}\w|\}\{")
 _END, _UNKNOWN = "</s>", "<unk>"
 
 
@@ -62,24 +60,8 @@ class MultimodalPrompt:
                 different views.
 
         """
-        named = set(_PLACEHOLDER.findall(self.text))
-        missing, unused = sorted(named - self.pictures.keys()), sorted(self.pictures.keys() - named)
-        if missing:
-            raise ValueError(f"prompt '{self.text}': placeholder {{{missing[0]}}} has no picture")
-        if unused:
-            raise ValueError(
-                f"prompt '{self.text}': picture '{unused[0]}' is given, but the text has no "
-                f"placeholder {{{unused[0]}}}"
-            )
-        if set(_PLACEHOLDER.sub("", self.text)) & set("{}"):
-            raise ValueError(
-                f"prompt '{self.text}': a brace belongs to no placeholder; write {{name}} with "
-                "letters, digits and underscores"
-            )
-        if _TOUCHING.search(self.text):
-            raise ValueError(
-                f"prompt '{self.text}': a placeholder touches a word; separate them by a space"
-            )
+        if problem := placeholder_problem(self.text, self.pictures):
+            raise ValueError(problem)
         views = {name: picture.views for name, picture in self.pictures.items()}
         if len(set(views.values())) > 1:
             raise ValueError(f"prompt '{self.text}': pictures are of different views: {views}")
@@ -122,7 +104,7 @@ class PromptTokenizer:
     def __init__(self, tokenizer: "Tokenizer", where: str) -> None:
         self._tokenizer, self._where = tokenizer, where
         ids = tokenizer.get_vocab(with_added_tokens=True)
-        words = [number for word, number in ids.items() if not _PLACEHOLDER.fullmatch(word)]
+        words = [number for word, number in ids.items() if not PLACEHOLDER.fullmatch(word)]
         self.rows = max(words, default=-1) + 1
         self._unknown = tokenizer.token_to_id(_UNKNOWN)
         self._add(PLACEHOLDERS)

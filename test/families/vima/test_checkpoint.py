@@ -231,9 +231,8 @@ def test_without_transformers_the_error_names_the_extra_and_the_registry_works(
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ImportError, match=r"needs the package transformers .*'groot_ros\[vima\]'"):
         load(tmp_path)
-    assert "gr00t_n1d6" in family_names()
-    with pytest.raises(CheckpointError, match="'model_type' is 'vima': no model family recognises"):
-        find_family(tmp_path)
+    assert {"gr00t_n1d6", "vima"} <= set(family_names())
+    assert find_family(tmp_path).name == "vima"
 
 
 def test_a_configuration_is_read_back_as_it_was_written() -> None:

@@ -8,8 +8,8 @@ from support.tiny_vima import objects, prompt, scene, tiny_policy
 from groot_ros.families.vima.actions import PickPlace
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.object_encoder import ObjectTensors
-from groot_ros.families.vima.objects import Objects, find_objects, stack
 from groot_ros.families.vima.policy import Session, VimaPolicy
+from groot_ros.vision.objects import Objects, find_objects, stack
 
 pytest.importorskip("transformers", reason="transformers is not installed")
 # Importing transformers takes seconds.

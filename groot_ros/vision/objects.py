@@ -93,6 +93,8 @@ class Objects:
                 raise ValueError(
                     f"view '{view}' has {len(array)} objects, more than {slots[view]} slots"
                 )
+            if not added:
+                return array
             return np.pad(array, [(0, added), *[(0, 0)] * (array.ndim - 1)])
 
         crops, boxes, mask = (

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support.tiny_vima import scene
 
-from groot_ros.families.vima.objects import View, crop, find_objects, stack
+from groot_ros.vision.objects import View, crop, find_objects, stack
 
 
 def picture(height: int = 128, width: int = 256, number: int = 7) -> dict[str, View]:

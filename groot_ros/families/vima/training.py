@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training of VIMA: the loss is the cross-entropy of all bins of all steps of an episode.
+
+All steps are predicted in one pass, each from the recorded steps before it (teacher forcing).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from groot_ros.families.vima.checkpoint import empty_network, save_network
+from groot_ros.families.vima.config import PARTS
+from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory
+from groot_ros.families.vima.episodes import VimaEpisode
+from groot_ros.families.vima.network import Vima
+from groot_ros.families.vima.placement import PlacementError, placement_error, step_error
+from groot_ros.families.vima.prompt import PromptTokenizer
+from groot_ros.families.vima.prompt_encoder import interleave
+from groot_ros.families.vima.samples import Batch, Sample, collate, make_sample
+from groot_ros.vision.augmentation import Augmentation
+
+#: Standard deviation of the target around the recorded bin, in bins: a neighbouring bin is almost
+#: right, which the cross-entropy with a single bin would not express.
+_TARGET_WIDTH = 0.7
+#: Scale of the similarities in the auxiliary loss.
+_SIMILARITY_SCALE = 10.0
+#: Episodes of one forward pass of a validation.
+_VALIDATION_BATCH = 32
+
+
+@dataclass(frozen=True)
+class _Pass:
+    """Results of a forward pass.
+
+    Attributes:
+        scores: part of the action -> scores [B, T, sum of its bins].
+        crops: features of all crops in the order of `Batch.slots`, and a row of zeros.
+        observations: tokens of the objects [B, T, Q, C].
+        memory: encoded prompts.
+
+    """
+
+    scores: Mapping[str, Tensor]
+    crops: Tensor
+    observations: Tensor
+    memory: PromptMemory
+
+
+class Trainer:
+    """See `families.training.EpisodeTrainer`."""
+
+    def __init__(self, model: Vima, tokenizer: PromptTokenizer) -> None:
+        self.model, self._tokenizer = model, tokenizer
+
+    def training_sample(
+        self,
+        episode: VimaEpisode,
+        index: int = 0,
+        rng: np.random.Generator | None = None,
+        augmentation: Augmentation | None = None,
+    ) -> Sample:
+        """Return the sample of an episode, all steps in one; `index` is not used.
+
+        Raises:
+            ValueError: a word is not in the vocabulary; names the file.
+
+        """
+        try:
+            prompt = self._tokenizer.tokenise(episode.prompt)
+        except ValueError as error:
+            raise ValueError(f"{episode.where}: {error}") from error
+        return make_sample(episode, prompt, rng, augmentation)
+
+    def collate(self, samples: Sequence[Sample]) -> Batch:
+        """See `families.training.Trainer.collate`."""
+        return collate(samples, self.model.config.views, self._device)
+
+    def draw(
+        self, batch: Batch, rngs: Sequence[np.random.Generator], max_delay: int = 0
+    ) -> dict[str, Tensor]:
+        """See `families.training.Trainer.draw`; the loss has no random values."""
+        return {}
+
+    def counted_values(self, batch: Batch, draws: Mapping[str, Tensor]) -> int:
+        """See `families.training.Trainer.counted_values`."""
+        return int(batch.counts.sum()) * sum(len(self.model.config.bins[part]) for part in PARTS)
+
+    def loss(
+        self,
+        batch: Batch,
+        generator: torch.Generator | None = None,
+        *,
+        draws: Mapping[str, Tensor] | None = None,
+        encoded: Mapping[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Return "loss", and "auxiliary" where it is known which things the prompts show.
+
+        The auxiliary loss has two parts: the crop of a thing in a prompt is most similar to the
+        crops of this thing on the table, and the first layer of the controller attends from a thing
+        on the table to this thing in the prompt. Without it a network finds only slowly what the
+        pictures of a prompt are for. See `families.training.Trainer.loss`.
+        """
+        passed = self._forward(batch)
+        losses = {"loss": self._cross_entropy(passed.scores, batch)}
+        # Identity and crop of every item of the prompts; words are 0, as everything unknown.
+        crops = passed.crops[batch.picture_slots]
+        known = torch.cat([batch.picture_identities[..., None].to(crops), crops], dim=-1)
+        words = known.new_zeros(len(batch.words), known.shape[-1])
+        items, _ = interleave(batch.items, words, known, batch.picture_visible)
+        named, asked = items[..., 0].round().long(), items[..., 1:]
+        visible = batch.visible.flatten(1)[:, None]
+        same = (named[:, :, None] == batch.identities.flatten(1)[:, None]) & visible
+        same &= named[:, :, None] > 0
+        if bool(same.any()):
+            shown = passed.crops[batch.slots].flatten(1, 2)
+            similar = F.normalize(asked, dim=-1) @ F.normalize(shown, dim=-1).mT
+            similar = (_SIMILARITY_SCALE * similar).masked_fill(~visible, float("-inf"))
+            pointed = self._prompt_attention(passed).flatten(1, 2)
+            recognised = _share_loss(similar.softmax(-1), same)
+            losses["auxiliary"] = recognised + _share_loss(pointed, same.mT)
+        return losses
+
+    def _prompt_attention(self, passed: "_Pass") -> Tensor:
+        """Return the attention of the first layer to the prompt, mean over its heads, [B, T, Q, S].
+
+        Positions in the history are left out: what a thing is does not depend on them.
+        """
+        layer = self.model.xattn_gpt.xattns[0]
+        assert isinstance(layer, CrossAttentionLayer)
+        query = layer.query(layer.layernorm(passed.observations)).unflatten(-1, (layer.heads, -1))
+        key, _ = passed.memory.layers[0]
+        scores = torch.einsum("btqhd,bhsd->bhtqs", query, key) * key.shape[-1] ** -0.5
+        scores = scores.masked_fill(~passed.memory.mask[:, None, None, None], float("-inf"))
+        return scores.softmax(-1).mean(dim=1)
+
+    def _forward(self, batch: Batch) -> "_Pass":
+        network, encoder = self.model, self.model.obj_encoder
+        features = encoder.crop_features(batch.objects)
+        tokens = _with_padding(encoder.tokens(features, batch.objects))
+        pictures = network.prompt_obj_post_layer(tokens[batch.picture_slots])
+        words = network.prompt_embedding(batch.words)
+        prompt, mask = interleave(batch.items, words, pictures, batch.picture_visible)
+        memory = network.xattn_gpt.remember(network.encode_prompt(prompt, mask), mask)
+        observations = network.with_end_effector(tokens[batch.slots], batch.end_effector)
+        before = {part: bins[:, :-1] for part, bins in batch.actions.items()}
+        actions = network.action_tokens(before) if batch.counts.shape[1] > 1 else None
+        predicted, _ = network.predict(observations, batch.visible, actions, memory)
+        crops = _with_padding(torch.cat([features[view] for view in encoder.views]))
+        return _Pass(network.action_decoder(predicted), crops, observations, memory)
+
+    def _cross_entropy(self, scores: Mapping[str, Tensor], batch: Batch) -> Tensor:
+        """Return the mean over the coordinates of all steps; 0 = the target distribution."""
+        values = []
+        for part in PARTS:
+            split = scores[part][batch.counts].split(self.model.config.bins[part], dim=-1)
+            for own, recorded in zip(
+                split, batch.actions[part][batch.counts].unbind(-1), strict=True
+            ):
+                bins = torch.arange(own.shape[-1], device=own.device)
+                offset = (bins - recorded[:, None]) / _TARGET_WIDTH
+                target = (-0.5 * offset**2).softmax(-1)
+                values.append(F.kl_div(own.log_softmax(-1), target, reduction="batchmean"))
+        return torch.stack(values).mean()
+
+    @torch.no_grad()
+    def held_out_error(self, episodes: Sequence[VimaEpisode]) -> PlacementError:
+        """See `families.training.EpisodeTrainer.held_out_error`."""
+        bins = self.model.config.bins
+        found, losses = [], []
+        for begin in range(0, len(episodes), _VALIDATION_BATCH):
+            part = episodes[begin : begin + _VALIDATION_BATCH]
+            batch = self.collate([self.training_sample(episode) for episode in part])
+            scores = self._forward(batch).scores
+            losses += [float(self._cross_entropy(scores, batch))] * len(part)
+            chosen = self.model.action_decoder.most_likely(scores)
+            for row, episode in enumerate(part):
+                errors = []
+                for step in range(episode.steps):
+                    predicted, recorded = (
+                        {name: values[name][row, step] for name in PARTS}
+                        for values in (chosen, batch.actions)
+                    )
+                    errors.append(step_error(predicted, recorded, bins, episode.bounds))
+                found.append((episode.task, errors))
+        return placement_error(found, float(np.mean(losses)))
+
+    def parameter_groups(self, switches: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """See `families.training.Trainer.parameter_groups`; there are no switches.
+
+        The prompt encoder has no dropout: a small network does not overfit on rendered data.
+        """
+        self.model.requires_grad_(True).train()
+        self.model.t5_prompt_encoder.eval()
+        # Its own word table, under two names, is never read.
+        t5 = self.model.t5_prompt_encoder.t5
+        t5.shared.requires_grad_(False)
+        t5.encoder.embed_tokens.requires_grad_(False)
+        return [{"params": [p for p in self.model.parameters() if p.requires_grad]}]
+
+    def save(self, path: Path, changed: Mapping[str, Tensor] | None = None) -> None:
+        """See `families.training.Trainer.save`."""
+        network = empty_network(self.model.config)
+        network.load_state_dict({**self.model.state_dict(), **(changed or {})}, assign=True)
+        save_network(network, path, self._tokenizer)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.model.obs_fusion_layer.weight.device
+
+
+def _with_padding(rows: Tensor) -> Tensor:
+    """Append a row of zeros, which padded slots refer to."""
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+
+
+def _share_loss(shares: Tensor, right: Tensor) -> Tensor:
+    """Return minus the logarithm of the share [B, R, C] that falls to the right columns.
+
+    Rows without a right column do not count.
+    """
+    counted = right.any(-1)
+    share = (shares * right).sum(-1)[counted]
+    return -share.clamp(min=1e-9).log().mean()
