@@ -2,7 +2,6 @@
 """The nodes in lockstep move the robot as the closed loop in one process does."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import rclpy
 import yaml
 from numpy.typing import NDArray
 
+from groot_ros.core.share import demo_checkpoint
 from groot_ros.nodes.lockstep_node import Lockstep
 from groot_ros.rollout.closed_loop import ClosedLoop, LoopSettings
 from groot_ros.rollout.simulation import (
@@ -22,7 +22,7 @@ from groot_ros.rollout.simulation import (
 from groot_ros.sim.table import ROBOT
 from groot_ros.sim.tasks import load_table_task
 
-DEMO = str(Path(__file__).parents[2] / "checkpoints/so101_demo")
+DEMO = str(demo_checkpoint())
 TASK, SIZE, SEED = load_table_task("reach"), (64, 48), 3
 #: Control periods, 4 ms each: an inference at the start, and one whose chunk is blended in.
 CYCLES = 90

@@ -8,6 +8,7 @@ import torch
 from support.tiny_vima import tiny_config
 
 from groot_ros.core.config_reader import CheckpointError
+from groot_ros.core.share import demo_checkpoint
 from groot_ros.families.vima.checkpoint import random_network, save_network
 from groot_ros.families.vima.prompt import word_tokenizer
 from groot_ros.rollout.pose_bins import BINS
@@ -104,6 +105,6 @@ def test_the_second_of_two_moves_does_not_count_without_the_first(tmp_path):
 
 
 def test_a_policy_with_chunks_is_rejected_before_anything_runs():
-    demo = replace(ROTATE, policy="checkpoints/so101_demo")
+    demo = replace(ROTATE, policy=str(demo_checkpoint()))
     with pytest.raises(CheckpointError, match=r"tasks vima/\.\.\. need poses on a table"):
         evaluate_prompts(demo, 1, jobs=1)
