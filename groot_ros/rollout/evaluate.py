@@ -180,14 +180,27 @@ def evaluate(
         ValueError: an argument is wrong.
 
     """
+    load_table_task(settings.task)
+    run = partial(run_episode, settings=settings)
+    return run_all(run, episodes, label or settings.task, jobs=jobs, dask=dask)
+
+
+def run_all(
+    run: Callable[[int], EpisodeOutcome],
+    episodes: int,
+    label: str,
+    *,
+    jobs: int | None,
+    dask: str,
+) -> Evaluation:
+    """Run episodes in many processes; ValueError if there are none."""
     if episodes < 1:
         raise ValueError(f"the number of episodes must be positive, not {episodes}")
-    load_table_task(settings.task)
     results = map_episodes(
-        partial(run_episode, settings=settings),
+        run,
         range(episodes),
         names=[f"scene {i}" for i in range(episodes)],
-        label=label or settings.task,
+        label=label,
         jobs=jobs,
         dask=dask,
     )

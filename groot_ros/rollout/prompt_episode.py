@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tasks with prompts in the simulator: the table of a process, and its pictures."""
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from groot_ros.robot import RobotContract
 from groot_ros.rollout.simulation import simulator
+from groot_ros.sim.camera import CameraRenderer
 from groot_ros.sim.prompt_objects import ROBOT
 from groot_ros.sim.prompt_scene import TABLE
 from groot_ros.sim.prompt_table import PromptTable
+from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.vision.objects import Objects, View, find_objects
 
 #: Views of the policy, and (width, height) of their images.
@@ -18,17 +22,34 @@ VIEWS, SIZE = ("front", "top"), (256, 128)
 END_EFFECTOR = "suction"
 
 
+@dataclass(frozen=True)
+class PromptSimulator:
+    """The simulated robot of the tasks with prompts, its cameras and its table."""
+
+    contract: RobotContract
+    robot: SimulatedRobot
+    renderer: CameraRenderer
+    table: PromptTable
+
+
 @lru_cache(maxsize=1)
+def prompt_simulator() -> PromptSimulator:
+    """Return the simulator of this process.
+
+    Its parts are kept together: the table moves the objects of the model that the cameras show.
+    """
+    contract, robot, renderer = simulator(ROBOT, SIZE)
+    return PromptSimulator(contract, robot, renderer, PromptTable(robot.arm))
+
+
 def prompt_table() -> PromptTable:
     """Return the table of this process."""
-    _, robot, _ = simulator(ROBOT, SIZE)
-    return PromptTable(robot.arm)
+    return prompt_simulator().table
 
 
 def take_pictures(picture: str = TABLE) -> dict[str, View]:
     """Return view -> image and labels: of the table now, or the picture of a placeholder."""
-    _, _, renderer = simulator(ROBOT, SIZE)
-    table = prompt_table()
+    renderer, table = prompt_simulator().renderer, prompt_table()
     layout, labels = table.layout(picture), table.labels(picture)
     return {
         view: View(renderer.render(layout, view), renderer.render_labels(layout, view, labels))

@@ -8,14 +8,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from groot_ros.bags.parallel import map_episodes
 from groot_ros.core import PolicyConfig, ToolPose, ns_to_s
 from groot_ros.core.config_reader import CheckpointError
 from groot_ros.core.prompt import PromptImage
 from groot_ros.families.family import PickPlaceModel, TablePose, UnusableObjectsError
 from groot_ros.families.registry import find_family
 from groot_ros.primitives import UnreachableError
-from groot_ros.rollout.evaluate import EXPERT, EpisodeOutcome, Evaluation
+from groot_ros.rollout.evaluate import EXPERT, EpisodeOutcome, Evaluation, run_all
 from groot_ros.rollout.pose_bins import from_bins, to_bins, tool_pose
 from groot_ros.rollout.prompt_episode import END_EFFECTOR, prompt_table, take_pictures
 from groot_ros.rollout.prompt_motion import move_with_arm, move_without_arm
@@ -73,17 +72,8 @@ def evaluate_prompts(
     load_prompt_task(settings.task)
     if settings.policy != EXPERT:
         _open(settings.policy, settings.assets)
-    results = map_episodes(
-        partial(run_prompt_episode, settings=settings),
-        range(episodes),
-        names=[f"scene {i}" for i in range(episodes)],
-        label=label or settings.task,
-        jobs=jobs,
-        dask=dask,
-    )
-    return Evaluation(
-        [r.value for r in results if r.value is not None], [r for r in results if r.failed]
-    )
+    run = partial(run_prompt_episode, settings=settings)
+    return run_all(run, episodes, label or settings.task, jobs=jobs, dask=dask)
 
 
 def run_prompt_episode(index: int, settings: PromptEvaluationSettings) -> EpisodeOutcome:

@@ -8,9 +8,7 @@ import numpy as np
 from groot_ros.core import ToolPose, ns_to_s
 from groot_ros.primitives import ArmKinematics, plan_pick_place
 from groot_ros.rollout.pose_bins import yaw_of
-from groot_ros.rollout.prompt_episode import SIZE
-from groot_ros.rollout.simulation import simulator
-from groot_ros.sim.prompt_objects import ROBOT
+from groot_ros.rollout.prompt_episode import prompt_simulator
 from groot_ros.sim.prompt_table import PromptTable
 
 
@@ -27,8 +25,7 @@ def move_with_arm(table: PromptTable, pick: ToolPose, place: ToolPose) -> None:
     start = dict(zip(arm.joints, arm.positions, strict=True))
     path = plan_pick_place(_kinematics(), start, pick, place)
     columns = [arm.joints.index(joint) for joint in path.joints]
-    _, robot, _ = simulator(ROBOT, SIZE)
-    period = ns_to_s(robot.period_ns)
+    period = ns_to_s(prompt_simulator().robot.period_ns)
     command = np.full(len(arm.joints), np.nan)
     for row in path.sample(period, period, int(np.ceil(path.duration / period))):
         command[columns] = row
@@ -47,5 +44,4 @@ def move_without_arm(table: PromptTable, pick: ToolPose, place: ToolPose) -> Non
 
 @lru_cache(maxsize=1)
 def _kinematics() -> ArmKinematics:
-    contract, _, _ = simulator(ROBOT, SIZE)
-    return ArmKinematics(contract)
+    return ArmKinematics(prompt_simulator().contract)

@@ -57,7 +57,7 @@ def lockstep(request, ros_domain, tmp_path) -> Iterator[Lockstep]:
     file = tmp_path / "parameters.yaml"
     own = {f"/**/{n}": {"ros__parameters": p} for n, p in parameters(request.param).items()}
     file.write_text(yaml.safe_dump(own))
-    rclpy.init(args=["--ros-args", "--params-file", str(file), "--log-level", "error"])
+    rclpy.init(args=["--ros-args", "--params-file", str(file)])
     try:
         with Lockstep() as lockstep:
             yield lockstep

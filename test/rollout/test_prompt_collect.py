@@ -15,7 +15,7 @@ from groot_ros.rollout.prompt_collect import (
     record_prompt_episode,
 )
 from groot_ros.rollout.prompt_episode import SIZE, VIEWS, prompt_table, take_pictures
-from groot_ros.rollout.simulation import COLLECTED, EVALUATED, episode_rng
+from groot_ros.rollout.simulation import COLLECTED, EVALUATED, episode_rng, simulator
 from groot_ros.sim.prompt_task import oracle
 from groot_ros.sim.tasks import load_prompt_task, prompt_task_names
 
@@ -65,6 +65,17 @@ def test_the_arm_is_not_in_the_pictures():
     table.arm.place_joints([0.3, 0.5, 0.0, -1.8, 0.0, 2.3, 0.0, 0.0])
     for view, shown in take_pictures().items():
         np.testing.assert_array_equal(shown.image, before[view].image)
+        np.testing.assert_array_equal(shown.labels, before[view].labels)
+
+
+def test_pictures_show_the_table_after_the_process_has_simulated_other_robots():
+    table = prompt_table()
+    table.reset(load_prompt_task("vima/put_into").scene(np.random.default_rng(1)))
+    before = take_pictures()
+    for size in ((16, 16), (24, 16), (32, 16)):
+        simulator("so101", size)
+    assert prompt_table() is table
+    for view, shown in take_pictures().items():
         np.testing.assert_array_equal(shown.labels, before[view].labels)
 
 

@@ -108,3 +108,8 @@ def test_a_policy_with_chunks_is_rejected_before_anything_runs():
     demo = replace(ROTATE, policy=str(demo_checkpoint()))
     with pytest.raises(CheckpointError, match=r"tasks vima/\.\.\. need poses on a table"):
         evaluate_prompts(demo, 1, jobs=1)
+
+
+def test_no_episodes_are_an_error():
+    with pytest.raises(ValueError, match="the number of episodes must be positive, not 0"):
+        evaluate_prompts(ROTATE, 0)
