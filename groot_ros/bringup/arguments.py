@@ -14,7 +14,7 @@ from pathlib import Path
 
 from groot_ros.core import PolicyConfig
 from groot_ros.core.config import parameters_of
-from groot_ros.core.share import DEMO_ROBOT
+from groot_ros.core.share import DEMO_ROBOT, PROMPT_ROBOT
 
 _LOGGER = logging.getLogger("groot_ros.bringup")
 
@@ -91,8 +91,14 @@ ARGUMENTS = (
 )
 
 #: Arguments of launch/demo.launch.py and `groot-ros demo`.
-DEMO_ARGUMENTS = tuple(
-    replace(a, default=DEMO_ROBOT) if a.name == "robot" else a for a in ARGUMENTS
+DEMO_ARGUMENTS = (
+    Argument(
+        "task",
+        "",
+        "Tasks that the simulated robot judges, separated by commas: reach, push, pick_place; or "
+        f"vima: prompts with pictures, for {PROMPT_ROBOT}",
+    ),
+    *(replace(a, default=DEMO_ROBOT) if a.name == "robot" else a for a in ARGUMENTS),
 )
 
 #: Arguments of launch/record.launch.py.

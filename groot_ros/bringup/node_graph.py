@@ -24,13 +24,16 @@ from groot_ros.bringup.arguments import (
     resolve,
     whole_number,
 )
-from groot_ros.core.share import DEMO_ROBOT, dds_profile, demo_checkpoint, robot_path
+from groot_ros.core.share import DEMO_ROBOT, PROMPT_ROBOT, dds_profile, demo_checkpoint, robot_path
 from groot_ros.robot import load_contract
 
 #: Camera size of a recorded demo: 20 s of raw images stay below 300 MB.
 _RECORDED_IMAGES = {"image_width": 320, "image_height": 240}
-#: Camera size of the robot at the table: square, as in the data of the shipped checkpoint.
-_TABLE_IMAGES = {"image_width": 192, "image_height": 192}
+#: Robot with a shipped checkpoint -> camera size, with the ratio of the data of the checkpoint.
+_TABLE_IMAGES = {
+    DEMO_ROBOT: {"image_width": 192, "image_height": 192},
+    PROMPT_ROBOT: {"image_width": 256, "image_height": 128},
+}
 #: Topic on which the simulated robot states what was achieved.
 EPISODE_TOPIC = "sim_robot_node/episode"
 
@@ -141,28 +144,39 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
     return Graph((policy, executor), namespace, values["log_level"], _shared_environment())
 
 
+def demo_robot(values: Mapping[str, str]) -> str:
+    """Return the robot of a demo: the one that is given, or that of the tasks."""
+    robot = values.get("robot", DEMO_ROBOT)
+    return PROMPT_ROBOT if robot == DEMO_ROBOT and asks_with_pictures(values) else robot
+
+
+def asks_with_pictures(values: Mapping[str, str]) -> bool:
+    """Return whether the tasks of a demo have prompts with pictures."""
+    return values.get("task", "").partition("/")[0] == "vima"
+
+
 def demo_graph(
     values: Mapping[str, str],
     *,
     bag: str = "",
     seed: int = 0,
-    simulation: Mapping[str, Any] | None = None,
 ) -> Graph:
     """Return the policy graph with a simulated robot.
 
     Args:
-        values: as for policy_graph, with the defaults of DEMO_ARGUMENTS; without a checkpoint the
-            shipped one is used.
+        values: name -> value of DEMO_ARGUMENTS; without a checkpoint the shipped one is used.
         bag: directory in which a recorder writes a bag; empty = no recorder.
         seed: seed of the scenes.
-        simulation: further parameters of the simulated robot.
 
     Raises:
         ValueError: as policy_graph.
 
     """
-    values = {**default_values(DEMO_ARGUMENTS), **values}
-    checkpoint = values["checkpoint"] or str(demo_checkpoint())
+    values = {**default_values(DEMO_ARGUMENTS), **values, "robot": demo_robot(values)}
+    task = values.pop("task")
+    contract = load_contract(robot_path(values["robot"]))
+    shipped = contract.robot if contract.robot in _TABLE_IMAGES else DEMO_ROBOT
+    checkpoint = values["checkpoint"] or str(demo_checkpoint(shipped))
     graph = policy_graph({**values, "checkpoint": checkpoint})
     policy, *others = graph.processes
     robot = policy.parameters["robot"]
@@ -170,11 +184,8 @@ def demo_graph(
     parameters = {**policy.parameters, "camera_shift_action": "off"}
     processes = (replace(policy, parameters=parameters), *others)
     sim_time = values["use_sim_time"] == "true"
-    contract = load_contract(Path(robot))
-    images = _RECORDED_IMAGES if bag else {}
-    if contract.robot == DEMO_ROBOT:
-        images = _TABLE_IMAGES
-    own = {**images, **(simulation or {})}
+    images = _TABLE_IMAGES.get(contract.robot, _RECORDED_IMAGES if bag else {})
+    own = {**images, "task": task} if task else dict(images)
     extra = [
         NodeProcess(
             "sim_robot_node",
@@ -190,7 +201,7 @@ def demo_graph(
     if bag:
         topics = graph_topics(contract, use_sim_time=sim_time)
         recorded = {"robot": robot, "output": bag, "use_sim_time": sim_time}
-        if own.get("task"):
+        if task:
             recorded["topics"] = [*topics, EPISODE_TOPIC]
         extra.append(recorder_process(recorded))
     return Graph((*processes, *extra), graph.namespace, graph.log_level, graph.environment)

@@ -233,6 +233,7 @@ class SceneRunner:
         self, supervisor: Supervisor, client: SimClient, watch: Callable[[], None] = lambda: None
     ) -> None:
         self._supervisor, self._client, self._watch = supervisor, client, watch
+        self._watched = -1
 
     def wait_for_policy(self, instruction: str, timeout: float = _START_TIMEOUT) -> None:
         """Wait until a chunk for this instruction was executed: loading the model is in no scene.
@@ -244,11 +245,9 @@ class SceneRunner:
         client = self._client
         client.instruct(instruction)
         if not self._wait(lambda: bool(client.chunks), timeout):
-            reasons = client.snapshot().policy_rejections
-            counts = ", ".join(f"{reason} x{count}" for reason, count in reasons.items())
             raise RuntimeError(
                 f"no chunk was executed within {timeout:.0f} s; "
-                f"rejections of the policy: {counts or 'none'}"
+                f"rejections of the policy: {self._policy_rejections()}"
             )
 
     def run_scene(
@@ -293,12 +292,49 @@ class SceneRunner:
         if video is not None:
             client.on_frame = None
             video.close(keep=not episode["success"])
+        # Not the time of the judge, whose clock runs since the scene began.
+        return self._outcome(seconds if episode["success"] else None, rejected, began)
+
+    def watch_scene(
+        self, timeout: float, begun: Callable[[str], None] = lambda instruction: None
+    ) -> EpisodeOutcome:
+        """Watch a scene that the simulated robot begins and ends by itself.
+
+        Args:
+            timeout: s until it ends, in addition to the time that it has.
+            begun: called with the text of its prompt.
+
+        Raises:
+            RuntimeError: a node died, or the scene does not begin or end.
+
+        """
+        client = self._client
+        if not self._wait(lambda: client.episode["index"] > self._watched, timeout):
+            raise RuntimeError("the simulated robot begins no scene")
+        self._watched = int(client.episode["index"])
+        client.chunks.clear()
+        client.restart_travel()
+        rejected = dict(client.rejections)
+        began = time.process_time()
+        begun(str(client.episode["instruction"]))
+        allowed = float(client.episode["seconds_allowed"]) + timeout
+        if not self._wait(lambda: bool(client.episode["over"]), allowed):
+            raise RuntimeError(
+                f"'{client.episode['instruction']}' did not end within {allowed:.0f} s; "
+                f"rejections of the policy: {self._policy_rejections()}"
+            )
+        return self._outcome(client.episode["seconds"], rejected, began)
+
+    def _outcome(
+        self, seconds: float | None, rejected: Mapping[str, int], began: float
+    ) -> EpisodeOutcome:
+        """Return the outcome of the present scene; `rejected` and `began` are from its start."""
+        client, episode = self._client, self._client.episode
         return EpisodeOutcome(
             index=int(episode["index"]),
-            instruction=instruction,
+            instruction=str(episode["instruction"]),
             success=bool(episode["success"]),
-            # Not that of the judge, whose clock runs since the scene began.
-            seconds=seconds if episode["success"] else None,
+            seconds=seconds,
             wrong_touches=tuple(episode["wrong_touches"]),
             chunks=len(client.chunks),
             rejections={
@@ -309,6 +345,10 @@ class SceneRunner:
             jerk=None,
             cpu_seconds=time.process_time() - began,
         )
+
+    def _policy_rejections(self) -> str:
+        reasons = self._client.snapshot().policy_rejections
+        return ", ".join(f"{reason} x{count}" for reason, count in reasons.items()) or "none"
 
     def wait(self, seconds: float) -> None:
         """Let the nodes run on."""

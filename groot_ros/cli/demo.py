@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from groot_ros.bridge.isolated_domain import use_isolated_domain
 from groot_ros.bringup.arguments import DEMO_ARGUMENTS
-from groot_ros.bringup.node_graph import demo_graph
+from groot_ros.bringup.node_graph import asks_with_pictures, demo_graph, demo_robot
 from groot_ros.bringup.supervisor import ShutdownSignal, Supervisor
 from groot_ros.cli import add_command
 from groot_ros.cli.report import position_limits
@@ -56,6 +56,7 @@ _BAR = "driving {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} {unit} {postfix}"
 _EXAMPLES = f"""examples:
   groot-ros demo                         # three scenes, results under out/demo
   groot-ros demo --scenes 9 --seed 5 --out /tmp/demo
+  groot-ros demo --task vima             # prompts with pictures: one scene of each of five tasks
   groot-ros demo --cut arm_controller/joint_trajectory   # fails: the robot gets no commands
   groot-ros demo --robot arm7 --checkpoint ~/ckpt --seconds 60
 
@@ -94,7 +95,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "--scenes",
         type=int,
         metavar="N",
-        help=f"scenes of {DEMO_ROBOT}, of {', '.join(TASKS)} in turn (default: {len(TASKS)})",
+        help="scenes, of the tasks in turn (default: one of each)",
     )
     parser.add_argument(
         "--seconds", type=float, help=f"duration for other robots (default: {SECONDS:g})"
@@ -113,14 +114,15 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; return 0 if it passed, 1 if not, 128 + n after signal n."""
+    args.robot = demo_robot(launch_values(args, DEMO_ARGUMENTS))
     contract = load_contract(robot_path(args.robot))
+    if contract.robot == DEMO_ROBOT and not args.task:
+        args.task = ",".join(TASKS)
     _check(args, contract)
     use_isolated_domain()
     bag = args.out / "bag"
-    simulation = {"task": ",".join(TASKS)} if contract.robot == DEMO_ROBOT else {}
-    graph = demo_graph(
-        launch_values(args), bag=str(bag.resolve()), seed=args.seed, simulation=simulation
-    )
+    values = launch_values(args, DEMO_ARGUMENTS)
+    graph = demo_graph(values, bag=str(bag.resolve()), seed=args.seed)
     clear_results(args.out)
     with (args.out / "nodes.log").open("w", encoding="utf-8") as log:
 
@@ -139,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
                     f"(ROS_DOMAIN_ID={os.environ['ROS_DOMAIN_ID']}) ...",
                     flush=True,
                 )
-                drive = _run_scenes if simulation else _drive
+                drive = _run_scenes if args.task else _drive
                 done = drive(supervisor, shutdown, contract, args)
             except RuntimeError as problem:
                 print(f"\ndemo FAILED: {problem}", file=sys.stderr)
@@ -156,15 +158,17 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace, contract: RobotContract) -> None:
-    """Raise ValueError for options that are wrong or do not belong to the robot."""
+    """Raise ValueError for options that are wrong, or do not belong to the robot or its tasks."""
     if args.seconds is not None and not 1.0 <= args.seconds <= 3600.0:
         raise ValueError(f"--seconds must be from 1 to 3600, not {args.seconds:g}")
     if args.scenes is not None and not 1 <= args.scenes <= 1000:
         raise ValueError(f"--scenes must be from 1 to 1000, not {args.scenes}")
-    if contract.robot == DEMO_ROBOT and args.seconds is not None:
-        raise ValueError(f"--seconds is for other robots: give --scenes for {DEMO_ROBOT}")
-    if contract.robot != DEMO_ROBOT and args.scenes is not None:
-        raise ValueError(f"--scenes is for {DEMO_ROBOT}: give --seconds for {contract.robot}")
+    if args.task and args.seconds is not None:
+        raise ValueError(
+            f"--seconds is for robots without tasks: give --scenes for {contract.robot}"
+        )
+    if not args.task and args.scenes is not None:
+        raise ValueError(f"--scenes is for tasks: give --seconds for {contract.robot}, or --task")
     topics = [c.topic for c in contract.controllers if c.has_topic]
     if args.cut and args.cut not in topics:
         raise ValueError(
@@ -197,8 +201,10 @@ def _run_scenes(
     import groot_ros.sim  # noqa: F401 - chooses the rendering backend before mujoco is imported
     from groot_ros.bridge.sim_client import SimClient
     from groot_ros.bringup.sim_evaluation import SceneRunner
+    from groot_ros.sim.tasks import chosen_tasks
 
-    count = len(TASKS) if args.scenes is None else args.scenes
+    count = len(chosen_tasks(args.task)) if args.scenes is None else args.scenes
+    with_pictures = asks_with_pictures(vars(args))
     scenes: list[EpisodeOutcome] = []
     travelled: dict[str, float] = {}
     stopped = ""
@@ -222,10 +228,14 @@ def _run_scenes(
             instruction = text
 
         runner = SceneRunner(supervisor, client, watch)
-        runner.wait_for_policy(INSTRUCTIONS[0], STARTUP_TIMEOUT)
+        if not with_pictures:
+            runner.wait_for_policy(INSTRUCTIONS[0], STARTUP_TIMEOUT)
         for _ in range(count):
-            scenes.append(runner.run_scene(begun=begin))
-            runner.wait(_AFTER_SUCCESS)
+            if with_pictures:
+                scenes.append(runner.watch_scene(STARTUP_TIMEOUT, begun=begin))
+            else:
+                scenes.append(runner.run_scene(begun=begin))
+                runner.wait(_AFTER_SUCCESS)
             progress.update()
             tqdm.write(f"{instruction}: {_verdict(scenes[-1])}", file=sys.stdout)
             sys.stdout.flush()

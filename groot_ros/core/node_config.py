@@ -164,7 +164,8 @@ class SimRobotConfig:
     task: str = parameter(
         "",
         "Tasks that are judged, separated by commas: ~/reset begins a scene of the next one, "
-        "~/episode states the outcome",
+        "~/episode states the outcome; vima = all tasks with pictures, whose scenes begin by "
+        "themselves and publish their prompt",
     )
     image_width: int = parameter(640, "Camera image width", unit="px", minimum=16, maximum=4096)
     image_height: int = parameter(480, "Camera image height", unit="px", minimum=16, maximum=4096)

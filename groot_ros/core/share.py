@@ -5,8 +5,9 @@ import os
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-#: Robot contract of the tasks in the simulator; the shipped checkpoint is trained for it.
-DEMO_ROBOT = "so101_table"
+#: Robot contracts of the tasks in the simulator: those of GR00T, and those of VIMA with pictures in
+#: their prompts. The checkpoints that ship are trained for them.
+DEMO_ROBOT, PROMPT_ROBOT = "so101_table", "arm7_suction_table"
 
 
 def share_directory(package: Path = _PACKAGE) -> Path:
@@ -39,9 +40,9 @@ def share_directory(package: Path = _PACKAGE) -> Path:
         ) from error
 
 
-def demo_checkpoint() -> Path:
-    """Return the directory of the shipped checkpoint, trained only for the simulated robot."""
-    return share_directory() / "checkpoints" / DEMO_ROBOT
+def demo_checkpoint(robot: str = DEMO_ROBOT) -> Path:
+    """Return the directory of the shipped checkpoint, trained only for this simulated robot."""
+    return share_directory() / "checkpoints" / robot
 
 
 def dds_profile(file: str = "fastdds.xml") -> dict[str, str]:

@@ -7,6 +7,7 @@ keys index, instruction, seconds_allowed, success, seconds, wrong_touches.
 
 import json
 import threading
+from collections.abc import Sequence
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -28,7 +29,7 @@ class SimEpisodes:
     Args:
         node: publisher of the state.
         robot: the simulation.
-        tasks: names of the tasks, which take turns, separated by commas.
+        tasks: names of the tasks, which take turns.
         seed: of the scenes, as of `groot-ros sim evaluate`.
         shift: distance by which the cameras are moved, m.
 
@@ -38,9 +39,9 @@ class SimEpisodes:
     """
 
     def __init__(
-        self, node: Node, robot: SimulatedRobot, tasks: str, seed: int, shift: float
+        self, node: Node, robot: SimulatedRobot, tasks: Sequence[str], seed: int, shift: float
     ) -> None:
-        self._tasks = [load_table_task(name.strip()) for name in tasks.split(",")]
+        self._tasks = [load_table_task(name) for name in tasks]
         self._robot = robot
         self._seed, self._camera_shift = seed, shift
         self._index = -1

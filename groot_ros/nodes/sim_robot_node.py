@@ -34,12 +34,14 @@ from groot_ros.nodes.run import run
 from groot_ros.nodes.sim_controller_states import ControllerStates
 from groot_ros.nodes.sim_episodes import SimEpisodes
 from groot_ros.nodes.sim_grippers import GripperServer
+from groot_ros.nodes.sim_prompt_episodes import SimPromptEpisodes
 from groot_ros.robot import load_contract
 from groot_ros.robot.controller import controller_type
 from groot_ros.sim.camera import FrameThread
 from groot_ros.sim.clock import PeriodicTimer, RealTimePacer
 from groot_ros.sim.controllers import Distro
 from groot_ros.sim.robot import SimulatedRobot
+from groot_ros.sim.tasks import chosen_tasks, prompt_task_names
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 from groot_ros.sim.urdf import contract_urdf
 from groot_ros.vision.labels import DETECTIONS
@@ -81,9 +83,15 @@ class SimRobotNode(Node):
         )
         self._pacer = RealTimePacer(self.robot.period_ns, factor)
         self.robot.encoder_error = parameters.config.joint_offset
-        task, seed = parameters.config.task, parameters.config.seed
+        tasks, seed = chosen_tasks(parameters.config.task), parameters.config.seed
         shift = parameters.config.camera_shift
-        self._episodes = SimEpisodes(self, self.robot, task, seed, shift) if task else None
+        self._episodes: SimEpisodes | None = None
+        self._prompts: SimPromptEpisodes | None = None
+        if tasks[0] in prompt_task_names():
+            size = parameters.config.image_width, parameters.config.image_height
+            self._prompts = SimPromptEpisodes(self, self.robot, tasks, seed, size)
+        elif parameters.config.task:
+            self._episodes = SimEpisodes(self, self.robot, tasks, seed, shift)
         self._dropout, self._lost_frames = (
             parameters.config.camera_dropout,
             np.random.default_rng(seed),
@@ -336,8 +344,8 @@ class SimRobotNode(Node):
             # The controller would immediately drive it back from its home position.
             response.message = "the arm is moving: hold the executor first"
             return response
-        if self._episodes is not None:
-            response.success, response.message = True, self._episodes.begin_next()
+        if (episodes := self._episodes or self._prompts) is not None:
+            response.success, response.message = True, episodes.begin_next()
             return response
         self.robot.reset()
         places = {c: f"({p[0]:.3f}, {p[1]:.3f})" for c, p in self.robot.cubes.items()}

@@ -9,10 +9,11 @@ from typing import Literal
 import mujoco
 import numpy as np
 
+from groot_ros.core.share import PROMPT_ROBOT
 from groot_ros.sim.model import RobotModel, shipped_model
 
 #: Name of the robot contract and of the model.
-ROBOT = "arm7_suction_table"
+ROBOT = PROMPT_ROBOT
 #: What a suction cup picks up, and what it is put into.
 SHAPES = ("block", "bar", "round", "triangle", "cross", "letter_l", "letter_t", "star")
 CONTAINERS = ("bowl", "pan", "crate", "ring", "plate")

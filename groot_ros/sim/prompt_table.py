@@ -55,6 +55,11 @@ class PromptTable:
 
     def reset(self, scene: PromptScene) -> None:
         """Reset arm and objects to the start of an episode."""
+        self.arm.reset()
+        self.show(scene)
+
+    def show(self, scene: PromptScene) -> None:
+        """Put the objects of a scene on the table; the arm stays as it is."""
         model, used = self.arm.model, dict(zip(scene.bodies.values(), scene.items, strict=True))
         for body in self._bodies:
             shown = body in used
@@ -64,8 +69,9 @@ class PromptTable:
                 material = model.material(scene.items[used[body]].material).id
                 model.geom_matid[self._geoms[body]] = material
         self.scene = scene
-        self.arm.reset()
         self.arm.data.qpos[:] = self._layout(scene.places)
+        for dof in self._dofs.values():
+            self.arm.data.qvel[dof : dof + 6] = 0.0
         mujoco.mj_forward(model, self.arm.data)
 
     def layout(self, picture: str = TABLE) -> NDArray[np.float64]:
@@ -132,15 +138,20 @@ class PromptTable:
 
     def settle(self) -> None:
         """Let time pass until all objects rest, or for 1.5 s."""
-        rows = [self._dofs[b] + i for b in self.scene.bodies.values() for i in range(6)]
         start, looked = self.arm.time_ns, self.arm.time_ns
         while ns_to_s(self.arm.time_ns - start) < _SETTLING:
             self.arm.step()
             if ns_to_s(self.arm.time_ns - looked) >= _LOOK_EVERY:
                 looked = self.arm.time_ns
-                if np.abs(self.arm.data.qvel[rows]).max() < _REST:
+                if self.at_rest:
                     break
         mujoco.mj_forward(self.arm.model, self.arm.data)
+
+    @property
+    def at_rest(self) -> bool:
+        """Return whether all objects are at rest."""
+        rows = [self._dofs[b] + i for b in self.scene.bodies.values() for i in range(6)]
+        return bool(np.abs(self.arm.data.qvel[rows]).max() < _REST)
 
     @property
     def succeeded(self) -> bool:

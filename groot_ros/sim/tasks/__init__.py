@@ -44,6 +44,14 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted(name.replace(".", "/") for name in found))
 
 
+def chosen_tasks(text: str) -> tuple[str, ...]:
+    """Return the names in a text, separated by commas; "vima" stands for all tasks vima/...."""
+    chosen: list[str] = []
+    for name in (part.strip() for part in text.split(",")):
+        chosen += [n for n in task_names() if n.startswith(f"{name}/")] or [name]
+    return tuple(chosen)
+
+
 def load_task(name: str) -> Task:
     """Return a task by name; ValueError lists the names for an unknown one."""
     if name not in task_names():
