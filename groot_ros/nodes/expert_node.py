@@ -1,0 +1,375 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Scripted expert, simulated robot and recorder as nodes of one process: episodes in bags.
+
+The expert sees the simulation, like `groot_ros.rollout.collect`. Everything that a data set has is
+on the topics of a real robot: joint states and images of the simulated robot, the commands that its
+controllers execute, and the expert's own commands, without disturbances, as the committed motion of
+an executor. Simulated time goes on by one control period after all of it has been received, so the
+motion is that of `groot_ros.rollout.collect`, and a bag is converted to the same rows.
+"""
+
+import json
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import rclpy
+from numpy.typing import NDArray
+from rclpy.client import Client
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from std_srvs.srv import Trigger
+
+from groot_ros.bags import graph_topics, input_types
+from groot_ros.bridge import qos
+from groot_ros.bridge.messages import ns_to_time, timeline_to_msg
+from groot_ros.bridge.parameters import Parameters
+from groot_ros.core import NS_PER_S, CommittedTimeline, s_to_ns
+from groot_ros.core.node_config import ExpertConfig
+from groot_ros.core.share import robot_path
+from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
+from groot_ros.msg import Instruction
+from groot_ros.nodes.lockstep import SteppedNodes
+from groot_ros.nodes.recorder_node import RecorderNode
+from groot_ros.nodes.sim_robot_node import SimRobotNode
+from groot_ros.robot import RobotContract, load_contract
+from groot_ros.robot.controller import controller_type
+from groot_ros.rollout.expert_episode import PERIOD, ExpertRobot, run_expert
+from groot_ros.rollout.simulation import ATTEMPTS, collected_scene
+from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
+from groot_ros.sim.judge import Judge
+from groot_ros.sim.table import Scene
+from groot_ros.sim.table_expert import STEP
+from groot_ros.sim.tasks import load_table_task
+from groot_ros.srv import StartEpisode, StopEpisode
+
+#: From the start of a bag to the first row: what is published once is in the bag before the row.
+_BEFORE_NS = s_to_ns(STEP)
+#: Session of the committed motion; an empty one would mean that no policy has moved the robot.
+_SESSION = "expert"
+#: Name of the recorder, in which its services are.
+_RECORDER = "recorder_node"
+
+
+class Interrupted(Exception):  # noqa: N818 - asked for by a signal, not an error
+    """A signal has ended the collection."""
+
+
+@dataclass(frozen=True)
+class _Trajectory:
+    """Positions of one controller in each control cycle, between which it interpolates linearly."""
+
+    joint_names: tuple[str, ...]
+    stamp_ns: int
+    offsets_ns: NDArray[np.int64]
+    positions: NDArray[np.float64]
+
+    @property
+    def velocities(self) -> NDArray[np.float64]:
+        """Return no velocities: with them the controller would interpolate cubically."""
+        return np.zeros((len(self.positions), 0))
+
+
+class ExpertNode(Node):
+    """Publishes what policy and executor would: instruction, committed motion, commands.
+
+    Args:
+        contract: of the robot; all its controllers follow trajectories.
+
+    Raises:
+        ValueError: a controller does not.
+
+    """
+
+    def __init__(self, contract: RobotContract) -> None:
+        super().__init__("expert_node")
+        for controller in contract.controllers:
+            if controller.command != "trajectory":
+                raise ValueError(
+                    f"controller '{controller.name}' of robot '{contract.robot}' has the type "
+                    f"{controller.type}, but the expert commands trajectories only"
+                )
+        self._joints = tuple(contract.joint_names)
+        self._outputs = [
+            (c, controller_type(c.type).connect(self, c, lambda callback: callback))
+            for c in contract.controllers
+        ]
+        self._instruction = self.create_publisher(Instruction, "active_instruction", qos.LATCHED)
+        self._timeline = self.create_publisher(
+            CommittedTimelineMsg, "committed_timeline", qos.LATCHED
+        )
+        self._timelines = self._episodes = 0
+
+    def instruct(self, text: str, now_ns: int) -> None:
+        """Publish the instruction of an episode."""
+        self._episodes += 1
+        msg = Instruction(text=text, instruction_id=self._episodes, session=_SESSION)
+        msg.header.stamp = ns_to_time(now_ns)
+        self._instruction.publish(msg)
+
+    def commit(
+        self, present: NDArray[np.float64], following: NDArray[np.float64], now_ns: int
+    ) -> None:
+        """Publish the commands [n] of the expert for now and for the end of the step."""
+        self._timelines += 1
+        timeline = CommittedTimeline(
+            stamp_ns=now_ns,
+            id=self._timelines,
+            session=_SESSION,
+            episode=self._episodes,
+            chunk_id=self._timelines,
+            start_ns=now_ns,
+            dt=STEP,
+            joint_names=self._joints,
+            positions=np.stack([present, following]),
+            velocities=np.tile((following - present) / STEP, (2, 1)),
+        )
+        self._timeline.publish(timeline_to_msg(timeline))
+
+    def command(self, commands: NDArray[np.float64], now_ns: int) -> None:
+        """Send the commands [K, n] of the next control cycles to the controllers."""
+        offsets = (1 + np.arange(len(commands))) * s_to_ns(PERIOD)
+        for controller, output in self._outputs:
+            columns = [self._joints.index(joint) for joint in controller.joints]
+            own = _Trajectory(controller.joints, now_ns, offsets, commands[:, columns])
+            output.send(own, now_ns)
+
+    def close(self) -> None:
+        """Destroy the publishers of the commands."""
+        for _, output in self._outputs:
+            output.destroy()
+
+
+class TopicRobot(ExpertRobot):
+    """Simulated robot, expert and recorder, which take their parameters from the context.
+
+    Use it as a context manager.
+
+    Args:
+        robot: name of the robot contract.
+        signals: end signals that were received; one of them interrupts the collection.
+
+    Attributes:
+        robot: node of the simulated robot.
+        rows: number of rows of the present episode.
+
+    """
+
+    def __init__(self, robot: str, signals: Sequence[int] = ()) -> None:
+        self._contract = load_contract(robot_path(robot))
+        self.robot = SimRobotNode(stepped=True)
+        self._expert = ExpertNode(self._contract)
+        self._recorder = RecorderNode()
+        self._nodes = SteppedNodes((self.robot, self._expert, self._recorder))
+        self._clients = {
+            name: self._expert.create_client(kind, f"{_RECORDER}/{name}")
+            for name, kind in (
+                ("start_episode", StartEpisode),
+                ("stop_episode", StopEpisode),
+                ("discard_episode", Trigger),
+            )
+        }
+        self._signals = signals
+        self._action = np.zeros(0)
+        self.rows = 0
+
+    def __enter__(self) -> "TopicRobot":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._nodes.close()
+
+    def begin(self, scene: Scene) -> None:
+        """Put robot and objects where the scene has them, and begin a bag.
+
+        Raises:
+            RuntimeError: the recorder does not receive a topic, or cannot begin a bag.
+
+        """
+        robot = self.robot.robot
+        begin_ns = (robot.now_ns // NS_PER_S + 2) * NS_PER_S
+        robot.reset(scene.apply)
+        before_ns = begin_ns - _BEFORE_NS
+
+        def not_recorded() -> list[str]:
+            # The recorder waits for the time, and may not have found its publisher yet.
+            self.robot.publish_clock(before_ns)
+            return self._not_recorded()
+
+        self._nodes.wait_for(not_recorded, "the recorder does not receive all topics")
+        start = robot.arm.data.ctrl.copy()
+        self._expert.instruct(scene.instruction, before_ns)
+        self._expert.commit(start, start, before_ns)
+        self._nodes.settle()
+        self._request("start_episode", StartEpisode.Request(instruction=scene.instruction))
+        self.robot.restart_at(begin_ns)
+        self.rows = 0
+
+    def watch(self, judge: Judge) -> None:
+        """Show the judge of the episode every control cycle."""
+        self.robot.robot.observer = judge.observe
+
+    def add_row(self, action: NDArray[np.float64]) -> None:
+        """Publish the present images and state."""
+        self._publish_inputs()
+        self._action = action
+        self.rows += 1
+
+    def move(self, commands: NDArray[np.float64], intended: NDArray[np.float64]) -> None:
+        """Let the controllers execute one step.
+
+        Raises:
+            Interrupted: a signal was received.
+            RuntimeError: they have not executed it.
+
+        """
+        if self._signals:
+            raise Interrupted
+        robot = self.robot.robot
+        self._expert.commit(self._action, intended, robot.now_ns)
+        self._expert.command(commands, robot.now_ns)
+        self._nodes.settle()
+        for cycle in range(len(commands)):
+            if cycle:
+                self._publish_inputs()
+            robot.cycle()
+        executed = robot.arm.data.ctrl
+        if not np.allclose(executed, np.clip(commands[-1], *robot.arm.limits.T), atol=1e-9):
+            raise RuntimeError(
+                f"the controllers have not executed the commands: they are at {executed.tolist()} "
+                f"rad instead of {commands[-1].tolist()} rad"
+            )
+
+    def end(self) -> Path:
+        """Keep the bag as a success; return its directory.
+
+        Raises:
+            RuntimeError: messages are missing in it.
+
+        """
+        self.robot.robot.observer = None
+        answer = self._request(
+            "stop_episode", StopEpisode.Request(outcome=StopEpisode.Request.SUCCESS)
+        )
+        counts = self._recorder.counts
+        for topic, rate in self._input_rates():
+            due = int(rate * STEP * self.rows)
+            if counts.get(topic, 0) < due:
+                raise RuntimeError(
+                    f"{answer.bag} has {counts.get(topic, 0)} instead of {due} messages of {topic}"
+                )
+        return Path(answer.bag)
+
+    def discard(self) -> None:
+        """Delete the bag."""
+        self.robot.robot.observer = None
+        self._request("discard_episode", Trigger.Request())
+
+    def _publish_inputs(self) -> None:
+        # First the time, so that no message is older than the time at which it is received.
+        self.robot.publish_clock(self.robot.robot.now_ns)
+        self._nodes.settle(self._recorder)
+        self.robot.publish_inputs()
+        self._nodes.settle(self._recorder)
+
+    def _input_rates(self) -> Iterator[tuple[str, float]]:
+        """Yield topic and rate of each camera and source."""
+        for own in (*self._contract.cameras.values(), *self._contract.sources):
+            yield self.robot.resolve_topic_name(own.topic), own.rate
+
+    def _not_recorded(self) -> list[str]:
+        """Return the topics that the recorder has not found yet, or a publisher its subscribers."""
+        names = graph_topics(self._contract, use_sim_time=True)
+        recorded = {self.robot.resolve_topic_name(name) for name in names}
+        published = {p.topic_name for node in (self.robot, self._expert) for p in node.publishers}
+        unknown = [
+            topic
+            for topic in sorted(recorded & published)
+            if _RECORDER
+            not in {own.node_name for own in self.robot.get_subscriptions_info_by_topic(topic)}
+        ]
+        return unknown or self._nodes.unmatched()
+
+    def _request(self, name: str, request: Any) -> Any:
+        """Return the recorder's answer; RuntimeError if it is a refusal or there is none."""
+        client: Client = self._clients[name]
+        self._nodes.wait_for(
+            lambda: [] if client.service_is_ready() else [client.srv_name],
+            "the recorder does not offer its services",
+        )
+        future = client.call_async(request)
+        self._nodes.wait_for(
+            lambda: [] if future.done() else [client.srv_name], "the recorder does not answer"
+        )
+        answer = future.result()
+        if not answer.success:
+            raise RuntimeError(f"{name}: {answer.message}")
+        return answer
+
+
+def record_episode(robot: TopicRobot, config: ExpertConfig, index: int) -> tuple[Path | None, int]:
+    """Record one episode, in another scene if the expert fails.
+
+    Returns:
+        The bag, None if it failed in all scenes; and the number of scenes in which it failed.
+
+    """
+    task = load_table_task(config.task)
+    disturbances = UNDISTURBED if config.calm else DisturbanceSettings()
+    simulated = robot.robot.robot
+    for attempt in range(ATTEMPTS):
+        scene, disturbance, _ = collected_scene(task, config.seed, index, attempt, disturbances)
+        robot.begin(scene)
+        judge, expert = task.judge(simulated.model, scene), task.expert(simulated.model, scene)
+        robot.watch(judge)
+        try:
+            run_expert(task, expert, judge, simulated.arm, robot, disturbance)
+        except Interrupted:
+            robot.discard()
+            raise
+        if judge.succeeded:
+            return robot.end(), attempt
+        robot.discard()
+    return None, ATTEMPTS
+
+
+def main() -> None:
+    """Record the episodes, and append the result of each to a file as a line of JSON."""
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    received: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda own, _: received.append(own))
+    node = Node("expert_node")
+    config = Parameters(node, ExpertConfig).config
+    node.destroy_node()
+    try:
+        with (
+            TopicRobot(load_table_task(config.task).robot, received) as robot,
+            Path(config.results).open("w", encoding="utf-8") as file,
+        ):
+            for index in range(config.episodes):
+                bag, failures = record_episode(robot, config, index)
+                result = {
+                    "index": index,
+                    "bag": None if bag is None else str(bag),
+                    "rows": 0 if bag is None else robot.rows,
+                    "failures": failures,
+                }
+                file.write(json.dumps(result) + "\n")
+                file.flush()
+    except Interrupted:
+        pass
+    except (RuntimeError, ValueError) as error:
+        sys.exit(str(error))
+    finally:
+        rclpy.try_shutdown()
