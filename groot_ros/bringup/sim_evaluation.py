@@ -7,7 +7,7 @@ in lockstep: one process whose simulated time waits for the nodes, which gives t
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path

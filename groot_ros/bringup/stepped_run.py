@@ -5,6 +5,7 @@ The process appends the result of each episode to a file, as a line of JSON.
 """
 
 import json
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -78,9 +79,13 @@ def run_stepped(graph: Graph, results: Path, label: str, episodes: int) -> Stepp
             show()
         finally:
             supervisor.stop()
-    if ended is not None and ended.process.returncode:
-        raise RuntimeError(supervisor.exit_report(ended))
-    return SteppedRun(_read(results), stopped=ended is None)
+    (run,) = supervisor.running
+    stopped = ended is None
+    # Ended by the signal itself: it had not installed its handlers yet.
+    allowed = (0, -signal.SIGINT, -signal.SIGTERM) if stopped else (0,)
+    if run.process.returncode not in allowed:
+        raise RuntimeError(supervisor.exit_report(run))
+    return SteppedRun(_read(results), stopped)
 
 
 def _read(file: Path) -> list[dict[str, Any]]:

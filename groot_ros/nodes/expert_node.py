@@ -12,7 +12,6 @@ import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -25,21 +24,17 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from std_srvs.srv import Trigger
 
-from groot_ros.bags import graph_topics, input_types
-from groot_ros.bridge import qos
-from groot_ros.bridge.messages import ns_to_time, timeline_to_msg
+from groot_ros.bags import graph_topics
 from groot_ros.bridge.parameters import Parameters
-from groot_ros.core import NS_PER_S, CommittedTimeline, s_to_ns
+from groot_ros.core import NS_PER_S, s_to_ns
 from groot_ros.core.node_config import ExpertConfig
 from groot_ros.core.share import robot_path
-from groot_ros.msg import CommittedTimeline as CommittedTimelineMsg
-from groot_ros.msg import Instruction
+from groot_ros.nodes.expert_commands import ExpertNode
 from groot_ros.nodes.lockstep import SteppedNodes
 from groot_ros.nodes.recorder_node import RecorderNode
 from groot_ros.nodes.sim_robot_node import SimRobotNode
-from groot_ros.robot import RobotContract, load_contract
-from groot_ros.robot.controller import controller_type
-from groot_ros.rollout.expert_episode import PERIOD, ExpertRobot, run_expert
+from groot_ros.robot import load_contract
+from groot_ros.rollout.expert_episode import ExpertRobot, run_expert
 from groot_ros.rollout.simulation import ATTEMPTS, collected_scene
 from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
 from groot_ros.sim.judge import Judge
@@ -50,99 +45,12 @@ from groot_ros.srv import StartEpisode, StopEpisode
 
 #: From the start of a bag to the first row: what is published once is in the bag before the row.
 _BEFORE_NS = s_to_ns(STEP)
-#: Session of the committed motion; an empty one would mean that no policy has moved the robot.
-_SESSION = "expert"
 #: Name of the recorder, in which its services are.
 _RECORDER = "recorder_node"
 
 
 class Interrupted(Exception):  # noqa: N818 - asked for by a signal, not an error
     """A signal has ended the collection."""
-
-
-@dataclass(frozen=True)
-class _Trajectory:
-    """Positions of one controller in each control cycle, between which it interpolates linearly."""
-
-    joint_names: tuple[str, ...]
-    stamp_ns: int
-    offsets_ns: NDArray[np.int64]
-    positions: NDArray[np.float64]
-
-    @property
-    def velocities(self) -> NDArray[np.float64]:
-        """Return no velocities: with them the controller would interpolate cubically."""
-        return np.zeros((len(self.positions), 0))
-
-
-class ExpertNode(Node):
-    """Publishes what policy and executor would: instruction, committed motion, commands.
-
-    Args:
-        contract: of the robot; all its controllers follow trajectories.
-
-    Raises:
-        ValueError: a controller does not.
-
-    """
-
-    def __init__(self, contract: RobotContract) -> None:
-        super().__init__("expert_node")
-        for controller in contract.controllers:
-            if controller.command != "trajectory":
-                raise ValueError(
-                    f"controller '{controller.name}' of robot '{contract.robot}' has the type "
-                    f"{controller.type}, but the expert commands trajectories only"
-                )
-        self._joints = tuple(contract.joint_names)
-        self._outputs = [
-            (c, controller_type(c.type).connect(self, c, lambda callback: callback))
-            for c in contract.controllers
-        ]
-        self._instruction = self.create_publisher(Instruction, "active_instruction", qos.LATCHED)
-        self._timeline = self.create_publisher(
-            CommittedTimelineMsg, "committed_timeline", qos.LATCHED
-        )
-        self._timelines = self._episodes = 0
-
-    def instruct(self, text: str, now_ns: int) -> None:
-        """Publish the instruction of an episode."""
-        self._episodes += 1
-        msg = Instruction(text=text, instruction_id=self._episodes, session=_SESSION)
-        msg.header.stamp = ns_to_time(now_ns)
-        self._instruction.publish(msg)
-
-    def commit(
-        self, present: NDArray[np.float64], following: NDArray[np.float64], now_ns: int
-    ) -> None:
-        """Publish the commands [n] of the expert for now and for the end of the step."""
-        self._timelines += 1
-        timeline = CommittedTimeline(
-            stamp_ns=now_ns,
-            id=self._timelines,
-            session=_SESSION,
-            episode=self._episodes,
-            chunk_id=self._timelines,
-            start_ns=now_ns,
-            dt=STEP,
-            joint_names=self._joints,
-            positions=np.stack([present, following]),
-            velocities=np.tile((following - present) / STEP, (2, 1)),
-        )
-        self._timeline.publish(timeline_to_msg(timeline))
-
-    def command(self, commands: NDArray[np.float64], now_ns: int) -> None:
-        """Send the commands [K, n] of the next control cycles to the controllers."""
-        offsets = (1 + np.arange(len(commands))) * s_to_ns(PERIOD)
-        for controller, output in self._outputs:
-            columns = [self._joints.index(joint) for joint in controller.joints]
-            own = _Trajectory(controller.joints, now_ns, offsets, commands[:, columns])
-            output.send(own, now_ns)
-
-    def close(self) -> None:
-        """Destroy the publishers of the commands."""
-        for _, output in self._outputs:
-            output.destroy()
 
 
 class TopicRobot(ExpertRobot):
@@ -193,6 +101,7 @@ class TopicRobot(ExpertRobot):
         """Put robot and objects where the scene has them, and begin a bag.
 
         Raises:
+            Interrupted: a signal was received.
             RuntimeError: the recorder does not receive a topic, or cannot begin a bag.
 
         """
@@ -202,6 +111,7 @@ class TopicRobot(ExpertRobot):
         before_ns = begin_ns - _BEFORE_NS
 
         def not_recorded() -> list[str]:
+            self._check_signals()
             # The recorder waits for the time, and may not have found its publisher yet.
             self.robot.publish_clock(before_ns)
             return self._not_recorded()
@@ -233,8 +143,7 @@ class TopicRobot(ExpertRobot):
             RuntimeError: they have not executed it.
 
         """
-        if self._signals:
-            raise Interrupted
+        self._check_signals()
         robot = self.robot.robot
         self._expert.commit(self._action, intended, robot.now_ns)
         self._expert.command(commands, robot.now_ns)
@@ -274,6 +183,10 @@ class TopicRobot(ExpertRobot):
         """Delete the bag."""
         self.robot.robot.observer = None
         self._request("discard_episode", Trigger.Request())
+
+    def _check_signals(self) -> None:
+        if self._signals:
+            raise Interrupted
 
     def _publish_inputs(self) -> None:
         # First the time, so that no message is older than the time at which it is received.
