@@ -9,6 +9,7 @@ motion is that of `groot_ros.rollout.collect`, and a bag is converted to the sam
 """
 
 import json
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,7 @@ class TopicRobot(ExpertRobot):
 
     Attributes:
         robot: node of the simulated robot.
+        recorder: node of the recorder.
         rows: number of rows of the present episode.
 
     """
@@ -72,8 +74,8 @@ class TopicRobot(ExpertRobot):
         self._contract = load_contract(robot_path(robot))
         self.robot = SimRobotNode(stepped=True)
         self._expert = ExpertNode(self._contract)
-        self._recorder = RecorderNode()
-        self._nodes = SteppedNodes((self.robot, self._expert, self._recorder))
+        self.recorder = RecorderNode()
+        self._nodes = SteppedNodes((self.robot, self._expert, self.recorder))
         self._clients = {
             name: self._expert.create_client(kind, f"{_RECORDER}/{name}")
             for name, kind in (
@@ -121,7 +123,8 @@ class TopicRobot(ExpertRobot):
         self._expert.instruct(scene.instruction, before_ns)
         self._expert.commit(start, start, before_ns)
         self._nodes.settle()
-        self._request("start_episode", StartEpisode.Request(instruction=scene.instruction))
+        request = StartEpisode.Request(instruction=scene.instruction)
+        _require(self._answer("start_episode", request))
         self.robot.restart_at(begin_ns)
         self.rows = 0
 
@@ -163,26 +166,26 @@ class TopicRobot(ExpertRobot):
         """Keep the bag as a success; return its directory.
 
         Raises:
-            RuntimeError: messages are missing in it.
+            RuntimeError: messages are missing in it, and it was deleted.
 
         """
         self.robot.robot.observer = None
-        answer = self._request(
-            "stop_episode", StopEpisode.Request(outcome=StopEpisode.Request.SUCCESS)
-        )
-        counts = self._recorder.counts
+        success = StopEpisode.Request(outcome=StopEpisode.Request.SUCCESS)
+        answer = self._answer("stop_episode", success)
+        problems = [] if answer.success else [answer.message]
         for topic, rate in self._input_rates():
-            due = int(rate * STEP * self.rows)
-            if counts.get(topic, 0) < due:
-                raise RuntimeError(
-                    f"{answer.bag} has {counts.get(topic, 0)} instead of {due} messages of {topic}"
-                )
+            count, due = self.recorder.counts.get(topic, 0), int(rate * STEP * self.rows)
+            if count < due:
+                problems.append(f"{due - count} of {due} messages of {topic} are missing")
+        if problems:
+            shutil.rmtree(answer.bag, ignore_errors=True)
+            raise RuntimeError(f"{answer.bag} was deleted: {'; '.join(problems)}")
         return Path(answer.bag)
 
     def discard(self) -> None:
         """Delete the bag."""
         self.robot.robot.observer = None
-        self._request("discard_episode", Trigger.Request())
+        _require(self._answer("discard_episode", Trigger.Request()))
 
     def _check_signals(self) -> None:
         if self._signals:
@@ -191,9 +194,9 @@ class TopicRobot(ExpertRobot):
     def _publish_inputs(self) -> None:
         # First the time, so that no message is older than the time at which it is received.
         self.robot.publish_clock(self.robot.robot.now_ns)
-        self._nodes.settle(self._recorder)
+        self._nodes.settle(self.recorder)
         self.robot.publish_inputs()
-        self._nodes.settle(self._recorder)
+        self._nodes.settle(self.recorder)
 
     def _input_rates(self) -> Iterator[tuple[str, float]]:
         """Yield topic and rate of each camera and source."""
@@ -213,8 +216,8 @@ class TopicRobot(ExpertRobot):
         ]
         return unknown or self._nodes.unmatched()
 
-    def _request(self, name: str, request: Any) -> Any:
-        """Return the recorder's answer; RuntimeError if it is a refusal or there is none."""
+    def _answer(self, name: str, request: Any) -> Any:
+        """Return the recorder's answer; RuntimeError if there is none."""
         client: Client = self._clients[name]
         self._nodes.wait_for(
             lambda: [] if client.service_is_ready() else [client.srv_name],
@@ -224,10 +227,12 @@ class TopicRobot(ExpertRobot):
         self._nodes.wait_for(
             lambda: [] if future.done() else [client.srv_name], "the recorder does not answer"
         )
-        answer = future.result()
-        if not answer.success:
-            raise RuntimeError(f"{name}: {answer.message}")
-        return answer
+        return future.result()
+
+
+def _require(answer: Any) -> None:
+    if not answer.success:
+        raise RuntimeError(f"the recorder refuses: {answer.message}")
 
 
 def record_episode(robot: TopicRobot, config: ExpertConfig, index: int) -> tuple[Path | None, int]:

@@ -60,11 +60,12 @@ class SteppedNodes:
 
         """
         deadline = time.monotonic() + self._timeout
+        self.settle()
         while names := missing():
             if time.monotonic() > deadline:
                 raise RuntimeError(f"{problem} within {self._timeout:g} s: {', '.join(names)}")
-            self.settle()
             time.sleep(_POLL)
+            self.settle()
 
     def unmatched(self) -> list[str]:
         """Return the topics of publishers that have found fewer subscriptions than there are."""
