@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Episodes that the expert records through topics become the data set that is collected directly."""
+"""Episodes that the expert records through topics become the data set collected directly."""
 
 import os
 from collections.abc import Iterator
