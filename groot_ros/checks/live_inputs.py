@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the robot contract's inputs against live topics: cameras and joint states."""
+"""Checks of the robot contract's inputs against live topics: cameras, labels, joint states."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ from groot_ros.vision.encodings import check_encoding, check_image
 
 #: Shares of the contract's rate below and above which a measured rate is reported.
 _SLOW, _FAST = 0.8, 1.5
+#: Least share of the labels whose image was received as well: some images are lost on the way.
+_WITH_IMAGE = 0.5
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Input:
 
     Attributes:
         key: key of the contract.
-        declared: its entry of the contract.
+        declared: its entry of the contract; for labels, their camera.
         live: what was observed.
 
     """
@@ -47,6 +49,17 @@ def _cameras(
             yield Input(f"cameras.{camera.name}", camera, live), camera
 
 
+def _labels(
+    spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph
+) -> Iterator[tuple[Input, Camera]]:
+    """Yield the labels that the checkpoint needs, each with its camera, whose rate they have."""
+    if spec is None or spec.labels:
+        for _, camera in _cameras(spec, robot, graph):
+            live = graph.labels.get(camera.name)
+            if live is not None:
+                yield Input(f"cameras.{camera.name}.labels", camera, live), camera
+
+
 def _sources(robot: RobotContract, graph: LiveGraph) -> Iterator[tuple[Input, JointStateSource]]:
     for source in robot.sources:
         live = graph.sources.get(source.name)
@@ -56,7 +69,8 @@ def _sources(robot: RobotContract, graph: LiveGraph) -> Iterator[tuple[Input, Jo
 
 def _inputs(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> list[Input]:
     cameras = [own for own, _ in _cameras(spec, robot, graph)]
-    return cameras + [own for own, _ in _sources(robot, graph)]
+    labels = [own for own, _ in _labels(spec, robot, graph)]
+    return [*cameras, *labels, *(own for own, _ in _sources(robot, graph))]
 
 
 def _received(inputs: list[Input]) -> list[Input]:
@@ -193,6 +207,41 @@ def _stamps(
             )
 
 
+def _label_images(
+    spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph
+) -> Iterator[Problem]:
+    """Find labels that the policy rejects, or that belong to none of the images."""
+    labels = list(_labels(spec, robot, graph))
+    if not labels:
+        raise NotApplicable("no labels are needed, or the robot contract has none")
+    _received([own for own, _ in labels])
+    for own, camera in labels:
+        assert camera.labels is not None
+        sizes = {(form.width, form.height) for form in graph.cameras[camera.name].forms}
+        for form in own.live.forms:
+            try:
+                check_image(form, camera.labels.encoding)
+                check_encoding(form, camera.labels.encoding)
+            except MalformedError as error:
+                yield Problem(str(own), error.detail, f"the policy rejects them ({error.reason})")
+                break
+            if not camera.compressed and sizes and (form.width, form.height) not in sizes:
+                shown = " or ".join(f"{width} x {height}" for width, height in sorted(sizes))
+                yield Problem(
+                    str(own),
+                    f"have {form.width} x {form.height} pixels, their images {shown} (bad_labels)",
+                )
+                break
+        both = own.live.received and graph.cameras[camera.name].received
+        if both and own.live.with_image < _WITH_IMAGE * own.live.received:
+            yield Problem(
+                str(own),
+                f"{own.live.with_image} of {own.live.received} messages have the stamp of an image "
+                f"on {graph.cameras[camera.name].topic}",
+                "copy the stamp of the image into the header of its labels",
+            )
+
+
 def _joint_names(robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
     sources = [own for own, _ in _sources(robot, graph)]
     for own in _received(sources):
@@ -280,6 +329,13 @@ CHECKS = (
         "synchronise the clocks (chrony), correct 'latency', or set 'stamp: arrival'",
         _stamps,
         (*_NEEDS, "policy?", "executor?"),
+    ),
+    _check(
+        "label_images",
+        _ERROR,
+        "encoding, size and stamps of live labels with the contract and with their images",
+        "correct the segmentation, or 'labels' in the robot contract",
+        _label_images,
     ),
     _check(
         "joint_names",

@@ -34,6 +34,12 @@ class Labels:
     topic: str
     encoding: str
 
+    @property
+    def message(self) -> str:
+        """Return the type of the topic, such as "sensor_msgs/msg/Image"."""
+        detections = self.encoding == "detections"
+        return "vision_msgs/msg/Detection2DArray" if detections else "sensor_msgs/msg/Image"
+
 
 @dataclass(frozen=True)
 class Camera:
