@@ -17,8 +17,6 @@ from groot_ros.vision.encodings import check_encoding, check_image
 
 #: Shares of the contract's rate below and above which a measured rate is reported.
 _SLOW, _FAST = 0.8, 1.5
-#: Least share of the labels whose image was received as well: some images are lost on the way.
-_WITH_IMAGE = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ def _cameras(
             yield Input(f"cameras.{camera.name}", camera, live), camera
 
 
-def _labels(
+def used_labels(
     spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph
 ) -> Iterator[tuple[Input, Camera]]:
     """Yield the labels that the checkpoint needs, each with its camera, whose rate they have."""
@@ -69,11 +67,11 @@ def _sources(robot: RobotContract, graph: LiveGraph) -> Iterator[tuple[Input, Jo
 
 def _inputs(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> list[Input]:
     cameras = [own for own, _ in _cameras(spec, robot, graph)]
-    labels = [own for own, _ in _labels(spec, robot, graph)]
+    labels = [own for own, _ in used_labels(spec, robot, graph)]
     return [*cameras, *labels, *(own for own, _ in _sources(robot, graph))]
 
 
-def _received(inputs: list[Input]) -> list[Input]:
+def require_received(inputs: list[Input]) -> list[Input]:
     """Return the inputs with a message; NotApplicable if there is none."""
     found = [own for own in inputs if own.live.received]
     if not found:
@@ -133,7 +131,7 @@ def _competing(
 
 
 def _rate(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
-    for own in _received(_inputs(spec, robot, graph)):
+    for own in require_received(_inputs(spec, robot, graph)):
         live, stated = own.live.rate, own.declared.rate
         if not live or not stated or _SLOW * stated <= live <= _FAST * stated:
             continue
@@ -148,7 +146,7 @@ def _rate(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> It
 
 def _encoding(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
     cameras = list(_cameras(spec, robot, graph))
-    _received([own for own, _ in cameras])
+    require_received([own for own, _ in cameras])
     for own, camera in cameras:
         for form in own.live.forms:
             try:
@@ -167,7 +165,7 @@ def _size(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> It
     cameras = [own for own, camera in _cameras(spec, robot, graph) if not camera.compressed]
     if not cameras:
         raise NotApplicable("the size of compressed images is not examined")
-    for own in _received(cameras):
+    for own in require_received(cameras):
         sizes = sorted({(form.width, form.height) for form in own.live.forms})
         shown = ", ".join(f"{width} x {height}" for width, height in sizes)
         if len(sizes) > 1:
@@ -187,7 +185,7 @@ def _stamps(
 ) -> Iterator[Problem]:
     policy, executor = policy or PolicyConfig(), executor or ExecutorConfig()
     inputs = [own for own in _inputs(spec, robot, graph) if own.declared.stamp == "header"]
-    for own in _received(inputs):
+    for own in require_received(inputs):
         camera = isinstance(own.declared, Camera)
         limit = policy.max_image_age if camera else executor.joint_state_timeout
         future = policy.max_future if camera else executor.max_future
@@ -207,44 +205,9 @@ def _stamps(
             )
 
 
-def _label_images(
-    spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph
-) -> Iterator[Problem]:
-    """Find labels that the policy rejects, or that belong to none of the images."""
-    labels = list(_labels(spec, robot, graph))
-    if not labels:
-        raise NotApplicable("no labels are needed, or the robot contract has none")
-    _received([own for own, _ in labels])
-    for own, camera in labels:
-        assert camera.labels is not None
-        sizes = {(form.width, form.height) for form in graph.cameras[camera.name].forms}
-        for form in own.live.forms:
-            try:
-                check_image(form, camera.labels.encoding)
-                check_encoding(form, camera.labels.encoding)
-            except MalformedError as error:
-                yield Problem(str(own), error.detail, f"the policy rejects them ({error.reason})")
-                break
-            if not camera.compressed and sizes and (form.width, form.height) not in sizes:
-                shown = " or ".join(f"{width} x {height}" for width, height in sorted(sizes))
-                yield Problem(
-                    str(own),
-                    f"have {form.width} x {form.height} pixels, their images {shown} (bad_labels)",
-                )
-                break
-        both = own.live.received and graph.cameras[camera.name].received
-        if both and own.live.with_image < _WITH_IMAGE * own.live.received:
-            yield Problem(
-                str(own),
-                f"{own.live.with_image} of {own.live.received} messages have the stamp of an image "
-                f"on {graph.cameras[camera.name].topic}",
-                "copy the stamp of the image into the header of its labels",
-            )
-
-
 def _joint_names(robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
     sources = [own for own, _ in _sources(robot, graph)]
-    for own in _received(sources):
+    for own in require_received(sources):
         assert isinstance(own.declared, JointStateSource)
         missing = [j for j in own.declared.joints if j not in own.live.positions]
         others = sorted(own.live.positions.keys() - robot.joints.keys())
@@ -329,13 +292,6 @@ CHECKS = (
         "synchronise the clocks (chrony), correct 'latency', or set 'stamp: arrival'",
         _stamps,
         (*_NEEDS, "policy?", "executor?"),
-    ),
-    _check(
-        "label_images",
-        _ERROR,
-        "encoding, size and stamps of live labels with the contract and with their images",
-        "correct the segmentation, or 'labels' in the robot contract",
-        _label_images,
     ),
     _check(
         "joint_names",

@@ -200,8 +200,10 @@ class TopicRobot(ExpertRobot):
 
     def _input_rates(self) -> Iterator[tuple[str, float]]:
         """Yield topic and rate of each camera and source."""
-        for own in (*self._contract.cameras.values(), *self._contract.sources):
-            yield self.robot.resolve_topic_name(own.topic), own.rate
+        for camera in self._contract.cameras.values():
+            yield self.robot.resolve_topic_name(camera.topic), camera.rate
+        for source in self._contract.sources:
+            yield self.robot.resolve_topic_name(source.topic), source.rate
 
     def _not_recorded(self) -> list[str]:
         """Return the topics that the recorder has not found yet, or a publisher its subscribers."""
