@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the doctor observes of labels over DDS: their form, and which have the stamp of an image."""
+"""The doctor observes labels over DDS: their form, and which have the stamp of an image."""
 
 from dataclasses import replace
 

@@ -103,8 +103,8 @@ def test_a_prompt_of_the_service_moves_the_robot_and_its_poses_are_published(
     poses = table.poses.wait()
     assert poses.header.frame_id == "table"
     assert [round(p.position.x, 3) for p in poses.poses] == [0.16, 0.16]
-    later = table.on.chunks.wait(lambda m: m.id == 10)
-    assert later.groups[0].values[0] > 0.25
+    # The motion goes on: later chunks begin further along the path.
+    table.on.chunks.wait(lambda m: m.groups[0].values[0] > 0.25)
     np.testing.assert_array_equal(table.model.sessions[-1].pictures["0"][""].image, CUP)
 
 
