@@ -14,7 +14,6 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class TopicRobot(ExpertRobot):
         signals: end signals that were received; one of them interrupts the collection.
 
     Attributes:
-        robot: node of the simulated robot.
+        sim_node: node of the simulated robot.
         recorder: node of the recorder.
         rows: number of rows of the present episode.
 
@@ -72,10 +71,10 @@ class TopicRobot(ExpertRobot):
 
     def __init__(self, robot: str, signals: Sequence[int] = ()) -> None:
         self._contract = load_contract(robot_path(robot))
-        self.robot = SimRobotNode(stepped=True)
+        self.sim_node = SimRobotNode(stepped=True)
         self._expert = ExpertNode(self._contract)
         self.recorder = RecorderNode()
-        self._nodes = SteppedNodes((self.robot, self._expert, self.recorder))
+        self._nodes = SteppedNodes((self.sim_node, self._expert, self.recorder))
         self._clients = {
             name: self._expert.create_client(kind, f"{_RECORDER}/{name}")
             for name, kind in (
@@ -91,12 +90,7 @@ class TopicRobot(ExpertRobot):
     def __enter__(self) -> "TopicRobot":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._nodes.close()
 
     def begin(self, scene: Scene) -> None:
@@ -107,7 +101,7 @@ class TopicRobot(ExpertRobot):
             RuntimeError: the recorder does not receive a topic, or cannot begin a bag.
 
         """
-        robot = self.robot.robot
+        robot = self.sim_node.robot
         begin_ns = (robot.now_ns // NS_PER_S + 2) * NS_PER_S
         robot.reset(scene.apply)
         before_ns = begin_ns - _BEFORE_NS
@@ -115,7 +109,7 @@ class TopicRobot(ExpertRobot):
         def not_recorded() -> list[str]:
             self._check_signals()
             # The recorder waits for the time, and may not have found its publisher yet.
-            self.robot.publish_clock(before_ns)
+            self.sim_node.publish_clock(before_ns)
             return self._not_recorded()
 
         self._nodes.wait_for(not_recorded, "the recorder does not receive all topics")
@@ -125,12 +119,12 @@ class TopicRobot(ExpertRobot):
         self._nodes.settle()
         request = StartEpisode.Request(instruction=scene.instruction)
         _require(self._answer("start_episode", request))
-        self.robot.restart_at(begin_ns)
+        self.sim_node.restart_at(begin_ns)
         self.rows = 0
 
     def watch(self, judge: Judge) -> None:
         """Show the judge of the episode every control cycle."""
-        self.robot.robot.observer = judge.observe
+        self.sim_node.robot.observer = judge.observe
 
     def add_row(self, action: NDArray[np.float64]) -> None:
         """Publish the present images and state."""
@@ -147,7 +141,7 @@ class TopicRobot(ExpertRobot):
 
         """
         self._check_signals()
-        robot = self.robot.robot
+        robot = self.sim_node.robot
         self._expert.commit(self._action, intended, robot.now_ns)
         self._expert.command(commands, robot.now_ns)
         self._nodes.settle()
@@ -169,7 +163,7 @@ class TopicRobot(ExpertRobot):
             RuntimeError: messages are missing in it, and it was deleted.
 
         """
-        self.robot.robot.observer = None
+        self.sim_node.robot.observer = None
         success = StopEpisode.Request(outcome=StopEpisode.Request.SUCCESS)
         answer = self._answer("stop_episode", success)
         problems = [] if answer.success else [answer.message]
@@ -184,7 +178,7 @@ class TopicRobot(ExpertRobot):
 
     def discard(self) -> None:
         """Delete the bag."""
-        self.robot.robot.observer = None
+        self.sim_node.robot.observer = None
         _require(self._answer("discard_episode", Trigger.Request()))
 
     def _check_signals(self) -> None:
@@ -193,28 +187,30 @@ class TopicRobot(ExpertRobot):
 
     def _publish_inputs(self) -> None:
         # First the time, so that no message is older than the time at which it is received.
-        self.robot.publish_clock(self.robot.robot.now_ns)
+        self.sim_node.publish_clock(self.sim_node.robot.now_ns)
         self._nodes.settle(self.recorder)
-        self.robot.publish_inputs()
+        self.sim_node.publish_inputs()
         self._nodes.settle(self.recorder)
 
     def _input_rates(self) -> Iterator[tuple[str, float]]:
         """Yield topic and rate of each camera and source."""
         for camera in self._contract.cameras.values():
-            yield self.robot.resolve_topic_name(camera.topic), camera.rate
+            yield self.sim_node.resolve_topic_name(camera.topic), camera.rate
         for source in self._contract.sources:
-            yield self.robot.resolve_topic_name(source.topic), source.rate
+            yield self.sim_node.resolve_topic_name(source.topic), source.rate
 
     def _not_recorded(self) -> list[str]:
         """Return the topics that the recorder has not found yet, or a publisher its subscribers."""
         names = graph_topics(self._contract, use_sim_time=True)
-        recorded = {self.robot.resolve_topic_name(name) for name in names}
-        published = {p.topic_name for node in (self.robot, self._expert) for p in node.publishers}
+        recorded = {self.sim_node.resolve_topic_name(name) for name in names}
+        published = {
+            p.topic_name for node in (self.sim_node, self._expert) for p in node.publishers
+        }
         unknown = [
             topic
             for topic in sorted(recorded & published)
             if _RECORDER
-            not in {own.node_name for own in self.robot.get_subscriptions_info_by_topic(topic)}
+            not in {own.node_name for own in self.sim_node.get_subscriptions_info_by_topic(topic)}
         ]
         return unknown or self._nodes.unmatched()
 
@@ -243,10 +239,15 @@ def record_episode(robot: TopicRobot, config: ExpertConfig, index: int) -> tuple
     Returns:
         The bag, None if it failed in all scenes; and the number of scenes in which it failed.
 
+    Raises:
+        Interrupted: a signal was received; the bag was deleted.
+        RuntimeError: the controllers have not executed the commands, and the bag was deleted; or
+            the recorder does not work.
+
     """
     task = load_table_task(config.task)
     disturbances = UNDISTURBED if config.calm else DisturbanceSettings()
-    simulated = robot.robot.robot
+    simulated = robot.sim_node.robot
     for attempt in range(ATTEMPTS):
         scene, disturbance, _ = collected_scene(task, config.seed, index, attempt, disturbances)
         robot.begin(scene)
@@ -254,7 +255,7 @@ def record_episode(robot: TopicRobot, config: ExpertConfig, index: int) -> tuple
         robot.watch(judge)
         try:
             run_expert(task, expert, judge, simulated.arm, robot, disturbance)
-        except Interrupted:
+        except (Interrupted, RuntimeError):
             robot.discard()
             raise
         if judge.succeeded:

@@ -12,7 +12,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 
 import rclpy
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -65,12 +64,7 @@ class Lockstep:
     def __enter__(self) -> "Lockstep":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._nodes.close()
 
     def begin(self, scene: Scene, seed: int) -> None:

@@ -120,11 +120,14 @@ def test_scenes_in_which_the_expert_fails_leave_no_bag(robot, monkeypatch):
 
 @pytest.mark.ros
 @pytest.mark.slow
-def test_controllers_that_do_not_execute_the_commands_are_an_error(robot, monkeypatch):
-    monkeypatch.setattr(robot.robot.robot, "encoder_error", 0.02)
+def test_controllers_that_do_not_execute_the_commands_are_an_error_and_leave_no_bag(
+    robot, monkeypatch
+):
+    before = bags_of(robot)
+    monkeypatch.setattr(robot.sim_node.robot, "encoder_error", 0.02)
     with pytest.raises(RuntimeError, match="the controllers have not executed the commands"):
         record_episode(robot, ExpertConfig(task="reach", seed=SEED), 0)
-    robot.discard()
+    assert bags_of(robot) == before
 
 
 def test_waiting_for_what_never_comes_ends_with_its_name():
