@@ -17,6 +17,9 @@ _NODE_TOPICS = (
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 JOINT_STATE = "sensor_msgs/msg/JointState"
 
+#: Prompt of words and pictures as the policy follows it.
+_PROMPT = "active_prompt"
+
 #: Begins the recorder's line about an empty bag.
 NOTHING_RECORDED = "nothing was recorded"
 
@@ -34,31 +37,44 @@ def controller_states(contract: RobotContract) -> tuple[str, ...]:
     )
 
 
+def optional_topics(contract: RobotContract) -> tuple[str, ...]:
+    """Return the topics on which nothing need be published."""
+    return (*controller_states(contract), *_prompts(contract))
+
+
 def input_types(contract: RobotContract) -> dict[str, str]:
-    """Return topic -> message type of what the policy observes: cameras and joint states."""
+    """Return topic -> message type of what the policy observes: cameras, labels, joint states."""
     cameras = {c.topic: COMPRESSED if c.compressed else IMAGE for c in contract.cameras.values()}
-    return cameras | {source.topic: JOINT_STATE for source in contract.sources}
+    labels = {c.labels.topic: c.labels.message for c in contract.cameras.values() if c.labels}
+    return cameras | labels | {source.topic: JOINT_STATE for source in contract.sources}
 
 
 def input_topics(contract: RobotContract) -> tuple[str, ...]:
-    """Return the topics that the policy observes: cameras and joint states, without duplicates."""
+    """Return the topics that the policy observes, as of input_types(), without duplicates."""
     return tuple(input_types(contract))
 
 
 def graph_topics(contract: RobotContract, *, use_sim_time: bool = False) -> tuple[str, ...]:
     """Return all topics that are needed to evaluate a run, without duplicates.
 
-    The instruction is recorded as the policy follows it. Its input, the topic `instruction`, is
-    not: a bag with it that is played would instruct a robot.
+    The instruction, and for cameras with labels the prompt of words and pictures, is recorded as
+    the policy follows it. The inputs, `instruction` and `prompt`, are not: a bag with them that is
+    played would instruct a robot.
 
     Relative names are resolved in the namespace of the robot, absolute ones are shared by all.
     """
     topics = (
         *input_topics(contract),
         *_NODE_TOPICS,
+        *_prompts(contract),
         *(controller.topic for controller in contract.controllers if controller.has_topic),
         *controller_states(contract),
         "/diagnostics",
         *(("/clock",) if use_sim_time else ()),
     )
     return tuple(dict.fromkeys(topics))
+
+
+def _prompts(contract: RobotContract) -> tuple[str, ...]:
+    """Return the topic of prompts with pictures, for a robot whose cameras have labels."""
+    return (_PROMPT,) if any(c.labels for c in contract.cameras.values()) else ()

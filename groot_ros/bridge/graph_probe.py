@@ -26,6 +26,7 @@ from groot_ros.core.config import parameters_of
 from groot_ros.core.live_graph import (
     LiveController,
     LiveGraph,
+    LiveInput,
     LiveNode,
     similar_topics,
 )
@@ -141,6 +142,11 @@ class GraphProbe:
         if robot is not None:
             cameras, sources = robot.cameras.values(), robot.sources
             inputs = {f"camera {c.name}": InputProbe(self._node, c) for c in cameras}
+            inputs |= {
+                f"labels {c.name}": InputProbe(self._node, c, inputs[f"camera {c.name}"])
+                for c in cameras
+                if c.labels is not None
+            }
             inputs |= {f"source {s.name}": InputProbe(self._node, s) for s in sources}
         subscribe = self._node.create_subscription
         subscribe(ExecutorState, "executor_state", self._on_executor, qos.LATCHED)
@@ -156,8 +162,9 @@ class GraphProbe:
             seconds=time.monotonic() - began,
             nodes=nodes,
             elsewhere=self._elsewhere(),
-            cameras={n.removeprefix("camera "): x for n, x in found.items() if n[0] == "c"},
-            sources={n.removeprefix("source "): x for n, x in found.items() if n[0] == "s"},
+            cameras=_of_kind("camera", found),
+            labels=_of_kind("labels", found),
+            sources=_of_kind("source", found),
             controllers={}
             if robot is None
             else {c.name: self._controller(c, robot.controllers) for c in robot.controllers},
@@ -245,3 +252,8 @@ class GraphProbe:
 
     def _on_executor(self, msg: ExecutorState) -> None:
         self._latched_stop = msg.reason if msg.latched else ""
+
+
+def _of_kind(kind: str, found: Mapping[str, LiveInput]) -> dict[str, LiveInput]:
+    """Return name -> input of the keys "kind name"."""
+    return {key.removeprefix(f"{kind} "): own for key, own in found.items() if key.startswith(kind)}

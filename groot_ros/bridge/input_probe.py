@@ -13,6 +13,7 @@ from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.command_topic import type_name
 from groot_ros.bridge.competing_inputs import CompetingInput
 from groot_ros.bridge.graph_monitor import publishers_of
+from groot_ros.bridge.messages import message_class
 from groot_ros.core import ns_to_s, time_to_ns
 from groot_ros.core.live_graph import ImageForm, LiveInput, similar_topics
 from groot_ros.robot import Camera, JointStateSource
@@ -22,17 +23,40 @@ _MAX_FORMS = 4
 
 
 class InputProbe:
-    """Subscription to one input, and what was received on it."""
+    """Subscription to one input, and what was received on it.
 
-    def __init__(self, node: Node, declared: Camera | JointStateSource) -> None:
-        self.topic = node.resolve_topic_name(declared.topic)
+    Args:
+        node: the subscribing node.
+        declared: the input in the contract.
+        image: probe of the camera whose labels the messages of `declared.labels` are; None for
+            the input itself.
+
+    Attributes:
+        topic: full name.
+        stamps_ns: the stamps of all messages.
+
+    Raises:
+        ValueError: the type of the labels is not installed.
+
+    """
+
+    def __init__(
+        self, node: Node, declared: Camera | JointStateSource, image: "InputProbe | None" = None
+    ) -> None:
         self._node = node
         self._declared = declared
+        self._image = image
+        self.stamps_ns: set[int] = set()
+        topic = declared.topic
         if isinstance(declared, Camera):
             message: Any = CompressedImage if declared.compressed else Image
             parts: Sequence[str] = (declared.name,)
+            if image is not None:
+                assert declared.labels is not None
+                topic, message = declared.labels.topic, message_class(declared.labels.message)
         else:
             message, parts = JointState, declared.joints
+        self.topic = node.resolve_topic_name(topic)
         self._message = type_name(message)
         self._competing = CompetingInput(node, self.topic, parts, declared.rate)
         self._arrivals: list[tuple[float, int | None]] = []
@@ -42,7 +66,7 @@ class InputProbe:
         self._forms: dict[object, ImageForm] = {}
         self._positions: dict[str, tuple[float, float]] = {}
         callback = rclpy_patches.with_publication_number(self._on_message)
-        node.create_subscription(message, declared.topic, callback, qos.SENSOR)
+        node.create_subscription(message, topic, callback, qos.SENSOR)
 
     def live(self, free: Mapping[str, Sequence[str]]) -> LiveInput:
         """Return what was observed; `free` are the topics that no input of the contract uses."""
@@ -62,11 +86,13 @@ class InputProbe:
             conflict=self._conflict,
             forms=tuple(self._forms.values()),
             positions=dict(self._positions),
+            with_image=len(self.stamps_ns & self._image.stamps_ns) if self._image else 0,
         )
 
     def _on_message(self, msg: Any, number: int | None) -> None:
         self._arrivals.append((time.monotonic(), number))
         now, stamp = int(self._node.get_clock().now().nanoseconds), time_to_ns(msg.header.stamp)
+        self.stamps_ns.add(stamp)
         if stamp == 0:
             self._unstamped = True
         elif now:
@@ -74,7 +100,7 @@ class InputProbe:
         parts: Collection[str]
         if isinstance(self._declared, Camera):
             parts = (self._declared.name,)
-            if len(self._forms) < _MAX_FORMS:
+            if isinstance(msg, Image | CompressedImage) and len(self._forms) < _MAX_FORMS:
                 key, form = _form_of(msg)
                 self._forms.setdefault(key, form)
         else:

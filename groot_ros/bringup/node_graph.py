@@ -192,10 +192,7 @@ def demo_graph(
             stop_order=2,
             # The simulated robot publishes /clock, so it does not use sim time itself.
             parameters={"robot": robot, "seed": seed, "publish_clock": sim_time, **own},
-            environment={
-                "OMP_NUM_THREADS": "1",
-                "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa"),
-            },
+            environment=_simulation_environment(),
         )
     ]
     if bag:
@@ -246,6 +243,22 @@ def record_graph(
     if topics:
         parameters["topics"] = list(topics)
     return Graph((recorder_process(parameters),), namespace, "info", _shared_environment())
+
+
+def expert_graph(parameters: Path) -> Graph:
+    """Return the graph of a scripted expert with its own simulated robot and recorder.
+
+    Args:
+        parameters: file of the parameters of all three, which run in one process.
+
+    """
+    process = NodeProcess(
+        "expert_node",
+        stop_order=0,
+        parameter_files=(parameters,),
+        environment=_simulation_environment(),
+    )
+    return Graph((process,), "", "info", _shared_environment())
 
 
 def records_with_rosbag2(values: Mapping[str, str], packages: Collection[str]) -> bool:
@@ -323,6 +336,10 @@ def recorder_process(parameters: Mapping[str, Any]) -> NodeProcess:
 
 def _shared_environment() -> dict[str, str]:
     return {"RCUTILS_LOGGING_BUFFERED_STREAM": "1", "PYTHONUNBUFFERED": "1", **dds_profile()}
+
+
+def _simulation_environment() -> dict[str, str]:
+    return {"OMP_NUM_THREADS": "1", "MUJOCO_GL": os.environ.get("MUJOCO_GL", "osmesa")}
 
 
 def _checkpoint(value: str) -> str:

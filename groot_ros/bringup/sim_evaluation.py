@@ -6,8 +6,6 @@ in lockstep: one process whose simulated time waits for the nodes, which gives t
 `groot_ros.rollout.evaluate`, the fast way without nodes.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +14,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import yaml
-from tqdm import tqdm
-
 from groot_ros.bridge.sim_client import SimClient
 from groot_ros.bringup.node_graph import Graph, NodeProcess, demo_graph
+from groot_ros.bringup.stepped_run import Progress, run_stepped, write_parameters
 from groot_ros.bringup.supervisor import Supervisor
 from groot_ros.core.share import robot_path
 from groot_ros.robot import load_contract
@@ -38,8 +34,8 @@ from groot_ros.sim.tasks import load_table_task
 _START_TIMEOUT, _POLL = 120.0, 0.05
 #: s that a scene may take longer than the task allows, for the way of the messages.
 _GRACE = 1.0
-#: s of real time that one period of a lockstep may take, and between looks at its outcomes.
-_LOCKSTEP_TIMEOUT, _LOCKSTEP_POLL = 3600.0, 0.2
+#: s of real time that one period of a lockstep may take.
+_LOCKSTEP_TIMEOUT = 3600.0
 #: s after which a motion that was stopped has ended.
 _STOP_TIMEOUT = 5.0
 #: s within which the executor latches a robot that does not follow.
@@ -58,7 +54,7 @@ def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "")
     with _running(settings) as runner:
         runner.wait_for_policy(load_table_task(settings.task).instructions[0])
         outcomes: list[EpisodeOutcome] = []
-        with _Progress(label, episodes) as progress:
+        with Progress(label, episodes) as progress:
             for _ in range(episodes):
                 outcomes.append(runner.run_scene(settings))
                 progress.show(len(outcomes))
@@ -77,47 +73,15 @@ def evaluate_lockstep(settings: EvaluationSettings, episodes: int, label: str = 
     with TemporaryDirectory() as folder:
         output = Path(folder) / "outcomes.jsonl"
         graph = _lockstep_graph(settings, episodes, Path(folder), output)
-        supervisor = Supervisor(graph, lambda line: None)
-        try:
-            supervisor.start()
-            with _Progress(label, episodes) as progress:
-                while (ended := supervisor.dead()) is None:
-                    progress.show(len(_read_outcomes(output)))
-                    time.sleep(_LOCKSTEP_POLL)
-                progress.show(len(_read_outcomes(output)))
-        finally:
-            supervisor.stop()
-        if ended.process.returncode:
-            raise RuntimeError(supervisor.exit_report(ended))
-        return Evaluation(_read_outcomes(output))
+        run = run_stepped(graph, output, label, episodes)
+        if run.stopped:
+            raise KeyboardInterrupt
+        return Evaluation([EpisodeOutcome(**result) for result in run.results])
 
 
 def _require_checkpoint(settings: EvaluationSettings) -> None:
     if settings.policy == EXPERT:
         raise ValueError("--real-nodes needs a checkpoint: the expert is no policy node")
-
-
-class _Progress:
-    """Bar of the episodes on a terminal, else a line for each."""
-
-    def __init__(self, label: str, episodes: int) -> None:
-        self._label, self._episodes = label, episodes
-        self._bar = tqdm(total=episodes, desc=label, unit="episode", file=sys.stderr, disable=None)
-        self._shown = 0
-
-    def __enter__(self) -> "_Progress":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def show(self, done: int) -> None:
-        """Show the number of episodes that are done."""
-        if done > self._shown:
-            self._bar.update(done - self._shown)
-            self._shown = done
-            if self._bar.disable:
-                print(f"{self._label} {done}/{self._episodes}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -161,7 +125,7 @@ def _lockstep_graph(
     process = NodeProcess(
         "lockstep_node",
         stop_order=0,
-        parameter_files=(_write_parameters(folder / "lockstep.yaml", parameters),),
+        parameter_files=(write_parameters(folder / "lockstep.yaml", parameters),),
         environment=environment,
     )
     return replace(graph, processes=(process,))
@@ -201,22 +165,6 @@ def _nodes(
         },
     }
     return graph, {p.executable: {**p.parameters, **own[p.executable]} for p in graph.processes}
-
-
-def _write_parameters(file: Path, parameters: Mapping[str, Mapping[str, Any]]) -> Path:
-    text = yaml.safe_dump(
-        {f"/**/{name}": {"ros__parameters": dict(own)} for name, own in parameters.items()}
-    )
-    file.write_text(text, encoding="utf-8")
-    return file
-
-
-def _read_outcomes(file: Path) -> list[EpisodeOutcome]:
-    """Return the outcomes of the lines that are complete."""
-    if not file.is_file():
-        return []
-    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
-    return [EpisodeOutcome(**json.loads(line)) for line in lines if line.endswith("\n")]
 
 
 class SceneRunner:

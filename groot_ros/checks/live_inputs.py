@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of the robot contract's inputs against live topics: cameras and joint states."""
+"""Checks of the robot contract's inputs against live topics: cameras, labels, joint states."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Input:
 
     Attributes:
         key: key of the contract.
-        declared: its entry of the contract.
+        declared: its entry of the contract; for labels, their camera.
         live: what was observed.
 
     """
@@ -47,6 +47,17 @@ def _cameras(
             yield Input(f"cameras.{camera.name}", camera, live), camera
 
 
+def used_labels(
+    spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph
+) -> Iterator[tuple[Input, Camera]]:
+    """Yield the labels that the checkpoint needs, each with its camera, whose rate they have."""
+    if spec is None or spec.labels:
+        for _, camera in _cameras(spec, robot, graph):
+            live = graph.labels.get(camera.name)
+            if live is not None:
+                yield Input(f"cameras.{camera.name}.labels", camera, live), camera
+
+
 def _sources(robot: RobotContract, graph: LiveGraph) -> Iterator[tuple[Input, JointStateSource]]:
     for source in robot.sources:
         live = graph.sources.get(source.name)
@@ -56,10 +67,11 @@ def _sources(robot: RobotContract, graph: LiveGraph) -> Iterator[tuple[Input, Jo
 
 def _inputs(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> list[Input]:
     cameras = [own for own, _ in _cameras(spec, robot, graph)]
-    return cameras + [own for own, _ in _sources(robot, graph)]
+    labels = [own for own, _ in used_labels(spec, robot, graph)]
+    return [*cameras, *labels, *(own for own, _ in _sources(robot, graph))]
 
 
-def _received(inputs: list[Input]) -> list[Input]:
+def require_received(inputs: list[Input]) -> list[Input]:
     """Return the inputs with a message; NotApplicable if there is none."""
     found = [own for own in inputs if own.live.received]
     if not found:
@@ -119,7 +131,7 @@ def _competing(
 
 
 def _rate(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
-    for own in _received(_inputs(spec, robot, graph)):
+    for own in require_received(_inputs(spec, robot, graph)):
         live, stated = own.live.rate, own.declared.rate
         if not live or not stated or _SLOW * stated <= live <= _FAST * stated:
             continue
@@ -134,7 +146,7 @@ def _rate(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> It
 
 def _encoding(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
     cameras = list(_cameras(spec, robot, graph))
-    _received([own for own, _ in cameras])
+    require_received([own for own, _ in cameras])
     for own, camera in cameras:
         for form in own.live.forms:
             try:
@@ -153,7 +165,7 @@ def _size(spec: PolicySpec | None, robot: RobotContract, graph: LiveGraph) -> It
     cameras = [own for own, camera in _cameras(spec, robot, graph) if not camera.compressed]
     if not cameras:
         raise NotApplicable("the size of compressed images is not examined")
-    for own in _received(cameras):
+    for own in require_received(cameras):
         sizes = sorted({(form.width, form.height) for form in own.live.forms})
         shown = ", ".join(f"{width} x {height}" for width, height in sizes)
         if len(sizes) > 1:
@@ -173,7 +185,7 @@ def _stamps(
 ) -> Iterator[Problem]:
     policy, executor = policy or PolicyConfig(), executor or ExecutorConfig()
     inputs = [own for own in _inputs(spec, robot, graph) if own.declared.stamp == "header"]
-    for own in _received(inputs):
+    for own in require_received(inputs):
         camera = isinstance(own.declared, Camera)
         limit = policy.max_image_age if camera else executor.joint_state_timeout
         future = policy.max_future if camera else executor.max_future
@@ -195,7 +207,7 @@ def _stamps(
 
 def _joint_names(robot: RobotContract, graph: LiveGraph) -> Iterator[Problem]:
     sources = [own for own, _ in _sources(robot, graph)]
-    for own in _received(sources):
+    for own in require_received(sources):
         assert isinstance(own.declared, JointStateSource)
         missing = [j for j in own.declared.joints if j not in own.live.positions]
         others = sorted(own.live.positions.keys() - robot.joints.keys())

@@ -6,6 +6,7 @@ from groot_ros.checks import (
     fit,
     input_rates,
     live_inputs,
+    live_labels,
     live_nodes,
     live_range,
     machine,
@@ -27,6 +28,7 @@ CHECKS = (
     *machine.CHECKS,
     *live_nodes.CHECKS,
     *live_inputs.CHECKS,
+    *live_labels.CHECKS,
     *live_range.CHECKS,
 )
 

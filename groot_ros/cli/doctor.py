@@ -276,7 +276,11 @@ def _topics(graph: "LiveGraph") -> list[str]:
     return [
         f"  {name}: {live.topic}, {live.rate:.1f} Hz, "
         f"{pluralise(len(live.publishers), 'publisher')}"
-        for name, live in (*graph.cameras.items(), *graph.sources.items())
+        for name, live in (
+            *graph.cameras.items(),
+            *((f"{view} labels", live) for view, live in graph.labels.items()),
+            *graph.sources.items(),
+        )
     ]
 
 

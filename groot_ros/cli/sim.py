@@ -15,11 +15,13 @@ from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import PolicyConfig
 
 if TYPE_CHECKING:
+    from groot_ros.rollout.collect import CollectSettings
     from groot_ros.rollout.evaluate import Evaluation, EvaluationSettings
 
 _EXAMPLES = """examples:
   groot-ros sim collect --task reach --episodes 200 --out ~/data/reach
   groot-ros sim collect --task reach --episodes 100 --checkpoint ~/reach --out ~/data/round1
+  groot-ros sim collect --task push --episodes 50 --bags --out ~/bags/push
   groot-ros sim collect --task vima/put_into --episodes 5000 --out ~/data/put_into
   groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
@@ -74,8 +76,8 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
     parser = actions.add_parser(
         "collect",
         help="record episodes of the scripted expert as a data set",
-        description="Record episodes of the scripted expert: as a LeRobot v2.1 data set, or for "
-        "tasks vima/... as one npz file per episode.",
+        description="Record episodes of the scripted expert: as a LeRobot v2.1 data set, with "
+        "--bags as one bag per episode, or for tasks vima/... as one npz file per episode.",
     )
     _add_common(parser, episodes=100)
     parser.add_argument("--out", type=Path, required=True, help="folder; must not exist yet")
@@ -88,6 +90,12 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
         metavar="DIR",
         help="let this policy act first, for a random time; the expert takes over and only its "
         "rows are recorded",
+    )
+    parser.add_argument(
+        "--bags",
+        action="store_true",
+        help="record the topics of the simulated robot over DDS into one bag per episode, which "
+        "`groot-ros dataset from-bags` converts to the same rows",
     )
     parser.add_argument(
         "--images",
@@ -199,6 +207,8 @@ def run_collect(args: argparse.Namespace) -> int:
         checkpoint=args.checkpoint,
         policy_options=_policy_options(args),
     )
+    if args.bags:
+        return _collect_bags(args, settings)
     collection = collect(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
     print(
         f"{args.out}: {pluralise(len(collection.episodes), 'episode')}, "
@@ -208,10 +218,38 @@ def run_collect(args: argparse.Namespace) -> int:
     return 1 if collection.failed else 0
 
 
+def _collect_bags(args: argparse.Namespace, settings: "CollectSettings") -> int:
+    from groot_ros.bridge.isolated_domain import use_isolated_domain
+    from groot_ros.bringup.sim_collection import collect_bags
+
+    for name in ("checkpoint", "jobs", "dask"):
+        if getattr(args, name):
+            raise ValueError(
+                f"--{name}: with --bags the expert acts alone, in one episode after the other"
+            )
+    use_isolated_domain()
+    try:
+        collection = collect_bags(settings, args.episodes, args.out)
+    except RuntimeError as error:
+        print(f"groot-ros sim: {error}", file=sys.stderr)
+        return 1
+    stopped = "stopped; " if collection.stopped else ""
+    print(
+        f"{args.out}: {stopped}{pluralise(len(collection.bags), 'bag')}, "
+        f"{pluralise(collection.rows, 'row')}; the expert failed in "
+        f"{pluralise(collection.failures, 'scene')}, which others replaced"
+    )
+    for index in collection.failed:
+        print(f"episode {index}: the expert failed in all scenes that were tried", file=sys.stderr)
+    if collection.stopped:
+        return 130
+    return 1 if collection.failed else 0
+
+
 def _collect_prompts(args: argparse.Namespace) -> int:
     from groot_ros.rollout.prompt_collect import PromptCollectSettings, collect_prompts
 
-    _reject(args, {**_CHUNKS_ONLY, "checkpoint": ""})
+    _reject(args, {**_CHUNKS_ONLY, "checkpoint": "", "bags": False})
     settings = PromptCollectSettings(args.task, args.seed, args.images)
     collection = collect_prompts(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
     print(

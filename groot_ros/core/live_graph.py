@@ -47,6 +47,7 @@ class LiveInput:
         conflict: evidence that two live publishers send the same data, "" without.
         forms: different forms of the images.
         positions: joint -> smallest and largest position, rad or m.
+        with_image: of labels, the messages whose stamp an image of their camera had.
 
     """
 
@@ -62,6 +63,7 @@ class LiveInput:
     conflict: str = ""
     forms: tuple[ImageForm, ...] = ()
     positions: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    with_image: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,7 @@ class LiveGraph:
         nodes: "policy_node" and "executor_node" that run -> what is known of them.
         elsewhere: full names of these nodes in other namespaces.
         cameras: view -> its topic.
+        labels: view -> the topic of its labels; only those of the contract.
         sources: source of joint states -> its topic.
         controllers: name -> its receivers.
         clock_publishers: publishers of /clock.
@@ -124,6 +127,7 @@ class LiveGraph:
     nodes: Mapping[str, LiveNode] = field(default_factory=dict)
     elsewhere: tuple[str, ...] = ()
     cameras: Mapping[str, LiveInput] = field(default_factory=dict)
+    labels: Mapping[str, LiveInput] = field(default_factory=dict)
     sources: Mapping[str, LiveInput] = field(default_factory=dict)
     controllers: Mapping[str, LiveController] = field(default_factory=dict)
     clock_publishers: int = 0

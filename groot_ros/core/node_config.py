@@ -235,6 +235,25 @@ class LockstepConfig:
 
 
 @dataclass(frozen=True)
+class ExpertConfig:
+    """Configuration of a scripted expert whose episodes are recorded through topics.
+
+    Raises:
+        ValueError: a value is out of range; names the parameter.
+
+    """
+
+    task: str = parameter("", "Task whose scenes are recorded")
+    seed: int = parameter(0, "Seed of the scenes", minimum=0, maximum=2**31 - 1)
+    episodes: int = parameter(1, "Number of episodes", minimum=1, maximum=1_000_000)
+    calm: bool = parameter(False, "No disturbances")
+    results: str = parameter("", "File of the results, a line of JSON for each episode")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True)
 class RecorderConfig:
     """Configuration of the recorder.
 

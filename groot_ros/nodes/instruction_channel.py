@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions for the policy from topics and services, and the topic that says which it follows.
+"""Instructions for the policy from topics and services, and the topics that say which it follows.
 
 A prompt of words and pictures is an instruction with pictures. Messages of the topics are checked,
 because any node can publish there: a bag that is played, or a second operator, must not move the
@@ -20,7 +20,7 @@ from std_msgs.msg import String
 from groot_ros.bridge import qos, rclpy_patches
 from groot_ros.bridge.competing_inputs import COMPETING_PUBLISHERS, CompetingInstructions
 from groot_ros.bridge.messages import ns_to_time
-from groot_ros.bridge.prompt_messages import pictures_from_msg
+from groot_ros.bridge.prompt_messages import pictures_from_msg, prompt_to_msg
 from groot_ros.core import MalformedError, instruction_problem, is_blank
 from groot_ros.core.prompt import NO_PICTURES, Pictures
 from groot_ros.msg import Instruction, MultimodalPrompt
@@ -109,6 +109,14 @@ class InstructionChannel:
             qos.LATCHED,
             event_callbacks=rclpy_patches.NO_PUBLISHER_EVENTS,
         )
+        self._prompts = node.create_publisher(
+            MultimodalPrompt,
+            "active_prompt",
+            qos.LATCHED,
+            event_callbacks=rclpy_patches.NO_PUBLISHER_EVENTS,
+        )
+        #: Number of the instruction whose pictures were published; None before the first.
+        self._shown: int | None = None
         follow = partial(self._follow, source=Instruction.SOURCE_TOPIC)
         self._gates = {
             name: PublisherGate[_Given](
@@ -155,6 +163,12 @@ class InstructionChannel:
         )
         msg.header.stamp = ns_to_time(int(self._node.get_clock().now().nanoseconds))
         self._publisher.publish(msg)
+        # Pictures are large: once for each instruction, and never for a policy without them.
+        if current.id != self._shown and (current.pictures or self._shown is not None):
+            prompt = prompt_to_msg(current.text, current.pictures)
+            prompt.header.stamp = msg.header.stamp
+            self._prompts.publish(prompt)
+            self._shown = current.id
 
     def check_present(self) -> None:
         """Stop if the policy, which was loaded since, cannot follow the present instruction."""

@@ -9,14 +9,11 @@ execution, commands. Messages, callbacks, timers and DDS are those of the nodes.
 
 import json
 import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from types import TracebackType
 
 import rclpy
-from rclpy.executors import SingleThreadedExecutor, TimeoutException
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -30,6 +27,7 @@ from groot_ros.core.node_config import LockstepConfig
 from groot_ros.msg import ActionChunk
 from groot_ros.nodes.executor_node import ExecutorNode
 from groot_ros.nodes.lifecycle import ManagedNode
+from groot_ros.nodes.lockstep import SteppedNodes
 from groot_ros.nodes.policy_node import PolicyNode
 from groot_ros.nodes.sim_robot_node import SimRobotNode
 from groot_ros.rollout.evaluate import EpisodeOutcome, EvaluationSettings, judged
@@ -40,8 +38,6 @@ from groot_ros.sim.tasks import load_table_task
 #: From the activation of the nodes to the start of an episode. A multiple of the periods of their
 #: timers, so that these are due at the start as well.
 _BEFORE_NS = NS_PER_S
-#: s within which the nodes must have found each other.
-_DISCOVERY_TIMEOUT = 60.0
 
 
 class Lockstep:
@@ -61,25 +57,15 @@ class Lockstep:
         self._chunks = 0
         self._instruction = self.robot.create_publisher(String, "instruction", qos.LATCHED)
         self.robot.create_subscription(ActionChunk, "action_chunk", self._on_chunk, qos.CHUNKS)
-        #: In the order in which the nodes work in a period.
-        self._spinners = [(node, SingleThreadedExecutor()) for node in self._nodes()]
-        for node, spinner in self._spinners:
-            spinner.add_node(node)
+        self._nodes = SteppedNodes(
+            (self.policy, self.executor, self.robot), {self.policy: self.policy.wait_until_idle}
+        )
 
     def __enter__(self) -> "Lockstep":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        for node, spinner in self._spinners:
-            node.close()
-            spinner.remove_node(node)
-            spinner.shutdown()
-            node.destroy_node()
+    def __exit__(self, *_: object) -> None:
+        self._nodes.close()
 
     def begin(self, scene: Scene, seed: int) -> None:
         """Begin an episode with nodes that were just activated.
@@ -95,10 +81,10 @@ class Lockstep:
         robot = self.robot.robot
         self.policy.set_parameters([Parameter("noise_seed", value=seed)])
         self.robot.publish_clock(robot.now_ns)
-        self._settle()
+        self._nodes.settle()
         for node in self._managed():
             _require(node, "configured", node.trigger_configure())
-        self._wait_for_subscriptions()
+        self._nodes.wait_for(self._nodes.unmatched, "topics are not received")
         begin_ns = robot.now_ns + _BEFORE_NS
         for node in self._managed():
             _require(node, "activated", node.trigger_activate())
@@ -106,14 +92,14 @@ class Lockstep:
         step_ns = 5 * robot.period_ns
         for now_ns in range(robot.now_ns + step_ns, begin_ns, step_ns):
             self.robot.publish_clock(now_ns)
-            self._settle()
+            self._nodes.settle()
         self.robot.restart_at(begin_ns)
         self.robot.seed_lost_frames(seed)
         robot.reset(scene.apply)
         self._chunks = 0
         self._publish()
         self._instruction.publish(String(data=scene.instruction))
-        self._settle()
+        self._nodes.settle()
 
     def cycle(self) -> None:
         """Run one control period of the robot, and all that follows from it."""
@@ -129,7 +115,7 @@ class Lockstep:
     def end(self) -> None:
         """Deactivate the nodes, and release what they have of this episode."""
         self._instruction.publish(String(data=""))
-        self._settle()
+        self._nodes.settle()
         for node in self._managed():
             node.trigger_deactivate()
             node.trigger_cleanup()
@@ -137,64 +123,20 @@ class Lockstep:
     def _on_chunk(self, _: ActionChunk) -> None:
         self._chunks += 1
 
-    def _nodes(self) -> Iterator[PolicyNode | ExecutorNode | SimRobotNode]:
-        yield from (self.policy, self.executor, self.robot)
-
     def _managed(self) -> tuple[ManagedNode, ...]:
         return self.executor, self.policy
 
     def _publish(self) -> None:
         # The inputs are in the nodes before their timers are due.
         self.robot.publish_inputs()
-        self._settle()
+        self._nodes.settle()
         self.robot.publish_clock(self.robot.robot.now_ns)
-        self._settle()
-
-    def _settle(self) -> None:
-        """Run callbacks, and wait for the inference, until there is nothing left to do."""
-        quiet = False
-        while not quiet:
-            quiet = True
-            for node, spinner in self._spinners:
-                quiet = not _run_ready(spinner) and quiet
-                if node is self.policy:
-                    self.policy.wait_until_idle()
-
-    def _wait_for_subscriptions(self) -> None:
-        """Wait until every publisher has found its subscribers."""
-        deadline = time.monotonic() + _DISCOVERY_TIMEOUT
-        while missing := [t for n in self._nodes() for t in _unmatched(n)]:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"nobody receives {', '.join(missing)}")
-            self._settle()
+        self._nodes.settle()
 
 
 def _require(node: Node, what: str, result: TransitionCallbackReturn) -> None:
     if result != TransitionCallbackReturn.SUCCESS:
         raise RuntimeError(f"{node.get_name()} cannot be {what}: see its log")
-
-
-def _unmatched(node: Node) -> list[str]:
-    """Return the topics of publishers that fewer subscriptions have found than there are."""
-    return [
-        publisher.topic_name
-        for publisher in node.publishers
-        if publisher.get_subscription_count() < node.count_subscribers(publisher.topic_name)
-    ]
-
-
-def _run_ready(spinner: SingleThreadedExecutor) -> bool:
-    """Run all callbacks that are ready; return whether there was one."""
-    found = False
-    while True:
-        try:
-            handler, _, _ = spinner.wait_for_ready_callbacks(timeout_sec=0.0)
-        except TimeoutException:
-            return found
-        found = True
-        handler()
-        if (error := handler.exception()) is not None:
-            raise error
 
 
 def evaluate(lockstep: Lockstep, settings: EvaluationSettings, index: int) -> EpisodeOutcome:

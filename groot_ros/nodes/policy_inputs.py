@@ -22,8 +22,6 @@ from groot_ros.observation.received import (
     add_labels_message,
 )
 from groot_ros.observation.rejections import Rejected
-from groot_ros.robot.inputs import Labels
-from groot_ros.vision.labels import DETECTIONS
 
 #: Called with (reason, detail).
 OnRejected: TypeAlias = Callable[[str, str], None]
@@ -63,7 +61,7 @@ class PolicyInputs:
         ]
         self._subscriptions += [
             node.create_subscription(
-                message_class(labels_type(labels)),
+                message_class(labels.message),
                 labels.topic,
                 numbered(partial(self._on_labels, view)),
                 qos.SENSOR,
@@ -158,7 +156,7 @@ def _topics(node: Node, buffer: ObservationBuffer) -> dict[str, InputTopic]:
         for view, camera in buffer.cameras.items()
     }
     labels = {
-        labels.topic: InputTopic(node.resolve_topic_name(labels.topic), labels_type(labels))
+        labels.topic: InputTopic(node.resolve_topic_name(labels.topic), labels.message)
         for labels in buffer.labels.values()
     }
     joints = {
@@ -168,9 +166,3 @@ def _topics(node: Node, buffer: ObservationBuffer) -> dict[str, InputTopic]:
         for source in buffer.sources
     }
     return cameras | labels | joints
-
-
-def labels_type(labels: Labels) -> str:
-    """Return the message type of labels, such as "sensor_msgs/msg/Image"."""
-    detections = labels.encoding == DETECTIONS
-    return "vision_msgs/msg/Detection2DArray" if detections else "sensor_msgs/msg/Image"

@@ -19,9 +19,9 @@ from rosbags.interfaces import Qos
 from groot_ros.bags import (
     NOTHING_RECORDED,
     BagError,
-    controller_states,
     graph_topics,
     input_types,
+    optional_topics,
 )
 from groot_ros.bags.definitions import MessageDefinitions
 from groot_ros.bags.episode import describe_recording
@@ -80,7 +80,7 @@ class RecorderNode(Node):
         if contract is not None and not names:
             robot = load_contract(contract)
             names = [*graph_topics(robot, use_sim_time=self._sim_time)]
-            self._optional = {self.resolve_topic_name(n) for n in controller_states(robot)}
+            self._optional = {self.resolve_topic_name(n) for n in optional_topics(robot)}
             self._expected = {
                 self.resolve_topic_name(n): kind for n, kind in input_types(robot).items()
             }

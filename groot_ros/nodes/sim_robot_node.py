@@ -44,7 +44,7 @@ from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.tasks import chosen_tasks, prompt_task_names
 from groot_ros.sim.trajectory import TrajectoryMessage, TrajectoryPoint, TrajectoryRejected
 from groot_ros.sim.urdf import contract_urdf
-from groot_ros.vision.labels import DETECTIONS
+from groot_ros.vision.encodings import DETECTIONS
 
 #: Start of /clock, not 0, because a trajectory with a zero stamp starts immediately.
 _SIM_START_NS = NS_PER_S

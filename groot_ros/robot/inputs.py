@@ -9,14 +9,14 @@ from groot_ros.core import s_to_ns
 from groot_ros.core.config_reader import REQUIRED, Fields
 from groot_ros.robot.fields import read_joint_name, read_joint_names, read_topic
 from groot_ros.robot.joint import Joint
-from groot_ros.vision.encodings import COMPRESSED, find_encoding, is_colour
+from groot_ros.vision.encodings import COMPRESSED, DETECTIONS, find_encoding, is_colour
 
 Stamp = Literal["header", "arrival"]
 Mount = Literal["fixed", "arm"]
 
 STAMPS: tuple[Stamp, ...] = ("header", "arrival")
-#: Encodings of label images (sensor_msgs/Image); "detections" is vision_msgs/Detection2DArray.
-LABEL_ENCODINGS = ("mono8", "mono16", "detections")
+#: Encodings of label images (sensor_msgs/Image); DETECTIONS is vision_msgs/Detection2DArray.
+LABEL_ENCODINGS = ("mono8", "mono16", DETECTIONS)
 MOUNTS: tuple[Mount, ...] = ("fixed", "arm")
 #: Longest time from a measurement or an exposure to its stamp, s.
 MAX_LATENCY = 10.0
@@ -33,6 +33,12 @@ class Labels:
 
     topic: str
     encoding: str
+
+    @property
+    def message(self) -> str:
+        """Return the type of the topic, such as "sensor_msgs/msg/Image"."""
+        detections = self.encoding == DETECTIONS
+        return "vision_msgs/msg/Detection2DArray" if detections else "sensor_msgs/msg/Image"
 
 
 @dataclass(frozen=True)

@@ -34,15 +34,15 @@ from groot_ros.datasets.video import VideoEncoder
 from groot_ros.datasets.writer import new_folder, write_dataset
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.rollout.closed_loop import ClosedLoop, LoopSettings
-from groot_ros.rollout.expert_episode import EpisodeRecorder, RecordedEpisode, run_expert
+from groot_ros.rollout.expert_episode import DirectRobot, RecordedEpisode, run_expert
 from groot_ros.rollout.simulation import (
-    COLLECTED,
+    ATTEMPTS,
     START_NS,
-    episode_rng,
+    collected_scene,
     loop_policy,
     simulator,
 )
-from groot_ros.sim.disturbance import Disturbance, DisturbanceSettings
+from groot_ros.sim.disturbance import DisturbanceSettings
 from groot_ros.sim.judge import Judge
 from groot_ros.sim.table import Scene
 from groot_ros.sim.table_expert import STEP
@@ -52,8 +52,6 @@ from groot_ros.sim.tasks import load_table_task
 FPS = round(1 / STEP)
 #: Prefix of the columns with where things are in the images; see RecordedEpisode.labels.
 LABEL = "label."
-#: Scenes that are tried for one episode before it is given up.
-_ATTEMPTS = 5
 #: Share of the time of an episode after which the expert takes over from a policy at the latest.
 _POLICY_SHARE = 0.6
 
@@ -152,12 +150,12 @@ def record_episode(index: int, settings: CollectSettings, folder: Path) -> tuple
 
     """
     task = load_table_task(settings.task)
-    for attempt in range(_ATTEMPTS):
+    for attempt in range(ATTEMPTS):
         episode = simulate_episode(task, index, attempt, settings)
         if episode is not None and episode.succeeded:
             target = Path(tempfile.mkdtemp(prefix=f"{index}-", dir=folder))
             return write_episode(f"episode {index}", task.robot, episode, target), attempt
-    raise DatasetError(f"the expert failed in each of {_ATTEMPTS} scenes")
+    raise DatasetError(f"the expert failed in each of {ATTEMPTS} scenes")
 
 
 def simulate_episode(
@@ -165,18 +163,18 @@ def simulate_episode(
 ) -> RecordedEpisode | None:
     """Run the expert in the scene of an episode; None if a policy leaves nothing to do for it."""
     contract, robot, renderer = simulator(task.robot, settings.size)
-    rng = episode_rng(settings.seed, index, COLLECTED, attempt)
-    scene = task.scene(rng)
-    disturbance = Disturbance(settings.disturbances, scene, rng)
+    scene, disturbance, rng = collected_scene(
+        task, settings.seed, index, attempt, settings.disturbances
+    )
     robot.jump_to(START_NS)
     robot.reset(scene.apply)
     judge = task.judge(robot.model, scene)
     if settings.checkpoint and not _act_first(settings, task, scene, judge, rng):
         return None
-    recorder = EpisodeRecorder(task, scene, robot.arm, renderer, tuple(contract.cameras))
+    direct = DirectRobot(task, scene, judge, robot.arm, renderer, tuple(contract.cameras))
     expert = task.expert(robot.model, scene)
-    run_expert(task, expert, judge, robot.arm, recorder, disturbance)
-    return recorder.episode(succeeded=judge.succeeded, after_policy=bool(settings.checkpoint))
+    run_expert(task, expert, judge, robot.arm, direct, disturbance)
+    return direct.episode(succeeded=judge.succeeded, after_policy=bool(settings.checkpoint))
 
 
 def _act_first(

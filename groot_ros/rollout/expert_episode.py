@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One episode of a scripted expert, recorded directly: images, state and command of each step."""
+"""One episode of a scripted expert: what it commands, and its images and states recorded directly.
 
+`groot_ros.nodes.expert_node` records the same episode through topics.
+"""
+
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -51,18 +55,37 @@ class RecordedEpisode:
     after_policy: bool = False
 
 
-class EpisodeRecorder:
-    """Collects the rows of one episode."""
+class ExpertRobot(ABC):
+    """The robot that an expert moves, and that records what it does."""
+
+    @abstractmethod
+    def add_row(self, action: NDArray[np.float64]) -> None:
+        """Record the present images and state with the present command [6] of the expert."""
+
+    @abstractmethod
+    def move(self, commands: NDArray[np.float64], intended: NDArray[np.float64]) -> None:
+        """Execute one step.
+
+        Args:
+            commands: command of each control cycle [STEP / PERIOD, 6], rad, with disturbances.
+            intended: command [6] at the end of the step that the expert gave.
+
+        """
+
+
+class DirectRobot(ExpertRobot):
+    """Moves the arm without controllers, and collects the rows of one episode."""
 
     def __init__(
         self,
         task: TableTask,
         scene: Scene,
+        judge: Judge,
         arm: SimulatedArm,
         renderer: CameraRenderer,
         views: Sequence[str],
     ) -> None:
-        self._scene, self._arm, self._renderer = scene, arm, renderer
+        self._scene, self._judge, self._arm, self._renderer = scene, judge, arm, renderer
         self._goal = task.goal_point(scene)
         self._images: dict[str, list[NDArray[np.uint8]]] = {view: [] for view in views}
         self._labels: dict[str, list[NDArray[np.float64]]] = {view: [] for view in views}
@@ -79,6 +102,13 @@ class EpisodeRecorder:
             self._labels[view].append(project(arm, view, points, aspect).ravel())
         self._states.append(arm.positions)
         self._actions.append(action.copy())
+
+    def move(self, commands: NDArray[np.float64], intended: NDArray[np.float64]) -> None:
+        """Execute one step; the judge sees every control cycle."""
+        for command in commands:
+            self._arm.command(command)
+            self._arm.step()
+            self._judge.observe(self._arm)
 
     def episode(self, *, succeeded: bool, after_policy: bool) -> RecordedEpisode:
         """Return all rows; the arguments as of RecordedEpisode."""
@@ -117,25 +147,33 @@ def run_expert(
     expert: TableExpert,
     judge: Judge,
     arm: SimulatedArm,
-    recorder: EpisodeRecorder,
+    robot: ExpertRobot,
     disturbance: Disturbance,
     rest_steps: int = REST_STEPS,
 ) -> None:
     """Let the expert act from the present state until it has succeeded and rested, or time is up.
 
     The first command is the present set points of the servos.
+
+    Args:
+        task: limits the time.
+        expert: gives the commands.
+        judge: of the episode; `robot` shows it every control cycle.
+        arm: what the expert and the disturbance see.
+        robot: executes the commands on this arm.
+        disturbance: changes the commands.
+        rest_steps: steps of rest at the end.
+
     """
     command = arm.data.ctrl.copy()
     jaw, clean, rested = float(command[5]), command, 0
     for _ in range(round(task.seconds / STEP)):
-        recorder.add_row(clean)
+        robot.add_row(clean)
         clean = expert.next_command(command, arm)
         changed = disturbance.apply(clean, arm, may_move_cube=task.cube_may_move)
-        for command_now in ramp(command, changed, jaw):
-            arm.command(command_now)
-            arm.step()
-            judge.observe(arm)
-        jaw, command = float(command_now[5]), changed
+        commands = np.stack([*ramp(command, changed, jaw)])
+        robot.move(commands, clean)
+        jaw, command = float(commands[-1, 5]), changed
         rested += expert.done and judge.succeeded
         if rested > rest_steps:
             return

@@ -14,6 +14,7 @@ from groot_ros.observation.spec import ObservationSpec
 from groot_ros.robot import RobotContract, load_contract
 from groot_ros.rollout.closed_loop import LoopPolicy
 from groot_ros.sim.camera import CameraRenderer
+from groot_ros.sim.disturbance import Disturbance, DisturbanceSettings
 from groot_ros.sim.robot import SimulatedRobot
 from groot_ros.sim.table import Scene
 from groot_ros.sim.table_task import TableTask
@@ -22,11 +23,31 @@ from groot_ros.sim.table_task import TableTask
 START_NS = NS_PER_S
 #: Purposes of an episode, part of its seed: no scene that is collected is ever evaluated.
 COLLECTED, EVALUATED = 0, 1
+#: Scenes that are tried for one episode before it is given up.
+ATTEMPTS = 5
 
 
 def episode_rng(seed: int, index: int, purpose: int, attempt: int = 0) -> np.random.Generator:
     """Return the random numbers of an episode."""
     return np.random.default_rng([seed, index, purpose, attempt])
+
+
+def collected_scene(
+    task: TableTask, seed: int, index: int, attempt: int, disturbances: DisturbanceSettings
+) -> tuple[Scene, Disturbance, np.random.Generator]:
+    """Return scene and disturbance of a recorded episode, and the rest of its random numbers.
+
+    Args:
+        task: the task.
+        seed: attempt k of episode i is the same for the same seed.
+        index: number of the episode.
+        attempt: number of the scene, from 0; the expert failed in those before.
+        disturbances: how much the episode is disturbed.
+
+    """
+    rng = episode_rng(seed, index, COLLECTED, attempt)
+    scene = task.scene(rng)
+    return scene, Disturbance(disturbances, scene, rng), rng
 
 
 def evaluation_scene(task: TableTask, seed: int, index: int, camera_shift: float = 0.0) -> Scene:

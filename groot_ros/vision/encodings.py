@@ -178,6 +178,8 @@ MAGIC = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n"}
 #: Compressed encodings. jpeg and png are colour; a grey file is another encoding, because a model
 #: that was trained on colour does not work on it.
 COMPRESSED = ("jpeg", "png", "jpeg_mono8", "png_mono8", "png_mono16")
+#: Labels of objects as vision_msgs/Detection2DArray, decoded by `labels.py`.
+DETECTIONS = "detections"
 _COMPRESSED_ALIASES = {"jpg": "jpeg", "mjpeg": "jpeg", "mjpg": "jpeg"}
 
 _BY_NAME = {name: row for row in ENCODINGS for name in (row.name, *row.aliases)}

@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from groot_ros.core import MalformedError
 from groot_ros.core.invariants import require
-from groot_ros.vision.encodings import check_encoding, check_image
+from groot_ros.vision.encodings import DETECTIONS, check_encoding, check_image
 
-#: Encoding of the robot contract that means vision_msgs/Detection2DArray.
-DETECTIONS = "detections"
 #: Largest label: those of mono16.
 MAX_LABEL = 65535
 

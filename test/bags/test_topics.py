@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 from pathlib import Path
 
-from groot_ros.bags import graph_topics
+from groot_ros.bags import graph_topics, input_types, optional_topics
 from groot_ros.bridge.controllers.joint_trajectory_controller import state_topic
 from groot_ros.robot import load_contract
 from groot_ros.robot.controller import StateTopic, controller_type
 
 SO101 = Path(__file__).parents[2] / "config" / "robots" / "so101.yaml"
+ARM7 = SO101.with_name("arm7_suction_table.yaml")
 SO101_VERSION_1 = Path(__file__).parents[1] / "data" / "so101_version_1.yaml"
 
 
@@ -28,9 +29,21 @@ def test_the_so101_graph_has_every_topic_of_the_contract_and_of_the_nodes():
     )
 
 
-def test_the_input_of_instructions_is_not_recorded():
-    """A bag with it that is played would instruct the robot."""
-    assert "instruction" not in graph_topics(load_contract(SO101))
+def test_the_inputs_of_instructions_are_not_recorded():
+    """A bag with them that is played would instruct the robot."""
+    for robot in (SO101, ARM7):
+        assert not {"instruction", "prompt"} & set(graph_topics(load_contract(robot)))
+
+
+def test_labels_of_cameras_are_inputs_and_recorded_with_the_prompt_that_is_followed():
+    contract = load_contract(ARM7)
+    image = "sensor_msgs/msg/Image"
+    labels = {"front/labels": image, "top/labels": image}
+    assert labels.items() <= input_types(contract).items()
+    assert {*labels, "active_prompt"} <= set(graph_topics(contract))
+    # A policy that follows texts never publishes one.
+    assert "active_prompt" in optional_topics(contract)
+    assert "active_prompt" not in graph_topics(load_contract(SO101))
 
 
 def test_the_states_of_the_controllers_are_recorded_where_their_type_is_installed(monkeypatch):

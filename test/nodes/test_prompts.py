@@ -13,7 +13,7 @@ from support.table_robot import SPEC, TABLE, LinePlanner, PosesModel, table_robo
 
 from groot_ros.bridge import qos
 from groot_ros.bridge.messages import ns_to_time
-from groot_ros.bridge.prompt_messages import prompt_to_msg
+from groot_ros.bridge.prompt_messages import pictures_from_msg, prompt_to_msg
 from groot_ros.core.prompt import ALL_VIEWS, PromptImage
 from groot_ros.msg import ExecutorState, MultimodalPrompt
 from groot_ros.policy.pick_place import PickPlacePolicy
@@ -103,8 +103,8 @@ def test_a_prompt_of_the_service_moves_the_robot_and_its_poses_are_published(
     poses = table.poses.wait()
     assert poses.header.frame_id == "table"
     assert [round(p.position.x, 3) for p in poses.poses] == [0.16, 0.16]
-    later = table.on.chunks.wait(lambda m: m.id == 10)
-    assert later.groups[0].values[0] > 0.25
+    # The motion goes on: later chunks begin further along the path.
+    table.on.chunks.wait(lambda m: m.groups[0].values[0] > 0.25)
     np.testing.assert_array_equal(table.model.sessions[-1].pictures["0"][""].image, CUP)
 
 
@@ -125,6 +125,23 @@ def test_a_prompt_that_was_published_before_the_node_is_configured_is_followed(
     assert send(on, "put {0}", PICTURES).instruction_id == followed.instruction_id
     other = {"0": {ALL_VIEWS: PromptImage(CUP // 2)}}
     assert send(on, "put {0}", other).instruction_id == followed.instruction_id + 1
+
+
+def test_the_prompt_that_is_followed_is_published_with_its_pictures_also_from_the_service(
+    stage, robot_file
+) -> None:
+    table = Poses(stage, robot_file)
+    followed = Inbox()
+    table.on.robot.node.create_subscription(
+        MultimodalPrompt, "active_prompt", followed.put, qos.LATCHED
+    )
+    assert send(table.on, "put {0} there", PICTURES).success
+    prompt = followed.wait()
+    assert (prompt.text, [image.placeholder for image in prompt.images]) == ("put {0} there", ["0"])
+    np.testing.assert_array_equal(pictures_from_msg(prompt)["0"][ALL_VIEWS].image, CUP)
+    # The stop replaces it, for those who subscribe later.
+    assert send(table.on, "", {}).success
+    assert followed.wait(lambda m: m.text == "").images == []
 
 
 def test_a_policy_of_texts_refuses_pictures_in_one_line(stage) -> None:

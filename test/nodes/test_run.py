@@ -91,8 +91,8 @@ def test_without_the_name_of_a_node_the_names_are_listed(arguments):
     assert ran.returncode == 1
     assert ran.stderr == (
         "usage: python -m groot_ros.nodes "
-        "{executor_node,lockstep_node,player_node,policy_node,recorder_node,sim_robot_node} "
-        "[--ros-args ...]\n"
+        "{executor_node,expert_node,lockstep_node,player_node,policy_node,recorder_node,"
+        "sim_robot_node} [--ros-args ...]\n"
     )
 
 
