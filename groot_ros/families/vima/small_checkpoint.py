@@ -15,6 +15,10 @@ from groot_ros.families.vima.prompt import word_tokenizer
 
 #: Width of the controller and of the prompt encoder, and of the vision transformer.
 _WIDTH, _VISION_WIDTH = 128, 64
+#: Factor of the first weights of perceptrons that read coordinates.
+_BOX_GAIN = 4.0
+#: Factor of the weights that add to the tokens of the controller.
+_RESIDUAL_GAIN = 0.2
 
 
 def small_config(
@@ -78,9 +82,13 @@ def initialise(network: Vima, seed: int) -> None:
 
     The default values of torch halve the signal in every layer of a perceptron, so that the boxes
     would hardly be seen next to the crops. Position embeddings of unit size would hide the tokens.
-    T5 keeps its own initial values.
+    The layers of the controller begin near the identity and the scores of the bins at zero: with
+    larger weights the norms after each layer wipe out where the things are, before the decoder has
+    a use for it, and a network then stays at the mean of all actions. T5 keeps its own initial
+    values.
     """
     generator = torch.Generator().manual_seed(seed)
+    controller = network.xattn_gpt
     for name, module in network.named_modules():
         if name.startswith("t5_prompt_encoder.") or not isinstance(module, nn.Linear | Projection):
             continue
@@ -92,6 +100,28 @@ def initialise(network: Vima, seed: int) -> None:
             # The layers of a perceptron with ReLU after them.
             for layer in [m for m in module if isinstance(m, nn.Linear)][:-1]:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-    controller = network.xattn_gpt
+    for decoder in network.action_decoder._decoders.values():
+        for mlp in decoder.mlps:
+            nn.init.zeros_(mlp[-1].weight)
+    for block in controller.h:
+        block.attn.c_proj.weight.mul_(_RESIDUAL_GAIN)
+        block.mlp.c_proj.weight.mul_(_RESIDUAL_GAIN)
+    for block in controller.xattns:
+        block.attention_out.weight.mul_(_RESIDUAL_GAIN)
+        block.linear2.weight.mul_(_RESIDUAL_GAIN)
+    for layers in network.obj_encoder.bbox_mlp.values():
+        _spread(layers[0], generator)
+    for part in network.action_encoder._embed_dict.values():
+        _spread(part._layer[0], generator)
     for table in (controller.positions_embed, controller.xattn_positions_embed):
-        nn.init.normal_(table.weight, std=0.02, generator=generator)
+        nn.init.normal_(table.weight, std=0.1, generator=generator)
+
+
+def _spread(layer: nn.Linear, generator: torch.Generator) -> None:
+    """Let the ReLU after a layer bend at points all over the unit cube, which its inputs fill.
+
+    Bins are a hundredth of the table, which smooth functions of a box do not tell apart.
+    """
+    layer.weight.mul_(_BOX_GAIN)
+    points = torch.rand(layer.weight.shape, generator=generator)
+    layer.bias.copy_(-(layer.weight * points).sum(1))

@@ -30,6 +30,8 @@ from groot_ros.vision.augmentation import Augmentation
 _TARGET_WIDTH = 0.7
 #: Scale of the similarities in the auxiliary loss.
 _SIMILARITY_SCALE = 10.0
+#: Layer whose attention to the history finds the things of an action in the auxiliary loss.
+_READING_LAYER = 1
 #: Episodes of one forward pass of a validation.
 _VALIDATION_BATCH = 32
 
@@ -43,6 +45,8 @@ class _Pass:
         crops: features of all crops in the order of `Batch.slots`, and a row of zeros.
         observations: tokens of the objects [B, T, Q, C].
         memory: encoded prompts.
+        inputs: inputs of the attention that reads the things of an action, see `_READING_LAYER`:
+            to the history, and one layer later to the prompt, [B, T * (Q + 1) - 1, C] each.
 
     """
 
@@ -50,6 +54,7 @@ class _Pass:
     crops: Tensor
     observations: Tensor
     memory: PromptMemory
+    inputs: tuple[Tensor, Tensor]
 
 
 class Trainer:
@@ -101,10 +106,11 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """Return "loss", and "auxiliary" where it is known which things the prompts show.
 
-        The auxiliary loss has two parts: the crop of a thing in a prompt is most similar to the
-        crops of this thing on the table, and the first layer of the controller attends from a thing
-        on the table to this thing in the prompt. Without it a network finds only slowly what the
-        pictures of a prompt are for. See `families.training.Trainer.loss`.
+        The auxiliary loss has three parts: the crop of a thing in a prompt is most similar to the
+        crops of this thing on the table; the first layer of the controller attends from a thing on
+        the table to this thing in the prompt; and a later layer attends from where an action is
+        read to the things that it moves. Without it a network finds only slowly what the pictures
+        of a prompt are for. See `families.training.Trainer.loss`.
         """
         passed = self._forward(batch)
         losses = {"loss": self._cross_entropy(passed.scores, batch)}
@@ -124,7 +130,47 @@ class Trainer:
             pointed = self._prompt_attention(passed).flatten(1, 2)
             recognised = _share_loss(similar.softmax(-1), same)
             losses["auxiliary"] = recognised + _share_loss(pointed, same.mT)
+            losses["auxiliary"] += self._reading_loss(passed, batch, named)
         return losses
+
+    def _reading_loss(self, passed: "_Pass", batch: Batch, named: Tensor) -> Tensor:
+        """Return the loss of the attention from where an action is read, [B, T].
+
+        Half of the heads attend to the thing that is picked up, the others to the one that it is
+        put into. One layer later all attend to the first thing in the prompt, whose picture may
+        show where it goes.
+
+        Args:
+            passed: forward pass.
+            batch: its batch.
+            named: int64 [B, S], the thing that each item of the prompts shows; 0 = unknown.
+
+        """
+        to_history, to_prompt = passed.inputs
+        steps, slots = batch.visible.shape[1:]
+        read = slice(slots - 1, None, slots + 1)
+        own = self.model.xattn_gpt.h[_READING_LAYER].attn
+        query, key, _ = own.c_attn(to_history).unflatten(-1, (3, own.heads, -1)).unbind(2)
+        scores = torch.einsum("bthd,bshd->bhts", query[:, read], key) * key.shape[-1] ** -0.5
+        # Each action reads its own step; what it needs of earlier ones is left to the training.
+        shown = F.pad(batch.visible, (0, 1)).flatten(1)[:, None, :-1]
+        things = F.pad(batch.identities, (0, 1)).flatten(1)[:, None, :-1]
+        step = torch.arange(shown.shape[-1], device=shown.device) // (slots + 1)
+        now = shown & (step == torch.arange(steps, device=step.device)[:, None])
+        shares = scores.masked_fill(~now[:, None], float("-inf")).softmax(-1)
+        halves = shares.unflatten(1, (2, -1)).mean(2)
+        losses = [
+            _share_loss(halves[:, part], _same(batch.moved[..., part, None], things) & now)
+            for part in range(2)
+        ]
+        cross = self.model.xattn_gpt.xattns[_READING_LAYER + 1]
+        query = cross.query(cross.layernorm(to_prompt[:, read])).unflatten(-1, (cross.heads, -1))
+        key, _ = passed.memory.layers[_READING_LAYER + 1]
+        scores = torch.einsum("bthd,bhsd->bhts", query, key) * key.shape[-1] ** -0.5
+        scores = scores.masked_fill(~passed.memory.mask[:, None, None], float("-inf"))
+        first = _same(batch.moved[..., :1], named[:, None])
+        losses.append(_share_loss(scores.softmax(-1).mean(1), first))
+        return torch.stack(losses).sum()
 
     def _prompt_attention(self, passed: "_Pass") -> Tensor:
         """Return the attention of the first layer to the prompt, mean over its heads, [B, T, Q, S].
@@ -150,9 +196,18 @@ class Trainer:
         observations = network.with_end_effector(tokens[batch.slots], batch.end_effector)
         before = {part: bins[:, :-1] for part, bins in batch.actions.items()}
         actions = network.action_tokens(before) if batch.counts.shape[1] > 1 else None
+        inputs: list[Tensor] = []
+        controller = network.xattn_gpt
+        hooks = [
+            layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+            for layer in (controller.h[_READING_LAYER].attn, controller.xattns[_READING_LAYER + 1])
+        ]
         predicted, _ = network.predict(observations, batch.visible, actions, memory)
+        for hook in hooks:
+            hook.remove()
         crops = _with_padding(torch.cat([features[view] for view in encoder.views]))
-        return _Pass(network.action_decoder(predicted), crops, observations, memory)
+        read = inputs[0], inputs[1]
+        return _Pass(network.action_decoder(predicted), crops, observations, memory, read)
 
     def _cross_entropy(self, scores: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Return the mean over the coordinates of all steps; 0 = the target distribution."""
@@ -225,5 +280,12 @@ def _share_loss(shares: Tensor, right: Tensor) -> Tensor:
     Rows without a right column do not count.
     """
     counted = right.any(-1)
+    if not bool(counted.any()):
+        return shares.new_zeros(())
     share = (shares * right).sum(-1)[counted]
     return -share.clamp(min=1e-9).log().mean()
+
+
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    """Tell which numbers are equal and not 0."""
+    return (one == other) & (one > 0)
