@@ -25,8 +25,9 @@ from groot_ros.vision.objects import Objects
 FORMAT = "groot_ros_vima"
 VERSION = 1
 _OBJECTS, _PROMPT, _ACTIONS = "objects.", "prompt.", "actions."
-#: Dimensions of the arrays of objects in a picture; in the steps, one for the time comes first.
+#: What an action picks up, and what it is put into.
 _MOVED = ("pick_id", "place_id")
+#: Dimensions of the arrays of objects in a picture; in the steps, one for the time comes first.
 _DIMENSIONS = {"crops": 4, "boxes": 2, "mask": 1}
 
 

@@ -7,9 +7,14 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from groot_ros.families.vima.actions import PartDecoder, PartEncoder
 from groot_ros.families.vima.checkpoint import random_network, save_network
 from groot_ros.families.vima.config import MlpConfig, ObjectConfig, PromptConfig, VimaConfig
-from groot_ros.families.vima.controller import Projection
+from groot_ros.families.vima.controller import (
+    CrossAttentionLayer,
+    Projection,
+    SelfAttentionLayer,
+)
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.prompt import word_tokenizer
 
@@ -88,7 +93,6 @@ def initialise(network: Vima, seed: int) -> None:
     values.
     """
     generator = torch.Generator().manual_seed(seed)
-    controller = network.xattn_gpt
     for name, module in network.named_modules():
         if name.startswith("t5_prompt_encoder.") or not isinstance(module, nn.Linear | Projection):
             continue
@@ -98,23 +102,29 @@ def initialise(network: Vima, seed: int) -> None:
     for module in network.modules():
         if isinstance(module, nn.Sequential):
             # The layers of a perceptron with ReLU after them.
-            for layer in [m for m in module if isinstance(m, nn.Linear)][:-1]:
+            for layer in _linear_layers(module)[:-1]:
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu", generator=generator)
-    for decoder in network.action_decoder._decoders.values():
-        for mlp in decoder.mlps:
-            nn.init.zeros_(mlp[-1].weight)
-    for block in controller.h:
-        block.attn.c_proj.weight.mul_(_RESIDUAL_GAIN)
-        block.mlp.c_proj.weight.mul_(_RESIDUAL_GAIN)
-    for block in controller.xattns:
-        block.attention_out.weight.mul_(_RESIDUAL_GAIN)
-        block.linear2.weight.mul_(_RESIDUAL_GAIN)
-    for layers in network.obj_encoder.bbox_mlp.values():
-        _spread(layers[0], generator)
-    for part in network.action_encoder._embed_dict.values():
-        _spread(part._layer[0], generator)
+    for module in network.modules():
+        if isinstance(module, PartDecoder):
+            for scores in module.mlps:
+                nn.init.zeros_(_linear_layers(scores)[-1].weight)
+        elif isinstance(module, SelfAttentionLayer):
+            module.attn.c_proj.weight.mul_(_RESIDUAL_GAIN)
+            module.mlp.c_proj.weight.mul_(_RESIDUAL_GAIN)
+        elif isinstance(module, CrossAttentionLayer):
+            module.attention_out.weight.mul_(_RESIDUAL_GAIN)
+            module.linear2.weight.mul_(_RESIDUAL_GAIN)
+    encoders = [part for part in network.modules() if isinstance(part, PartEncoder)]
+    readers = [layers for part in encoders for layers in part.children()]
+    for reader in (*network.obj_encoder.bbox_mlp.values(), *readers):
+        _spread(_linear_layers(reader)[0], generator)
+    controller = network.xattn_gpt
     for table in (controller.positions_embed, controller.xattn_positions_embed):
         nn.init.normal_(table.weight, std=0.1, generator=generator)
+
+
+def _linear_layers(module: nn.Module) -> list[nn.Linear]:
+    return [layer for layer in module.children() if isinstance(layer, nn.Linear)]
 
 
 def _spread(layer: nn.Linear, generator: torch.Generator) -> None:

@@ -4,19 +4,20 @@
 All steps are predicted in one pass, each from the recorded steps before it (teacher forcing).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from groot_ros.families.vima.checkpoint import empty_network, save_network
 from groot_ros.families.vima.config import PARTS
-from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory
+from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory, SelfAttentionLayer
 from groot_ros.families.vima.episodes import VimaEpisode
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.placement import PlacementError, placement_error, step_error
@@ -46,7 +47,8 @@ class _Pass:
         observations: tokens of the objects [B, T, Q, C].
         memory: encoded prompts.
         inputs: inputs of the attention that reads the things of an action, see `_READING_LAYER`:
-            to the history, and one layer later to the prompt, [B, T * (Q + 1) - 1, C] each.
+            to the history, and one layer later to the prompt, [B, T * (Q + 1) - 1, C] each; none
+            if the controller is too small for it.
 
     """
 
@@ -54,7 +56,7 @@ class _Pass:
     crops: Tensor
     observations: Tensor
     memory: PromptMemory
-    inputs: tuple[Tensor, Tensor]
+    inputs: Sequence[Tensor]
 
 
 class Trainer:
@@ -130,7 +132,8 @@ class Trainer:
             pointed = self._prompt_attention(passed).flatten(1, 2)
             recognised = _share_loss(similar.softmax(-1), same)
             losses["auxiliary"] = recognised + _share_loss(pointed, same.mT)
-            losses["auxiliary"] += self._reading_loss(passed, batch, named)
+            if passed.inputs:
+                losses["auxiliary"] += self._reading_loss(passed, batch, named)
         return losses
 
     def _reading_loss(self, passed: "_Pass", batch: Batch, named: Tensor) -> Tensor:
@@ -147,43 +150,49 @@ class Trainer:
 
         """
         to_history, to_prompt = passed.inputs
+        own, cross = self._reading_layers()
+        assert isinstance(own, SelfAttentionLayer)
+        assert isinstance(cross, CrossAttentionLayer)
         steps, slots = batch.visible.shape[1:]
         read = slice(slots - 1, None, slots + 1)
-        own = self.model.xattn_gpt.h[_READING_LAYER].attn
-        query, key, _ = own.c_attn(to_history).unflatten(-1, (3, own.heads, -1)).unbind(2)
-        scores = torch.einsum("bthd,bshd->bhts", query[:, read], key) * key.shape[-1] ** -0.5
-        # Each action reads its own step; what it needs of earlier ones is left to the training.
-        shown = F.pad(batch.visible, (0, 1)).flatten(1)[:, None, :-1]
-        things = F.pad(batch.identities, (0, 1)).flatten(1)[:, None, :-1]
+        # Tokens of the history: those of the objects of each step, with an action between steps.
+        shown, things = (
+            F.pad(values, (0, 1)).flatten(1)[:, None, :-1]
+            for values in (batch.visible, batch.identities)
+        )
         step = torch.arange(shown.shape[-1], device=shown.device) // (slots + 1)
+        # What an action needs of earlier steps is left to the training.
         now = shown & (step == torch.arange(steps, device=step.device)[:, None])
-        shares = scores.masked_fill(~now[:, None], float("-inf")).softmax(-1)
-        halves = shares.unflatten(1, (2, -1)).mean(2)
-        losses = [
-            _share_loss(halves[:, part], _same(batch.moved[..., part, None], things) & now)
-            for part in range(2)
-        ]
-        cross = self.model.xattn_gpt.xattns[_READING_LAYER + 1]
-        query = cross.query(cross.layernorm(to_prompt[:, read])).unflatten(-1, (cross.heads, -1))
-        key, _ = passed.memory.layers[_READING_LAYER + 1]
-        scores = torch.einsum("bthd,bhsd->bhts", query, key) * key.shape[-1] ** -0.5
-        scores = scores.masked_fill(~passed.memory.mask[:, None, None], float("-inf"))
-        first = _same(batch.moved[..., :1], named[:, None])
-        losses.append(_share_loss(scores.softmax(-1).mean(1), first))
-        return torch.stack(losses).sum()
+        visible = shown.new_ones(1, 1, *(2 * shown.shape[-1:])).tril() & shown[:, None]
+        found = own.attn.weights(to_history, visible)[:, :, read]
+        half = found.shape[1] // 2
+        picked, placed = found[:, :half].mean(dim=1), found[:, half:].mean(dim=1)
+        mask = passed.memory.mask[:, None, None]
+        asked = cross.weights(to_prompt[:, read], passed.memory.layers[_READING_LAYER + 1], mask)
+        pick, place = batch.moved[..., :1], batch.moved[..., 1:]
+        return (
+            _share_loss(picked, _same(pick, things) & now)
+            + _share_loss(placed, _same(place, things) & now)
+            + _share_loss(asked.mean(dim=1), _same(pick, named[:, None]))
+        )
+
+    def _reading_layers(self) -> list[nn.Module]:
+        """Return the layers of the reading loss; none if there are too few, or only one head."""
+        controller = self.model.xattn_gpt
+        if len(controller.h) < _READING_LAYER + 2 or self.model.config.sattn_n_heads < 2:
+            return []
+        return [controller.h[_READING_LAYER], controller.xattns[_READING_LAYER + 1]]
 
     def _prompt_attention(self, passed: "_Pass") -> Tensor:
         """Return the attention of the first layer to the prompt, mean over its heads, [B, T, Q, S].
 
         Positions in the history are left out: what a thing is does not depend on them.
         """
-        layer = self.model.xattn_gpt.xattns[0]
-        assert isinstance(layer, CrossAttentionLayer)
-        query = layer.query(layer.layernorm(passed.observations)).unflatten(-1, (layer.heads, -1))
-        key, _ = passed.memory.layers[0]
-        scores = torch.einsum("btqhd,bhsd->bhtqs", query, key) * key.shape[-1] ** -0.5
-        scores = scores.masked_fill(~passed.memory.mask[:, None, None, None], float("-inf"))
-        return scores.softmax(-1).mean(dim=1)
+        layer = cast(CrossAttentionLayer, self.model.xattn_gpt.xattns[0])
+        tokens = passed.observations.flatten(1, 2)
+        mask = passed.memory.mask[:, None, None]
+        shares = layer.weights(tokens, passed.memory.layers[0], mask).mean(dim=1)
+        return shares.unflatten(1, passed.observations.shape[1:3])
 
     def _forward(self, batch: Batch) -> "_Pass":
         network, encoder = self.model, self.model.obj_encoder
@@ -196,18 +205,11 @@ class Trainer:
         observations = network.with_end_effector(tokens[batch.slots], batch.end_effector)
         before = {part: bins[:, :-1] for part, bins in batch.actions.items()}
         actions = network.action_tokens(before) if batch.counts.shape[1] > 1 else None
-        inputs: list[Tensor] = []
-        controller = network.xattn_gpt
-        hooks = [
-            layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
-            for layer in (controller.h[_READING_LAYER].attn, controller.xattns[_READING_LAYER + 1])
-        ]
-        predicted, _ = network.predict(observations, batch.visible, actions, memory)
-        for hook in hooks:
-            hook.remove()
+        with _recorded_inputs(self._reading_layers()) as inputs:
+            predicted, _ = network.predict(observations, batch.visible, actions, memory)
         crops = _with_padding(torch.cat([features[view] for view in encoder.views]))
-        read = inputs[0], inputs[1]
-        return _Pass(network.action_decoder(predicted), crops, observations, memory, read)
+        scores = network.action_decoder(predicted)
+        return _Pass(scores, crops, observations, memory, inputs)
 
     def _cross_entropy(self, scores: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Return the mean over the coordinates of all steps; 0 = the target distribution."""
@@ -267,6 +269,21 @@ class Trainer:
     @property
     def _device(self) -> torch.device:
         return self.model.obs_fusion_layer.weight.device
+
+
+@contextmanager
+def _recorded_inputs(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Give a list to which each layer adds its first input, in the order of the calls."""
+    inputs: list[Tensor] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        for layer in layers
+    ]
+    try:
+        yield inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _with_padding(rows: Tensor) -> Tensor:
