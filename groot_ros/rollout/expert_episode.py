@@ -162,7 +162,7 @@ def run_expert(
         arm: what the expert and the disturbance see.
         robot: executes the commands on this arm.
         disturbance: changes the commands.
-        rest_steps: steps of rest at the end.
+        rest_steps: steps of rest at the end, of an expert that rests.
 
     """
     command = arm.data.ctrl.copy()
@@ -175,7 +175,7 @@ def run_expert(
         robot.move(commands, clean)
         jaw, command = float(commands[-1, 5]), changed
         rested += expert.done and judge.succeeded
-        if rested > rest_steps:
+        if rested > (rest_steps if expert.rests else 0):
             return
 
 

@@ -183,6 +183,9 @@ def _episode(
         "end_effector": np.array(END_EFFECTOR),
         "objects.ids": np.stack([identities(objects) for objects in pictures]),
     }
+    numbers = {name: number for number, name in enumerate(scene.items, start=1)}
+    arrays["actions.pick_id"] = np.array([numbers[move.name] for move in scene.moves])
+    arrays["actions.place_id"] = np.array([numbers.get(move.into, 0) for move in scene.moves])
     for part in BINS:
         arrays[f"actions.{part}"] = np.stack([action[part] for action in actions])
     for view in VIEWS:

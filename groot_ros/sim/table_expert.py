@@ -59,6 +59,8 @@ class TableExpert(ABC):
 
     """
 
+    #: Whether the hand rests when everything is achieved; else an episode ends at once.
+    rests = True
     #: Site of the hand that targets are for.
     site = "grasp"
 

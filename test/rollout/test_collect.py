@@ -65,6 +65,13 @@ def test_the_episode_ends_with_a_horizon_of_rest(dataset):
     assert np.abs(np.diff(np.radians(action[-15:, :5]), axis=0)).max() < 0.08
 
 
+def test_a_push_ends_in_motion_as_rest_would_look_like_its_beginning():
+    settings = CollectSettings("push", 4, (16, 16), UNDISTURBED)
+    episode = simulate_episode(load_table_task("push"), 0, 0, settings)
+    assert episode.succeeded
+    assert np.abs(episode.actions[-1] - episode.actions[-2]).max() > 0.01
+
+
 def test_the_labels_lie_on_the_named_cube(dataset):
     task = load_table_task("pick_place")
     quiet = CollectSettings("pick_place", seed=2, size=(96, 96), disturbances=UNDISTURBED)

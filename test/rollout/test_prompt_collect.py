@@ -88,6 +88,8 @@ def test_an_episode_has_the_arrays_that_training_reads(tmp_path, task):
     for part, bins in BINS.items():
         assert found[f"actions.{part}"].shape == (steps, len(bins))
         assert found[f"actions.{part}"].dtype == np.int64
+    assert found["actions.pick_id"].shape == found["actions.place_id"].shape == (steps,)
+    assert set(found["actions.pick_id"]) <= set(found["objects.ids"][0])
     objects = found["objects.ids"].shape[1]
     assert found["objects.ids"].shape == (steps, objects)
     for view in VIEWS:
@@ -107,6 +109,8 @@ def test_the_action_is_where_the_object_of_the_prompt_is(tmp_path):
     found = recorded(tmp_path, "vima/put_into")
     pick, place = from_bins({part: found[f"actions.{part}"][0] for part in BINS})
     ids = found["objects.ids"][0].tolist()
+    assert found["actions.pick_id"] == found["prompt.dragged_obj.ids"]
+    assert found["actions.place_id"] == found["prompt.base_obj.ids"]
     for name, pose in (("dragged_obj", pick), ("base_obj", place)):
         slot = ids.index(int(found[f"prompt.{name}.ids"][0]))
         column, row = found["objects.top.boxes"][0, slot, :2]

@@ -97,6 +97,8 @@ def _episode(rng: np.random.Generator, things: int, steps: int) -> dict[str, NDA
         "actions.pose1_rotation": np.array([IDENTITY] * steps),
         **_arrays("objects.", stack(pictures)),
         "objects.ids": np.tile(np.arange(1, things + 1), (steps, 1)),
+        "actions.pick_id": np.array(moved) + 1,
+        "actions.place_id": np.array([base + 1] * steps),
     }
     named = {"dragged_obj": 0, "base_obj": base, "dragged_obj_1": 1}
     names = [name for name in named if f"{{{name}}}" in TEXTS[steps]]

@@ -87,6 +87,17 @@ class SelfAttention(nn.Module):
         out = attention(q, k, v, visible)
         return self.c_proj(out.transpose(1, 2).flatten(2)), (k, v)
 
+    def weights(self, x: Tensor, visible: Tensor) -> Tensor:
+        """Return the attention weights [B, heads, T, T] of tokens [B, T, C] without a past.
+
+        Args:
+            x: tokens.
+            visible: bool [B, 1, T, T], True where a query sees a key.
+
+        """
+        q, k, _ = self.c_attn(x).unflatten(-1, (3, self.heads, -1)).transpose(1, 3).unbind(2)
+        return _weights(q, k, visible)
+
 
 class FeedForward(nn.Module):
     """Two layers with GELU; with a gate it is the exact one, without it the approximation."""
@@ -156,6 +167,11 @@ class CrossAttentionLayer(nn.Module):
             # The gate sees the attention's output before the norm.
             hidden = hidden * self.gated_layer(x)
         return x + self.linear2(hidden)
+
+    def weights(self, x: Tensor, prompt: KeysAndValues, mask: Tensor) -> Tensor:
+        """Return the attention weights [B, heads, T, S]; see `forward`."""
+        q = self.query(self.layernorm(x)).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return _weights(q, prompt[0], mask)
 
 
 class Controller(nn.Module):
@@ -227,6 +243,12 @@ class Controller(nn.Module):
             x, layer = own(x, visible, past)
             layers.append(layer)
         return x, History(tuple(layers), known)
+
+
+def _weights(q: Tensor, k: Tensor, visible: Tensor) -> Tensor:
+    """Return softmax(q k' / sqrt(d)) of the visible keys."""
+    scores = q @ k.mT * q.shape[-1] ** -0.5
+    return scores.masked_fill(~visible, float("-inf")).softmax(-1)
 
 
 def _positions(table: nn.Embedding, mask: Tensor, seen: Tensor | int, what: str) -> Tensor:

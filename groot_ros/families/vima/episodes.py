@@ -25,6 +25,8 @@ from groot_ros.vision.objects import Objects
 FORMAT = "groot_ros_vima"
 VERSION = 1
 _OBJECTS, _PROMPT, _ACTIONS = "objects.", "prompt.", "actions."
+#: What an action picks up, and what it is put into.
+_MOVED = ("pick_id", "place_id")
 #: Dimensions of the arrays of objects in a picture; in the steps, one for the time comes first.
 _DIMENSIONS = {"crops": 4, "boxes": 2, "mask": 1}
 
@@ -43,6 +45,8 @@ class VimaEpisode:
         identities: int64 [T, N], which thing a slot shows, 0 for padding; None if it is not stated.
         prompt_identities: name of a placeholder -> int64 [N]; the same thing has the same number
             as in `identities`.
+        moved: int64 [T, 2], the thing that each action picks up, and the one that it is put into or
+            on, with the numbers of `identities`; 0 = unknown or none.
         bounds: area of the table that the bins of positions divide.
 
     """
@@ -55,6 +59,7 @@ class VimaEpisode:
     end_effector: int
     identities: NDArray[np.int64] | None = None
     prompt_identities: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    moved: NDArray[np.int64] | None = None
     bounds: TableBounds = field(default_factory=TableBounds)
 
     @property
@@ -203,6 +208,7 @@ def read_episode(
             for name, picture in pictures.items()
             if (found := reader.identities(f"{_PROMPT}{name}.", picture)) is not None
         },
+        reader.moved(steps),
         bounds or TableBounds(),
     )
 
@@ -274,6 +280,17 @@ class _Arrays:
                 f"{counts[column] - 1}",
             )
         return values.astype(np.int64)
+
+    def moved(self, steps: int) -> NDArray[np.int64] | None:
+        """Return what each action moves, and into what; None if it is not stated."""
+        names = [f"{_ACTIONS}{key}" for key in _MOVED]
+        if any(name not in self.found for name in names):
+            return None
+        for name in names:
+            values = self.found[name]
+            if values.shape != (steps,) or values.dtype.kind not in "iu":
+                raise self.error(name, f"must be {steps} whole numbers, not {list(values.shape)}")
+        return np.stack([self.found[name] for name in names], axis=1).astype(np.int64)
 
     def end_effector(self) -> int:
         name = str(self.array("end_effector"))

@@ -33,6 +33,7 @@ class Sample:
         actions: part -> bins, int64 [T, 2] or [T, 4].
         identities: int64 [T, N], what each slot shows; 0 = unknown or padding.
         prompt_identities: int64 [P, N], the same of the pictures.
+        moved: int64 [T, 2], what each action picks up and what it is put into; 0 = unknown or none.
 
     """
 
@@ -42,6 +43,7 @@ class Sample:
     actions: Mapping[str, NDArray[np.int64]]
     identities: NDArray[np.int64]
     prompt_identities: NDArray[np.int64]
+    moved: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Batch:
         identities: int64 [B, T, Q], what each slot shows, in the order of `slots`; 0 = unknown or
             padding.
         picture_identities: int64 [P, R], the same for pictures.
+        moved: int64 [B, T, 2], see `Sample`.
 
     """
 
@@ -77,6 +80,7 @@ class Batch:
     counts: Tensor
     identities: Tensor
     picture_identities: Tensor
+    moved: Tensor
 
 
 def make_sample(
@@ -101,6 +105,7 @@ def make_sample(
         episode.actions,
         known,
         _picture_identities(episode, pictures),
+        np.zeros((episode.steps, 2), np.int64) if episode.moved is None else episode.moved,
     )
 
 
@@ -209,6 +214,7 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
     visible = np.zeros(slots.shape, bool)
     identities = np.zeros(slots.shape, np.int64)
     counts = np.zeros((len(samples), length), bool)
+    moved = np.zeros((len(samples), length, 2), np.int64)
     bins = {
         part: np.zeros((len(samples), length, samples[0].actions[part].shape[1]), np.int64)
         for part in PARTS
@@ -221,6 +227,7 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
             target[row, time, 0] = values[:, 0]
             target[row, time, 1 - own.shape[1] :] = values[:, 1:]
         counts[row, time] = True
+        moved[row, time] = sample.moved
         for part in PARTS:
             bins[part][row, time] = sample.actions[part]
     picture_slots = _padded([row for rows in pictures for row in store.tokens(rows)], store.padding)
@@ -243,6 +250,7 @@ def collate(samples: Sequence[Sample], views: Sequence[str], device: torch.devic
         to_device(counts),
         to_device(identities),
         to_device(_padded(named, 0)),
+        to_device(moved),
     )
 
 

@@ -4,19 +4,20 @@
 All steps are predicted in one pass, each from the recorded steps before it (teacher forcing).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor
+from torch import Tensor, nn
 
 from groot_ros.families.vima.checkpoint import empty_network, save_network
 from groot_ros.families.vima.config import PARTS
-from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory
+from groot_ros.families.vima.controller import CrossAttentionLayer, PromptMemory, SelfAttentionLayer
 from groot_ros.families.vima.episodes import VimaEpisode
 from groot_ros.families.vima.network import Vima
 from groot_ros.families.vima.placement import PlacementError, placement_error, step_error
@@ -30,6 +31,8 @@ from groot_ros.vision.augmentation import Augmentation
 _TARGET_WIDTH = 0.7
 #: Scale of the similarities in the auxiliary loss.
 _SIMILARITY_SCALE = 10.0
+#: Layer whose attention to the history finds the things of an action in the auxiliary loss.
+_READING_LAYER = 1
 #: Episodes of one forward pass of a validation.
 _VALIDATION_BATCH = 32
 
@@ -43,6 +46,9 @@ class _Pass:
         crops: features of all crops in the order of `Batch.slots`, and a row of zeros.
         observations: tokens of the objects [B, T, Q, C].
         memory: encoded prompts.
+        inputs: inputs of the attention that reads the things of an action, see `_READING_LAYER`:
+            to the history, and one layer later to the prompt, [B, T * (Q + 1) - 1, C] each; none
+            if the controller is too small for it.
 
     """
 
@@ -50,6 +56,7 @@ class _Pass:
     crops: Tensor
     observations: Tensor
     memory: PromptMemory
+    inputs: Sequence[Tensor]
 
 
 class Trainer:
@@ -101,10 +108,11 @@ class Trainer:
     ) -> dict[str, Tensor]:
         """Return "loss", and "auxiliary" where it is known which things the prompts show.
 
-        The auxiliary loss has two parts: the crop of a thing in a prompt is most similar to the
-        crops of this thing on the table, and the first layer of the controller attends from a thing
-        on the table to this thing in the prompt. Without it a network finds only slowly what the
-        pictures of a prompt are for. See `families.training.Trainer.loss`.
+        The auxiliary loss has three parts: the crop of a thing in a prompt is most similar to the
+        crops of this thing on the table; the first layer of the controller attends from a thing on
+        the table to this thing in the prompt; and a later layer attends from where an action is
+        read to the things that it moves. Without it a network finds only slowly what the pictures
+        of a prompt are for. See `families.training.Trainer.loss`.
         """
         passed = self._forward(batch)
         losses = {"loss": self._cross_entropy(passed.scores, batch)}
@@ -124,20 +132,67 @@ class Trainer:
             pointed = self._prompt_attention(passed).flatten(1, 2)
             recognised = _share_loss(similar.softmax(-1), same)
             losses["auxiliary"] = recognised + _share_loss(pointed, same.mT)
+            if passed.inputs:
+                losses["auxiliary"] += self._reading_loss(passed, batch, named)
         return losses
+
+    def _reading_loss(self, passed: "_Pass", batch: Batch, named: Tensor) -> Tensor:
+        """Return the loss of the attention from where an action is read, [B, T].
+
+        Half of the heads attend to the thing that is picked up, the others to the one that it is
+        put into. One layer later all attend to the first thing in the prompt, whose picture may
+        show where it goes.
+
+        Args:
+            passed: forward pass.
+            batch: its batch.
+            named: int64 [B, S], the thing that each item of the prompts shows; 0 = unknown.
+
+        """
+        to_history, to_prompt = passed.inputs
+        own, cross = self._reading_layers()
+        assert isinstance(own, SelfAttentionLayer)
+        assert isinstance(cross, CrossAttentionLayer)
+        steps, slots = batch.visible.shape[1:]
+        read = slice(slots - 1, None, slots + 1)
+        # Tokens of the history: those of the objects of each step, with an action between steps.
+        shown, things = (
+            F.pad(values, (0, 1)).flatten(1)[:, None, :-1]
+            for values in (batch.visible, batch.identities)
+        )
+        step = torch.arange(shown.shape[-1], device=shown.device) // (slots + 1)
+        # What an action needs of earlier steps is left to the training.
+        now = shown & (step == torch.arange(steps, device=step.device)[:, None])
+        visible = shown.new_ones(1, 1, *(2 * shown.shape[-1:])).tril() & shown[:, None]
+        found = own.attn.weights(to_history, visible)[:, :, read]
+        half = found.shape[1] // 2
+        picked, placed = found[:, :half].mean(dim=1), found[:, half:].mean(dim=1)
+        mask = passed.memory.mask[:, None, None]
+        asked = cross.weights(to_prompt[:, read], passed.memory.layers[_READING_LAYER + 1], mask)
+        pick, place = batch.moved[..., :1], batch.moved[..., 1:]
+        return (
+            _share_loss(picked, _same(pick, things) & now)
+            + _share_loss(placed, _same(place, things) & now)
+            + _share_loss(asked.mean(dim=1), _same(pick, named[:, None]))
+        )
+
+    def _reading_layers(self) -> list[nn.Module]:
+        """Return the layers of the reading loss; none if there are too few, or only one head."""
+        controller = self.model.xattn_gpt
+        if len(controller.h) < _READING_LAYER + 2 or self.model.config.sattn_n_heads < 2:
+            return []
+        return [controller.h[_READING_LAYER], controller.xattns[_READING_LAYER + 1]]
 
     def _prompt_attention(self, passed: "_Pass") -> Tensor:
         """Return the attention of the first layer to the prompt, mean over its heads, [B, T, Q, S].
 
         Positions in the history are left out: what a thing is does not depend on them.
         """
-        layer = self.model.xattn_gpt.xattns[0]
-        assert isinstance(layer, CrossAttentionLayer)
-        query = layer.query(layer.layernorm(passed.observations)).unflatten(-1, (layer.heads, -1))
-        key, _ = passed.memory.layers[0]
-        scores = torch.einsum("btqhd,bhsd->bhtqs", query, key) * key.shape[-1] ** -0.5
-        scores = scores.masked_fill(~passed.memory.mask[:, None, None, None], float("-inf"))
-        return scores.softmax(-1).mean(dim=1)
+        layer = cast(CrossAttentionLayer, self.model.xattn_gpt.xattns[0])
+        tokens = passed.observations.flatten(1, 2)
+        mask = passed.memory.mask[:, None, None]
+        shares = layer.weights(tokens, passed.memory.layers[0], mask).mean(dim=1)
+        return shares.unflatten(1, passed.observations.shape[1:3])
 
     def _forward(self, batch: Batch) -> "_Pass":
         network, encoder = self.model, self.model.obj_encoder
@@ -150,9 +205,11 @@ class Trainer:
         observations = network.with_end_effector(tokens[batch.slots], batch.end_effector)
         before = {part: bins[:, :-1] for part, bins in batch.actions.items()}
         actions = network.action_tokens(before) if batch.counts.shape[1] > 1 else None
-        predicted, _ = network.predict(observations, batch.visible, actions, memory)
+        with _recorded_inputs(self._reading_layers()) as inputs:
+            predicted, _ = network.predict(observations, batch.visible, actions, memory)
         crops = _with_padding(torch.cat([features[view] for view in encoder.views]))
-        return _Pass(network.action_decoder(predicted), crops, observations, memory)
+        scores = network.action_decoder(predicted)
+        return _Pass(scores, crops, observations, memory, inputs)
 
     def _cross_entropy(self, scores: Mapping[str, Tensor], batch: Batch) -> Tensor:
         """Return the mean over the coordinates of all steps; 0 = the target distribution."""
@@ -214,6 +271,21 @@ class Trainer:
         return self.model.obs_fusion_layer.weight.device
 
 
+@contextmanager
+def _recorded_inputs(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Give a list to which each layer adds its first input, in the order of the calls."""
+    inputs: list[Tensor] = []
+    hooks = [
+        layer.register_forward_pre_hook(lambda _, arguments: inputs.append(arguments[0]))
+        for layer in layers
+    ]
+    try:
+        yield inputs
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
 def _with_padding(rows: Tensor) -> Tensor:
     """Append a row of zeros, which padded slots refer to."""
     return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
@@ -225,5 +297,12 @@ def _share_loss(shares: Tensor, right: Tensor) -> Tensor:
     Rows without a right column do not count.
     """
     counted = right.any(-1)
+    if not bool(counted.any()):
+        return shares.new_zeros(())
     share = (shares * right).sum(-1)[counted]
     return -share.clamp(min=1e-9).log().mean()
+
+
+def _same(one: Tensor, other: Tensor) -> Tensor:
+    """Tell which numbers are equal and not 0."""
+    return (one == other) & (one > 0)

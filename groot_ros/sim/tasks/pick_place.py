@@ -28,6 +28,8 @@ from groot_ros.sim.table_task import TableTask
 _GRASP_HEIGHT, _RELEASE_HEIGHT = 0.018, 0.055
 #: The fixed finger comes down this far from the cube, m.
 _FINGER_ROOM = 0.008
+#: The jaws close around the cube within this distance from the grasp, m.
+_OFF = 0.009
 #: Time that the jaws get to close and to open, s.
 _CLOSING, _OPENING = 0.5, 0.3
 #: The cube is in the hand within this distance from the grasp point, m.
@@ -74,13 +76,13 @@ class PickPlaceExpert(TableExpert):
         grasp = np.array([cube[0], cube[1], _GRASP_HEIGHT]) - _FINGER_ROOM * along
         if self._phase == "approach":
             off = float(np.linalg.norm((hand - grasp)[:2]))
-            if off < NEAR and hand[2] < _GRASP_HEIGHT + NEAR:
+            if off < _OFF and hand[2] < _GRASP_HEIGHT + NEAR:
                 self._phase, self._waited = "close", 0.0
                 self._lifted_from = hand.copy()
             else:
                 if off > 0.02 and hand[2] < 0.6 * TRAVEL_HEIGHT:
                     return Target(np.array([*hand[:2], TRAVEL_HEIGHT]), JAW_OPEN, yaw)
-                height = np.clip((off - NEAR) / 0.015, 0.0, 1.0)
+                height = np.clip((off - _OFF) / 0.015, 0.0, 1.0)
                 z = _GRASP_HEIGHT + height * (TRAVEL_HEIGHT - _GRASP_HEIGHT)
                 return Target(np.array([*grasp[:2], z]), JAW_OPEN, yaw)
         if self._phase == "close":

@@ -8,17 +8,21 @@ from numpy.typing import NDArray
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.judge import Judge
 from groot_ros.sim.table import BOWL_RADIUS, COLOURS, HALF_CUBE, PAN_AXIS, Scene, random_scene
-from groot_ros.sim.table_expert import JAW_CLOSED, NEAR, TableExpert, Target
+from groot_ros.sim.table_expert import JAW_CLOSED, TableExpert, Target
 from groot_ros.sim.table_task import TableTask
 
-#: Distance by which the cube has to move, and by which the expert moves it, m.
-DISTANCE, _EXPERT_DISTANCE = 0.05, 0.062
+#: Distance by which the cube has to move, and by which the expert moves it, m. The expert does not
+#: lift the hand after that: no image shows where the cube was, so a policy without memory could not
+#: tell whether the push is over or has to begin.
+DISTANCE, _EXPERT_DISTANCE = 0.05, 0.075
 #: Largest motion of the cube across the direction, m.
 MAX_ASIDE = 0.04
 #: Distance from the centre of the cube at which the fingers come down, m.
 _BEHIND = 0.042
 #: Height of the fingertips while they push and while they travel, m.
 _PUSH_HEIGHT, _TRAVEL_HEIGHT = 0.010, 0.080
+#: The hand comes down within this distance from the point behind the cube, m.
+_OFF = 0.012
 #: Half the width of the free lane that the hand and the cube need, m.
 _LANE = 0.038
 _SIDES = {"left": 1.0, "right": -1.0}
@@ -32,6 +36,7 @@ def side_of(instruction: str) -> float:
 class PushExpert(TableExpert):
     """Come down next to the cube and push it along y, steering by where it goes."""
 
+    rests = False
     site = "fingertip"
 
     def __init__(self, model: mujoco.MjModel, scene: Scene) -> None:
@@ -48,19 +53,17 @@ class PushExpert(TableExpert):
         drift = cube[0] - self._start[0]
         x = cube[0] + 0.5 * np.clip(drift, -0.01, 0.01)
         behind = np.array([x, cube[1] - self._side * _BEHIND])
-        if self.done:
-            return Target(np.array([hand[0], hand[1], _TRAVEL_HEIGHT]), JAW_CLOSED, 0.0)
         aside = float(np.abs(hand[0] - x))
         back = self._side * (cube[1] - hand[1])
-        if hand[2] < 0.02 and aside < 0.012 and back > 0.0:
+        if hand[2] < 0.02 and aside < 0.016 and back > 0.0:
             # Low and behind: push through the cube.
             ahead = np.array([x, hand[1] + self._side * 0.05, _PUSH_HEIGHT])
             return Target(ahead, JAW_CLOSED, 0.0, speed=0.45)
         off = float(np.linalg.norm(hand[:2] - behind))
-        if off > 0.02 and hand[2] < 0.5 * _TRAVEL_HEIGHT:
+        if off > 0.025 and hand[2] < 0.5 * _TRAVEL_HEIGHT:
             # Low at the wrong place: up first.
             return Target(np.array([hand[0], hand[1], _TRAVEL_HEIGHT]), JAW_CLOSED, 0.0)
-        height = np.clip((off - NEAR) / 0.02, 0.0, 1.0)
+        height = np.clip((off - _OFF) / 0.02, 0.0, 1.0)
         z = _PUSH_HEIGHT + height * (_TRAVEL_HEIGHT - _PUSH_HEIGHT)
         return Target(np.array([*behind, z]), JAW_CLOSED, 0.0)
 

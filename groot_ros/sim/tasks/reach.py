@@ -8,13 +8,17 @@ from numpy.typing import NDArray
 from groot_ros.sim.arm import SimulatedArm
 from groot_ros.sim.judge import Judge
 from groot_ros.sim.table import COLOURS, HALF_CUBE, Scene, random_scene
-from groot_ros.sim.table_expert import JAW_CLOSED, NEAR, TableExpert, Target, radial_yaw
+from groot_ros.sim.table_expert import JAW_CLOSED, TableExpert, Target, radial_yaw
 from groot_ros.sim.table_task import TableTask
 
 #: Height of the closed fingertips over the cube on the way to it, m.
 _ABOVE = 0.055
-#: The fingertips press this far into the top of the cube, m.
-_PRESS = 0.002
+#: The fingertips press this far into the top of the cube, m: a policy that stops some millimetres
+#: early touches it all the same.
+_PRESS = 0.008
+#: The hand comes down to the cube within this distance from its axis, m, less than its half size:
+#: a policy that is some millimetres off does not stay above it.
+_ASIDE = 0.011
 
 
 class ReachExpert(TableExpert):
@@ -30,7 +34,7 @@ class ReachExpert(TableExpert):
         aside = float(np.linalg.norm((hand - top)[:2]))
         self.done = self.done or self.scene.colour in self.touches.cubes(arm.data)
         # The hand comes down in a funnel: the lower, the nearer to the axis of the cube.
-        height = np.clip((aside - NEAR) / 0.02, 0.0, 1.0) * _ABOVE - _PRESS
+        height = np.clip((aside - _ASIDE) / 0.02, 0.0, 1.0) * _ABOVE - _PRESS
         return Target(top + np.array([0.0, 0.0, height]), JAW_CLOSED, yaw)
 
 

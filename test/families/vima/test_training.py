@@ -3,7 +3,7 @@
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from groot_ros.families.vima.placement import (
 )
 from groot_ros.families.vima.policy import VimaPolicy
 from groot_ros.families.vima.prompt import word_tokenizer
+from groot_ros.families.vima.small_checkpoint import initialise, small_config
 from groot_ros.families.vima.training import Trainer
 from groot_ros.vision.augmentation import Augmentation
 from groot_ros.vision.objects import Objects
@@ -128,6 +129,7 @@ def test_a_step_is_predicted_from_the_recorded_steps_before_it_only(
         ),
         actions={part: bins[:1] for part, bins in episode.actions.items()},
         identities=None,
+        moved=None,
     )
     assert loss(first, True) == pytest.approx(loss(episode, True, False), rel=1e-5)
     actions = {part: bins.copy() for part, bins in episode.actions.items()}
@@ -150,6 +152,50 @@ def test_the_auxiliary_loss_teaches_which_things_of_the_prompt_are_on_the_table(
         optimiser.step()
     assert float(losses[0].detach()) > 1.0
     assert float(losses[-1].detach()) < 0.3
+
+
+def test_the_auxiliary_loss_teaches_where_an_action_is_read(data: VimaData) -> None:
+    network = random_network(tiny_config(bins=BINS, xf_n_layers=3), seed=0)
+    trainer = Trainer(network, word_tokenizer(WORDS))
+    trainer.parameter_groups({})
+    optimiser = torch.optim.Adam(network.parameters(), 1e-2)
+    unknown = [replace(episode, moved=None) for episode in data.episodes]
+
+    def reading_loss() -> torch.Tensor:
+        return difference(data.episodes) - difference(unknown)
+
+    def difference(episodes: Sequence[VimaEpisode]) -> torch.Tensor:
+        batch = trainer.collate([trainer.training_sample(episode) for episode in episodes])
+        return trainer.loss(batch)["auxiliary"]
+
+    before = float(reading_loss().detach())
+    for _ in range(60):
+        optimiser.zero_grad()
+        difference(data.episodes).backward()
+        optimiser.step()
+    # Three parts, each about the logarithm of 8 tokens at first.
+    assert before > 3.0
+    assert float(reading_loss().detach()) < 0.5
+
+
+def test_where_it_is_unknown_what_an_action_moves_training_goes_on(
+    trainer: Trainer, data: VimaData
+) -> None:
+    unknown = [replace(episode, moved=None) for episode in data.episodes]
+    batch = trainer.collate([trainer.training_sample(episode) for episode in unknown])
+    assert float(trainer.loss(batch)["auxiliary"].detach()) > 0.0
+
+
+def test_a_new_small_network_gives_every_bin_the_same_probability(data: VimaData) -> None:
+    tokenizer = word_tokenizer(WORDS)
+    network = random_network(small_config(tokenizer.rows, VIEWS, BINS), seed=0)
+    initialise(network, seed=0)
+    error = Trainer(network, tokenizer).held_out_error(data.episodes)
+    # Of the target's distribution, relative to a uniform one; means over the coordinates.
+    widths = [n for part in PARTS for n in BINS[part]]
+    assert error.loss < np.mean(np.log(widths))
+    for parts in network.action_decoder(torch.randn(3, network.config.embed_dim)).values():
+        assert torch.equal(parts, torch.zeros_like(parts))
 
 
 def test_without_identities_there_is_no_auxiliary_loss(trainer: Trainer, tmp_path: Path) -> None:
@@ -246,6 +292,8 @@ def _with(name: str, value: Any) -> Callable[[dict], None]:
             "must be bytes .*, not float64",
         ),
         (_with("objects.ids", [[1, 2]]), r"'objects.ids' must be whole numbers \[1, 3\]"),
+        (_with("actions.pick_id", [1, 2]), r"'actions.pick_id' must be 1 whole numbers"),
+        (_with("actions.place_id", [0.5]), r"'actions.place_id' must be 1 whole numbers"),
     ],
 )
 def test_malformed_episodes_are_named_in_one_line(

@@ -100,6 +100,50 @@ def test_pushing_to_the_other_side_is_no_success(arm):
     assert moved >= 0.05
 
 
+@pytest.mark.parametrize(
+    ("name", "offset", "height"),
+    # Where the hand goes down to, in m over the table; 1.5 cm cubes lie on it.
+    [("reach", 0.0, 0.022), ("reach", 0.01, 0.022), ("push", 0.011, 0.01)],
+)
+def test_a_hand_that_is_a_centimetre_off_still_goes_down(arm, name, offset, height):
+    task = load_table_task(name)
+    scene = scene_of(task, 7)
+    scene.apply(arm)
+    expert = task.expert(arm.model, scene)
+    above = np.array([0.2, 0.0, 0.05])
+    at = expert.target(arm, above).point
+    aside = expert.target(arm, np.array([at[0] + offset, at[1], 0.05]))
+    assert aside.point[2] == pytest.approx(height, abs=0.002)
+    np.testing.assert_allclose(aside.point[:2], at[:2], atol=1e-9)
+    further = expert.target(arm, np.array([at[0] + 0.04, at[1], 0.05]))
+    assert further.point[2] > 0.05
+
+
+def test_a_push_goes_on_until_the_cube_is_far_enough_and_the_hand_stays_down(arm):
+    task = load_table_task("push")
+    scene = scene_of(task, 8)
+    side = 1.0 if scene.instruction.endswith("left") else -1.0
+    expert, heights, moved = task.expert(arm.model, scene), [], []
+
+    def watch(_, own):
+        moved.append(side * (own.cubes[scene.colour][1] - scene.cubes[scene.colour][1]))
+        heights.append(own.data.site("fingertip").xpos[2])
+
+    scene.apply(arm)
+    command = arm.positions
+    while not expert.done:
+        following = expert.next_command(command, arm)
+        watch(None, arm)
+        for cycle in range(CYCLES):
+            arm.command(command + (cycle + 1) / CYCLES * (following - command))
+            arm.step()
+        command = following
+        assert len(moved) < 80, "the push does not end"
+    began = next(i for i, way in enumerate(moved) if way > 0.005)
+    assert max(heights[began:]) < 0.03
+    assert 0.055 < moved[-1] < 0.09
+
+
 def test_without_friction_the_cube_is_not_lifted(arm):
     task = load_table_task("pick_place")
     slippery = SimulatedArm(0.004, shipped_model(ROBOT))
