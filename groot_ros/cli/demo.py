@@ -68,7 +68,7 @@ The demo does not reach your robot: it runs in a ROS_DOMAIN_ID that is unused on
 
 @dataclass(frozen=True)
 class Drive:
-    """What was done.
+    """Result of a run of the demo.
 
     Attributes:
         travelled: joint -> largest range of its measured position in one scene, rad or m; None =
