@@ -69,7 +69,7 @@ class Operator:
         self._instruction.publish(String(data=instruction))
 
     def restart_travel(self) -> None:
-        """Measure `travelled` anew."""
+        """Reset `travelled` to zero."""
         with self._lock:
             self._range.clear()
 
