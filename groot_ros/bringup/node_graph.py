@@ -152,7 +152,8 @@ def demo_robot(values: Mapping[str, str]) -> str:
 
 def asks_with_pictures(values: Mapping[str, str]) -> bool:
     """Return whether the tasks of a demo have prompts with pictures."""
-    return values.get("task", "").partition("/")[0] == "vima"
+    names = [name.strip() for name in values.get("task", "").split(",")]
+    return any(name.partition("/")[0] == "vima" for name in names)
 
 
 def demo_graph(
@@ -175,9 +176,9 @@ def demo_graph(
     values = {**default_values(DEMO_ARGUMENTS), **values, "robot": demo_robot(values)}
     task = values.pop("task")
     contract = load_contract(robot_path(values["robot"]))
-    shipped = contract.robot if contract.robot in _TABLE_IMAGES else DEMO_ROBOT
-    checkpoint = values["checkpoint"] or str(demo_checkpoint(shipped))
-    graph = policy_graph({**values, "checkpoint": checkpoint})
+    if not values["checkpoint"] and contract.robot in _TABLE_IMAGES:
+        values["checkpoint"] = str(demo_checkpoint(contract.robot))
+    graph = policy_graph(values)
     policy, *others = graph.processes
     robot = policy.parameters["robot"]
     # References of the shipped contracts show the user's robot, not the simulated one.

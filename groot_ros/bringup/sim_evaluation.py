@@ -219,9 +219,7 @@ class SceneRunner:
         instruction = client.begin_scene()
         if not self._wait(lambda: client.episode["index"] != before, _STOP_TIMEOUT):
             raise RuntimeError("the simulated robot does not publish its episode")
-        # The robot was put somewhere else, which may look like one that does not follow.
-        if self._wait(lambda: bool(client.latched), _FAULT_TIME):
-            client.resume()
+        self._resume_after_a_jump()
         client.chunks.clear()
         client.restart_travel()
         rejected = dict(client.rejections)
@@ -260,6 +258,7 @@ class SceneRunner:
         if not self._wait(lambda: client.episode["index"] > self._watched, timeout):
             raise RuntimeError("the simulated robot begins no scene")
         self._watched = int(client.episode["index"])
+        self._resume_after_a_jump()
         client.chunks.clear()
         client.restart_travel()
         rejected = dict(client.rejections)
@@ -272,6 +271,11 @@ class SceneRunner:
                 f"rejections of the policy: {self._policy_rejections()}"
             )
         return self._outcome(client.episode["seconds"], rejected, began)
+
+    def _resume_after_a_jump(self) -> None:
+        """Resume an executor to which a robot that was put elsewhere does not seem to follow."""
+        if self._wait(lambda: bool(self._client.latched), _FAULT_TIME):
+            self._client.resume()
 
     def _outcome(
         self, seconds: float | None, rejected: Mapping[str, int], began: float

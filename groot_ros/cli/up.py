@@ -92,7 +92,8 @@ def run(args: argparse.Namespace) -> int:
     """
     values = launch_values(args)
     graph = demo_graph(values) if args.sim else policy_graph(values)
-    hints = instruction_hints(graph.namespace, shipped=args.sim and not args.checkpoint)
+    shipped = args.sim and not args.checkpoint and args.robot in (None, DEMO_ROBOT)
+    hints = instruction_hints(graph.namespace, shipped=shipped)
 
     def show(line: str) -> None:
         print(line, flush=True)

@@ -4,13 +4,12 @@
 `prompt` (groot_ros/MultimodalPrompt) is what the policy is to do in the present scene; an empty one
 ends it. `sim_robot_node/episode` (std_msgs/String, JSON) states what was achieved, with the keys of
 `groot_ros.nodes.sim_episodes`, and `over`: whether the scene has ended. The arm stays where it is
-between scenes.
+after a scene that was fulfilled, and is put home after another one.
 """
 
 import json
 from collections.abc import Sequence
 
-import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -34,8 +33,6 @@ from groot_ros.sim.tasks import load_prompt_task
 _SECONDS_PER_MOVE = 20.0
 #: s for which a scene is shown after its end, and between two looks whether it has ended.
 _SHOWN, _PERIOD = 1.5, 0.2
-#: Speed of a joint above which the arm moves, rad/s.
-_MOVING = 0.02
 
 
 class SimPromptEpisodes:
@@ -81,8 +78,14 @@ class SimPromptEpisodes:
         self._index += 1
         task = self._tasks[self._index % len(self._tasks)]
         scene = task.scene(episode_rng(self._seed, self._index, EVALUATED))
+        self._robot.observer = None
+        if self._judge is not None and self._judge.succeeded_after is None:
+            # It may be anywhere, with an object in its hand.
+            self._robot.reset(lambda _: self._table.reset(scene))
+        else:
+            with self._robot.lock:
+                self._table.show(scene)
         with self._robot.lock:
-            self._table.show(scene)
             self._judge, self._over_at = PromptJudge(self._table), None
             self._robot.observer = self._observe
         self._publish()
@@ -107,12 +110,13 @@ class SimPromptEpisodes:
     def _observe(self, arm: SimulatedArm) -> None:
         assert self._judge is not None
         if not self._has_moved:
-            self._has_moved = bool(np.abs(arm.velocities).max() > _MOVING)
+            # Time counts from the first motion.
             self._judge = PromptJudge(self._table)
         self._judge.observe()
 
     def _continue(self) -> None:
         """End a scene that is fulfilled or whose time is over, and begin the next one."""
+        self._has_moved = self._has_moved or self._robot.busy
         judge = self._judge
         assert judge is not None
         if self._over_at is None:

@@ -83,14 +83,15 @@ class SimRobotNode(Node):
         )
         self._pacer = RealTimePacer(self.robot.period_ns, factor)
         self.robot.encoder_error = parameters.config.joint_offset
-        tasks, seed = chosen_tasks(parameters.config.task), parameters.config.seed
+        tasks = chosen_tasks(parameters.config.task, contract.robot)
+        seed = parameters.config.seed
         shift = parameters.config.camera_shift
         self._episodes: SimEpisodes | None = None
         self._prompts: SimPromptEpisodes | None = None
-        if tasks[0] in prompt_task_names():
+        if set(tasks) & set(prompt_task_names()):
             size = parameters.config.image_width, parameters.config.image_height
             self._prompts = SimPromptEpisodes(self, self.robot, tasks, seed, size)
-        elif parameters.config.task:
+        elif tasks:
             self._episodes = SimEpisodes(self, self.robot, tasks, seed, shift)
         self._dropout, self._lost_frames = (
             parameters.config.camera_dropout,

@@ -166,8 +166,14 @@ def test_report_rejects_a_directory_that_is_not_a_bag(
     [
         (["--seconds", "0"], "--seconds must be from 1 to 3600"),
         (["--scenes", "0"], "--scenes must be from 1 to 1000"),
-        (["--seconds", "5"], "--seconds is for other robots: give --scenes for so101_table"),
-        (["--robot", "arm7", "--scenes", "3"], "--scenes is for so101_table: give --seconds"),
+        (
+            ["--seconds", "5"],
+            "--seconds is for robots without tasks: give --scenes for",
+        ),
+        (["--robot", "arm7", "--scenes", "3"], "--scenes is for tasks: give --seconds for arm7"),
+        (["--task", "stack"], "there is no simulator task 'stack' (tasks: pick_place, push,"),
+        (["--task", "reach,vima"], "task 'reach' is for the robot so101_table, not for arm7_suct"),
+        (["--robot", "so101", "--task", "reach"], "task 'reach' is for the robot so101_table"),
         (["--cut", "joint_states"], "--cut joint_states is not a command topic of the robot"),
     ],
 )

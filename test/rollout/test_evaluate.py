@@ -150,5 +150,5 @@ def test_the_jerk_of_a_cubic_is_its_third_derivative():
 def test_no_episodes_and_an_unknown_task_are_errors():
     with pytest.raises(ValueError, match="must be positive, not 0"):
         evaluate(REACH, 0)
-    with pytest.raises(ValueError, match="no simulator task 'stack'"):
+    with pytest.raises(ValueError, match="there is no task 'stack' with an expert"):
         evaluate(replace(REACH, task="stack"), 1)

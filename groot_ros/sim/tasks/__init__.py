@@ -44,11 +44,20 @@ def task_names() -> tuple[str, ...]:
     return tuple(sorted(name.replace(".", "/") for name in found))
 
 
-def chosen_tasks(text: str) -> tuple[str, ...]:
-    """Return the names in a text, separated by commas; "vima" stands for all tasks vima/...."""
+def chosen_tasks(text: str, robot: str) -> tuple[str, ...]:
+    """Return the names in a text, separated by commas; "vima" stands for all tasks vima/....
+
+    Raises:
+        ValueError: there is no such task, or it is made for another robot.
+
+    """
     chosen: list[str] = []
-    for name in (part.strip() for part in text.split(",")):
+    for name in filter(None, (part.strip() for part in text.split(","))):
         chosen += [n for n in task_names() if n.startswith(f"{name}/")] or [name]
+    for name in chosen:
+        task = load_task(name)
+        if task.robot != robot:
+            raise ValueError(f"task '{name}' is for the robot {task.robot}, not for {robot}")
     return tuple(chosen)
 
 

@@ -45,7 +45,7 @@ class PushExpert(TableExpert):
         self._start = np.array(scene.cubes[scene.colour][:2])
 
     def target(self, arm: SimulatedArm, hand: NDArray[np.float64]) -> Target:
-        """Return a point behind the cube, then points that follow it, then one over the table."""
+        """Return a point behind the cube, then points that follow it, until it is far enough."""
         cube = arm.cubes[self.scene.colour]
         moved = self._side * (cube[1] - self._start[1])
         self.done = self.done or moved > _EXPERT_DISTANCE

@@ -19,7 +19,7 @@ from groot_ros.sim.table import (
     show,
 )
 from groot_ros.sim.table_expert import STEP
-from groot_ros.sim.tasks import default_task, load_table_task, table_task_names
+from groot_ros.sim.tasks import chosen_tasks, default_task, load_table_task, table_task_names
 
 TASKS = ("pick_place", "push", "reach")
 CYCLES = 25
@@ -57,7 +57,7 @@ def test_the_tasks_with_experts_are_these_and_the_scenes_of_the_robot_are_theirs
     assert table_task_names() == TASKS
     assert default_task(ROBOT) is load_table_task("pick_place")
     assert default_task("so101") is None
-    with pytest.raises(ValueError, match=r"no simulator task 'touch' \(tasks: pick_place, push, r"):
+    with pytest.raises(ValueError, match=r"no task 'touch' with an expert \(tasks: pick_place, p"):
         load_table_task("touch")
 
 
@@ -261,3 +261,38 @@ def test_a_cube_beside_the_bowl_is_no_success(arm):
             arm.step()
             judge.observe(arm)
         assert judge.succeeded is expected
+
+
+@pytest.mark.parametrize(
+    ("text", "robot", "names"),
+    [
+        ("reach", "so101_table", ("reach",)),
+        (" reach, push,", "so101_table", ("reach", "push")),
+        ("", "arm7", ()),
+        ("vima/rotate", "arm7_suction_table", ("vima/rotate",)),
+        (
+            "vima",
+            "arm7_suction_table",
+            tuple(
+                f"vima/{name}"
+                for name in ("put_into", "rearrange", "rotate", "texture_of_scene", "two_moves")
+            ),
+        ),
+    ],
+)
+def test_tasks_are_chosen_by_their_names_or_by_that_of_their_folder(text, robot, names):
+    assert chosen_tasks(text, robot) == names
+
+
+@pytest.mark.parametrize(
+    ("text", "robot", "problem"),
+    [
+        ("reach, stack", "so101_table", "there is no simulator task 'stack'"),
+        ("vim", "arm7_suction_table", "there is no simulator task 'vim'"),
+        ("reach,vima", "so101_table", "'vima/put_into' is for the robot arm7_suction_table, not"),
+        ("reach", "arm7_suction_table", "'reach' is for the robot so101_table, not for arm7_suc"),
+    ],
+)
+def test_tasks_of_other_robots_and_unknown_ones_are_refused(text, robot, problem):
+    with pytest.raises(ValueError, match=problem):
+        chosen_tasks(text, robot)
