@@ -18,7 +18,7 @@ import pytest
 from groot_ros.bags.reader import open_bag
 from groot_ros.cli.demo import clear_results, find_problem, scene_table
 from groot_ros.core import ExecutorStatus
-from groot_ros.core.share import DEMO_ROBOT, robot_path
+from groot_ros.core.share import DEMO_ROBOT, demo_checkpoint, robot_path
 from groot_ros.evaluation.run_log import read_run
 from groot_ros.evaluation.run_metrics import CommandedRange, RunMetrics
 from groot_ros.robot import load_contract
@@ -55,6 +55,18 @@ def test_the_demo_gives_one_instruction_of_each_task_and_writes_table_pictures_a
     stated = judged(out / "bag")
     assert list(stated.values()) == told
     assert_all_were_ok(out / "bag")
+
+
+@pytest.mark.ros
+@pytest.mark.slow
+def test_the_demo_with_pictures_judges_a_scene_and_begins_the_next_one(tmp_path: Path) -> None:
+    pytest.importorskip("mink", reason="mink is not installed: pip install 'groot_ros[vima]'")
+    out = tmp_path / "demo"
+    ended = run_demo(out, "--task", "vima/put_into,vima/rotate", "--scenes", "2")
+    told = re.findall(r"^(.*): (?:not fulfilled|fulfilled after .* s)$", ended.stdout, re.MULTILINE)
+    assert [words.split()[0] for words in told] == ["put", "rotate"], ended.stdout + ended.stderr
+    assert list(judged(out / "bag").values())[:2] == told
+    assert re.search(r"^put .* (yes|no) ", (out / "table.txt").read_text(), re.MULTILINE)
 
 
 def judged(bag: Path) -> dict[int, str]:
@@ -104,13 +116,25 @@ def test_the_demo_fails_when_the_command_topic_is_cut(tmp_path: Path) -> None:
     cut = ["--cut", "arm_controller/joint_trajectory", "--scenes", "1"]
     ended = run_demo(tmp_path / "demo", *cut)
     assert ended.returncode == 1, ended.stdout + ended.stderr
-    assert "demo FAILED: " in ended.stderr
+    reason = re.search("^demo FAILED: (.*)$", ended.stderr, re.MULTILINE)
+    assert reason is not None
+    assert "does not follow" in reason[1] or "only 0 joints travelled" in reason[1], reason[1]
     assert "demo PASSED" not in ended.stdout
 
 
 @pytest.mark.ros
+def test_a_robot_without_a_shipped_checkpoint_needs_one(tmp_path: Path) -> None:
+    ended = run_demo(tmp_path / "demo", "--robot", "so101")
+    assert ended.returncode == 2, ended.stdout + ended.stderr
+    assert "checkpoint" in ended.stderr
+    assert not (tmp_path / "demo").exists()
+
+
+@pytest.mark.ros
 def test_a_robot_without_tasks_gets_instructions_for_some_seconds(tmp_path: Path) -> None:
-    ended = run_demo(tmp_path / "demo", "--robot", "so101", "--seconds", "4")
+    own = ["--robot", "so101", "--checkpoint", str(demo_checkpoint())]
+    ended = run_demo(tmp_path / "demo", *own, "--seconds", "4")
+    assert "results in" in ended.stdout, ended.stdout + ended.stderr
     assert re.search(r"^4 of 4 s: \d+ chunks, the last \d+ ms old, ", ended.stdout, re.MULTILINE)
     assert "fulfilled" not in ended.stdout
 
