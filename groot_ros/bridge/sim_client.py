@@ -29,7 +29,6 @@ class SimClient(Operator):
     Attributes:
         episode: newest state of the episode, see nodes/sim_episodes; {"index": -1} before one.
         chunks: ids of the chunks that were executed; may be cleared.
-        latched: reason of a stop of the executor that only ~/resume ends; empty without one.
         rejections: code -> number of chunks that the executor has rejected.
         on_frame: called with the stamp in ns of each image of `camera`, and a function that returns
             it as RGB [H, W, 3]; None = images are dropped.
@@ -40,14 +39,13 @@ class SimClient(Operator):
     """
 
     def __init__(self, contract: RobotContract, namespace: str = "", camera: str = "") -> None:
-        super().__init__(contract, namespace)
         self.episode: dict[str, Any] = {"index": -1}
         self.chunks: set[int] = set()
-        self.latched = ""
         self.rejections: dict[str, int] = {}
+        # Its thread calls the methods below from here on.
+        super().__init__(contract, namespace)
         node = self._client.node
         node.create_subscription(String, "sim_robot_node/episode", self._on_episode, qos.LATCHED)
-        node.create_subscription(ExecutorState, "executor_state", self._on_execution, qos.LATCHED)
         self.on_frame: Callable[[int, Callable[[], NDArray[np.uint8]]], None] | None = None
         if camera:
             node.create_subscription(Image, camera, self._on_image, qos.SENSOR)
@@ -88,8 +86,8 @@ class SimClient(Operator):
     def _on_episode(self, msg: String) -> None:
         self.episode = json.loads(msg.data)
 
-    def _on_execution(self, msg: ExecutorState) -> None:
-        self.latched = msg.reason if msg.latched else ""
+    def _on_executor(self, msg: ExecutorState) -> None:
+        super()._on_executor(msg)
         self.rejections = {r.code: int(r.count) for r in msg.rejections}
         if msg.status == ExecutorState.RUNNING:
             self.chunks.add(int(msg.chunk_id))

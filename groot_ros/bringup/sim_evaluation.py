@@ -274,7 +274,7 @@ class SceneRunner:
 
     def _resume_after_a_jump(self) -> None:
         """Resume an executor to which a robot that was put elsewhere does not seem to follow."""
-        if self._wait(lambda: bool(self._client.latched), _FAULT_TIME):
+        if self._wait(lambda: bool(self._client.snapshot().latched_stop), _FAULT_TIME):
             self._client.resume()
 
     def _outcome(

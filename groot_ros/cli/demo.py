@@ -245,7 +245,7 @@ def _run_scenes(
             sys.stdout.flush()
             for joint, way in client.snapshot().travelled.items():
                 travelled[joint] = max(way, travelled.get(joint, 0.0))
-            stopped = stopped or client.latched
+            stopped = stopped or client.snapshot().latched_stop
     return Drive(travelled, scenes, stopped)
 
 
