@@ -59,7 +59,7 @@ class TableExpert(ABC):
 
     """
 
-    #: Whether the hand rests when everything is achieved; else an episode ends at once.
+    #: Whether the hand rests when everything is achieved; otherwise the episode ends there.
     rests = True
     #: Site of the hand that targets are for.
     site = "grasp"
