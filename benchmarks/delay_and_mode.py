@@ -109,7 +109,7 @@ def draw(results: "dict[Cell, Evaluation]", path: Path) -> None:
                 axis.set_ylabel(name)
         axes[0][column].set_title(task)
         axes[0][column].set_ylim(0, 1.05)
-    axes[0][-1].legend(fontsize=8, loc="lower left")
+    axes[0][-1].legend(fontsize=8, loc="upper right")
     figure.tight_layout()
     figure.savefig(path, dpi=130)
     plt.close(figure)
