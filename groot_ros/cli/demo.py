@@ -172,7 +172,8 @@ def _check(args: argparse.Namespace, contract: RobotContract) -> None:
     if args.task:
         from groot_ros.sim.tasks import chosen_tasks
 
-        chosen_tasks(args.task, contract.robot)
+        if not chosen_tasks(args.task, contract.robot):
+            raise ValueError(f"--task '{args.task}' names no task")
     topics = [c.topic for c in contract.controllers if c.has_topic]
     if args.cut and args.cut not in topics:
         raise ValueError(

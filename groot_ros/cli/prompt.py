@@ -109,18 +109,21 @@ def _named_files(option: str, values: Iterable[str]) -> Iterator[tuple[tuple[str
 
 def _read_rgb(file: Path) -> "NDArray[np.uint8]":
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(file) as image:
             return np.array(image.convert("RGB"), np.uint8)
-    except UnidentifiedImageError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except OSError as error:
+        # Also a file that is cut off.
         raise ValueError(f"{file}: is no image that can be read; give a png or jpeg") from error
 
 
 def _read_mask(file: Path) -> "NDArray[np.uint16]":
     import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     try:
         with Image.open(file) as image:
@@ -130,7 +133,10 @@ def _read_mask(file: Path) -> "NDArray[np.uint16]":
                     "indexed, and its values are the ids of objects"
                 )
             values = np.array(image)
-    except UnidentifiedImageError as error:
+    except (FileNotFoundError, IsADirectoryError, PermissionError):
+        raise
+    except OSError as error:
+        # Also a file that is cut off.
         raise ValueError(f"{file}: is no image that can be read; give a png") from error
     if values.min() < 0 or values.max() > 65535:
         raise ValueError(f"{file}: has values up to {values.max()}, ids are 0 to 65535")

@@ -171,6 +171,7 @@ def test_report_rejects_a_directory_that_is_not_a_bag(
             "--seconds is for robots without tasks: give --scenes for",
         ),
         (["--robot", "arm7", "--scenes", "3"], "--scenes is for tasks: give --seconds for arm7"),
+        (["--task", " ,"], "--task ' ,' names no task"),
         (["--task", "stack"], "there is no simulator task 'stack' (tasks: pick_place, push,"),
         (["--task", "reach,vima"], "task 'reach' is for the robot so101_table, not for arm7_suct"),
         (["--robot", "so101", "--task", "reach"], "task 'reach' is for the robot so101_table"),

@@ -16,11 +16,9 @@ STEPS, CHUNK_CYCLES, TICK_CYCLES = 16, 50, 3
 THRESHOLD = 0.5
 
 
-class OneCube:
-    """A task with the red cube at (0.5, -0.2), and the others out of the way."""
-
-    def reset(self, arm, rng):
-        arm.reset(cubes={"red": (0.5, -0.2, 0.0), "green": (0.1, 0.6, 0.0), "blue": (0.1, 0.7, 0)})
+def one_cube(arm):
+    """Reset the arm with the red cube at (0.5, -0.2), and the others out of the way."""
+    arm.reset(cubes={"red": (0.5, -0.2, 0.0), "green": (0.1, 0.6, 0.0), "blue": (0.1, 0.7, 0)})
 
 
 def chunk_of(path, contract, elapsed: float, now_ns: int, number: int) -> ActionChunk:
@@ -68,7 +66,8 @@ def stream(path, contract, robot: SimulatedRobot, seconds: float) -> list[float]
 
 @pytest.mark.slow
 def test_streamed_as_chunks_the_cup_lifts_a_cube_and_puts_it_down_turned_within_1_cm(contract, cup):
-    robot = SimulatedRobot(contract, START_NS, task=OneCube())
+    robot = SimulatedRobot(contract, START_NS)
+    robot.reset(one_cube)
     for _ in range(100):
         robot.cycle()
     start = dict(zip(robot.joints, robot.reading(robot.joints).positions, strict=True))

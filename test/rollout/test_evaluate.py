@@ -97,6 +97,7 @@ def test_a_checkpoint_is_judged_with_each_mode_of_real_time_chunking():
     for mode in ("off", "native", "guided"):
         settings = replace(
             REACH,
+            task="pick_place",
             policy=DEMO,
             policy_options={"torch_threads": 1},
             loop=LoopSettings(rtc_mode=mode, delay=0.2),

@@ -20,11 +20,13 @@ from groot_ros.core.config_reader import CheckpointError, ConfigError, Fields
 from groot_ros.families.vima.actions import TableBounds
 from groot_ros.families.vima.config import END_EFFECTORS, PARTS
 from groot_ros.families.vima.prompt import MultimodalPrompt
-from groot_ros.vision.objects import Objects
+from groot_ros.vision.objects import CROP_SIDE, Objects
 
 FORMAT = "groot_ros_vima"
 VERSION = 1
 _OBJECTS, _PROMPT, _ACTIONS = "objects.", "prompt.", "actions."
+#: Largest number of a thing, which a float32 still represents.
+_MAX_IDENTITY = 2**24
 #: What an action picks up, and what it is put into.
 _MOVED = ("pick_id", "place_id")
 #: Dimensions of the arrays of objects in a picture; in the steps, one for the time comes first.
@@ -195,6 +197,7 @@ def read_episode(
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
     steps = len(objects.mask[views[0]])
+    known = reader.identities(_OBJECTS, objects)
     return VimaEpisode(
         str(file),
         str(arrays.get("task", "")),
@@ -202,13 +205,13 @@ def read_episode(
         objects,
         {part: reader.bins(part, steps, bins[part]) for part in PARTS},
         reader.end_effector(),
-        reader.identities(_OBJECTS, objects),
+        known,
         {
             name: found
             for name, picture in pictures.items()
             if (found := reader.identities(f"{_PROMPT}{name}.", picture)) is not None
         },
-        reader.moved(steps),
+        reader.moved(steps, known),
         bounds or TableBounds(),
     )
 
@@ -246,10 +249,12 @@ class _Arrays:
                 f"{prefix}*", f"have different numbers of steps or objects: {sorted(sizes)}"
             )
         for view, crops in parts["crops"].items():
-            if crops.dtype != np.uint8 or crops.shape[-3] != 3:
+            size = (3, CROP_SIDE, CROP_SIDE)
+            if crops.dtype != np.uint8 or crops.shape[-3:] != size:
                 raise self.error(
                     f"{prefix}{view}.crops",
-                    f"must be bytes [..., 3, side, side], not {crops.dtype} {list(crops.shape)}",
+                    f"must be bytes [..., {', '.join(map(str, size))}], "
+                    f"not {crops.dtype} {list(crops.shape)}",
                 )
             mask = parts["mask"][view].astype(bool)
             if not mask.any(-1).all():
@@ -281,15 +286,32 @@ class _Arrays:
             )
         return values.astype(np.int64)
 
-    def moved(self, steps: int) -> NDArray[np.int64] | None:
-        """Return what each action moves, and into what; None if it is not stated."""
+    def moved(self, steps: int, known: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        """Return what each action moves, and into what; None if it is not stated.
+
+        Args:
+            steps: number of actions.
+            known: things that the slots show, [T, N]; None if that is not stated.
+
+        """
         names = [f"{_ACTIONS}{key}" for key in _MOVED]
-        if any(name not in self.found for name in names):
+        stated = [name for name in names if name in self.found]
+        if not stated:
             return None
         for name in names:
-            values = self.found[name]
+            values = self.array(name)
             if values.shape != (steps,) or values.dtype.kind not in "iu":
-                raise self.error(name, f"must be {steps} whole numbers, not {list(values.shape)}")
+                raise self.error(
+                    name,
+                    f"must be {steps} whole numbers, not {values.dtype} {list(values.shape)}",
+                )
+            for step, value in enumerate(values.tolist()):
+                if value and known is not None and value not in known[step]:
+                    raise self.error(
+                        name, f"is {value} in step {step}, which is not in 'objects.ids' (0 = none)"
+                    )
+        if known is None:
+            return None
         return np.stack([self.found[name] for name in names], axis=1).astype(np.int64)
 
     def end_effector(self) -> int:
@@ -307,5 +329,10 @@ class _Arrays:
         shape = first.shape
         values = self.found[name]
         if values.shape != shape or values.dtype.kind not in "iu":
-            raise self.error(name, f"must be whole numbers {list(shape)}, not {list(values.shape)}")
+            raise self.error(
+                name,
+                f"must be whole numbers {list(shape)}, not {values.dtype} {list(values.shape)}",
+            )
+        if values.size and not 0 <= int(values.min()) <= int(values.max()) <= _MAX_IDENTITY:
+            raise self.error(name, f"must be from 0 to {_MAX_IDENTITY}")
         return values.astype(np.int64)

@@ -294,6 +294,15 @@ def _with(name: str, value: Any) -> Callable[[dict], None]:
         (_with("objects.ids", [[1, 2]]), r"'objects.ids' must be whole numbers \[1, 3\]"),
         (_with("actions.pick_id", [1, 2]), r"'actions.pick_id' must be 1 whole numbers"),
         (_with("actions.place_id", [0.5]), r"'actions.place_id' must be 1 whole numbers"),
+        (_with("actions.pick_id", [999]), r"'actions.pick_id' is 999 in step 0, which is not in"),
+        (_with("actions.place_id", [-1]), r"'actions.place_id' is -1 in step 0, which is not in"),
+        (lambda arrays: arrays.pop("actions.pick_id"), "'actions.pick_id' is missing"),
+        (_with("objects.ids", [[1, 2, -3]]), r"'objects.ids' must be from 0 to 16777216"),
+        (_with("objects.ids", [[1, 2, 2**40]]), r"'objects.ids' must be from 0 to 16777216"),
+        (
+            _with("objects.front.crops", np.zeros((1, 3, 3, 16, 16), np.uint8)),
+            r"must be bytes \[..., 3, 32, 32\], not uint8",
+        ),
     ],
 )
 def test_malformed_episodes_are_named_in_one_line(
