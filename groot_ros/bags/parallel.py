@@ -179,11 +179,12 @@ def _on_cluster(
         for own, future in _as_completed(client, address, call, arguments):
             if future is not None and future.status == "finished":
                 yield future.result()
-            elif future is not None and _is_killed(future):
+            elif future is not None and _died_with_a_worker(client, future):
                 killed.append(own)
             else:
                 yield own[0], EpisodeResult(own[1], error=_cluster_error(future))
-        # Episodes that waited on a dead worker are suspected as well as the one that killed it.
+        # Episodes that waited on a dead worker are suspected as well as the one that killed it, and
+        # those whose result it still had.
         for suspect in killed:
             for (index, name, _), future in _as_completed(client, address, call, [suspect]):
                 if future is not None and future.status == "finished":
@@ -235,6 +236,11 @@ def _is_killed(future: "Future") -> bool:
     from distributed import KilledWorker
 
     return future.status == "error" and isinstance(future.exception(), KilledWorker)
+
+
+def _died_with_a_worker(client: "Client", future: "Future") -> bool:
+    """Return whether a worker died with the call or its result, while the scheduler goes on."""
+    return _is_killed(future) or (future.status == "lost" and client.status == "running")
 
 
 def _cluster_error(future: "Future | None") -> str:
