@@ -153,7 +153,7 @@ class Trainer:
         own, cross = self._reading_layers()
         assert isinstance(own, SelfAttentionLayer)
         assert isinstance(cross, CrossAttentionLayer)
-        steps, slots = batch.visible.shape[1:]
+        slots = batch.visible.shape[2]
         read = slice(slots - 1, None, slots + 1)
         # Tokens of the history: those of the objects of each step, with an action between steps.
         shown, things = (
@@ -161,10 +161,10 @@ class Trainer:
             for values in (batch.visible, batch.identities)
         )
         step = torch.arange(shown.shape[-1], device=shown.device) // (slots + 1)
-        # What an action needs of earlier steps is left to the training.
-        now = shown & (step == torch.arange(steps, device=step.device)[:, None])
-        visible = shown.new_ones(1, 1, *(2 * shown.shape[-1:])).tril() & shown[:, None]
-        found = own.attn.weights(to_history, visible)[:, :, read]
+        # Only within a step: what an action needs of earlier ones is left to the training.
+        within = (shown & (step == step[:, None]))[:, None]
+        found = own.attn.weights(to_history, within)[:, :, read]
+        now = within[:, 0, read]
         half = found.shape[1] // 2
         picked, placed = found[:, :half].mean(dim=1), found[:, half:].mean(dim=1)
         mask = passed.memory.mask[:, None, None]
