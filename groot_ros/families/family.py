@@ -531,7 +531,7 @@ class Family(Protocol):
             source: checkpoint.
             layout: embodiment, groups and statistics; without statistics those of the source stay.
             out: directory to create.
-            changes: `tune_*` switches and `state_dropout_prob`.
+            changes: `tune_*` switches, `state_dropout_prob` and `num_inference_timesteps`.
             augmentation: stated in the files if the family's files have it.
             assets: directory or hub id of files that the checkpoint needs but does not contain.
 

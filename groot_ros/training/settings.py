@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from groot_ros.core import MAX_INFERENCE_STEPS
 from groot_ros.core.config import check, parameter, parameters_of
 from groot_ros.core.config_reader import ConfigError, Fields
 from groot_ros.vision.augmentation import Augmentation
@@ -19,7 +20,7 @@ _CHUNKS_ONLY = (
     *("robot", "views", "horizon", "relative", "statistics", "padding"),
     *("tune_llm", "tune_visual", "tune_projector", "tune_diffusion_model", "tune_vlln"),
     *("tune_top_llm_layers", "lora_rank", "state_dropout", "max_delay", "rotation"),
-    *("cache_features", "frame_cache"),
+    *("cache_features", "frame_cache", "num_inference_steps"),
 )
 #: Settings that may differ when a run is resumed.
 _FREE = ("out", "resume", "leg_minutes", "log_every", "workers", "threads", "frame_cache")
@@ -96,6 +97,12 @@ class TrainSettings:
         "Probability that a sample's state is hidden; -1 = as the checkpoint",
         minimum=-1.0,
         maximum=1.0,
+    )
+    num_inference_steps: int = parameter(
+        0,
+        "Denoising steps that the checkpoint asks for; 0 = as the checkpoint",
+        minimum=0,
+        maximum=MAX_INFERENCE_STEPS,
     )
     steps: int = parameter(10000, "Optimiser steps of the whole run", minimum=1)
     batch_size: int = parameter(64, "Samples of one step, over all processes", minimum=1)
@@ -186,7 +193,7 @@ class TrainSettings:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """Return the switches of the family that differ from the checkpoint's."""
+        """Return the keys of the checkpoint's config.json that change, and their values."""
         named = {
             name: getattr(self, name) == "on"
             for name in (
@@ -202,6 +209,8 @@ class TrainSettings:
             named["tune_top_llm_layers"] = self.tune_top_llm_layers
         if self.state_dropout >= 0:
             named["state_dropout_prob"] = self.state_dropout
+        if self.num_inference_steps:
+            named["num_inference_timesteps"] = self.num_inference_steps
         if self.lora_rank:
             named["tune_diffusion_model"] = False
         return named

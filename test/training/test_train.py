@@ -312,6 +312,13 @@ def test_training_time_chunking_and_lost_state_train_too(settings: TrainSettings
     assert "action_head.mask_token" in tensors_of(settings)
 
 
+def test_the_checkpoint_asks_for_the_denoising_steps_of_the_run(settings: TrainSettings) -> None:
+    train(replace(settings, num_inference_steps=2))
+    for name in ("best", "last"):
+        path = Path(settings.out) / name
+        assert get_family("gr00t_n1d6").open(path, embodiment=TAG).spec.sampling_steps == 2
+
+
 def test_saved_files_keep_what_this_version_does_not_know(
     settings: TrainSettings, base: Path, tmp_path: Path
 ) -> None:

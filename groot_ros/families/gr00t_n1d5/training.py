@@ -169,13 +169,13 @@ def switches_of(config: Gr00tN1d5Config) -> dict[str, bool]:
 
 
 def with_switches(config: Gr00tN1d5Config, switches: Mapping[str, Any]) -> Gr00tN1d5Config:
-    """Return the configuration with some switches changed.
+    """Return the configuration with some switches and `num_inference_timesteps` changed.
 
     Raises:
         ValueError: a switch does not exist.
 
     """
-    unknown = sorted(switches.keys() - switches_of(config).keys())
+    unknown = sorted(switches.keys() - {*switches_of(config), "num_inference_timesteps"})
     if unknown:
         raise ValueError(
             f"no switch '{unknown[0]}' (known: {', '.join(sorted(switches_of(config)))})"

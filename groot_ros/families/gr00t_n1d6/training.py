@@ -165,15 +165,19 @@ def train_mode(model: Gr00tN1d6) -> None:
     set_train_mode(model, frozen_modules(model, model.config))
 
 
+#: Keys of config.json that a training run can change as it changes switches.
+_NUMBERS = ("state_dropout_prob", "num_inference_timesteps")
+
+
 def with_switches(config: Gr00tN1d6Config, switches: Mapping[str, Any]) -> Gr00tN1d6Config:
-    """Return the configuration with some switches changed.
+    """Return the configuration with some `tune_*` switches and numbers of `_NUMBERS` changed.
 
     Raises:
         ValueError: a switch does not exist.
 
     """
     known = [name for name in vars(config) if name.startswith("tune_")]
-    unknown = sorted(switches.keys() - {*known, "state_dropout_prob"})
+    unknown = sorted(switches.keys() - {*known, *_NUMBERS})
     if unknown:
         raise ValueError(f"no switch '{unknown[0]}' (known: {', '.join(sorted(known))})")
     return replace(config, **switches)
