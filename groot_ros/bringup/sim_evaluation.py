@@ -136,11 +136,11 @@ def _nodes(
 ) -> tuple[Graph, dict[str, dict[str, Any]]]:
     """Return the graph of policy, executor and simulated robot, and the parameters of each."""
     loop = settings.loop
-    options = {name: str(value) for name, value in settings.policy_options.items()}
-    # Not a launch argument.
-    dtype = {"dtype": options.pop("dtype")} if "dtype" in options else {}
+    options = dict(settings.policy_options)
+    # Not launch arguments.
+    own_options = {n: options.pop(n) for n in ("dtype", "num_inference_steps") if n in options}
     values = {
-        **options,
+        **{name: str(value) for name, value in options.items()},
         "checkpoint": settings.policy,
         "robot": ROBOT,
         "use_sim_time": str(use_sim_time).lower(),
@@ -152,7 +152,7 @@ def _nodes(
             "rate_hz": loop.rate_hz,
             "rtc.mode": loop.rtc_mode,
             "added_delay": loop.delay,
-            **dtype,
+            **own_options,
         },
         "executor_node": {"blend_window": loop.executor.blend_window},
         "sim_robot_node": {

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from groot_ros.cli import add_actions, add_command, add_parallel_options, pluralise
 from groot_ros.cli.config_options import add_config_options, config_from_options
 from groot_ros.control.settings import ExecutorConfig
-from groot_ros.core import PolicyConfig
+from groot_ros.core import MAX_INFERENCE_STEPS, PolicyConfig
 
 if TYPE_CHECKING:
     from groot_ros.rollout.collect import CollectSettings
@@ -26,6 +26,7 @@ _EXAMPLES = """examples:
   groot-ros sim evaluate --task pick_place --episodes 100 --policy expert
   groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --json reach.json
   groot-ros sim evaluate --task reach --episodes 40 --checkpoint ~/reach --sweep delay=0,0.1,0.2,0.4
+  groot-ros sim evaluate --task reach --episodes 100 --checkpoint ~/reach --sweep steps=1,2,4
   groot-ros sim evaluate --task reach --episodes 5 --checkpoint ~/reach --real-nodes --lockstep
   groot-ros sim evaluate --task push --episodes 10 --checkpoint ~/push --videos out/failures
   groot-ros sim evaluate --task vima/rotate --level combination --episodes 100 --checkpoint ~/vima
@@ -34,7 +35,12 @@ Scenes of `evaluate` are never scenes of `collect`, whatever the seeds.
 Exit status: 0 done; 1 an episode could not be run; 2 wrong usage.
 """
 #: Fields of the policy configuration that are options of a checkpoint.
-_CONFIG = ("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype")
+_CONFIG = (
+    *("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype"),
+    "num_inference_steps",
+)
+#: Names of options where they differ from the fields.
+_OPTIONS = {"num_inference_steps": "steps"}
 #: Options of policies whose actions are chunks, and their defaults.
 _CHUNKS_ONLY: Mapping[str, Any] = {
     "size": None,
@@ -59,6 +65,7 @@ _SWEEPS = {
     "dropout": ("", "share of lost camera frames"),
     "joint-offset": ("rad", "error of the encoders"),
     "camera-shift": ("m", "distance by which the cameras were moved"),
+    "steps": ("", "denoising steps of the policy"),
 }
 
 
@@ -102,7 +109,7 @@ def _add_collect(actions: "argparse._SubParsersAction[argparse.ArgumentParser]")
         action="store_true",
         help="tasks vima/...: write the images as well as the objects that are cut out of them",
     )
-    add_config_options(parser, PolicyConfig, _CONFIG)
+    add_config_options(parser, PolicyConfig, _CONFIG, options=_OPTIONS)
     parser.set_defaults(run=run_collect)
 
 
@@ -168,7 +175,7 @@ def _add_evaluate(actions: "argparse._SubParsersAction[argparse.ArgumentParser]"
         action="store_true",
         help="tasks vima/...: put objects where the arm would put them, which is faster",
     )
-    add_config_options(parser, PolicyConfig, _CONFIG)
+    add_config_options(parser, PolicyConfig, _CONFIG, options=_OPTIONS)
     parser.set_defaults(run=run_evaluate)
 
 
@@ -383,6 +390,8 @@ def _summary(evaluation: "Evaluation") -> str:
 
 def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "EvaluationSettings"]:
     """Return "name=value" -> settings, for each value of each sweep."""
+    from groot_ros.rollout.evaluate import EXPERT
+
     conditions = {}
     for sweep in sweeps:
         name, _, values = sweep.partition("=")
@@ -403,8 +412,22 @@ def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "Evaluati
             own = replace(base, loop=replace(base.loop, **changes))
             if name == "camera-shift":
                 own = replace(own, camera_shift=value)
+            if name == "steps":
+                if base.policy == EXPERT:
+                    raise ValueError(f"--sweep {sweep}: the expert has no denoising steps")
+                options = {**base.policy_options, "num_inference_steps": _steps(sweep, value)}
+                own = replace(own, policy_options=options)
             conditions[f"{name}={text}"] = own
     return conditions
+
+
+def _steps(sweep: str, value: float) -> int:
+    if not 1 <= value <= MAX_INFERENCE_STEPS or value != int(value):
+        raise ValueError(
+            f"--sweep {sweep}: steps are whole numbers from 1 to {MAX_INFERENCE_STEPS}, "
+            f"not {value:g}"
+        )
+    return int(value)
 
 
 def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
@@ -439,7 +462,8 @@ def _reject(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
         options = {**options, **{name: policy[name] for name in others}}
     for name, default in options.items():
         if getattr(args, name, default) != default:
-            raise ValueError(f"--{name.replace('_', '-')}: task {args.task} has no such option")
+            option = _OPTIONS.get(name, name.replace("_", "-"))
+            raise ValueError(f"--{option}: task {args.task} has no such option")
 
 
 def _check_counts(args: argparse.Namespace) -> None:
