@@ -2,16 +2,18 @@
 SHELL := /bin/bash
 IN_ENV := . ./env.sh &&
 
-.PHONY: help setup demo test interop check lint browser bench clean
+.PHONY: help setup packages demo test interop check lint browser bench clean
 
 help:            ## show this list
 	@grep -E '^[a-z]+: .*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
 
-setup:           ## install the dependencies and build the messages; fast if nothing changed
-	@bash scripts/setup.sh
+setup: packages  ## install the dependencies and build the messages; fast if nothing changed
 	@bash scripts/test_interfaces.sh
 
-demo: setup      ## three instructions to a simulated robot; a page, pictures and a bag in out/demo
+packages:        # everything but what only tests need, so that the demo starts earlier
+	@bash scripts/setup.sh
+
+demo: packages   ## three instructions to a simulated robot; a page, pictures and a bag in out/demo
 	@$(IN_ENV) groot-ros demo --out out/demo
 
 # Two tests at a time. Tests of nodes mostly wait, and run apart from those that need the processor.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Build the interfaces of control_msgs that the tests need, where control_msgs is not installed.
-# `make setup` calls it after scripts/setup.sh; fast when nothing changed.
+# `make setup` calls it after scripts/setup.sh, and `make demo` does not; fast when nothing changed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 set +u; . ./env.sh; set -u
