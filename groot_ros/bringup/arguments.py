@@ -98,7 +98,17 @@ DEMO_ARGUMENTS = (
         "Tasks that the simulated robot judges, separated by commas: reach, push, pick_place; or "
         f"vima: prompts with pictures, for {PROMPT_ROBOT}",
     ),
-    *(replace(a, default=DEMO_ROBOT) if a.name == "robot" else a for a in ARGUMENTS),
+    *(
+        replace(
+            a,
+            default="",
+            description="Robot contract: a shipped name or the path of a YAML file; empty = "
+            f"{DEMO_ROBOT}, or {PROMPT_ROBOT} for prompts with pictures",
+        )
+        if a.name == "robot"
+        else a
+        for a in ARGUMENTS
+    ),
 )
 
 #: Arguments of launch/record.launch.py.

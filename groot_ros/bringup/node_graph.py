@@ -146,8 +146,7 @@ def policy_graph(values: Mapping[str, str]) -> Graph:
 
 def demo_robot(values: Mapping[str, str]) -> str:
     """Return the robot of a demo: the one that is given, or that of the tasks."""
-    robot = values.get("robot", DEMO_ROBOT)
-    return PROMPT_ROBOT if robot == DEMO_ROBOT and asks_with_pictures(values) else robot
+    return values.get("robot") or (PROMPT_ROBOT if asks_with_pictures(values) else DEMO_ROBOT)
 
 
 def asks_with_pictures(values: Mapping[str, str]) -> bool:

@@ -174,10 +174,29 @@ def _check(args: argparse.Namespace, contract: RobotContract) -> None:
 
         if not chosen_tasks(args.task, contract.robot):
             raise ValueError(f"--task '{args.task}' names no task")
+        if args.checkpoint:
+            _check_kind(args, contract)
     topics = [c.topic for c in contract.controllers if c.has_topic]
     if args.cut and args.cut not in topics:
         raise ValueError(
             f"--cut {args.cut} is not a command topic of the robot; use one of {', '.join(topics)}"
+        )
+
+
+def _check_kind(args: argparse.Namespace, contract: RobotContract) -> None:
+    """Raise ValueError if the checkpoint has not the kind of actions that the tasks need."""
+    from groot_ros.checkpoint.locate import find_checkpoint
+    from groot_ros.families.registry import find_family
+
+    path = find_checkpoint(args.checkpoint)
+    summary = find_family(path).describe(path, assets=args.backbone_assets or None)
+    kinds = {each.spec.action for each in summary.embodiments if each.spec is not None}
+    if asks_with_pictures(vars(args)) and kinds == {"chunk"}:
+        raise ValueError(f"{path}: its actions are chunks, but tasks vima/... need poses on a table")
+    if not asks_with_pictures(vars(args)) and kinds == {"pick_place"}:
+        raise ValueError(
+            f"{path}: its actions are poses on a table, but the tasks of {contract.robot} need "
+            "chunks"
         )
 
 

@@ -64,12 +64,13 @@ def open_checkpoint(
             poses; the one-line message names what and where.
 
     """
-    return _require_chunks(_open(config, robot, check))
+    checkpoint = _require_chunks(_open(config, check))
+    if robot is not None:
+        require_counterparts(checkpoint.spec, robot)
+    return checkpoint
 
 
-def _open(
-    config: PolicyConfig, robot: RobotContract | None, check: SpecCheck | None
-) -> Checkpoint | PickPlaceCheckpoint:
+def _open(config: PolicyConfig, check: SpecCheck | None) -> Checkpoint | PickPlaceCheckpoint:
     path = find_checkpoint(config.checkpoint)
     checkpoint = find_family(path).open(
         path,
@@ -79,8 +80,6 @@ def _open(
     )
     if check is not None:
         check(checkpoint.spec)
-    if robot is not None:
-        require_counterparts(checkpoint.spec, robot)
     return checkpoint
 
 
@@ -145,7 +144,8 @@ def load_robot_policy(
     """Load a checkpoint of any family for a robot; arguments and errors as in `load_policy`."""
     progress("config", 0.0)
     device = _device_of(config)
-    checkpoint = _open(config, robot, check)
+    checkpoint = _open(config, check)
+    require_counterparts(checkpoint.spec, robot)
     if checkpoint.spec.action == "chunk":
         opened = _require_chunks(checkpoint)
         return _load_chunk_policy(opened, config, device, robot, DEFAULT_ACTION_DT, progress)

@@ -38,6 +38,7 @@ from groot_ros.rollout.expert_episode import DirectRobot, RecordedEpisode, run_e
 from groot_ros.rollout.simulation import (
     ATTEMPTS,
     START_NS,
+    check_policy,
     collected_scene,
     loop_policy,
     simulator,
@@ -113,9 +114,12 @@ def collect(
 
     Raises:
         DatasetError: `out` exists, or no episode could be recorded.
+        ValueError: there is no such task, or the checkpoint does not fit its robot.
 
     """
     task = load_table_task(settings.task)
+    if settings.checkpoint:
+        check_policy(settings.checkpoint, task.robot, settings.policy_options)
     with new_folder(out) as folder:
         staging = folder / "staging"
         staging.mkdir()

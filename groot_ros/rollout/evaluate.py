@@ -21,6 +21,7 @@ from groot_ros.rollout.closed_loop import ClosedLoop, LoopPolicy, LoopSettings
 from groot_ros.rollout.expert_policy import ExpertPolicy
 from groot_ros.rollout.simulation import (
     START_NS,
+    check_policy,
     evaluation_scene,
     loop_policy,
     noise_seed,
@@ -180,7 +181,9 @@ def evaluate(
         ValueError: an argument is wrong.
 
     """
-    load_table_task(settings.task)
+    task = load_table_task(settings.task)
+    if settings.policy != EXPERT:
+        check_policy(settings.policy, task.robot, settings.policy_options)
     run = partial(run_episode, settings=settings)
     return run_all(run, episodes, label or settings.task, jobs=jobs, dask=dask)
 
@@ -346,6 +349,7 @@ def to_json(settings: EvaluationSettings, evaluation: Evaluation) -> dict[str, A
     return {
         "task": settings.task,
         "policy": settings.policy,
+        "policy_options": dict(settings.policy_options),
         "seed": settings.seed,
         "rate_hz": loop.rate_hz,
         "delay": loop.delay,

@@ -2,6 +2,7 @@
 """Simulated robot, renderer and policy of a process, made once; seeds of episodes."""
 
 import atexit
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -87,6 +88,17 @@ def simulator(
     # While the interpreter ends, the GL context could no longer be freed.
     atexit.register(renderer.close)
     return contract, simulated, renderer
+
+
+def check_policy(checkpoint: str, robot: str, options: Mapping[str, Any]) -> None:
+    """Raise ValueError if a checkpoint does not fit a robot; reads no weights.
+
+    Episodes run in other processes, where the same error would appear once for each of them.
+    """
+    from groot_ros.policy.loading import open_checkpoint
+
+    config = PolicyConfig(checkpoint=checkpoint, robot=robot, **options)
+    open_checkpoint(config, load_contract(robot_path(robot)))
 
 
 @lru_cache(maxsize=2)

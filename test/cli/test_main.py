@@ -11,8 +11,9 @@ from unittest.mock import Mock
 
 import pytest
 
-from groot_ros.bringup.arguments import resolve
+from groot_ros.bringup.arguments import ARGUMENTS, DEMO_ARGUMENTS, resolve
 from groot_ros.bringup.node_graph import demo_graph, policy_graph
+from groot_ros.core.share import demo_checkpoint
 from groot_ros.cli import operator
 from groot_ros.cli.main import main, make_parser, verb_names
 from groot_ros.cli.up import instruction_hints, launch_values
@@ -175,6 +176,18 @@ def test_report_rejects_a_directory_that_is_not_a_bag(
         (["--task", "stack"], "there is no simulator task 'stack' (tasks: pick_place, push,"),
         (["--task", "reach,vima"], "task 'reach' is for the robot so101_table, not for arm7_suct"),
         (["--robot", "so101", "--task", "reach"], "task 'reach' is for the robot so101_table"),
+        (
+            ["--robot", "so101_table", "--task", "vima"],
+            "task 'vima/put_into' is for the robot arm7_suction_table, not for so101_table",
+        ),
+        (
+            ["--task", "vima", "--checkpoint", str(demo_checkpoint("so101_table"))],
+            "its actions are chunks, but tasks vima/... need poses on a table",
+        ),
+        (
+            ["--checkpoint", str(demo_checkpoint("arm7_suction_table"))],
+            "its actions are poses on a table, but the tasks of so101_table need chunks",
+        ),
         (["--cut", "joint_states"], "--cut joint_states is not a command topic of the robot"),
     ],
 )
@@ -193,13 +206,15 @@ def test_a_demo_with_wrong_options_is_rejected(
         (["up", "--sim", "--robot", "so101"], "so101"),
         (["demo"], "so101_table"),
         (["demo", "--robot", "arm7"], "arm7"),
+        (["demo", "--task", "vima"], "arm7_suction_table"),
     ],
 )
 def test_the_robot_at_the_table_is_the_default_of_the_simulator_only(
     options: list[str], robot: str, tmp_path: Path
 ) -> None:
     (tmp_path / "config.json").write_text("{}")
-    values = launch_values(make_parser(options[:1]).parse_args(options))
+    arguments = DEMO_ARGUMENTS if options[0] == "demo" else ARGUMENTS
+    values = launch_values(make_parser(options[:1]).parse_args(options), arguments)
     is_policy = options == ["up"]
     graph = (policy_graph if is_policy else demo_graph)({**values, "checkpoint": str(tmp_path)})
     assert {Path(str(p.parameters["robot"])).stem for p in graph.processes} == {robot}
