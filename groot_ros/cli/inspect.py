@@ -146,7 +146,8 @@ def _show_embodiment(summary: "EmbodimentSummary", known: "Context", columns: bo
         return False
     header = ["group", "columns", "kind", "normalised", "from", "to"]
     rows = [row for span in summary.ranges for row in _range_rows(span, columns)]
-    print(format_table(header, rows))
+    if rows:
+        print(format_table(header, rows))
     known = replace(known, spec=summary.spec)
     return _show_findings(known) if known.robot is None else _show_fit(summary, known, known.robot)
 

@@ -98,8 +98,8 @@ def _named_files(option: str, values: Iterable[str]) -> Iterator[tuple[tuple[str
     seen = set()
     for value in values:
         key, _, file = value.partition("=")
-        name, _, view = key.partition(":")
-        if not name or not file:
+        name, colon, view = key.partition(":")
+        if not name or not file or (colon and not view):
             raise ValueError(f"{option} must be NAME=FILE or NAME:VIEW=FILE, not '{value}'")
         if (name, view) in seen:
             raise ValueError(f"{option} {key} is given more than once")

@@ -86,14 +86,14 @@ def placeholder_problem(text: str, pictures: Iterable[str]) -> str:
     """
     named, given = set(PLACEHOLDER.findall(text)), set(pictures)
     missing, unused = sorted(named - given), sorted(given - named)
-    if missing:
-        problem = f"placeholder {{{missing[0]}}} has no picture"
-    elif unused:
-        problem = f"picture '{unused[0]}' is given, but the text has no placeholder {{{unused[0]}}}"
-    elif set(PLACEHOLDER.sub("", text)) & set("{}"):
+    if set(PLACEHOLDER.sub("", text)) & set("{}"):
         problem = (
             "a brace belongs to no placeholder; write {name} with letters, digits and underscores"
         )
+    elif missing:
+        problem = f"placeholder {{{missing[0]}}} has no picture"
+    elif unused:
+        problem = f"picture '{unused[0]}' is given, but the text has no placeholder {{{unused[0]}}}"
     elif _TOUCHING.search(text):
         problem = "a placeholder touches a word; separate them by a space"
     else:

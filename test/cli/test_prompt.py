@@ -54,6 +54,7 @@ def test_files_become_pictures_by_placeholder_and_view(files: Path) -> None:
         (["--text", "put", "--image", "0=cup.png"], "picture '0' is given, but the text has no"),
         (["--text", "{0}", "--image", "cup.png"], "--image must be NAME=FILE or NAME:VIEW=FILE"),
         (["--text", "{0}", "--image", "0="], "--image must be NAME=FILE"),
+        (["--text", "{0}", "--image", "0:=cup.png"], "--image must be NAME=FILE or NAME:VIEW=FILE"),
         (["--text", "{0}", "--image", "0=no.png"], "no.png"),
         (["--text", "{0}", "--image", "0=notes.txt"], "notes.txt: is no image that can be read"),
         (

@@ -32,6 +32,8 @@ def test_a_text_with_exactly_the_placeholders_of_its_pictures_is_accepted(names:
         ("put {0}", [], "placeholder {0} has no picture"),
         ("put it", ["0"], "picture '0' is given, but the text has no placeholder {0}"),
         ("put {0", [], "a brace belongs to no placeholder"),
+        ("put {}", ["0"], "a brace belongs to no placeholder"),
+        ("put {0}}", ["0"], "a brace belongs to no placeholder"),
         ("put{0}", ["0"], "a placeholder touches a word"),
     ],
 )

@@ -127,7 +127,10 @@ def _tokenizer(checkpoint: Path, assets: str | Path | None) -> Path:
             "backbone_assets (--backbone-assets)"
         )
     if not file.is_file():
-        raise CheckpointError(f"{file}: no such file; it must be the tokenizer.json")
+        raise CheckpointError(
+            f"{file}: no such file; give the tokenizer.json of T5 with backbone_assets "
+            "(--backbone-assets)"
+        )
     return file
 
 
