@@ -27,6 +27,7 @@ from groot_ros.rollout.evaluate import (
     EvaluationSettings,
     FailureVideo,
 )
+from groot_ros.rollout.simulation import check_policy
 from groot_ros.sim.table import ROBOT
 from groot_ros.sim.tasks import load_table_task
 
@@ -46,7 +47,7 @@ def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "")
     """Run episodes through the nodes in real time and return their outcomes.
 
     Raises:
-        ValueError: the policy is the expert.
+        ValueError: the policy is the expert, or does not fit the robot.
         RuntimeError: a node died or does not answer.
 
     """
@@ -65,7 +66,7 @@ def evaluate_lockstep(settings: EvaluationSettings, episodes: int, label: str = 
     """Run episodes through the nodes in simulated time that waits for them.
 
     Raises:
-        ValueError: the policy is the expert.
+        ValueError: the policy is the expert, or does not fit the robot.
         RuntimeError: the process of the nodes failed.
 
     """
@@ -82,6 +83,7 @@ def evaluate_lockstep(settings: EvaluationSettings, episodes: int, label: str = 
 def _require_checkpoint(settings: EvaluationSettings) -> None:
     if settings.policy == EXPERT:
         raise ValueError("--real-nodes needs a checkpoint: the expert is no policy node")
+    check_policy(settings.policy, ROBOT, settings.policy_options)
 
 
 @contextmanager

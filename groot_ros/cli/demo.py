@@ -192,7 +192,9 @@ def _check_kind(args: argparse.Namespace, contract: RobotContract) -> None:
     summary = find_family(path).describe(path, assets=args.backbone_assets or None)
     kinds = {each.spec.action for each in summary.embodiments if each.spec is not None}
     if asks_with_pictures(vars(args)) and kinds == {"chunk"}:
-        raise ValueError(f"{path}: its actions are chunks, but tasks vima/... need poses on a table")
+        raise ValueError(
+            f"{path}: its actions are chunks, but tasks vima/... need poses on a table"
+        )
     if not asks_with_pictures(vars(args)) and kinds == {"pick_place"}:
         raise ValueError(
             f"{path}: its actions are poses on a table, but the tasks of {contract.robot} need "

@@ -435,6 +435,10 @@ def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
     config, default = config_from_options(args, PolicyConfig, _CONFIG), PolicyConfig()
     given = {name: getattr(config, name) for name in _CONFIG}
     changed = {name: value for name, value in given.items() if value != getattr(default, name)}
+    if changed and not args.checkpoint:
+        name = next(iter(changed))
+        option = _OPTIONS.get(name, name.replace("_", "-"))
+        raise ValueError(f"--{option} belongs to a checkpoint: give --checkpoint, or leave it out")
     # The episodes run in several processes, so that one thread each is fastest.
     return {**changed, "torch_threads": 1}
 

@@ -13,10 +13,10 @@ import pytest
 
 from groot_ros.bringup.arguments import ARGUMENTS, DEMO_ARGUMENTS, resolve
 from groot_ros.bringup.node_graph import demo_graph, policy_graph
-from groot_ros.core.share import demo_checkpoint
 from groot_ros.cli import operator
 from groot_ros.cli.main import main, make_parser, verb_names
 from groot_ros.cli.up import instruction_hints, launch_values
+from groot_ros.core.share import demo_checkpoint
 
 
 @pytest.mark.parametrize("verb", verb_names())

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from groot_ros.cli.main import main
+from groot_ros.core.share import demo_checkpoint
 
 COMMON = ["--task", "reach", "--size", "32x32", "--jobs", "1"]
 
@@ -54,6 +55,8 @@ def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
         (["--policy", "expert", "--rate", "0"], "--rate must be positive, not 0"),
         (["--policy", "expert", "--sweep", "wind=1"], "must be NAME=A,B,... with a NAME of delay"),
         (["--policy", "expert", "--sweep", "delay=a"], "'a' is not a number"),
+        (["--policy", "expert", "--steps", "2"], "--steps belongs to a checkpoint"),
+        (["--policy", "expert", "--device", "cpu"], "--device belongs to a checkpoint"),
         (["--policy", "expert", "--sweep", "steps=1"], "the expert has no denoising steps"),
         (["--checkpoint", "x", "--sweep", "steps=0.5"], "steps are whole numbers from 1 to 100"),
         (["--checkpoint", "x", "--sweep", "steps=0"], "steps are whole numbers from 1 to 100"),
@@ -65,6 +68,15 @@ def test_wrong_values_are_one_line_and_exit_status_2(capsys, options, message):
     assert main(["sim", "evaluate", *COMMON, *options]) == 2
     error = capsys.readouterr().err
     assert message in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("nodes", [[], ["--real-nodes"], ["--real-nodes", "--lockstep"]])
+def test_a_checkpoint_of_another_kind_of_actions_is_one_line(capsys, nodes):
+    options = ["--checkpoint", str(demo_checkpoint("arm7_suction_table")), "--episodes", "3"]
+    assert main(["sim", "evaluate", *COMMON, *options, *nodes]) == 2
+    error = capsys.readouterr().err
+    assert "actions of model family 'vima' are poses on a table" in error
     assert error.count("\n") == 1
 
 
