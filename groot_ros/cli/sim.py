@@ -217,9 +217,10 @@ def run_collect(args: argparse.Namespace) -> int:
     if args.bags:
         return _collect_bags(args, settings)
     collection = collect(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)
+    cause = "the policy left nothing to do, or the expert" if args.checkpoint else "the expert"
     print(
         f"{args.out}: {pluralise(len(collection.episodes), 'episode')}, "
-        f"{pluralise(collection.rows, 'row')}; the expert failed in "
+        f"{pluralise(collection.rows, 'row')}; {cause} failed in "
         f"{pluralise(collection.failures, 'scene')}, which others replaced"
     )
     return 1 if collection.failed else 0

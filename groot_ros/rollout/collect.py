@@ -85,7 +85,7 @@ class Collection:
 
     Attributes:
         episodes: the episodes of the data set.
-        failures: scenes in which the expert failed; other scenes took their place.
+        failures: scenes in which the policy left nothing to do or the expert failed; other scenes took their place.
         failed: results of the episodes that could not be recorded.
 
     """
@@ -147,10 +147,10 @@ def record_episode(index: int, settings: CollectSettings, folder: Path) -> tuple
     """Record one episode as files in a new folder within `folder`.
 
     Returns:
-        The files, and the number of scenes in which the expert failed before.
+        The files, and the number of scenes that gave no episode before.
 
     Raises:
-        DatasetError: the expert failed in every scene that was tried.
+        DatasetError: no scene that was tried gave an episode.
 
     """
     task = load_table_task(settings.task)
@@ -159,7 +159,8 @@ def record_episode(index: int, settings: CollectSettings, folder: Path) -> tuple
         if episode is not None and episode.succeeded:
             target = Path(tempfile.mkdtemp(prefix=f"{index}-", dir=folder))
             return write_episode(f"episode {index}", task.robot, episode, target), attempt
-    raise DatasetError(f"the expert failed in each of {ATTEMPTS} scenes")
+    cause = "the policy left nothing to do, or the expert" if settings.checkpoint else "the expert"
+    raise DatasetError(f"{cause} failed in each of {ATTEMPTS} scenes")
 
 
 def simulate_episode(
