@@ -140,7 +140,8 @@ def _nodes(
     loop = settings.loop
     options = dict(settings.policy_options)
     # Not launch arguments.
-    own_options = {n: options.pop(n) for n in ("dtype", "num_inference_steps") if n in options}
+    names = [name for name in ("dtype", "num_inference_steps") if name in options]
+    own_options = {name: options.pop(name) for name in names}
     values = {
         **{name: str(value) for name, value in options.items()},
         "checkpoint": settings.policy,

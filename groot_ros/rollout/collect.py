@@ -85,7 +85,8 @@ class Collection:
 
     Attributes:
         episodes: the episodes of the data set.
-        failures: scenes in which the policy left nothing to do or the expert failed; other scenes took their place.
+        failures: scenes in which the policy left nothing to do, or the expert failed; other scenes
+            took their place.
         failed: results of the episodes that could not be recorded.
 
     """
