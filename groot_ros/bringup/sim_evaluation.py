@@ -41,6 +41,8 @@ _LOCKSTEP_TIMEOUT = 3600.0
 _STOP_TIMEOUT = 5.0
 #: s within which the executor latches a robot that does not follow.
 _FAULT_TIME = 0.8
+#: Options of a policy that are parameters of its node, but no launch arguments.
+_NODE_ONLY = {"dtype", "num_inference_steps"}
 
 
 def evaluate_nodes(settings: EvaluationSettings, episodes: int, label: str = "") -> Evaluation:
@@ -139,9 +141,7 @@ def _nodes(
     """Return the graph of policy, executor and simulated robot, and the parameters of each."""
     loop = settings.loop
     options = dict(settings.policy_options)
-    # Not launch arguments.
-    names = [name for name in ("dtype", "num_inference_steps") if name in options]
-    own_options = {name: options.pop(name) for name in names}
+    own_options = {name: options.pop(name) for name in _NODE_ONLY & options.keys()}
     values = {
         **{name: str(value) for name, value in options.items()},
         "checkpoint": settings.policy,
