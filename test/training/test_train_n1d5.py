@@ -85,6 +85,14 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(
     assert metrics(whole, "loss/train") == metrics(legs, "loss/train")
 
 
+def test_the_checkpoint_asks_for_the_denoising_steps_of_the_run(
+    folder: Path, tmp_path: Path
+) -> None:
+    run(folder, tmp_path, "--steps 1 --num-inference-steps 3")
+    config = json.loads((tmp_path / "last" / "config.json").read_text())
+    assert config["action_head_cfg"]["num_inference_timesteps"] == 3
+
+
 def test_held_out_errors_are_in_rad_and_best_is_the_smallest(whole: Path) -> None:
     errors = metrics(whole, "error/mean")
     assert len(errors) == 2
