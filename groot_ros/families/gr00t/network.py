@@ -117,7 +117,8 @@ class TensorBatch:
         """Copy a batch to a device."""
 
         def move(array: Any) -> Tensor:
-            return torch.from_numpy(array).to(device)
+            # Not from_numpy, which warns of arrays that are read-only.
+            return torch.tensor(array, device=device)
 
         return cls(
             input_ids=move(batch.input_ids),
