@@ -299,9 +299,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         camera_shift=args.camera_shift,
         videos=args.videos,
     )
-    conditions = {"": base, **_swept(base, args.sweep)}
-    if args.sweep:
-        del conditions[""]
+    conditions = _swept(args, base) if args.sweep else {"": base}
+    _check_outputs(args)
     found: dict[str, dict[str, Any]] = {}
     failed = 0
     for name, settings in conditions.items():
@@ -321,7 +320,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         print(f"{label}: {_summary(evaluation)}", flush=True)
     _write_json(args, found.get("", {"task": args.task, "conditions": found}))
     if args.videos is not None:
-        print(f"videos of failures: {args.videos}")
+        failures = sum(len(each["outcomes"]) - each["successes"] for each in found.values())
+        print(f"videos of failures: {args.videos if failures else 'none'}")
     return _exit_status(failed)
 
 
@@ -342,6 +342,7 @@ def _evaluate_prompts(args: argparse.Namespace) -> int:
         seed=args.seed,
         with_arm=not args.no_arm,
     )
+    _check_outputs(args)
     evaluation = evaluate_prompts(settings, args.episodes, jobs=args.jobs, dask=args.dask)
     figures = evaluation.summary()
     low, high = figures["success_interval_95"]
@@ -389,17 +390,20 @@ def _summary(evaluation: "Evaluation") -> str:
     )
 
 
-def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "EvaluationSettings"]:
-    """Return "name=value" -> settings, for each value of each sweep."""
+def _swept(args: argparse.Namespace, base: "EvaluationSettings") -> dict[str, "EvaluationSettings"]:
+    """Return "name=value" -> settings, for each value of each sweep; each has its own videos."""
     from groot_ros.rollout.evaluate import EXPERT
 
     conditions = {}
-    for sweep in sweeps:
+    for sweep in args.sweep:
         name, _, values = sweep.partition("=")
         if name not in _SWEEPS or not values:
             raise ValueError(
                 f"--sweep {sweep}: must be NAME=A,B,... with a NAME of {', '.join(_SWEEPS)}"
             )
+        field = {"steps": "num_inference_steps"}.get(name, name.replace("-", "_"))
+        if fixed := getattr(args, field):
+            raise ValueError(f"--sweep {sweep}: leave out --{name} {fixed:g}, or this sweep")
         for text in values.split(","):
             try:
                 value = float(text)
@@ -418,7 +422,10 @@ def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "Evaluati
                     raise ValueError(f"--sweep {sweep}: the expert has no denoising steps")
                 options = {**base.policy_options, "num_inference_steps": _steps(sweep, value)}
                 own = replace(own, policy_options=options)
-            conditions[f"{name}={text}"] = own
+            condition = f"{name}={text}"
+            if args.videos is not None:
+                own = replace(own, videos=args.videos / condition)
+            conditions[condition] = own
     return conditions
 
 
@@ -476,6 +483,19 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, not {args.seed}")
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raise ValueError if a result could not be written, before the episodes run."""
+    if args.json is not None and args.json.is_dir():
+        raise ValueError(f"--json {args.json} is a directory: give a file")
+    for name, path in (("json", args.json and args.json.parent), ("videos", args.videos)):
+        if path is None:
+            continue
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--{name}: {path} cannot be a directory: {error.strerror}") from error
 
 
 def _size(text: str | None) -> tuple[int, int]:
