@@ -230,7 +230,7 @@ def _collect_bags(args: argparse.Namespace, settings: "CollectSettings") -> int:
     from groot_ros.bridge.isolated_domain import use_isolated_domain
     from groot_ros.bringup.sim_collection import collect_bags
 
-    for name in ("checkpoint", "jobs", "dask"):
+    for name in ("checkpoint", *_parallel(args)):
         if getattr(args, name):
             raise ValueError(
                 f"--{name}: with --bags the expert acts alone, in one episode after the other"
@@ -280,6 +280,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     _reject(args, _PROMPTS_ONLY)
     if args.lockstep and not args.real_nodes:
         raise ValueError("--lockstep is a way to run the nodes: add --real-nodes")
+    if args.real_nodes and (parallel := _parallel(args)):
+        raise ValueError(f"--{parallel[0]}: with --real-nodes one episode runs after the other")
     if args.rate <= 0:
         raise ValueError(f"--rate must be positive, not {args.rate:g}")
     base = EvaluationSettings(
@@ -483,6 +485,12 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, not {args.seed}")
+
+
+def _parallel(args: argparse.Namespace) -> list[str]:
+    """Return the names of the options that ask for several episodes at a time."""
+    given = {"jobs": args.jobs not in (None, 1), "dask": bool(args.dask)}
+    return [name for name, several in given.items() if several]
 
 
 def _check_outputs(args: argparse.Namespace) -> None:

@@ -77,6 +77,11 @@ def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
         (["--checkpoint", "x", "--sweep", "steps=0"], "steps are whole numbers from 1 to 100"),
         (["--checkpoint", "x", "--steps", "2", "--sweep", "steps=4"], "leave out --steps 2, or"),
         (["--policy", "expert", "--delay", "0.1", "--sweep", "delay=1"], "leave out --delay 0.1"),
+        (["--checkpoint", "x", "--real-nodes", "--jobs", "2"], "--jobs: with --real-nodes one"),
+        (
+            ["--checkpoint", "x", "--real-nodes", "--dask", "tcp://host:1"],
+            "--dask: with --real-nod",
+        ),
         (["--policy", "expert", "--json", "/"], "--json / is a directory: give a file"),
         (["--policy", "expert", "--json", "/dev/null/x.json"], "--json: /dev/null cannot be a"),
         (["--policy", "expert", "--videos", "/dev/null"], "--videos: /dev/null cannot be a"),
