@@ -183,6 +183,12 @@ def _hub_directory(path: Path, entries: list[str]) -> str:
 
 def _training_output(path: Path, entries: list[str]) -> str:
     """Recognise a directory around one checkpoint or several."""
+    if "train.json" in entries and "base" in entries:
+        # Of `groot-ros train`, whose directory `base` is what the training began with.
+        results = (path / name for name in ("best", "last"))
+        found = next((p for p in results if (p / "config.json").is_file()), None)
+        hint = f"did you mean {found}?" if found else "it has not saved a checkpoint yet"
+        return f"is the output directory of a training: {hint}"
     newest, count = _newest(path)
     if newest is None or ("config.json" in entries and _has_weights(entries)):
         return ""

@@ -230,7 +230,7 @@ def _collect_bags(args: argparse.Namespace, settings: "CollectSettings") -> int:
     from groot_ros.bridge.isolated_domain import use_isolated_domain
     from groot_ros.bringup.sim_collection import collect_bags
 
-    for name in ("checkpoint", "jobs", "dask"):
+    for name in ("checkpoint", *_parallel(args)):
         if getattr(args, name):
             raise ValueError(
                 f"--{name}: with --bags the expert acts alone, in one episode after the other"
@@ -280,6 +280,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
     _reject(args, _PROMPTS_ONLY)
     if args.lockstep and not args.real_nodes:
         raise ValueError("--lockstep is a way to run the nodes: add --real-nodes")
+    if args.real_nodes and (parallel := _parallel(args)):
+        raise ValueError(f"--{parallel[0]}: with --real-nodes one episode runs after the other")
     if args.rate <= 0:
         raise ValueError(f"--rate must be positive, not {args.rate:g}")
     base = EvaluationSettings(
@@ -299,9 +301,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         camera_shift=args.camera_shift,
         videos=args.videos,
     )
-    conditions = {"": base, **_swept(base, args.sweep)}
-    if args.sweep:
-        del conditions[""]
+    conditions = _swept(args, base) if args.sweep else {"": base}
+    _check_outputs(args)
     found: dict[str, dict[str, Any]] = {}
     failed = 0
     for name, settings in conditions.items():
@@ -321,7 +322,8 @@ def run_evaluate(args: argparse.Namespace) -> int:
         print(f"{label}: {_summary(evaluation)}", flush=True)
     _write_json(args, found.get("", {"task": args.task, "conditions": found}))
     if args.videos is not None:
-        print(f"videos of failures: {args.videos}")
+        failures = sum(len(each["outcomes"]) - each["successes"] for each in found.values())
+        print(f"videos of failures: {args.videos if failures else 'none'}")
     return _exit_status(failed)
 
 
@@ -342,6 +344,7 @@ def _evaluate_prompts(args: argparse.Namespace) -> int:
         seed=args.seed,
         with_arm=not args.no_arm,
     )
+    _check_outputs(args)
     evaluation = evaluate_prompts(settings, args.episodes, jobs=args.jobs, dask=args.dask)
     figures = evaluation.summary()
     low, high = figures["success_interval_95"]
@@ -389,17 +392,20 @@ def _summary(evaluation: "Evaluation") -> str:
     )
 
 
-def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "EvaluationSettings"]:
-    """Return "name=value" -> settings, for each value of each sweep."""
+def _swept(args: argparse.Namespace, base: "EvaluationSettings") -> dict[str, "EvaluationSettings"]:
+    """Return "name=value" -> settings, for each value of each sweep; each has its own videos."""
     from groot_ros.rollout.evaluate import EXPERT
 
     conditions = {}
-    for sweep in sweeps:
+    for sweep in args.sweep:
         name, _, values = sweep.partition("=")
         if name not in _SWEEPS or not values:
             raise ValueError(
                 f"--sweep {sweep}: must be NAME=A,B,... with a NAME of {', '.join(_SWEEPS)}"
             )
+        field = {"steps": "num_inference_steps"}.get(name, name.replace("-", "_"))
+        if fixed := getattr(args, field):
+            raise ValueError(f"--sweep {sweep}: leave out --{name} {fixed:g}, or this sweep")
         for text in values.split(","):
             try:
                 value = float(text)
@@ -418,7 +424,10 @@ def _swept(base: "EvaluationSettings", sweeps: list[str]) -> dict[str, "Evaluati
                     raise ValueError(f"--sweep {sweep}: the expert has no denoising steps")
                 options = {**base.policy_options, "num_inference_steps": _steps(sweep, value)}
                 own = replace(own, policy_options=options)
-            conditions[f"{name}={text}"] = own
+            condition = f"{name}={text}"
+            if args.videos is not None:
+                own = replace(own, videos=args.videos / condition)
+            conditions[condition] = own
     return conditions
 
 
@@ -476,6 +485,25 @@ def _check_counts(args: argparse.Namespace) -> None:
         raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
     if args.seed < 0:
         raise ValueError(f"--seed must not be negative, not {args.seed}")
+
+
+def _parallel(args: argparse.Namespace) -> list[str]:
+    """Return the names of the options that ask for several episodes at a time."""
+    given = {"jobs": args.jobs not in (None, 1), "dask": bool(args.dask)}
+    return [name for name, several in given.items() if several]
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Raise ValueError if a result could not be written, before the episodes run."""
+    if args.json is not None and args.json.is_dir():
+        raise ValueError(f"--json {args.json} is a directory: give a file")
+    for name, path in (("json", args.json and args.json.parent), ("videos", args.videos)):
+        if path is None:
+            continue
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"--{name}: {path} cannot be a directory: {error.strerror}") from error
 
 
 def _size(text: str | None) -> tuple[int, int]:

@@ -63,7 +63,13 @@ def run(args: argparse.Namespace) -> int:
 
 def _summary(out: str, step: int, steps: int, finished: bool) -> str:
     if finished:
-        return f"{out}: {steps} steps done; checkpoints best (if validated) and last"
+        best = (Path(out).expanduser() / "best").is_dir()
+        kinds = "checkpoints best and last" if best else "checkpoint last"
+        checkpoint = f"{out}/{'best' if best else 'last'}"
+        return (
+            f"{out}: {steps} steps done; {kinds}\n"
+            f"next: groot-ros inspect --checkpoint {checkpoint} --robot ROBOT"
+        )
     return f"{out}: {step} of {steps} steps done; continue with --resume"
 
 

@@ -87,7 +87,8 @@ def _require_chunks(checkpoint: Checkpoint | PickPlaceCheckpoint) -> Checkpoint:
     if checkpoint.spec.action != "chunk":
         raise CheckpointError(
             f"{checkpoint.path}: actions of model family '{checkpoint.spec.family}' are poses on a "
-            "table, which only the policy node and the simulator turn into motion"
+            "table, which only the policy node and the tasks vima/... of the simulator turn into "
+            "motion"
         )
     return cast("Checkpoint", checkpoint)
 

@@ -85,11 +85,16 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
 
         Raises:
             RuntimeError: `reset` was not called.
+            ValueError: the action does not have a value for each joint.
 
         """
         if self._judge is None:
             raise RuntimeError("call reset() before step()")
         before = self._command
+        if np.shape(action) != before.shape:
+            raise ValueError(
+                f"an action has {len(before)} joint positions, rad, not shape {np.shape(action)}"
+            )
         target = np.where(np.isfinite(action), action, before)
         cycles = round(STEP / _PERIOD)
         for cycle in range(cycles):

@@ -62,6 +62,12 @@ def open_datasets(paths: Sequence[str]) -> tuple[Dataset, ...]:
         DatasetError: one is damaged, has no modality.json or no episodes, or they differ.
 
     """
+    for path in map(Path, paths):
+        if (path.expanduser() / "meta.json").is_file():
+            raise DatasetError(
+                f"{path} has episodes for VIMA (config/training/vima_small.yaml), but GR00T is "
+                "trained on data sets of LeRobot v2.1"
+            )
     datasets = tuple(Dataset(Path(path).expanduser()) for path in paths)
     for dataset in datasets:
         for kind in ("state", "action", "video"):
@@ -117,6 +123,11 @@ def read_recordings(
 
 
 def _labels(stored: StoredEpisode, view: str) -> NDArray[np.float32]:
+    if f"{LABEL}{view}" not in stored.table.column_names:
+        raise DatasetError(
+            f"{stored.rows} has no column '{LABEL}{view}', which the auxiliary loss needs: set "
+            "auxiliary to 0"
+        )
     values = stored.column(f"{LABEL}{view}").astype(np.float32)
     if values.ndim != 2 or values.shape[1] % 2:
         raise DatasetError(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prepare a run: layout of the data, statistics, and the checkpoint that it starts from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
@@ -68,7 +68,7 @@ def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) 
         data.write_checkpoint(None if small else _source(settings), settings.seed, base)
     parts = split(data.episodes, settings.held_out, settings.seed)
     trained, held_out = ([data.episodes[i] for i in part] for part in parts)
-    say(f"{len(trained)} episodes are trained, {len(held_out)} are held out")
+    _say_parts(say, trained, held_out)
     return Prepared(
         family,
         base,
@@ -93,6 +93,7 @@ def _prepare_recordings(
     recordings = read_recordings(datasets, layout, labels=settings.auxiliary > 0)
     parts = split(recordings, settings.held_out, settings.seed)
     trained, held_out = ([recordings[i] for i in part] for part in parts)
+    _say_parts(say, trained, held_out)
     ranges = known.ranges if known else ()
     references = {r.group: r.relative_to for r in ranges if r.relative_to}
     references = {group: references.get(group, group) for group in layout.relative}
@@ -101,12 +102,15 @@ def _prepare_recordings(
         say(line)
     robot = _robot(settings, datasets)
     _warn_of_rate(datasets[0], robot, say)
+    _warn_of_groups(layout, robot, say)
     if settings.statistics == "recompute":
         layout = replace(layout, statistics=statistics)
     elif known is None:
         raise ValueError(
             f"statistics is keep, but {settings.checkpoint} has none of '{settings.embodiment}'"
         )
+    else:
+        _require_same_actions(layout, known, references)
     texts = {text for recording in recordings for text in recording.instructions}
     layout = replace(layout, instructions=tuple(sorted(texts)))
     base = out / "base"
@@ -170,7 +174,10 @@ def _layout(
         relative = frozenset(r.group for r in known.ranges if r.relative_to)
     for group in sorted(relative):
         if group not in groups["action"]:
-            raise DatasetError(f"relative: there is no action group '{group}'")
+            known_groups = ", ".join(groups["action"])
+            raise DatasetError(
+                f"relative: there is no action group '{group}', the data have {known_groups}"
+            )
         if spec is not None and spec.action_space.get(group) == "pose":
             raise DatasetError(
                 f"action group '{group}' is a relative pose of an end effector, of which the "
@@ -196,6 +203,39 @@ def _robot(settings: TrainSettings, datasets: Sequence[Dataset]) -> RobotContrac
     if settings.robot:
         return load_contract(robot_path(settings.robot))
     return datasets[0].description.robot_contract()
+
+
+def _say_parts(say: Print, trained: Sequence[object], held_out: Sequence[object]) -> None:
+    without = "" if held_out else ": there will be no error on them, and no checkpoint `best`"
+    say(f"episodes: {len(trained)} trained, {len(held_out)} held out{without}")
+
+
+def _warn_of_groups(layout: DataLayout, robot: RobotContract | None, say: Print) -> None:
+    """Say if the robot does not have the action groups: their errors cannot be in rad."""
+    if robot is None:
+        return
+    if missing := [group for group in layout.action_groups if group not in robot.action_groups]:
+        say(
+            f"warning: robot '{robot.robot}' has no action group {', '.join(missing)}: errors are "
+            "in the units of the data"
+        )
+
+
+def _require_same_actions(
+    layout: DataLayout, known: EmbodimentSummary, references: Mapping[str, str]
+) -> None:
+    """Raise ValueError if the checkpoint's statistics are of other actions than the layout's."""
+    if known.spec is not None and layout.horizon != known.spec.horizon:
+        raise ValueError(
+            f"statistics is keep, but those of the checkpoint are of {known.spec.horizon} steps, "
+            f"not of {layout.horizon}: leave out horizon, or statistics"
+        )
+    own = {r.group: r.relative_to for r in known.ranges if r.relative_to}
+    if own != dict(references):
+        raise ValueError(
+            "statistics is keep, but in the checkpoint other action groups are relative "
+            f"({', '.join(sorted(own)) or 'none'}): leave out relative, or statistics"
+        )
 
 
 def _warn_of_rate(dataset: Dataset, robot: RobotContract | None, say: Print) -> None:

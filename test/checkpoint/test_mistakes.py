@@ -53,6 +53,23 @@ def test_the_output_directory_of_a_training_names_its_newest_checkpoint(tmp_path
     )
 
 
+@pytest.mark.parametrize(
+    ("saved", "hint"),
+    [
+        (("best", "last"), "did you mean {out}/best?"),
+        (("last",), "did you mean {out}/last?"),
+        ((), "it has not saved a checkpoint yet"),
+    ],
+)
+def test_what_a_training_began_with_is_not_suggested(
+    tmp_path: Path, saved: tuple[str, ...], hint: str
+) -> None:
+    names = [f"{name}/config.json" for name in ("base", "new", *saved)]
+    out = make(tmp_path / "out", "train.json", *names)
+    problem = f"is the output directory of a training: {hint.format(out=out)}"
+    assert problem_of(out) == problem
+
+
 def test_checkpoints_in_deeper_folders_are_found_by_their_number(tmp_path: Path) -> None:
     inner = [f"pick/checkpoints/{n:06d}/pretrained_model/config.json" for n in (9000, 20000)]
     run = make(tmp_path / "train", *inner, "pick/logs/")

@@ -38,6 +38,21 @@ def test_a_sweep_gives_a_line_and_an_entry_for_each_value(tmp_path, capsys):
     assert conditions["delay=0.4"]["delay"] == 0.4
 
 
+def test_a_sweep_keeps_the_videos_of_each_value(tmp_path, capsys):
+    options = ["--policy", "expert", "--episodes", "1", "--videos", str(tmp_path)]
+    # The same scene fails without images, and then succeeds.
+    assert main(["sim", "evaluate", *COMMON, *options, "--sweep", "dropout=1,0"]) == 0
+    videos = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.mp4")]
+    assert videos == ["dropout=1/reach_0_0000.mp4"]
+    assert capsys.readouterr().out.endswith(f"videos of failures: {tmp_path}\n")
+
+
+def test_without_a_failure_no_videos_are_announced(tmp_path, capsys):
+    options = ["--policy", "expert", "--episodes", "1", "--videos", str(tmp_path)]
+    assert main(["sim", "evaluate", *COMMON, *options]) == 0
+    assert capsys.readouterr().out.endswith("videos of failures: none\n")
+
+
 def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
     out = tmp_path / "reach"
     assert main(["sim", "collect", *COMMON, "--episodes", "2", "--out", str(out), "--calm"]) == 0
@@ -60,6 +75,16 @@ def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
         (["--policy", "expert", "--sweep", "steps=1"], "the expert has no denoising steps"),
         (["--checkpoint", "x", "--sweep", "steps=0.5"], "steps are whole numbers from 1 to 100"),
         (["--checkpoint", "x", "--sweep", "steps=0"], "steps are whole numbers from 1 to 100"),
+        (["--checkpoint", "x", "--steps", "2", "--sweep", "steps=4"], "leave out --steps 2, or"),
+        (["--policy", "expert", "--delay", "0.1", "--sweep", "delay=1"], "leave out --delay 0.1"),
+        (["--checkpoint", "x", "--real-nodes", "--jobs", "2"], "--jobs: with --real-nodes one"),
+        (
+            ["--checkpoint", "x", "--real-nodes", "--dask", "tcp://host:1"],
+            "--dask: with --real-nod",
+        ),
+        (["--policy", "expert", "--json", "/"], "--json / is a directory: give a file"),
+        (["--policy", "expert", "--json", "/dev/null/x.json"], "--json: /dev/null cannot be a"),
+        (["--policy", "expert", "--videos", "/dev/null"], "--videos: /dev/null cannot be a"),
         (["--policy", "expert", "--delay", "-1"], "delay must not be negative"),
         (["--policy", "expert", "--dropout", "2"], "camera_dropout must be from 0 to 1, not 2"),
     ],

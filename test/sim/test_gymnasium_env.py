@@ -49,4 +49,7 @@ def test_a_step_before_reset_and_an_unknown_instruction_are_errors():
         env.step(np.zeros(6))
     with pytest.raises(ValueError, match="is not an instruction of the task"):
         env.reset(options={"instruction": "fly"})
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"an action has 6 joint positions, rad, not shape \(5,\)"):
+        env.step(np.zeros(5))
     env.close()

@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 from support.training_data import write_training_data
 
+from groot_ros.cli.main import main
 from groot_ros.families.gr00t_n1d6.small_checkpoint import initialise
 from groot_ros.families.registry import get_family
 from groot_ros.families.training import Episode
@@ -299,6 +300,54 @@ def test_a_run_is_resumed_only_with_the_same_settings(settings: TrainSettings) -
     train(replace(settings, leg_minutes=1e-9))
     with pytest.raises(ValueError, match=r"batch_size is 8, but the run began with 4"):
         train(replace(settings, resume=True, batch_size=8))
+
+
+def test_kept_statistics_must_be_of_the_same_actions(settings: TrainSettings) -> None:
+    keep = replace(settings, statistics="keep")
+    with pytest.raises(ValueError, match=r"those of the checkpoint are of \d+ steps, not of 3"):
+        train(replace(keep, horizon=3))
+    with pytest.raises(ValueError, match=r"other action groups are relative \(single_arm\)"):
+        train(replace(keep, relative=("gripper",)))
+
+
+def test_an_unknown_relative_group_lists_those_of_the_data(settings: TrainSettings) -> None:
+    with pytest.raises(ValueError, match="no action group 'arm', the data have single_arm, grip"):
+        train(replace(settings, relative=("arm",)))
+
+
+def test_the_auxiliary_loss_names_the_remedy_where_labels_are_missing(
+    settings: TrainSettings, tmp_path: Path
+) -> None:
+    data = write_training_data(tmp_path / "unlabelled")
+    with pytest.raises(ValueError, match=r"no column 'label.front', .* set auxiliary to 0"):
+        train(replace(settings, data=(str(data),), auxiliary=1.0))
+
+
+def test_data_of_the_other_kind_of_model_are_named(settings: TrainSettings, tmp_path: Path) -> None:
+    (tmp_path / "meta.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"has episodes for VIMA .*, but GR00T is trained on"):
+        train(replace(settings, data=(str(tmp_path),)))
+    with pytest.raises(ValueError, match=r"is a data set of LeRobot, but VIMA is trained on"):
+        train(replace(settings, checkpoint="small", family="vima"))
+
+
+def test_a_run_says_what_it_trains_on_and_what_it_wrote(
+    settings: TrainSettings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--data", *settings.data, "--checkpoint", settings.checkpoint, "--device", "cpu"]
+    options += ["--steps", "1", "--batch-size", "2", "--threads", "1", "--robot", "arm7"]
+    options += ["--frame-cache", settings.frame_cache]
+    assert main(["train", *options, "--out", settings.out]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("episodes: 3 trained, 1 held out\n")
+    assert "warning: robot 'arm7' has no action group single_arm, gripper: errors are" in printed
+    assert "1 steps done; checkpoints best and last\nnext: groot-ros inspect" in printed
+    assert printed.endswith(f" --checkpoint {settings.out}/best --robot ROBOT\n")
+    assert main(["train", *options, "--out", f"{settings.out}2", "--held-out", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("episodes: 4 trained, 0 held out: there will be no error on them")
+    assert "1 steps done; checkpoint last\n" in printed
+    assert printed.endswith(f" --checkpoint {settings.out}2/last --robot ROBOT\n")
 
 
 def test_there_must_be_a_run_to_resume(settings: TrainSettings) -> None:

@@ -149,6 +149,11 @@ def read_data(paths: Sequence[Path]) -> VimaData:
 def _meta(path: Path) -> Fields:
     if not path.is_dir():
         raise ConfigError(f"{path}: no such directory")
+    if (path / "meta" / "info.json").is_file():
+        raise ConfigError(
+            f"{path} is a data set of LeRobot, but VIMA is trained on directories of `groot-ros "
+            "sim collect --task vima/...`"
+        )
     meta = Fields.read(path / "meta.json", error_type=ConfigError)
     meta.expect("format", FORMAT, None)
     version = meta.integer("version")
