@@ -109,8 +109,9 @@ def draw(results: "dict[Cell, Evaluation]", path: Path) -> None:
                 axis.set_ylabel(name)
         axes[0][column].set_title(task)
         axes[0][column].set_ylim(0, 1.05)
-    axes[0][-1].legend(fontsize=8, loc="upper right")
-    figure.tight_layout()
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, fontsize=9, loc="upper center", ncols=len(MODES))
+    figure.tight_layout(rect=(0.0, 0.0, 1.0, 0.95))
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
