@@ -403,7 +403,7 @@ def _swept(args: argparse.Namespace, base: "EvaluationSettings") -> dict[str, "E
             raise ValueError(
                 f"--sweep {sweep}: must be NAME=A,B,... with a NAME of {', '.join(_SWEEPS)}"
             )
-        field = {"steps": "num_inference_steps"}.get(name, name.replace("-", "_"))
+        field = "num_inference_steps" if name == "steps" else name.replace("-", "_")
         if fixed := getattr(args, field):
             raise ValueError(f"--sweep {sweep}: leave out --{name} {fixed:g}, or this sweep")
         for text in values.split(","):
@@ -446,11 +446,15 @@ def _policy_options(args: argparse.Namespace) -> dict[str, Any]:
     given = {name: getattr(config, name) for name in _CONFIG}
     changed = {name: value for name, value in given.items() if value != getattr(default, name)}
     if changed and not args.checkpoint:
-        name = next(iter(changed))
-        option = _OPTIONS.get(name, name.replace("_", "-"))
-        raise ValueError(f"--{option} belongs to a checkpoint: give --checkpoint, or leave it out")
+        option = _option(next(iter(changed)))
+        raise ValueError(f"{option} belongs to a checkpoint: give --checkpoint, or leave it out")
     # The episodes run in several processes, so that one thread each is fastest.
     return {**changed, "torch_threads": 1}
+
+
+def _option(name: str) -> str:
+    """Return the option of a field or an argument."""
+    return f"--{_OPTIONS.get(name, name.replace('_', '-'))}"
 
 
 def _is_prompt_task(args: argparse.Namespace) -> bool:
@@ -476,8 +480,7 @@ def _reject(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
         options = {**options, **{name: policy[name] for name in others}}
     for name, default in options.items():
         if getattr(args, name, default) != default:
-            option = _OPTIONS.get(name, name.replace("_", "-"))
-            raise ValueError(f"--{option}: task {args.task} has no such option")
+            raise ValueError(f"{_option(name)}: task {args.task} has no such option")
 
 
 def _check_counts(args: argparse.Namespace) -> None:
