@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Options that the actions of `groot-ros sim` share."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from groot_ros.cli import add_parallel_options
+from groot_ros.cli.config_options import config_from_options
+from groot_ros.control.settings import ExecutorConfig
+from groot_ros.core import PolicyConfig
+
+#: Fields of the policy configuration that are options of a checkpoint.
+CONFIG = (
+    *("embodiment", "backbone_assets", "base_checkpoint", "device", "engine", "dtype"),
+    "num_inference_steps",
+)
+
+#: Names of options where they differ from the fields.
+OPTIONS = {"num_inference_steps": "steps"}
+
+#: Options of policies whose actions are chunks, and their defaults.
+CHUNKS_ONLY: Mapping[str, Any] = {
+    "size": None,
+    "calm": False,
+    "videos": None,
+    "rate": 4.0,
+    "delay": 0.0,
+    "rtc_mode": "off",
+    "blend_window": ExecutorConfig().blend_window,
+    "dropout": 0.0,
+    "joint_offset": 0.0,
+    "camera_shift": 0.0,
+    "sweep": [],
+    "real_nodes": False,
+    "lockstep": False,
+}
+
+#: Options of the tasks vima/..., and their defaults.
+PROMPTS_ONLY: Mapping[str, Any] = {"images": False, "level": None, "no_arm": False}
+
+
+def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
+    """Add the options of both actions; `episodes` is the default."""
+    add = parser.add_argument
+    add(
+        "--task",
+        required=True,
+        help="reach, push, pick_place or vima/...: see `docs/how-to/simulator.md`",
+    )
+    add("--episodes", type=int, default=episodes, metavar="N", help=f"(default: {episodes})")
+    add("--seed", type=int, default=0, metavar="S", help="of the scenes (default: 0)")
+    add(
+        "--size",
+        metavar="WxH",
+        help="of the images (default: 128x128; those of vima/... always have 256x128)",
+    )
+    add_parallel_options(parser)
+
+
+def policy_options(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the fields of PolicyConfig that differ from their defaults."""
+    config, default = config_from_options(args, PolicyConfig, CONFIG), PolicyConfig()
+    given = {name: getattr(config, name) for name in CONFIG}
+    changed = {name: value for name, value in given.items() if value != getattr(default, name)}
+    if changed and not args.checkpoint:
+        name = option(next(iter(changed)))
+        raise ValueError(f"{name} belongs to a checkpoint: give --checkpoint, or leave it out")
+    # The episodes run in several processes, so that one thread each is fastest.
+    return {**changed, "torch_threads": 1}
+
+
+def option(name: str) -> str:
+    """Return the option of a field or an argument."""
+    return f"--{OPTIONS.get(name, name.replace('_', '-'))}"
+
+
+def is_prompt_task(args: argparse.Namespace) -> bool:
+    """Return whether the prompts of the task have pictures; ValueError if there is no such task."""
+    from groot_ros.sim.tasks import prompt_task_names, table_task_names
+
+    names = (*table_task_names(), *prompt_task_names())
+    if args.task not in names:
+        raise ValueError(
+            f"there is no task '{args.task}' with an expert (tasks: {', '.join(names)})"
+        )
+    return args.task in prompt_task_names()
+
+
+def reject(args: argparse.Namespace, options: Mapping[str, Any]) -> None:
+    """Raise ValueError if an option that the task does not have is not at its default.
+
+    Of the policy configuration, the tasks with prompts have `backbone_assets` only.
+    """
+    if options is not PROMPTS_ONLY:
+        policy = {field.name: field.default for field in fields(PolicyConfig)}
+        others = [name for name in CONFIG if name != "backbone_assets"]
+        options = {**options, **{name: policy[name] for name in others}}
+    for name, default in options.items():
+        if getattr(args, name, default) != default:
+            raise ValueError(f"{option(name)}: task {args.task} has no such option")
+
+
+def check_counts(args: argparse.Namespace) -> None:
+    """Raise ValueError if --episodes or --seed is too small."""
+    if args.episodes < 1:
+        raise ValueError(f"--episodes must be at least 1, not {args.episodes}")
+    if args.seed < 0:
+        raise ValueError(f"--seed must not be negative, not {args.seed}")
+
+
+def parallel_options(args: argparse.Namespace) -> list[str]:
+    """Return the names of the options that ask for several episodes at a time."""
+    given = {"jobs": args.jobs not in (None, 1), "dask": bool(args.dask)}
+    return [name for name, several in given.items() if several]
+
+
+def size_option(text: str | None) -> tuple[int, int]:
+    """Return (width, height) of --size, px."""
+    if text is None:
+        return 128, 128
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, such as 128x128, not '{text}'")
+    return int(width), int(height)
