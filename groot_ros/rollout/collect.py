@@ -68,6 +68,7 @@ class CollectSettings:
         disturbances: how much the episodes are disturbed.
         checkpoint: policy that acts first; empty = none.
         policy_options: fields of PolicyConfig.
+        loop: how the policy acts.
 
     """
 
@@ -77,6 +78,7 @@ class CollectSettings:
     disturbances: DisturbanceSettings = field(default_factory=DisturbanceSettings)
     checkpoint: str = ""
     policy_options: Mapping[str, Any] = field(default_factory=dict)
+    loop: LoopSettings = field(default_factory=LoopSettings)
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ def _act_first(
     policy.reset()
     seed = int(rng.integers(2**31))
     loop = ClosedLoop(
-        robot, renderer, contract, policy, spec, scene.instruction, LoopSettings(), seed
+        robot, renderer, contract, policy, spec, scene.instruction, settings.loop, seed
     )
     seconds = rng.uniform(0.0, _POLICY_SHARE * task.seconds)
     for _ in range(round(seconds * NS_PER_S / robot.period_ns)):

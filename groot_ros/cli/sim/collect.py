@@ -11,11 +11,15 @@ from groot_ros.cli.config_options import add_config_options
 from groot_ros.cli.sim.common import (
     CHUNKS_ONLY,
     CONFIG,
+    EXECUTION,
     OPTIONS,
     PROMPTS_ONLY,
     add_common,
+    add_execution_options,
     check_counts,
+    execution_settings,
     is_prompt_task,
+    option,
     parallel_options,
     policy_options,
     reject,
@@ -47,6 +51,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
         help="let this policy act first, for a random time; the expert takes over and only its "
         "rows are recorded",
     )
+    add_execution_options(parser)
     parser.add_argument(
         "--bags",
         action="store_true",
@@ -72,6 +77,12 @@ def run(args: argparse.Namespace) -> int:
     if is_prompt_task(args):
         return _collect_prompts(args)
     reject(args, PROMPTS_ONLY)
+    if not args.checkpoint:
+        for name, default in EXECUTION.items():
+            if getattr(args, name) != default:
+                raise ValueError(
+                    f"{option(name)} is how a policy acts: give --checkpoint, or leave it out"
+                )
     settings = CollectSettings(
         task=args.task,
         seed=args.seed,
@@ -79,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         disturbances=UNDISTURBED if args.calm else DisturbanceSettings(),
         checkpoint=args.checkpoint,
         policy_options=policy_options(args),
+        loop=execution_settings(args),
     )
     if args.bags:
         return _collect_bags(args, settings)

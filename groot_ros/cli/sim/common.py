@@ -4,12 +4,15 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from groot_ros.cli import add_parallel_options
 from groot_ros.cli.config_options import config_from_options
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import PolicyConfig
+
+if TYPE_CHECKING:
+    from groot_ros.rollout.closed_loop import LoopSettings
 
 #: Fields of the policy configuration that are options of a checkpoint.
 CONFIG = (
@@ -20,15 +23,20 @@ CONFIG = (
 #: Names of options where they differ from the fields.
 OPTIONS = {"num_inference_steps": "steps"}
 
+#: How the chunks of a policy are executed: names of options, and their defaults.
+EXECUTION: Mapping[str, Any] = {
+    "rate": 4.0,
+    "delay": 0.0,
+    "rtc_mode": "off",
+    "blend_window": ExecutorConfig().blend_window,
+}
+
 #: Options of policies whose actions are chunks, and their defaults.
 CHUNKS_ONLY: Mapping[str, Any] = {
     "size": None,
     "calm": False,
     "videos": None,
-    "rate": 4.0,
-    "delay": 0.0,
-    "rtc_mode": "off",
-    "blend_window": ExecutorConfig().blend_window,
+    **EXECUTION,
     "dropout": 0.0,
     "joint_offset": 0.0,
     "camera_shift": 0.0,
@@ -57,6 +65,55 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
         help="of the images (default: 128x128; those of vima/... always have 256x128)",
     )
     add_parallel_options(parser)
+
+
+def add_execution_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of how the chunks of a policy are executed."""
+    add = parser.add_argument
+    default = EXECUTION
+    add(
+        "--rate",
+        type=float,
+        default=default["rate"],
+        metavar="HZ",
+        help="inferences per second (default: %(default)g)",
+    )
+    add(
+        "--delay",
+        type=float,
+        default=default["delay"],
+        metavar="S",
+        help="inference delay (default: %(default)g)",
+    )
+    add(
+        "--rtc-mode",
+        choices=("off", "native", "guided"),
+        default=default["rtc_mode"],
+        help="real-time chunking (default: %(default)s)",
+    )
+    add(
+        "--blend-window",
+        type=float,
+        default=default["blend_window"],
+        metavar="S",
+        help="time over which chunks are blended; 0 replaces them (default: %(default)s)",
+    )
+
+
+def execution_settings(args: argparse.Namespace) -> "LoopSettings":
+    """Return the settings of `add_execution_options`; ValueError if one is out of range."""
+    from groot_ros.rollout.closed_loop import LoopSettings
+
+    if args.rate <= 0:
+        raise ValueError(f"--rate must be positive, not {args.rate:g}")
+    if args.delay < 0:
+        raise ValueError(f"--delay must not be negative, not {args.delay:g}")
+    return LoopSettings(
+        rate_hz=args.rate,
+        delay=args.delay,
+        rtc_mode=args.rtc_mode,
+        executor=ExecutorConfig(blend_window=args.blend_window),
+    )
 
 
 def policy_options(args: argparse.Namespace) -> dict[str, Any]:

@@ -17,14 +17,15 @@ from groot_ros.cli.sim.common import (
     OPTIONS,
     PROMPTS_ONLY,
     add_common,
+    add_execution_options,
     check_counts,
+    execution_settings,
     is_prompt_task,
     parallel_options,
     policy_options,
     reject,
     size_option,
 )
-from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import MAX_INFERENCE_STEPS, PolicyConfig
 
 if TYPE_CHECKING:
@@ -54,21 +55,7 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="write all figures and outcomes to a file")
     add("--videos", type=Path, metavar="DIR", help="write a video of each failure")
-    add("--rate", type=float, default=4.0, metavar="HZ", help="inferences per second (default: 4)")
-    add("--delay", type=float, default=0.0, metavar="S", help="inference delay (default: 0)")
-    add(
-        "--rtc-mode",
-        choices=("off", "native", "guided"),
-        default="off",
-        help="real-time chunking (default: off)",
-    )
-    add(
-        "--blend-window",
-        type=float,
-        default=ExecutorConfig().blend_window,
-        metavar="S",
-        help="time over which chunks are blended; 0 replaces them (default: %(default)s)",
-    )
+    add_execution_options(parser)
     add("--dropout", type=float, default=0.0, metavar="SHARE", help="share of lost camera frames")
     add("--joint-offset", type=float, default=0.0, metavar="RAD", help="error of the encoders")
     add("--camera-shift", type=float, default=0.0, metavar="M", help="move the cameras this far")
@@ -110,7 +97,6 @@ def add(actions: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
 def run(args: argparse.Namespace) -> int:
     """Evaluate; return 1 if an episode could not be run."""
     import groot_ros.sim  # noqa: F401 - chooses the rendering backend before mujoco is imported
-    from groot_ros.rollout.closed_loop import LoopSettings
     from groot_ros.rollout.evaluate import EXPERT, EvaluationSettings, evaluate, to_json
 
     check_counts(args)
@@ -121,21 +107,14 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--lockstep is a way to run the nodes: add --real-nodes")
     if args.real_nodes and (parallel := parallel_options(args)):
         raise ValueError(f"--{parallel[0]}: with --real-nodes one episode runs after the other")
-    if args.rate <= 0:
-        raise ValueError(f"--rate must be positive, not {args.rate:g}")
     base = EvaluationSettings(
         task=args.task,
         policy=args.checkpoint or EXPERT,
         policy_options=policy_options(args),
         seed=args.seed,
         size=size_option(args.size),
-        loop=LoopSettings(
-            rate_hz=args.rate,
-            delay=args.delay,
-            rtc_mode=args.rtc_mode,
-            executor=ExecutorConfig(blend_window=args.blend_window),
-            camera_dropout=args.dropout,
-            joint_offset=args.joint_offset,
+        loop=replace(
+            execution_settings(args), camera_dropout=args.dropout, joint_offset=args.joint_offset
         ),
         camera_shift=args.camera_shift,
         videos=args.videos,
