@@ -65,6 +65,22 @@ def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        (["--delay", "0.1"], "--delay is how a policy acts: give --checkpoint, or leave it out"),
+        (["--rtc-mode", "native"], "--rtc-mode is how a policy acts: give --checkpoint"),
+        (["--checkpoint", "x", "--delay", "-1"], "--delay must not be negative, not -1"),
+        (["--checkpoint", "x", "--rate", "0"], "--rate must be positive, not 0"),
+    ],
+)
+def test_options_of_a_policy_that_acts_first_are_checked(tmp_path, capsys, options, message):
+    out = tmp_path / "reach"
+    assert main(["sim", "collect", *COMMON, *options, "--out", str(out)]) == 2
+    assert message in capsys.readouterr().err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         (["--policy", "expert", "--episodes", "0"], "--episodes must be at least 1, not 0"),
         (["--policy", "expert", "--seed", "-1"], "--seed must not be negative, not -1"),
         (["--policy", "expert", "--rate", "0"], "--rate must be positive, not 0"),

@@ -2,6 +2,7 @@
 """Collected data sets: what the expert did, in the units of the checkpoint, repeatable."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,6 +16,7 @@ from groot_ros.datasets.rows import RowSettings
 from groot_ros.datasets.to_bag import write_bag
 from groot_ros.datasets.video import decode_frames
 from groot_ros.robot import load_contract
+from groot_ros.rollout.closed_loop import LoopSettings
 from groot_ros.rollout.collect import CollectSettings, collect, simulate_episode
 from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
 from groot_ros.sim.tasks import load_table_task
@@ -144,6 +146,24 @@ def test_after_a_policy_the_expert_takes_over_and_only_its_rows_are_recorded():
     assert not alone.after_policy
     # It has at most the time of the whole task: it never repeats what the policy did.
     assert len(episode.states) <= 120
+
+
+def test_a_policy_whose_chunks_come_too_late_leaves_everything_to_the_expert():
+    settings = CollectSettings(
+        "push",
+        seed=4,
+        size=(64, 64),
+        disturbances=UNDISTURBED,
+        checkpoint=DEMO,
+        policy_options={"torch_threads": 1},
+        loop=LoopSettings(delay=100.0),
+    )
+    task = load_table_task("push")
+    late = simulate_episode(task, 0, 0, settings)
+    alone = simulate_episode(task, 0, 0, CollectSettings("push", 4, (64, 64), UNDISTURBED))
+    np.testing.assert_allclose(late.states[0], alone.states[0], atol=1e-3)
+    prompt = simulate_episode(task, 0, 0, replace(settings, loop=LoopSettings(rtc_mode="native")))
+    assert prompt is None or np.abs(prompt.states[0] - alone.states[0]).max() > 0.05
 
 
 def test_an_existing_folder_is_an_error(dataset):
