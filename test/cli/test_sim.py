@@ -38,12 +38,19 @@ def test_a_sweep_gives_a_line_and_an_entry_for_each_value(tmp_path, capsys):
     assert conditions["delay=0.4"]["delay"] == 0.4
 
 
+def test_the_reason_why_no_chunk_was_executed_is_printed(capsys):
+    options = ["--policy", "expert", "--episodes", "1", "--delay", "2.0"]
+    assert main(["sim", "evaluate", *COMMON, *options]) == 0
+    assert "no chunk in 1 (rejected: too_old " in capsys.readouterr().out
+
+
 def test_a_sweep_keeps_the_videos_of_each_value(tmp_path, capsys):
     options = ["--policy", "expert", "--episodes", "1", "--videos", str(tmp_path)]
     # The same scene fails without images, and then succeeds.
     assert main(["sim", "evaluate", *COMMON, *options, "--sweep", "dropout=1,0"]) == 0
     videos = [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.mp4")]
     assert videos == ["dropout=1/reach_0_0000.mp4"]
+    assert [path.name for path in tmp_path.iterdir()] == ["dropout=1"]
     assert capsys.readouterr().out.endswith(f"videos of failures: {tmp_path}\n")
 
 
@@ -69,6 +76,7 @@ def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
         (["--rtc-mode", "native"], "--rtc-mode is how a policy acts: give --checkpoint"),
         (["--checkpoint", "x", "--delay", "-1"], "--delay must not be negative, not -1"),
         (["--checkpoint", "x", "--rate", "0"], "--rate must be positive, not 0"),
+        (["--checkpoint", "x", "--delay", "200"], "as an episode of reach takes at most"),
     ],
 )
 def test_options_of_a_policy_that_acts_first_are_checked(tmp_path, capsys, options, message):
@@ -102,6 +110,8 @@ def test_options_of_a_policy_that_acts_first_are_checked(tmp_path, capsys, optio
         (["--policy", "expert", "--json", "/dev/null/x.json"], "--json: /dev/null cannot be a"),
         (["--policy", "expert", "--videos", "/dev/null"], "--videos: /dev/null cannot be a"),
         (["--policy", "expert", "--delay", "-1"], "delay must not be negative"),
+        (["--policy", "expert", "--delay", "200"], "200 s: no chunk would arrive, as an episode"),
+        (["--policy", "expert", "--sweep", "delay=0,200"], "(--delay is in seconds)"),
         (["--policy", "expert", "--dropout", "2"], "camera_dropout must be from 0 to 1, not 2"),
     ],
 )

@@ -17,6 +17,7 @@ from groot_ros.cli.sim.common import (
     add_common,
     add_execution_options,
     check_counts,
+    check_delay,
     execution_settings,
     is_prompt_task,
     option,
@@ -92,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
         policy_options=policy_options(args),
         loop=execution_settings(args),
     )
+    check_delay(settings.task, settings.loop)
     if args.bags:
         return _collect_bags(args, settings)
     collection = collect(settings, args.episodes, args.out, jobs=args.jobs, dask=args.dask)

@@ -116,6 +116,18 @@ def execution_settings(args: argparse.Namespace) -> "LoopSettings":
     )
 
 
+def check_delay(task: str, loop: "LoopSettings") -> None:
+    """Raise ValueError if an episode of a task would be over before its first chunk arrives."""
+    from groot_ros.sim.tasks import load_table_task
+
+    seconds = load_table_task(task).seconds
+    if loop.delay >= seconds:
+        raise ValueError(
+            f"a delay of {loop.delay:g} s: no chunk would arrive, as an episode of {task} takes "
+            f"at most {seconds:g} s (--delay is in seconds)"
+        )
+
+
 def policy_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the fields of PolicyConfig that differ from their defaults."""
     config, default = config_from_options(args, PolicyConfig, CONFIG), PolicyConfig()

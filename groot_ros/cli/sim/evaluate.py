@@ -4,6 +4,7 @@
 import argparse
 import json
 import sys
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from groot_ros.cli.sim.common import (
     add_common,
     add_execution_options,
     check_counts,
+    check_delay,
     execution_settings,
     is_prompt_task,
     parallel_options,
@@ -120,6 +122,8 @@ def run(args: argparse.Namespace) -> int:
         videos=args.videos,
     )
     conditions = _swept(args, base) if args.sweep else {"": base}
+    for settings in conditions.values():
+        check_delay(settings.task, settings.loop)
     _check_outputs(args)
     found: dict[str, dict[str, Any]] = {}
     failed = 0
@@ -142,6 +146,10 @@ def run(args: argparse.Namespace) -> int:
     if args.videos is not None:
         failures = sum(len(each["outcomes"]) - each["successes"] for each in found.values())
         print(f"videos of failures: {args.videos if failures else 'none'}")
+        for name in conditions:
+            folder = args.videos / name
+            if name and folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
     return _exit_status(failed)
 
 
@@ -201,7 +209,18 @@ def _summary(evaluation: "Evaluation") -> str:
         f"{figures['success_rate']:.0%} of {pluralise(figures['episodes'], 'scene')} "
         f"(95 %: {low:.0%} to {high:.0%}){after}; another cube touched in "
         f"{figures['wrong_touch_rate']:.0%}; no chunk in {figures['no_chunk']}"
+        f"{_rejections(evaluation)}"
     )
+
+
+def _rejections(evaluation: "Evaluation") -> str:
+    """Return why no chunk was executed in some scenes, by the codes of docs/reference/faults.md."""
+    counts: Counter[str] = Counter()
+    for outcome in evaluation.outcomes:
+        if outcome.chunks == 0:
+            counts.update(outcome.rejections)
+    reasons = ", ".join(f"{code} {number} times" for code, number in counts.most_common())
+    return f" (rejected: {reasons})" if reasons else ""
 
 
 def _swept(args: argparse.Namespace, base: "EvaluationSettings") -> dict[str, "EvaluationSettings"]:
