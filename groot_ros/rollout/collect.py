@@ -89,12 +89,14 @@ class Collection:
         episodes: the episodes of the data set.
         failures: scenes in which the policy left nothing to do, or the expert failed; other scenes
             took their place.
+        left_out: episodes in all of whose scenes the policy left nothing to do.
         failed: results of the episodes that could not be recorded.
 
     """
 
     episodes: Sequence[EpisodeFiles]
     failures: int
+    left_out: int
     failed: Sequence[EpisodeResult[Any]]
 
     @property
@@ -136,34 +138,49 @@ def collect(
             dask=dask,
             paths=[staging],
         )
-        recorded = [result.value for result in results if result.value is not None]
-        if not recorded:
+        returned = [result.value for result in results if result.value is not None]
+        files = [own for own, _ in returned if own is not None]
+        left_out = len(returned) - len(files)
+        if not files and left_out:
+            raise DatasetError(
+                f"none of the {episodes} episodes was recorded: in {left_out} the policy left "
+                "nothing to do for the expert"
+            )
+        if not files:
             raise DatasetError(f"none of the {episodes} episodes could be recorded, see above")
-        files = [own for own, _ in recorded]
         write_dataset(folder, description(task.robot, settings.size), files)
         shutil.rmtree(staging)
-    failures = sum(attempts for _, attempts in recorded)
-    return Collection(files, failures, [result for result in results if result.failed])
+    failures = sum(attempts for _, attempts in returned)
+    return Collection(files, failures, left_out, [result for result in results if result.failed])
 
 
-def record_episode(index: int, settings: CollectSettings, folder: Path) -> tuple[EpisodeFiles, int]:
+def record_episode(
+    index: int, settings: CollectSettings, folder: Path
+) -> tuple[EpisodeFiles | None, int]:
     """Record one episode as files in a new folder within `folder`.
 
     Returns:
-        The files, and the number of scenes that gave no episode before.
+        The files, and the number of scenes that gave no episode. There are no files if the policy
+        left nothing to do for the expert in any scene that was tried.
 
     Raises:
-        DatasetError: no scene that was tried gave an episode.
+        DatasetError: no scene that was tried gave an episode, and in some the expert failed.
 
     """
     task = load_table_task(settings.task)
+    failures = 0
     for attempt in range(ATTEMPTS):
         episode = simulate_episode(task, index, attempt, settings)
         if episode is not None and episode.succeeded:
             target = Path(tempfile.mkdtemp(prefix=f"{index}-", dir=folder))
             return write_episode(f"episode {index}", task.robot, episode, target), attempt
-    cause = "the policy left nothing to do, or the expert" if settings.checkpoint else "the expert"
-    raise DatasetError(f"{cause} failed in each of {ATTEMPTS} scenes")
+        failures += episode is not None
+    if not failures:
+        return None, ATTEMPTS
+    raise DatasetError(
+        f"the expert failed in {failures} of {ATTEMPTS} scenes"
+        + (", and in the others the policy left nothing to do" if failures < ATTEMPTS else "")
+    )
 
 
 def simulate_episode(

@@ -17,7 +17,7 @@ from groot_ros.datasets.to_bag import write_bag
 from groot_ros.datasets.video import decode_frames
 from groot_ros.robot import load_contract
 from groot_ros.rollout.closed_loop import LoopSettings
-from groot_ros.rollout.collect import CollectSettings, collect, simulate_episode
+from groot_ros.rollout.collect import CollectSettings, collect, record_episode, simulate_episode
 from groot_ros.sim.disturbance import UNDISTURBED, DisturbanceSettings
 from groot_ros.sim.tasks import load_table_task
 
@@ -164,6 +164,23 @@ def test_a_policy_whose_chunks_come_too_late_leaves_everything_to_the_expert():
     np.testing.assert_allclose(late.states[0], alone.states[0], atol=1e-3)
     prompt = simulate_episode(task, 0, 0, replace(settings, loop=LoopSettings(rtc_mode="native")))
     assert prompt is None or np.abs(prompt.states[0] - alone.states[0]).max() > 0.05
+
+
+def test_an_episode_of_which_the_policy_leaves_nothing_is_left_out(tmp_path, monkeypatch):
+    monkeypatch.setattr("groot_ros.rollout.collect.simulate_episode", lambda *_: None)
+    assert record_episode(0, SETTINGS, tmp_path) == (None, 5)
+    with pytest.raises(DatasetError, match="in 2 the policy left nothing to do for the expert"):
+        collect(SETTINGS, 2, tmp_path / "nothing", jobs=1)
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_an_episode_in_which_the_expert_fails_is_an_error(tmp_path, monkeypatch):
+    episode = simulate_episode(load_table_task("reach"), 0, 0, CollectSettings("reach"))
+    failed = iter([None, *[replace(episode, succeeded=False)] * 4])
+    monkeypatch.setattr("groot_ros.rollout.collect.simulate_episode", lambda *_: next(failed))
+    message = "the expert failed in 4 of 5 scenes, and in the others the policy left nothing to do"
+    with pytest.raises(DatasetError, match=message):
+        record_episode(0, SETTINGS, tmp_path)
 
 
 def test_an_existing_folder_is_an_error(dataset):

@@ -103,6 +103,11 @@ def run(args: argparse.Namespace) -> int:
         f"{pluralise(collection.rows, 'row')}; {cause} failed in "
         f"{pluralise(collection.failures, 'scene')}, which others replaced"
     )
+    if collection.left_out:
+        print(
+            f"{pluralise(collection.left_out, 'episode')} fewer than asked for: the policy did the "
+            "task itself in all scenes that were tried"
+        )
     return 1 if collection.failed else 0
 
 
