@@ -147,6 +147,7 @@ def _show_embodiment(summary: "EmbodimentSummary", known: "Context", columns: bo
     header = ["group", "columns", "kind", "normalised", "from", "to"]
     rows = [row for span in summary.ranges for row in _range_rows(span, columns)]
     if rows:
+        print("ranges of the training data, in the units of these data:")
         print(format_table(header, rows))
     known = replace(known, spec=summary.spec)
     return _show_findings(known) if known.robot is None else _show_fit(summary, known, known.robot)
@@ -182,8 +183,8 @@ def _show_findings(known: "Context") -> bool:
 def _show_fit(summary: "EmbodimentSummary", known: "Context", robot: "RobotContract") -> bool:
     """Print the comparison with a robot; return whether the checkpoint fits it.
 
-    It shows what the checks find, the duration of a chunk, and training ranges next to joint
-    limits.
+    It shows what the checks find, the duration of a predicted chunk, and training ranges next to
+    joint limits.
     """
     from groot_ros.checks.chunk_timing import chunk_timing
     from groot_ros.policy.robot_columns import unused_parts
@@ -193,7 +194,8 @@ def _show_fit(summary: "EmbodimentSummary", known: "Context", robot: "RobotContr
     fits = _show_findings(known)
     for part in unused_parts(summary.spec, robot):
         print(f"  unused: {part}")
-    print(chunk_timing(summary.spec, robot, known.policy, known.latency))
+    if summary.spec.action == "chunk":
+        print(chunk_timing(summary.spec, robot, known.policy, known.latency))
     rows = list(_joints(summary, robot))
     if rows:
         header = ["joint", "unit", "of", "trained from", "to", "limits from", "to", "outside  "]

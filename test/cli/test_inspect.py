@@ -10,7 +10,7 @@ from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
 
 from groot_ros.checkpoint.safetensors_file import TensorEntry
 from groot_ros.cli.main import main
-from groot_ros.core.share import robot_path
+from groot_ros.core.share import PROMPT_ROBOT, demo_checkpoint, robot_path
 from groot_ros.families.gr00t_n1d6.network import build_model
 
 
@@ -367,3 +367,11 @@ def test_image_steps_that_cannot_be_observed_are_an_error_without_a_robot_as_wel
     key = f"processor_kwargs.modality_configs.{TAG}.video.delta_indices"
     expected = f"error (image_history): {path}: '{key}' is [-10, -5], which ends before the"
     assert expected in capsys.readouterr().out
+
+
+def test_of_actions_that_are_poses_no_duration_of_a_chunk_is_printed(capsys):
+    path = demo_checkpoint(PROMPT_ROBOT)
+    assert main(["inspect", "--checkpoint", str(path), "--robot", PROMPT_ROBOT]) == 0
+    output = capsys.readouterr().out
+    assert f"fits robot {PROMPT_ROBOT}" in output
+    assert "chunk" not in output
