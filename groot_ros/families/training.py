@@ -112,7 +112,11 @@ class Trainer(Protocol):
         """Return a batch of the samples on the device of the model."""
 
     def draw(
-        self, batch: Any, rngs: Sequence[np.random.Generator], max_delay: int = 0
+        self,
+        batch: Any,
+        rngs: Sequence[np.random.Generator],
+        max_delay: int = 0,
+        timestep_sampling: str = "beta",
     ) -> dict[str, "Tensor"]:
         """Draw the random values of the loss, each sample's from its own generator.
 
@@ -121,6 +125,8 @@ class Trainer(Protocol):
             rngs: one generator per sample.
             max_delay: largest number of leading steps that are already committed, for
                 training-time real-time chunking.
+            timestep_sampling: "beta" = times as the family's published training draws them,
+                "inference" = the times of the denoising steps at inference.
 
         """
 

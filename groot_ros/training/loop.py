@@ -210,9 +210,9 @@ class TrainingRun:
         self, numbers: Sequence[int], samples: Sequence[Any]
     ) -> tuple[Any, dict[str, Tensor], dict[str, Tensor] | None]:
         batch = self.trainer.collate(samples)
-        seed = self.settings.seed
-        rngs = [np.random.default_rng([seed, 4, number]) for number in numbers]
-        draws = self.trainer.draw(batch, rngs, self.settings.max_delay)
+        settings = self.settings
+        rngs = [np.random.default_rng([settings.seed, 4, number]) for number in numbers]
+        draws = self.trainer.draw(batch, rngs, settings.max_delay, settings.timestep_sampling)
         encoded = None
         if self.cache is not None:
             indices = [self.data.order.index(number) for number in numbers]

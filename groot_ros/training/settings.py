@@ -20,7 +20,7 @@ _CHUNKS_ONLY = (
     *("robot", "views", "horizon", "relative", "statistics", "padding"),
     *("tune_llm", "tune_visual", "tune_projector", "tune_diffusion_model", "tune_vlln"),
     *("tune_top_llm_layers", "lora_rank", "state_dropout", "max_delay", "rotation"),
-    *("cache_features", "frame_cache", "num_inference_steps"),
+    *("cache_features", "frame_cache", "num_inference_steps", "timestep_sampling"),
 )
 #: Settings that may differ when a run is resumed.
 _FREE = ("out", "resume", "leg_minutes", "log_every", "workers", "threads", "frame_cache")
@@ -103,6 +103,12 @@ class TrainSettings:
         "Denoising steps that the checkpoint asks for; 0 = as the checkpoint",
         minimum=0,
         maximum=MAX_INFERENCE_STEPS,
+    )
+    timestep_sampling: str = parameter(
+        "beta",
+        "Which steps between noise and action are trained: all, by the checkpoint's beta "
+        "distribution, or those of inference only",
+        choices=("beta", "inference"),
     )
     steps: int = parameter(10000, "Optimiser steps of the whole run", minimum=1)
     batch_size: int = parameter(64, "Samples of one step, over all processes", minimum=1)

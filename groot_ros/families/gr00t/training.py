@@ -160,15 +160,24 @@ class Gr00tTrainer:
         return replace(sample, images=[])
 
     def draw(
-        self, batch: TensorBatch, rngs: Sequence[np.random.Generator], max_delay: int = 0
+        self,
+        batch: TensorBatch,
+        rngs: Sequence[np.random.Generator],
+        max_delay: int = 0,
+        timestep_sampling: str = "beta",
     ) -> dict[str, Tensor]:
         """See `families.training.Trainer.draw`."""
         config = self.model.action_head.config
         action, _ = batch.require_actions()
         noise = np.stack([rng.standard_normal(action.shape[1:], np.float32) for rng in rngs])
-        alpha, beta = config.noise_beta_alpha, config.noise_beta_beta
-        shares = torch.tensor([rng.beta(alpha, beta) for rng in rngs], dtype=torch.float32)
-        drawn = {"noise": torch.from_numpy(noise), "time": self.time_of(shares)}
+        if timestep_sampling == "inference":
+            steps = config.num_inference_timesteps
+            times = torch.tensor([rng.integers(steps) / steps for rng in rngs], dtype=torch.float32)
+        else:
+            alpha, beta = config.noise_beta_alpha, config.noise_beta_beta
+            shares = torch.tensor([rng.beta(alpha, beta) for rng in rngs], dtype=torch.float32)
+            times = self.time_of(shares)
+        drawn = {"noise": torch.from_numpy(noise), "time": times}
         if max_delay > 0:
             drawn["delay"] = torch.tensor([int(rng.integers(max_delay + 1)) for rng in rngs])
         probability = getattr(self.model.config, "state_dropout_prob", 0.0)

@@ -89,7 +89,11 @@ class Trainer:
         return collate(samples, self.model.config.views, self._device)
 
     def draw(
-        self, batch: Batch, rngs: Sequence[np.random.Generator], max_delay: int = 0
+        self,
+        batch: Batch,
+        rngs: Sequence[np.random.Generator],
+        max_delay: int = 0,
+        timestep_sampling: str = "beta",
     ) -> dict[str, Tensor]:
         """See `families.training.Trainer.draw`; the loss has no random values."""
         return {}
