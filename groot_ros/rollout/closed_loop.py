@@ -20,10 +20,12 @@ from groot_ros.core import (
     Observation,
     Prefix,
     RtcMode,
+    ns_to_s,
     s_to_ns,
 )
 from groot_ros.observation.buffer import ObservationBuffer
 from groot_ros.observation.inference import Inference, InferringPolicy
+from groot_ros.observation.inference_stats import step_budget
 from groot_ros.observation.instruction import InstructionBox
 from groot_ros.observation.spec import ObservationSpec, SyncTolerances
 from groot_ros.robot import RobotContract
@@ -141,6 +143,8 @@ class ClosedLoop:
         self._pending: list[tuple[int, ActionChunk]] = []
         #: Simulated time that an inference in progress has taken.
         self._taken_ns = 0
+        #: Largest time from an observation to its chunk so far, s.
+        self._largest_delay = 0.0
         self._idle_from_ns = now
         self._inference = Inference(
             _DelayedPolicy(policy, self._finish_inference),
@@ -214,10 +218,13 @@ class ClosedLoop:
             raise RuntimeError(detail)
 
     def _prefix_for(self, origin: ChunkOrigin) -> Prefix | None:
-        policy = self._policy
-        budget = self._inference.stats.budget(
-            self._settings.rate_hz, policy.dt, policy.spec.horizon, self._robot.now_ns
-        )
+        settings, policy = self._settings, self._policy
+        # A policy node takes the p95 of the delays that it has measured. Here the delay of this
+        # chunk is known before, so that the first chunks of an episode are conditioned as well.
+        age = ns_to_s(self._robot.now_ns - origin.t_obs_ns)
+        self._largest_delay = max(self._largest_delay, age + settings.delay)
+        period = max(1 / settings.rate_hz, settings.delay)
+        budget = step_budget(self._largest_delay, period, policy.dt, policy.spec.horizon)
         return self._continuation.prefix(origin, budget.inference_delay, budget.execution_horizon)
 
     def _receive(self, chunk: ActionChunk, now_ns: int) -> None:

@@ -9,10 +9,11 @@ import pytest
 
 from groot_ros.control import ExecutorConfig
 from groot_ros.core.share import demo_checkpoint
-from groot_ros.rollout.closed_loop import LoopSettings
+from groot_ros.rollout.closed_loop import ClosedLoop, LoopSettings
 from groot_ros.rollout.evaluate import (
     EvaluationSettings,
     evaluate,
+    policy_for,
     rms_jerk,
     run_episode,
     to_json,
@@ -21,8 +22,10 @@ from groot_ros.rollout.evaluate import (
 from groot_ros.rollout.simulation import (
     COLLECTED,
     EVALUATED,
+    START_NS,
     episode_rng,
     evaluation_scene,
+    simulator,
 )
 from groot_ros.sim.tasks import load_table_task
 
@@ -106,6 +109,40 @@ def test_a_checkpoint_is_judged_with_each_mode_of_real_time_chunking():
         outcome = run_episode(0, settings)
         assert outcome.chunks > 5
         assert not {"inference_error", "before_start"} & set(outcome.rejections)
+
+
+def test_the_second_chunk_of_an_episode_already_continues_the_first_one():
+    settings = replace(REACH, task="pick_place", loop=LoopSettings(rtc_mode="native", delay=0.2))
+    task = load_table_task(settings.task)
+    contract, robot, renderer = simulator(task.robot, settings.size)
+    scene = evaluation_scene(task, settings.seed, 0)
+    robot.jump_to(START_NS)
+    robot.reset(scene.apply)
+    policy, spec = policy_for(settings, task, scene, robot, contract)
+    frozen = []
+
+    class Recording:
+        dt, first_step, spec, joint_groups = (
+            policy.dt,
+            policy.first_step,
+            policy.spec,
+            policy.joint_groups,
+        )
+        reset = policy.reset
+
+        def infer(self, observation, prefix=None, seed=None):
+            frozen.append(None if prefix is None else prefix.frozen_steps)
+            return policy.infer(observation, prefix, seed)
+
+    loop = ClosedLoop(
+        robot, renderer, contract, Recording(), spec, scene.instruction, settings.loop, 0
+    )
+    for _ in range(round(2.0 * 1e9 / robot.period_ns)):
+        loop.cycle()
+    # 200 ms are two steps of 100 ms; frames are up to 33 ms old, and one step is for the way.
+    assert frozen[0] is None
+    assert set(frozen[1:]) <= {3, 4}
+    assert len(frozen) == 8
 
 
 def test_failures_are_kept_as_videos_and_successes_are_not(tmp_path):
