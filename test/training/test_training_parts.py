@@ -330,6 +330,22 @@ def test_gr00t_n1d5_trains_its_embodiment_and_keeps_the_others(tmp_path: Path) -
     assert len(same) < len(before)
 
 
+def test_with_inference_sampling_only_the_times_of_denoising_steps_are_drawn(
+    tmp_path: Path,
+) -> None:
+    path = write_tiny_checkpoint(tmp_path / "checkpoint")
+    trainer = get_family("gr00t_n1d6").trainer(path, embodiment=TAG, device=CPU)
+    groups = {"single_arm": np.zeros((12, 5)), "gripper": np.zeros((12, 1))}
+    images = np.zeros((12, 56, 56, 3), np.uint8)
+    episode = Episode({"front": images, "wrist": images}, groups, groups, "go")
+    batch = trainer.collate([trainer.training_sample(episode, 0)] * 64)
+    rngs = [np.random.default_rng(i) for i in range(64)]
+    times = trainer.draw(batch, rngs, timestep_sampling="inference")["time"]
+    # The four steps of the tiny checkpoint; the beta distribution gives other times as well.
+    assert sorted(set(times.tolist())) == [0.0, 0.25, 0.5, 0.75]
+    assert len(set(trainer.draw(batch, rngs)["time"].tolist())) > 32
+
+
 def test_committed_steps_have_no_noise_and_do_not_count(tmp_path: Path) -> None:
     path = write_tiny_checkpoint(tmp_path / "checkpoint")
     trainer = get_family("gr00t_n1d6").trainer(path, embodiment=TAG, device=CPU)
