@@ -16,7 +16,9 @@ collect() {
     local out=$directory/$1 task=$2 episodes=$3 own=$((seed + $4))
     data+=("$out")
     if [ ! -e "$out" ]; then
-        groot-ros sim collect --task "$task" --episodes "$episodes" --seed "$own" --out "$out" "${@:5}"
+        # It fails if it cannot record single episodes, but writes the others.
+        groot-ros sim collect --task "$task" --episodes "$episodes" --seed "$own" --out "$out" \
+            "${@:5}" || test -e "$out"
     fi
 }
 

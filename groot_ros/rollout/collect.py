@@ -89,7 +89,8 @@ class Collection:
         episodes: the episodes of the data set.
         failures: scenes in which the policy left nothing to do, or the expert failed; other scenes
             took their place.
-        left_out: episodes in all of whose scenes the policy left nothing to do.
+        left_out: episodes without a scene in which the policy left something to do and the expert
+            succeeded.
         failed: results of the episodes that could not be recorded.
 
     """
@@ -161,26 +162,24 @@ def record_episode(
 
     Returns:
         The files, and the number of scenes that gave no episode. There are no files if the policy
-        left nothing to do for the expert in any scene that was tried.
+        left nothing to do for the expert in some scenes, and the expert failed in the others.
 
     Raises:
-        DatasetError: no scene that was tried gave an episode, and in some the expert failed.
+        DatasetError: the expert failed in all scenes that were tried.
 
     """
     task = load_table_task(settings.task)
-    failures = 0
+    left_out = False
     for attempt in range(ATTEMPTS):
         episode = simulate_episode(task, index, attempt, settings)
-        if episode is not None and episode.succeeded:
+        if episode is None:
+            left_out = True
+        elif episode.succeeded:
             target = Path(tempfile.mkdtemp(prefix=f"{index}-", dir=folder))
             return write_episode(f"episode {index}", task.robot, episode, target), attempt
-        failures += episode is not None
-    if not failures:
+    if left_out:
         return None, ATTEMPTS
-    raise DatasetError(
-        f"the expert failed in {failures} of {ATTEMPTS} scenes"
-        + (", and in the others the policy left nothing to do" if failures < ATTEMPTS else "")
-    )
+    raise DatasetError(f"the expert failed in each of {ATTEMPTS} scenes")
 
 
 def simulate_episode(

@@ -174,13 +174,15 @@ def test_an_episode_of_which_the_policy_leaves_nothing_is_left_out(tmp_path, mon
     assert not (tmp_path / "nothing").exists()
 
 
-def test_an_episode_in_which_the_expert_fails_is_an_error(tmp_path, monkeypatch):
+def test_an_episode_in_which_only_the_expert_fails_is_an_error(tmp_path, monkeypatch):
     episode = simulate_episode(load_table_task("reach"), 0, 0, CollectSettings("reach"))
-    failed = iter([None, *[replace(episode, succeeded=False)] * 4])
-    monkeypatch.setattr("groot_ros.rollout.collect.simulate_episode", lambda *_: next(failed))
-    message = "the expert failed in 4 of 5 scenes, and in the others the policy left nothing to do"
-    with pytest.raises(DatasetError, match=message):
+    failed = replace(episode, succeeded=False)
+    monkeypatch.setattr("groot_ros.rollout.collect.simulate_episode", lambda *_: failed)
+    with pytest.raises(DatasetError, match="the expert failed in each of 5 scenes"):
         record_episode(0, SETTINGS, tmp_path)
+    scenes = iter([failed, None, failed, failed, failed])
+    monkeypatch.setattr("groot_ros.rollout.collect.simulate_episode", lambda *_: next(scenes))
+    assert record_episode(0, SETTINGS, tmp_path) == (None, 5)
 
 
 def test_an_existing_folder_is_an_error(dataset):

@@ -105,8 +105,8 @@ def run(args: argparse.Namespace) -> int:
     )
     if collection.left_out:
         print(
-            f"{pluralise(collection.left_out, 'episode')} fewer than asked for: the policy did the "
-            "task itself in all scenes that were tried"
+            f"{pluralise(collection.left_out, 'episode')} fewer than asked for: the policy left "
+            "nothing to do in the scenes that were tried"
         )
     return 1 if collection.failed else 0
 
