@@ -8,6 +8,7 @@ divided among processes, without any state.
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -69,9 +70,13 @@ def open_datasets(paths: Sequence[str]) -> tuple[Dataset, ...]:
                 "trained on data sets of LeRobot v2.1"
             )
     datasets = tuple(Dataset(Path(path).expanduser()) for path in paths)
+    for place, count in Counter(dataset.path.resolve() for dataset in datasets).items():
+        # Its episodes would be trained as well as held out.
+        if count > 1:
+            raise DatasetError(f"{place} is given {count} times: give each data set once")
     for dataset in datasets:
         for kind in ("state", "action", "video"):
-            if kind not in dataset.description.modality:
+            if not dataset.description.modality.get(kind):
                 raise DatasetError(
                     f"{dataset.path} has no meta/modality.json with '{kind}', which training needs"
                 )
@@ -128,8 +133,8 @@ def _labels(stored: StoredEpisode, view: str) -> NDArray[np.float32]:
             f"{stored.rows} has no column '{LABEL}{view}', which the auxiliary loss needs: set "
             "auxiliary to 0"
         )
-    values = stored.column(f"{LABEL}{view}").astype(np.float32)
-    if values.ndim != 2 or values.shape[1] % 2:
+    values = stored.numbers(f"{LABEL}{view}").astype(np.float32)
+    if values.shape[1] % 2:
         raise DatasetError(
             f"{stored.rows}: column '{LABEL}{view}' must have two values for each thing"
         )

@@ -53,6 +53,21 @@ def store(tmp_path: Path, recordings: list[Recording]) -> FrameStore:
     return store
 
 
+def test_a_data_set_that_is_given_twice_is_refused(tmp_path: Path) -> None:
+    path = write_training_data(tmp_path / "data", episodes=1, length=3)
+    (tmp_path / "link").symlink_to(path)
+    with pytest.raises(DatasetError, match="is given 2 times: give each data set once"):
+        open_datasets([str(path), str(tmp_path / "link")])
+
+
+def test_a_data_set_without_views_is_refused(tmp_path: Path) -> None:
+    path = write_training_data(tmp_path / "data", episodes=1, length=3)
+    modality = json.loads((path / "meta" / "modality.json").read_text())
+    (path / "meta" / "modality.json").write_text(json.dumps(modality | {"video": {}}))
+    with pytest.raises(DatasetError, match=r"no meta/modality.json with 'video'"):
+        open_datasets([str(path)])
+
+
 def test_frames_are_decoded_once_and_prepared(
     store: FrameStore, recordings: list[Recording]
 ) -> None:
