@@ -2,6 +2,7 @@
 """`groot-ros train`: fine-tune a GR00T checkpoint, or train a small GR00T or VIMA."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; return 0 if the run or its leg is done."""
+    """Train; return 0 if the run or its leg is done, 1 if the training has diverged."""
     from groot_ros.training.settings import make_settings, parameters, read_recipe
 
     given = {name: getattr(args, name) for name in parameters() if hasattr(args, name)}
@@ -56,6 +57,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"training needs the package '{error.name}': pip install 'groot_ros[train]'"
         ) from error
+    except FloatingPointError as error:
+        print(f"groot-ros train: {error}", file=sys.stderr)
+        return 1
     if result.first_process:
         print(_summary(settings.out, result.step, settings.steps, result.finished))
     return 0

@@ -185,7 +185,12 @@ class FrameStore:
         """Return all frames of one view, [T, H, W, 3], mapped from their file."""
         file = self._file(recording, view)
         if file not in self._open:
-            self._open[file] = np.load(file, mmap_mode="r")
+            try:
+                self._open[file] = np.load(file, mmap_mode="r")
+            except (OSError, ValueError) as error:
+                raise DatasetError(
+                    f"{file}, frames of {recording.name}, is damaged ({error}): delete the file"
+                ) from error
         return self._open[file]
 
     def _decode(self, recording: Recording, view: str) -> None:
@@ -196,9 +201,16 @@ class FrameStore:
                 f"{len(recording)} rows"
             )
         file = self._file(recording, view)
-        partial = file.with_suffix(".partial.npy")
-        np.save(partial, np.stack(frames))
-        os.replace(partial, file)
+        # Another run with the same directory may decode the same video now.
+        partial = file.with_suffix(f".{os.getpid()}.partial.npy")
+        try:
+            np.save(partial, np.stack(frames))
+            os.replace(partial, file)
+        except OSError as error:
+            # NumPy's own text does not name the file.
+            raise DatasetError(f"{file} cannot be written, is the disk full? {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _file(self, recording: Recording, view: str) -> Path:
         stored = recording.stored

@@ -126,7 +126,7 @@ def _prepare_recordings(
         )
     # A family that trains on LeRobot data sets predicts chunks.
     opened = cast(Checkpoint, family.open(base, embodiment=settings.embodiment))
-    frames = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
+    frames = Path(settings.frame_cache).expanduser() if settings.frame_cache else out / "frames"
     return Prepared(
         family,
         base,
@@ -189,12 +189,18 @@ def _layout(
                 f"relative: state and action group '{group}' differ in columns ({width} and "
                 f"{groups['action'][group]})"
             )
+    horizon = settings.horizon or (spec.horizon if spec else _HORIZON)
+    if settings.max_delay >= horizon:
+        raise ValueError(
+            f"max_delay is {settings.max_delay}, but must be less than the {horizon} steps of a "
+            "chunk: no step would be left to learn"
+        )
     return DataLayout(
         settings.embodiment,
         views,
         groups["state"],
         groups["action"],
-        settings.horizon or (spec.horizon if spec else _HORIZON),
+        horizon,
         relative,
     )
 
