@@ -2,6 +2,7 @@
 """`groot-ros train`: fine-tune a GR00T checkpoint, or train a small GR00T or VIMA."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ def _summary(out: str, step: int, steps: int, finished: bool) -> str:
         checkpoint = f"{out}/{'best' if best else 'last'}"
         return (
             f"{out}: {steps} steps done; {kinds}\n"
-            f"next: groot-ros inspect --checkpoint {checkpoint} --robot ROBOT"
+            f"next: groot-ros inspect --checkpoint {shlex.quote(checkpoint)} --robot ROBOT"
         )
     return f"{out}: {step} of {steps} steps done; continue with --resume"
 

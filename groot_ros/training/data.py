@@ -8,7 +8,6 @@ divided among processes, without any state.
 import hashlib
 import json
 import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -70,10 +69,6 @@ def open_datasets(paths: Sequence[str]) -> tuple[Dataset, ...]:
                 "trained on data sets of LeRobot v2.1"
             )
     datasets = tuple(Dataset(Path(path).expanduser()) for path in paths)
-    for place, count in Counter(dataset.path.resolve() for dataset in datasets).items():
-        # Its episodes would be trained as well as held out.
-        if count > 1:
-            raise DatasetError(f"{place} is given {count} times: give each data set once")
     for dataset in datasets:
         for kind in ("state", "action", "video"):
             if not dataset.description.modality.get(kind):

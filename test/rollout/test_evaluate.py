@@ -9,7 +9,7 @@ import pytest
 
 from groot_ros.control import ExecutorConfig
 from groot_ros.core.share import demo_checkpoint
-from groot_ros.rollout.closed_loop import LoopSettings
+from groot_ros.rollout.closed_loop import ClosedLoop, LoopSettings
 from groot_ros.rollout.evaluate import (
     EvaluationSettings,
     evaluate,
@@ -117,6 +117,16 @@ def test_failures_are_kept_as_videos_and_successes_are_not(tmp_path):
     (video,) = tmp_path.iterdir()
     assert video.name == "reach_0_0000.mp4"
     assert count_frames(video) == 50
+
+
+def test_an_episode_that_is_stopped_leaves_no_video(tmp_path, monkeypatch):
+    def stop(loop):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClosedLoop, "cycle", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_episode(0, replace(REACH, videos=tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_json_has_the_figures_and_every_outcome():

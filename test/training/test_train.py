@@ -299,6 +299,12 @@ def test_a_run_that_failed_before_its_first_result_can_be_started_again(
         train(settings)
 
 
+def test_a_data_set_that_is_given_twice_is_refused(settings: TrainSettings, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(settings.data[0])
+    with pytest.raises(ValueError, match="is given 2 times: give each data set once"):
+        train(replace(settings, data=(settings.data[0], str(tmp_path / "link"))))
+
+
 def test_a_run_is_resumed_only_with_the_same_settings(settings: TrainSettings) -> None:
     train(replace(settings, leg_minutes=1e-9))
     with pytest.raises(ValueError, match=r"batch_size is 8, but the run began with 4"):

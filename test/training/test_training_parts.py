@@ -61,13 +61,6 @@ def store(tmp_path: Path, recordings: list[Recording]) -> FrameStore:
     return store
 
 
-def test_a_data_set_that_is_given_twice_is_refused(tmp_path: Path) -> None:
-    path = write_training_data(tmp_path / "data", episodes=1, length=3)
-    (tmp_path / "link").symlink_to(path)
-    with pytest.raises(DatasetError, match="is given 2 times: give each data set once"):
-        open_datasets([str(path), str(tmp_path / "link")])
-
-
 def test_a_data_set_without_views_is_refused(tmp_path: Path) -> None:
     path = write_training_data(tmp_path / "data", episodes=1, length=3)
     modality = json.loads((path / "meta" / "modality.json").read_text())
