@@ -238,6 +238,10 @@ class SampleOrder:
         """Return the number of samples."""
         raise NotImplementedError
 
+    def fingerprint(self) -> str:
+        """Return a digest of the values of the samples; empty if it is not known."""
+        return ""
+
     def index(self, number: int) -> int:
         """Return the row of sample `number` of the run; each epoch has another order."""
         epoch, position = divmod(number, len(self))
@@ -308,6 +312,15 @@ class Samples(SampleOrder):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def fingerprint(self) -> str:
+        """See `SampleOrder.fingerprint`: of states, actions and instructions."""
+        digest = hashlib.sha256()
+        for episode, texts in zip(self.episodes, self.instructions, strict=True):
+            for values in (*episode.state.values(), *episode.action.values()):
+                digest.update(np.ascontiguousarray(values).tobytes())
+            digest.update("\n".join(texts).encode())
+        return digest.hexdigest()
 
     def at(self, index: int) -> tuple[Episode, int]:
         """Return the episode, with the instruction of the row, and the time step of a sample."""

@@ -90,12 +90,19 @@ class TrainingRun:
         self.optimiser = self.network.optimiser(settings)
         self.average = Average(self.network.parameters, settings.ema) if settings.ema else None
         self.step, self.best = 0, float("nan")
+        self._data_digest = self.data.order.fingerprint()
         if settings.resume:
             progress = read_progress(out / "state")
             if progress["samples"] != len(self.data.order):
                 raise ValueError(
                     f"{out} cannot be resumed: the data have {len(self.data.order)} samples, the "
                     f"run began with {progress['samples']}"
+                )
+            # A state of an earlier version does not have it.
+            if progress["data"] not in ("", self._data_digest):
+                raise ValueError(
+                    f"{out} cannot be resumed: the states, actions or instructions of the data are "
+                    "not those with which the run began"
                 )
             load_state(out / "state", self.network.parameters, self.optimiser, self.average)
             self.step, self.best = progress["step"], progress["best"]
@@ -276,7 +283,12 @@ class TrainingRun:
             return
         self._save_checkpoint("last")
         best = None if np.isnan(self.best) else self.best
-        progress = {"step": self.step, "best": best, "samples": len(self.data.order)}
+        progress = {
+            "step": self.step,
+            "best": best,
+            "samples": len(self.data.order),
+            "data": self._data_digest,
+        }
         save_state(
             self.out / "state", self.network.parameters, self.optimiser, self.average, progress
         )

@@ -142,6 +142,7 @@ def read_progress(path: Path) -> dict[str, Any]:
         "step": fields.integer("step"),
         "best": fields.number("best", float("nan")),
         "samples": fields.integer("samples"),
+        "data": fields.text("data", ""),
     }
 
 

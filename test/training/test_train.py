@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -303,6 +306,20 @@ def test_a_data_set_that_is_given_twice_is_refused(settings: TrainSettings, tmp_
     (tmp_path / "link").symlink_to(settings.data[0])
     with pytest.raises(ValueError, match="is given 2 times: give each data set once"):
         train(replace(settings, data=(settings.data[0], str(tmp_path / "link"))))
+
+
+def test_a_run_is_not_resumed_with_other_actions(settings: TrainSettings, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(settings.data[0], tmp_path / "data"))
+    own = replace(settings, data=(str(data),), held_out=0.0)
+    train(replace(own, leg_minutes=1e-9))
+    rows = next(data.rglob("*.parquet"))
+    table = pq.read_table(rows)
+    action = table["action"].to_pylist()
+    action[3] = [value + 0.1 for value in action[3]]
+    column = pa.array(action, table["action"].type)
+    pq.write_table(table.set_column(table.column_names.index("action"), "action", column), rows)
+    with pytest.raises(ValueError, match=r"cannot be resumed: .* are not those with which the run"):
+        train(replace(own, resume=True))
 
 
 def test_a_run_is_resumed_only_with_the_same_settings(settings: TrainSettings) -> None:
