@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
@@ -168,7 +169,7 @@ def save_changed_parameters(
                 tensors[entry.name] = new.detach().to("cpu", entry.dtype).contiguous()
         if number == len(files):
             tensors |= {name: changed[name].detach().cpu().contiguous() for name in sorted(added)}
-        _save_file(tensors, directory / path.name)
+        write_tensors(tensors, directory / path.name)
         weight_map.update(dict.fromkeys(tensors, path.name))
         size += sum(tensor.nbytes for tensor in tensors.values())
     if len(files) > 1:
@@ -234,7 +235,7 @@ def _write_shards(
         file = "model.safetensors"
         if len(shards) > 1:
             file = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _save_file(values(shard), directory / file)
+        write_tensors(values(shard), directory / file)
         weight_map.update(dict.fromkeys(shard, file))
     if len(shards) > 1:
         _write_index(directory, sum(tensor.nbytes for tensor in tensors.values()), weight_map)
@@ -245,12 +246,21 @@ def _write_index(directory: Path, size: int, weight_map: Mapping[str, str]) -> N
     write_json(directory / "model.safetensors.index.json", index)
 
 
-def _save_file(tensors: dict[str, torch.Tensor], path: Path) -> None:
+def write_tensors(tensors: Mapping[str, torch.Tensor], path: Path) -> None:
+    """Write a safetensors file of tensors that are contiguous on the CPU.
+
+    Raises:
+        OSError: the file cannot be written, for example because the disk is full.
+
+    """
     # save_file creates files that only their owner can read; a file from `touch` follows the umask.
     path.unlink(missing_ok=True)
     path.touch()
     mode = path.stat().st_mode & 0o777
-    save_file(tensors, path, metadata={"format": "pt"})
+    try:
+        save_file(dict(tensors), path, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"{path} cannot be written: {error}") from error
     path.chmod(mode)
 
 

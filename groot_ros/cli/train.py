@@ -2,6 +2,8 @@
 """`groot-ros train`: fine-tune a GR00T checkpoint, or train a small GR00T or VIMA."""
 
 import argparse
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; return 0 if the run or its leg is done."""
+    """Train; return 0 if the run or its leg is done, 1 if the training has diverged."""
     from groot_ros.training.settings import make_settings, parameters, read_recipe
 
     given = {name: getattr(args, name) for name in parameters() if hasattr(args, name)}
@@ -56,6 +58,9 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError(
             f"training needs the package '{error.name}': pip install 'groot_ros[train]'"
         ) from error
+    except FloatingPointError as error:
+        print(f"groot-ros train: {error}", file=sys.stderr)
+        return 1
     if result.first_process:
         print(_summary(settings.out, result.step, settings.steps, result.finished))
     return 0
@@ -68,7 +73,7 @@ def _summary(out: str, step: int, steps: int, finished: bool) -> str:
         checkpoint = f"{out}/{'best' if best else 'last'}"
         return (
             f"{out}: {steps} steps done; {kinds}\n"
-            f"next: groot-ros inspect --checkpoint {checkpoint} --robot ROBOT"
+            f"next: groot-ros inspect --checkpoint {shlex.quote(checkpoint)} --robot ROBOT"
         )
     return f"{out}: {step} of {steps} steps done; continue with --resume"
 

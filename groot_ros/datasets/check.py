@@ -12,7 +12,7 @@ from groot_ros.bags.parallel import map_episodes
 from groot_ros.core import is_blank
 from groot_ros.datasets import DatasetError
 from groot_ros.datasets.episode_check import REWRITE, EpisodeCheck, Finding, check_episode
-from groot_ros.datasets.features import ACTION, INDICES, STATE, width_of
+from groot_ros.datasets.features import ACTION, INDICES, STATE
 from groot_ros.datasets.reader import Dataset
 from groot_ros.datasets.statistics import GROOT_KEYS
 
@@ -72,15 +72,13 @@ def _check_metadata(dataset: Dataset) -> Iterator[Finding]:
         )
     for kind, default in (("state", STATE), ("action", ACTION)):
         for group in description.modality.get(kind, {}):
-            name, begin, end = dataset.group_slice(kind, group)
-            feature = description.all_features.get(name)
-            width = 0 if feature is None else width_of(feature)
-            if not 0 <= begin < end <= width:
+            try:
+                dataset.group_slice(kind, group)
+            except DatasetError as error:
                 yield Finding(
                     "error",
                     "meta/modality.json",
-                    f"{kind} group '{group}' is columns {begin} to {end} of '{name}', which has "
-                    f"{width}",
+                    str(error).removeprefix(f"{dataset.path}/meta/modality.json: "),
                     "correct its start, end or original_key",
                 )
         if default not in description.features:

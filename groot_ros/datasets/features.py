@@ -13,7 +13,7 @@ import yaml
 from numpy.typing import NDArray
 
 from groot_ros.datasets import DatasetError
-from groot_ros.robot import RobotContract
+from groot_ros.robot import ContractError, RobotContract
 from groot_ros.robot.contract import parse_contract
 
 Format = Literal["v2.1", "v3.0"]
@@ -90,7 +90,13 @@ class Description:
         if not text:
             return None
         folder = Path(str(file)).parent if file else None
-        return parse_contract(yaml.safe_load(str(text)), f"meta/{GROOT_ROS_JSON}", folder)
+        where = f"meta/{GROOT_ROS_JSON}"
+        try:
+            content = yaml.safe_load(str(text))
+        except yaml.YAMLError as error:
+            problem = " ".join(str(error).split())
+            raise ContractError(f"{where}: its contract is damaged: {problem}") from error
+        return parse_contract(content, where, folder)
 
     def difference(self, other: "Description") -> str:
         """Return why episodes of both cannot be in one data set, or an empty string."""

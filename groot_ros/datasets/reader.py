@@ -2,6 +2,8 @@
 """Read LeRobot data sets of version 2.1 (and 2.0), with or without GR00T's modality.json."""
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +24,7 @@ from groot_ros.datasets.features import (
     STATE,
     Description,
     to_array,
+    width_of,
 )
 from groot_ros.datasets.video import decode_frames
 
@@ -57,15 +60,18 @@ class Episode:
         """Return all columns.
 
         Raises:
-            DatasetError: the file is missing or damaged.
+            DatasetError: the file is missing, damaged or has no rows.
 
         """
         if not self.rows.is_file():
             raise DatasetError(f"{self.rows} is missing")
         try:
-            return pq.read_table(self.rows)
+            table = pq.read_table(self.rows)
         except (OSError, pa.ArrowException) as error:
             raise DatasetError(f"{self.rows} cannot be read: {error}") from error
+        if not table.num_rows:
+            raise DatasetError(f"{self.rows} has no rows")
+        return table
 
     def column(self, name: str) -> NDArray[Any]:
         """Return the values of a column, [N] or [N, D]; DatasetError if there is none."""
@@ -78,6 +84,26 @@ class Episode:
         except DatasetError as error:
             raise DatasetError(f"{self.rows}, column '{name}': {error}") from error
 
+    def numbers(self, name: str) -> NDArray[np.float64]:
+        """Return the values of a column of numbers, [N, D].
+
+        Raises:
+            DatasetError: there is no such column, or it is not as meta/info.json states.
+
+        """
+        values = self.column(name)
+        values = values.reshape(len(values), -1)
+        feature = self.dataset.description.all_features.get(name)
+        if feature is not None and values.shape[1] != width_of(feature):
+            raise DatasetError(
+                f"{self.rows}: column '{name}' has {values.shape[1]} values in each row, but "
+                f"meta/info.json states {width_of(feature)}"
+            )
+        try:
+            return values.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise DatasetError(f"{self.rows}: column '{name}' is not numeric: {error}") from error
+
     def group(self, kind: str, group: str) -> NDArray[np.float64]:
         """Return a modality group, [N, D], in the units of the data set.
 
@@ -86,16 +112,18 @@ class Episode:
             group: as modality.json names it.
 
         Raises:
-            DatasetError: there is no such group.
+            DatasetError: there is no such group; see also `numbers`.
 
         """
         name, begin, end = self.dataset.group_slice(kind, group)
-        values = self.column(name)
-        return values.reshape(len(values), -1)[:, begin:end].astype(np.float64)
+        return self.numbers(name)[:, begin:end]
 
     def instructions(self) -> tuple[str, ...]:
         """Return the instruction of each row, [N], through the column of modality.json."""
-        numbers = self.column(self.dataset.instruction_column)
+        name = self.dataset.instruction_column
+        numbers = self.column(name)
+        if numbers.dtype.kind not in "iuf" or (numbers % 1 != 0).any():
+            raise DatasetError(f"{self.rows}: column '{name}' must have a whole number in each row")
         known = self.dataset.tasks
         missing = sorted({int(n) for n in numbers} - known.keys())
         if missing:
@@ -165,10 +193,13 @@ class Dataset:
                 int(line["task_index"]): str(line["task"]) for line in self._lines("tasks.jsonl")
             }
             self.episodes = tuple(self._episode(line) for line in self._lines("episodes.jsonl"))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             if isinstance(error, DatasetError):
                 raise
             raise DatasetError(f"{path}/meta is damaged: {error!r}") from error
+        for number, count in Counter(episode.number for episode in self.episodes).items():
+            if count > 1:
+                raise DatasetError(f"{path}/meta/episodes.jsonl has episode {number} {count} times")
 
     @property
     def fps(self) -> float:
@@ -206,7 +237,12 @@ class Dataset:
         return camera
 
     def group_slice(self, kind: str, group: str) -> tuple[str, int, int]:
-        """Return (column, first, end) of a modality group; DatasetError if there is none."""
+        """Return (column, first, end) of a modality group.
+
+        Raises:
+            DatasetError: there is no such group, or it is not a part of a column.
+
+        """
         groups = self.description.modality.get(kind)
         if groups is None:
             raise DatasetError(
@@ -217,17 +253,35 @@ class Dataset:
                 f"{self.path} has no {kind} group '{group}': it has {', '.join(groups)}"
             )
         entry = groups[group]
-        default = STATE if kind == "state" else ACTION
-        return str(entry.get("original_key", default)), int(entry["start"]), int(entry["end"])
+        where = f"{self.path}/meta/modality.json: {kind} group '{group}'"
+        try:
+            begin, end = int(entry["start"]), int(entry["end"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DatasetError(f"{where} needs whole numbers 'start' and 'end'") from error
+        name = str(entry.get("original_key", STATE if kind == "state" else ACTION))
+        feature = self.description.all_features.get(name)
+        if feature is None:
+            raise DatasetError(f"{where} is of '{name}', which meta/info.json does not have")
+        if not 0 <= begin < end <= width_of(feature):
+            raise DatasetError(
+                f"{where} is columns {begin} to {end} of '{name}', which has {width_of(feature)}"
+            )
+        return name, begin, end
 
     def _description(self) -> Description:
         features = {n: f for n, f in self.info["features"].items() if n not in DEFAULT_FEATURES}
         fps = self.info["fps"]
+        if not 0 < float(fps) < math.inf:
+            raise DatasetError(f"{self.path}/meta/info.json: fps must be positive, not {fps}")
+        modality = self._json("modality.json", {})
+        for kind, groups in modality.items():
+            if not isinstance(groups, dict):
+                raise DatasetError(f"{self.path}/meta/modality.json: '{kind}' is not an object")
         return Description(
             int(fps) if float(fps).is_integer() else fps,
             str(self.info.get("robot_type") or ""),
             features,
-            self._json("modality.json", {}),
+            modality,
             self._json(GROOT_ROS_JSON, {}),
         )
 

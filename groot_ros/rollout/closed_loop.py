@@ -66,9 +66,9 @@ class LoopSettings:
     joint_offset: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.rate_hz <= 0:
+        if not self.rate_hz > 0:
             raise ValueError(f"rate_hz must be positive, not {self.rate_hz:g}")
-        if self.delay < 0:
+        if not self.delay >= 0:
             raise ValueError(f"delay must not be negative, not {self.delay:g}")
         if not 0 <= self.camera_dropout <= 1:
             raise ValueError(f"camera_dropout must be from 0 to 1, not {self.camera_dropout:g}")

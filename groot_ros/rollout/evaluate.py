@@ -257,19 +257,23 @@ def judged(
     if settings.videos is not None:
         renderer = CameraRenderer(robot.model, *_VIDEO_SIZE)
         video = FailureVideo(settings, index)
-    commands = []
-    for _ in range(round(task.seconds * 1e9 / robot.period_ns)):
-        cycle()
-        judge.observe(robot.arm)
-        commands.append(robot.arm.data.ctrl[:5].copy())
+    commands, ended = [], False
+    try:
+        for _ in range(round(task.seconds * 1e9 / robot.period_ns)):
+            cycle()
+            judge.observe(robot.arm)
+            commands.append(robot.arm.data.ctrl[:5].copy())
+            if video is not None and renderer is not None:
+                video.add_frame(robot.now_ns, partial(renderer.render, robot.scene, "front"))
+            done = judge.succeeded_after
+            if done is not None and ns_to_s(robot.now_ns - start_ns) > done + _AFTER_SUCCESS:
+                break
+        ended = True
+    finally:
+        # The video of an episode that was stopped is not that of a failure.
         if video is not None and renderer is not None:
-            video.add_frame(robot.now_ns, partial(renderer.render, robot.scene, "front"))
-        done = judge.succeeded_after
-        if done is not None and ns_to_s(robot.now_ns - start_ns) > done + _AFTER_SUCCESS:
-            break
-    if video is not None and renderer is not None:
-        video.close(keep=not judge.succeeded)
-        renderer.close()
+            video.close(keep=ended and not judge.succeeded)
+            renderer.close()
     chunks, rejections = counts()
     return EpisodeOutcome(
         index=index,
@@ -340,7 +344,8 @@ class FailureVideo:
             self._closed = True
             self._encoder.close()
             if not keep:
-                self._encoder.path.unlink()
+                # Without any frame there is no file.
+                self._encoder.path.unlink(missing_ok=True)
 
 
 def to_json(settings: EvaluationSettings, evaluation: Evaluation) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import gymnasium, groot_ros.sim.gymnasium_env
 env = gymnasium.make("groot_ros/pick_place-v0")
 """
 
+from numbers import Integral
 from typing import Any
 
 import gymnasium
@@ -40,6 +41,9 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         size: (width, height) of the images.
         render_mode: "rgb_array" or None; `render` returns the image of the front camera.
 
+    Raises:
+        ValueError: there is no such task or mode, or the size is not of an image.
+
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / STEP)}  # noqa: RUF012
@@ -48,6 +52,10 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self, task: str, size: tuple[int, int] = (128, 128), render_mode: str | None = None
     ) -> None:
         self.task = load_table_task(task)
+        if render_mode not in (None, *self.metadata["render_modes"]):
+            raise ValueError(f"render_mode must be None or 'rgb_array', not {render_mode!r}")
+        if len(size) != 2 or not all(isinstance(n, Integral) and n > 0 for n in size):
+            raise ValueError(f"size must be (width, height) in pixels, not {size!r}")
         self.render_mode = render_mode
         self._arm = SimulatedArm(_PERIOD, shipped_model(ROBOT))
         self._renderer = CameraRenderer(self._arm.model, *size)
@@ -70,9 +78,17 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an episode in a random scene; ValueError for an instruction of another task."""
+        """Begin an episode in a random scene.
+
+        Raises:
+            ValueError: the instruction is of another task, or there is no such option.
+
+        """
         super().reset(seed=seed)
-        self._scene = self.task.scene(self.np_random, (options or {}).get("instruction"))
+        options = options or {}
+        if unknown := sorted(options.keys() - {"instruction"}):
+            raise ValueError(f"there is no option '{unknown[0]}', only 'instruction'")
+        self._scene = self.task.scene(self.np_random, options.get("instruction"))
         self._scene.apply(self._arm)
         self._judge = self.task.judge(self._arm.model, self._scene)
         self._command = self._arm.positions
@@ -95,6 +111,7 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
             raise ValueError(
                 f"an action has {len(before)} joint positions, rad, not shape {np.shape(action)}"
             )
+        fulfilled_before = self._judge.succeeded
         target = np.where(np.isfinite(action), action, before)
         cycles = round(STEP / _PERIOD)
         for cycle in range(cycles):
@@ -104,7 +121,8 @@ class TableEnv(gymnasium.Env[Observation, NDArray[np.float64]]):
         self._command = np.clip(target, *self._arm.limits.T)
         success = self._judge.succeeded
         late = self._arm.time_ns >= self.task.seconds * 1e9
-        return self._observation(), float(success), success, late and not success, self._info()
+        reward = float(success and not fulfilled_before)
+        return self._observation(), reward, success, late and not success, self._info()
 
     def render(self) -> NDArray[np.uint8] | None:  # type: ignore[override]
         """Return the image of the front camera, uint8 RGB [H, W, 3]."""

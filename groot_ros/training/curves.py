@@ -2,7 +2,7 @@
 """Losses and errors over the steps of a run: a JSON file by line, TensorBoard, a picture."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,7 @@ class Metrics:
         self._file = out / FILE
         self.entries: list[dict[str, Any]] = []
         if self._file.is_file():
-            lines = self._file.read_text(encoding="utf-8").splitlines()
-            self.entries = [e for e in map(json.loads, lines) if e["step"] <= step]
+            self.entries = [e for e in _entries(self._file) if e["step"] <= step]
         text = "".join(json.dumps(entry) + "\n" for entry in self.entries)
         self._file.write_text(text, encoding="utf-8")
         self._board = SummaryWriter(str(out / "tensorboard"), purge_step=step + 1)
@@ -44,6 +43,21 @@ class Metrics:
     def close(self) -> None:
         """Finish the files."""
         self._board.close()
+
+
+def _entries(file: Path) -> Iterator[dict[str, Any]]:
+    """Yield the entries; ValueError if a line is damaged and was not merely cut off at the end."""
+    text = file.read_text(encoding="utf-8")
+    lines = text.splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            entry["step"]
+        except (KeyError, TypeError, ValueError) as error:
+            if number == len(lines) and not text.endswith("\n"):
+                return  # the program or the computer stopped while it was written
+            raise ValueError(f"{file}, line {number} is damaged: delete the line") from error
+        yield entry
 
 
 def draw_curves(entries: list[dict[str, Any]], path: Path, unit: str) -> None:

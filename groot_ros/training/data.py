@@ -71,7 +71,7 @@ def open_datasets(paths: Sequence[str]) -> tuple[Dataset, ...]:
     datasets = tuple(Dataset(Path(path).expanduser()) for path in paths)
     for dataset in datasets:
         for kind in ("state", "action", "video"):
-            if kind not in dataset.description.modality:
+            if not dataset.description.modality.get(kind):
                 raise DatasetError(
                     f"{dataset.path} has no meta/modality.json with '{kind}', which training needs"
                 )
@@ -128,8 +128,8 @@ def _labels(stored: StoredEpisode, view: str) -> NDArray[np.float32]:
             f"{stored.rows} has no column '{LABEL}{view}', which the auxiliary loss needs: set "
             "auxiliary to 0"
         )
-    values = stored.column(f"{LABEL}{view}").astype(np.float32)
-    if values.ndim != 2 or values.shape[1] % 2:
+    values = stored.numbers(f"{LABEL}{view}").astype(np.float32)
+    if values.shape[1] % 2:
         raise DatasetError(
             f"{stored.rows}: column '{LABEL}{view}' must have two values for each thing"
         )
@@ -180,7 +180,12 @@ class FrameStore:
         """Return all frames of one view, [T, H, W, 3], mapped from their file."""
         file = self._file(recording, view)
         if file not in self._open:
-            self._open[file] = np.load(file, mmap_mode="r")
+            try:
+                self._open[file] = np.load(file, mmap_mode="r")
+            except (OSError, ValueError) as error:
+                raise DatasetError(
+                    f"{file}, frames of {recording.name}, is damaged ({error}): delete the file"
+                ) from error
         return self._open[file]
 
     def _decode(self, recording: Recording, view: str) -> None:
@@ -191,9 +196,16 @@ class FrameStore:
                 f"{len(recording)} rows"
             )
         file = self._file(recording, view)
-        partial = file.with_suffix(".partial.npy")
-        np.save(partial, np.stack(frames))
-        os.replace(partial, file)
+        # Another run with the same directory may decode the same video now.
+        partial = file.with_suffix(f".{os.getpid()}.partial.npy")
+        try:
+            np.save(partial, np.stack(frames))
+            os.replace(partial, file)
+        except OSError as error:
+            # NumPy's own text does not name the file.
+            raise DatasetError(f"{file} cannot be written, is the disk full? {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def _file(self, recording: Recording, view: str) -> Path:
         stored = recording.stored
@@ -225,6 +237,10 @@ class SampleOrder:
     def __len__(self) -> int:
         """Return the number of samples."""
         raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return a digest of the values of the samples; empty if it is not known."""
+        return ""
 
     def index(self, number: int) -> int:
         """Return the row of sample `number` of the run; each epoch has another order."""
@@ -296,6 +312,15 @@ class Samples(SampleOrder):
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def fingerprint(self) -> str:
+        """See `SampleOrder.fingerprint`: of states, actions and instructions."""
+        digest = hashlib.sha256()
+        for episode, texts in zip(self.episodes, self.instructions, strict=True):
+            for values in (*episode.state.values(), *episode.action.values()):
+                digest.update(np.ascontiguousarray(values).tobytes())
+            digest.update("\n".join(texts).encode())
+        return digest.hexdigest()
 
     def at(self, index: int) -> tuple[Episode, int]:
         """Return the episode, with the instruction of the row, and the time step of a sample."""

@@ -2,6 +2,7 @@
 """The steps of a training run, with validation and checkpoints."""
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +27,7 @@ from groot_ros.training.settings import TrainSettings
 from groot_ros.training.setup import Prepared
 from groot_ros.training.state import (
     Average,
+    complete_directory,
     load_state,
     read_progress,
     replaced_directory,
@@ -88,6 +90,7 @@ class TrainingRun:
         self.optimiser = self.network.optimiser(settings)
         self.average = Average(self.network.parameters, settings.ema) if settings.ema else None
         self.step, self.best = 0, float("nan")
+        self._data_digest = self.data.order.fingerprint()
         if settings.resume:
             progress = read_progress(out / "state")
             if progress["samples"] != len(self.data.order):
@@ -95,8 +98,14 @@ class TrainingRun:
                     f"{out} cannot be resumed: the data have {len(self.data.order)} samples, the "
                     f"run began with {progress['samples']}"
                 )
+            # A state of an earlier version does not have it.
+            if progress["data"] not in ("", self._data_digest):
+                raise ValueError(
+                    f"{out} cannot be resumed: the states, actions or instructions of the data are "
+                    "not those with which the run began"
+                )
             load_state(out / "state", self.network.parameters, self.optimiser, self.average)
-            self.step, self.best = progress["step"], float(progress["best"] or "nan")
+            self.step, self.best = progress["step"], progress["best"]
         self.cache = self._feature_cache() if settings.cache_features else None
         self.module, prepared_optimiser = accelerator.prepare(self.network.module, self.optimiser)
         self.stepper = prepared_optimiser
@@ -134,12 +143,16 @@ class TrainingRun:
                 self.step += 1
                 bar.update(1)
                 last = self.step == settings.steps
+                evaluated = self.step % settings.evaluate_every == 0 or last
+                stop = self._must_stop()
+                saved = self.step % settings.save_every == 0 or last or stop
+                if evaluated or saved:
+                    self._require_finite_weights()
                 if self.step % settings.log_every == 0 or last:
                     self._log(losses, bar)
-                if self.step % settings.evaluate_every == 0 or last:
+                if evaluated:
                     self._evaluate()
-                stop = self._must_stop()
-                if self.step % settings.save_every == 0 or last or stop:
+                if saved:
                     self._save()
                 if stop:
                     break
@@ -162,6 +175,7 @@ class TrainingRun:
             batch_sampler=numbers,
             num_workers=settings.workers,
             collate_fn=_as_lists,
+            worker_init_fn=_ignore_signals,
         )
         per_step = -(-share // size)
         collected = []
@@ -177,7 +191,8 @@ class TrainingRun:
         inputs = [self._inputs(*part) for part in micro_batches]
         counts = [self.trainer.counted_values(batch, draws) for batch, draws, _ in inputs]
         total = torch.tensor(float(sum(counts)), device=accelerator.device)
-        total = accelerator.reduce(total, "sum")
+        # Nothing counts where all steps of all chunks are given or after the end of an episode.
+        total = accelerator.reduce(total, "sum").clamp(min=1.0)
         for group in self.optimiser.param_groups:
             group["lr"] = settings.learning_rate * rate_share(
                 self.step, settings.steps, settings.warmup
@@ -224,6 +239,17 @@ class TrainingRun:
             size = activation_bytes(lambda: self.network.module(*given)["loss"])
         print(f"  {'activations':18} {size / 1e9:8.2f} GB for {samples} samples")
 
+    def _require_finite_weights(self) -> None:
+        """Raise FloatingPointError rather than replace what was saved by weights of no use."""
+        if all(bool(torch.isfinite(p).all()) for p in self.network.parameters.values()):
+            return
+        saved = complete_directory(self.out / "last")
+        kept = "nothing is saved yet" if saved is None else f"{saved} is of an earlier step"
+        raise FloatingPointError(
+            f"step {self.step}: the weights are not finite, so the training has diverged; {kept}. "
+            "Start again with a smaller learning_rate, or with clip"
+        )
+
     def _log(self, losses: Mapping[str, Tensor], bar: "tqdm[Any]") -> None:
         mean = {n: float(self.accelerator.reduce(v, "sum")) for n, v in losses.items()}
         if self.metrics is None:
@@ -247,7 +273,7 @@ class TrainingRun:
         self.error = error
         self.metrics.record(self.step, error.metrics())
         tqdm.write(f"step {self.step}: {error}", file=sys.stdout)
-        if not error.minimised >= self.best:
+        if np.isnan(self.best) or error.minimised < self.best:
             self.best = error.minimised
             self._save_checkpoint("best")
 
@@ -257,7 +283,12 @@ class TrainingRun:
             return
         self._save_checkpoint("last")
         best = None if np.isnan(self.best) else self.best
-        progress = {"step": self.step, "best": best, "samples": len(self.data.order)}
+        progress = {
+            "step": self.step,
+            "best": best,
+            "samples": len(self.data.order),
+            "data": self._data_digest,
+        }
         save_state(
             self.out / "state", self.network.parameters, self.optimiser, self.average, progress
         )
@@ -294,6 +325,15 @@ class TrainingRun:
             total=self.settings.steps, initial=self.step, desc="training", disable=hidden
         ) as bar:
             yield bar
+
+
+def _ignore_signals(_: int) -> None:
+    """Leave Ctrl-C, and SIGTERM to the process group, to the training process.
+
+    It still needs samples for the step after which it saves, and then ends its workers.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _as_lists(pairs: Sequence[tuple[int, Any]]) -> tuple[list[int], list[Any]]:

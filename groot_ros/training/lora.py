@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model
 from peft.tuners.lora import Linear
-from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from groot_ros.checkpoint.weights import write_tensors
 
 _ADAPTER = "default"
 _BASE = ".base_layer."
@@ -86,5 +87,5 @@ def save_adapter(
     own = {n: v for n, v in values.items() if "lora_" in n}
     state = get_peft_model_state_dict(model, state_dict=own, adapter_name=_ADAPTER)
     tensors = {n: v.detach().cpu().contiguous() for n, v in state.items()}
-    save_file(tensors, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+    write_tensors(tensors, directory / "adapter_model.safetensors")
     config.save_pretrained(str(directory))

@@ -84,6 +84,9 @@ def open_loop_error(
         robot: contract; None = errors in the units of the data.
         count: number of samples.
 
+    Raises:
+        FloatingPointError: a predicted action is not finite.
+
     """
     columns: dict[str, list[Array]] = {}
     held: dict[str, list[Array]] = {}
@@ -99,6 +102,11 @@ def open_loop_error(
         losses.append(float(trainer.loss(batch, draws=draws, encoded=encoded)["loss"]))
         weights.append(trainer.counted_values(batch, draws))
         chunks = trainer.predict(batch, draws["noise"], encoded).float().cpu().numpy()
+        if not np.isfinite(chunks).all():
+            raise FloatingPointError(
+                "the network predicts actions that are not finite: start again with a smaller "
+                "learning_rate, or from another checkpoint"
+            )
         for (episode, row), chunk in zip(places, chunks, strict=True):
             state = {group: values[row : row + 1] for group, values in episode.state.items()}
             decoded = processor.decode({"next_actions": chunk[None]}, state)

@@ -2,17 +2,19 @@
 """Start or resume a training run: processes, output directory, memory, interruption."""
 
 import contextlib
+import fcntl
 import json
 import shutil
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
 
+from groot_ros.core.config_reader import ConfigError, Fields
 from groot_ros.training.loop import Result, TrainingRun
 from groot_ros.training.memory import estimate_memory
 from groot_ros.training.settings import TrainSettings
@@ -49,45 +51,76 @@ def train(settings: TrainSettings) -> Result:
             f"{accelerator.num_processes} processes"
         )
     out = Path(settings.out).expanduser()
-    with accelerator.main_process_first():
-        first = accelerator.is_main_process
-        if first:
-            _claim(out, settings)
-        prepared = prepare(settings, out, print if first else _silent, write=first)
-        _say_memory(settings, prepared, precision[settings.precision], first)
-    run = TrainingRun(settings, accelerator, prepared, out)
-    try:
-        with _interrupts(run):
-            return run.run()
-    finally:
-        run.close()
+    with contextlib.ExitStack() as held:
+        with accelerator.main_process_first():
+            first = accelerator.is_main_process
+            if first:
+                held.enter_context(_claimed(out, settings))
+            prepared = prepare(settings, out, print if first else _silent, write=first)
+            _say_memory(settings, prepared, precision[settings.precision], first)
+        run = TrainingRun(settings, accelerator, prepared, out)
+        try:
+            with _interrupts(run):
+                return run.run()
+        finally:
+            run.close()
 
 
 def _silent(line: str) -> None:
     return
 
 
-def _claim(out: Path, settings: TrainSettings) -> None:
-    """Check that there are no results, or those of the run to resume, and store the settings."""
+@contextlib.contextmanager
+def _claimed(out: Path, settings: TrainSettings) -> Iterator[None]:
+    """Keep the output directory for this process.
+
+    There must be no results, or those of the run to resume. The settings are stored unless they
+    are there.
+    """
     stored = out / SETTINGS_FILE
     if settings.resume:
         read_progress(out / "state")
-        known = json.loads(stored.read_text(encoding="utf-8"))
+        known = Fields.read(stored, error_type=ConfigError).value
         if difference := settings.difference(known):
             raise ValueError(f"{out} cannot be resumed: {difference}")
-        return
-    if out.exists() and any(out.iterdir()) and not _without_results(out):
+    elif out.exists() and any(out.iterdir()) and not _without_results(out):
         raise ValueError(
             f"{out} is not empty: choose another --out, or continue its run with --resume"
         )
     out.mkdir(parents=True, exist_ok=True)
+    with stored.open("a", encoding="utf-8") as file:
+        _lock(file, out)
+        if not settings.resume:
+            _remove_entries(out)
+            file.truncate(0)
+            file.write(json.dumps(settings.to_json(), indent=2) + "\n")
+            file.flush()
+        yield
+
+
+def _lock(file: TextIO, out: Path) -> None:
+    """Raise ValueError if another process has the lock; it ends with that process."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise ValueError(
+            f"another process trains into {out}: wait for its end, or choose another --out"
+        ) from error
+    except OSError as error:
+        # Some network file systems have no locks, and training works there all the same.
+        print(f"warning: {out} cannot be locked ({error.strerror}): start no other run in it")
+
+
+def _remove_entries(out: Path) -> None:
+    """Remove what a run left that had no results yet, except its settings and decoded frames."""
     for entry in out.iterdir():
-        # Decoded frames are known by the facts of their videos, so they can be used again.
-        if entry.is_dir() and entry.name != "frames":
+        if entry.name in (SETTINGS_FILE, "frames"):
+            # Decoded frames are known by the facts of their videos, so they can be used again.
+            continue
+        if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif entry.is_file():
+        else:
             entry.unlink()
-    stored.write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
 
 
 def _without_results(out: Path) -> bool:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prepare a run: layout of the data, statistics, and the checkpoint that it starts from."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,7 +60,12 @@ def prepare(settings: TrainSettings, out: Path, say: Print, write: bool = True) 
     """
     small = settings.checkpoint == SMALL
     family = get_family(settings.family) if small else find_family(_source(settings))
-    data = family.read_data([Path(path).expanduser() for path in settings.data])
+    paths = [Path(path).expanduser() for path in settings.data]
+    for place, count in Counter(path.resolve() for path in paths).items():
+        # Its episodes would be trained as well as held out.
+        if count > 1:
+            raise DatasetError(f"{place} is given {count} times: give each data set once")
+    data = family.read_data(paths)
     if data is None:
         return _prepare_recordings(settings, family, out, say, write)
     settings.refuse_chunk_settings(family.name)
@@ -126,7 +132,7 @@ def _prepare_recordings(
         )
     # A family that trains on LeRobot data sets predicts chunks.
     opened = cast(Checkpoint, family.open(base, embodiment=settings.embodiment))
-    frames = Path(settings.frame_cache) if settings.frame_cache else out / "frames"
+    frames = Path(settings.frame_cache).expanduser() if settings.frame_cache else out / "frames"
     return Prepared(
         family,
         base,
@@ -189,12 +195,18 @@ def _layout(
                 f"relative: state and action group '{group}' differ in columns ({width} and "
                 f"{groups['action'][group]})"
             )
+    horizon = settings.horizon or (spec.horizon if spec else _HORIZON)
+    if settings.max_delay >= horizon:
+        raise ValueError(
+            f"max_delay is {settings.max_delay}, but must be less than the {horizon} steps of a "
+            "chunk: no step would be left to learn"
+        )
     return DataLayout(
         settings.embodiment,
         views,
         groups["state"],
         groups["action"],
-        settings.horizon or (spec.horizon if spec else _HORIZON),
+        horizon,
         relative,
     )
 

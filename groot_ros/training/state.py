@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
+
+from groot_ros.checkpoint.weights import write_tensors
+from groot_ros.core.config_reader import ConfigError, Fields
 
 _WEIGHTS, _AVERAGE, _OPTIMISER, _PROGRESS = (
     "weights.safetensors",
@@ -27,14 +31,19 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 def replaced_directory(path: Path) -> Iterator[Path]:
     """Give an empty directory that takes the place of `path` at the end.
 
-    An interrupted program leaves the old directory, or `path`.previous with the same content.
+    An interrupted program leaves the old directory, or `path`.previous with the same content. After
+    an error the new directory is removed: it may have filled the disk.
     """
     partial, previous = (path.with_name(f"{path.name}.{s}") for s in ("partial", "previous"))
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(previous, ignore_errors=True)
+    try:
+        yield partial
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
     if path.exists():
+        shutil.rmtree(previous, ignore_errors=True)
         os.replace(path, previous)
     os.replace(partial, path)
     shutil.rmtree(previous, ignore_errors=True)
@@ -110,25 +119,31 @@ def save_state(
         if kind in optimiser.state.get(parameter, {})
     }
     with replaced_directory(path) as folder:
-        save_file(_on_cpu(parameters), folder / _WEIGHTS)
-        save_file(_on_cpu(moments), folder / _OPTIMISER)
+        write_tensors(_on_cpu(parameters), folder / _WEIGHTS)
+        write_tensors(_on_cpu(moments), folder / _OPTIMISER)
         if average is not None:
-            save_file(_on_cpu(average.values), folder / _AVERAGE)
+            write_tensors(_on_cpu(average.values), folder / _AVERAGE)
         text = json.dumps(progress, indent=2) + "\n"
         (folder / _PROGRESS).write_text(text, encoding="utf-8")
 
 
 def read_progress(path: Path) -> dict[str, Any]:
-    """Return progress.json of a state.
+    """Return progress.json of a state; "best" is NaN if nothing was held out.
 
     Raises:
-        ValueError: there is no state to resume.
+        ValueError: there is no state to resume, or it is damaged.
 
     """
     folder = complete_directory(path)
     if folder is None:
         raise ValueError(f"there is no run to resume: {path} does not exist; leave --resume out")
-    return json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))
+    fields = Fields.read(folder / _PROGRESS, error_type=ConfigError)
+    return {
+        "step": fields.integer("step"),
+        "best": fields.number("best", float("nan")),
+        "samples": fields.integer("samples"),
+        "data": fields.text("data", ""),
+    }
 
 
 @torch.no_grad()
@@ -141,21 +156,21 @@ def load_state(
     """Read the state of a run into its objects.
 
     Raises:
-        ValueError: the state is of another set of trained parameters.
+        ValueError: the state is of another set of trained parameters, or damaged.
 
     """
     folder = complete_directory(path)
     assert folder is not None, "read_progress comes first"
-    weights = load_file(folder / _WEIGHTS)
+    weights = _load(folder / _WEIGHTS)
     if weights.keys() != parameters.keys():
         other = sorted(weights.keys() ^ parameters.keys())[0]
         raise ValueError(f"{folder}: does not fit this run, as for '{other}': start a new run")
     for name, parameter in parameters.items():
         parameter.copy_(weights[name])
     if average is not None:
-        for name, value in load_file(folder / _AVERAGE).items():
+        for name, value in _load(folder / _AVERAGE).items():
             average.values[name].copy_(value)
-    moments = load_file(folder / _OPTIMISER)
+    moments = _load(folder / _OPTIMISER)
     for name, parameter in parameters.items():
         found = {k: moments[f"{k}:{name}"] for k in _MOMENTS if f"{k}:{name}" in moments}
         if found:
@@ -163,6 +178,16 @@ def load_state(
             optimiser.state[parameter] = {
                 k: v if k == "step" else v.to(parameter.device) for k, v in found.items()
             }
+
+
+def _load(file: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(file)
+    except (OSError, SafetensorError) as error:
+        raise ValueError(
+            f"{file} cannot be read: {error}; start a new run in another directory, for example "
+            "from the checkpoint 'last'"
+        ) from error
 
 
 def _on_cpu(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -7,6 +7,7 @@ import pytest
 
 from groot_ros.cli.main import main
 from groot_ros.core.share import demo_checkpoint
+from groot_ros.rollout import evaluate as rollout
 
 COMMON = ["--task", "reach", "--size", "32x32", "--jobs", "1"]
 
@@ -74,9 +75,9 @@ def test_episodes_are_collected_into_a_new_folder(tmp_path, capsys):
     [
         (["--delay", "0.1"], "--delay is how a policy acts: give --checkpoint, or leave it out"),
         (["--rtc-mode", "native"], "--rtc-mode is how a policy acts: give --checkpoint"),
-        (["--checkpoint", "x", "--delay", "-1"], "--delay must not be negative, not -1"),
-        (["--checkpoint", "x", "--rate", "0"], "--rate must be positive, not 0"),
-        (["--checkpoint", "x", "--delay", "200"], "as an episode of reach takes at most"),
+        (["--checkpoint", "x", "--delay", "-1"], "--delay must be at least 0, not -1 s"),
+        (["--checkpoint", "x", "--rate", "0"], "--rate must be at least 0.1, not 0 Hz"),
+        (["--checkpoint", "x", "--delay", "6"], "as an episode of reach takes at most 5 s"),
     ],
 )
 def test_options_of_a_policy_that_acts_first_are_checked(tmp_path, capsys, options, message):
@@ -91,7 +92,7 @@ def test_options_of_a_policy_that_acts_first_are_checked(tmp_path, capsys, optio
     [
         (["--policy", "expert", "--episodes", "0"], "--episodes must be at least 1, not 0"),
         (["--policy", "expert", "--seed", "-1"], "--seed must not be negative, not -1"),
-        (["--policy", "expert", "--rate", "0"], "--rate must be positive, not 0"),
+        (["--policy", "expert", "--rate", "0"], "--rate must be at least 0.1, not 0 Hz"),
         (["--policy", "expert", "--sweep", "wind=1"], "must be NAME=A,B,... with a NAME of delay"),
         (["--policy", "expert", "--sweep", "delay=a"], "'a' is not a number"),
         (["--policy", "expert", "--steps", "2"], "--steps belongs to a checkpoint"),
@@ -109,10 +110,19 @@ def test_options_of_a_policy_that_acts_first_are_checked(tmp_path, capsys, optio
         (["--policy", "expert", "--json", "/"], "--json / is a directory: give a file"),
         (["--policy", "expert", "--json", "/dev/null/x.json"], "--json: /dev/null cannot be a"),
         (["--policy", "expert", "--videos", "/dev/null"], "--videos: /dev/null cannot be a"),
-        (["--policy", "expert", "--delay", "-1"], "delay must not be negative"),
-        (["--policy", "expert", "--delay", "200"], "200 s: no chunk would arrive, as an episode"),
-        (["--policy", "expert", "--sweep", "delay=0,200"], "(--delay is in seconds)"),
+        (["--policy", "expert", "--delay", "-1"], "--delay must be at least 0, not -1 s"),
+        (["--policy", "expert", "--delay", "200"], "--delay must be at most 10, not 200 s"),
+        (["--policy", "expert", "--sweep", "delay=0,6"], "6 s: no chunk would arrive, as an epis"),
         (["--policy", "expert", "--dropout", "2"], "camera_dropout must be from 0 to 1, not 2"),
+        (["--policy", "expert", "--rate", "nan"], "--rate must be at least 0.1, not nan"),
+        (["--policy", "expert", "--rate", "inf"], "--rate must be at most 100, not inf"),
+        (["--policy", "expert", "--delay", "nan"], "--delay must be at least 0, not nan"),
+        (["--policy", "expert", "--delay", "1e300"], "--delay must be at most 10, not 1e+300"),
+        (["--policy", "expert", "--joint-offset", "nan"], "--joint-offset must be at least -1"),
+        (["--policy", "expert", "--camera-shift", "inf"], "--camera-shift must be at most 1"),
+        (["--policy", "expert", "--sweep", "delay=0,nan"], "--delay must be at least 0, not nan"),
+        (["--policy", "expert", "--sweep", "camera-shift=9"], "--camera-shift must be at most 1"),
+        (["--policy", "expert", "--json", "/proc/x.json"], "--json: /proc/x.json cannot be wr"),
     ],
 )
 def test_wrong_values_are_one_line_and_exit_status_2(capsys, options, message):
@@ -131,7 +141,27 @@ def test_a_checkpoint_of_another_kind_of_actions_is_one_line(capsys, nodes):
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("size", ["128", "0x10", "axb"])
+def test_a_sweep_that_is_stopped_keeps_the_conditions_that_are_done(tmp_path, monkeypatch):
+    def stop_at_the_second(settings, *args, **kwargs):
+        if settings.loop.delay:
+            raise KeyboardInterrupt
+        return evaluate(settings, *args, **kwargs)
+
+    evaluate = rollout.evaluate
+    monkeypatch.setattr(rollout, "evaluate", stop_at_the_second)
+    out = tmp_path / "sweep.json"
+    options = ["--policy", "expert", "--episodes", "1", "--json", str(out)]
+    assert main(["sim", "evaluate", *COMMON, *options, "--sweep", "delay=0,0.4"]) == 130
+    assert list(json.loads(out.read_text())["conditions"]) == ["delay=0"]
+
+
+def test_an_odd_size_is_refused_before_episodes_are_recorded(tmp_path, capsys):
+    options = ["--task", "reach", "--size", "63x64", "--out", str(tmp_path / "odd")]
+    assert main(["sim", "collect", *options]) == 2
+    assert "--size 63x64: the videos of a data set need even numbers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["128", "0x10", "axb", "²x²"])
 def test_a_wrong_size_is_an_error(capsys, size):
     options = ["--task", "reach", "--size", size, "--policy", "expert"]
     assert main(["sim", "evaluate", *options]) == 2

@@ -156,6 +156,16 @@ def test_failures_are_kept_as_videos_and_successes_are_not(tmp_path):
     assert count_frames(video) == 50
 
 
+def test_an_episode_that_is_stopped_leaves_no_video(tmp_path, monkeypatch):
+    def stop(loop):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ClosedLoop, "cycle", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_episode(0, replace(REACH, videos=tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_json_has_the_figures_and_every_outcome():
     evaluation = evaluate(REACH, 3, jobs=1)
     found = json.loads(json.dumps(to_json(REACH, evaluation)))

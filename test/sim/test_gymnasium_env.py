@@ -53,3 +53,35 @@ def test_a_step_before_reset_and_an_unknown_instruction_are_errors():
     with pytest.raises(ValueError, match=r"an action has 6 joint positions, rad, not shape \(5,\)"):
         env.step(np.zeros(5))
     env.close()
+
+
+def test_steps_after_the_success_have_no_reward():
+    env = TableEnv("reach", size=(16, 16))
+    env.reset(seed=1)
+    expert, rewards = env.expert(), []
+    for _ in range(40):
+        rewards.append(env.step(env.expert_action(expert))[1])
+    assert sum(rewards) == 1.0
+    assert rewards[-1] == 0.0
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"size": (0, 64)}, r"size must be \(width, height\) in pixels, not \(0, 64\)"),
+        ({"size": (64,)}, r"size must be \(width, height\) in pixels, not \(64,\)"),
+        ({"size": "64x64"}, "size must be .*, not '64x64'"),
+        ({"render_mode": "human"}, "render_mode must be None or 'rgb_array', not 'human'"),
+    ],
+)
+def test_a_wrong_size_and_an_unknown_mode_are_errors(options, problem):
+    with pytest.raises(ValueError, match=problem):
+        TableEnv("reach", **options)
+
+
+def test_a_mistyped_option_is_an_error_and_gives_no_random_instruction():
+    env = TableEnv("reach", size=(16, 16))
+    with pytest.raises(ValueError, match="there is no option 'instructions', only 'instruction'"):
+        env.reset(options={"instructions": "touch the red cube"})
+    env.close()

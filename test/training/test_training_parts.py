@@ -2,6 +2,7 @@
 """Data, statistics, losses and schedules of training runs."""
 
 import json
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from support.tiny_checkpoint import TAG, write_tiny_checkpoint
 from support.tiny_n1d5 import ARMS, write_tiny_n1d5
 from support.training_data import SIZE, write_training_data
 
+from groot_ros.checkpoint.weights import write_tensors
 from groot_ros.cli.main import main
 from groot_ros.datasets import DatasetError
 from groot_ros.families.family import GroupRange
@@ -30,7 +32,13 @@ from groot_ros.training.data import (
 from groot_ros.training.memory import estimate_memory
 from groot_ros.training.network import rate_share
 from groot_ros.training.settings import TrainSettings, read_recipe
-from groot_ros.training.state import Average, complete_directory, replaced_directory
+from groot_ros.training.state import (
+    Average,
+    complete_directory,
+    read_progress,
+    replaced_directory,
+    save_state,
+)
 from groot_ros.training.statistics import compare, data_statistics, outliers
 from groot_ros.vision.augmentation import Augmentation
 
@@ -51,6 +59,14 @@ def store(tmp_path: Path, recordings: list[Recording]) -> FrameStore:
     store = FrameStore(tmp_path / "frames", LAYOUT.views, lambda frame: frame[::2, ::2], "half")
     store.fill(recordings)
     return store
+
+
+def test_a_data_set_without_views_is_refused(tmp_path: Path) -> None:
+    path = write_training_data(tmp_path / "data", episodes=1, length=3)
+    modality = json.loads((path / "meta" / "modality.json").read_text())
+    (path / "meta" / "modality.json").write_text(json.dumps(modality | {"video": {}}))
+    with pytest.raises(DatasetError, match=r"no meta/modality.json with 'video'"):
+        open_datasets([str(path)])
 
 
 def test_frames_are_decoded_once_and_prepared(
@@ -245,8 +261,29 @@ def test_an_interrupted_replacement_leaves_the_old_directory(tmp_path: Path) -> 
     found = complete_directory(path)
     assert found is not None
     assert (found / "a").read_text() == "old"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["state"]
     path.rename(tmp_path / "state.previous")
     assert complete_directory(path) == tmp_path / "state.previous"
+
+
+def test_the_best_error_of_a_run_may_be_zero(tmp_path: Path) -> None:
+    parameters = {"p": torch.nn.Parameter(torch.zeros(3))}
+    optimiser = torch.optim.AdamW(parameters.values())
+    for best in (0.0, None):
+        progress = {"step": 1, "best": best, "samples": 1}
+        save_state(tmp_path / "state", parameters, optimiser, None, progress)
+        read = read_progress(tmp_path / "state")["best"]
+        assert read == 0.0 if best == 0.0 else np.isnan(read)
+
+
+def test_a_disk_that_is_full_is_an_error_with_the_name_of_the_file(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"a\.safetensors cannot be written: .*File too large"):
+            write_tensors({"a": torch.zeros(10_000)}, tmp_path / "a.safetensors")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize(

@@ -84,10 +84,13 @@ def run(args: argparse.Namespace) -> int:
                 raise ValueError(
                     f"{option(name)} is how a policy acts: give --checkpoint, or leave it out"
                 )
+    size = size_option(args.size)
+    if size[0] % 2 or size[1] % 2:
+        raise ValueError(f"--size {args.size}: the videos of a data set need even numbers")
     settings = CollectSettings(
         task=args.task,
         seed=args.seed,
-        size=size_option(args.size),
+        size=size,
         disturbances=UNDISTURBED if args.calm else DisturbanceSettings(),
         checkpoint=args.checkpoint,
         policy_options=policy_options(args),

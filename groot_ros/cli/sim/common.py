@@ -3,13 +3,15 @@
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from groot_ros.cli import add_parallel_options
 from groot_ros.cli.config_options import config_from_options
 from groot_ros.control.settings import ExecutorConfig
 from groot_ros.core import PolicyConfig
+from groot_ros.core.config import parameters_of
+from groot_ros.core.node_config import SimRobotConfig
 
 if TYPE_CHECKING:
     from groot_ros.rollout.closed_loop import LoopSettings
@@ -29,6 +31,14 @@ EXECUTION: Mapping[str, Any] = {
     "delay": 0.0,
     "rtc_mode": "off",
     "blend_window": ExecutorConfig().blend_window,
+}
+
+#: Options -> the parameters of the nodes that state their ranges.
+_RANGES: Mapping[str, str] = {
+    "rate": "rate_hz",
+    "delay": "added_delay",
+    "joint_offset": "joint_offset",
+    "camera_shift": "camera_shift",
 }
 
 #: Options of policies whose actions are chunks, and their defaults.
@@ -65,6 +75,15 @@ def add_common(parser: argparse.ArgumentParser, episodes: int) -> None:
         help="of the images (default: 128x128; those of vima/... always have 256x128)",
     )
     add_parallel_options(parser)
+
+
+def check_range(name: str, value: float) -> None:
+    """Raise ValueError if the value of an option, or of a sweep, is out of range."""
+    for parameter in (*parameters_of(PolicyConfig), *parameters_of(SimRobotConfig)):
+        if parameter.field_name == _RANGES.get(name):
+            problem = replace(parameter, name=option(name)).problem(value)
+            if problem:
+                raise ValueError(f"{problem} {parameter.unit}".strip())
 
 
 def add_execution_options(parser: argparse.ArgumentParser) -> None:
@@ -104,10 +123,8 @@ def execution_settings(args: argparse.Namespace) -> "LoopSettings":
     """Return the settings of `add_execution_options`; ValueError if one is out of range."""
     from groot_ros.rollout.closed_loop import LoopSettings
 
-    if args.rate <= 0:
-        raise ValueError(f"--rate must be positive, not {args.rate:g}")
-    if args.delay < 0:
-        raise ValueError(f"--delay must not be negative, not {args.delay:g}")
+    check_range("rate", args.rate)
+    check_range("delay", args.delay)
     return LoopSettings(
         rate_hz=args.rate,
         delay=args.delay,
@@ -123,8 +140,8 @@ def check_delay(task: str, loop: "LoopSettings") -> None:
     seconds = load_table_task(task).seconds
     if loop.delay >= seconds:
         raise ValueError(
-            f"a delay of {loop.delay:g} s: no chunk would arrive, as an episode of {task} takes "
-            f"at most {seconds:g} s (--delay is in seconds)"
+            f"--delay {loop.delay:g} s: no chunk would arrive, as an episode of {task} takes "
+            f"at most {seconds:g} s"
         )
 
 
@@ -190,6 +207,6 @@ def size_option(text: str | None) -> tuple[int, int]:
     if text is None:
         return 128, 128
     width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise ValueError(f"--size must be WIDTHxHEIGHT in pixels, such as 128x128, not '{text}'")
     return int(width), int(height)

@@ -21,6 +21,7 @@ from groot_ros.cli.sim.common import (
     add_execution_options,
     check_counts,
     check_delay,
+    check_range,
     execution_settings,
     is_prompt_task,
     parallel_options,
@@ -109,6 +110,8 @@ def run(args: argparse.Namespace) -> int:
         raise ValueError("--lockstep is a way to run the nodes: add --real-nodes")
     if args.real_nodes and (parallel := parallel_options(args)):
         raise ValueError(f"--{parallel[0]}: with --real-nodes one episode runs after the other")
+    check_range("joint_offset", args.joint_offset)
+    check_range("camera_shift", args.camera_shift)
     base = EvaluationSettings(
         task=args.task,
         policy=args.checkpoint or EXPERT,
@@ -142,7 +145,8 @@ def run(args: argparse.Namespace) -> int:
         found[name] = to_json(settings, evaluation)
         failed += len(evaluation.failed)
         print(f"{label}: {_summary(evaluation)}", flush=True)
-    _write_json(args, found.get("", {"task": args.task, "conditions": found}))
+        # After each condition: those of a long sweep are not lost if it is stopped.
+        _write_json(args, found.get("", {"task": args.task, "conditions": found}))
     if args.videos is not None:
         failures = sum(len(each["outcomes"]) - each["successes"] for each in found.values())
         print(f"videos of failures: {args.videos if failures else 'none'}")
@@ -242,6 +246,7 @@ def _swept(args: argparse.Namespace, base: "EvaluationSettings") -> dict[str, "E
                 value = float(text)
             except ValueError:
                 raise ValueError(f"--sweep {sweep}: '{text}' is not a number") from None
+            check_range(field, value)
             changes: Mapping[str, Any] = {
                 "delay": {"delay": value},
                 "dropout": {"camera_dropout": value},
@@ -272,7 +277,7 @@ def _steps(sweep: str, value: float) -> int:
 
 
 def _check_outputs(args: argparse.Namespace) -> None:
-    """Raise ValueError if a result could not be written, before the episodes run."""
+    """Raise ValueError if a result cannot be written, before the episodes run."""
     if args.json is not None and args.json.is_dir():
         raise ValueError(f"--json {args.json} is a directory: give a file")
     for name, path in (("json", args.json and args.json.parent), ("videos", args.videos)):
@@ -282,6 +287,15 @@ def _check_outputs(args: argparse.Namespace) -> None:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ValueError(f"--{name}: {path} cannot be a directory: {error.strerror}") from error
+    if args.json is not None:
+        exists = args.json.exists()
+        try:
+            with args.json.open("a", encoding="utf-8"):
+                pass
+        except OSError as error:
+            raise ValueError(f"--json: {args.json} cannot be written: {error.strerror}") from error
+        if not exists:
+            args.json.unlink()
 
 
 def _exit_status(failed: int) -> int:

@@ -21,11 +21,11 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from groot_ros.checkpoint.mistakes import require_data
 from groot_ros.checkpoint.safetensors_file import index_checkpoint
+from groot_ros.checkpoint.weights import write_tensors
 from groot_ros.core.config_reader import CheckpointError, Fields, unreadable
 from groot_ros.families.vima.config import MODEL_TYPE, VimaConfig
 from groot_ros.families.vima.config_from_weights import merged, sizes_in_weights
@@ -167,13 +167,7 @@ def save_network(network: Vima, directory: Path, tokenizer: PromptTokenizer | No
     text = json.dumps(network.config.to_json(), indent=2)
     (directory / "config.json").write_text(text + "\n", encoding="utf-8")
     tensors = {n: t.detach().cpu().contiguous() for n, t in _weights(network).items()}
-    # save_file creates files that only their owner can read; a file from `touch` follows the umask.
-    path = directory / "model.safetensors"
-    path.unlink(missing_ok=True)
-    path.touch()
-    mode = path.stat().st_mode & 0o777
-    save_file(tensors, path, metadata={"format": "pt"})
-    path.chmod(mode)
+    write_tensors(tensors, directory / "model.safetensors")
     if tokenizer is not None:
         tokenizer.write(directory / "tokenizer.json")
 
