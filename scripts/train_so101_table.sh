@@ -29,7 +29,7 @@ run() {
     if [ -e "$out/state" ]; then resume=(--resume); fi
     groot-ros train --recipe config/training/small.yaml --data "${data[@]}" --out "$out" \
         --frame-cache "$directory/frames" --steps "$2" --learning-rate "$3" --seed "$training_seed" \
-        --threads 1 "${@:4}" "${resume[@]}"
+        --threads 2 "${@:4}" "${resume[@]}"
     touch "$out/done"
 }
 
