@@ -23,7 +23,7 @@ PYTEST := python -m pytest -n 2 --dist loadfile
 
 test: setup      ## lint, type check and all tests
 	@$(IN_ENV) ruff check . && ruff format --check . && mypy && \
-	$(PYTEST) -m "not ros" && $(PYTEST) -m ros --reruns 1
+	$(PYTEST) -m "not ros" && $(PYTEST) -m ros --reruns 1 --rerun-except "from pytest-timeout"
 
 interop: setup   ## data sets read by LeRobot's own code, which is installed into .venv-interop
 	@if bash scripts/interop.sh; then $(IN_ENV) python -m pytest -m network test/interop; \

@@ -22,40 +22,45 @@ collect() {
     fi
 }
 
-# run NAME STEPS LEARNING_RATE [OPTION ...]: train on all data so far.
-run() {
-    local out=$directory/$1 resume=()
-    if [ -e "$out/done" ]; then return; fi
-    if [ -e "$out/state" ]; then resume=(--resume); fi
-    groot-ros train --recipe config/training/small.yaml --data "${data[@]}" --out "$out" \
-        --frame-cache "$directory/frames" --steps "$2" --learning-rate "$3" --seed "$training_seed" \
-        --threads 2 "${@:4}" "${resume[@]}"
-    touch "$out/done"
-}
+# is_done RUN STEPS
+is_done() { grep -qs "\"step\": $2," "$1/state/progress.json"; }
 
-# from NAME: options of a run that goes on from the best checkpoint of another.
-from() { echo --checkpoint "$directory/$1/best" --statistics keep --warmup 0.05; }
+# run NAME BEFORE STEPS LEARNING_RATE [OPTION ...]: train on all data so far, from random weights or from the
+# best checkpoint of the run BEFORE.
+run() {
+    local out=$directory/$1 options=()
+    if is_done "$out" "$3"; then return; fi
+    if [ "$2" != random ]; then
+        options=(--checkpoint "$directory/$2/best" --statistics keep --warmup 0.05)
+    fi
+    if [ -e "$out/state" ]; then options+=(--resume); fi
+    groot-ros train --recipe config/training/small.yaml --data "${data[@]}" --out "$out" \
+        --frame-cache "$directory/frames" --steps "$3" --learning-rate "$4" --seed "$training_seed" \
+        --threads 2 "${options[@]}" "${@:5}"
+    if ! is_done "$out" "$3"; then
+        echo "interrupted: call this script again" >&2
+        exit 1
+    fi
+}
 
 cd "$(dirname "$0")/.."
 collect reach reach 300 0
 collect push push 350 1
 collect push2 push 350 5
 collect pick_place pick_place 450 2
-run 1 5500 1e-3
+run 1 random 5500 1e-3
 
 first=(--checkpoint "$directory/1/best")
 collect reach_1 reach 60 10 "${first[@]}"
 collect push_1 push 160 11 "${first[@]}"
 collect pick_place_1 pick_place 220 12 "${first[@]}"
-# shellcheck disable=SC2046
-run 2 2500 8e-4 $(from 1) --max-delay 4
+run 2 1 2500 8e-4 --max-delay 4
 
 second=(--checkpoint "$directory/2/best")
 collect reach_2 reach 60 20 "${second[@]}"
 collect push_2 push 160 21 "${second[@]}"
 collect pick_place_2 pick_place 220 22 "${second[@]}"
-# shellcheck disable=SC2046
-run 3 3500 8e-4 $(from 2)
+run 3 2 3500 8e-4
 
 # Also from the mistakes with an inference that takes 200 ms.
 third=(--checkpoint "$directory/3/best")
@@ -65,5 +70,4 @@ collect push_3 push 160 31 "${third[@]}"
 collect pick_place_3 pick_place 160 32 "${third[@]}"
 collect push_3_late push 100 33 "${late[@]}"
 collect pick_place_3_late pick_place 160 34 "${late[@]}"
-# shellcheck disable=SC2046
-run 4 4500 8e-4 $(from 3) --timestep-sampling inference
+run 4 3 4500 8e-4 --timestep-sampling inference

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import termios
+import threading
 from pathlib import Path
 
 import pytest
@@ -130,18 +131,28 @@ class Terminal:
         os.write(self._master, key.encode())
 
     def read_until(self, text: str) -> str:
-        """Return the first line of the output that contains the text."""
+        """Return the first line of the output that contains the text; wait 60 s at most."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(line.rstrip())
-            if text in line:
-                return self.lines[-1]
+        limit = threading.Timer(60.0, self.process.kill)
+        limit.start()
+        try:
+            for line in self.process.stdout:
+                self.lines.append(line.rstrip())
+                if text in line:
+                    return self.lines[-1]
+        finally:
+            limit.cancel()
         raise AssertionError(f"'{text}' never came: {self.lines}")
 
     def end(self) -> None:
         self.process.kill()
         self.process.wait()
         os.close(self._master)
+
+
+def status_says(text: str, capsys) -> bool:
+    assert main(["episode", "status", "--timeout", "30"]) == 0
+    return text in capsys.readouterr().out
 
 
 @pytest.mark.ros
@@ -157,7 +168,7 @@ def test_two_demonstrations_one_by_keys_and_one_from_another_shell(ros_domain, t
         terminal.read_until("recording /said")
         terminal.press(" ")
         terminal.read_until("episode 1: recording into")
-        wait_until(lambda: any(folder.glob("*/*.mcap")), "the bag is there")
+        wait_until(lambda: status_says("1 messages", capsys), "the message is in the bag")
         terminal.press(" ")
         terminal.read_until("episode 1 (success): 1 messages of 1 topics")
         assert main(["episode", "start", "pick", "it", "up", "--timeout", "30"]) == 0
