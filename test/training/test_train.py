@@ -1,32 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training runs of a tiny checkpoint on a tiny data set."""
 
-import fcntl
 import json
-import os
 import re
-import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from support.tiny_checkpoint import TAG, tiny_config, write_tiny_checkpoint
+from safetensors.torch import load_file
+from support.tiny_checkpoint import TAG, tiny_config
 from support.training_data import write_training_data
+from support.training_run import VOCABULARY, losses_of, tensors_of
 
 from groot_ros.cli.main import main
 from groot_ros.families.gr00t_n1d6.small_checkpoint import initialise
 from groot_ros.families.registry import get_family
 from groot_ros.families.training import Episode
-from groot_ros.layers.dit import DiTConfig
 from groot_ros.training.loop import Result
 from groot_ros.training.lora import lora_layers
 from groot_ros.training.network import Network
@@ -34,66 +27,8 @@ from groot_ros.training.run import train
 from groot_ros.training.settings import TrainSettings
 from groot_ros.vision.augmentation import Augmentation
 
-#: Without dropout, so that results do not depend on how a batch is divided.
-DIT = DiTConfig(
-    num_layers=4, num_attention_heads=2, attention_head_dim=8, output_dim=16, dropout=0.0
-)
 ROW = 10
-VOCABULARY = "backbone.model.language_model.lm_head.weight"
-STILL = {"crop": "centre", "brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
 EMBODIMENT_ROWS = re.compile(r"action_head\.(state_encoder|action_encoder|action_decoder)\..*")
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_training_data(tmp_path_factory.mktemp("train") / "data", labels=True)
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a checkpoint with a tensor that the network does not use, in bfloat16."""
-    path = write_tiny_checkpoint(
-        tmp_path_factory.mktemp("train") / "base", dit=DIT, tune_top_llm_layers=0
-    )
-    tensors = load_file(path / "model.safetensors")
-    tensors[VOCABULARY] = torch.randn(4, 16).bfloat16()
-    save_file(tensors, path / "model.safetensors", metadata={"format": "pt"})
-    return path
-
-
-@pytest.fixture
-def settings(data: Path, base: Path, tmp_path: Path) -> TrainSettings:
-    return TrainSettings(
-        data=(str(data),),
-        checkpoint=str(base),
-        out=str(tmp_path / "out"),
-        device="cpu",
-        steps=2,
-        batch_size=4,
-        learning_rate=1e-3,
-        evaluate_every=1000,
-        log_every=1,
-        validation_samples=4,
-        frame_cache=str(data.parent / "frames"),
-        **STILL,
-    )
-
-
-def tensors_of(settings: TrainSettings, name: str = "last") -> dict[str, torch.Tensor]:
-    return load_file(Path(settings.out) / name / "model.safetensors")
-
-
-def losses_of(settings: TrainSettings) -> list[float]:
-    lines = (Path(settings.out) / "metrics.jsonl").read_text().splitlines()
-    return [entry["loss/train"] for entry in map(json.loads, lines) if "loss/train" in entry]
 
 
 def changed(base: Path, settings: TrainSettings) -> set[str]:
@@ -284,48 +219,10 @@ def test_features_of_a_trained_backbone_are_not_cached(settings: TrainSettings) 
         train(replace(settings, cache_features=True, tune_llm="on", tune_visual="off"))
 
 
-def test_an_output_directory_that_is_not_empty_is_refused(settings: TrainSettings) -> None:
-    Path(settings.out).mkdir()
-    (Path(settings.out) / "notes.txt").touch()
-    with pytest.raises(ValueError, match=r"is not empty: choose another --out, or .*--resume"):
-        train(settings)
-
-
-def test_a_run_that_failed_before_its_first_result_can_be_started_again(
-    settings: TrainSettings,
-) -> None:
-    with pytest.raises(ValueError, match="cache_features"):
-        train(replace(settings, cache_features=True, tune_llm="on", tune_visual="off"))
-    assert (Path(settings.out) / "train.json").is_file()
-    assert train(replace(settings, steps=1)).finished
-    with pytest.raises(ValueError, match="is not empty"):
-        train(settings)
-
-
 def test_a_data_set_that_is_given_twice_is_refused(settings: TrainSettings, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(settings.data[0])
     with pytest.raises(ValueError, match="is given 2 times: give each data set once"):
         train(replace(settings, data=(settings.data[0], str(tmp_path / "link"))))
-
-
-def test_a_run_is_not_resumed_with_other_actions(settings: TrainSettings, tmp_path: Path) -> None:
-    data = Path(shutil.copytree(settings.data[0], tmp_path / "data"))
-    own = replace(settings, data=(str(data),), held_out=0.0)
-    train(replace(own, leg_minutes=1e-9))
-    rows = next(data.rglob("*.parquet"))
-    table = pq.read_table(rows)
-    action = table["action"].to_pylist()
-    action[3] = [value + 0.1 for value in action[3]]
-    column = pa.array(action, table["action"].type)
-    pq.write_table(table.set_column(table.column_names.index("action"), "action", column), rows)
-    with pytest.raises(ValueError, match=r"cannot be resumed: .* are not those with which the run"):
-        train(replace(own, resume=True))
-
-
-def test_a_run_is_resumed_only_with_the_same_settings(settings: TrainSettings) -> None:
-    train(replace(settings, leg_minutes=1e-9))
-    with pytest.raises(ValueError, match=r"batch_size is 8, but the run began with 4"):
-        train(replace(settings, resume=True, batch_size=8))
 
 
 def test_kept_statistics_must_be_of_the_same_actions(settings: TrainSettings) -> None:
@@ -374,94 +271,6 @@ def test_a_run_says_what_it_trains_on_and_what_it_wrote(
     assert printed.startswith("episodes: 4 trained, 0 held out: there will be no error on them")
     assert "1 steps done; checkpoint last\n" in printed
     assert printed.endswith(f" --checkpoint {settings.out}2/last --robot ROBOT\n")
-
-
-def test_there_must_be_a_run_to_resume(settings: TrainSettings) -> None:
-    with pytest.raises(ValueError, match="there is no run to resume"):
-        train(replace(settings, resume=True))
-
-
-def test_a_directory_in_which_another_process_trains_is_left_alone(settings: TrainSettings) -> None:
-    base = Path(settings.out) / "base"
-    base.mkdir(parents=True)
-    with (base.parent / "train.json").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match=r"another process trains into .*/out: wait for its"):
-            train(settings)
-    assert base.is_dir()
-    assert train(settings).finished
-
-
-@pytest.mark.parametrize(
-    ("file", "problem"),
-    [
-        ("train.json", r"train\.json: is not valid JSON"),
-        ("state/progress.json", r"progress\.json: is not valid JSON"),
-        ("state/weights.safetensors", r"weights\.safetensors cannot be read: .*; start a new run"),
-        ("metrics.jsonl", r"metrics\.jsonl, line 1 is damaged: delete the line"),
-    ],
-)
-def test_a_damaged_file_of_a_run_is_named_when_it_is_resumed(
-    settings: TrainSettings, file: str, problem: str
-) -> None:
-    train(replace(settings, leg_minutes=1e-9))
-    (Path(settings.out) / file).write_text('{"step": \n')
-    with pytest.raises(ValueError, match=problem):
-        train(replace(settings, resume=True))
-
-
-def test_a_run_goes_on_after_its_last_line_of_metrics_was_cut_off(settings: TrainSettings) -> None:
-    train(replace(settings, leg_minutes=1e-9))
-    with (Path(settings.out) / "metrics.jsonl").open("a") as file:
-        file.write('{"step": 1, "lo')
-    assert train(replace(settings, resume=True)).finished
-    assert len(losses_of(settings)) == 2
-
-
-def test_a_damaged_file_of_decoded_frames_is_named(settings: TrainSettings, tmp_path: Path) -> None:
-    own = replace(settings, frame_cache=str(tmp_path / "frames"))
-    train(replace(own, leg_minutes=1e-9))
-    for file in (tmp_path / "frames").iterdir():
-        file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"\.npy, frames of .*, is damaged .*: delete the file"):
-        train(replace(own, resume=True))
-
-
-@pytest.mark.slow
-def test_sigterm_to_all_processes_of_a_run_saves_its_state(settings: TrainSettings) -> None:
-    options = [f"--{n.replace('_', '-')}={getattr(settings, n)}" for n in ("checkpoint", "out")]
-    options += ["--data", *settings.data, "--device=cpu", "--threads=1", "--workers=2"]
-    options += ["--batch-size=4", "--steps=100000", "--log-every=1", "--save-every=100000"]
-    command = [sys.executable, "-m", "groot_ros.cli", "train", *options]
-    with subprocess.Popen(
-        command, start_new_session=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    ) as run:
-        assert run.stdout is not None
-        for line in run.stdout:
-            if line.startswith("step 1:"):
-                break
-        os.killpg(run.pid, signal.SIGTERM)
-        printed = run.stdout.read()
-    assert run.returncode == 0, printed
-    assert printed.count("stopping after this step; the state will be saved") == 1
-    assert (Path(settings.out) / "state" / "progress.json").is_file()
-
-
-def test_a_training_that_diverges_keeps_what_was_saved(
-    settings: TrainSettings, capsys: pytest.CaptureFixture[str]
-) -> None:
-    names = ("data", "checkpoint", "out", "frame_cache")
-    options = [f"--{n.replace('_', '-')}={getattr(settings, n)}" for n in names if n != "data"]
-    options += ["--data", *settings.data, "--device=cpu", "--batch-size=4", "--crop=centre"]
-    options += ["--learning-rate=1e30", "--clip=0", "--warmup=0", "--steps=6", "--save-every=1"]
-    assert main(["train", *options]) == 1
-    error = capsys.readouterr().err.splitlines()[-1]
-    assert re.search(r"step \d: the weights are not finite, so the training has diverged", error)
-    last = Path(settings.out) / "last"
-    assert f"{last} is of an earlier step" in error
-    assert all(
-        torch.isfinite(tensor).all() for tensor in load_file(last / "model.safetensors").values()
-    )
 
 
 def test_a_batch_in_which_no_step_counts_changes_no_weights_to_nan(settings: TrainSettings) -> None:
